@@ -1,0 +1,172 @@
+"""The nouns of the library. No logic lives here.
+
+One letter per axis, everywhere:
+
+    S  shadow models          n  records asked about            c   classes
+    N  records of the pool    m  records of one training set    *f  the shape of one record
+    b  a batch                q  queries per record             r   searches running side by side
+
+Two conventions are fixed here once. **Score sign**: larger means "more likely a member", and 0 is the decision
+boundary. **Answers** are log-probabilities: a target that answers with probabilities is clipped and logged at the
+boundary, so that no formula downstream ever forms ``1 - p`` or ``log(p + 1e-45)``.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+Key = jax.Array
+Params = Any
+Info = Any
+Seen = Any
+State = Any
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+class MiaError(Exception):
+    """An error whose message is one line for the user and names the next move; scripts print it and exit with ``exit_code``."""
+
+    exit_code = 2
+
+
+class InputError(MiaError, ValueError):
+    """What the user gave cannot be used: unknown data set, malformed file, impossible sizes."""
+
+
+class WorkdirHeld(MiaError, RuntimeError):
+    """Another process is working in the workdir."""
+
+    exit_code = 4
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+class Records(NamedTuple):
+    """Labelled records.
+
+    ``x`` keeps its natural dtype (uint8 for bits and pixels, float32 otherwise); models cast per batch.
+    """
+
+    x: Array  # [n, *f]
+    y: Array  # [n] int32, 0-based
+
+
+class Field(NamedTuple):
+    """What columns ``start:stop`` of a flattened record mean.
+
+    ``binary``, ``numeric`` and ``pixel``: every column is an attribute of its own, with values in [low, high].
+    ``categorical``: the columns are the one-hot code of a single attribute, one column per category.
+    """
+
+    name: str
+    kind: Literal["binary", "categorical", "numeric", "pixel"]
+    start: int
+    stop: int
+    low: float = 0.0
+    high: float = 1.0
+    categories: tuple[str, ...] = ()
+
+
+class Schema(NamedTuple):
+    """What an adversary may know of a data set without seeing a record: its shape, classes and attributes."""
+
+    name: str
+    source: Literal["official", "local", "simulated"]
+    digest: str  # SHA-256 over dtype, shape and bytes of x, then y; lower-case hex
+    num_classes: int
+    shape: tuple[int, ...]  # *f
+    fields: tuple[Field, ...]  # cover the flattened record in order, without gaps
+    notes: tuple[str, ...] = ()  # one sentence each: where the records come from, what was done to them
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+class Model(NamedTuple):
+    """A network as two pure functions. Normalisation is per record: no batch statistics, so ``vmap`` is exact."""
+
+    init: Callable[..., Params]  # (key, x [b, *f]) -> params
+    apply: Callable[..., jax.Array]  # (params, x [b, *f], *, key=None) -> logits [b, c]; a key means training mode
+
+
+class TrainState(NamedTuple):
+    """One network in training. ``key`` is the network's own; step t uses ``fold_in(key, t)``."""
+
+    params: Params
+    opt_state: Any
+    key: Key
+    epoch: jax.Array  # [] int32, epochs done
+
+
+class EpochInfo(NamedTuple):
+    """Means over the records of one epoch, measured before each step's update."""
+
+    loss: jax.Array  # [] nats
+    accuracy: jax.Array  # [] in [0, 1]
+
+
+class Trainer(NamedTuple):
+    """How one network is trained. ``vmap`` over it trains many."""
+
+    init: Callable[[Key, Array], TrainState]  # (key, x [1, *f]: any record, for its shape)
+    epoch: Callable[[TrainState, Records, Array], tuple[TrainState, EpochInfo]]  # (state, pool [N], index [m])
+
+
+# --- targets ---------------------------------------------------------------------------------------------------------
+
+
+class Answers(NamedTuple):
+    """What a target's answers look like, as far as an adversary can tell from outside."""
+
+    classes: int
+    kind: Literal["probabilities", "labels", "top_k"] = "probabilities"
+    digits: int | None = None  # decimal digits the answers are rounded to; None: full precision
+
+
+class Target(NamedTuple):
+    """A black box: all that an adversary may touch."""
+
+    ask: Callable[[Array], Array]  # x [b, *f] -> log-probabilities [b, c]
+    answers: Answers
+    traced: bool = True  # may be asked inside jit; False: one batched host call per question
+
+
+Defence = Callable[[jax.Array], jax.Array]  # log-probabilities [b, c] -> log-probabilities [b, c]; defences compose
+Sampler = Callable[[Key, int], tuple[Records, Info]]  # shadow data from nothing but what the adversary has
+
+
+# --- attacks ---------------------------------------------------------------------------------------------------------
+
+
+class Attack(NamedTuple):
+    """A membership inference attack, as supervised learning on shadows that were observed exactly as the target is.
+
+    read:    (log_p [n, c], y [n]) -> seen, leaves [n, ...]; None for attacks that must query adaptively.
+    observe: (key, target, records [n]) -> seen; by default ``read(target.ask(x), y)``. The only place where the
+             black box is touched.
+    fit:     (key, seen, leaves [S, n, ...], member [S, n], public) -> state. ``public`` is what was seen of
+             population records, row 0 by the target and rows 1..S by the shadows; or None.
+    score:   (state, seen, leaves [n, ...]) -> [n]; larger = more likely a member, 0 = the decision boundary.
+    aligned: True when column j of every shadow must be candidate j itself (LiRA, RMIA, ...).
+    needs:   of "in", "out", "public", "features", "queries", "trainer"; refused before any work where missing.
+    """
+
+    observe: Callable[..., Seen]
+    fit: Callable[..., State]
+    score: Callable[..., Array]
+    read: Callable[[Array, Array], Seen] | None = None
+    aligned: bool = False
+    needs: frozenset[str] = frozenset()
+
+
+class Plan(NamedTuple):
+    """Who trains on what: rows of indices into a pool."""
+
+    train: Array  # [S, m] int32: the training set of each model
+    test: Array  # [S, m'] int32: records that the model does not see
