@@ -29,7 +29,7 @@ State = Any
 
 
 class MiaError(Exception):
-    """An error whose message is one line for the user and names the next move; scripts print it and exit with ``exit_code``."""
+    """An error that the user can mend: one line that names the next move. Scripts print it and exit with its code."""
 
     exit_code = 2
 

@@ -1,0 +1,94 @@
+"""Shokri, Stronati, Song, Shmatikov, "Membership Inference Attacks Against Machine Learning Models", S&P 2017.
+
+One binary classifier per class, learned on the answers that shadow models give to their own members and non-members
+of that class (section V-D): a fully connected network with one hidden layer of 64 ReLU units on the answer p.
+
+An attack network is one more network: its pool are the shadows' answers, its training set the rows of one class. So
+the per-class networks are trained by the same ``fit_many`` as the shadows, ``vmap``ped across classes.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mia_jax import models, training
+from mia_jax.attacks.base import from_answers
+from mia_jax.types import Array, Attack, Key, Records
+
+
+class State(NamedTuple):
+    params: dict  # leaves [c, ...]
+    trained: np.ndarray  # bool [c]: False for a class without members or without non-members among the shadows' rows
+
+
+def rows_by_class(y: np.ndarray, num_classes: int) -> np.ndarray:
+    """Row numbers sorted into a rectangle: int32 [c, rows of the largest class], padded with -1, in ascending order."""
+    order = np.argsort(y, kind="stable")
+    counts = np.bincount(y, minlength=num_classes)
+    rank = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rectangle = np.full((num_classes, max(1, counts.max(initial=0))), -1, np.int32)
+    rectangle[np.sort(y, kind="stable"), rank] = order
+    return rectangle
+
+
+def shokri(
+    num_classes: int,
+    *,
+    hidden: int = 64,
+    learning_rate: float = 1e-3,
+    batch_size: int = 128,
+    num_epochs: int = 30,
+    max_rows: int = 8192,
+) -> Attack:
+    """The paper's attack.
+
+    Args:
+        num_classes: c.
+        hidden: ReLU units of each attack network (the paper's 64).
+        learning_rate, batch_size, num_epochs: of Adam. Ours: the paper does not say how it trained its attack networks.
+        max_rows: rows per class, sampled where there are more, so that the largest class and the number of shadows do
+            not decide the memory.
+
+    Returns:
+        An Attack whose score is the log-odds of "in" that the network of the record's class gives. A record of a class
+        without members or non-members among the shadows' rows scores NaN: it is reported, not guessed.
+    """
+
+    def features(log_p):
+        return np.exp(np.asarray(log_p, np.float32))
+
+    model = models.mlp(2, hidden=(hidden,), activation=jax.nn.relu)
+    trainer = training.make_trainer(model, optax.adam(learning_rate), batch_size)
+
+    def fit(key: Key, seen, member: Array, public=None) -> State:
+        del public
+        key_rows, key_train = jax.random.split(key)
+        log_p, y = (np.asarray(leaf) for leaf in (seen["log_p"], seen["y"]))
+        y, member = y.reshape(-1), np.asarray(member).reshape(-1)
+        rng = np.random.Generator(np.random.Philox(key=np.asarray(jax.random.key_data(key_rows), np.uint64)))
+        shuffled = rng.permutation(len(y))  # so that the first rows of a class are a sample of them
+        index = rows_by_class(y[shuffled], num_classes)[:, :max_rows]
+        rows = np.unique(shuffled[index[index >= 0]])
+        position = np.zeros(len(y), np.int32)
+        position[rows] = np.arange(len(rows))
+        index = np.where(index >= 0, position[shuffled[index]], -1)
+        pool = Records(features(log_p.reshape(-1, num_classes)[rows]), member[rows].astype(np.int32))
+        trained = np.stack([np.bincount(y, member == side, minlength=num_classes) > 0 for side in (False, True)]).all(0)
+        keys = jax.vmap(lambda c: jax.random.fold_in(key_train, c))(jnp.arange(num_classes))
+        params, _ = training.fit_many(trainer, keys, pool, index, num_epochs)
+        return State(params, trained)
+
+    def score(state: State, seen) -> np.ndarray:
+        p, y = features(seen["log_p"]), np.asarray(seen["y"])
+        index = rows_by_class(y, num_classes)  # [c, R]
+        log_p = training.spread(lambda params, rows: training.predict(model, params, rows))(state.params, p[index])
+        log_odds = np.asarray(log_p[..., 1] - log_p[..., 0])
+        scores = np.full(len(y), np.nan, np.float32)
+        filled = (index >= 0) & state.trained[:, None]
+        scores[index[filled]] = log_odds[filled]
+        return scores
+
+    return from_answers(lambda log_p, y: {"log_p": log_p, "y": y}, fit, score, needs=frozenset({"in", "out"}))

@@ -1,0 +1,73 @@
+"""What the scripts share: devices, flags, one-line errors, exit codes.
+
+Exit codes: 0 done, 2 bad input, 3 a release gate is exceeded, 4 the workdir is held by another process, 5 the query
+budget is spent, 130 interrupted.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+from mia_jax.types import MiaError
+
+
+def say(line: str) -> None:
+    """A line for the user, on standard error: standard output is for results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def use_every_core() -> None:
+    """One XLA device per core, or cores stay idle. Before the backend starts, and so for scripts only."""
+    import jax
+
+    if "--xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        jax.config.update("jax_num_cpu_devices", cores or 1)
+
+
+def start(main: Callable[[], int | None]) -> None:
+    """Parse absl's flags, call ``main`` and exit with its code; errors that the user can mend are one line.
+
+    absl's own ``app.run`` exits with 1 on a bad flag, and prints a traceback for everything else.
+    """
+    from absl import app, flags
+
+    def parse(argv: list[str]) -> list[str]:
+        if {"--help", "-help", "-h"} & {*argv[1:]}:  # absl would exit with 1
+            print(f"{sys.modules['__main__'].__doc__}\nFlags:\n{flags.FLAGS.main_module_help()}")
+            sys.exit(0)
+        try:
+            left = flags.FLAGS(argv)
+        except flags.Error as error:
+            fail(MiaError(f"{str(error).splitlines()[0]} See --help for all flags."))
+        if len(left) > 1:
+            fail(MiaError(f"{left[1]!r} is not a flag; flags are written --name=value. See --help for all flags."))
+        return left
+
+    def guarded(argv: list[str]) -> None:
+        del argv
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        try:
+            sys.exit(main() or 0)
+        except MiaError as error:
+            fail(error)
+        except KeyboardInterrupt:
+            say("\nInterrupted. Nothing that was finished is lost: the same command goes on from here.")
+            sys.stdout.flush()
+            os._exit(130)  # not sys.exit: devices may be in the middle of a chunk, and nobody wants to wait for it
+
+    app.run(guarded, flags_parser=parse)
+
+
+def fail(error: MiaError) -> None:
+    """Print the error in red where that is possible, and exit with its code."""
+    say(f"\033[31merror:\033[0m {error}" if sys.stderr.isatty() else f"error: {error}")
+    sys.exit(error.exit_code)
+
+
+def command() -> str:
+    """The command line as it can be repeated."""
+    import shlex
+
+    return shlex.join(["python", *sys.argv])

@@ -1,0 +1,71 @@
+"""How long work tells how far it is: a bar with the time left on a terminal, now and then a plain line elsewhere."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+Advance = Callable[..., None]  # (steps: float, note: str = "") -> None
+Progress = Callable[[str, float], contextlib.AbstractContextManager[Advance]]  # (title, total steps)
+
+
+@contextlib.contextmanager
+def silent(title: str, total: float) -> Iterator[Advance]:
+    """Progress for libraries and tests: nothing is shown."""
+    del title, total
+    yield lambda steps, note="": None
+
+
+@contextlib.contextmanager
+def shown(title: str, total: float) -> Iterator[Advance]:
+    """Progress on standard error: a rich bar on a terminal, a line every ten seconds otherwise."""
+    with (_bar if sys.stderr.isatty() else _lines)(title, total) as advance:
+        yield advance
+
+
+@contextlib.contextmanager
+def _bar(title: str, total: float) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<18}"),
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=total, note="")
+        yield lambda steps, note="": progress.update(task, advance=steps, note=note)
+
+
+@contextlib.contextmanager
+def _lines(title: str, total: float, every: float = 10.0) -> Iterator[Advance]:
+    start = last = time.monotonic()
+    done = 0.0
+
+    def advance(steps: float, note: str = "") -> None:
+        nonlocal done, last
+        done += steps
+        now = time.monotonic()
+        if now - last >= every and 0 < done < total:
+            last = now
+            left = (now - start) / done * (total - done)
+            print(
+                f"{title}: {done / total:.0%}, {left:,.0f} s left{', ' + note if note else ''}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    yield advance
+    print(f"{title}: done in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)

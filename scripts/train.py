@@ -1,0 +1,31 @@
+"""Attack a model with shadow models, from data to report.
+
+python scripts/train.py --dataset=purchase --num_shadows=50
+
+Trains a target and shadow models on a data set, learns from the shadows to tell members from non-members, attacks the
+target, and writes results.json, scores.npz and report.html to the workdir. Interrupt it at any time: the same command
+goes on where it stopped.
+"""
+
+from absl import flags
+
+from mia_jax import cli
+from mia_jax import config as configs
+
+read_config = configs.define_flags(flags)
+flags.adopt_module_key_flags(configs)
+
+
+def main() -> None:
+    cli.use_every_core()
+    from mia_jax import audit, progress, report
+
+    config = read_config()
+    results = audit.run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
+    workdir = results["config"]["workdir"]
+    print(report.terminal_table(results))
+    print(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")
+
+
+if __name__ == "__main__":
+    cli.start(main)
