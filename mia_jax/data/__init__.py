@@ -1,0 +1,127 @@
+"""Real data, or an honest stand-in: ``load`` a data set of the paper by name, or anybody's .npz by its path.
+
+    records, schema = mia_jax.data.load("location", data_dir="~/data")
+
+``DATASETS`` says what there is, in which files it comes and where to get them; ``save`` writes records, such as
+synthesised ones, so that ``load`` takes them by path.
+"""
+
+import difflib
+import os
+import pathlib
+from typing import Literal
+
+import numpy as np
+
+from mia_jax import artifacts
+from mia_jax.data import cache, local, origins, tabular
+from mia_jax.data.local import save
+from mia_jax.data.table import DATASETS, Dataset
+from mia_jax.types import Field, InputError, Records, Schema
+
+__all__ = ["DATASETS", "Dataset", "load", "save", "title"]
+
+PARSE_VERSION = 1  # raise it when the same files would give other records
+
+_SOURCES = ("auto", "official", "simulated")
+
+
+def load(
+    name_or_path: str | os.PathLike,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    source: Literal["auto", "official", "simulated"] = "auto",
+    cache_dir: str | os.PathLike | None = None,
+    seed: int = 0,
+    notify: origins.Notify = lambda line: None,
+) -> tuple[Records, Schema]:
+    """Load a data set, as NumPy arrays in their natural dtype.
+
+    Looked for, in this order: official files in ``data_dir``; what tensorflow-datasets has prepared; the network, which
+    has 5 seconds to answer; then Purchase, Texas and Location are simulated. Decoded records are cached, under a name
+    that depends on the digest of what they were decoded from.
+
+    Args:
+        name_or_path: a name in ``DATASETS``, or the path of an .npz with arrays ``x`` [n, ...] and ``y`` [n].
+        data_dir: folder of official files; by default $MIA_JAX_DATA_DIR.
+        source: ``official`` never simulates, ``simulated`` never looks at files.
+        cache_dir: by default $MIA_JAX_CACHE_DIR, else mia_jax in $XDG_CACHE_HOME, else ~/.cache/mia_jax.
+        seed: of the simulation, and of the clustering that makes the classes of Purchase where the files have none.
+        notify: told a line before long work, beginning with ``SIMULATED:`` where records are not real.
+
+    Returns:
+        Records, x [n, *f] uint8 (bits, pixels) or float32 and y [n] int32, 0-based; and the schema.
+
+    Raises:
+        InputError: unknown name, no such file, damaged or impossible contents, or nothing to be had, which takes less
+            than 10 seconds to find out.
+    """
+    if source not in _SOURCES:
+        raise InputError(f"the data source {source!r} is not one of {', '.join(_SOURCES)}")
+    name = os.fspath(name_or_path)
+    if name not in DATASETS:
+        return _load_path(name, source)
+    dataset = DATASETS[name]
+    origin = origins.find(dataset, data_dir, source, seed, notify)
+    key = {"name": dataset.name, "parse": PARSE_VERSION, "origin": origin.key}
+    if not origin.labelled:
+        key |= {"seed": seed, "cluster": origins.code_digest("cluster.py")}
+    path = cache.path(cache.folder(cache_dir), dataset.name, key)
+    entry = cache.read(path, notify)
+    if entry is None:
+        entry = _make(dataset, origin, seed, notify)
+        cache.write(path, entry, binary=dataset.kind == "binary", notify=notify)
+    notes = entry.notes
+    if len(entry.y) != dataset.records:
+        notes += (f"These are {len(entry.y):,} records; published are {dataset.records:,}.",)
+    schema = Schema(
+        name=dataset.name,
+        source=origin.source,
+        digest=entry.digest,
+        num_classes=dataset.classes,
+        shape=entry.x.shape[1:],
+        fields=_fields(dataset, entry.x),
+        notes=notes,
+    )
+    return Records(entry.x, entry.y), schema
+
+
+def title(name: str) -> str:
+    """The name of a data set for people; the name itself where it is not in the table."""
+    return DATASETS[name].title if name in DATASETS else name
+
+
+def _load_path(name: str, source: str) -> tuple[Records, Schema]:
+    path = pathlib.Path(name).expanduser()
+    if path.suffix != ".npz" and os.sep not in name and not path.exists():
+        close = difflib.get_close_matches(name.lower(), DATASETS, n=2)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise InputError(
+            f"unknown data set {name!r}; {hint}There are {', '.join(sorted(DATASETS))}, or the path of an .npz"
+        )
+    if source == "simulated":
+        raise InputError(f"{name} is a file, which cannot be simulated; leave --data_source out")
+    return local.load(path)
+
+
+def _make(dataset: Dataset, origin: origins.Origin, seed: int, notify: origins.Notify) -> cache.Entry:
+    x, y, notes = origin.read()
+    if y is None:
+        from mia_jax.data import cluster
+
+        notify(f"Clustering {len(x):,} records into {dataset.classes} classes (k-means, seed {seed})")
+        y = cluster.kmeans(x, dataset.classes, seed=seed)
+        notes = (*notes, f"The classes are {dataset.classes} clusters of the features (k-means, seed {seed}).")
+    x, y = np.ascontiguousarray(x), np.ascontiguousarray(y, np.int32)
+    return cache.Entry(x, y, artifacts.array_digest(x, y), tuple(notes))
+
+
+def _fields(dataset: Dataset, x: np.ndarray) -> tuple[Field, ...]:
+    width = int(np.prod(x.shape[1:]))
+    match dataset.kind:
+        case "binary":
+            return (Field("bits", "binary", 0, width),)
+        case "pixel":
+            return (Field("pixels", "pixel", 0, width, 0.0, 255.0),)
+        case "mixed":
+            return tabular.adult_fields(x)

@@ -1,0 +1,62 @@
+"""Decoded records on disk, one .npz each: bits packed, written whole and renamed, checked by digest when read.
+
+A cache is a convenience: a folder that cannot be written, or an entry that is damaged, is told and worked around.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax import artifacts
+from mia_jax.data import files
+
+
+class Entry(NamedTuple):
+    x: np.ndarray
+    y: np.ndarray
+    digest: str  # of x, then y
+    notes: tuple[str, ...]
+
+
+def folder(given: str | os.PathLike | None) -> pathlib.Path:
+    """The argument, else $MIA_JAX_CACHE_DIR, else mia_jax in $XDG_CACHE_HOME, else in ~/.cache."""
+    if given or os.environ.get("MIA_JAX_CACHE_DIR"):
+        return pathlib.Path(given or os.environ["MIA_JAX_CACHE_DIR"]).expanduser()
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mia_jax"
+
+
+def path(folder: pathlib.Path, name: str, key: dict[str, Any]) -> pathlib.Path:
+    """Where the records made from ``key`` (JSON values that decide all of them) lie."""
+    return folder / f"{name}-{artifacts.digest(key)[:32]}.npz"
+
+
+def read(path: pathlib.Path, notify: Callable[[str], None]) -> Entry | None:
+    """The records, or None where there are none or they are not what was written."""
+    try:
+        arrays = files.read_npz(path, ("x", "y", "meta"))
+        x, y, meta = arrays["x"], arrays["y"], json.loads(str(arrays["meta"]))
+        if meta["packed"]:
+            x = np.unpackbits(x, axis=1, count=meta["features"])
+        if artifacts.array_digest(x, y) != meta["digest"]:
+            raise ValueError("its digest differs")
+    except OSError:  # not there, or not to be read
+        return None
+    except Exception as error:  # whatever zipfile, zlib, numpy or json make of damaged bytes
+        notify(f"The cached {path} is damaged ({error or type(error).__name__}) and is made again")
+        return None
+    return Entry(x, y, meta["digest"], tuple(meta["notes"]))
+
+
+def write(path: pathlib.Path, entry: Entry, *, binary: bool, notify: Callable[[str], None]) -> None:
+    """Keep records; bits [n, f] are packed eight to a byte, row by row."""
+    x = np.packbits(entry.x, axis=1) if binary else entry.x
+    meta = {"packed": binary, "features": entry.x.shape[-1], "digest": entry.digest, "notes": entry.notes}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        artifacts.write_npz(path, {"x": x, "y": entry.y, "meta": np.array(json.dumps(meta))})
+    except OSError as error:
+        notify(f"The decoded data are not cached: {path.parent} cannot be written ({error.strerror})")

@@ -1,0 +1,192 @@
+"""Files that somebody else wrote: digests, archives, npz and labels, read in memory and trusted in nothing.
+
+A reader raises ``ValueError`` with the reason (in words) where the contents cannot be what they claim; ``UNREADABLE``
+are the errors that the standard readers raise for damaged bytes. ``data.load`` turns all of them into an ``InputError``
+that names the file and the next move.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import http.client
+import importlib.resources
+import io
+import pathlib
+import tarfile
+import threading
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, NamedTuple
+
+import numpy as np
+
+UNREADABLE = (ValueError, EOFError, OverflowError, OSError, KeyError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+
+
+class Published(NamedTuple):
+    url: str
+    size: int  # bytes
+    sha256: str
+
+
+def published() -> dict[str, Published]:
+    """Files whose digest is known, by their official name (``checksums.tsv``, which tensorflow-datasets reads too)."""
+    table = importlib.resources.files("mia_jax.data").joinpath("checksums.tsv").read_text(encoding="utf-8")
+    rows = (line.split("\t") for line in table.splitlines())
+    return {name: Published(url, int(size), sha256) for url, size, sha256, name in rows}
+
+
+def digest(contents: Mapping[str, bytes]) -> str:
+    """SHA-256 of one file as its publisher would print it; of several files, over their digests in order."""
+    each = [hashlib.sha256(data) for data in contents.values()]
+    return each[0].hexdigest() if len(each) == 1 else hashlib.sha256(b"".join(h.digest() for h in each)).hexdigest()
+
+
+def check_published(name: str, data: bytes) -> None:
+    """Refuse contents that differ from what was published under this name; names without a known digest pass.
+
+    Raises:
+        ValueError: size or SHA-256 differ.
+    """
+    if known := published().get(name):
+        if len(data) != known.size:
+            raise ValueError(f"it has {len(data):,} bytes and the published file has {known.size:,}")
+        if (found := hashlib.sha256(data).hexdigest()) != known.sha256:
+            raise ValueError(f"its SHA-256 is {found[:12]}... and that of the published file is {known.sha256[:12]}...")
+
+
+def members(archive: bytes, wanted: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
+    """Stream the wanted members of a .tar.gz, as (wanted name, file), in the order of the archive.
+
+    A member is wanted when the end of its path is. Nothing is ever written to disk, so paths, links and modes in the
+    archive have no effect. The archive is read to its last byte, so that its checksum is checked.
+
+    Raises:
+        ValueError: a member is missing; and what ``tarfile`` and ``gzip`` raise for a truncated or damaged archive.
+    """
+    found: set[str] = set()
+    others: list[str] = []
+    with gzip.GzipFile(fileobj=io.BytesIO(archive)) as plain:
+        with tarfile.open(fileobj=plain, mode="r|") as tar:
+            for member in tar:
+                name = next((w for w in wanted if f"/{member.name}".endswith(f"/{w}") and w not in found), None)
+                if name is None or not member.isreg():
+                    others.append(member.name)
+                    continue
+                found.add(name)
+                yield name, tar.extractfile(member)
+        while plain.read(1 << 20):
+            pass
+    if missing := [w for w in wanted if w not in found]:
+        raise ValueError(f"it has no member {missing[0]!r}, only {', '.join(map(repr, others[:4])) or 'nothing'}")
+
+
+def read_npz(data: bytes | pathlib.Path, wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    """The wanted arrays of an .npz, read without pickle; names that are not there are left out.
+
+    Raises:
+        ValueError: not an .npz, or an array of Python objects; ``zipfile.BadZipFile`` and others where it is damaged.
+    """
+    with open(data, "rb") if isinstance(data, pathlib.Path) else io.BytesIO(data) as f:
+        if f.read(4) != b"PK\x03\x04":
+            raise ValueError("it is not an .npz file")
+        f.seek(0)
+        with np.load(f, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in wanted if name in arrays.files}
+
+
+def check_paired(x: np.ndarray, y: np.ndarray, what: str = "records") -> None:
+    """Refuse features and labels of different length.
+
+    Raises:
+        ValueError: with both lengths.
+    """
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+        raise ValueError(f"its {what} and their labels do not match: {x.shape} and {y.shape}")
+
+
+KERAS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def keras(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The four arrays of the Keras layout.
+
+    Raises:
+        ValueError: one is missing.
+    """
+    if missing := [name for name in KERAS if name not in arrays]:
+        raise ValueError(f"it has no array {missing[0]!r}; the Keras layout has {', '.join(KERAS)}")
+    return tuple(arrays[name] for name in KERAS)
+
+
+def bits(x: np.ndarray) -> np.ndarray:
+    """Features as uint8, after a check that each of them is 0 or 1.
+
+    Raises:
+        ValueError: another value is among them.
+    """
+    wrong = (x != 0) & (x != 1)
+    if wrong.any():
+        where = np.unravel_index(wrong.argmax(), x.shape)
+        raise ValueError(f"record {where[0]} has the value {x[where]} where only 0 and 1 can be")
+    return x.astype(np.uint8)
+
+
+def labels(y: np.ndarray, classes: int, *, one_based: bool = False) -> np.ndarray:
+    """Class labels [n] int32, 0-based, from integers ([n] or [n, 1]) or a one-hot code ([n, classes]).
+
+    Args:
+        one_based: integers may count from 1; they do where no label is 0.
+
+    Raises:
+        ValueError: labels that are no whole numbers, not one-hot, or out of range.
+    """
+    if y.ndim == 2 and y.shape[1] == classes and classes > 1:
+        if ((y != 0) & (y != 1)).any() or (y.sum(axis=1) != 1).any():
+            raise ValueError("its labels have a column per class and are not one-hot")
+        return y.argmax(axis=1).astype(np.int32)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1 or y.dtype.kind not in "biuf":
+        raise ValueError(f"its labels have shape {y.shape} and type {y.dtype}; needed: integers [n], or one-hot")
+    if y.dtype.kind == "f" and not np.array_equal(y, np.trunc(y)):  # NaN is not equal to itself
+        raise ValueError("its labels are not whole numbers")
+    low, high = (1, classes) if one_based and len(y) and y.min() > 0 else (0, classes - 1)
+    wrong = (y < low) | (y > high)
+    if wrong.any():
+        raise ValueError(f"record {wrong.argmax()} has the label {y[wrong.argmax()]}, outside of {low}..{high}")
+    return (y.astype(np.int64) - low).astype(np.int32)
+
+
+def check_classes(y: np.ndarray, classes: int) -> None:
+    """Every class needs a record.
+
+    Raises:
+        ValueError: naming the first class without one.
+    """
+    present = np.unique(y)  # not a count per class: labels of a user's own may go up to anything
+    if empty := classes - len(present):
+        first = int(np.append(present != np.arange(len(present)), True).argmax())
+        more = f" (and {empty - 1:,} more)" if empty > 1 else ""
+        raise ValueError(f"class {first}{more} of 0..{classes - 1} has no record")
+
+
+def reachable(url: str, timeout: float = 5.0) -> bool:
+    """Whether the network answers a HEAD request for ``url`` within ``timeout`` seconds."""
+    answers: list[bool] = []
+
+    def ask() -> None:
+        request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "mia-jax"})
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            urllib.request.urlopen(request, timeout=timeout),
+        ):
+            answers.append(True)
+
+    # A thread, because looking up a name is not covered by the timeout of a socket.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(timeout)
+    return bool(answers)

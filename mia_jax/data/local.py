@@ -1,0 +1,109 @@
+"""Anybody's own data: an .npz with arrays ``x`` and ``y``, and perhaps ``schema``, JSON that says what columns mean."""
+
+import json
+import os
+import pathlib
+
+import numpy as np
+
+from mia_jax import artifacts
+from mia_jax.data import files
+from mia_jax.types import Field, InputError, Records, Schema
+
+
+def save(path: str | os.PathLike, records: Records, schema: Schema) -> None:
+    """Write records and their schema as an .npz that ``load`` takes by its path; whole or not at all.
+
+    The digest is that of the records, whatever ``schema`` says. Loaded again, a simulated set stays simulated and every
+    other one is local.
+
+    Raises:
+        InputError: the path cannot be written.
+    """
+    x, y = np.asarray(records.x), np.asarray(records.y, np.int32)
+    schema = schema._replace(digest=artifacts.array_digest(x, y), fields=tuple(f._asdict() for f in schema.fields))
+    try:
+        artifacts.write_npz(pathlib.Path(path), {"x": x, "y": y, "schema": np.array(json.dumps(schema._asdict()))})
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); choose another path") from None
+
+
+def load(path: pathlib.Path) -> tuple[Records, Schema]:
+    """Read what ``save`` or anybody's ``np.savez(path, x=x, y=y)`` wrote.
+
+    Without a schema, the largest label says how many classes there are and each needs a record; the features are binary
+    where all values are 0 or 1, pixels where they are uint8 with several axes per record, and else numeric, float32,
+    with the range that is there.
+
+    Raises:
+        InputError: naming what is wrong and what to do.
+    """
+    try:
+        arrays = files.read_npz(path, ("x", "y", "schema"))
+        if missing := [name for name in ("x", "y") if name not in arrays]:
+            raise ValueError(f"it has no array {missing[0]!r}; needed are x [n, ...] and y [n]")
+        x, y = arrays["x"], arrays["y"]
+        if x.ndim < 2 or x.dtype.kind not in "biuf" or 0 in x.shape:
+            raise ValueError(f"x has shape {x.shape} and type {x.dtype}; needed: numbers [n, ...], n > 0")
+        files.check_paired(x, y)
+        if "schema" in arrays:
+            return _described(x, y, str(arrays["schema"]))
+        return _inferred(x, y, path.stem)
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}; give the path of an .npz with arrays x and y") from None
+    except files.UNREADABLE as error:
+        raise InputError(f"{path} cannot be used: {error}; write it with np.savez(path, x=x, y=y)") from None
+
+
+def _described(x: np.ndarray, y: np.ndarray, text: str) -> tuple[Records, Schema]:
+    try:
+        held = json.loads(text)
+        fields = tuple(Field(**{**f, "categories": tuple(f["categories"])}) for f in held["fields"])
+        schema = Schema(**{**held, "shape": tuple(held["shape"]), "fields": fields, "notes": tuple(held["notes"])})
+        stops = [f.stop for f in fields]
+        if [f.start for f in fields] != [0, *stops[:-1]] or stops[-1] != int(np.prod(x.shape[1:])):
+            raise ValueError("its fields do not cover the record")
+        if schema.shape != x.shape[1:]:
+            raise ValueError(f"its records have shape {x.shape[1:]} and its schema says {schema.shape}")
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"its schema is damaged ({error})") from None
+    _check_finite(x)
+    y = files.labels(y, schema.num_classes)
+    source = "simulated" if schema.source == "simulated" else "local"
+    return Records(x, y), schema._replace(source=source, digest=artifacts.array_digest(x, y))
+
+
+def _inferred(x: np.ndarray, y: np.ndarray, name: str) -> tuple[Records, Schema]:
+    _check_finite(x)
+    if y.ndim != 1 or y.dtype.kind not in "biuf" or (y < 0).any():
+        raise ValueError(f"y has shape {y.shape} and type {y.dtype}; needed: whole numbers [n] from 0 on")
+    classes = int(y.max()) + 1
+    labels = files.labels(y, classes)
+    files.check_classes(y, classes)  # y, not labels: those are int32 already
+    y = labels
+    if classes < 2:
+        raise ValueError("y has a single class")
+    width = int(np.prod(x.shape[1:]))
+    if ((x == 0) | (x == 1)).all():
+        x = x.astype(np.uint8)
+        fields = (Field("bits", "binary", 0, width),)
+    elif x.dtype == np.uint8 and x.ndim > 2:
+        fields = (Field("pixels", "pixel", 0, width, 0.0, 255.0),)
+    else:
+        with np.errstate(over="ignore"):
+            x = x.astype(np.float32)
+        _check_finite(x)  # again: float32 ends at 3e38
+        flat = x.reshape(len(x), -1)
+        ranges = zip(flat.min(axis=0), flat.max(axis=0), strict=True)
+        fields = tuple(
+            Field(f"x{i}", "numeric", i, i + 1, float(low), float(high)) for i, (low, high) in enumerate(ranges)
+        )
+    schema = Schema(name, "local", artifacts.array_digest(x, y), classes, x.shape[1:], fields)
+    return Records(x, y), schema
+
+
+def _check_finite(x: np.ndarray) -> None:
+    wrong = ~np.isfinite(x)
+    if wrong.any():
+        where = np.unravel_index(wrong.argmax(), x.shape)
+        raise ValueError(f"record {where[0]} has a feature that is {x[where]}")

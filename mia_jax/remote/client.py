@@ -1,0 +1,391 @@
+"""The client: questions split, several in flight, faults outlived, answers kept as they arrive.
+
+What goes wrong is of three kinds. What may pass (429, 5xx, a broken connection, a late, unreadable or impossible
+answer) is tried again, later each time and not before the service allows it. What is too large (413) is asked in
+halves. The rest ends the question with one line, and with every answer that arrived in the store.
+"""
+
+import concurrent.futures
+import contextlib
+import functools
+import os
+import random
+import threading
+import urllib.parse
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mia_jax import targets
+from mia_jax.progress import Progress, silent
+from mia_jax.remote import credentials, pace, protocols
+from mia_jax.remote.options import Options, checked
+from mia_jax.remote.protocols import Codec, Reading
+from mia_jax.store import AnswerStore, stored_answers
+from mia_jax.targets import Budget, TargetError, WrongAnswer
+from mia_jax.types import Array, InputError, Target
+
+T = TypeVar("T")
+
+PROBE_ROWS = 16  # enough to tell rounded and top-k answers from others
+PROBE_TRIES = 3
+LONGEST_WAIT = 30.0  # seconds between two tries, where the service does not ask for more
+
+
+def connect(
+    url: str,
+    x: Array,
+    *,
+    protocol: str = "auto",
+    classes: int | None = None,
+    names: Sequence[str] | None = None,
+    cache: str | os.PathLike | None = None,
+    budget: Budget | int | None = None,
+    options: Options | None = None,
+    progress: Progress = silent,
+) -> Target:
+    """A prediction service as a Target.
+
+    A bearer token is taken from the environment variable ``MIA_JAX_TOKEN``, further headers from ``MIA_JAX_HEADERS`` (a
+    JSON object). They are sent to this service only, redirects are not followed, and no message, report or file ever
+    holds them. Integer records are sent as integers.
+
+    Every answer is checked, and kept as it arrives: about no record is the service asked twice, by this Target or, with
+    ``cache``, by another process later. A model that is deployed anew needs a new ``cache``.
+
+    Args:
+        url: of the model, with or without the protocol's last part (``/infer``, ``:predict``, ``/invocations``).
+        x: records [b, *f] of those to be asked about later. The first 16 are asked at once, to learn what the answers
+            are, unless ``cache`` knows it.
+        protocol: auto (told by the path) or one of ``PROTOCOLS``.
+        classes: their number, where answers do not show it: labels, the k best.
+        names: the classes' names in order, where the service answers with names that are not 0, 1, ...
+        cache: directory where answers outlive the process.
+        budget: counts every record sent, again for every further try, except where the service refused with a status.
+        options: how to ask.
+        progress: shows how far a question is.
+
+    Returns:
+        A host target. Asking raises TargetError, WrongAnswer (with the record and the reason) or BudgetSpent.
+
+    Raises:
+        InputError: the URL, the records, the headers or the cache cannot be used, or ``classes`` is needed.
+        TargetError: the service refuses, or its answers are none.
+        BudgetSpent: before the budget is passed.
+    """
+    url, protocol = protocols.resolve(url, protocol)
+    options = checked(options or Options())
+    budget = budget if isinstance(budget, Budget) else Budget(float("inf") if budget is None else budget)
+    x = _records(x)
+    if len(x) == 0:
+        raise InputError("connect needs a few of the records, to learn what the service answers")
+    name = f"{protocol} {protocols.identity(url)}"
+    service = _Service(url, protocol, classes, names, budget, options)
+    answers, probe = stored_answers(cache, name), None
+    if answers is None:
+        first = {key: row for row, key in reversed(list(enumerate(targets.record_keys(x[:PROBE_ROWS]))))}
+        probe = np.sort(np.array(list(first.values())))  # a record that occurs twice is asked once
+        p = service.probe(x[probe], probe)
+        answers = service.reading.answers
+    elif classes not in (None, answers.classes):
+        raise InputError(
+            f"the answers kept in {cache} have {answers.classes} classes, not {classes}: choose another cache"
+        )
+    service.store = AnswerStore(answers, cache, name)
+    if probe is not None:
+        service.store.put(targets.record_keys(x[probe]), targets.log_probabilities(p, answers))
+
+    def ask(x: Array) -> np.ndarray:
+        return targets.ask_missing(service.store, lambda *question: service.ask(*question, progress), _records(x))
+
+    return Target(ask, answers, traced=False)
+
+
+def _records(x: Array) -> np.ndarray:
+    x = np.asarray(x)
+    if x.dtype.kind not in "biuf" or x.ndim < 2:
+        raise InputError(f"records are numbers [n, *f]; these are {x.dtype} with shape {x.shape}")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        row = np.argmin(np.isfinite(x.reshape(len(x), -1)).all(axis=1))
+        raise InputError(f"record {row} has a feature that is not finite, and JSON has no such number: fill it in")
+    return x.astype(x.dtype.newbyteorder("="), copy=False)
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+class _Passing(Exception):
+    """A fault that may pass.
+
+    ``wait``: seconds that the service asks for. ``limited``: it works, and is asked too often. ``spoken``: it was
+    reached and did not understand; where that does not pass, another dialect may help.
+    """
+
+    def __init__(self, reason: str | WrongAnswer, *, wait: float = 0.0, limited: bool = False, spoken: bool = False):
+        self.reason, self.wait, self.limited, self.spoken = reason, wait, limited, spoken
+
+
+class _Refused(TargetError):
+    """The service does not understand; another dialect may help."""
+
+
+class _TooLarge(Exception):
+    """The request must be split."""
+
+
+class _Stopped(Exception):
+    """Another part of the question failed: this one need not go on."""
+
+
+def _understood(function: Callable[..., T], *arguments: Any) -> T:
+    """Call what reads a reply; a reply that it cannot use may be better next time."""
+    try:
+        return function(*arguments)
+    except TargetError as error:
+        raise _Passing(str(error), spoken=True) from None
+
+
+# --- the service -----------------------------------------------------------------------------------------------------
+
+
+class _Service:
+    """What the threads share: the connections, the pace, the budget, the store, and what was learned."""
+
+    store: AnswerStore | None = None
+    codec: Codec | None = None
+    reading: Reading | None = None
+
+    def __init__(
+        self,
+        url: str,
+        protocol: str,
+        classes: int | None,
+        names: Sequence[str] | None,
+        budget: Budget,
+        options: Options,
+    ):
+        try:
+            import httpx
+        except ImportError:
+            raise InputError("a remote target needs httpx: pip install 'mia-jax[remote]'") from None
+        headers = credentials.from_environment()
+        self.url, self.shown, self.protocol = url, protocols.public(url), protocol
+        self.classes, self.names, self.budget, self.options = classes, names, budget, options
+        self._headers = headers
+        host = urllib.parse.urlsplit(url).hostname
+        if headers and url.startswith("http:") and host not in ("localhost", "127.0.0.1", "::1"):
+            warnings.warn(f"credentials are sent to {host} in clear text: use https", stacklevel=4)
+        self._pace = pace.Pace(options.rate)
+        limits = httpx.Limits(max_connections=options.in_flight, max_keepalive_connections=options.in_flight)
+        self._client = httpx.Client(headers=headers, timeout=options.timeout, limits=limits, follow_redirects=False)
+        weakref.finalize(self, self._client.close)
+        self._httpx, self._place = httpx, httpx.URL(url)  # parsed once
+
+    def __repr__(self) -> str:
+        return f"<service {self.shown}, {self.protocol}>"
+
+    # A question.
+
+    def ask(self, x: np.ndarray, rows: np.ndarray, keys: Sequence[bytes], progress: Progress) -> None:
+        """Ask about ``rows`` of x and put the answers into the store as they arrive."""
+        self.budget.allow(len(rows))
+        if self.codec is None:  # the cache knew what the answers are, but not how to ask
+            p = self.probe(x[rows[:PROBE_ROWS]], rows[:PROBE_ROWS])
+            self._compare()
+            self.store.put(keys[:PROBE_ROWS], targets.log_probabilities(p, self.store.answers))
+            rows, keys = rows[PROBE_ROWS:], keys[PROBE_ROWS:]
+        step = self._step(self.codec, x)
+        stop = threading.Event()
+        pool = concurrent.futures.ThreadPoolExecutor(self.options.in_flight, "mia-jax-remote")
+        with progress(f"asking {self.shown}", len(rows)) as advance:
+            try:
+                parts = [slice(i, i + step) for i in range(0, len(rows), step)]
+                left = {pool.submit(self._finish, x, rows[part], keys[part], stop) for part in parts}
+                while left:  # now and then, not at each answer: waking up for each costs a tenth of the throughput
+                    done, left = concurrent.futures.wait(left, 0.2, concurrent.futures.FIRST_EXCEPTION)
+                    advance(sum(future.result() for future in done))
+            finally:
+                stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)  # what is in flight still lands in the store
+
+    def _compare(self) -> None:
+        """Is this still the service whose answers the cache holds?"""
+        now, then = self.reading.answers, self.store.answers
+        if now.classes != then.classes or (self.reading.form == "labels" and then.kind != "labels"):
+            raise InputError(
+                f"{self.shown} answers with {now.kind} of {now.classes} classes, and the cache holds {then.kind} of"
+                f" {then.classes}: choose another cache"
+            )
+
+    def _step(self, codec: Codec, x: np.ndarray) -> int:
+        """Records a request: as many as rows and bytes allow."""
+        size = len(codec.encode(x[:8])) / min(8, len(x))
+        fit = int(self.options.max_bytes / size)
+        return max(1, min(self.options.rows, fit, codec.max_rows or fit))
+
+    def _finish(self, x: np.ndarray, rows: np.ndarray, keys: Sequence[bytes], stop: threading.Event) -> int:
+        """Ask until each of ``rows`` has an answer; returns their number."""
+        answers = self.store.answers
+        left, asked = list(keys), rows  # of those without an answer so far
+
+        def once() -> None:
+            nonlocal left, asked
+            reply = self._ask_once(self.codec, x[asked], stop)
+            p = _understood(protocols.read, reply, len(asked), self.reading)
+            wrong = targets.faults(p, answers)
+            good = [i for i in range(len(left)) if i not in wrong]
+            self.store.put([left[i] for i in good], targets.log_probabilities(p[good], answers))
+            if wrong:  # only they are asked again
+                left, asked = [left[i] for i in wrong], asked[list(wrong)]
+                raise _Passing(WrongAnswer(int(asked[0]), next(iter(wrong.values()))))
+
+        try:
+            self._insist(once, self.options.retries, stop)
+        except _Stopped:
+            pass
+        except _TooLarge:
+            half = len(left) // 2
+            self._finish(x, asked[:half], left[:half], stop)
+            self._finish(x, asked[half:], left[half:], stop)
+        except BaseException:
+            stop.set()  # here, for this thread would begin the next part before anybody heard of it
+            raise
+        return len(rows)
+
+    # The probe.
+
+    def probe(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Find the dialect that the service understands and what it answers; returns its answers to x [b, c].
+
+        Raises:
+            TargetError: no dialect is understood. The reason given is that of the first.
+        """
+        refusals = []
+        for codec in protocols.dialects(self.protocol, self.url, self._metadata()):
+            try:
+                return self._probe(codec, x, rows)
+            except _TooLarge:
+                raise TargetError(f"{self.shown}: HTTP 413 for a few records; lower Options.max_bytes") from None
+            except _Refused as error:
+                refusals.append(error)
+        raise TargetError(str(refusals[0])) from None
+
+    def _probe(self, codec: Codec, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        reply, step, stop = [None] * len(x), self._step(codec, x), threading.Event()
+        todo = range(len(x))
+
+        def fetch(part: Sequence[int]) -> None:
+            some = self._ask_once(codec, x[list(part)], stop)
+            if len(some) != len(part):
+                raise _Passing(f"{len(part)} records were asked about and {len(some)} answered", spoken=True)
+            for row, element in zip(part, some, strict=True):
+                reply[row] = element
+
+        def once() -> np.ndarray:
+            nonlocal todo
+            for i in range(0, len(todo), step):
+                self._insist(functools.partial(fetch, todo[i : i + step]), PROBE_TRIES, stop)
+            todo = range(len(x))
+            reading = _understood(protocols.learn, reply, self.classes, self.names)
+            p = _understood(protocols.read, reply, len(x), reading)
+            wrong = targets.faults(p, reading.answers)
+            todo = list(wrong)
+            if wrong:
+                raise _Passing(WrongAnswer(int(rows[todo[0]]), wrong[todo[0]]))
+            self.codec, self.reading = codec, reading
+            return p
+
+        return self._insist(once, PROBE_TRIES, stop)
+
+    def _metadata(self) -> dict[str, Any]:
+        """What an Open Inference server says of the model. Not a query, and nothing hangs on it."""
+        if self.protocol == "oip":
+            with contextlib.suppress(self._httpx.HTTPError, ValueError):
+                response = self._client.get(protocols.metadata_url(self.url))
+                if response.is_success and isinstance(value := protocols.loads(response.content), dict):
+                    return value
+        return {}
+
+    # A request.
+
+    def _insist(self, once: Callable[[], T], retries: int, stop: threading.Event) -> T:
+        """Call ``once`` until it raises no passing fault; later each time."""
+        tries, arrived = 0, self._arrived()
+        while True:
+            try:
+                return once()
+            except _Passing as fault:
+                # A service that limits its rate but does answer is waited for as long as it does.
+                tries = 1 if fault.limited and self._arrived() > arrived else tries + 1
+                arrived = self._arrived()
+                if fault.wait > self.options.patience:
+                    raise TargetError(
+                        self._line(f"it asks to wait {fault.wait:,.0f} s; run the same again then")
+                    ) from None
+                if tries > retries:
+                    if isinstance(fault.reason, WrongAnswer):
+                        line = self._line(f"{fault.reason.reason}, {tries} times")
+                        raise WrongAnswer(fault.reason.record, line) from None
+                    kind = _Refused if fault.spoken else TargetError
+                    raise kind(self._line(f"{fault.reason}, {tries} times in a row")) from None
+                if fault.wait:
+                    self._pace.hold(fault.wait)
+                pause = min(LONGEST_WAIT, self.options.backoff * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)
+                if stop.wait(pause):
+                    raise _Stopped from None
+
+    def _arrived(self) -> int:
+        return 0 if self.store is None else len(self.store)
+
+    def _ask_once(self, codec: Codec, x: np.ndarray, stop: threading.Event) -> protocols.Reply:
+        """One request. Raises _Passing, _TooLarge or _Stopped, or a TargetError where no further try can help."""
+        body = codec.encode(x)
+        if len(body) > self.options.max_bytes and len(x) > 1:
+            raise _TooLarge
+        self._pace.wait(stop)
+        if stop.is_set():
+            raise _Stopped
+        self.budget.take(len(x))
+        try:
+            response = self._client.post(self._place, content=body, headers=codec.headers)
+        except self._httpx.TimeoutException:
+            raise _Passing(f"no answer within {self.options.timeout:g} s") from None
+        except self._httpx.RequestError as error:  # by its type: its text may hold headers
+            raise _Passing(f"the connection failed ({type(error).__name__})") from None
+        status = response.status_code
+        if not response.is_success:
+            self.budget.give_back(len(x))  # refused, so not answered
+        if status == 413 and len(x) > 1:
+            raise _TooLarge
+        if status in (408, 425, 429) or status >= 500:
+            wait = pace.retry_after(response.headers.get("retry-after"))
+            raise _Passing(
+                f"HTTP {status}: {self._excerpt(response)}", wait=wait, limited=status == 429, spoken=status == 500
+            )
+        if status in (401, 403):
+            raise TargetError(
+                self._line(f"HTTP {status}: put a valid token into MIA_JAX_TOKEN, or headers into MIA_JAX_HEADERS")
+            )
+        if response.is_redirect:
+            place = protocols.public(urllib.parse.urljoin(self.url, response.headers.get("location", "")))
+            raise TargetError(self._line(f"HTTP {status}: it has moved to {place}; use that URL"))
+        if not response.is_success:
+            raise _Refused(self._line(f"HTTP {status}: {self._excerpt(response)}"))
+        try:
+            return codec.decode(response.content, len(x))
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            raise _Passing(f"the answer cannot be read: {self._excerpt(response)}", spoken=True) from None
+
+    def _excerpt(self, response) -> str:
+        """The beginning of what the service said, on one line, without what is secret."""
+        text = " ".join(response.text.split()) or response.reason_phrase
+        text = credentials.hide(text, self._headers)
+        return text if len(text) <= 160 else text[:160] + "..."
+
+    def _line(self, reason: str) -> str:
+        kept = self._arrived()
+        where = "" if self.store is None or self.store.path is None else f" in {self.store.path}"
+        return f"{self.shown}: {reason}" + (f" ({kept:,} answers are kept{where})" if kept else "")

@@ -1,0 +1,186 @@
+"""One step of ``r`` searches side by side: Shokri et al. 2017, section V-C, Algorithm 1.
+
+Phase 1 climbs a hill: from a random record towards one that the target puts in class c with confidence. Phase 2
+samples: a record is kept with probability equal to its confidence. Each search runs in a *lane*; a lane whose search ends begins
+the next wanted one in the same step.
+
+Where the paper leaves a choice, ours is: a feature that is redrawn takes a uniform value, which for a bit may be the
+one it had; the first record is uniform, too. One-hot groups are one feature.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mia_jax.synthesis import attributes as attrs
+from mia_jax.synthesis import subsets
+
+
+class Parameters(NamedTuple):
+    """Of Algorithm 1, by the paper's names, and one of ours."""
+
+    k_max: int = 128  # features redrawn at first
+    k_min: int = 4  # and at least
+    conf_min: float = 0.2  # a record with less confidence is not sampled
+    rej_max: int = 10  # proposals rejected in a row before k is halved
+    iter_max: int = 1000  # queries before a search fails
+    give_up: int = 10  # failed searches in a row before a class is given up
+
+
+class Lanes(NamedTuple):
+    """One search each: the variables of Algorithm 1."""
+
+    slot: jax.Array  # [r] int32: the wanted record; n for an idle lane
+    attempt: jax.Array  # [r] int32: searches for that record before this one
+    key: jax.Array  # [r, 2] uint32, key data: of the search, from slot and attempt alone
+    c: jax.Array  # [r] int32
+    iteration: jax.Array  # [r] int32: queries so far
+    x_best: jax.Array  # [r, f]: the paper's x*
+    best: jax.Array  # [r] float32: y_c of x_best
+    rejections: jax.Array  # [r] int32
+    k: jax.Array  # [r] int32
+
+
+class Found(NamedTuple):
+    """The wanted records and what is known of the classes."""
+
+    x: jax.Array  # [n, f]
+    y: jax.Array  # [n] int32: the class wanted; changes when a class is given up
+    done: jax.Array  # [n] bool
+    confidence: jax.Array  # [n] float32: y_c at which the record was sampled
+    cost: jax.Array  # [n] int32: queries of the search that found it
+    next: jax.Array  # [] int32: the first record nobody searches for yet
+    failed: jax.Array  # [c] int32: searches
+    in_a_row: jax.Array  # [c] int32: failed searches since the last record found
+    given_up: jax.Array  # [c] bool
+
+
+class Proposal(NamedTuple):
+    x: jax.Array  # [r, f]
+    u: jax.Array  # [r] float32: uniform, to sample by
+    asked: jax.Array  # [r] bool: lanes that search, as far as the budget reaches
+
+
+def propose(a: attrs.Attributes, lanes: Lanes, n: int, left: jax.Array) -> Proposal:
+    """The next query of every lane. All random numbers of a step are drawn here, from the lane's key and iteration."""
+    keys = jax.vmap(lambda key, i: jax.random.split(jax.random.fold_in(as_key(key), i), 3))
+    key_features, key_values, key_sample = keys(lanes.key, lanes.iteration).T
+    # x <- random record, at first; x <- x* with k features, chosen at random, redrawn at random, later
+    k = jnp.where(lanes.iteration == 0, a.count, lanes.k)
+    chosen = attrs.columns(subsets.choose(key_features, k, a.count), a.of)
+    x = jnp.where(chosen, jax.vmap(lambda key: attrs.draw(a, key))(key_values), lanes.x_best)
+    u = jax.vmap(jax.random.uniform)(key_sample)
+    searching = lanes.slot < n
+    return Proposal(x, u, searching & (jnp.cumsum(searching) <= left))
+
+
+def update(
+    p: Parameters, prior: jax.Array, root: jax.Array, lanes: Lanes, found: Found, proposal: Proposal, log_p: jax.Array
+) -> tuple[Lanes, Found]:
+    """What the answers log_p [r, c] to a proposal change."""
+    n = len(found.done)
+    x, u, asked = proposal
+    # y <- f(x)
+    log_y_c = jnp.take_along_axis(log_p, lanes.c[:, None], axis=1)[:, 0]
+    y_c = jnp.exp(log_y_c)
+    iteration = lanes.iteration + asked
+    # if y_c >= best: accept the proposal
+    climbed = asked & (y_c >= lanes.best)
+    #     if y_c > conf_min and c = argmax y: if uniform(0,1) < y_c: return x
+    confident = climbed & (y_c > p.conf_min) & (_is_argmax(log_p, log_y_c, lanes.c))
+    sampled = confident & (u < y_c)
+    #     x* <- x;  best <- y_c;  rejections <- 0
+    x_best = jnp.where(climbed[:, None], x, lanes.x_best)
+    best = jnp.where(climbed, y_c, lanes.best)
+    # else: rejections <- rejections + 1
+    rejections = jnp.where(climbed, 0, lanes.rejections + asked)
+    #     if rejections > rej_max: k <- max(k_min, ceil(k / 2));  rejections <- 0
+    smaller = rejections > p.rej_max
+    k = jnp.where(smaller, jnp.maximum(p.k_min, (lanes.k + 1) // 2), lanes.k)
+    rejections = jnp.where(smaller, 0, rejections)
+    # repeat iter_max times; fail: no record of this class found
+    failed = asked & ~sampled & (iteration >= p.iter_max)
+
+    lanes = lanes._replace(iteration=iteration, x_best=x_best, best=best, rejections=rejections, k=k)
+    found = _account(p, prior, lanes, _store(lanes, found, sampled, x, y_c), sampled, failed)
+    ended = sampled | failed | ((lanes.slot < n) & found.given_up[lanes.c])
+    return _refill(p, root, lanes, found, sampled, ended)
+
+
+def _is_argmax(log_p: jax.Array, log_y_c: jax.Array, c: jax.Array) -> jax.Array:
+    """``argmax(log_p, axis=1) == c``, which costs half a forward pass on CPUs."""
+    before = jnp.arange(log_p.shape[1])[None] < c[:, None]
+    return jnp.where(before, log_p < log_y_c[:, None], log_p <= log_y_c[:, None]).all(1)
+
+
+def _store(lanes: Lanes, found: Found, sampled: jax.Array, x: jax.Array, y_c: jax.Array) -> Found:
+    at = jnp.where(sampled, lanes.slot, len(found.done))
+
+    def put(held, new):
+        return held.at[at].set(new, mode="drop")
+
+    return found._replace(
+        x=put(found.x, x),
+        done=put(found.done, True),
+        confidence=put(found.confidence, y_c),
+        cost=put(found.cost, lanes.iteration),
+    )
+
+
+def _account(
+    p: Parameters, prior: jax.Array, lanes: Lanes, found: Found, sampled: jax.Array, failed: jax.Array
+) -> Found:
+    """Failures by class; the records of classes given up go to the others, by the prior."""
+
+    def count(found):
+        zeros = jnp.zeros_like(found.failed)
+        fails, hits = (zeros.at[lanes.c].add(which.astype(jnp.int32)) for which in (failed, sampled))
+        in_a_row = jnp.where(hits > 0, 0, found.in_a_row + fails)
+        given_up = found.given_up | (in_a_row >= p.give_up)
+        return found._replace(failed=found.failed + fails, in_a_row=in_a_row, given_up=given_up)
+
+    def reassign(found):
+        weight = jnp.where(found.given_up, 0.0, prior)
+        cdf = jnp.cumsum(weight)
+        # Multiples of the golden ratio spread evenly over the circle: so the other classes share evenly.
+        turns = jnp.arange(len(found.y), dtype=jnp.uint32) * jnp.uint32(2654435769)
+        u = turns.astype(jnp.float32) * jnp.float32(2**-32)
+        other = jnp.searchsorted(cdf, u * cdf[-1], side="right")
+        other = jnp.minimum(other, len(weight) - 1 - jnp.argmax(weight[::-1] > 0)).astype(jnp.int32)
+        return found._replace(y=jnp.where(found.given_up[found.y] & ~found.done, other, found.y))
+
+    before = found.given_up
+    found = jax.lax.cond((failed | sampled).any(), count, lambda found: found, found)
+    return jax.lax.cond((found.given_up != before).any(), reassign, lambda found: found, found)
+
+
+def _refill(
+    p: Parameters, root: jax.Array, lanes: Lanes, found: Found, sampled: jax.Array, ended: jax.Array
+) -> tuple[Lanes, Found]:
+    """A lane that found its record takes the next one, a lane that failed tries again."""
+    n = len(found.done)
+    slot = jnp.where(sampled, jnp.minimum(found.next + jnp.cumsum(sampled) - 1, n), lanes.slot)
+    slot = jnp.where(found.given_up.all(), n, slot)
+    attempt = jnp.where(sampled, 0, lanes.attempt + 1)
+    begun = begin(p, root, slot, attempt, found.y, lanes.x_best)
+
+    def pick(new, old):
+        return jnp.where(ended if new.ndim == 1 else ended[:, None], new, old)
+
+    rest = jax.tree.map(pick, begun._replace(x_best=None), lanes._replace(x_best=None))
+    return rest._replace(x_best=lanes.x_best), found._replace(next=jnp.minimum(found.next + sampled.sum(), n))
+
+
+def begin(p: Parameters, root: jax.Array, slot: jax.Array, attempt: jax.Array, y: jax.Array, x_best: jax.Array):
+    """New searches. Their first proposal does not look at ``x_best``: any records will do."""
+    keys = jax.vmap(lambda slot, attempt: jax.random.fold_in(jax.random.fold_in(as_key(root), slot), attempt))
+    zeros = jnp.zeros(slot.shape, jnp.int32)
+    c = y[jnp.minimum(slot, len(y) - 1)]
+    best, k = jnp.zeros(slot.shape, jnp.float32), jnp.full(slot.shape, p.k_max, jnp.int32)
+    return Lanes(slot, attempt, jax.random.key_data(keys(slot, attempt)), c, zeros, x_best, best, zeros, k)
+
+
+def as_key(data: jax.Array) -> jax.Array:
+    """Key data uint32 [..., 2] as typed keys, whatever ``jax_default_prng_impl`` is."""
+    return jax.random.wrap_key_data(data, impl="threefry2x32")

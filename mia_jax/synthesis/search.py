@@ -1,0 +1,250 @@
+"""Model-based synthesis: Shokri et al. 2017, section V-C, Algorithm 1. Needs a schema and the target's answers.
+
+The algorithm itself is in ``lanes.py``, as one step of many searches; here it is run: against a target inside ``jit`` a
+block of steps at a time, against a host target step by step, within a budget, with a state that can be saved.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mia_jax.synthesis import attributes as attrs
+from mia_jax.synthesis.lanes import Found, Lanes, Parameters, begin, propose, update
+from mia_jax.targets import BudgetSpent
+from mia_jax.types import Array, InputError, Key, Records, Sampler, Schema, Target
+
+
+class State(NamedTuple):
+    """A search between two blocks of steps: arrays only, so that it can be saved; ``search(state=...)`` goes on."""
+
+    root: Array  # [2] uint32, made from the key
+    lanes: Lanes
+    found: Found
+    queries: np.ndarray  # [] int64, so far
+
+
+class Story(NamedTuple):
+    """How a search went. The records it speaks of are those returned, n of them."""
+
+    queries: int  # all of them, failed searches included
+    queries_per_record: float  # queries / n; infinite without records
+    cost: np.ndarray  # [n] int32: queries of the search that found the record
+    confidence: np.ndarray  # [n] float32: the target's in the record's class, when it was sampled
+    accepted: np.ndarray  # [c] int: records found
+    failed: np.ndarray  # [c] int: searches that ended after iter_max queries
+    given_up: tuple[int, ...]  # classes that failed give_up times in a row: their records went to other classes
+    exhausted: bool  # the query budget ended before the last record was found
+
+
+# --- the whole search ------------------------------------------------------------------------------------------------
+
+
+def search(
+    key: Key,
+    target: Target,
+    schema: Schema,
+    num_records: int,
+    *,
+    class_prior: Array | None = None,
+    k_max: int = Parameters().k_max,
+    k_min: int = Parameters().k_min,
+    conf_min: float = Parameters().conf_min,
+    rej_max: int = Parameters().rej_max,
+    iter_max: int = Parameters().iter_max,
+    give_up: int = Parameters().give_up,
+    lanes: int = 1024,
+    max_queries: int | None = None,
+    on_step: Callable[[State], None] | None = None,
+    state: State | None = None,
+    block: int = 64,
+) -> tuple[Records, Story]:
+    """Synthesise records by asking the target alone (Algorithm 1).
+
+    A record depends on the key, its number and its class, not on ``lanes`` or ``block``, as long as no class is given
+    up and the budget lasts. Binary and pixel records come back as uint8, others as float32.
+
+    Args:
+        key: of everything random.
+        target: the black box. Asked inside ``jit`` where it may be; otherwise once per step, with one row for every
+            lane that searches.
+        schema: what the adversary knows of a record.
+        num_records: n, wanted.
+        class_prior: [c] non-negative, shares of the classes among the n; None: balanced.
+        k_max, k_min, conf_min, rej_max, iter_max: the paper's. The paper does not give its values; these cost about
+            156 queries per record on a simulated Purchase-100, as the paper's did (benchmarks/README.md).
+        give_up: after this many failed searches in a row, without a record in between, a class is given up and its
+            records go to the other classes.
+        lanes: r, searches side by side.
+        max_queries: never exceeded; the search then returns what it has.
+        on_step: called with the state between blocks of steps, on the host. Its arrays live until the call returns:
+            ``jax.device_get`` keeps them.
+        state: such a state, to go on from; with the same other arguments the result has the same bytes as without the
+            interruption.
+        block: steps between two looks from the host, for a traced target; a host target is looked at every step.
+
+    Returns:
+        (Records, Story): n records, or fewer if the budget ended or every class was given up.
+
+    Raises:
+        InputError: arguments that cannot work, before the first query.
+    """
+    p = Parameters(k_max, k_min, conf_min, rej_max, iter_max, give_up)
+    prior = _check(p, schema, num_records, class_prior, lanes, max_queries, block)
+    a = attrs.attributes(schema)
+    p = p._replace(k_max=min(k_max, a.count), k_min=min(k_min, a.count))
+    root = np.asarray(jax.random.bits(key, (2,), np.uint32))
+    if state is None:
+        state = _start(p, a, root, prior, num_records, min(lanes, num_records))
+    elif not np.array_equal(state.root, root) or len(state.found.done) != num_records:
+        raise InputError("the saved search was for another key or number of records; start a new one")
+    budget = np.iinfo(np.int64).max if max_queries is None else max_queries
+    advance = (_traced if target.traced else _host)(p, a, jnp.asarray(prior, jnp.float32), root, target, block)
+    inner = jax.tree.map(jnp.array, (state.lanes, state.found))  # copies: a block overwrites what it is given
+    exhausted = False
+    while not exhausted and (np.asarray(state.lanes.slot) < num_records).any():
+        left = min(budget - int(state.queries), np.iinfo(np.int32).max)
+        try:
+            inner, queries = advance(inner, left)
+        except BudgetSpent:
+            exhausted = True
+            continue
+        state = State(root, *inner, state.queries + np.int64(queries))
+        exhausted = left == int(queries) and (np.asarray(state.lanes.slot) < num_records).any()
+        if on_step is not None:
+            on_step(state)
+    return _result(a, state, prior, exhausted)
+
+
+def sampler(target: Target, schema: Schema, **options) -> Sampler:
+    """``search`` as a Sampler: (key, n) -> (Records, Story). ``options`` are those of ``search``."""
+    return lambda key, n: search(key, target, schema, n, **options)
+
+
+def answered(key: Key, target: Target, schema: Schema, num_queries: int = 4096, *, batch: int = 1024) -> np.ndarray:
+    """The shares of the classes in the target's answers about random records: a ``class_prior`` that follows it.
+
+    Args:
+        key, target, schema: as for ``search``.
+        num_queries: random records asked about.
+        batch: of them at a time.
+
+    Returns:
+        float64 [c], the mean of the answered probabilities.
+    """
+    a = attrs.attributes(schema)
+    draw = jax.jit(jax.vmap(lambda row: attrs.draw(a, jax.random.fold_in(key, row))))
+    ask = jax.jit(target.ask) if target.traced else target.ask
+    total = np.zeros(schema.num_classes)
+    for start in range(0, num_queries, batch):
+        rows = np.arange(start, start + batch, dtype=np.uint32)
+        x = np.asarray(draw(rows)).reshape(-1, *a.shape)[: num_queries - start]
+        total += np.exp(np.asarray(ask(x), np.float64)).sum(0)
+    return total / total.sum()
+
+
+def _check(p, schema, num_records, class_prior, lanes, max_queries, block) -> np.ndarray:
+    """The prior, normalised; or InputError."""
+    whole = {"k_max": p.k_max, "k_min": p.k_min, "iter_max": p.iter_max, "give_up": p.give_up}
+    whole |= {"num_records": num_records, "lanes": lanes, "block": block}
+    for name, value in whole.items():
+        if value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+    if p.k_min > p.k_max:
+        raise InputError(f"k_min = {p.k_min} is above k_max = {p.k_max}; steps only get smaller")
+    if p.rej_max < 0 or not 0 <= p.conf_min < 1:
+        raise InputError(f"rej_max is {p.rej_max} and conf_min {p.conf_min}; needed: 0 or more, and within [0, 1)")
+    if max_queries is not None and max_queries < 0:
+        raise InputError(f"max_queries is {max_queries}; give a number of queries, or None for no limit")
+    prior = np.ones(schema.num_classes) if class_prior is None else np.asarray(class_prior, np.float64)
+    if prior.shape != (schema.num_classes,) or not np.isfinite(prior).all() or (prior < 0).any() or not prior.any():
+        raise InputError(f"class_prior must be {schema.num_classes} shares, none negative and not all zero")
+    return prior / prior.sum()
+
+
+def wanted_classes(prior: np.ndarray, n: int) -> np.ndarray:
+    """Classes [n] int32 with the shares of the prior [c], to the nearest record, spread evenly over the n places."""
+    share = prior * n
+    counts = np.floor(share).astype(int)
+    counts[np.argsort(counts - share, kind="stable")[: n - counts.sum()]] += 1
+    y = np.repeat(np.arange(len(prior)), counts)
+    place = (np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts) + 0.5) / counts[y]
+    return y[np.argsort(place, kind="stable")].astype(np.int32)
+
+
+def _start(p: Parameters, a: attrs.Attributes, root: np.ndarray, prior: np.ndarray, n: int, r: int) -> State:
+    f, c = len(a.of), len(prior)
+    y = jnp.asarray(wanted_classes(prior, n))
+    lanes = begin(p, root, jnp.arange(r), jnp.zeros(r, jnp.int32), y, jnp.zeros((r, f), a.dtype))
+    zeros, row = np.zeros(c, np.int32), np.zeros(n, np.int32)
+    found = Found(
+        x=jnp.zeros((n, f), a.dtype),
+        y=y,
+        done=row.astype(bool),
+        confidence=row.astype(np.float32),
+        cost=row,
+        next=np.int32(r),
+        failed=zeros,
+        in_a_row=zeros,
+        given_up=prior == 0,
+    )
+    return State(root, lanes, found, np.int64(0))
+
+
+def _traced(p, a, prior, root, target, block):
+    """A block of steps in one jitted call, ended early where nothing is wanted or left."""
+
+    def step(carry):
+        t, (lanes, found), left = carry
+        proposal = propose(a, lanes, len(found.done), left)
+        log_p = target.ask(proposal.x.reshape(-1, *a.shape))
+        return t + 1, update(p, prior, root, lanes, found, proposal, log_p), left - proposal.asked.sum()
+
+    def more(carry):
+        t, (lanes, found), left = carry
+        return (t < block) & (left > 0) & (lanes.slot < len(found.done)).any()
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def advance(inner, left):
+        _, inner, rest = jax.lax.while_loop(more, step, (jnp.int32(0), inner, left))
+        return inner, left - rest
+
+    return lambda inner, left: advance(inner, jnp.int32(left))
+
+
+def _host(p, a, prior, root, target, block):
+    """One step: a batch of questions to the host between two jitted calls."""
+    del block
+    proposing = jax.jit(lambda lanes, found, left: propose(a, lanes, len(found.done), left))
+    updating = jax.jit(functools.partial(update, p, prior, root), donate_argnums=(0, 1))
+
+    def advance(inner, left):
+        lanes, found = inner
+        proposal = proposing(lanes, found, jnp.int32(left))
+        asked = np.asarray(proposal.asked)
+        log_p = np.full((len(asked), target.answers.classes), -np.inf, np.float32)
+        if asked.any():
+            log_p[asked] = np.asarray(target.ask(np.asarray(proposal.x)[asked].reshape(-1, *a.shape)))
+        return updating(lanes, found, proposal, log_p), asked.sum()
+
+    return advance
+
+
+def _result(a: attrs.Attributes, state: State, prior: np.ndarray, exhausted: bool) -> tuple[Records, Story]:
+    found = jax.tree.map(np.asarray, state.found)
+    done, c = found.done, len(found.failed)
+    records = Records(found.x[done].reshape(-1, *a.shape), found.y[done])
+    story = Story(
+        queries=int(state.queries),
+        queries_per_record=int(state.queries) / done.sum() if done.any() else float("inf"),
+        cost=found.cost[done],
+        confidence=found.confidence[done],
+        accepted=np.bincount(records.y, minlength=c),
+        failed=found.failed,
+        given_up=tuple(int(i) for i in np.flatnonzero(found.given_up & (prior > 0))),
+        exhausted=exhausted,
+    )
+    return records, story

@@ -1,0 +1,65 @@
+"""Archives written as the official ones are, and a world without any other data: what the tests of ``data`` share."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+
+from mia_jax import data
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path, monkeypatch):
+    """No data but what the test gives, no network, caches of its own."""
+    monkeypatch.delenv("MIA_JAX_DATA_DIR", raising=False)
+    monkeypatch.setenv("MIA_JAX_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    for name, dataset in data.DATASETS.items():
+        closed = tuple(f"http://127.0.0.1:9/{url.rsplit('/', 1)[1]}" for url in dataset.urls)
+        monkeypatch.setitem(data.DATASETS, name, dataset._replace(urls=closed))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A data_dir."""
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def tgz(members: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz", compresslevel=1) as tar:
+        for name, target in (links or {}).items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            tar.addfile(info)
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def csv(x, labels=None, *, quote="", end="\n") -> bytes:
+    rows = [",".join(map(str, row)) for row in x.tolist()]
+    if labels is not None:
+        rows = [f"{quote}{label}{quote},{row}" for label, row in zip(labels, rows, strict=True)]
+    return (end.join(rows) + end).encode()
+
+
+def bits(n, f, seed=0):
+    return np.random.default_rng(seed).integers(0, 2, (n, f), np.uint8)
+
+
+def cycle(n, c):
+    return (np.arange(n) % c).astype(np.int32)
+
+
+def npz(**arrays) -> bytes:
+    out = io.BytesIO()
+    np.savez_compressed(out, **arrays)
+    return out.getvalue()
+
+
+PX, PY = bits(220, 600), cycle(220, 100)

@@ -1,0 +1,300 @@
+"""Targets and what wraps them: answers are checked, counted, kept and hidden as they say."""
+
+import os
+import subprocess
+import sys
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mia_jax import store, targets
+from mia_jax.types import Answers, InputError, Model, Target
+
+
+def answers_of(rows, classes=4, seed=0):
+    return np.random.default_rng(seed).dirichlet(np.ones(classes), rows)
+
+
+class Oracle:
+    """A target whose answers are a function of the record, and which remembers what it was asked."""
+
+    def __init__(self, classes=4):
+        self.classes, self.asked = classes, []
+
+    def __call__(self, x):
+        self.asked += [row.tobytes() for row in x]
+        z = np.stack([np.sin(x.sum(axis=1) + c) for c in range(self.classes)], axis=1).astype(np.float64)
+        return np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+
+    def target(self):
+        return targets.from_callable(self, self.classes)
+
+
+def records(n, f=3, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, f)).astype(np.float32)
+
+
+# --- what answers are ------------------------------------------------------------------------------------------------
+
+
+def test_recognises_full_precision_rounding_top_k_and_labels():
+    p = answers_of(16)
+    assert targets.recognise(p) == Answers(4, "probabilities", None)
+    assert targets.recognise(p.astype(np.float32)) == Answers(4, "probabilities", None)
+    for digits in range(1, 7):
+        assert targets.recognise(p.round(digits)).digits == digits
+        assert targets.recognise(p.round(digits).astype(np.float32)).digits == digits
+    best = np.where(p >= np.sort(p)[:, -2:-1], p, 0)
+    assert targets.recognise(best) == Answers(4, "top_k", None)
+    assert targets.recognise(targets.one_hot(p.argmax(1), 4)) == Answers(4, "labels", None)
+
+
+def test_a_class_that_was_never_learned_is_not_a_hidden_one():
+    p = np.insert(answers_of(16), 2, 0, axis=1)
+    assert targets.recognise(p) == Answers(5, "probabilities", None)
+    assert targets.recognise(p[:1, [0, 1, 2]]).kind == "top_k"  # one row of them, and they do not sum to one
+
+
+def test_sure_answers_are_not_taken_for_rounded_ones():
+    p = np.array([[1 - 1e-9, 1e-9], [1 - 3e-12, 3e-12]])
+    assert targets.recognise(p).digits is None
+
+
+@hypothesis.given(st.integers(1, 6), st.integers(2, 30), st.integers(0, 2**32 - 1))
+@hypothesis.settings(deadline=None, max_examples=50)
+def test_rounded_answers_pass_as_recognised(digits, classes, seed):
+    p = answers_of(16, classes, seed).round(digits)
+    hypothesis.assume((p.sum(axis=1) > 0).all())
+    assert targets.faults(p, targets.recognise(p)) == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ([0.2, np.nan, 0.3, 0.5], "class 1 is not finite"),
+        ([0.2, np.inf, 0.3, 0.5], "class 1 is not finite"),
+        ([1.2, 0.1, 0.1, -0.4], "class 3 is negative"),
+        ([0.2, 0.2, 0.2, 0.2], "sum to 0.8"),
+        ([3.0, 1.0, 2.0, 0.0], "sum to 6"),
+    ],
+)
+def test_a_wrong_answer_names_its_record_and_the_reason(row, reason):
+    p = answers_of(9)
+    p[6] = row
+    with pytest.raises(targets.WrongAnswer, match=f"record 6 .*{reason}") as error:
+        targets.check(p, Answers(4), 9)
+    assert error.value.record == 6
+    assert list(targets.faults(p, Answers(4))) == [6]
+
+
+def test_a_missing_answer_is_refused():
+    with pytest.raises(targets.TargetError, match="9 records"):
+        targets.check(answers_of(8), Answers(4), 9)
+    with pytest.raises(targets.TargetError, match=r"\(9, 5\)"):
+        targets.check(answers_of(9), Answers(5), 9)
+
+
+def test_logs_are_exact_where_answers_are_and_floored_where_they_are_not():
+    p = np.array([[1.0, 0.0], [1.0, 1e-30]])
+    exact = targets.log_probabilities(p, Answers(2))
+    assert exact.dtype == np.float32
+    np.testing.assert_allclose(exact, [[0, np.log(np.finfo(np.float32).tiny)], [0, np.log(1e-30)]], rtol=1e-6)
+    rounded = targets.log_probabilities(np.array([[1.0, 0.0], [0.99, 0.01]]), Answers(2, digits=2))
+    np.testing.assert_allclose(rounded, np.log([[1, 0.005], [0.99, 0.01]]), rtol=1e-6)
+    half = targets.log_probabilities(np.array([[1.0, 0.0]], np.float16), Answers(2))
+    np.testing.assert_allclose(half[0, 1], np.log(float(np.finfo(np.float16).tiny)), rtol=1e-6)
+
+
+# --- targets ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_network_may_be_asked_inside_jit():
+    weights = records(3, 4)
+    model = Model(init=lambda key, x: weights, apply=lambda params, x, *, key=None: x @ params)
+    target = targets.as_target(model, jnp.asarray(weights), 4)
+    x = records(8)
+    log_p = jax.jit(target.ask)(x)
+    assert target.traced and target.answers == Answers(4)
+    np.testing.assert_allclose(np.exp(log_p).sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.diff(log_p, axis=1), np.diff(x @ weights, axis=1), rtol=1e-4, atol=1e-5)
+
+
+def test_scikit_learn_is_a_callable():
+    from sklearn.linear_model import LogisticRegression
+
+    x = records(60)
+    model = LogisticRegression().fit(x, np.arange(60) % 3)
+    target = targets.from_callable(model.predict_proba, targets.recognise(model.predict_proba(x[:16])))
+    assert target.answers == Answers(3) and not target.traced
+    np.testing.assert_allclose(target.ask(x), model.predict_log_proba(x), rtol=1e-5)
+    labels = targets.from_callable(model.predict, Answers(3, "labels"))
+    np.testing.assert_array_equal(labels.ask(x).argmax(1), model.predict(x))
+
+
+def test_a_callable_that_answers_wrongly_is_refused():
+    target = targets.from_callable(lambda x: np.where(np.arange(len(x))[:, None] == 2, np.nan, answers_of(len(x))), 4)
+    with pytest.raises(targets.WrongAnswer, match="record 2"):
+        target.ask(records(5))
+
+
+def test_saved_predictions_answer_about_their_records_only():
+    x, p = records(20), answers_of(20)
+    target = targets.from_predictions(x, p)
+    np.testing.assert_allclose(target.ask(x[::-2]), np.log(p[::-2]), rtol=1e-5)
+    with pytest.raises(targets.TargetError, match="record 1"):
+        target.ask(np.stack([x[0], x[1] + 1]))
+    with pytest.raises(InputError, match="shape"):
+        targets.from_predictions(x, p[:7])
+
+
+def test_defences_compose_inside_out():
+    target = targets.defend(Oracle().target(), lambda z: z + 1, lambda z: z * 2, answers=Answers(4, digits=1))
+    x = records(5)
+    np.testing.assert_array_equal(target.ask(x), (Oracle().target().ask(x) + 1) * 2)
+    assert target.answers.digits == 1
+    assert targets.defend(target).ask(x).tolist() == target.ask(x).tolist()
+
+
+# --- the budget ------------------------------------------------------------------------------------------------------
+
+
+def test_the_budget_is_never_passed_and_nothing_is_asked_by_the_question_that_would():
+    oracle = Oracle()
+    budget = targets.Budget(10)
+    target = targets.budgeted(oracle.target(), budget)
+    target.ask(records(7))
+    with pytest.raises(targets.BudgetSpent, match=r"4 more .* 10 queries, 7 of which") as error:
+        target.ask(records(4))
+    assert error.value.exit_code == 5
+    assert len(oracle.asked) == 7 == budget.spent
+    target.ask(records(3))
+    assert len(oracle.asked) == 10
+
+
+def test_a_budget_that_ends_loses_no_answer(tmp_path):
+    oracle, x = Oracle(), records(10)
+    target = targets.cached(targets.budgeted(oracle.target(), 6), tmp_path, name="oracle", batch=3)
+    with pytest.raises(targets.BudgetSpent):
+        target.ask(x)
+    assert len(oracle.asked) == 6
+    more = targets.cached(targets.budgeted(oracle.target(), 4), tmp_path, name="oracle", batch=3)
+    np.testing.assert_allclose(more.ask(x), Oracle().target().ask(x))
+    assert len(oracle.asked) == len(set(oracle.asked)) == 10
+
+
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+
+def test_no_record_is_asked_twice_not_even_within_a_question(tmp_path):
+    oracle, x = Oracle(), records(12)
+    target = targets.cached(oracle.target(), tmp_path, name="a", batch=5)
+    twice = np.concatenate([x, x[::-1]])
+    want = Oracle().target().ask(twice)
+    np.testing.assert_array_equal(target.ask(twice), want)
+    np.testing.assert_array_equal(target.ask(x), want[:12])
+    again = targets.cached(Oracle().target(), tmp_path, name="a")
+    np.testing.assert_array_equal(again.ask(twice), want)
+    assert len(oracle.asked) == 12
+
+
+def test_another_target_has_other_answers(tmp_path):
+    x = records(4)
+    targets.cached(Oracle().target(), tmp_path, name="a").ask(x)
+    other = Oracle()
+    targets.cached(other.target(), tmp_path, name="b").ask(x)
+    assert len(other.asked) == 4
+    with pytest.raises(InputError, match="4 classes"):
+        targets.cached(Oracle(5).target(), tmp_path, name="a")
+
+
+def test_records_of_another_shape_or_type_are_other_records():
+    x = np.zeros((2, 4), np.float32)
+    keys = {targets.record_keys(v)[0] for v in (x, x.reshape(2, 2, 2), x.astype(np.int32), x.astype(np.float64))}
+    assert len(keys) == 4 and len(set(targets.record_keys(x))) == 1
+
+
+@pytest.mark.parametrize("damage", ["torn", "flipped", "header only"])
+def test_a_damaged_file_costs_questions_never_answers(tmp_path, damage):
+    x = records(10)
+    targets.cached(Oracle().target(), tmp_path, name="a", batch=1).ask(x)
+    path = store.store_path(tmp_path, "a")
+    content = bytearray(path.read_bytes())
+    if damage == "torn":
+        content = content[:-5]
+    elif damage == "flipped":
+        content[-30] ^= 1  # in the last row's log-probabilities or key
+    else:
+        content = content[: content.index(b"\n") - 3]
+    path.write_bytes(content)
+    oracle = Oracle()
+    want = Oracle().target().ask(x)
+    np.testing.assert_array_equal(targets.cached(oracle.target(), tmp_path, name="a").ask(x), want)
+    assert len(oracle.asked) == (10 if damage == "header only" else 1)
+    last = Oracle()
+    np.testing.assert_array_equal(targets.cached(last.target(), tmp_path, name="a").ask(x), want)
+    assert last.asked == []
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    store.store_path(tmp_path, "a").write_text("hello\n")
+    with pytest.raises(InputError, match="remove it"):
+        targets.cached(Oracle().target(), tmp_path, name="a")
+    with pytest.raises(InputError, match="remove it"):
+        store.stored_answers(tmp_path, "a")
+
+
+def test_a_wrong_answer_is_numbered_in_the_question_not_in_the_batch(tmp_path):
+    x = records(10)
+
+    def predict(rows):
+        p = Oracle()(rows)
+        p[np.isin(rows[:, 0], x[7, 0])] = np.nan
+        return p
+
+    target = targets.cached(targets.from_callable(predict, 4), tmp_path, name="a", batch=3)
+    with pytest.raises(targets.WrongAnswer, match="record 7"):
+        target.ask(x)
+
+
+def test_a_killed_process_keeps_what_it_asked(tmp_path):
+    program = """
+import os, sys, numpy as np
+from mia_jax import targets
+def predict(x):
+    if predict.calls == 3: os.kill(os.getpid(), 9)
+    predict.calls += 1
+    return np.full((len(x), 2), 0.5)
+predict.calls = 0
+targets.cached(targets.from_callable(predict, 2), sys.argv[1], name="a", batch=4).ask(np.arange(40.0).reshape(20, 2))
+"""
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], env=os.environ, timeout=60, check=False)
+    assert done.returncode == -9
+    kept = store.AnswerStore(Answers(2), tmp_path, "a")
+    x = np.arange(40.0).reshape(20, 2)
+    assert kept.find(targets.record_keys(x))[1].tolist() == [True] * 12 + [False] * 8
+
+
+@hypothesis.given(st.lists(st.integers(0, 40), min_size=1, max_size=60), st.integers(1, 7))
+@hypothesis.settings(deadline=None, max_examples=40)
+def test_the_store_is_a_dictionary(questions, batch):
+    kept, plain = store.AnswerStore(Answers(3)), {}
+    for i in range(0, len(questions), batch):
+        part = questions[i : i + batch]
+        keys = [bytes([q]) * 32 for q in part]
+        kept.put(keys, np.array([[q, i, -q] for q in part], np.float32))
+        plain |= {key: [q, i, -q] for key, q in zip(keys, part, strict=True)}
+    asked = [bytes([q]) * 32 for q in range(41)]
+    log_p, found = kept.find(asked)
+    assert found.tolist() == [key in plain for key in asked] and len(kept) == len(plain)
+    assert [row.tolist() for row in log_p[found]] == [plain[key] for key in asked if key in plain]
+
+
+def test_a_cached_target_is_a_host_target(tmp_path):
+    traced = Target(lambda x: jax.nn.log_softmax(x), Answers(3))
+    assert not targets.cached(traced, tmp_path, name="a").traced
+    assert not targets.budgeted(traced, 3).traced
+    assert targets.defend(traced).traced
