@@ -31,7 +31,7 @@ def start(main: Callable[[], int | None]) -> None:
 
     absl's own ``app.run`` exits with 1 on a bad flag, and prints a traceback for everything else.
     """
-    from absl import app, flags
+    from absl import app, flags, logging
 
     def parse(argv: list[str]) -> list[str]:
         if {"--help", "-help", "-h"} & {*argv[1:]}:  # absl would exit with 1
@@ -47,6 +47,7 @@ def start(main: Callable[[], int | None]) -> None:
 
     def guarded(argv: list[str]) -> None:
         del argv
+        logging.set_verbosity(logging.WARNING)  # jax tells which accelerators it did not find
         warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
         try:
             sys.exit(main() or 0)

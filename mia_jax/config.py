@@ -9,10 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from mia_jax import artifacts
+from mia_jax.synthesis.lanes import Parameters
 from mia_jax.types import InputError
 
-# Sizes of training sets and numbers of shadows are the paper's (section VI). Its optimiser (SGD, learning rate 1e-3, decay
-# 1e-7, up to 100 or 200 epochs, batch size not told) is not enough: Adam 1e-3, batches of 100, 100 epochs are ours.
+SEARCH = Parameters()
+
+# Sizes of training sets and numbers of shadows are the paper's (section VI). Its optimiser (SGD, learning rate 1e-3,
+# decay 1e-7, up to 100 or 200 epochs, batch size not told) is not enough: Adam 1e-3, batches of 100, 100 epochs are
+# ours.
 PRESETS: dict[str, dict[str, Any]] = {
     "cifar10": dict(num_shadows=100, train_size=15_000, model="cnn"),
     "cifar100": dict(num_shadows=100, train_size=29_540, model="cnn"),
@@ -66,12 +70,55 @@ class Config:
         0.0, "the rate at step t is learning_rate / (1 + t * decay); the paper has 1e-7", low=0
     )
     optimizer: str = _option("adam", "optimizer; the paper has sgd", choices=("adam", "sgd"))
+    target_kind: str = _option(
+        "nn",
+        "what trains the target and the shadows: nn, logistic, google, amazon or amazon(passes,L2) (stand-ins), or"
+        " sklearn:<import path>",
+    )
+    shadow_data: str = _option(
+        "real",
+        "what the shadows are trained on: real records, noisy ones, marginal (attributes drawn one by one), or search"
+        " (synthesised by querying the target, Algorithm 1)",
+        choices=("real", "noisy", "marginal", "search"),
+    )
+    noise: float = _option(0.1, "fraction of the attributes that are changed, for --shadow_data=noisy", low=0)
+    marginals: str | None = _option(
+        None, "an .npz of marginals, for --shadow_data=marginal (default: counted in the records that the target lacks)"
+    )
+    shadow_records: int | None = _option(
+        None, "records that marginal or search make for all shadows to draw from (default: 4 * train_size)", low=2
+    )
+    class_prior: str = _option(
+        "balanced",
+        "classes of the synthesised records: balanced, or target (as the target answers random records)",
+        choices=("balanced", "target"),
+    )
+    k_max: int = _option(SEARCH.k_max, "search: attributes redrawn at first", low=1)
+    k_min: int = _option(SEARCH.k_min, "search: attributes redrawn at least", low=1)
+    conf_min: float = _option(SEARCH.conf_min, "search: confidence below which a record is not sampled", low=0)
+    rej_max: int = _option(SEARCH.rej_max, "search: rejections in a row before fewer attributes are redrawn", low=0)
+    iter_max: int = _option(SEARCH.iter_max, "search: queries before a search fails", low=1)
+    defences: str = _option("", "what the target does to its answers, as in top_k(3),round_to(2); see mia_jax.defences")
+    adaptive: bool = _option(True, "the attacker knows the defences, and trains and reads the shadows under them")
+    l2: float = _option(0.0, "the paper's lambda: lambda * sum(theta^2) is added to the loss", low=0)
+    dropout: float = _option(0.0, "probability that a hidden unit is dropped in training", low=0)
+    label_smoothing: float = _option(0.0, "share of the label that goes to all classes alike", low=0)
+    mixup: float = _option(0.0, "alpha of mixup; 0: none", low=0)
+    early_stopping: int = _option(0, "epochs without a lower validation loss before training ends; 0: none", low=0)
+    dp_noise_multiplier: float | None = _option(
+        None, "DP-SGD: standard deviation of the noise in units of --dp_clip (default: no DP-SGD)", low=0
+    )
+    dp_clip: float = _option(1.0, "DP-SGD: the longest that one record's gradient may be", low=0)
+    dp_delta: float = _option(1e-5, "DP-SGD: delta at which the promised epsilon is told", low=0)
     attack_hidden: int = _option(64, "ReLU units of each class's attack network", low=1)
     attack_epochs: int = _option(30, "passes over the attack's training rows", low=1)
     attack_batch_size: int = _option(128, "rows per training step of the attack networks", low=1)
     attack_learning_rate: float = _option(1e-3, "Adam's learning rate for the attack networks", low=0)
     attack_rows: int = _option(
         8192, "rows per class that the attack networks learn from; sampled where there are more", low=2
+    )
+    max_queries: int | None = _option(
+        None, "queries that the synthesis of shadow data may cost (default: any number)", identity=False, low=1
     )
     num_shadows: int | None = _option(
         None, "shadow models; more in the same workdir train only what is missing", identity=False, low=1
@@ -103,7 +150,24 @@ def resolve(given: Config) -> Config:
             raise InputError(f"--{f.name}={value} must be at least {meta['low']}")
     if config.learning_rate <= 0 or config.attack_learning_rate <= 0:
         raise InputError("--learning_rate and --attack_learning_rate must be above 0")
+    if config.target_kind == "logistic":  # one of our networks
+        config = dataclasses.replace(config, target_kind="nn", model="logistic")
+    if config.target_kind != "nn":
+        ours = [name for name in TRAINING_DEFENCES if getattr(config, name) != getattr(OFF, name)]
+        if ours:
+            raise InputError(
+                f"--{ours[0]} is for our own networks; {config.target_kind} trains as it does: leave it out"
+            )
     return config
+
+
+TRAINING_DEFENCES = ("l2", "dropout", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier")
+OFF = Config()  # no defences
+
+
+def undefended(config: Config) -> Config:
+    """What an attacker believes who does not know of the defences."""
+    return dataclasses.replace(config, defences="", **{name: getattr(OFF, name) for name in TRAINING_DEFENCES})
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -124,8 +188,8 @@ def define_flags(flags) -> Callable[[], Config]:
 
     Scripts call this; importing the library defines no flag.
     """
-    define = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+    define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
     for f in dataclasses.fields(Config):
-        kind = next(k for k in (int, float, str) if f.type in (k, k | None))
+        kind = next(k for k in define if f.type in (k, k | None))
         define[kind](f.name, f.default, f.metadata["help"])
     return lambda: Config(**{f.name: flags.FLAGS[f.name].value for f in dataclasses.fields(Config)})

@@ -38,7 +38,6 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
-RESOLVABLE = 10  # false positives that a rate must stand on before it is a number (as metrics has it)
 FEW_CLASSES = 3  # below, a distribution over classes says less than the table
 
 
@@ -142,7 +141,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
         found = np.interp(grid, curve.fpr, curve.tpr)  # at a vertical step: its upper end
         ax.plot(grid, np.where(found > 0, found, np.nan), color=hue[attack], ls=DASHES[k % 4], label=short(attack))
     ax.plot([left, 1], [left, 1], color=GREY, lw=1.2, ls="--", label="guessing")
-    limit = min(RESOLVABLE / others, 1)
+    limit = min(metrics.RESOLVABLE / others, 1)
     hatched = dict(facecolor="#f1f1f1", edgecolor="#b5b5b5", hatch="//", lw=0, zorder=0)
     ax.axvspan(left, limit, **hatched, label="not resolvable")
     ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(left, 1.15))
@@ -156,8 +155,8 @@ def roc(results: Results, scores: Scores) -> Drawing:
         " shows the share of members found (upwards) for the share of non-members falsely accused (to the right)."
         " Both axes are logarithmic, so that the left side shows the attacker who hardly ever accuses wrongly. The"
         " dashed line is guessing; the higher above it, the worse for privacy. In the hatched part fewer than"
-        f" {RESOLVABLE} of the {others:,} non-members are accused: too few to measure a rate, so do not read the"
-        f" curves there.{flat}"
+        f" {metrics.RESOLVABLE} of the {others:,} non-members are accused: too few to measure a rate, so do not read"
+        f" the curves there.{flat}"
     )
     areas = ", ".join(aucs) or "not measured"
     alt = f"ROC curves on logarithmic axes. Area under each curve: {areas}; guessing: 0.500."

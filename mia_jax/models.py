@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from mia_jax.types import InputError, Model, Schema
+from mia_jax.types import InputError, Model, Params, Schema
 
 NAMES = ("mlp", "cnn", "logistic")
 
@@ -200,7 +200,50 @@ def from_flax(module: nn.Module, *, scale: float = 1.0) -> Model:
     return Model(init, apply)
 
 
-def build(name: str, schema: Schema, *, hidden: int = 128) -> Model:
+def with_offsets(
+    model: Model, params: Params, x: jax.Array, offsets: dict[tuple, jax.Array], *, key: jax.Array | None = None
+) -> tuple[jax.Array, dict[tuple, jax.Array]]:
+    """A forward pass with offsets added to what dense layers put out; the gradient with respect to them is the layers'.
+
+    Args:
+        model: of flax layers; of another one no dense layer is known.
+        params: of one network.
+        x: [b, *f].
+        offsets: path of a dense layer in params -> [b, o].
+        key: means training mode.
+
+    Returns:
+        Logits [b, c], and path -> the layer's input [b, i].
+    """
+    inputs = {}
+
+    def intercept(next_method, args, kwargs, context):
+        layer, y = context.module, next_method(*args, **kwargs)
+        if type(layer) is not nn.Dense or context.method_name != "__call__":
+            return y
+        if layer.path in inputs:
+            raise ValueError(f"the layer {'/'.join(layer.path)} is used twice")
+        inputs[layer.path] = args[0]
+        return y + offsets[layer.path] if layer.path in offsets else y
+
+    with nn.intercept_methods(intercept):
+        logits = model.apply(params, x, key=key)
+    return logits, inputs
+
+
+def dense_layers(model: Model, params: Params, x: jax.Array) -> tuple[tuple, ...] | None:
+    """The paths of a network's dense layers, or None if it has parameters elsewhere, or uses a layer in another way
+    than once for each record. Nothing is computed to find out."""
+    try:
+        _, inputs = jax.eval_shape(lambda params, x: with_offsets(model, params, x, {}), params, x)
+    except ValueError:
+        return None
+    leaves = {tuple(k.key for k in path[:-1]) for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]}
+    flat = all(a.ndim == 2 and len(a) == len(x) for a in inputs.values())
+    return tuple(inputs) if flat and leaves == set(inputs) else None
+
+
+def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0) -> Model:
     """The model that ``--model`` names, for records of a schema.
 
     Args:
@@ -208,20 +251,25 @@ def build(name: str, schema: Schema, *, hidden: int = 128) -> Model:
             ``Model`` or a flax linen module. Modules are looked for in the current folder, too.
         schema: of the records.
         hidden: units of the fully connected layer of mlp and cnn.
+        dropout: probability that one of these units is dropped in training.
 
     Raises:
         InputError: there is no such model, or it does not fit the records. Nothing is computed to find out.
     """
     pixels = all(field.kind == "pixel" for field in schema.fields)
     scale = 1 / max(field.high for field in schema.fields) if pixels else 1.0
+    if not 0 <= dropout < 1:
+        raise InputError(f"--dropout={dropout} must be at least 0 and below 1")
+    if dropout and name not in ("mlp", "cnn"):
+        raise InputError(f"--dropout={dropout} is for mlp and cnn; a network of your own brings its own dropout")
     if name == "mlp":
-        model = mlp(schema.num_classes, (hidden,), scale=scale)
+        model = mlp(schema.num_classes, (hidden,), scale=scale, dropout=dropout)
     elif name == "cnn":
         if len(schema.shape) not in (2, 3) or min(schema.shape[:2]) < 4:
             raise InputError(
                 f"the model cnn needs images, and records of {schema.name} have shape {schema.shape}; use --model=mlp"
             )
-        model = cnn(schema.num_classes, dense=hidden, scale=scale)
+        model = cnn(schema.num_classes, dense=hidden, scale=scale, dropout=dropout)
     elif name == "logistic":
         model = logistic(schema.num_classes, scale=scale)
     elif ":" in name:

@@ -2,12 +2,18 @@
 
 The paper attacked models trained by Google Prediction API and Amazon ML (section VI-B). Both services are gone: what
 carries their names here is a **stand-in**, built from what is known of them, and every report must call it one.
+
+``train`` is one call for all of them: a pool, who trains on what, and seeds; Targets come back. A model depends on its
+own training set and seed, never on what else is trained.
 """
 
 import functools
 import importlib
+import os
+import re
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,41 +24,200 @@ import optax
 from mia_jax import models, targets, training
 from mia_jax.types import Answers, Array, InputError, Key, Model, Params, Records, Target
 
-Fit = Callable[..., Target]  # (x [m, *f], y [m] in 0..c-1, *, seed: int = 0) -> Target
-
-SEARCH_RECORDS = 3000  # of the training set, at most, for the stand-in's choice
+SEARCH_RECORDS = 3000  # of a training set, at most, for the choices that stand-ins make
 FOLDS = 3
 
 
-def sklearn(estimator: Any, num_classes: int) -> Fit:
-    """Any scikit-learn classifier as a platform.
+class Platform(NamedTuple):
+    """What trains targets and shadows alike."""
+
+    title: str  # for reports: a stand-in calls itself one
+    fit: Callable[..., Target]  # (x [m, *f], y [m] in 0..c-1, *, seed: int = 0) -> Target
+    fit_many: Callable[..., Iterator[Target]]  # (pool [N], index [S, m], *, seeds [S]) -> S Targets as they are trained
+
+
+def train(kind: str, pool: Records, index: Array, seeds: Sequence[int], num_classes: int) -> Iterator[Target]:
+    """Train S models on one platform.
+
+    Targets come in order, as they are trained: observe each at once and keep what was seen. That is how a run resumes
+    (with the rows and seeds that are missing), since other libraries' models go to disk by pickle only. A training set
+    and a seed give the same model again.
+
+    Args:
+        kind: see ``platform``.
+        pool: records [N].
+        index: int [S, m], the training set of each model.
+        seeds: [S].
+        num_classes: c. A class without training records is one that the model has never heard of.
+
+    Raises:
+        InputError: there is no such platform, or not one seed for each training set.
+        TargetError: what the platform trains cannot be trained on these records.
+    """
+    index = np.asarray(index)
+    if index.ndim != 2 or len(seeds) != len(index):
+        raise InputError(f"training sets [S, m] need a seed each; they are {index.shape} and {len(seeds)} seeds")
+    return platform(kind, num_classes).fit_many(pool, index, seeds=seeds)
+
+
+def platform(kind: str, num_classes: int) -> Platform:
+    """The platform that ``--target_kind`` names.
+
+    ``nn`` and ``logistic`` are our own networks; ``google`` and ``amazon`` are stand-ins, the latter also with passes
+    and L2, as in ``amazon(100,1e-4)``; ``sklearn:<import path>`` is any classifier with scikit-learn's interface.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    if kind.startswith("sklearn:"):
+        return sklearn(kind.removeprefix("sklearn:"), num_classes)
+    if kind in PLATFORMS:
+        return PLATFORMS[kind](num_classes)
+    if told := re.fullmatch(r"amazon\((\d+), *(\d[\d.]*(?:e[+-]?\d+)?)\)", kind):
+        return amazon(num_classes, passes=int(told[1]), l2=float(told[2]))
+    raise InputError(
+        f"no platform is called {kind!r}: choose {', '.join(PLATFORMS)}, amazon(<passes>,<L2>) or sklearn:<import path>"
+    )
+
+
+def _alone(fit_many: Callable[..., Iterator[Target]]) -> Callable[..., Target]:
+    def fit(x: Array, y: Array, *, seed: int = 0) -> Target:
+        return next(iter(fit_many(Records(x, y), np.arange(len(y))[None], seeds=[seed])))
+
+    return fit
+
+
+def _in_turn(fit: Callable[..., Target]) -> Callable[..., Iterator[Target]]:
+    def fit_many(pool: Records, index: Array, *, seeds: Sequence[int]) -> Iterator[Target]:
+        x, y = np.asarray(pool.x), np.asarray(pool.y)
+        return (fit(x[rows], y[rows], seed=int(seed)) for rows, seed in zip(np.asarray(index), seeds, strict=True))
+
+    return fit_many
+
+
+# --- our own networks ------------------------------------------------------------------------------------------------
+
+
+def network(
+    model: Model,
+    num_classes: int,
+    *,
+    optimizer: optax.GradientTransformation | None = None,
+    batch_size: int = 100,
+    num_epochs: int = 100,
+) -> Platform:
+    """A network of ours as a platform: traced Targets, trained many at a time.
+
+    Args:
+        model: init and apply.
+        num_classes: c.
+        optimizer: Adam at 1e-3 by default.
+        batch_size, num_epochs: records per step, and passes over the training set.
+    """
+    trainer = training.make_trainer(model, optax.adam(1e-3) if optimizer is None else optimizer, batch_size)
+
+    def fit_many(pool: Records, index: Array, *, seeds: Sequence[int]) -> Iterator[Target]:
+        for part, params, _ in training.fit_chunks(trainer, _keys(seeds), pool, index, num_epochs):
+            for lane in range(part.stop - part.start):
+                yield targets.as_target(model, _lane(params, lane), num_classes)
+
+    return Platform("a network of our own", _alone(fit_many), fit_many)
+
+
+def _keys(seeds: Sequence[int]) -> Key:
+    return jnp.stack([jax.random.key(seed) for seed in seeds])
+
+
+def _lane(tree: Params, lane: int) -> Params:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[lane]), tree)
+
+
+# --- scikit-learn ----------------------------------------------------------------------------------------------------
+
+
+def sklearn(estimator: Any, num_classes: int) -> Platform:
+    """Any classifier with scikit-learn's interface as a platform.
 
     Args:
         estimator: an instance, which is cloned for each training run; its class; or the import path of either, as in
-            ``"sklearn.ensemble.RandomForestClassifier"``.
+            ``"sklearn.ensemble.RandomForestClassifier"``, or ``"mine.forest"`` for an instance in ./mine.py.
         num_classes: c. A class without training records gets probability zero.
 
     Returns:
-        A Fit. Its Targets answer with ``predict_proba``, or with labels where the estimator has none. Records are
-        flattened; ``seed`` becomes ``random_state`` where there is one.
+        A Platform. Its Targets answer with ``predict_proba``, or with labels where the estimator has none. Records are
+        flattened; the seed becomes ``random_state`` where there is one.
 
     Raises:
         InputError: no classifier is to be found at the import path.
     """
     estimator = _imported(estimator) if isinstance(estimator, str) else estimator
-    estimator = estimator() if isinstance(estimator, type) else estimator
-    if not (hasattr(estimator, "fit") and hasattr(estimator, "predict")):
-        raise InputError(f"{estimator!r} has no fit and predict: give a scikit-learn classifier")
+    try:
+        estimator = estimator() if isinstance(estimator, type) else estimator
+    except TypeError as error:
+        raise InputError(f"{estimator.__name__} needs arguments ({error}): give an instance of it") from None
+    if not all(hasattr(estimator, name) for name in ("fit", "predict", "get_params")):
+        raise InputError(f"{estimator!r} has no fit, predict and get_params: give a classifier of scikit-learn's kind")
 
     def fit(x: Array, y: Array, *, seed: int = 0) -> Target:
         from sklearn.base import clone
 
-        return _target(_fitted(clone(estimator), _flat(x), np.asarray(y), seed), num_classes, _flat(x))
+        return _fit_target(clone(estimator), _flat(x), np.asarray(y), seed, num_classes)
 
-    return fit
+    kind = type(estimator)
+    return Platform(f"{kind.__name__} of {kind.__module__.partition('.')[0]}", fit, _in_turn(fit))
 
 
-def google(num_classes: int) -> Fit:
+def _fit_target(model: Any, x: np.ndarray, y: np.ndarray, seed: int, num_classes: int) -> Target:
+    """Fit, and answer over all classes; what the answers are is recognised on the first training records."""
+    present, codes = np.unique(y, return_inverse=True)  # some libraries insist on 0, 1, ... without gaps
+    try:
+        model = _fitted(model, x, codes, seed)
+    except (ValueError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise targets.TargetError(f"{type(model).__name__} cannot be trained on these records: {reason}") from error
+
+    def labels(x: Array) -> np.ndarray:
+        return present[np.asarray(model.predict(_flat(x)), np.int64).reshape(-1)]
+
+    def probabilities(x: Array) -> np.ndarray:
+        p = np.asarray(model.predict_proba(_flat(x)))
+        spread = np.zeros((len(p), num_classes), p.dtype)
+        spread[:, present] = p
+        return spread
+
+    if not hasattr(model, "predict_proba"):
+        return targets.from_callable(labels, Answers(num_classes, "labels"))
+    return targets.from_callable(probabilities, targets.recognise(probabilities(x[:64])))
+
+
+def _fitted(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> Any:
+    seeds = {name: seed for name in model.get_params() if name.split("__")[-1] == "random_state"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it did not converge: passes are part of the recipe
+        return model.set_params(**seeds).fit(x, y)
+
+
+def _flat(x: Array) -> np.ndarray:
+    x = np.asarray(x)
+    return x.reshape(len(x), -1)
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.replace(":", ".").rpartition(".")
+    if os.getcwd() not in sys.path:  # of `python scripts/audit.py` only scripts/ is
+        sys.path.insert(0, os.getcwd())
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        raise InputError(
+            f"there is no {path!r} to import: give a path such as sklearn.ensemble.RandomForestClassifier"
+        ) from None
+
+
+# --- Google Prediction API -------------------------------------------------------------------------------------------
+
+
+def google(num_classes: int) -> Platform:
     """A **stand-in** for Google Prediction API, which is gone: no parameter to set, and it does not say what it trains.
 
     The service "automatically chooses from a variety of techniques". This one chooses among logistic regression, naive
@@ -68,122 +233,9 @@ def google(num_classes: int) -> Fit:
         x, y = _flat(x), np.asarray(y)
         some = np.random.default_rng(seed).permutation(len(y))[:SEARCH_RECORDS]
         best = max(_techniques(), key=lambda technique: _accuracy(technique, x[some], y[some], seed))
-        return _target(_fitted(best, x, y, seed), num_classes, x)
+        return _fit_target(best, x, y, seed, num_classes)
 
-    return fit
-
-
-# --- Amazon ML -------------------------------------------------------------------------------------------------------
-
-BINS = 10  # of a numeric column
-RATES = (0.01, 0.03, 0.1, 0.3)
-
-
-class Bins(NamedTuple):
-    """How columns of flattened records become inputs: those with two values as 0 and 1, others one-hot by quantile."""
-
-    binary: np.ndarray  # columns [fb]
-    low: np.ndarray  # [fb], the smaller of the two values
-    numeric: np.ndarray  # columns [fn]
-    edges: np.ndarray  # [fn, BINS - 1]
-
-
-def quantile_bins(x: Array) -> Bins:
-    """Bins that hold equally many of the records x [m, *f] each, column by column; constant columns are left out."""
-    x = _flat(x).astype(np.float32)
-    low, high = x.min(axis=0), x.max(axis=0)
-    two = np.all((x == low) | (x == high), axis=0)
-    binary, numeric = np.flatnonzero(two & (low < high)), np.flatnonzero(~two)
-    edges = np.quantile(x[:, numeric], np.arange(1, BINS) / BINS, axis=0).T.astype(np.float32)
-    return Bins(binary, low[binary], numeric, edges)
-
-
-def binned(bins: Bins, x: Array) -> jax.Array:
-    """Inputs uint8 [b, fb + fn * BINS] of records x [b, *f]."""
-    x = jnp.asarray(x).reshape(len(x), -1).astype(jnp.float32)
-    bits = x[:, bins.binary] > bins.low[None]
-    place = (x[:, bins.numeric, None] >= bins.edges[None]).sum(axis=-1)
-    return jnp.concatenate([bits, jax.nn.one_hot(place, BINS).reshape(len(x), -1)], axis=1).astype(jnp.uint8)
-
-
-def amazon_many(num_classes: int, *, passes: int = 10, l2: float = 1e-6) -> Callable[..., list[Target]]:
-    """A **stand-in** for Amazon ML, which is gone; many models at once, vmapped.
-
-    Multinomial logistic regression by online SGD: one record a step, a constant learning rate that the platform chooses
-    itself, L2; numeric columns are quantile-binned and one-hot. Number of bins and candidates of the rate are ours.
-
-    Args:
-        num_classes: c.
-        passes, l2: what its user could set; the paper has (10, 1e-6), the default, and (100, 1e-4).
-
-    Returns:
-        ``fit(pool, index [S, m], *, seeds [S]) -> S Targets``, which may be asked inside ``jit``. The bins and the rate
-        are learned on the records that ``index`` names, so give no model of others' among them.
-    """
-    model = models.logistic(num_classes)
-
-    def trainer(rate: float):
-        return training.make_trainer(model, optax.chain(optax.add_decayed_weights(l2), optax.sgd(rate)), 1)
-
-    @jax.jit
-    def losses(rates: jax.Array, pool: Records, held: jax.Array, rest: jax.Array) -> jax.Array:
-        """For each rate, the loss on held-out records after one pass over the rest."""
-
-        def one(rate):
-            sgd = trainer(rate)
-            state, _ = sgd.epoch(sgd.init(jax.random.key(0), pool.x[:1]), pool, rest)
-            logits = model.apply(state.params, pool.x[held])
-            return optax.softmax_cross_entropy_with_integer_labels(logits, pool.y[held]).mean()
-
-        return jax.vmap(one)(rates)
-
-    def choose(pool: Records, rows: np.ndarray) -> float:
-        fifth = max(1, len(rows) // 5)
-        found = losses(jnp.array(RATES), pool, rows[:fifth], rows[fifth:])
-        return RATES[int(np.argmin(np.nan_to_num(found, nan=np.inf)))]
-
-    def fit(pool: Records, index: Array, *, seeds: Sequence[int]) -> list[Target]:
-        index = np.asarray(index, np.int32)
-        bins = quantile_bins(np.asarray(pool.x)[np.unique(index)])
-        inputs = Records(binned(bins, pool.x), jnp.asarray(pool.y, jnp.int32))
-        rate = choose(inputs, np.random.default_rng(seeds[0]).permutation(index[0])[:SEARCH_RECORDS])
-        keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-        params, _ = training.fit_many(trainer(rate), keys, inputs, index, passes)
-        each = [jax.tree.map(lambda leaf, s=s: jnp.asarray(leaf[s]), params) for s in range(len(index))]
-        apply = functools.partial(_apply_binned, model, bins)
-        return [targets.as_target(Model(model.init, apply), some, num_classes) for some in each]
-
-    return fit
-
-
-def _apply_binned(model: Model, bins: Bins, params: Params, x: Array, *, key: Key | None = None) -> jax.Array:
-    return model.apply(params, binned(bins, x), key=key)
-
-
-def amazon(num_classes: int, *, passes: int = 10, l2: float = 1e-6) -> Fit:
-    """A **stand-in** for Amazon ML, one model at a time; see ``amazon_many``."""
-    many = amazon_many(num_classes, passes=passes, l2=l2)
-
-    def fit(x: Array, y: Array, *, seed: int = 0) -> Target:
-        return many(Records(x, y), np.arange(len(y))[None], seeds=[seed])[0]
-
-    return fit
-
-
-PLATFORMS = {"google": google, "amazon": amazon}  # name -> factory: (num_classes) -> Fit; both are stand-ins
-
-
-def platform(kind: str, num_classes: int) -> Fit:
-    """The platform that ``--target_kind`` names: ``google`` or ``amazon`` (stand-ins), or ``sklearn:<import path>``.
-
-    Raises:
-        InputError: there is none of this name.
-    """
-    if kind.startswith("sklearn:"):
-        return sklearn(kind.removeprefix("sklearn:"), num_classes)
-    if kind not in PLATFORMS:
-        raise InputError(f"no platform is called {kind!r}: choose {', '.join(PLATFORMS)} or sklearn:<import path>")
-    return PLATFORMS[kind](num_classes)
+    return Platform("Google Prediction API (stand-in)", fit, _in_turn(fit))
 
 
 def _techniques() -> list[Any]:
@@ -215,37 +267,117 @@ def _accuracy(technique: Any, x: np.ndarray, y: np.ndarray, seed: int) -> float:
     return right / len(y)
 
 
-def _fitted(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> Any:
-    seeds = {name: seed for name in model.get_params() if name.split("__")[-1] == "random_state"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it did not converge: passes are part of the recipe
-        return model.set_params(**seeds).fit(x, y)
+# --- Amazon ML -------------------------------------------------------------------------------------------------------
+
+BINS = 10  # of a numeric column
+RATES = (0.01, 0.03, 0.1, 0.3)
+LANES = 4  # models at once on each device
+INPUT_BYTES = 2**28  # of inputs of the models that are trained at once
 
 
-def _target(model: Any, num_classes: int, x: np.ndarray) -> Target:
-    """The fitted model's answers over all classes, recognised on its first training records."""
-    if not hasattr(model, "predict_proba"):
-        return targets.from_callable(lambda x: model.predict(_flat(x)), Answers(num_classes, "labels"))
-    columns = np.asarray(model.classes_, np.int64)
+class Columns(NamedTuple):
+    """What kind each column of flattened records is: what a schema would tell. Constant ones are left out."""
 
-    def predict(x: np.ndarray) -> np.ndarray:
-        p = np.zeros((len(x), num_classes))
-        p[:, columns] = model.predict_proba(_flat(x))
-        return p
-
-    return targets.from_callable(predict, targets.recognise(predict(x[:64])))
+    binary: np.ndarray  # columns [fb] with two values
+    low: np.ndarray  # [fb], the smaller of them
+    numeric: np.ndarray  # columns [fn] with more
 
 
-def _flat(x: Array) -> np.ndarray:
-    x = np.asarray(x)
-    return x.reshape(len(x), -1)
+def columns_of(x: Array) -> Columns:
+    """The kinds of the columns of records x [n, *f]."""
+    x = _flat(x)
+    low, high = x.min(axis=0), x.max(axis=0)
+    two = np.array([np.all((column == a) | (column == b)) for column, a, b in zip(x.T, low, high, strict=True)])
+    binary, numeric = np.flatnonzero(two & (low < high)), np.flatnonzero(~two)
+    return Columns(binary, low[binary].astype(np.float32), numeric)
 
 
-def _imported(path: str) -> Any:
-    module, _, name = path.replace(":", ".").rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        raise InputError(
-            f"there is no {path!r} to import: give a path such as sklearn.ensemble.RandomForestClassifier"
-        ) from None
+def quantile_edges(columns: Columns, x: Array) -> np.ndarray:
+    """Edges [fn, BINS - 1] of bins that hold equally many of the records x [m, *f] each."""
+    x = _flat(x)[:, columns.numeric].astype(np.float32)
+    return np.quantile(x, np.arange(1, BINS) / BINS, axis=0).T.astype(np.float32)
+
+
+def binned(columns: Columns, edges: Array, x: Array) -> jax.Array:
+    """Inputs uint8 [b, fb + fn * BINS] of records x [b, *f]: bits as 0 and 1, numbers one-hot by quantile."""
+    x = jnp.asarray(x).reshape(len(x), -1).astype(jnp.float32)
+    bits = x[:, columns.binary] > columns.low[None]
+    place = (x[:, columns.numeric, None] >= edges[None]).sum(axis=-1)
+    return jnp.concatenate([bits, jax.nn.one_hot(place, BINS).reshape(len(x), -1)], axis=1).astype(jnp.uint8)
+
+
+def amazon(num_classes: int, *, passes: int = 10, l2: float = 1e-6) -> Platform:
+    """A **stand-in** for Amazon ML, which is gone.
+
+    Multinomial logistic regression by online SGD: one record a step, a constant learning rate that the platform chooses
+    itself, on a fifth of (at most 3,000 of) the training records; L2; numeric columns are quantile-binned and one-hot.
+    The number of bins and the candidates of the rate are ours.
+
+    Args:
+        num_classes: c.
+        passes, l2: what its user could set; the paper has (10, 1e-6), the default, and (100, 1e-4).
+
+    Returns:
+        A Platform whose models are trained many at a time, and may be asked inside ``jit``. Each model has bins and a
+        rate of its own; which columns are bits is told by the whole pool.
+    """
+    model = models.logistic(num_classes)
+
+    def after(passes: int, rate: jax.Array, key: Key, pool: Records, index: jax.Array) -> Params:
+        optimizer = optax.chain(optax.add_decayed_weights(l2), optax.sgd(rate))
+        sgd = training.make_trainer(model, optimizer, 1)
+        state = sgd.init(key, pool.x[:1])
+        return jax.lax.scan(lambda state, _: (sgd.epoch(state, pool, index)[0], None), state, length=passes)[0].params
+
+    def losses(x: jax.Array, y: jax.Array, rows: jax.Array, rates: jax.Array) -> jax.Array:
+        """For each rate, the loss on held-out records after one pass over the others."""
+        held, rest = jnp.split(rows, [max(1, len(rows) // 5)])
+
+        def one(rate):
+            logits = model.apply(after(1, rate, jax.random.key(0), Records(x, y), rest), x[held])
+            return optax.softmax_cross_entropy_with_integer_labels(logits, y[held]).mean()
+
+        return jax.vmap(one)(rates)
+
+    def run(key: Key, x: jax.Array, y: jax.Array, rate: jax.Array) -> Params:
+        return after(passes, rate, key, Records(x, y), jnp.arange(len(y)))
+
+    losses_of_many, run_many = training.spread(losses, in_axes=(0, 0, 0, None)), training.spread(run)
+
+    def fit_some(columns: Columns, x: np.ndarray, y: np.ndarray, seeds: Sequence[int]) -> Iterator[Target]:
+        """Records x [k, m, *f] and y [k, m]."""
+        edges = np.stack([quantile_edges(columns, own) for own in x])
+        inputs = np.stack([np.asarray(binned(columns, *own)) for own in zip(edges, x, strict=True)])
+        rows = np.stack([np.random.default_rng(seed).permutation(y.shape[1])[:SEARCH_RECORDS] for seed in seeds])
+        found = np.asarray(losses_of_many(inputs, y, rows, jnp.array(RATES)))
+        rate = np.array(RATES, np.float32)[np.argmin(np.nan_to_num(found, nan=np.inf), axis=1)]
+        params = jax.tree.map(np.asarray, run_many(_keys(seeds), inputs, y, rate))
+        for lane in range(len(x)):
+            apply = functools.partial(_apply_binned, model, columns, jnp.asarray(edges[lane]))
+            yield targets.as_target(Model(model.init, apply), _lane(params, lane), num_classes)
+
+    def fit_many(pool: Records, index: Array, *, seeds: Sequence[int]) -> Iterator[Target]:
+        x, y, index = np.asarray(pool.x), np.asarray(pool.y, np.int32), np.asarray(index)
+        columns = columns_of(x)
+        width = len(columns.binary) + BINS * len(columns.numeric)
+        fit = INPUT_BYTES // max(1, index.shape[1] * width)
+        step = max(1, min(fit, LANES * jax.local_device_count()))
+        for start in range(0, len(index), step):
+            rows = index[start : start + step]
+            yield from fit_some(columns, x[rows], y[rows], seeds[start : start + step])
+
+    return Platform(f"Amazon ML (stand-in; {passes} passes, L2 {l2:g})", _alone(fit_many), fit_many)
+
+
+def _apply_binned(
+    model: Model, columns: Columns, edges: jax.Array, params: Params, x: Array, *, key: Key | None = None
+) -> jax.Array:
+    return model.apply(params, binned(columns, edges, x), key=key)
+
+
+PLATFORMS = {  # name -> factory: (num_classes) -> Platform
+    "nn": lambda num_classes: network(models.mlp(num_classes), num_classes),
+    "logistic": lambda num_classes: network(models.logistic(num_classes), num_classes),
+    "amazon": amazon,
+    "google": google,
+}

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from mia_jax.remote.protocols import DATATYPES, dumps, loads
-from mia_jax.types import InputError, Target
+from mia_jax.types import InputError, Schema, Target
 
 MAX_BODY = 64 * 2**20  # bytes
 
@@ -101,6 +101,12 @@ def paths(name: str = "model") -> dict[str, str]:
         "google": f"/prediction/v1.6/projects/local/trainedmodels/{name}/predict",
         "amazon": f"/amazon/{name}",
     }
+
+
+def dtype_of(schema: Schema) -> np.dtype:
+    """What ``serve`` should give to a target that was trained on such records: bits and pixels are uint8."""
+    natural = all(field.kind in ("binary", "pixel") for field in schema.fields)
+    return np.dtype(np.uint8 if natural else np.float32)
 
 
 # --- questions and answers -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One training run as a pure function; many by ``vmap``, in chunks, sharded over every local device.
+"""One training run as a pure function; many by ``vmap``, in chunks, dealt out to every local device.
 
 ``make_trainer`` writes the training of one network. ``fit_chunks`` and ``fit_many`` train many: epochs in a host loop,
 steps in ``scan``, models under ``vmap``. A model's random numbers depend on its own key alone, so results do not depend
@@ -6,6 +6,7 @@ on how many are trained, how many at once, or on how many devices.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,6 +19,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from mia_jax.types import Array, EpochInfo, Key, Model, Params, Records, Trainer, TrainState
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
+# (key, x [b, *f], y [b], real [b]) -> x and labels, pairs of y [b] and the share of the loss that counts for it. Only
+# the rows that are real may be mixed into others.
+Augment = Callable[[Key, jax.Array, jax.Array, jax.Array], tuple[jax.Array, tuple]]
 
 
 # --- one network -----------------------------------------------------------------------------------------------------
@@ -33,6 +37,7 @@ def make_trainer(
     batch_size: int,
     *,
     loss: Loss = optax.softmax_cross_entropy_with_integer_labels,
+    augment: Augment | None = None,
     microbatch: int | None = None,
 ) -> Trainer:
     """Minibatch training of one network.
@@ -45,6 +50,8 @@ def make_trainer(
         optimizer: with everything that belongs to it: decay, L2, clipping.
         batch_size: b, records per step.
         loss: (logits [b, c], y [b]) -> [b], of which a step minimises the mean.
+        augment: what a batch becomes before it is learned from: ``regularisers.mixup``, flips, ... The accuracy that is
+            reported is that of the first labels it gives.
         microbatch: records whose activations exist at once; the gradients of a batch's microbatches are added up, so it
             changes results by rounding only (and what dropout draws). None: on CPUs as many as fit the cache, elsewhere
             the batch.
@@ -59,21 +66,30 @@ def make_trainer(
         params = model.init(key_params, x[:1])
         return TrainState(params, optimizer.init(params), key_epochs, jnp.int32(0))
 
-    def sums(params: Params, x: jax.Array, y: jax.Array, weight: jax.Array, key: Key) -> tuple[jax.Array, jax.Array]:
-        """Loss and correct answers, summed over the records."""
+    def sums(params: Params, x: jax.Array, y, weight: jax.Array, key: Key) -> tuple[jax.Array, jax.Array]:
+        """Loss and correct answers, summed over the records; y [b], or what ``augment`` gives as labels."""
         logits = model.apply(params, x, key=key)
-        return weight @ loss(logits, y), weight @ (jnp.argmax(logits, axis=-1) == y)
+        labels = y if isinstance(y, tuple) else ((y, 1.0),)
+        losses = sum(share * loss(logits, label) for label, share in labels)
+        return weight @ losses, weight @ (jnp.argmax(logits, axis=-1) == labels[0][0])
 
     def epoch(state: TrainState, pool: Records, index: Array) -> tuple[TrainState, EpochInfo]:
-        key_order, key_steps = jax.random.split(jax.random.fold_in(state.key, state.epoch))
+        key_order, key_steps, key_augment = jax.random.split(jax.random.fold_in(state.key, state.epoch), 3)
         order = _shuffled(key_order, index)
         part = microbatch or _microbatch(sums, state.params, pool, batch_size)
         batches = _padded_to(_padded_to(order, batch_size).reshape(-1, batch_size), part)
         batches = batches.reshape(len(batches), -1, part)  # [steps, microbatches, records]
 
-        def gradient(params, rows, key):
+        def augmented(key, rows):
+            """The records of a batch's rows [microbatches, records], augmented all together."""
+            flat = rows.reshape(-1)
+            batch = augment(key, pool.x[flat], pool.y[flat], flat >= 0)
+            return jax.tree.map(lambda leaf: leaf.reshape(*rows.shape, *leaf.shape[1:]), batch)
+
+        def gradient(params, rows, batch, key):
             """The gradient of the summed loss, and the sums."""
-            x, y, weight = pool.x[rows], pool.y[rows], (rows >= 0).astype(jnp.float32)
+            x, y = (pool.x[rows], pool.y[rows]) if batch is None else batch
+            weight = (rows >= 0).astype(jnp.float32)
             (total, correct), vjp = jax.vjp(lambda params: sums(params, x, y, weight, key), params)
             return vjp((jnp.ones_like(total), jnp.zeros_like(correct)))[0], total, correct
 
@@ -81,12 +97,14 @@ def make_trainer(
             params, opt_state = carry
             t, rows = at
             keys = jax.random.split(jax.random.fold_in(key_steps, t), len(rows))
-            added = gradient(params, rows[0], keys[0])
+            batch = None if augment is None else augmented(jax.random.fold_in(key_augment, t), rows)
+            parts = (rows, batch, keys)
+            added = gradient(params, *jax.tree.map(lambda leaf: leaf[0], parts))
             if len(rows) > 1:
                 added, _ = jax.lax.scan(
                     lambda added, some: (jax.tree.map(jnp.add, added, gradient(params, *some)), None),
                     added,
-                    (rows[1:], keys[1:]),
+                    jax.tree.map(lambda leaf: leaf[1:], parts),
                 )
             grads, total, correct = added
             count = (rows >= 0).sum()
@@ -149,10 +167,7 @@ def predict(model: Model, params: Params, x: Array, *, batch_size: int = 1024) -
 
 
 def spread(fn: Callable, *, in_axes: int | Sequence = 0, devices: Sequence[jax.Device] | None = None) -> Callable:
-    """``jit(vmap(fn))`` over a leading axis that is sharded over every local device.
-
-    The axis is padded with copies of its first element to a whole number of lanes per device, and at least two: a
-    batch dimension of one is compiled away, and results would differ in the last bits. Padding is cut off the results.
+    """``jit(vmap(fn))`` over a leading axis that is dealt out to every local device, ``LANES`` at a time on CPUs.
 
     Args:
         fn: pure function of arrays.
@@ -161,24 +176,27 @@ def spread(fn: Callable, *, in_axes: int | Sequence = 0, devices: Sequence[jax.D
         devices: by default ``jax.local_devices()``.
 
     Returns:
-        A function of the same arguments, whose results have the leading axis.
+        A function of the same arguments, whose results are NumPy arrays with the leading axis.
     """
     devices = tuple(devices or jax.local_devices())
 
     def call(*args):
-        axes = _axes(in_axes, args)
-        lanes = len(jax.tree.leaves([a for a, axis in zip(args, axes, strict=True) if axis == 0])[0])
-        width = _padded(lanes, len(devices))
-        args = [a if axis is None else _widen(a, width) for a, axis in zip(args, axes, strict=True)]
-        out = _shard(fn, axes, devices)(*_place(args, axes, devices))
-        return jax.tree.map(lambda leaf: leaf[:lanes], out)
+        axes = (in_axes,) * len(args) if isinstance(in_axes, int) else tuple(in_axes)
+        size = len(jax.tree.leaves([a for a, axis in zip(args, axes, strict=True) if axis == 0])[0])
+        lanes = _lanes_per_program(size, None, devices)
+        dealt = [
+            itertools.cycle(_copies(a, devices)) if axis is None else _deal(a, lanes, devices)
+            for a, axis in zip(args, axes, strict=True)
+        ]
+        return _gather([_program(fn, axes)(*some) for some in zip(*dealt, strict=False)], size)
 
     return call
 
 
 def replicate(tree, devices: Sequence[jax.Device] | None = None):
     """The arrays of a tree, on every device once: for arguments that many calls of a ``spread`` function share."""
-    return jax.device_put(tree, NamedSharding(_mesh(devices or jax.local_devices()), PartitionSpec()))
+    mesh = Mesh(np.array(devices or jax.local_devices()), ("devices",))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def fit_chunks(
@@ -189,8 +207,10 @@ def fit_chunks(
     num_epochs: int,
     *,
     chunk: int | None = None,
+    lanes: int | None = None,
     devices: Sequence[jax.Device] | None = None,
     on_epoch: Callable[[slice, int, EpochInfo], None] | None = None,
+    stopped: Callable[[TrainState], Array] | None = None,
 ) -> Iterator[tuple[slice, Params, EpochInfo]]:
     """Train S networks, some at once, and give each chunk away as soon as it is trained.
 
@@ -201,8 +221,13 @@ def fit_chunks(
         index: int32 [S, m], the training set of each network in the pool; -1 is no record.
         num_epochs: passes over the training set.
         chunk: networks at once, over all devices; None: see ``choose_chunk``.
+        lanes: networks per compiled program; None: ``LANES`` on CPUs, elsewhere the device's share of the chunk. The
+            last bits of results depend on it.
         devices: by default ``jax.local_devices()``.
         on_epoch: told (chunk, epochs done, EpochInfo with leaves [k]) while the next epoch runs.
+        stopped: (state of one network) -> bool []: whether further epochs will change nothing, neither the network nor
+            the EpochInfo (``regularisers.stopped``). A chunk ends when all of its networks have stopped; the EpochInfo
+            of the epochs that it was spared is that of the last.
 
     Yields:
         slice of S, parameters with NumPy leaves [k, ...], EpochInfo with NumPy leaves [k, num_epochs].
@@ -210,27 +235,36 @@ def fit_chunks(
     devices = tuple(devices or jax.local_devices())
     total = len(index)
     if chunk is None:
-        chunk = choose_chunk(trainer, pool, index, devices)
-    width = _padded(min(chunk, total), len(devices))
-    pool = replicate(Records(pool.x, pool.y), devices)
-    init = _shard(trainer.init, (0, None), devices)
-    epoch = _shard(trainer.epoch, (0, None, 0), devices, donate=(0,))
+        chunk = choose_chunk(trainer, pool, index, devices) if lanes is None else total
+    lanes = _lanes_per_program(min(chunk, total), lanes, devices)
+    pools = _copies(Records(pool.x, pool.y), devices)
+    init = _program(trainer.init, (0, None))
+    epoch = _program(trainer.epoch, (0, None, 0), donate=(0,))
     for start in range(0, total, chunk):
         part = slice(start, min(start + chunk, total))
         k = part.stop - part.start
-        wide = [_widen(a, width) for a in (keys[part], np.asarray(index[part], np.int32))]
-        some_keys, some_index = _place(wide, (0, 0), devices)
-        state = init(some_keys, pool.x[:1])
-        infos: list[EpochInfo] = []
+        some_keys = _deal(keys[part], lanes, devices)
+        some_index = _deal(np.asarray(index[part], np.int32), lanes, devices)
+        some_pools = [pools[i % len(devices)] for i in range(len(some_keys))]
+        states = [init(key, pool.x[:1]) for key, pool in zip(some_keys, some_pools, strict=True)]
+        infos: list[tuple[EpochInfo, ...]] = []  # by epoch, then by program
+        halted: list[list[jax.Array]] = []
         for e in range(num_epochs):
-            state, info = epoch(state, pool, some_index)
+            done = [epoch(*each) for each in zip(states, some_pools, some_index, strict=True)]
+            states, info = zip(*done, strict=True)
             infos.append(info)
             if on_epoch is not None and e > 0:
-                on_epoch(part, e, _host(infos[e - 1], k))
-        history = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *(_host(info, k) for info in infos))
-        if on_epoch is not None:
-            on_epoch(part, num_epochs, jax.tree.map(lambda leaf: leaf[:, -1], history))
-        yield part, _host(state.params, k), history
+                on_epoch(part, e, _gather(infos[e - 1], k))
+            if stopped is not None:
+                halted.append([_program(stopped, (0,))(state) for state in states])
+                if e > 0 and all(np.all(flags) for flags in halted[e - 1]):  # read while this epoch runs
+                    break
+        ran = len(infos)
+        infos += [infos[-1]] * (num_epochs - ran)
+        history = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *(_gather(info, k) for info in infos))
+        for e in range(ran - 1, num_epochs if on_epoch is not None else 0):
+            on_epoch(part, e + 1, jax.tree.map(lambda leaf, e=e: leaf[:, e], history))
+        yield part, _gather([state.params for state in states], k), history
 
 
 def fit_many(*args, **kwargs) -> tuple[Params, EpochInfo]:
@@ -242,12 +276,12 @@ def fit_many(*args, **kwargs) -> tuple[Params, EpochInfo]:
 def choose_chunk(trainer: Trainer, pool: Records, index: Array, devices: Sequence[jax.Device]) -> int:
     """Networks at once.
 
-    On CPUs 3 to 6 per device, whichever leaves the fewest lanes empty in the last chunk: more are not faster, and a
-    chunk is what an interruption costs. Elsewhere as many as fit half of the device's free memory.
+    On CPUs a program per device: more are not faster, and a chunk is what an interruption costs. Elsewhere as many as
+    fit half of the device's free memory.
     """
     total, stats = len(index), devices[0].memory_stats()
     if stats is None:
-        return min((math.ceil(total / (k * len(devices))) * k, k) for k in (3, 4, 5, 6))[1] * len(devices)
+        return LANES * len(devices)
     free = stats["bytes_limit"] - stats["bytes_in_use"] - sum(leaf.nbytes for leaf in pool)
     fit = int(free / 2 // lane_bytes(trainer, pool, index.shape[1]))
     return min(total, max(1, fit) * len(devices))
@@ -271,49 +305,45 @@ def lane_bytes(trainer: Trainer, pool: Records, m: int) -> int:
 
 # --- lanes -----------------------------------------------------------------------------------------------------------
 
-
-def _mesh(devices: Sequence[jax.Device]) -> Mesh:
-    return Mesh(np.array(devices), ("lanes",))
-
-
-def _axes(in_axes: int | Sequence, args: Sequence) -> tuple:
-    return (in_axes,) * len(args) if isinstance(in_axes, int) else tuple(in_axes)
-
-
-def _padded(lanes: int, num_devices: int) -> int:
-    return num_devices * max(2, math.ceil(lanes / num_devices))
+# A program is compiled for one device and a fixed number of lanes, and dispatched to each device in turn before any is
+# waited for. How the compiler fuses, and with it the last bits of a result, depends on the number of lanes and, where
+# one program is partitioned over the devices (``shard_map``), on their number: so neither may depend on how many
+# networks there are, on what an interrupted run had finished, or on the machine. With two lanes nothing is lost on
+# CPUs: networks per second are the same with two to six. A single lane would be compiled away, to other bits.
+LANES = 2
 
 
-def _widen(tree, width: int):
-    """Leaves [k, ...] as [width, ...]: the first element fills up."""
-    rows = np.arange(width)
-
-    def widen(leaf):
-        return leaf if len(leaf) == width else leaf[np.where(rows < len(leaf), rows, 0)]
-
-    return jax.tree.map(widen, tree)
-
-
-def _place(args: Sequence, axes: Sequence, devices: Sequence[jax.Device]) -> list:
-    mesh = _mesh(devices)
-    return [jax.device_put(a, NamedSharding(mesh, _spec(axis))) for a, axis in zip(args, axes, strict=True)]
-
-
-def _spec(axis: int | None) -> PartitionSpec:
-    return PartitionSpec() if axis is None else PartitionSpec("lanes")
+def _lanes_per_program(size: int, wanted: int | None, devices: Sequence[jax.Device]) -> int:
+    return wanted or (LANES if devices[0].platform == "cpu" else max(LANES, math.ceil(size / len(devices))))
 
 
 @functools.lru_cache(maxsize=64)
-def _shard(fn: Callable, axes: tuple, devices: tuple, donate: tuple = ()) -> Callable:
-    sharded = jax.shard_map(
-        jax.vmap(fn, in_axes=tuple(axes)),
-        mesh=_mesh(devices),
-        in_specs=tuple(_spec(axis) for axis in axes),
-        out_specs=PartitionSpec("lanes"),
-        check_vma=False,
-    )
-    return jax.jit(sharded, donate_argnums=donate)
+def _program(fn: Callable, axes: tuple, donate: tuple = ()) -> Callable:
+    return jax.jit(jax.vmap(fn, in_axes=axes), donate_argnums=donate)
 
 
-def _host(tree, lanes: int):
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[:lanes], tree)
+def _deal(tree, lanes: int, devices: Sequence[jax.Device]) -> list:
+    """Leaves [k, ...] as trees with leaves [lanes, ...], on the devices in turn; the first element fills up."""
+    size = len(jax.tree.leaves(tree)[0])
+    rows = np.arange(math.ceil(size / lanes) * lanes)
+    each = np.where(rows < size, rows, 0).reshape(-1, lanes)
+    return [
+        jax.device_put(jax.tree.map(lambda leaf, at=at: leaf[at], tree), device)
+        for at, device in zip(each, itertools.cycle(devices), strict=False)
+    ]
+
+
+def _copies(tree, devices: Sequence[jax.Device]) -> list:
+    """One copy of a tree per device, without copying what ``replicate`` has put there."""
+
+    def on(leaf, device):
+        if isinstance(leaf, jax.Array) and leaf.is_fully_replicated and device in leaf.devices():
+            return next(shard.data for shard in leaf.addressable_shards if shard.device == device)
+        return jax.device_put(leaf, device)
+
+    return [jax.tree.map(lambda leaf, d=d: on(leaf, d), tree) for d in devices]
+
+
+def _gather(trees: Sequence, size: int):
+    """One tree with NumPy leaves [size, ...] from the trees of the programs."""
+    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:size], *trees)

@@ -1,11 +1,13 @@
 #!/bin/sh
 # Install the real prediction servers that the tests marked `mlserver` and `kserve` talk to, each in a virtual environment
-# of its own (about 450 MB each), with the scikit-learn of the environment that runs the tests.
+# of its own (about 450 MB each), with the scikit-learn of the environment that runs the tests. With uv where it is
+# installed (a minute), with venv and pip where it is not.
 #
-#   tests/real_servers.sh FOLDER          # prints the two variables to set
+#   tests/real_servers.sh FOLDER [mlserver] [kserve]      # prints the variables to set
 #   MIA_JAX_MLSERVER_PYTHON=... MIA_JAX_KSERVE_PYTHON=... pytest tests/test_real_servers.py
 set -eu
-folder=${1:?usage: tests/real_servers.sh FOLDER}
+folder=${1:?usage: tests/real_servers.sh FOLDER [mlserver] [kserve]}
+shift
 python=${PYTHON:-python}
 sklearn=scikit-learn==$("$python" -c 'import sklearn; print(sklearn.__version__)')
 mkdir -p "$folder"
@@ -14,10 +16,20 @@ folder=$(cd "$folder" && pwd)
 install() {  # name, packages...
     name=$1
     shift
-    "$python" -m venv "$folder/$name"
-    "$folder/$name/bin/python" -m pip install --quiet --disable-pip-version-check "$@" "$sklearn"
+    if command -v uv >/dev/null; then
+        uv venv --quiet --clear --python "$python" "$folder/$name"
+        uv pip install --quiet --python "$folder/$name/bin/python" "$@" "$sklearn"
+    else
+        "$python" -m venv --clear "$folder/$name"
+        "$folder/$name/bin/python" -m pip install --quiet --disable-pip-version-check "$@" "$sklearn"
+    fi
 }
-install mlserver mlserver==1.7.1 mlserver-sklearn==1.7.1
-install kserve kserve==0.21.0
-echo "export MIA_JAX_MLSERVER_PYTHON=$folder/mlserver/bin/python"
-echo "export MIA_JAX_KSERVE_PYTHON=$folder/kserve/bin/python"
+
+for server in ${@:-mlserver kserve}; do
+    case $server in
+        mlserver) install mlserver mlserver==1.7.1 mlserver-sklearn==1.7.1 ;;
+        kserve) install kserve kserve==0.21.0 ;;
+        *) echo "no server is called $server: choose mlserver or kserve" >&2; exit 2 ;;
+    esac
+    echo "export MIA_JAX_$(echo "$server" | tr a-z A-Z)_PYTHON=$folder/$server/bin/python"
+done

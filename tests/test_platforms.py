@@ -1,12 +1,14 @@
 """Platforms: what they train is what they say, over all classes, and the same again for the same seed."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from mia_jax import models, platforms, training
+from mia_jax import models, platforms, targets, training
 from mia_jax.types import Answers, InputError, Records
 
 CLASSES = 4
@@ -22,7 +24,7 @@ def test_a_classifier_answers_as_it_does_by_itself():
     from sklearn.linear_model import LogisticRegression
 
     x, y = records()
-    target = platforms.sklearn(LogisticRegression(C=3.0), CLASSES)(x, y)
+    target = platforms.sklearn(LogisticRegression(C=3.0), CLASSES).fit(x, y)
     alone = LogisticRegression(C=3.0).fit(x.reshape(len(x), -1), y)
     np.testing.assert_allclose(target.ask(x), alone.predict_log_proba(x.reshape(len(x), -1)), rtol=1e-4, atol=1e-6)
     assert target.answers == Answers(CLASSES) and not target.traced
@@ -31,7 +33,7 @@ def test_a_classifier_answers_as_it_does_by_itself():
 def test_a_class_without_records_has_probability_zero():
     x, y = records()
     rows = y != 1
-    target = platforms.platform("sklearn:sklearn.naive_bayes.GaussianNB", CLASSES)(x[rows], y[rows])
+    target = platforms.platform("sklearn:sklearn.naive_bayes.GaussianNB", CLASSES).fit(x[rows], y[rows])
     log_p = target.ask(x)
     assert (log_p[:, 1] < -80).all() and not (log_p.argmax(1) == 1).any()
     assert target.answers.kind == "probabilities"
@@ -40,20 +42,22 @@ def test_a_class_without_records_has_probability_zero():
 
 def test_a_classifier_without_probabilities_answers_with_labels():
     x, y = records()
-    target = platforms.platform("sklearn:sklearn.svm:LinearSVC", CLASSES)(x, y)
+    target = platforms.platform("sklearn:sklearn.svm:LinearSVC", CLASSES).fit(x, y)
     assert target.answers.kind == "labels"
     assert (target.ask(x).argmax(1) == y).mean() > 0.6
 
 
 def test_the_seed_decides():
     x, y = records()
-    fit = platforms.sklearn("sklearn.ensemble.RandomForestClassifier", CLASSES)
+    fit = platforms.sklearn("sklearn.ensemble.RandomForestClassifier", CLASSES).fit
     first, again, other = (fit(x, y, seed=seed).ask(records(seed=1)[0]) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.any(first != other)
 
 
-@pytest.mark.parametrize("kind", ["sklearn:no.such.Thing", "sklearn:numpy.array", "sklearn:Thing", "azure"])
+@pytest.mark.parametrize(
+    "kind", ["sklearn:no.such.Thing", "sklearn:numpy.array", "sklearn:Thing", "azure", "amazon(10)", "nn(3)"]
+)
 def test_what_is_no_platform_is_refused(kind):
     with pytest.raises(InputError):
         platforms.platform(kind, CLASSES)
@@ -63,37 +67,28 @@ def test_the_google_stand_in_chooses_what_fits_the_data():
     rng = np.random.default_rng(0)
     x, y = records(400)
     unseen = records(400, seed=1)
-    linear = platforms.google(CLASSES)(x, y)
+    linear = platforms.google(CLASSES).fit(x, y)
     assert (linear.ask(unseen[0]).argmax(1) == unseen[1]).mean() > 0.7
     # Exclusive or: no linear technique and no naive one can tell.
     bits = rng.integers(0, 2, (2, 400, 6)).astype(np.uint8)
     labels = bits[..., 0] ^ bits[..., 1]
-    target = platforms.google(2)(bits[0], labels[0])
+    target = platforms.google(2).fit(bits[0], labels[0])
     assert (target.ask(bits[1]).argmax(1) == labels[1]).mean() > 0.95
-    np.testing.assert_array_equal(target.ask(bits[1]), platforms.google(2)(bits[0], labels[0]).ask(bits[1]))
+    np.testing.assert_array_equal(target.ask(bits[1]), platforms.google(2).fit(bits[0], labels[0]).ask(bits[1]))
 
 
 def test_the_google_stand_in_outlives_classes_with_a_single_record():
     x, y = records(60)
     y[0] = 5
-    target = platforms.google(6)(x, y)
+    target = platforms.google(6).fit(x, y)
     assert target.answers.classes == 6 and target.ask(x).shape == (60, 6)
-
-
-def test_the_amazon_stand_in_learns_from_bins_what_no_line_could():
-    rng = np.random.default_rng(0)
-    x = rng.uniform(-1, 1, (2, 600, 2)).astype(np.float32)
-    y = (np.abs(x[..., 0]) > 0.5).astype(np.int32)  # in the middle or outside
-    target = platforms.amazon(2)(x[0], y[0])
-    assert target.traced
-    assert (np.asarray(jax.jit(target.ask)(x[1])).argmax(1) == y[1]).mean() > 0.9
 
 
 def test_bins_hold_equally_many_and_bits_stay_bits():
     rng = np.random.default_rng(0)
     x = np.stack([rng.exponential(size=1000), rng.integers(0, 2, 1000) * 3 + 2, np.full(1000, 7.0)], axis=1)
-    bins = platforms.quantile_bins(x)
-    inputs = np.asarray(platforms.binned(bins, x))
+    columns = platforms.columns_of(x)
+    inputs = np.asarray(platforms.binned(columns, platforms.quantile_edges(columns, x), x))
     assert inputs.shape == (1000, 1 + platforms.BINS)
     np.testing.assert_array_equal(inputs[:, 0], x[:, 1] == 5)
     np.testing.assert_array_equal(inputs[:, 1:].sum(0), 100)
@@ -103,12 +98,11 @@ def test_the_amazon_stand_in_is_the_loop_over_single_records():
     """Online SGD of multinomial logistic loss with L2, written out."""
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 2, (40, 5)).astype(np.uint8), rng.integers(0, 3, 40).astype(np.int32)
-    many = platforms.amazon_many(3, passes=1, l2=0.01)
-    target = many(Records(x, y), np.arange(40)[None], seeds=[0])[0]
+    target = platforms.amazon(3, passes=1, l2=0.01).fit(x, y, seed=0)
     state = training.make_trainer(models.logistic(3), optax.identity(), 1).init(jax.random.key(0), jnp.asarray(x))
     w, b = (np.asarray(leaf, np.float64) for leaf in sorted(jax.tree.leaves(state.params), key=lambda a: -a.ndim))
     key_order, _ = jax.random.split(jax.random.fold_in(state.key, 0))
-    order = np.asarray(training._batches(key_order, jnp.arange(40), 1)).reshape(-1)
+    order = np.asarray(training._shuffled(key_order, jnp.arange(40)))
     start, found = (w, b), []
     for rate in platforms.RATES:
         w, b = start
@@ -122,12 +116,87 @@ def test_the_amazon_stand_in_is_the_loop_over_single_records():
     assert min(np.abs(np.asarray(target.ask(x)) - log_p).max() for log_p in found) < 1e-4
 
 
-def test_shadows_of_the_amazon_stand_in_are_trained_together_as_alone():
-    x, y = records(120)
-    index = np.stack([np.arange(60), np.arange(60, 120)])
-    many = platforms.amazon_many(CLASSES, passes=2)(Records(x, y), index, seeds=[3, 4])
-    assert np.abs(many[0].ask(x) - many[1].ask(x)).max() > 0.1
-    twins = platforms.amazon_many(CLASSES, passes=2)(Records(x, y), index[[0, 0]], seeds=[3, 3])
-    alone = platforms.amazon(CLASSES, passes=2)(x[:60], y[:60], seed=3)
-    for twin in twins:
-        np.testing.assert_allclose(twin.ask(x), alone.ask(x), rtol=1e-4, atol=1e-5)
+def test_a_model_of_the_amazon_stand_in_does_not_depend_on_those_trained_beside_it():
+    x, y = records(150)
+    x[..., 0] = x[..., 0] > 0  # bits and numbers
+    index = np.stack([np.random.default_rng(k).permutation(150)[:60] for k in range(10)])  # two chunks
+    amazon = platforms.amazon(CLASSES, passes=2)
+    assert platforms.LANES * jax.local_device_count() == 8
+    together = [np.asarray(t.ask(x)) for t in amazon.fit_many(Records(x, y), index, seeds=range(10))]
+    some = [np.asarray(t.ask(x)) for t in amazon.fit_many(Records(x, y), index[[9, 2]], seeds=[9, 2])]
+    np.testing.assert_array_equal(some, [together[9], together[2]])  # bit for bit: an interrupted run trains the rest
+    alone = amazon.fit(x[index[3]], y[index[3]], seed=3)
+    np.testing.assert_allclose(alone.ask(x), together[3], rtol=1e-4, atol=1e-5)
+    assert min(np.abs(a - b).max() for a, b in itertools.combinations(together, 2)) > 0.1
+
+
+def test_the_amazon_stand_in_learns_from_bins_of_each_models_own_what_no_line_could():
+    rng = np.random.default_rng(0)
+    x = (rng.uniform(-1, 1, (2, 300)) + np.array([[0], [10]])).astype(np.float32)
+    y = (np.abs(x - np.array([[0], [10]])) > 0.5).astype(np.int32)  # in the middle or outside
+    pool, index = Records(x.reshape(-1, 1), y.reshape(-1)), np.arange(600).reshape(2, 300)
+    first, second = platforms.train("amazon(10,1e-6)", pool, index, [0, 1], 2)
+    assert first.traced
+    assert (np.asarray(jax.jit(first.ask)(x[0, :, None])).argmax(1) == y[0]).mean() > 0.9
+    assert (np.asarray(second.ask(x[1, :, None])).argmax(1) == y[1]).mean() > 0.9
+    assert np.ptp(np.asarray(first.ask(x[1, :, None])), axis=0).max() == 0  # the other's numbers: all in its last bin
+
+
+KINDS = ["nn", "logistic", "google", "sklearn:sklearn.tree.DecisionTreeClassifier"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_call_trains_on_any_platform(kind):
+    x, y = records(900)
+    index = np.stack([np.arange(600), np.arange(300, 900)])
+    pool = Records(x, y)
+    found = [np.asarray(t.ask(x)) for t in platforms.train(kind, pool, index, [5, 6], CLASSES)]
+    assert [p.shape for p in found] == [(900, CLASSES)] * 2
+    for log_p, rows in zip(found, index, strict=True):
+        assert (log_p[rows].argmax(1) == y[rows]).mean() > 0.6
+    (again,) = platforms.train(kind, pool, index[1:], [6], CLASSES)  # as a run that resumes does
+    np.testing.assert_allclose(again.ask(x), found[1], rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError, match="seed"):
+        platforms.train(kind, pool, index, [5], CLASSES)
+
+
+def test_models_come_as_they_are_trained():
+    trained = []
+
+    class Counted:
+        def get_params(self, deep=True):
+            return {}
+
+        def set_params(self):
+            return self
+
+        def fit(self, x, y):
+            trained.append(len(x))
+            return self
+
+        def predict(self, x):
+            return np.zeros(len(x), int)
+
+    x, y = records(30)
+    coming = platforms.sklearn(Counted(), CLASSES).fit_many(
+        Records(x, y), np.arange(30).reshape(3, 10), seeds=[0, 1, 2]
+    )
+    assert trained == []
+    next(coming)
+    assert trained == [10]
+    assert len(list(coming)) == 2 and trained == [10] * 3
+
+
+def test_what_cannot_be_trained_is_one_line():
+    x, y = records(20)
+    with pytest.raises(targets.TargetError, match=r"LogisticRegression cannot be trained on these records") as error:
+        platforms.platform("sklearn:sklearn.linear_model.LogisticRegression", CLASSES).fit(x, np.zeros_like(y))
+    assert "\n" not in str(error.value)
+
+
+def test_reports_can_tell_stand_ins():
+    for kind in (*KINDS, "amazon"):
+        title = platforms.platform(kind, CLASSES).title
+        assert ("stand-in" in title) == kind.startswith(("amazon", "google"))
+    assert platforms.platform("amazon(100,1e-4)", 3).title == "Amazon ML (stand-in; 100 passes, L2 0.0001)"
+    assert platforms.platform(KINDS[-1], 3).title == "DecisionTreeClassifier of sklearn"

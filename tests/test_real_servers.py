@@ -3,49 +3,58 @@
 ``tests/real_servers.sh FOLDER`` installs them and prints the two variables that these tests need.
 """
 
+import os
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import real_servers
 
-from mia_jax import targets
-from mia_jax.remote import Options, connect
+from mia_jax import platforms, splits, targets
+from mia_jax.attacks import ATTACKS
+from mia_jax.remote import Options, connect, protocols
 from mia_jax.types import Records
 
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
 
-CLASSES, FEATURES, SHADOWS, M = 5, 30, 4, 150
+CLASSES, FEATURES, N, MODELS = 5, 30, 300, 8
+KEY = jax.random.key(0)
+TRIED = ("shokri", "confidence", "modified_entropy", "lira", "rmia")
 
 SERVERS = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("mlserver", "kserve")]
 
 
-def population(n, rng):
-    x = rng.integers(0, 2, (n, FEATURES)).astype(np.uint8)
-    centres = np.random.default_rng(7).normal(size=(FEATURES, CLASSES))
-    return Records(x, np.argmax(x @ centres + 3 * rng.gumbel(size=(n, CLASSES)), axis=1).astype(np.int32))
-
-
-def fit(records):
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(C=100.0, max_iter=300).fit(records.x, records.y)
-
-
-def as_target(model):
-    return targets.from_callable(model.predict_proba, CLASSES)
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A target and its shadows, each with as many non-members as members; the target as a file too."""
+    """A scikit-learn target as a file and itself, its pool, and which half of that trained it.
+
+    And attacks, as they were learned on shadows of its kind: name -> (attack, state).
+    """
+    if not any(f"MIA_JAX_{name.upper()}_PYTHON" in os.environ for name in ("mlserver", "kserve")):
+        real_servers.python_of("mlserver", skip=pytest.skip)  # now, and not after everything is trained
     import joblib
+    from sklearn.linear_model import LogisticRegression
 
     rng = np.random.default_rng(0)
-    sides = [population(2 * M, rng) for _ in range(1 + SHADOWS)]
-    models = [fit(Records(side.x[:M], side.y[:M])) for side in sides]
+    x = rng.integers(0, 2, (N, FEATURES)).astype(np.uint8)
+    y = np.argmax(x @ rng.normal(size=(FEATURES, CLASSES)) + 3 * rng.gumbel(size=(N, CLASSES)), axis=1)
+    records = Records(x, y.astype(np.int32))
+    plan = splits.balanced(KEY, N, MODELS)
+    member = splits.membership(plan, N)
+    recipe = LogisticRegression(C=100.0, max_iter=300)
+    model = LogisticRegression(C=100.0, max_iter=300).fit(x[member[0]], y[member[0]])
     path = tmp_path_factory.mktemp("model") / "model.joblib"
-    joblib.dump(models[0], path)
-    return path, models, sides
+    joblib.dump(model, path)
+    rows = plan.train[2:]  # model 0 is the target, and its partner would give it away
+    shadows = list(platforms.sklearn(recipe, CLASSES).fit_many(records, rows, seeds=range(len(rows))))
+    learned = {}
+    for name in TRIED:
+        attack = ATTACKS[name](CLASSES)
+        seen = [attack.observe(KEY, shadow, records) for shadow in shadows]
+        state = attack.fit(KEY, jax.tree.map(lambda *leaves: jnp.stack(leaves), *seen), member[2:], None)
+        learned[name] = attack, state
+    return path, model, records, member[0], learned
 
 
 @pytest.fixture(scope="module")
@@ -68,48 +77,40 @@ def urls(world, tmp_path_factory):
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_the_attack_over_the_wire_scores_as_it_does_in_process(urls, world, name):
-    from mia_jax.attacks import ATTACKS
-
-    _, models, sides = world
-    served = connect(urls(name), sides[0].x, options=Options(rows=64))
+    _, model, records, member, learned = world
+    local = targets.from_callable(model.predict_proba, CLASSES)
+    served = connect(urls(name), records.x, options=Options(rows=64))
     assert served.answers.classes == CLASSES and served.answers.kind == "probabilities"
-    member = np.broadcast_to(np.arange(2 * M) < M, (SHADOWS, 2 * M))
-    for attack in (ATTACKS["confidence"](CLASSES), ATTACKS["confidence"](CLASSES, per_class=True)):
-        key = jax.random.key(0)
-        seen = [attack.observe(key, as_target(m), s) for m, s in zip(models[1:], sides[1:], strict=True)]
-        state = attack.fit(key, jax.tree.map(lambda *leaves: np.stack(leaves), *seen), member, None)
-        here, there = (attack.score(state, attack.observe(key, t, sides[0])) for t in (as_target(models[0]), served))
-        np.testing.assert_allclose(there, here, rtol=0, atol=1e-6)
-        assert here[:M].mean() > here[M:].mean() + 0.05  # and there is something to be found
+    for title, (attack, state) in learned.items():
+        here, there = (np.asarray(attack.score(state, attack.observe(KEY, t, records))) for t in (local, served))
+        np.testing.assert_allclose(there, here, rtol=1e-5, atol=1e-5, err_msg=title)
+        assert here[member].mean() > here[~member].mean()  # and there is something to be found
 
 
 @pytest.mark.parametrize("name", SERVERS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32, np.float64, bool])
 def test_answers_do_not_depend_on_how_records_are_written(urls, world, name, dtype):
-    _, models, sides = world
-    x = sides[0].x
+    _, model, records, *_ = world
+    x = records.x
     log_p = connect(urls(name), x.astype(dtype), options=Options(rows=100)).ask(x.astype(dtype))
-    np.testing.assert_allclose(log_p, models[0].predict_log_proba(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(log_p, model.predict_log_proba(x), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_wrong_width_is_one_line(urls, world, name):
     with pytest.raises(targets.TargetError, match="HTTP 500") as error:
-        connect(urls(name), world[2][0].x[:, :7], options=Options(backoff=0.01))
+        connect(urls(name), world[2].x[:, :7], options=Options(backoff=0.01))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.mlserver
 def test_a_server_that_gives_labels_only_is_understood(urls, world):
-    from mia_jax.remote import protocols
-
-    _, models, sides = world
     import httpx
 
+    _, model, records, *_ = world
     codec = protocols.oip(output=None)
-    body = codec.encode(sides[0].x)
-    reply = httpx.post(urls("mlserver") + "/infer", content=body, headers=codec.headers)
-    reading = protocols.learn(codec.decode(reply.content, len(sides[0].x)), CLASSES)
-    p = protocols.read(codec.decode(reply.content, len(sides[0].x)), len(sides[0].x), reading)
+    reply = httpx.post(urls("mlserver") + "/infer", content=codec.encode(records.x), headers=codec.headers)
+    decoded = codec.decode(reply.content, N)
+    reading = protocols.learn(decoded, CLASSES)
     assert reading.answers.kind == "labels"
-    np.testing.assert_array_equal(p.argmax(1), models[0].predict(sides[0].x))
+    np.testing.assert_array_equal(protocols.read(decoded, N, reading).argmax(1), model.predict(records.x))

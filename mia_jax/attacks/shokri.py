@@ -18,6 +18,8 @@ from mia_jax import models, training
 from mia_jax.attacks.base import from_answers
 from mia_jax.types import Array, Attack, Key, Records
 
+LANES = 16  # networks per compiled program: they are small
+
 
 class State(NamedTuple):
     params: dict  # leaves [c, ...]
@@ -78,7 +80,7 @@ def shokri(
         pool = Records(features(log_p.reshape(-1, num_classes)[rows]), member[rows].astype(np.int32))
         trained = np.stack([np.bincount(y, member == side, minlength=num_classes) > 0 for side in (False, True)]).all(0)
         keys = jax.vmap(lambda c: jax.random.fold_in(key_train, c))(jnp.arange(num_classes))
-        params, _ = training.fit_many(trainer, keys, pool, index, num_epochs)
+        params, _ = training.fit_many(trainer, keys, pool, index, num_epochs, lanes=LANES)
         return State(params, trained)
 
     def score(state: State, seen) -> np.ndarray:

@@ -5,10 +5,11 @@ The threshold maximises the balanced accuracy of "in" against "out" over the sha
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from mia_jax import signals
-from mia_jax.attacks.base import from_answers
+from mia_jax.attacks import base
 from mia_jax.types import Array, Attack, Key
 
 
@@ -17,8 +18,9 @@ def best_threshold(values: np.ndarray, member: np.ndarray) -> float:
 
     Ties form one step, as in a ROC. With one side empty, or no value of use, everything or nothing is called a member.
     """
-    order = np.argsort(-values, kind="stable")
-    values, member = np.asarray(values, np.float64)[order], np.asarray(member, bool)[order]
+    values, member = np.asarray(values, np.float64), np.asarray(member, bool)
+    order = np.argsort(-values)  # need not be stable: ties form one step
+    values, member = values[order], member[order]
     ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))  # the last row of each distinct value
     tpr = np.cumsum(member)[ends] / max(1, member.sum())
     fpr = np.cumsum(~member)[ends] / max(1, (~member).sum())
@@ -36,38 +38,71 @@ class State(NamedTuple):
     threshold: np.ndarray  # [] or, per class, [c]
 
 
-def threshold(signal, *, sign: float, num_classes: int, per_class: bool = False) -> Attack:
+def threshold(read, leaf: str, *, sign: float, num_classes: int, per_class: bool = False) -> Attack:
     """Score = sign * signal - tau; tau global, or one per class (Song & Mittal 2021, section 4).
 
     Args:
-        signal: one of ``mia_jax.signals``: (log_p [n, c], y [n]) -> [n].
+        read: (log_p [n, c], y [n]) -> {leaf: signal [n]}.
+        leaf: its name.
         sign: +1 if members have the larger signal, -1 if the smaller.
         num_classes: c.
         per_class: learn one tau for each class. A class that no shadow row has keeps the global one.
     """
 
-    def read(log_p, y):
-        return {"value": sign * signal(log_p, y), "y": y}
+    def read_with_class(log_p, y):
+        return read(log_p, y) | {"y": y}
 
     def fit(key: Key, seen, member: Array, public=None) -> State:
         del key, public
-        value, y, member = (np.asarray(a).reshape(-1) for a in (seen["value"], seen["y"], member))
+        value, member = sign * np.asarray(seen[leaf], np.float64).reshape(-1), np.asarray(member, bool).reshape(-1)
         overall = best_threshold(value, member)
         if not per_class:
             return State(np.asarray(overall))
+        y = np.asarray(seen["y"]).reshape(-1)
         rows = [y == c for c in range(num_classes)]
         return State(np.array([best_threshold(value[r], member[r]) if r.any() else overall for r in rows]))
 
     def score(state: State, seen) -> np.ndarray:
-        y = np.asarray(seen["y"])
-        return np.asarray(seen["value"], np.float64) - (state.threshold[y] if per_class else state.threshold)
+        tau = state.threshold[np.asarray(seen["y"])] if per_class else state.threshold
+        return sign * np.asarray(seen[leaf], np.float64) - tau
 
-    return from_answers(read, fit, score, needs=frozenset({"in", "out"}))
+    return base.from_answers(read_with_class if per_class else read, fit, score, needs=frozenset({"in", "out"}))
+
+
+def _confidence(log_p, y):
+    return {"confidence": signals.confidence(log_p, y)}
+
+
+def _entropy(log_p, y):
+    return {"entropy": signals.entropy(log_p, y)}
+
+
+def _modified_entropy(log_p, y):
+    return {"modified_entropy": jnp.minimum(signals.modified_entropy(log_p, y), base.LIMIT)}
+
+
+def loss(num_classes: int, *, per_class: bool = False) -> Attack:
+    """tau - loss (Yeom et al. 2018, whose tau is the mean training loss; here the best one on the shadows)."""
+    return threshold(base.log_likelihood, "log_p_y", sign=1.0, num_classes=num_classes, per_class=per_class)
 
 
 def confidence(num_classes: int, *, per_class: bool = False) -> Attack:
     """p_y - tau: the probability of the true class against a threshold."""
-    return threshold(signals.confidence, sign=1.0, num_classes=num_classes, per_class=per_class)
+    return threshold(_confidence, "confidence", sign=1.0, num_classes=num_classes, per_class=per_class)
+
+
+def entropy(num_classes: int, *, per_class: bool = False) -> Attack:
+    """tau - entropy of the answer: members get the surer answer, right or wrong."""
+    return threshold(_entropy, "entropy", sign=-1.0, num_classes=num_classes, per_class=per_class)
+
+
+def modified_entropy(num_classes: int, *, per_class: bool = True) -> Attack:
+    """tau - modified entropy (Song & Mittal 2021, section 4.2), which counts a sure wrong answer as unsure.
+
+    Args:
+        per_class: as they propose it.
+    """
+    return threshold(_modified_entropy, "modified_entropy", sign=-1.0, num_classes=num_classes, per_class=per_class)
 
 
 def majority(num_classes: int) -> Attack:
@@ -85,4 +120,4 @@ def majority(num_classes: int) -> Attack:
     def score(state: np.ndarray, seen) -> np.ndarray:
         return np.full(np.shape(seen["y"]), state)
 
-    return from_answers(read, fit, score)
+    return base.from_answers(read, fit, score)

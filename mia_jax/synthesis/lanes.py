@@ -1,8 +1,8 @@
 """One step of ``r`` searches side by side: Shokri et al. 2017, section V-C, Algorithm 1.
 
 Phase 1 climbs a hill: from a random record towards one that the target puts in class c with confidence. Phase 2
-samples: a record is kept with probability equal to its confidence. Each search runs in a *lane*; a lane whose search ends begins
-the next wanted one in the same step.
+samples: a record is kept with probability equal to its confidence. Each search runs in a *lane*; a lane whose search
+ends begins the next wanted one in the same step.
 
 Where the paper leaves a choice, ours is: a feature that is redrawn takes a uniform value, which for a bit may be the
 one it had; the first record is uniform, too. One-hot groups are one feature.
@@ -15,17 +15,7 @@ import jax.numpy as jnp
 
 from mia_jax.synthesis import attributes as attrs
 from mia_jax.synthesis import subsets
-
-
-class Parameters(NamedTuple):
-    """Of Algorithm 1, by the paper's names, and one of ours."""
-
-    k_max: int = 128  # features redrawn at first
-    k_min: int = 4  # and at least
-    conf_min: float = 0.2  # a record with less confidence is not sampled
-    rej_max: int = 10  # proposals rejected in a row before k is halved
-    iter_max: int = 1000  # queries before a search fails
-    give_up: int = 10  # failed searches in a row before a class is given up
+from mia_jax.synthesis.parameters import Parameters
 
 
 class Lanes(NamedTuple):

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.synthesis import attributes as attrs
-from mia_jax.synthesis.lanes import Found, Lanes, Parameters, begin, propose, update
+from mia_jax.synthesis.lanes import Found, Lanes, begin, propose, update
+from mia_jax.synthesis.parameters import Parameters
 from mia_jax.targets import BudgetSpent
 from mia_jax.types import Array, InputError, Key, Records, Sampler, Schema, Target
 
@@ -96,19 +97,23 @@ def search(
     prior = _check(p, schema, num_records, class_prior, lanes, max_queries, block)
     a = attrs.attributes(schema)
     p = p._replace(k_max=min(k_max, a.count), k_min=min(k_min, a.count))
+    p = Parameters(*(np.float32(v) if isinstance(v, float) else np.int32(v) for v in p))
     root = np.asarray(jax.random.bits(key, (2,), np.uint32))
     if state is None:
         state = _start(p, a, root, prior, num_records, min(lanes, num_records))
-    elif not np.array_equal(state.root, root) or len(state.found.done) != num_records:
-        raise InputError("the saved search was for another key or number of records; start a new one")
+    elif not np.array_equal(state.root, root) or (
+        (*state.found.x.shape, len(state.found.failed)) != (num_records, len(a.of), schema.num_classes)
+    ):
+        raise InputError("the saved search was for another key, schema or number of records; start a new one")
     budget = np.iinfo(np.int64).max if max_queries is None else max_queries
-    advance = (_traced if target.traced else _host)(p, a, jnp.asarray(prior, jnp.float32), root, target, block)
+    advance = _traced(schema, target, block) if target.traced else _host(schema, target)
+    given = p, prior.astype(np.float32), root
     inner = jax.tree.map(jnp.array, (state.lanes, state.found))  # copies: a block overwrites what it is given
     exhausted = False
     while not exhausted and (np.asarray(state.lanes.slot) < num_records).any():
         left = min(budget - int(state.queries), np.iinfo(np.int32).max)
         try:
-            inner, queries = advance(inner, left)
+            inner, queries = advance(*given, inner, left)
         except BudgetSpent:
             exhausted = True
             continue
@@ -119,9 +124,27 @@ def search(
     return _result(a, state, prior, exhausted)
 
 
-def sampler(target: Target, schema: Schema, **options) -> Sampler:
-    """``search`` as a Sampler: (key, n) -> (Records, Story). ``options`` are those of ``search``."""
-    return lambda key, n: search(key, target, schema, n, **options)
+def sampler(target: Target, schema: Schema, *, class_prior: Array | str | None = None, **options) -> Sampler:
+    """``search`` as a Sampler: (key, n) -> (Records, Story).
+
+    Args:
+        target, schema: as of ``search``.
+        class_prior: as of ``search``, or "target": the shares that ``answered`` finds, with its queries on top.
+        options: those of ``search``.
+
+    Raises:
+        InputError: ``class_prior`` is another word; the sampler, as ``search``.
+    """
+    if isinstance(class_prior, str) and class_prior not in ("target", "balanced"):
+        raise InputError(f"class_prior is {class_prior!r}; use 'balanced', 'target', or {schema.num_classes} shares")
+
+    def sample(key: Key, n: int) -> tuple[Records, Story]:
+        if not isinstance(class_prior, str):
+            return search(key, target, schema, n, class_prior=class_prior, **options)
+        prior = None if class_prior == "balanced" else answered(jax.random.fold_in(key, 1), target, schema)
+        return search(key, target, schema, n, class_prior=prior, **options)
+
+    return sample
 
 
 def answered(key: Key, target: Target, schema: Schema, num_queries: int = 4096, *, batch: int = 1024) -> np.ndarray:
@@ -178,7 +201,7 @@ def wanted_classes(prior: np.ndarray, n: int) -> np.ndarray:
 def _start(p: Parameters, a: attrs.Attributes, root: np.ndarray, prior: np.ndarray, n: int, r: int) -> State:
     f, c = len(a.of), len(prior)
     y = jnp.asarray(wanted_classes(prior, n))
-    lanes = begin(p, root, jnp.arange(r), jnp.zeros(r, jnp.int32), y, jnp.zeros((r, f), a.dtype))
+    lanes = jax.jit(begin)(p, root, jnp.arange(r), jnp.zeros(r, jnp.int32), y, jnp.zeros((r, f), a.dtype))
     zeros, row = np.zeros(c, np.int32), np.zeros(n, np.int32)
     found = Found(
         x=jnp.zeros((n, f), a.dtype),
@@ -194,43 +217,50 @@ def _start(p: Parameters, a: attrs.Attributes, root: np.ndarray, prior: np.ndarr
     return State(root, lanes, found, np.int64(0))
 
 
-def _traced(p, a, prior, root, target, block):
+@functools.lru_cache(maxsize=8)  # compiled once for a target, whatever the key and the parameters
+def _traced(schema: Schema, target: Target, block: int):
     """A block of steps in one jitted call, ended early where nothing is wanted or left."""
-
-    def step(carry):
-        t, (lanes, found), left = carry
-        proposal = propose(a, lanes, len(found.done), left)
-        log_p = target.ask(proposal.x.reshape(-1, *a.shape))
-        return t + 1, update(p, prior, root, lanes, found, proposal, log_p), left - proposal.asked.sum()
+    a = attrs.attributes(schema)
 
     def more(carry):
         t, (lanes, found), left = carry
         return (t < block) & (left > 0) & (lanes.slot < len(found.done)).any()
 
-    @functools.partial(jax.jit, donate_argnums=0)
-    def advance(inner, left):
+    @functools.partial(jax.jit, donate_argnums=3)
+    def advance(p, prior, root, inner, left):
+        def step(carry):
+            t, (lanes, found), left = carry
+            proposal = propose(a, lanes, len(found.done), left)
+            log_p = target.ask(proposal.x.reshape(-1, *a.shape))
+            return t + 1, update(p, prior, root, lanes, found, proposal, log_p), left - proposal.asked.sum()
+
         _, inner, rest = jax.lax.while_loop(more, step, (jnp.int32(0), inner, left))
         return inner, left - rest
 
-    return lambda inner, left: advance(inner, jnp.int32(left))
+    return lambda p, prior, root, inner, left: advance(p, prior, root, inner, jnp.int32(left))
 
 
-def _host(p, a, prior, root, target, block):
+def _host(schema: Schema, target: Target):
     """One step: a batch of questions to the host between two jitted calls."""
-    del block
-    proposing = jax.jit(lambda lanes, found, left: propose(a, lanes, len(found.done), left))
-    updating = jax.jit(functools.partial(update, p, prior, root), donate_argnums=(0, 1))
+    a, proposing, updating = _around_host(schema)
 
-    def advance(inner, left):
+    def advance(p, prior, root, inner, left):
         lanes, found = inner
         proposal = proposing(lanes, found, jnp.int32(left))
         asked = np.asarray(proposal.asked)
         log_p = np.full((len(asked), target.answers.classes), -np.inf, np.float32)
         if asked.any():
             log_p[asked] = np.asarray(target.ask(np.asarray(proposal.x)[asked].reshape(-1, *a.shape)))
-        return updating(lanes, found, proposal, log_p), asked.sum()
+        return updating(p, prior, root, lanes, found, proposal, log_p), asked.sum()
 
     return advance
+
+
+@functools.lru_cache(maxsize=8)
+def _around_host(schema: Schema):
+    a = attrs.attributes(schema)
+    proposing = jax.jit(lambda lanes, found, left: propose(a, lanes, len(found.done), left))
+    return a, proposing, jax.jit(update, donate_argnums=(3, 4))
 
 
 def _result(a: attrs.Attributes, state: State, prior: np.ndarray, exhausted: bool) -> tuple[Records, Story]:

@@ -1,10 +1,10 @@
 """k distinct ones of a, many times at once: the bottleneck of Algorithm 1.
 
 How to choose: give every attribute a key of infinitely many random bits, and take the k smallest keys. All orders of
-the keys are equally likely, so every k-subset is. Only the bits that decide are drawn, 32 attributes to a word: the first
-bits of all attributes form a *plane*; where no more than k of them are 0, those are in and the others go on to the next
-plane for the rest; otherwise those with a 1 are out. After log2(a) planes about one attribute is undecided, and those
-missing are picked one by one, uniformly among the undecided, as further bits would have done.
+the keys are equally likely, so every k-subset is. Only the bits that decide are drawn, 32 attributes to a word: the
+first bits of all attributes form a *plane*; where no more than k of them are 0, those are in and the others go on to
+the next plane for the rest; otherwise those with a 1 are out. After log2(a) planes about one attribute is undecided,
+and those missing are picked one by one, uniformly among the undecided, as further bits would have done.
 """
 
 import jax
@@ -31,9 +31,9 @@ def choose(key: jax.Array, k: jax.Array, a: int) -> jax.Array:
 
 
 def choose_packed(key: jax.Array, k: jax.Array, a: int) -> jax.Array:
-    """``choose`` with key data uint32 [2, r] and packed: uint32 [ceil(a / 32), r], attribute j is bit j % 32 of row j // 32.
+    """``choose`` with key data uint32 [2, r] and packed: uint32 [ceil(a / 32), r].
 
-    Searches lie on the last axis, where the compiler vectorises.
+    Attribute j is bit j % 32 of row j // 32. Searches lie on the last axis, where the compiler vectorises.
     """
     width, depth = -(-a // _WORD), (a - 1).bit_length()
     valid = np.full(width, _ONES)
@@ -65,7 +65,8 @@ def choose_packed(key: jax.Array, k: jax.Array, a: int) -> jax.Array:
 
 def unpack(packed: jax.Array, a: int) -> jax.Array:
     """Bits of uint32 [..., ceil(a / 32)] as bool [..., a]."""
-    bits = (packed[..., None] >> np.arange(_WORD, dtype=np.uint32)) & jnp.uint32(1)
+    shift = np.arange(_WORD, dtype=np.uint32).reshape(*(1,) * packed.ndim, _WORD)
+    bits = (packed[..., None] >> shift) & jnp.uint32(1)
     return bits.reshape(*packed.shape[:-1], -1)[..., :a].astype(bool)
 
 

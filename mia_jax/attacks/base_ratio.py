@@ -1,0 +1,60 @@
+"""Lassila et al., "BASE" (2025), as arXiv 2603.11799 restates it: the Bayes-optimal ratio when a member's likelihood is
+known up to a factor.
+
+    online:   log p_theta(x) - log mean over all shadows of p_k(x)
+    offline:  log p_theta(x) - c log mean over OUT shadows of p_k(x)
+
+For one target, RMIA online orders records in the same way, wherever as many shadows are IN as are OUT.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mia_jax.attacks import references
+from mia_jax.attacks.base import log_likelihood
+from mia_jax.attacks.references import Evidence, Parts
+from mia_jax.attacks.rmia import log_mean
+from mia_jax.types import Attack
+
+
+def base(num_classes: int) -> Attack:
+    """Online: all shadows, whatever they trained on."""
+    del num_classes
+    return references.attack(parts())
+
+
+def base_offline(num_classes: int, *, c: float = 0.33) -> Attack:
+    """Offline: OUT shadows, whose answer says how hard the record is; a third of it predicts the IN answer best.
+
+    Args:
+        num_classes: not used.
+        c: the weight of the OUT mean.
+    """
+    del num_classes
+    return references.attack(parts(c=c))
+
+
+class Fitted(NamedTuple):
+    offset: np.ndarray  # [n]
+
+
+def parts(*, c: float | None = None) -> Parts:
+    """Online with c None, otherwise offline with this weight."""
+
+    def gather(seen, member, public) -> Evidence:
+        del public
+        return references.gather(seen["log_p_y"], member, of=np.exp, origin=0.0)
+
+    def settle(evidence: Evidence, models) -> Fitted:
+        inside, outside = references.without(evidence, models)
+        if c is None:
+            total = np.nan_to_num(inside.mean) * inside.count + np.nan_to_num(outside.mean) * outside.count
+            return Fitted(log_mean(total / (inside.count + outside.count)))
+        return Fitted(c * references.filled(log_mean(outside.mean), log_mean(inside.mean)))
+
+    def rate(fitted: Fitted, seen, public) -> np.ndarray:
+        del public
+        return np.asarray(seen["log_p_y"], np.float64) - fitted.offset
+
+    return Parts(log_likelihood, gather, settle, rate, frozenset() if c is None else frozenset({"out"}))

@@ -1,0 +1,34 @@
+"""Watson, Guo, Cormode, Sablayrolles, "On the Importance of Difficulty Calibration in Membership Inference Attacks",
+ICLR 2022: a loss that is low for everybody is no sign of membership."""
+
+import numpy as np
+
+from mia_jax.attacks import references
+from mia_jax.attacks.base import log_likelihood
+from mia_jax.attacks.references import Evidence, Parts
+from mia_jax.types import Attack
+
+
+def calibrated_loss(num_classes: int) -> Attack:
+    """Mean loss over OUT models, minus the target's. One OUT model is enough.
+
+    A record that every shadow trained on is given its IN mean plus the mean difference of the sides over all records.
+    """
+    del num_classes
+    return references.attack(parts())
+
+
+def parts() -> Parts:
+    def gather(seen, member, public) -> Evidence:
+        del public
+        return references.gather(seen["log_p_y"], member)
+
+    def settle(evidence: Evidence, models) -> np.ndarray:
+        inside, outside = references.without(evidence, models)
+        return references.filled(outside.mean, inside.mean)
+
+    def rate(out_mean: np.ndarray, seen, public) -> np.ndarray:
+        del public
+        return np.asarray(seen["log_p_y"], np.float64) - out_mean
+
+    return Parts(log_likelihood, gather, settle, rate, frozenset({"out"}))

@@ -1,0 +1,190 @@
+"""Carlini, Chien, Nasr, Song, Terzis, Tramer, "Membership Inference Attacks From First Principles", S&P 2022: LiRA.
+
+The scaled logit phi of a record is Gaussian over models, with one mean and variance over those that trained on it (IN)
+and another over those that did not (OUT).
+
+    online:   log N(phi; mu_in, s_in^2) - log N(phi; mu_out, s_out^2)
+    offline:  log Phi((phi - mu_out) / s_out), a one-sided tail
+
+With q queries per record, the mean over queries. Departures from the authors' code, each for its reason:
+
+* Fixed variance is that of the residuals, pooled over records: sum of squares over sum of (n_i - 1). Theirs is the
+  variance of the raw values, which counts how records differ as noise, and it takes both sides' from IN.
+* Offline, theirs is two-sided: it calls a record a member for an unusually low phi, too.
+* The centre is the mean, as in the paper; ``center="median"`` is as in their code. Per record, the variance is the
+  maximum likelihood one (over n_i), as theirs.
+
+A record without IN models is given its OUT mean plus the mean shift of all records, and the other way round. A variance
+that is unknown, for fewer than two models or for identical values, is the pooled one.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import log_ndtr
+
+from mia_jax.attacks import references
+from mia_jax.attacks.base import scaled_logit
+from mia_jax.attacks.references import Evidence, Moments, Parts
+from mia_jax.types import Attack, InputError
+
+VARIANCE_FLOOR = 1e-10  # nats^2: below what float32 resolves of a scaled logit
+
+
+class Gaussians(NamedTuple):
+    """Per record: mean [n, ...] and variance, [n, ...] or pooled []."""
+
+    mean_in: np.ndarray
+    var_in: np.ndarray
+    mean_out: np.ndarray
+    var_out: np.ndarray
+
+
+class Known(NamedTuple):
+    evidence: Evidence
+    spare: np.ndarray  # []: a variance where there are no residuals
+    ordered: "list[Ordered] | None"  # IN and OUT, for medians
+
+
+def lira(num_classes: int, *, center: str = "mean", augment=None) -> Attack:
+    """Online, a variance per record and side: at its best with 64 shadows and more.
+
+    Args:
+        num_classes: not used.
+        center: "mean" or "median" of each side.
+        augment: (key, x [*f]) -> x [q, *f]: q queries in each record's place (``mia_jax.attacks.queries``).
+    """
+    del num_classes
+    return references.attack(parts(center=center), augment=augment)
+
+
+def lira_fixed(num_classes: int, *, center: str = "mean", augment=None) -> Attack:
+    """Online, one variance per side for all records (section VI-A): better below 64 shadows."""
+    del num_classes
+    return references.attack(parts(center=center, fixed=True), augment=augment)
+
+
+def lira_offline(num_classes: int, *, center: str = "mean", augment=None) -> Attack:
+    """Offline: OUT models only. Scores are -log(-log Phi), which orders as log Phi does and keeps the tail apart."""
+    del num_classes
+    return references.attack(parts(center=center, offline=True), augment=augment)
+
+
+def lira_offline_fixed(num_classes: int, *, center: str = "mean", augment=None) -> Attack:
+    """Offline, one variance for all records."""
+    del num_classes
+    return references.attack(parts(center=center, fixed=True, offline=True), augment=augment)
+
+
+def parts(*, center: str = "mean", fixed: bool = False, offline: bool = False) -> Parts:
+    """The four variants. Raises InputError for another center."""
+    if center not in ("mean", "median"):
+        raise InputError(f'center is "mean" or "median", not "{center}"')
+
+    def gather(seen, member, public) -> Known:
+        del public
+        evidence = references.gather(seen["phi"], member)
+        mask = _mask(evidence, slice(None))
+        ordered = [_ordered(evidence.values, side) for side in (mask, ~mask)] if center == "median" else None
+        return Known(evidence, _spare_variance(*references.without(evidence, ())), ordered)
+
+    def settle(known: Known, models) -> Gaussians:
+        sides = references.without(known.evidence, models)
+        pooled = _pooled(sides, known.spare)
+        variance = pooled if fixed else [_own(side, value) for side, value in zip(sides, pooled, strict=True)]
+        mean = [side.mean for side in sides]
+        if known.ordered is not None:
+            mean = _medians(known.evidence, known.ordered, models)
+        return Gaussians(references.filled(*mean), variance[0], references.filled(*mean[::-1]), variance[1])
+
+    return Parts(scaled_logit, gather, settle, _tail if offline else _log_ratio, frozenset(_needs(offline)))
+
+
+def _needs(offline: bool) -> tuple[str, ...]:
+    return ("out",) if offline else ("in", "out")
+
+
+def _log_ratio(g: Gaussians, seen, public=None) -> np.ndarray:
+    del public
+    phi = np.asarray(seen["phi"], np.float64)
+    inside = (phi - g.mean_in) ** 2 / g.var_in + np.log(g.var_in)
+    outside = (phi - g.mean_out) ** 2 / g.var_out + np.log(g.var_out)
+    return over_queries((outside - inside) / 2)
+
+
+def _tail(g: Gaussians, seen, public=None) -> np.ndarray:
+    """-log(-mean over queries of log Phi(z)): far in the tail log Phi(z) is -Phi(-z), which log_ndtr(-z) gives."""
+    del public
+    z = (np.asarray(seen["phi"], np.float64) - g.mean_out) / np.sqrt(g.var_out)
+    far = z > 8
+    log_surprise = np.where(far, log_ndtr(-z), np.log(-log_ndtr(np.where(far, 0.0, z))))
+    if log_surprise.ndim == 1:
+        return -log_surprise
+    return np.log(log_surprise.shape[1]) - np.logaddexp.reduce(log_surprise, axis=1)
+
+
+def over_queries(score: np.ndarray) -> np.ndarray:
+    return score if score.ndim == 1 else score.mean(axis=1)
+
+
+# --- variances and centres -------------------------------------------------------------------------------------------
+
+
+def _own(side: Moments, pooled: np.ndarray) -> np.ndarray:
+    variance = side.scatter / np.maximum(side.count, 1)
+    return np.where((side.count >= 2) & (variance > VARIANCE_FLOOR), variance, pooled)
+
+
+def _pooled(sides: tuple[Moments, Moments], spare: np.ndarray) -> list[np.ndarray]:
+    """[IN, OUT]: of each side's residuals; of the other side's where it has none; ``spare`` where neither has."""
+    found = []
+    for side in sides:
+        freedom = np.maximum(side.count - 1, 0).sum() * (side.scatter.size / max(side.count.size, 1))
+        variance = side.scatter.sum() / freedom if freedom > 0 else 0.0
+        found.append(variance if variance > VARIANCE_FLOOR else None)
+    known = [v for v in found if v is not None] or [spare]
+    return [np.asarray(known[0] if v is None else v) for v in found]
+
+
+def _spare_variance(inside: Moments, outside: Moments) -> np.ndarray:
+    """Where leaving out leaves no residuals: the variance of all shadows' residuals, or of IN - OUT, or 1."""
+    none = np.asarray(0.0)
+    pooled = _pooled((inside, outside), none)[0]
+    difference = (inside.mean - outside.mean)[np.isfinite(inside.mean - outside.mean)]
+    between = difference.var() / 2 if difference.size > 1 else none
+    return next((v for v in (pooled, between) if v > VARIANCE_FLOOR), np.asarray(1.0))
+
+
+class Ordered(NamedTuple):
+    """One side's values of each record in ascending order, then +inf: [S, n, ...], and how many [n, ...]."""
+
+    values: np.ndarray
+    count: np.ndarray
+
+
+def _ordered(values: np.ndarray, mask: np.ndarray) -> Ordered:
+    return Ordered(np.sort(np.where(mask, values, np.inf), axis=0), np.broadcast_to(mask.sum(axis=0), values.shape[1:]))
+
+
+def _medians(evidence: Evidence, ordered: list[Ordered], models) -> list[np.ndarray]:
+    """[IN, OUT] medians [n, ...] over all models but ``models``; NaN where there are none.
+
+    A model and its partner take one value at most from each side of a record: the order of the rest stays.
+    """
+    medians = []
+    for inside, side in zip((True, False), ordered, strict=True):
+        gone = np.full(side.count.shape, np.inf)
+        for k in models:
+            gone = np.where(_mask(evidence, k) == inside, evidence.values[k], gone)
+        rank = (side.values < gone).sum(axis=0)  # of the value that is taken; as large as the count if none is
+        count = side.count - np.isfinite(gone)
+        half = [np.maximum(count + shift, 0) // 2 for shift in (-1, 0)]
+        at = [np.minimum(j + (j >= rank), len(side.values) - 1)[None] for j in half]
+        low, high = (np.take_along_axis(side.values, j, axis=0)[0].astype(np.float64) for j in at)
+        medians.append(np.where(count > 0, (low + np.where(count > 0, high, 0)) / 2, np.nan))
+    return medians
+
+
+def _mask(evidence: Evidence, models) -> np.ndarray:
+    member = evidence.member[models]
+    return member if evidence.member.ndim == evidence.values.ndim else member[..., None]

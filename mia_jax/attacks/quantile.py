@@ -1,0 +1,154 @@
+"""Bertran, Tang, Roth, Kearns, Morgenstern, Wu, "Scalable Membership Inference Attacks via Quantile Regression",
+NeurIPS 2023. No shadow model: what the target's answer would be for a non-member like x is learned from population
+records, which did not train it.
+
+The statistic is the scaled logit phi of the target's answer, and a network on (x, y) learns its distribution over
+non-members: either its 1 - alpha quantile q(x, y), by the pinball loss, or mean and spread of a Gaussian (the paper's
+choice for larger data). Zero, the decision boundary, is a false alarm for a share alpha of the non-members: population
+records that were held out set it, as in conformal prediction, for a network fits those that it learned from too well.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mia_jax import models, training
+from mia_jax.attacks.base import scaled_logit
+from mia_jax.types import Array, Attack, InputError, Key, Params, Records, Target
+
+_ROWS = 8192  # scored at once
+
+
+class State(NamedTuple):
+    params: Params
+    mean: np.ndarray  # [f] of the features
+    spread: np.ndarray  # [f]
+    center: float  # of phi
+    scale: float
+    offset: float  # what held-out population records add to the quantile
+
+
+def pinball(alpha: float) -> Callable[[Array, Array], jax.Array]:
+    """The loss that the 1 - alpha quantile minimises: (q [b, 1], phi [b]) -> [b]."""
+
+    def loss(q: Array, phi: Array) -> jax.Array:
+        above = phi - q[:, 0]
+        return jnp.maximum((1 - alpha) * above, -alpha * above)
+
+    return loss
+
+
+def gaussian(head: Array, phi: Array) -> jax.Array:
+    """Negative log-likelihood without its constant: (mean and log of the spread [b, 2], phi [b]) -> [b]."""
+    log_spread = _log_spread(head)
+    return log_spread + 0.5 * ((phi - head[:, 0]) * jnp.exp(-log_spread)) ** 2
+
+
+def _log_spread(head: Array) -> jax.Array:
+    return jnp.clip(head[:, 1], -4.0, 4.0)  # of phi in units of its spread: a record alone must not get a spread of 0
+
+
+def quantile(
+    num_classes: int,
+    *,
+    head: Literal["gaussian", "pinball"] = "gaussian",
+    alpha: float = 0.05,
+    hidden: tuple[int, ...] = (64,),
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-2,
+    batch_size: int = 128,
+    num_epochs: int = 100,
+    patience: int = 10,
+    held_out: float = 0.25,
+) -> Attack:
+    """Quantile regression.
+
+    Args:
+        num_classes: c.
+        head: "gaussian": score (phi - mu) / s - offset; "pinball": score phi - q - offset.
+        alpha: false alarms wanted at zero; of "pinball", also the quantile that is learned.
+        hidden: ReLU units of the network on the flattened record and the one-hot class, columns standardised.
+        learning_rate, weight_decay, batch_size: of AdamW.
+        num_epochs: at most; it stops after ``patience`` epochs in which the loss on held-out records did not fall, and
+            takes the best epoch's network.
+        held_out: share of the population records that choose the epoch and set zero.
+
+    Returns:
+        An Attack. It sees ``phi`` [n], ``x`` [n, *f] in its own dtype and ``y``: of shadows, nothing is used.
+
+    Raises:
+        InputError: alpha or held_out outside (0, 1); on fit, without at least 8 population records.
+    """
+    if not 0 < alpha < 1 or not 0 < held_out < 1:
+        raise InputError(f"alpha = {alpha} and held_out = {held_out} must be within (0, 1)")
+    loss = {"gaussian": gaussian, "pinball": pinball(alpha)}[head]
+    model = models.mlp({"gaussian": 2, "pinball": 1}[head], hidden=hidden, activation=jax.nn.relu)
+    optimizer = optax.adamw(learning_rate, weight_decay=weight_decay)
+    trainer = training.make_trainer(model, optimizer, batch_size, loss=loss)
+
+    def features(seen) -> np.ndarray:
+        x, y = np.asarray(seen["x"]), np.asarray(seen["y"])
+        one_hot = (y[:, None] == np.arange(num_classes)).astype(np.float32)
+        return np.concatenate([x.reshape(len(x), -1).astype(np.float32), one_hot], axis=1)
+
+    def observe(key: Key, target: Target, records: Records):
+        del key
+        return {**scaled_logit(target.ask(records.x), records.y), "x": records.x, "y": records.y}
+
+    apply, epoch = jax.jit(model.apply), jax.jit(trainer.epoch)
+
+    @jax.jit
+    def mean_loss(params: Params, records: Records) -> jax.Array:
+        return loss(model.apply(params, records.x), records.y).mean()
+
+    def standing(state: State, seen) -> np.ndarray:
+        """How high phi [n] stands among non-members like the record, before the offset."""
+        x = (features(seen) - state.mean) / state.spread
+        parts = [np.asarray(apply(state.params, x[i : i + _ROWS])) for i in range(0, len(x), _ROWS)]
+        out, phi = np.concatenate(parts), np.asarray(seen["phi"], np.float64)
+        above = (phi - state.center) / state.scale - out[:, 0]
+        return above / np.exp(np.asarray(_log_spread(out), np.float64)) if head == "gaussian" else above * state.scale
+
+    def fit(key: Key, seen, member: Array, public=None) -> State:
+        del seen, member
+        if public is None or np.shape(public["phi"])[1] < 8:
+            raise InputError(
+                "quantile learns from population records that did not train the target: pass at least 8 of them"
+            )
+        key_order, key_train = jax.random.split(key)
+        population = {name: np.asarray(leaf)[0] for name, leaf in public.items()}  # row 0: the target's answers
+        n = len(population["phi"])
+        order = np.asarray(jax.random.permutation(key_order, n))
+        aside = min(max(2, round(held_out * n)), n - 2)
+        rest, train = ({name: leaf[rows] for name, leaf in population.items()} for rows in np.split(order, [aside]))
+
+        x, phi = features(train), np.asarray(train["phi"], np.float64)
+        spread, scale = x.std(axis=0), float(phi.std())
+        state = State(None, x.mean(axis=0), np.where(spread > 0, spread, 1.0), phi.mean(), scale or 1.0, 0.0)
+
+        def records(some) -> Records:
+            standard = (features(some) - state.mean) / state.spread
+            return Records(jnp.asarray(standard), jnp.asarray((some["phi"] - state.center) / state.scale, jnp.float32))
+
+        pool, judge, index = records(train), records(rest), jnp.arange(n - aside)
+        network = trainer.init(key_train, pool.x[:1])
+        best, lowest, since = network.params, float(mean_loss(network.params, judge)), 0
+        for _ in range(num_epochs):
+            network, _ = epoch(network, pool, index)
+            now = float(mean_loss(network.params, judge))
+            best, lowest, since = (network.params, now, 0) if now < lowest else (best, lowest, since + 1)
+            if since >= patience:
+                break
+        state = state._replace(params=jax.tree.map(np.asarray, best))
+        above = np.sort(standing(state, rest))
+        rank = min(int(np.ceil((1 - alpha) * (aside + 1))), aside)  # a new non-member is above it with chance alpha
+        return state._replace(offset=float(above[rank - 1]))
+
+    def score(state: State, seen) -> np.ndarray:
+        return standing(state, seen) - state.offset
+
+    return Attack(observe, fit, score, needs=frozenset({"public", "features"}))

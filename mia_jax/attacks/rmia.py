@@ -1,0 +1,97 @@
+"""Zarifzadeh, Liu, Shokri, "Low-Cost High-Power Membership Inference Attacks", ICML 2024: RMIA.
+
+The share of the population z that record x beats: [p_theta(x) / p(x)] / [p_theta(z) / p(z)] >= gamma. p(x) is what
+other models answer on average:
+
+    online:   (mean over IN + mean over OUT) / 2
+    offline:  ((1 + a) mean over OUT + 1 - a) / 2
+
+The population is what ``public`` holds, of which all models are OUT, or else the other records asked about. Its ratios
+are sorted once, O((n + m) log m); for one target the share is a step function of x's ratio, so within a step the ratio
+itself orders the records (``population.share_below``).
+
+Privacy Meter's variant is ``gamma=1, strict=True``. A record without IN (or OUT) models is given the other side's mean
+times the mean (geometric) ratio of the two sides over all records.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mia_jax.attacks import references
+from mia_jax.attacks.base import log_likelihood
+from mia_jax.attacks.population import share_below
+from mia_jax.attacks.references import Evidence, Parts
+from mia_jax.types import Attack
+
+
+class Known(NamedTuple):
+    inside: Evidence  # of p, beside the records
+    population: Evidence | None
+
+
+class Ratios(NamedTuple):
+    log_p: np.ndarray  # [n], log p(x)
+    log_p_population: np.ndarray | None  # [m]
+
+
+def rmia(num_classes: int, *, gamma: float = 2.0, strict: bool = False) -> Attack:
+    """Online: IN and OUT models.
+
+    Args:
+        num_classes: not used.
+        gamma: by how much x must beat z.
+        strict: > gamma, not >=.
+    """
+    del num_classes
+    return references.attack(parts(gamma=gamma, strict=strict))
+
+
+def rmia_offline(num_classes: int, *, gamma: float = 2.0, a: float = 0.3, strict: bool = False) -> Attack:
+    """Offline: OUT models only; one is enough.
+
+    Args:
+        num_classes: not used.
+        gamma, strict: as online.
+        a: how the mean over IN is guessed from that over OUT, a + ... : IN = a OUT + 1 - a.
+    """
+    del num_classes
+    return references.attack(parts(gamma=gamma, strict=strict, offline=True, a=a))
+
+
+def parts(*, gamma: float = 2.0, strict: bool = False, offline: bool = False, a: float = 0.3) -> Parts:
+    """Both variants."""
+
+    def gather(seen, member, public) -> Known:
+        population = None
+        if public is not None:
+            log_z = np.asarray(public["log_p_y"])
+            population = references.gather(log_z, np.zeros(log_z.shape, bool), of=np.exp, origin=0.0)
+        return Known(references.gather(seen["log_p_y"], member, of=np.exp, origin=0.0), population)
+
+    def average(log_in: np.ndarray, log_out: np.ndarray) -> np.ndarray:
+        """log p(x)"""
+        if offline:
+            return np.log(((1 + a) * np.exp(references.filled(log_out, log_in)) + 1 - a) / 2)
+        return np.logaddexp(references.filled(log_in, log_out), references.filled(log_out, log_in)) - np.log(2)
+
+    def settle(known: Known, models) -> Ratios:
+        log_p = average(*(log_mean(side.mean) for side in references.without(known.inside, models)))
+        if known.population is None:
+            return Ratios(log_p, None)
+        log_out = log_mean(references.without(known.population, models)[1].mean)
+        return Ratios(log_p, average(log_out, log_out))
+
+    def rate(ratios: Ratios, seen, public) -> np.ndarray:
+        ratio = np.asarray(seen["log_p_y"], np.float64) - ratios.log_p
+        others = None
+        if ratios.log_p_population is not None:
+            others = np.asarray(public["log_p_y"], np.float64) - ratios.log_p_population
+        return share_below(ratio, others, by=float(np.log(gamma)), strict=strict)
+
+    return Parts(log_likelihood, gather, settle, rate, frozenset({"out"} if offline else {"in", "out"}))
+
+
+def log_mean(mean: np.ndarray) -> np.ndarray:
+    """log of a mean probability, floored where targets are; NaN stays NaN."""
+    return np.log(np.maximum(mean, np.finfo(np.float32).tiny))

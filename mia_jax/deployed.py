@@ -1,0 +1,158 @@
+"""What an audit of somebody's deployed model starts from: their records (``mine.npz``), or answers saved elsewhere.
+
+np.savez("mine.npz", x=x, y=y, member=member)
+np.savez("preds.npz", labels=y, target=p, shadows=q, shadow_member=member_of_shadows, member=member)
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from mia_jax import artifacts, targets
+from mia_jax.data import files, local
+from mia_jax.types import Array, InputError, Records, Schema
+
+
+class Question(NamedTuple):
+    """Records that are asked about."""
+
+    records: Records  # [n]
+    member: np.ndarray | None  # bool [n], where it is known
+    schema: Schema  # num_classes: as far as the labels tell; a target may know more
+
+
+class Predictions(NamedTuple):
+    """Answers that were had elsewhere: what ``infer`` takes, and the truth where it is known."""
+
+    labels: np.ndarray  # int32 [n]
+    target: np.ndarray  # probabilities [n, c]
+    shadows: np.ndarray  # probabilities [S, n, c]
+    shadow_member: np.ndarray  # bool [S, n]
+    member: np.ndarray | None  # bool [n]
+
+
+def load_question(path: str | os.PathLike) -> Question:
+    """Read ``mine.npz``: x [n, *f], y [n] and, for an evaluation, member [n], true where the target trained on it.
+
+    ``schema`` may be there too, as ``data.save`` writes it. Unlike a data set to train on, not every class needs a
+    record: the target says how many there are.
+
+    Raises:
+        InputError: naming the file, what is wrong and what to do.
+    """
+    path = pathlib.Path(path).expanduser()
+    try:
+        arrays = _read(path, ("x", "y"), ("member", "schema"))
+        x, y = arrays["x"], arrays["y"]
+        if x.ndim < 2 or x.dtype.kind not in "biuf" or 0 in x.shape:
+            raise ValueError(f"x has shape {x.shape} and type {x.dtype}; needed: numbers [n, ...], n > 0")
+        files.check_paired(x, y)
+        if "schema" in arrays:
+            records, schema = local._described(x, y, str(arrays["schema"]))
+        else:
+            records, schema = _inferred(x, y, path.stem)
+        return Question(records, _member(arrays, len(y)), schema)
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}; give the path of an .npz with arrays x, y and member") from None
+    except files.UNREADABLE as error:
+        raise InputError(f"{path} cannot be used: {error}; write it with np.savez(path, x=x, y=y, member=m)") from None
+
+
+def _inferred(x: np.ndarray, y: np.ndarray, name: str) -> tuple[Records, Schema]:
+    """As of a data set, except that classes may be empty."""
+    labels = files.labels(y, int(y.max(initial=0)) + 1 if y.ndim == 1 and y.dtype.kind in "biuf" else 2)
+    present, dense = np.unique(labels, return_inverse=True)
+    if len(present) < 2:
+        raise ValueError("y has a single class")
+    records, schema = local._inferred(x, dense, name)
+    records = Records(records.x, labels)
+    return records, schema._replace(num_classes=int(labels.max()) + 1, digest=artifacts.array_digest(*records))
+
+
+def load_predictions(path: str | os.PathLike) -> Predictions:
+    """Read ``preds.npz``: labels [n], target [n, c], shadows [S, n, c], shadow_member [S, n] and perhaps member [n].
+
+    Column j of every shadow is record j: the shadows were asked about the same records, in the same order.
+
+    Raises:
+        InputError: naming the file, the array, what is wrong and what to do.
+    """
+    path = pathlib.Path(path).expanduser()
+    try:
+        arrays = _read(path, ("labels", "target", "shadows", "shadow_member"), ("member",))
+        target, shadows = (_floats(arrays, name) for name in ("target", "shadows"))
+        if target.ndim != 2 or len(target) == 0 or target.shape[1] < 2:
+            raise ValueError(f"target has shape {target.shape}; needed: probabilities [n, c], n > 0, c > 1")
+        n, classes = target.shape
+        if shadows.ndim != 3 or len(shadows) == 0 or shadows.shape[1:] != target.shape:
+            raise ValueError(f"shadows has shape {shadows.shape}; needed: [S, {n}, {classes}], as target, S > 0")
+        if len(arrays["labels"]) != n:
+            raise ValueError(f"labels has shape {arrays['labels'].shape}; needed: [{n}], as target")
+        labels = files.labels(arrays["labels"], classes)
+        shadow_member = _truth(arrays["shadow_member"], "shadow_member", (len(shadows), n))
+        for name, p in (("target", target), *((f"shadows[{k}]", p) for k, p in enumerate(shadows))):
+            if wrong := targets.faults(p, targets.recognise(np.nan_to_num(p))):
+                row, reason = next(iter(wrong.items()))
+                raise ValueError(f"{name}, record {row}: {reason}")
+        return Predictions(labels, target, shadows, shadow_member, _member(arrays, n))
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}; give the path of an .npz with saved predictions") from None
+    except files.UNREADABLE as error:
+        raise InputError(
+            f"{path} cannot be used: {error}; write it with"
+            " np.savez(path, labels=y, target=p, shadows=q, shadow_member=s, member=m)"
+        ) from None
+
+
+def apart(x: Array, asked: Array) -> np.ndarray:
+    """Bool [N]: which of the records x [N, *f] are not among those asked about [n, *f]; shadows may train on these.
+
+    Values decide, not types: 1 and 1.0 are the same. Numbers are compared as float32, as ``load_question`` gives them.
+
+    Raises:
+        InputError: records of another shape.
+    """
+    x, asked = np.asarray(x, np.float32), np.asarray(asked, np.float32)
+    if x.shape[1:] != asked.shape[1:]:
+        raise InputError(
+            f"shadow data have records of shape {x.shape[1:]}, and those asked about have {asked.shape[1:]}"
+        )
+    x, asked = x + 0.0, asked + 0.0  # -0 is 0
+    known = set(targets.record_keys(asked))
+    return np.array([key not in known for key in targets.record_keys(x)], bool)
+
+
+def _read(path: pathlib.Path, needed: tuple[str, ...], more: tuple[str, ...]) -> dict[str, np.ndarray]:
+    arrays = files.read_npz(path, (*needed, *more))
+    if missing := [name for name in needed if name not in arrays]:
+        raise ValueError(f"it has no array {missing[0]!r}; needed are {', '.join(needed)}")
+    if scalars := [name for name in needed if arrays[name].ndim == 0]:
+        raise ValueError(f"{scalars[0]} is a single value, not an array")
+    return arrays
+
+
+def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    p = arrays[name]
+    if p.dtype.kind != "f":
+        raise ValueError(f"{name} has type {p.dtype}; needed: floating-point probabilities")
+    return p
+
+
+def _truth(values: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    if values.shape != shape:
+        raise ValueError(f"{name} has shape {values.shape}; needed: {list(shape)}")
+    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+        raise ValueError(f"{name} holds something else than true and false (1 and 0)")
+    return values.astype(bool)
+
+
+def _member(arrays: Mapping[str, np.ndarray], n: int) -> np.ndarray | None:
+    if "member" not in arrays:
+        return None
+    member = _truth(arrays["member"], "member", (n,))
+    if member.all() or not member.any():
+        raise ValueError(f"member is {'true' if member.all() else 'false'} everywhere, and an evaluation needs both")
+    return member

@@ -1,0 +1,152 @@
+"""From saved predictions to membership scores: one call, no model, no query."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from mia_jax import targets
+from mia_jax.attacks import ATTACKS, references
+from mia_jax.types import Array, Attack, InputError, Key
+
+
+class Answered(NamedTuple):
+    """Records of which only the answers are left: labels [m], target [m, c], shadows [S, m, c]."""
+
+    labels: Array
+    target: Array
+    shadows: Array
+
+
+def infer(
+    attack: str | Attack,
+    *,
+    labels: Array,
+    target: Array,
+    shadows: Array,
+    shadow_member: Array,
+    population: Mapping[str, Array] | tuple[Array, Array, Array] | None = None,
+    key: Key | None = None,
+) -> np.ndarray:
+    """Score records for membership in the target's training set, from probabilities that were saved.
+
+    Args:
+        attack: a name in ``mia_jax.attacks.ATTACKS``, or an Attack.
+        labels: int [n], the true classes, 0-based.
+        target: probabilities [n, c] that the target answered.
+        shadows: probabilities [S, n, c] that S shadow models answered about the same records, in the same order.
+        shadow_member: bool [S, n], what each shadow trained on.
+        population: records of which no model is known to have trained on any, for RMIA and Attack-P: a dict with
+            "labels", "target" and "shadows", or a tuple of these. None: the other records asked about.
+        key: for attacks that draw random numbers (shokri's networks); by default ``jax.random.key(0)``.
+
+    Returns:
+        float64 [n]; larger = more likely a member, 0 = the boundary learned on the shadows. NaN = unscored: shokri, for
+        a class without members or without non-members among the shadows.
+
+    Raises:
+        InputError: shapes, labels or memberships that do not fit; an attack that needs more than saved answers.
+        TargetError, WrongAnswer: a row that is no probability distribution; whose, and which.
+
+    >>> infer("lira", labels=y, target=p, shadows=q, shadow_member=member)  # doctest: +SKIP
+    """
+    asked = Answered(labels, target, shadows)
+    classes = _classes(asked.target)
+    attack = _build(attack, classes)
+    member = _membership(shadow_member, asked)
+    references.refuse_without(attack.needs, member)
+    if "public" in attack.needs and population is None:
+        raise InputError("this attack needs a population: answers about records that trained no model")
+    read = jax.jit(attack.read)
+    own, seen = _read(read, asked, classes, "")
+    public = None
+    if population is not None:
+        group = _population(population)
+        if np.ndim(group.shadows) != 3 or len(group.shadows) != len(member):
+            raise InputError(
+                f"population: shadows are probabilities [{len(member)}, m, {classes}], by the same shadows"
+            )
+        first, rest = _read(read, group, classes, "population: ")
+        public = jax.tree.map(lambda one, others: np.concatenate([one[None], others]), first, rest)
+    state = attack.fit(jax.random.key(0) if key is None else key, seen, member, public)
+    return np.asarray(attack.score(state, own), np.float64)
+
+
+def _build(attack: str | Attack, classes: int) -> Attack:
+    name = attack if isinstance(attack, str) else "this attack"
+    if isinstance(attack, str):
+        if attack not in ATTACKS:
+            raise InputError(f'there is no attack "{attack}"; there are {", ".join(ATTACKS)}')
+        _refuse(name, ATTACKS[attack].beyond)
+        attack = ATTACKS[attack](classes)
+    _refuse(name, attack.needs & {"features", "queries", "trainer"} or (frozenset() if attack.read else {"queries"}))
+    return attack
+
+
+def _refuse(name: str, beyond: Iterable[str]) -> None:
+    if beyond:
+        raise InputError(
+            f"{name} needs {' and '.join(sorted(beyond))}, which saved answers do not give: audit the model itself"
+        )
+
+
+def _population(population: Mapping[str, Array] | tuple[Array, Array, Array]) -> Answered:
+    names = tuple(population) if isinstance(population, Mapping) else Answered._fields[: len(population)]
+    if set(names) != set(Answered._fields):
+        raise InputError(f"population has {', '.join(Answered._fields)}; what was given has {', '.join(names)}")
+    return Answered(**population) if isinstance(population, Mapping) else Answered(*population)
+
+
+def _classes(target: Array) -> int:
+    if np.ndim(target) != 2 or np.shape(target)[0] < 1 or np.shape(target)[1] < 2:
+        raise InputError(f"target holds probabilities [n, c] of two classes or more; it has shape {np.shape(target)}")
+    return np.shape(target)[1]
+
+
+def _membership(shadow_member: Array, asked: Answered) -> np.ndarray:
+    member, shape = np.asarray(shadow_member), np.shape(asked.shadows)
+    expected = (*shape[:1], *np.shape(asked.target))
+    if len(shape) != 3 or shape != expected or shape[0] < 1:
+        raise InputError(
+            f"shadows hold probabilities [S, n, c], one shadow at least, of the {expected[-2]} records and"
+            f" {expected[-1]} classes of target; they have shape {shape}"
+        )
+    if member.shape != shape[:2]:
+        raise InputError(
+            f"shadow_member is {list(shape[:2])}, [S, n], true where the record trained the shadow; it has shape"
+            f" {member.shape}"
+        )
+    if not np.isin(member, (0, 1)).all():
+        raise InputError("shadow_member holds something else than true and false (1 and 0)")
+    return member.astype(bool)
+
+
+def _labels(labels: Array, n: int, classes: int, whose: str) -> np.ndarray:
+    y = np.asarray(labels)
+    if y.shape != (n,) or y.dtype.kind not in "iu":
+        raise InputError(f"{whose}labels are integers [{n}], one for each record; they are {y.dtype} {y.shape}")
+    if y.min() < 0 or y.max() >= classes:
+        raise InputError(f"{whose}labels lie between 0 and {classes - 1}; these lie between {y.min()} and {y.max()}")
+    return y.astype(np.int32)
+
+
+def _read(read, asked: Answered, classes: int, whose: str):
+    """What the attack sees of the target, leaves [n, ...], and of the shadows, leaves [S, n, ...]."""
+    n = len(asked.target)
+    y = _labels(asked.labels, n, classes, whose)
+
+    def look(p: Array, who: str):
+        p = np.asarray(p)
+        if p.shape != (n, classes) or p.dtype.kind != "f":
+            raise InputError(f"{whose}{who} holds probabilities [{n}, {classes}]; it is {p.dtype} {p.shape}")
+        answers = targets.recognise(p)
+        try:
+            targets.check(p, answers, n)
+        except targets.WrongAnswer as wrong:
+            raise targets.WrongAnswer(wrong.record, f"{whose}{who}: {wrong.reason}") from None
+        return jax.tree.map(np.asarray, read(targets.log_probabilities(p, answers), y))
+
+    own = look(asked.target, "target")
+    each = [look(p, f"shadow {k}") for k, p in enumerate(asked.shadows)]
+    return own, jax.tree.map(lambda *leaves: np.stack(leaves), *each)

@@ -1,0 +1,283 @@
+"""Training and looking, as stages that resume: what audits of every kind are made of.
+
+``networks`` trains our own networks, ``platform_models`` those of other libraries; both give ``Models``, which is all
+that an audit needs of a target and its shadows: who they are, each as a black box, and what observers saw of them.
+"""
+
+import functools
+import operator
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from mia_jax import artifacts, defences, models, platforms, regularisers, shadows, targets, training
+from mia_jax.config import TRAINING_DEFENCES, Config
+from mia_jax.progress import Progress
+from mia_jax.shadows import Observer
+from mia_jax.types import Array, Defence, Key, Model, Params, Records, Schema, Seen, Target
+
+VERSION = 1  # of what artefacts mean: raise it when the same description would give other numbers
+
+
+class Models(NamedTuple):
+    """Trained models, as far as an audit needs them; K of them."""
+
+    names: list[str]  # of each, the digest of what made it
+    target: Callable[[int], Target]  # the k-th, without defences at its answers
+    look: Callable[..., dict[str, Seen]]  # (Look, pool, index [K, n]) -> name -> seen, NumPy leaves [K, n, ...]
+    seconds: Callable[[], float]  # what training took, whenever it was done
+    curves: tuple[np.ndarray, np.ndarray] | None  # loss and accuracy [K, epochs], where there is such a thing
+
+
+class Look(NamedTuple):
+    """How models are looked at."""
+
+    key: Key  # the same for shadows and target: what an observer draws for a record, it draws everywhere
+    observers: Mapping[str, Observer]
+    worn: tuple[Defence, ...]  # by the models, at their answers
+    description: Mapping[str, Any]  # JSON values that tell the observers
+
+
+def stage_key(root: Key, stage: str) -> Key:
+    """The key of a stage: its random numbers depend on its name, not on what ran before."""
+    return jax.random.fold_in(root, zlib.crc32(stage.encode()))
+
+
+def key_words(key: Key) -> list[int]:
+    """A key as JSON."""
+    return [int(word) for word in np.asarray(jax.random.key_data(key)).reshape(-1)]
+
+
+def wear(target: Target, worn: tuple[Defence, ...]) -> Target:
+    """The target behind defences, and what its answers look like then."""
+    return targets.defend(target, *worn, answers=defences.answers_after(worn, target.answers)) if worn else target
+
+
+# --- our own networks ------------------------------------------------------------------------------------------------
+
+
+def networks(
+    workdir: artifacts.Workdir,
+    config: Config,
+    schema: Schema,
+    pool: Records,
+    digest: str,
+    keys: Key,
+    train: Array,
+    *,
+    title: str,
+    progress: Progress,
+) -> Models:
+    """Train the networks that the workdir does not hold yet; each is an artefact of its own.
+
+    Args:
+        workdir: of the run.
+        config: the network, its training and the defences in it.
+        schema: of the records.
+        pool: records [N].
+        digest: of the pool.
+        keys: [K].
+        train: int32 [K, m], the training set of each.
+        title: for progress.
+        progress: shows epochs done.
+    """
+    model = models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
+    trained = _train(workdir, config, model, pool, digest, keys, np.asarray(train), title, progress)
+
+    def look(look: Look, pool: Records, index: Array) -> dict[str, Seen]:
+        def to_target(params: Params) -> Target:
+            return wear(targets.as_target(model, params, schema.num_classes), look.worn)
+
+        return shadows.observe_shadows(look.key, look.observers, to_target, trained.params, pool, index)
+
+    def target(k: int) -> Target:
+        return targets.as_target(model, jax.tree.map(lambda leaf: leaf[k], trained.params), schema.num_classes)
+
+    return Models(trained.names, target, look, lambda: trained.seconds, (trained.loss, trained.accuracy))
+
+
+class Trained(NamedTuple):
+    params: Params  # leaves [K, ...]
+    loss: np.ndarray  # [K, epochs]
+    accuracy: np.ndarray  # [K, epochs]
+    names: list[str]
+    seconds: float
+
+
+def _train(
+    workdir: artifacts.Workdir,
+    config: Config,
+    model: Model,
+    pool: Records,
+    digest: str,
+    keys: Key,
+    train: np.ndarray,
+    title: str,
+    progress: Progress,
+) -> Trained:
+    described = training_description(config, digest)
+    descriptions = [
+        {**described, "key": key_words(keys[k]), "train": artifacts.array_digest(train[k])} for k in range(len(keys))
+    ]
+    found = [workdir.load("models", d) for d in descriptions]
+    missing = np.flatnonzero([artifact is None for artifact in found])
+    if len(missing):
+        trainer = build_trainer(config, model, train.shape[1])
+        with progress(title, len(missing) * config.num_epochs) as advance:
+            began = time.perf_counter()
+            for part, params, info in training.fit_chunks(
+                trainer,
+                keys[missing],
+                pool,
+                train[missing],
+                config.num_epochs,
+                chunk=config.chunk,
+                stopped=regularisers.stopped if config.early_stopping else None,
+                on_epoch=lambda part, epoch, info: advance(part.stop - part.start),
+            ):
+                took = (time.perf_counter() - began) / (part.stop - part.start)
+                for lane, k in enumerate(missing[part]):
+                    arrays = artifacts.to_arrays(jax.tree.map(operator.itemgetter(lane), params))
+                    arrays |= {"loss": np.asarray(info.loss[lane]), "accuracy": np.asarray(info.accuracy[lane])}
+                    workdir.save("models", descriptions[k], arrays, seconds=took)
+                    found[k] = artifacts.Artifact(arrays, {"seconds": took})
+                began = time.perf_counter()
+    template = jax.eval_shape(model.init, keys[0], pool.x[:1])
+    each = [artifacts.from_arrays(template, artifact.arrays) for artifact in found]
+    return Trained(
+        params=jax.tree.map(lambda *leaves: np.stack(leaves), *each),
+        loss=np.stack([artifact.arrays["loss"] for artifact in found]),
+        accuracy=np.stack([artifact.arrays["accuracy"] for artifact in found]),
+        names=[artifacts.digest(d) for d in descriptions],
+        seconds=sum(artifact.info["seconds"] for artifact in found),
+    )
+
+
+def training_description(config: Config, digest: str) -> dict[str, Any]:
+    """What makes a trained model, apart from its key and its training set."""
+    names = ("model", "hidden", "num_epochs", "batch_size", "learning_rate", "learning_rate_decay", "optimizer")
+    described = {
+        "version": VERSION,
+        "data": digest,
+        **{name: getattr(config, name) for name in (*names, *TRAINING_DEFENCES)},
+        "model_source": models.source_digest(config.model),
+        "jax": jax.__version__,
+        "backend": jax.default_backend(),
+    }
+    return described | ({} if config.dp_noise_multiplier is None else {"dp_clip": config.dp_clip})
+
+
+def build_trainer(config: Config, model: Model, m: int) -> training.Trainer:
+    """The Trainer of one network, with the defences that are in training."""
+    names = ("l2", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier", "dp_clip")
+    return regularisers.make_trainer(
+        model, build_optimizer(config), config.batch_size, m, **{name: getattr(config, name) for name in names}
+    )
+
+
+def build_optimizer(config: Config) -> optax.GradientTransformation:
+    """Adam or SGD; the rate at step t is learning_rate / (1 + t * decay), as in the paper's framework (Torch7)."""
+
+    def rate(step):
+        return config.learning_rate / (1.0 + step * config.learning_rate_decay)
+
+    schedule = rate if config.learning_rate_decay else config.learning_rate
+    return {"adam": optax.adam, "sgd": optax.sgd}[config.optimizer](schedule)
+
+
+# --- other platforms -------------------------------------------------------------------------------------------------
+
+
+def platform_models(
+    workdir: artifacts.Workdir,
+    config: Config,
+    schema: Schema,
+    pool: Records,
+    digest: str,
+    keys: Key,
+    train: Array,
+    *,
+    title: str,
+    progress: Progress,
+) -> Models:
+    """Models of another library or of a stand-in: arguments as of ``networks``.
+
+    They are trained when they are first looked at, one after the other, and what is seen of each is an artefact: other
+    libraries' models go to disk by pickle only, which nobody should trust.
+    """
+    seeds = [key_words(key)[-1] for key in keys]
+    train = np.asarray(train)
+    described = {"version": VERSION, "data": digest, "kind": config.target_kind, "packages": _packages()}
+    descriptions = [
+        {**described, "seed": seed, "train": artifacts.array_digest(rows)}
+        for seed, rows in zip(seeds, train, strict=True)
+    ]
+    took: dict[int, float] = {}
+
+    def fitted(which: np.ndarray):
+        return platforms.train(config.target_kind, pool, train[which], [seeds[k] for k in which], schema.num_classes)
+
+    @functools.cache
+    def target(k: int) -> Target:
+        return next(iter(fitted(np.array([k]))))
+
+    def look(look: Look, pool: Records, index: Array) -> dict[str, Seen]:
+        about = [
+            {
+                "model": d,
+                "records": artifacts.array_digest(np.asarray(pool.y), np.asarray(rows)),
+                "look": {**look.description, "key": key_words(look.key)},
+                "worn": [defence.name for defence in look.worn],
+            }
+            for d, rows in zip(descriptions, index, strict=True)
+        ]
+        found = [workdir.load("answers", d) for d in about]
+        missing = np.flatnonzero([artifact is None for artifact in found])
+        with progress(title, len(missing)) as advance:
+            began = time.perf_counter()
+            for k, model in zip(missing, fitted(missing) if len(missing) else (), strict=True):
+                seconds = time.perf_counter() - began
+                records = Records(pool.x[index[k]], pool.y[index[k]])
+                seen = shadows.observe(look.key, look.observers, wear(model, look.worn), records)
+                arrays = flat(jax.tree.map(np.asarray, seen))
+                workdir.save("answers", about[k], arrays, seconds=seconds)
+                found[k] = artifacts.Artifact(arrays, {"seconds": seconds})
+                advance(1)
+                began = time.perf_counter()
+        took.update({k: artifact.info["seconds"] for k, artifact in enumerate(found)})
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *(nested(artifact.arrays) for artifact in found))
+
+    return Models([artifacts.digest(d) for d in descriptions], target, look, lambda: sum(took.values()), None)
+
+
+def build_models(config: Config) -> Callable[..., Models]:
+    """Who trains, by ``--target_kind``: ``networks`` or ``platform_models``, which are called alike."""
+    return networks if config.target_kind == "nn" else platform_models
+
+
+def _packages() -> dict[str, str]:
+    import importlib.metadata
+
+    return {name: importlib.metadata.version(name) for name in ("numpy", "scikit-learn", "jax")}
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    """Nested dicts of arrays as one, for an artefact: {"a": {"b": x}} as {"a/b": x}."""
+    out: dict[str, np.ndarray] = {}
+    for name, value in tree.items():
+        out |= flat(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return out
+
+
+def nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The inverse of ``flat``."""
+    out: dict[str, Any] = {}
+    for path, array in arrays.items():
+        *folders, name = path.split("/")
+        functools.reduce(lambda tree, folder: tree.setdefault(folder, {}), folders, out)[name] = array
+    return out

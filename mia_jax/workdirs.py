@@ -1,0 +1,52 @@
+"""A finished run, opened again: its target as a black box, to serve it or to synthesise records by asking it."""
+
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax import artifacts, audit, data, stages
+from mia_jax import config as configs
+from mia_jax.progress import Progress, silent
+from mia_jax.types import InputError, Records, Schema, Target
+
+
+class Opened(NamedTuple):
+    target: Target  # behind the run's defences
+    schema: Schema
+    others: Records  # of the population, none of them the target's: an adversary may have these
+    about: dict[str, Any]  # JSON values that tell the target
+    workdir: artifacts.Workdir  # no longer held; what is saved there is found again by its description
+
+
+def open_target(
+    path: str | os.PathLike, *, data_dir: str | os.PathLike | None = None, progress: Progress = silent
+) -> Opened:
+    """The target of a run of ``scripts/train.py``, from the parameters that its workdir holds.
+
+    The data set is loaded as the run loaded it. A target that another library trained is trained again: the same seed
+    and records give the same model.
+
+    Raises:
+        InputError: there is no finished run, or its data are no longer to be had.
+        WorkdirHeld: a run is going on there.
+    """
+    path = pathlib.Path(path)
+    try:
+        identity = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        digest = json.loads((path / "results.json").read_text(encoding="utf-8"))["dataset"]["digest"]
+        config = configs.resolve(configs.Config(**identity, workdir=str(path), data_dir=data_dir))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path} holds no finished run; run scripts/train.py --workdir={path} to its end") from None
+    pool, schema = data.load(config.dataset, data_dir=config.data_dir, source=config.data_source)
+    if schema.digest != digest:
+        raise InputError(f"the records of {config.dataset} are not those of the run in {path}; run it again")
+    with artifacts.open_workdir(path, identity) as workdir:
+        setting = audit.set_up(config, pool, schema)
+        target = audit.train_target(workdir, config, setting, progress)
+        x, y = np.asarray(pool.x), np.asarray(pool.y)
+        others = Records(x[setting.rest], y[setting.rest])
+        black_box = stages.wear(target.target(0), setting.worn)
+        return Opened(black_box, schema, others, audit.about_target(target, setting), workdir)

@@ -1,0 +1,59 @@
+"""Put the target of a finished run behind the APIs of prediction services, on this machine.
+
+python scripts/serve.py --workdir=runs/location-1a2b3c4d --port=8321
+
+Answers the Open Inference Protocol v2, :predict (Vertex AI, TensorFlow Serving, KServe V1), /invocations (SageMaker,
+MLflow), Google Prediction v1.6 and Amazon ML, one record or many a call, until it is interrupted. So anyone can try a
+remote attack: serve in one terminal, attack in another with the command that this prints.
+"""
+
+import signal
+import threading
+
+from absl import flags
+
+from mia_jax import cli
+
+WORKDIR = flags.DEFINE_string("workdir", None, "folder of a finished run of scripts/train.py", required=True)
+PORT = flags.DEFINE_integer("port", 8321, "port; 0 takes a free one", lower_bound=0, upper_bound=65535)
+HOST = flags.DEFINE_string("host", "127.0.0.1", "address; who can reach it can ask, so keep to the loopback address")
+NAME = flags.DEFINE_string("name", "model", "of the model, in the paths")
+RATE = flags.DEFINE_float("rate", None, "requests a second; more get 429 with Retry-After (default: any)", 1e-6)
+TOP_K = flags.DEFINE_integer("top_k", None, "show the k best classes only", lower_bound=1)
+DIGITS = flags.DEFINE_integer("digits", None, "round probabilities to so many decimal digits", 1, 6)
+LABEL_ONLY = flags.DEFINE_bool("label_only", False, "show the best class and no probability")
+
+
+def main() -> None:
+    cli.use_every_core()
+    from mia_jax import server, workdirs
+
+    target, schema = workdirs.open_target(WORKDIR.value)[:2]
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with server.serve(
+        target,
+        schema.shape,
+        dtype=server.dtype_of(schema),
+        name=NAME.value,
+        host=HOST.value,
+        port=PORT.value,
+        shown=server.Shown(TOP_K.value, DIGITS.value, LABEL_ONLY.value),
+        rate=RATE.value,
+    ) as url:
+        mark = " (SIMULATED)" if schema.source == "simulated" else ""
+        print(
+            f"{schema.name}{mark}: {schema.num_classes} classes, records of shape {list(schema.shape)}. Ctrl-C ends it."
+        )
+        for protocol, path in server.paths(NAME.value).items():
+            print(f"  --protocol={protocol:10} --target={url}{path}")
+        classes = f" --num_classes={schema.num_classes}" if LABEL_ONLY.value else ""  # labels do not tell it
+        example = f"--target={url}{server.paths(NAME.value)['oip']}{classes} --data=mine.npz"
+        print(f"Attack it from another terminal, as in\n  python scripts/audit.py {example}", flush=True)
+        while not stop.wait(1.0):
+            pass
+
+
+if __name__ == "__main__":
+    cli.start(main)
