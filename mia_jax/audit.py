@@ -30,7 +30,7 @@ from mia_jax import (
 )
 from mia_jax import config as configs
 from mia_jax.attacks import ATTACKS
-from mia_jax.config import Config
+from mia_jax.config import Config, Training
 from mia_jax.platforms import platform
 from mia_jax.progress import Progress, silent
 from mia_jax.shadow_data import ShadowData
@@ -81,7 +81,7 @@ def run(
 
 def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notify, progress: Progress) -> dict:
     seconds: dict[str, float] = {}
-    with _timed(seconds, "data"):
+    with timed(seconds, "data"):
         pool, schema = data.load(config.dataset, data_dir=config.data_dir, source=config.data_source, notify=notify)
     setting = set_up(config, pool, schema)
     class_counts = _class_counts(setting)
@@ -91,7 +91,7 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
     notify(f"The target and {config.num_shadows} shadow models train on {setting.m:,} records each. In {workdir.path}")
 
     target = train_target(workdir, config, setting, progress)
-    with _timed(seconds, "shadow_data"):
+    with timed(seconds, "shadow_data"):
         shadow_pool = obtain_shadow_data(workdir, config, setting, target, notify, progress)
     shadow = train_shadows(workdir, config, setting, shadow_pool, progress)
     notify("Attacking: one network per class, and the baselines")
@@ -100,7 +100,7 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
     seconds |= {"target": target.seconds(), "shadows": shadow.seconds(), "attack": attacked.info["seconds"]}
     found = attacked.arrays
     member = found["member"]
-    with _timed(seconds, "evaluation"):
+    with timed(seconds, "evaluation"):
         blocks = {
             name: results.attack(found[column(name)], member, found["label"], schema.num_classes, title(name))
             for name in attacks
@@ -297,18 +297,21 @@ def attack_target(
 # --- from the configuration ------------------------------------------------------------------------------------------
 
 
-def build_attacks(config: Config, num_classes: int) -> dict[str, Attack]:
+def build_attacks(config: Training, num_classes: int) -> dict[str, Attack]:
     """The paper's attack and the baselines."""
-    options = {
-        "shokri": dict(
-            hidden=config.attack_hidden,
-            learning_rate=config.attack_learning_rate,
-            batch_size=config.attack_batch_size,
-            num_epochs=config.attack_epochs,
-            max_rows=config.attack_rows,
-        )
-    }
+    options = {"shokri": shokri_options(config)}
     return {name: ATTACKS[name](num_classes, **options.get(name, {})) for name in RUN}
+
+
+def shokri_options(config: Training) -> dict[str, Any]:
+    """What the flags ``attack_...`` say of the attack networks."""
+    return dict(
+        hidden=config.attack_hidden,
+        learning_rate=config.attack_learning_rate,
+        batch_size=config.attack_batch_size,
+        num_epochs=config.attack_epochs,
+        max_rows=config.attack_rows,
+    )
 
 
 def title(attack: str) -> str:
@@ -321,7 +324,7 @@ def column(attack: str) -> str:
     return "score" if attack == "shokri" else f"score_{attack}"
 
 
-def promised_epsilon(config: Config, m: int) -> dict[str, Any] | None:
+def promised_epsilon(config: Training, m: int) -> dict[str, Any] | None:
     """What DP-SGD promises of the target, or None without it.
 
     Raises:
@@ -373,7 +376,8 @@ def _observed_records(config: Config, num_classes: int, num_shadows: int, m: int
 
 
 @contextlib.contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note how long the block took."""
     began = time.perf_counter()
     yield
     seconds[stage] = time.perf_counter() - began

@@ -6,13 +6,14 @@ Configuration stops at ``audit.py``: nothing below it receives a ``Config``.
 import dataclasses
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from mia_jax import artifacts
 from mia_jax.synthesis.lanes import Parameters
 from mia_jax.types import InputError
 
 SEARCH = Parameters()
+C = TypeVar("C", bound="Training")
 
 # Sizes of training sets and numbers of shadows are the paper's (section VI). Its optimiser (SGD, learning rate 1e-3,
 # decay 1e-7, up to 100 or 200 epochs, batch size not told) is not enough: Adam 1e-3, batches of 100, 100 epochs are
@@ -44,21 +45,10 @@ def _option(
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """What a run is. ``None``: the data set's preset; without a preset, ``train_size`` is a quarter of the records."""
+class Training:
+    """How models are trained, what defends them, and how the paper's attack learns."""
 
-    dataset: str = _option(
-        "purchase", "data set: one of mia_jax.data.DATASETS, or the path of an .npz with arrays x, y"
-    )
-    data_source: str = _option(
-        "auto",
-        "official: real files or nothing; simulated: the look-alike; auto: official if to be had",
-        choices=("auto", "official", "simulated"),
-    )
     seed: int = _option(0, "seed of everything random", low=0)
-    train_size: int | None = _option(
-        None, "training records of the target and of each shadow; each has as many test records", low=1
-    )
     model: str | None = _option(
         None, "network of the target and the shadows: mlp, cnn, logistic, or module:factory (your own)"
     )
@@ -74,6 +64,40 @@ class Config:
         "nn",
         "what trains the target and the shadows: nn, logistic, google, amazon or amazon(passes,L2) (stand-ins), or"
         " sklearn:<import path>",
+    )
+    defences: str = _option("", "what the target does to its answers, as in top_k(3),round_to(2); see mia_jax.defences")
+    l2: float = _option(0.0, "the paper's lambda: lambda * sum(theta^2) is added to the loss", low=0)
+    dropout: float = _option(0.0, "probability that a hidden unit is dropped in training", low=0)
+    label_smoothing: float = _option(0.0, "share of the label that goes to all classes alike", low=0)
+    mixup: float = _option(0.0, "alpha of mixup; 0: none", low=0)
+    early_stopping: int = _option(0, "epochs without a lower validation loss before training ends; 0: none", low=0)
+    dp_noise_multiplier: float | None = _option(
+        None, "DP-SGD: standard deviation of the noise in units of --dp_clip (default: no DP-SGD)", low=0
+    )
+    dp_clip: float = _option(1.0, "DP-SGD: the longest that one record's gradient may be", low=0)
+    dp_delta: float = _option(1e-5, "DP-SGD: delta at which the promised epsilon is told", low=0)
+    attack_hidden: int = _option(64, "ReLU units of each class's attack network", low=1)
+    attack_epochs: int = _option(30, "passes over the attack's training rows", low=1)
+    attack_batch_size: int = _option(128, "rows per training step of the attack networks", low=1)
+    attack_learning_rate: float = _option(1e-3, "Adam's learning rate for the attack networks", low=0)
+    attack_rows: int = _option(
+        8192, "rows per class that the attack networks learn from; sampled where there are more", low=2
+    )
+    data_dir: str | None = _option(None, "folder with official data files (default: $MIA_JAX_DATA_DIR)", identity=False)
+    workdir: str | None = _option(
+        None, "folder of this run (default: runs/<dataset>-<hash of the configuration>)", identity=False
+    )
+    chunk: int | None = _option(
+        None, "shadows trained at once (default: chosen from the model and the memory)", identity=False, low=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Shadows:
+    """Where an attacker's shadows come from."""
+
+    num_shadows: int | None = _option(
+        None, "shadow models; more in the same workdir train only what is missing", identity=False, low=1
     )
     shadow_data: str = _option(
         "real",
@@ -98,41 +122,60 @@ class Config:
     conf_min: float = _option(SEARCH.conf_min, "search: confidence below which a record is not sampled", low=0)
     rej_max: int = _option(SEARCH.rej_max, "search: rejections in a row before fewer attributes are redrawn", low=0)
     iter_max: int = _option(SEARCH.iter_max, "search: queries before a search fails", low=1)
-    defences: str = _option("", "what the target does to its answers, as in top_k(3),round_to(2); see mia_jax.defences")
-    adaptive: bool = _option(True, "the attacker knows the defences, and trains and reads the shadows under them")
-    l2: float = _option(0.0, "the paper's lambda: lambda * sum(theta^2) is added to the loss", low=0)
-    dropout: float = _option(0.0, "probability that a hidden unit is dropped in training", low=0)
-    label_smoothing: float = _option(0.0, "share of the label that goes to all classes alike", low=0)
-    mixup: float = _option(0.0, "alpha of mixup; 0: none", low=0)
-    early_stopping: int = _option(0, "epochs without a lower validation loss before training ends; 0: none", low=0)
-    dp_noise_multiplier: float | None = _option(
-        None, "DP-SGD: standard deviation of the noise in units of --dp_clip (default: no DP-SGD)", low=0
-    )
-    dp_clip: float = _option(1.0, "DP-SGD: the longest that one record's gradient may be", low=0)
-    dp_delta: float = _option(1e-5, "DP-SGD: delta at which the promised epsilon is told", low=0)
-    attack_hidden: int = _option(64, "ReLU units of each class's attack network", low=1)
-    attack_epochs: int = _option(30, "passes over the attack's training rows", low=1)
-    attack_batch_size: int = _option(128, "rows per training step of the attack networks", low=1)
-    attack_learning_rate: float = _option(1e-3, "Adam's learning rate for the attack networks", low=0)
-    attack_rows: int = _option(
-        8192, "rows per class that the attack networks learn from; sampled where there are more", low=2
-    )
     max_queries: int | None = _option(
         None, "queries that the synthesis of shadow data may cost (default: any number)", identity=False, low=1
     )
-    num_shadows: int | None = _option(
-        None, "shadow models; more in the same workdir train only what is missing", identity=False, low=1
+    adaptive: bool = _option(True, "the attacker knows the defences, and trains and reads the shadows under them")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Shadows, Training):
+    """What a run of the paper's attack is. ``None``: the data set's preset; without one, ``train_size`` is a quarter of
+    the records."""
+
+    dataset: str = _option(
+        "purchase", "data set: one of mia_jax.data.DATASETS, or the path of an .npz with arrays x, y"
     )
-    data_dir: str | None = _option(None, "folder with official data files (default: $MIA_JAX_DATA_DIR)", identity=False)
-    workdir: str | None = _option(
-        None, "folder of this run (default: runs/<dataset>-<hash of the configuration>)", identity=False
+    data_source: str = _option(
+        "auto",
+        "official: real files or nothing; simulated: the look-alike; auto: official if to be had",
+        choices=("auto", "official", "simulated"),
     )
-    chunk: int | None = _option(
-        None, "shadows trained at once (default: chosen from the model and the memory)", identity=False, low=1
+    train_size: int | None = _option(
+        None, "training records of the target and of each shadow; each has as many test records", low=1
     )
 
 
-def resolve(given: Config) -> Config:
+@dataclasses.dataclass(frozen=True)
+class BalancedConfig(Training):
+    """What an audit on the balanced plan is: every model in turn the target, the others its shadows."""
+
+    dataset: str = _option(
+        "purchase", "data set: one of mia_jax.data.DATASETS, or the path of an .npz with arrays x, y"
+    )
+    data_source: str = _option(
+        "auto",
+        "official: real files or nothing; simulated: the look-alike; auto: official if to be had",
+        choices=("auto", "official", "simulated"),
+    )
+    attacks: str = _option("all", "attacks, separated by commas, or all: see mia_jax.attacks.ATTACKS", identity=False)
+    num_models: int = _option(
+        64, "models, in complementary pairs; more train only what is missing", identity=False, low=4
+    )
+    num_targets: int = _option(8, "of them that play the target in turn", identity=False, low=1)
+    num_records: int | None = _option(
+        None, "records asked about; each trains half of the models (default: all but the population)", low=8
+    )
+    population: int | None = _option(
+        None, "records that train no model, for the attacks that ask for them (default: a tenth, at most 5,000)", low=0
+    )
+    augment: int = _option(0, "LiRA's augmented queries: images moved by up to so many pixels, and mirrored", low=0)
+    num_queries: int = _option(40, "questions per record of the attack label_only", low=1)
+    query_shadows: int = _option(4, "shadows of the attacks that ask many questions about each record", low=2)
+    query_records: int = _option(1000, "records that these attacks are judged on, at most", low=8)
+
+
+def resolve(given: C) -> C:
     """Fill in the data set's preset and check every value.
 
     Raises:
@@ -140,9 +183,14 @@ def resolve(given: Config) -> Config:
     """
     if given.dataset == "purchase":
         given = dataclasses.replace(given, dataset="purchase100")
-    missing = {name: value for name, value in preset(given.dataset).items() if getattr(given, name) is None}
+    settings = {f.name for f in dataclasses.fields(given)}
+    missing = {
+        name: value
+        for name, value in preset(given.dataset).items()
+        if name in settings and getattr(given, name) is None
+    }
     config = dataclasses.replace(given, **missing)
-    for f in dataclasses.fields(Config):
+    for f in dataclasses.fields(given):
         value, meta = getattr(config, f.name), f.metadata
         if meta["choices"] and value not in meta["choices"]:
             raise InputError(f"--{f.name}={value} is not one of {', '.join(meta['choices'])}")
@@ -162,20 +210,20 @@ def resolve(given: Config) -> Config:
 
 
 TRAINING_DEFENCES = ("l2", "dropout", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier")
-OFF = Config()  # no defences
+OFF = Training()  # no defences
 
 
-def undefended(config: Config) -> Config:
+def undefended(config: C) -> C:
     """What an attacker believes who does not know of the defences."""
     return dataclasses.replace(config, defences="", **{name: getattr(OFF, name) for name in TRAINING_DEFENCES})
 
 
-def identity(config: Config) -> dict[str, Any]:
+def identity(config: Training) -> dict[str, Any]:
     """The part of a configuration that the results depend on, except for the number of shadows."""
-    return {f.name: getattr(config, f.name) for f in dataclasses.fields(Config) if f.metadata["identity"]}
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.metadata["identity"]}
 
 
-def workdir(config: Config) -> pathlib.Path:
+def workdir(config: Config | BalancedConfig) -> pathlib.Path:
     """Where the run lives: ``--workdir``, or ``runs/<dataset>-<hash>``."""
     if config.workdir:
         return pathlib.Path(config.workdir)
@@ -183,13 +231,13 @@ def workdir(config: Config) -> pathlib.Path:
     return pathlib.Path("runs") / f"{name}-{artifacts.digest(identity(config))[:8]}"
 
 
-def define_flags(flags) -> Callable[[], Config]:
-    """Define one absl flag per field in ``flags`` (the module ``absl.flags``); returns what reads them back.
+def define_flags(flags, kind: type[C] = Config) -> Callable[[], C]:
+    """Define one absl flag per field of ``kind`` in ``flags`` (``absl.flags``); returns what reads them back.
 
     Scripts call this; importing the library defines no flag.
     """
     define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
-    for f in dataclasses.fields(Config):
-        kind = next(k for k in define if f.type in (k, k | None))
-        define[kind](f.name, f.default, f.metadata["help"])
-    return lambda: Config(**{f.name: flags.FLAGS[f.name].value for f in dataclasses.fields(Config)})
+    for f in dataclasses.fields(kind):
+        value = next(k for k in define if f.type in (k, k | None))
+        define[value](f.name, f.default, f.metadata["help"])
+    return lambda: kind(**{f.name: flags.FLAGS[f.name].value for f in dataclasses.fields(kind)})

@@ -147,9 +147,10 @@ def memguard(budget: float, seed: int = 0) -> AnswerDefence:
         mixed = jnp.where(jnp.arange(len(mixed)) == top, best, jnp.minimum(mixed, jnp.nextafter(best, -jnp.inf)))
         return jnp.where(told, jnp.maximum(mixed, HIDDEN), HIDDEN)
 
+    many = jax.jit(jax.vmap(one))
+
     def apply(log_p):
-        log_p = jnp.asarray(log_p)
-        return log_p if budget == 0 else jax.vmap(one)(log_p)
+        return jnp.asarray(log_p) if budget == 0 else many(log_p)
 
     def after(answers):
         return answers if budget == 0 else answers._replace(digits=None)

@@ -99,7 +99,6 @@ def make_trainer(
 
     def epoch(state: TrainState, pool: Records, index: Array) -> tuple[TrainState, EpochInfo]:
         key_steps = jax.random.fold_in(state.key, state.epoch)
-        index = jnp.asarray(index, jnp.int32)
         room = capacity(len(index), _threshold(batch_size, records) / 2**32)
 
         def step(carry, t):
@@ -155,6 +154,7 @@ def clipped_gradients(
         microbatch: records that have gradients of their own at once, without ghost clipping; None: some megabytes.
         ghost: clip by the activations; None: where the network allows it.
     """
+    x, y, real = (jnp.asarray(a) for a in (x, y, real))
     layers = models.dense_layers(model, params, x) if ghost is None or ghost else None
     if layers is not None:
         return _ghost(model, loss, layers, params, x, y, real, clip, key)
@@ -251,6 +251,7 @@ def _steps(batch_size: int, records: int) -> int:
 
 def _poisson(key: Key, index: jax.Array, threshold: int, room: int) -> jax.Array:
     """A Poisson sample of the index [m], in its order, padded with -1 to [room]."""
+    index = jnp.asarray(index, jnp.int32)
     taken = index >= 0
     if threshold < 2**32:
         # The bits of position i depend on the key and i alone, so the sample does not depend on padding.

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from mia_jax import artifacts, defences, models, platforms, regularisers, shadows, targets, training
-from mia_jax.config import TRAINING_DEFENCES, Config
+from mia_jax.config import TRAINING_DEFENCES, Training
 from mia_jax.progress import Progress
 from mia_jax.shadows import Observer
 from mia_jax.types import Array, Defence, Key, Model, Params, Records, Schema, Seen, Target
@@ -29,7 +29,8 @@ class Models(NamedTuple):
 
     names: list[str]  # of each, the digest of what made it
     target: Callable[[int], Target]  # the k-th, without defences at its answers
-    look: Callable[..., dict[str, Seen]]  # (Look, pool, index [K, n]) -> name -> seen, NumPy leaves [K, n, ...]
+    # (Look, pool, index [K', n], which [K'] = all) -> name -> seen, NumPy leaves [K', n, ...]
+    look: Callable[..., dict[str, Seen]]
     seconds: Callable[[], float]  # what training took, whenever it was done
     curves: tuple[np.ndarray, np.ndarray] | None  # loss and accuracy [K, epochs], where there is such a thing
 
@@ -63,7 +64,7 @@ def wear(target: Target, worn: tuple[Defence, ...]) -> Target:
 
 def networks(
     workdir: artifacts.Workdir,
-    config: Config,
+    config: Training,
     schema: Schema,
     pool: Records,
     digest: str,
@@ -89,11 +90,12 @@ def networks(
     model = models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
     trained = _train(workdir, config, model, pool, digest, keys, np.asarray(train), title, progress)
 
-    def look(look: Look, pool: Records, index: Array) -> dict[str, Seen]:
+    def look(look: Look, pool: Records, index: Array, which: Array | None = None) -> dict[str, Seen]:
         def to_target(params: Params) -> Target:
             return wear(targets.as_target(model, params, schema.num_classes), look.worn)
 
-        return shadows.observe_shadows(look.key, look.observers, to_target, trained.params, pool, index)
+        params = trained.params if which is None else jax.tree.map(lambda leaf: leaf[which], trained.params)
+        return shadows.observe_shadows(look.key, look.observers, to_target, params, pool, index)
 
     def target(k: int) -> Target:
         return targets.as_target(model, jax.tree.map(lambda leaf: leaf[k], trained.params), schema.num_classes)
@@ -111,7 +113,7 @@ class Trained(NamedTuple):
 
 def _train(
     workdir: artifacts.Workdir,
-    config: Config,
+    config: Training,
     model: Model,
     pool: Records,
     digest: str,
@@ -158,7 +160,7 @@ def _train(
     )
 
 
-def training_description(config: Config, digest: str) -> dict[str, Any]:
+def training_description(config: Training, digest: str) -> dict[str, Any]:
     """What makes a trained model, apart from its key and its training set."""
     names = ("model", "hidden", "num_epochs", "batch_size", "learning_rate", "learning_rate_decay", "optimizer")
     described = {
@@ -172,7 +174,7 @@ def training_description(config: Config, digest: str) -> dict[str, Any]:
     return described | ({} if config.dp_noise_multiplier is None else {"dp_clip": config.dp_clip})
 
 
-def build_trainer(config: Config, model: Model, m: int) -> training.Trainer:
+def build_trainer(config: Training, model: Model, m: int) -> training.Trainer:
     """The Trainer of one network, with the defences that are in training."""
     names = ("l2", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier", "dp_clip")
     return regularisers.make_trainer(
@@ -180,7 +182,7 @@ def build_trainer(config: Config, model: Model, m: int) -> training.Trainer:
     )
 
 
-def build_optimizer(config: Config) -> optax.GradientTransformation:
+def build_optimizer(config: Training) -> optax.GradientTransformation:
     """Adam or SGD; the rate at step t is learning_rate / (1 + t * decay), as in the paper's framework (Torch7)."""
 
     def rate(step):
@@ -195,7 +197,7 @@ def build_optimizer(config: Config) -> optax.GradientTransformation:
 
 def platform_models(
     workdir: artifacts.Workdir,
-    config: Config,
+    config: Training,
     schema: Schema,
     pool: Records,
     digest: str,
@@ -226,21 +228,22 @@ def platform_models(
     def target(k: int) -> Target:
         return next(iter(fitted(np.array([k]))))
 
-    def look(look: Look, pool: Records, index: Array) -> dict[str, Seen]:
+    def look(look: Look, pool: Records, index: Array, which: Array | None = None) -> dict[str, Seen]:
+        which = np.arange(len(train)) if which is None else np.asarray(which)
         about = [
             {
-                "model": d,
+                "model": descriptions[k],
                 "records": artifacts.array_digest(np.asarray(pool.y), np.asarray(rows)),
                 "look": {**look.description, "key": key_words(look.key)},
                 "worn": [defence.name for defence in look.worn],
             }
-            for d, rows in zip(descriptions, index, strict=True)
+            for k, rows in zip(which, index, strict=True)
         ]
         found = [workdir.load("answers", d) for d in about]
         missing = np.flatnonzero([artifact is None for artifact in found])
         with progress(title, len(missing)) as advance:
             began = time.perf_counter()
-            for k, model in zip(missing, fitted(missing) if len(missing) else (), strict=True):
+            for k, model in zip(missing, fitted(which[missing]) if len(missing) else (), strict=True):
                 seconds = time.perf_counter() - began
                 records = Records(pool.x[index[k]], pool.y[index[k]])
                 seen = shadows.observe(look.key, look.observers, wear(model, look.worn), records)
@@ -249,13 +252,13 @@ def platform_models(
                 found[k] = artifacts.Artifact(arrays, {"seconds": seconds})
                 advance(1)
                 began = time.perf_counter()
-        took.update({k: artifact.info["seconds"] for k, artifact in enumerate(found)})
+        took.update({int(k): a.info["seconds"] for k, a in zip(which, found, strict=True) if int(k) not in took})
         return jax.tree.map(lambda *leaves: np.stack(leaves), *(nested(artifact.arrays) for artifact in found))
 
     return Models([artifacts.digest(d) for d in descriptions], target, look, lambda: sum(took.values()), None)
 
 
-def build_models(config: Config) -> Callable[..., Models]:
+def build_models(config: Training) -> Callable[..., Models]:
     """Who trains, by ``--target_kind``: ``networks`` or ``platform_models``, which are called alike."""
     return networks if config.target_kind == "nn" else platform_models
 

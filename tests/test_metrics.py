@@ -248,7 +248,7 @@ def test_jax_privacy_noise_has_an_area_of_one_half():
 
 
 def test_clopper_pearson_on_a_tpr_alone_is_too_sure():
-    """The threshold was estimated too: an interval that ignores it covers about .8 here, ours 95 %."""
+    """The threshold was estimated too: an interval that ignores it covers .37 here, ours .94."""
     rng, truth = np.random.default_rng(11), stats.norm.sf(stats.norm.isf(0.01) - 2)
     ours = alone = 0
     for _ in range(400):

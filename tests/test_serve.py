@@ -9,12 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-from mia_jax import audit
+from mia_jax import audit, workdirs
 from mia_jax import config as configs
 from mia_jax.remote import Options, connect
 
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
-workdirs = pytest.importorskip("mia_jax.workdirs")
 
 
 @pytest.fixture(scope="module")

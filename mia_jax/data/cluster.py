@@ -14,7 +14,7 @@ from mia_jax.types import InputError
 
 _BLOCK = 1024  # rows that are float32 at once
 _SAMPLE = 20_000  # records that the centres are first found on
-_ROUNDS = 10  # of Lloyd, after each splitting and on all records
+_ROUNDS = 5  # of Lloyd, after each splitting and on all records
 
 
 def kmeans(x: np.ndarray, classes: int, *, seed: int) -> np.ndarray:

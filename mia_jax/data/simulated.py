@@ -38,12 +38,17 @@ def simulate(stand_in: str, *, seed: int) -> tuple[np.ndarray, np.ndarray | None
 # --- people with tastes ----------------------------------------------------------------------------------------------
 
 
+# The arguments of _habits, calibrated.
+PURCHASE = dict(branches=(2, 5, 12), spread=(0.6, 0.55, 0.65), skew=0.4, base=(-3.0, 1.2))
+LOCATION = dict(branches=(5, 8), spread=(0.5, 0.5), skew=0.4, base=(-2.5, 1.1))
+
+
 def _purchase(rng: np.random.Generator) -> tuple[np.ndarray, None]:
-    return _habits(rng, 197_324, 600, branches=(2, 5, 2, 2, 3), spread=(1.5, 0.9, 0.7, 0.6, 0.5), skew=0.4), None
+    return _habits(rng, 197_324, 600, **PURCHASE), None
 
 
 def _location(rng: np.random.Generator) -> tuple[np.ndarray, None]:
-    return _habits(rng, 5_010, 446, branches=(4, 3, 3), spread=(1.0, 0.9, 0.9), skew=0.4), None
+    return _habits(rng, 5_010, 446, **LOCATION), None
 
 
 def _habits(
@@ -54,7 +59,7 @@ def _habits(
     branches: tuple[int, ...],
     spread: tuple[float, ...],
     skew: float,
-    base: tuple[float, float] = (-3.0, 1.2),
+    base: tuple[float, float],
     activity: float = 0.5,
     tastes: tuple[int, float] = (12, 0.5),
 ) -> np.ndarray:
@@ -92,22 +97,59 @@ def _habits(
 
 # --- patients --------------------------------------------------------------------------------------------------------
 
+# Columns of patient attributes, one-hot: sex, race, age, kind and source of admission, length of stay, outcome, payer,
+# region, year. The widths are ours; 6,079 columns are left for diagnoses and causes of injury.
+_ATTRIBUTES = (2, 6, 22, 4, 8, 10, 6, 10, 18, 4)
+
 
 def _texas(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Patients: a procedure, which is the class, and what goes with it: attributes, and any number of codes."""
     n, f, classes = 67_330, 6_169, 100
-    common = 1 / (np.arange(classes) + 5)
+    common = 1 / (np.arange(classes) + 5)  # the most frequent procedure is 21 times as frequent as the 100th
     y = rng.choice(classes, n, p=common / common.sum()).astype(np.int32)
     x = np.zeros((n, f), np.uint8)
-    base = np.exp(rng.normal(0, 2.0, f))
-    for k in range(classes):
-        rows = np.flatnonzero(y == k)
-        p = base * np.exp(rng.normal(0, 1.0, f))
-        x[rows[:, None], rng.choice(f, (len(rows), 20), p=p / p.sum())] = 1
+    start = 0
+    for width in _ATTRIBUTES:
+        odds = rng.normal(0, 1, width) + rng.normal(0, 0.3, (classes, width))
+        _draw(rng, x, y, np.arange(n), start, odds)
+        start += width
+    odds = -np.log(np.arange(f - start) + 20) + rng.normal(0, _TEXAS_SPREAD, (classes, f - start))
+    codes = 1 + rng.poisson(8 * rng.gamma(2, 1 / 2, n))
+    _draw(rng, x, y, np.repeat(np.arange(n), codes), start, odds)
     return x, y
 
 
+def _draw(rng, x: np.ndarray, y: np.ndarray, rows: np.ndarray, start: int, odds: np.ndarray) -> None:
+    """Set one of the columns from ``start`` on in each of ``rows``, by the log-odds [c, width] of the row's class."""
+    p = np.exp(odds)
+    cdf = np.cumsum(p, axis=1) / p.sum(axis=1, keepdims=True)
+    uniform = rng.random(len(rows))
+    for k in range(len(odds)):
+        mine = np.flatnonzero(y[rows] == k)
+        column = np.minimum(np.searchsorted(cdf[k], uniform[mine], side="right"), odds.shape[1] - 1)
+        x[rows[mine], start + column] = 1
+
+
+_TEXAS_SPREAD = 1.0
+
 _MAKERS: dict[str, tuple[Callable, str]] = {
-    "purchase": (_purchase, ""),
-    "texas": (_texas, ""),
-    "location": (_location, ""),
+    "purchase": (
+        _purchase,
+        "197,324 shoppers buy each of 600 products with log-odds that add up how common the product is, how active the"
+        " shopper is, what one of 120 shopping styles likes (two kinds of five kinds of twelve) and what the shopper"
+        " likes; calibrated so that the paper's local network, trained on 10,000 records, has a test accuracy of"
+        " about .67 for 100 classes.",
+    ),
+    "texas": (
+        _texas,
+        "67,330 patients have one of 100 procedures (the class), and with it, each procedure with odds of its own, ten"
+        " attributes and a number of 6,079 codes of diagnoses and causes; calibrated so that the paper's local network,"
+        " trained on 10,000 records, has a test accuracy of about .55.",
+    ),
+    "location": (
+        _location,
+        "5,010 users visit each of 446 regions and kinds of places with log-odds that add up how common the visit is,"
+        " how active the user is, what one of 40 styles likes (five kinds of eight) and what the user likes; calibrated"
+        " so that a network trained on 1,200 records has a test accuracy of about .57, as it has on the real file.",
+    ),
 }

@@ -1,0 +1,416 @@
+"""The balanced audit: models in complementary pairs, each of some in turn the target and the others its shadows.
+
+Every record trains half of the models, which LiRA and its heirs need (Carlini et al. 2022, section VI). One pass over
+the models feeds all attacks; what is kept of a model is the few numbers that attacks read, not its answers. When a
+model plays the target its partner plays no part: counts over the others would give membership away.
+"""
+
+import dataclasses
+import datetime
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mia_jax import (
+    artifacts,
+    audit,
+    balanced_report,
+    data,
+    defences,
+    exposure,
+    looking,
+    metrics,
+    models,
+    results,
+    splits,
+    stages,
+)
+from mia_jax import config as configs
+from mia_jax.attacks import ATTACKS, queries
+from mia_jax.audit import Notify
+from mia_jax.config import BalancedConfig
+from mia_jax.looking import Sight
+from mia_jax.progress import Progress, silent
+from mia_jax.stages import Models, stage_key
+from mia_jax.types import Attack, InputError, Key, Records, Schema
+
+RATES = (*metrics.RATES, 0.0001)
+CURVE_TARGETS = 4  # that the curve over numbers of shadows is a mean of
+CURVE_RATE = 0.01
+
+
+class Setting(NamedTuple):
+    """Who is asked about, who trains on whom."""
+
+    root: Key
+    pool: Records
+    schema: Schema
+    candidates: np.ndarray  # int32 [n], rows of the pool
+    population: np.ndarray  # int32 [P], rows of the pool that train nobody
+    plan: splits.Plan  # of the candidates: [K, n // 2]
+    member: np.ndarray  # bool [K, n]
+    targets: np.ndarray  # [T], models
+
+
+class Judged(NamedTuple):
+    """One attack on every target."""
+
+    scores: np.ndarray  # float64 [T, n]; NaN where a record was not judged
+    chosen: dict[str, list[dict[str, Any]]]  # rate -> by target, what a threshold chosen on a shadow realises
+    curve: dict[int, list[dict[str, float]]]  # number of shadows -> by target, {"auc", "tpr"} (at 1 % FPR)
+
+
+def run(
+    config: BalancedConfig, *, command: str = "", notify: Notify = lambda line: None, progress: Progress = silent
+) -> dict[str, Any]:
+    """Audit a way of training, by many models of it; write results.json, scores.npz and report.html into the workdir.
+
+    Returns:
+        What results.json holds: as of ``audit.run``, with ``"plan": "balanced"`` and, per attack, measures that are
+        means over targets with their interval.
+
+    Raises:
+        InputError: the configuration, the data or the workdir cannot be used; before any long work.
+        WorkdirHeld: another process works in the same workdir.
+    """
+    config = configs.resolve(config)
+    names = attack_names(config)
+    with artifacts.open_workdir(configs.workdir(config), configs.identity(config)) as workdir:
+        return _run(config, names, workdir, command, notify, progress)
+
+
+def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
+    seconds: dict[str, float] = {}
+    with audit.timed(seconds, "data"):
+        pool, schema = data.load(config.dataset, data_dir=config.data_dir, source=config.data_source, notify=notify)
+    setting = set_up(config, pool, schema)
+    worn = defences.parse(config.defences)
+    attacks = build_attacks(config, names, setting)
+    promised = audit.promised_epsilon(config, setting.plan.train.shape[1])
+    mark = " (SIMULATED)" if schema.source == "simulated" else ""
+    n, half = len(setting.candidates), setting.plan.train.shape[1]
+    notify(f"{schema.name}{mark}: {n:,} records are asked about; each of {config.num_models} models trains on {half:,}")
+
+    trained = train(workdir, config, setting, progress)
+    began = time.perf_counter()
+    notify(f"Looking at {config.num_models} models for {len(attacks)} attacks")
+    sights = looking.look(
+        stage_key(setting.root, "look"),
+        attacks,
+        trained,
+        worn,
+        pool,
+        setting.candidates,
+        setting.population,
+        setting.member,
+        setting.targets,
+        sample_rows=_sample_rows(config, schema.num_classes),
+        query_shadows=config.query_shadows,
+        query_records=config.query_records,
+    )
+    scored = {}
+    with progress("attacks", len(attacks)) as advance:
+        for name, attack in attacks.items():
+            scored[name] = judge(workdir, config, setting, name, attack, sights.of[name], trained.names)
+            advance(1, name)
+    label = np.asarray(pool.y, np.int32)[setting.candidates]
+    seconds |= {"shadows": trained.seconds(), "attack": time.perf_counter() - began}
+    with audit.timed(seconds, "evaluation"):
+        blocks = {name: summarise(setting, label, name, found) for name, found in scored.items()}
+        scores = {name: found.scores for name, found in scored.items()}
+        exposed = exposure.summarise(sights.phi, setting.member, label, setting.candidates, schema.num_classes, scores)
+    summary = {
+        "schema": results.SCHEMA,
+        "plan": "balanced",
+        "command": command,
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "machine": results.machine(),
+        "config": {
+            **{f: getattr(config, f) for f in configs.identity(config)},
+            "num_models": config.num_models,
+            "num_targets": len(setting.targets),
+            "attacks": ",".join(attacks),
+            "workdir": str(workdir.path),
+        },
+        "versions": results.versions(),
+        "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
+        "dataset": results.dataset(
+            schema,
+            data.title(schema.name),
+            len(pool.y),
+            np.bincount(np.asarray(pool.y)[setting.candidates], minlength=schema.num_classes) // 2,
+        ),
+        "target": {
+            "kind": config.target_kind,
+            "model": config.model,
+            "train_records": half,
+            "train_accuracy": sights.accuracy[0],
+            "test_accuracy": sights.accuracy[1],
+            **({"epsilon": promised} if promised is not None else {}),
+        },
+        "shadows": {"count": config.num_models - 2, "models": config.num_models, "data": "balanced"},
+        "attacks": blocks,
+        "exposure": exposed,
+        "paper": {"rows": []},
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+    }
+    columns = {audit.column(name): each.astype(np.float32) for name, each in scores.items()}
+    shared = {
+        "member": setting.member[setting.targets],
+        "label": label,
+        "index": setting.candidates.astype(np.int64),
+        "targets": setting.targets,
+    }
+    artifacts.write_npz(workdir.path / "scores.npz", {**shared, **columns})
+    artifacts.write_json(workdir.path / "results.json", summary)
+    balanced_report.write_report(workdir.path)
+    return summary
+
+
+# --- the plan --------------------------------------------------------------------------------------------------------
+
+
+def attack_names(config: BalancedConfig) -> tuple[str, ...]:
+    """The attacks that ``--attacks`` names.
+
+    Raises:
+        InputError: one is unknown.
+    """
+    if config.attacks == "all":
+        return tuple(name for name in ATTACKS if name != "majority")
+    names = tuple(name.strip() for name in config.attacks.split(",") if name.strip())
+    if unknown := [name for name in names if name not in ATTACKS]:
+        raise InputError(f"--attacks: there is no attack {unknown[0]!r}; there are {', '.join(ATTACKS)}, or all")
+    if not names:
+        raise InputError(f"--attacks names no attack; there are {', '.join(ATTACKS)}, or all")
+    return names
+
+
+def set_up(config: BalancedConfig, pool: Records, schema: Schema) -> Setting:
+    """Decide who is asked about and who trains on whom.
+
+    Raises:
+        InputError: too few records, an odd number of models, a network that does not fit.
+    """
+    total = len(pool.y)
+    reserve = config.population if config.population is not None else min(total // 10, 5000)
+    n = config.num_records or total - reserve
+    if n + reserve > total:
+        raise InputError(
+            f"{n:,} records asked about and a population of {reserve:,} are more than {config.dataset} has ({total:,});"
+            f" use --num_records={max(total - reserve, 0)} or less"
+        )
+    if config.num_targets > config.num_models:
+        raise InputError(f"--num_targets={config.num_targets} of --num_models={config.num_models}: give more models")
+    if config.target_kind == "nn":
+        model = models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
+        stages.build_trainer(config, model, n // 2)
+    root = jax.random.key(config.seed)
+    population, rest = splits.reserve(stage_key(root, "population"), total, reserve)
+    candidates = np.sort(rest[:n])
+    plan = splits.balanced(stage_key(root, "balanced"), n, config.num_models)
+    spread = np.arange(config.num_targets) * 2 % config.num_models  # one of each pair first
+    targets = np.where(np.arange(config.num_targets) * 2 < config.num_models, spread, spread + 1)
+    return Setting(root, pool, schema, candidates, population, plan, splits.membership(plan, n), targets)
+
+
+def train(workdir: artifacts.Workdir, config: BalancedConfig, setting: Setting, progress: Progress) -> Models:
+    """All models of the plan."""
+    key = stage_key(setting.root, "models")
+    keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(np.arange(config.num_models))
+    rows = setting.candidates[setting.plan.train]
+    arguments = (workdir, config, setting.schema, setting.pool, setting.schema.digest, keys, rows)
+    return stages.build_models(config)(*arguments, title="models", progress=progress)
+
+
+def build_attacks(config: BalancedConfig, names: tuple[str, ...], setting: Setting) -> dict[str, Attack]:
+    """The attacks, with what they need of the run."""
+    schema = setting.schema
+    population = Records(*(np.asarray(leaf)[setting.population] for leaf in setting.pool))
+    public = len(setting.population) > 0
+    given: dict[str, Any] = {"schema": schema}
+    if "trajectory" in names and public:
+        given["population"] = population
+        given["model"] = models.build(config.model, schema, hidden=config.hidden)
+    options: dict[str, dict[str, Any]] = {
+        "shokri": audit.shokri_options(config),
+        "label_only": {"num_queries": config.num_queries},
+    }
+    if config.augment:
+        if len(schema.shape) != 3:
+            raise InputError(
+                f"--augment moves images [h, w, channels], and records of {schema.name} are {schema.shape}"
+            )
+        lira = {name: {"augment": queries.shifted(config.augment)} for name in ATTACKS if name.startswith("lira")}
+        options |= lira
+    attacks = {}
+    for name in names:
+        entry = ATTACKS[name]
+        if lacking := [option for option in entry.options if option not in given]:
+            raise_or_skip(config, name, f"it needs {lacking[0]}; give --population")
+            continue
+        attack = entry(schema.num_classes, **{o: given[o] for o in entry.options}, **options.get(name, {}))
+        if "public" in attack.needs and not public:
+            raise_or_skip(config, name, "it needs a --population")
+            continue
+        attacks[name] = attack
+    return attacks
+
+
+def raise_or_skip(config: BalancedConfig, name: str, reason: str) -> None:
+    """An attack that was asked for by name is missed; of ``all`` it is left out."""
+    if config.attacks != "all":
+        raise InputError(f"--attacks: {name} cannot run here: {reason}")
+
+
+# --- judging ---------------------------------------------------------------------------------------------------------
+
+
+def others(models: np.ndarray, *without: int) -> np.ndarray:
+    """The models that may be shadows when those ``without`` play a part: neither they nor their partners."""
+    gone = {k for t in without for k in (int(t), splits.partner(int(t)))}
+    return np.array([k for k in models if int(k) not in gone], int)
+
+
+def fit_and_score(key: Key, attack: Attack, sight: Sight, target: int, shadows: np.ndarray) -> np.ndarray:
+    """What the attack makes of the target, learned on these shadows: float64 [n'], over ``sight.rows``."""
+    place = {int(k): i for i, k in enumerate(sight.which)}
+    rows = np.array([place[int(k)] for k in shadows], int)
+    public = None
+    if sight.public:
+        seen = [sight.public[int(k)] for k in (target, *(shadows if attack.aligned else ()))]
+        public = jax.tree.map(lambda *leaves: np.stack(leaves), *seen)
+    state = attack.fit(key, jax.tree.map(lambda leaf: leaf[rows], sight.fit), sight.fit_member[rows], public)
+    return np.asarray(attack.score(state, sight.asked[int(target)]), np.float64)
+
+
+def judge(
+    workdir: artifacts.Workdir,
+    config: BalancedConfig,
+    setting: Setting,
+    name: str,
+    attack: Attack,
+    sight: Sight,
+    model_names: list[str],
+) -> Judged:
+    """Every target in turn, its partner left out; and what fewer shadows would have given. An artefact per target."""
+    key = jax.random.fold_in(stage_key(setting.root, "attack"), list(ATTACKS).index(name))
+    options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.metadata["identity"]}
+    scores, chosen = np.full((len(setting.targets), len(setting.candidates)), np.nan), {f"{r:g}": [] for r in RATES}
+    curve: dict[int, list[dict[str, float]]] = {}
+    for place, t in enumerate(setting.targets):
+        shadows = others(sight.which, t)
+        description = {
+            "version": stages.VERSION,
+            "attack": name,
+            "options": options,
+            "key": stages.key_words(key),
+            "target": model_names[t],
+            "shadows": [model_names[k] for k in shadows],
+            "candidates": artifacts.array_digest(setting.candidates, setting.population, sight.rows),
+            "curve": place < CURVE_TARGETS,
+        }
+        held = workdir.load("scores", description)
+        if held is None:
+            arrays = {"score": fit_and_score(key, attack, sight, t, shadows)}
+            if attack.aligned and len(shadows) > 2:
+                rehearsal = others(sight.which, t, shadows[0])
+                arrays["rehearsal"] = fit_and_score(key, attack, sight, shadows[0], rehearsal)
+            if attack.aligned and place < CURVE_TARGETS:
+                for count in shadow_counts(len(shadows), attack):
+                    arrays[f"curve/{count}"] = fit_and_score(key, attack, sight, t, shadows[:count])
+            workdir.save("scores", description, arrays)
+            held = artifacts.Artifact(arrays, {})
+        score, member = held.arrays["score"], setting.member[t][sight.rows]
+        scores[place, sight.rows] = score
+        if "rehearsal" in held.arrays:
+            its = setting.member[shadows[0]][sight.rows]
+            for rate in RATES:
+                threshold = metrics.threshold_at_fpr(held.arrays["rehearsal"], its, rate)
+                chosen[f"{rate:g}"].append({"threshold": threshold, **metrics.realised(threshold, score, member)})
+        for column, values in held.arrays.items():
+            if column.startswith("curve/"):
+                curve.setdefault(int(column.removeprefix("curve/")), []).append(_at_a_glance(values, member))
+    return Judged(scores, chosen, curve)
+
+
+def shadow_counts(available: int, attack: Attack) -> list[int]:
+    """1, 2, 4, ... shadows; an attack that needs both sides begins with a pair, which has every record on both."""
+    counts, count = [], 2 if "in" in attack.needs else 1
+    while count < available:
+        counts.append(count)
+        count *= 2
+    return [*counts, available]
+
+
+def _at_a_glance(score: np.ndarray, member: np.ndarray) -> dict[str, float]:
+    scored = ~np.isnan(score)
+    tpr = metrics.tpr_at_fpr(score[scored], member[scored], CURVE_RATE, pooled_others=10**9).value
+    return {"auc": metrics.auc(score[scored], member[scored]).value, "tpr": tpr}
+
+
+def summarise(setting: Setting, label: np.ndarray, name: str, judged: Judged) -> dict[str, Any]:
+    """An attack's block: means over targets with Student's t interval; with one target, that target's own intervals."""
+    blocks = []
+    pooled = sum(
+        int((~setting.member[t] & ~np.isnan(s)).sum()) for t, s in zip(setting.targets, judged.scores, strict=True)
+    )
+    for t, score in zip(setting.targets, judged.scores, strict=True):
+        scored = ~np.isnan(score)
+        blocks.append(
+            metrics.evaluate(
+                score[scored],
+                setting.member[t][scored],
+                label[scored],
+                setting.schema.num_classes,
+                pooled_others=pooled,
+            )
+        )
+    block = dict(blocks[0]) if len(blocks) == 1 else _over_targets(blocks)
+    block |= {"title": audit.title(name), "targets": len(blocks), "unscored": int(np.isnan(judged.scores).sum())}
+    block["auc_by_target"] = [b["auc"]["value"] for b in blocks]
+    if any(judged.chosen.values()):
+        block["chosen_threshold"] = {
+            rate: {side: metrics.over_targets([r[side]["value"] for r in found]).json() for side in ("fpr", "tpr")}
+            for rate, found in judged.chosen.items()
+        }
+    if judged.curve:
+        block["by_shadows"] = {
+            str(count): {m: metrics.over_targets([f[m] for f in found]).json() for m in ("auc", "tpr")}
+            for count, found in sorted(judged.curve.items())
+        }
+    return block
+
+
+def _over_targets(blocks: list[dict[str, Any]]) -> dict[str, Any]:
+    def mean(measures: list[Any]) -> dict[str, Any]:
+        values = [m["value"] for m in measures]
+        if None in values:
+            return next(m for m in measures if m["value"] is None)
+        return metrics.over_targets(values).json()
+
+    out: dict[str, Any] = {
+        key: mean([b[key] for b in blocks]) for key in ("accuracy", "balanced_accuracy", "precision", "recall", "auc")
+    }
+    for key in ("tpr_at_fpr", "ppv_at_prior"):
+        out[key] = {at: mean([b[key][at] for b in blocks]) for at in blocks[0][key]}
+    medians = [b["median_precision"] for b in blocks if b["median_precision"] is not None]
+    out["median_precision"] = float(np.mean(medians)) if medians else None
+    out["per_class"] = [
+        {
+            "class": rows[0]["class"],
+            "members": sum(r["members"] for r in rows),
+            "non_members": sum(r["non_members"] for r in rows),
+            "precision": mean([r["precision"] for r in rows]),
+            "recall": mean([r["recall"] for r in rows]),
+        }
+        for rows in zip(*(b["per_class"] for b in blocks), strict=True)
+    ]
+    return out
+
+
+def _sample_rows(config: BalancedConfig, num_classes: int) -> int:
+    """Rows of each model that the attacks on rows of any records learn from: enough for ``attack_rows`` per class."""
+    return max(2, 2 * (config.attack_rows * num_classes // (2 * config.num_models)))

@@ -1,0 +1,84 @@
+"""Whom a way of training exposes: records, classes, and how far attacks agree on them. NumPy only."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+TOP = 12  # records that are shown
+
+
+def separation(phi: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """How far a record's answers with it and without it lie apart, in standard deviations, float64 [n].
+
+    d' = (mean IN - mean OUT) / sqrt((var IN + var OUT) / 2) of its scaled logits over the models; the variances are
+    pooled over records with a record's own, half and half, as few models do not tell them well. The best test between
+    two normal distributions d' apart has an AUC of Phi(d' / sqrt 2).
+
+    Args:
+        phi: [K, n].
+        member: bool [K, n]; each record in and out of two models at least.
+    """
+    phi = np.asarray(phi, np.float64)
+    means, variances = [], []
+    for side in (member, ~member):
+        count = side.sum(axis=0)
+        mean = np.where(side, phi, 0.0).sum(axis=0) / np.maximum(count, 1)
+        squares = np.where(side, (phi - mean[None]) ** 2, 0.0).sum(axis=0)
+        pooled = squares.sum() / max(1, (count - 1).sum())
+        means.append(mean)
+        variances.append((squares / np.maximum(count - 1, 1) + pooled) / 2)
+    return (means[0] - means[1]) / np.sqrt(np.maximum(sum(variances) / 2, 1e-12))
+
+
+def summarise(
+    phi: np.ndarray,
+    member: np.ndarray,
+    label: np.ndarray,
+    index: np.ndarray,
+    num_classes: int,
+    scores: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+    """The ``exposure`` block of results.json.
+
+    Args:
+        phi: scaled logits [K, n].
+        member: bool [K, n].
+        label: [n].
+        index: [n], rows of the data set.
+        num_classes: c.
+        scores: attack -> [T, n].
+    """
+    d = separation(phi, member)
+    top = np.argsort(-d)[:TOP]
+    classes = [
+        {"class": c, "records": int((label == c).sum()), "separation": float(d[label == c].mean())}
+        for c in range(num_classes)
+        if (label == c).any()
+    ]
+    return {
+        "measure": "mean scaled logit with the record in training minus without it, in standard deviations",
+        "quantiles": {f"{q:g}": float(np.quantile(d, q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)},
+        "records": [{"index": int(index[i]), "class": int(label[i]), "separation": float(d[i])} for i in top],
+        "classes": classes,
+        "agreement": agreement(scores),
+    }
+
+
+def agreement(scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Spearman's rank correlation of every two attacks over the records that both judged: a mean over targets."""
+    names = list(scores)
+    matrix = np.eye(len(names))
+    for i, a in enumerate(names):
+        for j, b in enumerate(names[:i]):
+            each = [_rank_correlation(x, y) for x, y in zip(scores[a], scores[b], strict=True)]
+            matrix[i, j] = matrix[j, i] = np.mean(each)
+    return {"attacks": names, "rank_correlation": [[round(float(v), 4) for v in row] for row in matrix]}
+
+
+def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    both = ~(np.isnan(x) | np.isnan(y))
+    if both.sum() < 3 or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
+        return 0.0
+    return float(stats.spearmanr(x[both], y[both]).statistic)
