@@ -5,8 +5,8 @@
 
 Every row trains the same networks on the same records with SGD. Rows take turns, and the median over the turns is told
 with the best turn beside it. Ours draws Poisson samples by itself, and has room for 177 records a step. The peers get
-batches of exactly 100 records drawn beforehand, and their steps in one ``scan``; the networks under ``vmap``, and one by
-one. The claim to be checked: private shadows cost at most 4 times plain ones.
+batches of exactly 100 records drawn beforehand, and their steps in one ``scan``; under ``vmap``, and one by one. The
+claim to be checked: private shadows cost at most 4 times plain ones.
 """
 
 import argparse

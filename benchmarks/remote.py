@@ -74,6 +74,7 @@ def main():
     parser.add_argument("--rows", type=int, default=4096)
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 256, 1024])
+    parser.add_argument("--servers", nargs="+", default=["mlserver", "kserve"])
     arguments = parser.parse_args()
     sides = {
         "mlserver": (protocols.oip(), "outputs", "/infer"),
@@ -85,7 +86,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         model = pathlib.Path(folder, "model.joblib")
         make_model(model)
-        for name, (codec, field, end) in sides.items():
+        for name in arguments.servers:
+            codec, field, end = sides[name]
             python = real_servers.python_of(name, skip=sys.exit)
             with getattr(real_servers, name)(python, model, folder) as url:
                 for batch in arguments.batches:

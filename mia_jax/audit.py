@@ -97,7 +97,7 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
     notify("Attacking: one network per class, and the baselines")
     attacks = build_attacks(config, schema.num_classes)
     attacked = attack_target(workdir, config, attacks, setting, target, shadow_pool, shadow)
-    seconds |= {"target": target.seconds(), "shadows": shadow.seconds(), "attack": attacked.info["seconds"]}
+    seconds |= attacked.info["seconds"]
     found = attacked.arrays
     member = found["member"]
     with timed(seconds, "evaluation"):
@@ -158,7 +158,7 @@ def set_up(config: Config, pool: Records, schema: Schema) -> Setting:
     Raises:
         InputError: too few records, a network that does not fit them, options that cannot work.
     """
-    shadow_data.check(config)
+    shadow_data.check(config, schema)
     m = _training_size(config, len(pool.y))
     if config.target_kind == "nn":
         stages.build_trainer(
@@ -256,7 +256,7 @@ def attack_target(
         "candidates": artifacts.array_digest(setting.plan.train, setting.plan.test),
         "shadows": shadow.names,
         "shadow_test": artifacts.array_digest(data.plan.test),
-        "observed": per_side,
+        "observed_records": per_side,
     }
     held = workdir.load("scores", description)
     if held is not None:
@@ -289,9 +289,10 @@ def attack_target(
         "shadow_test_accuracy": correct[:, per_side:].mean(axis=1),
         "classes_trained": states["shokri"].trained,
     }
-    took = time.perf_counter() - began
-    workdir.save("scores", description, arrays, seconds=took)
-    return artifacts.Artifact(arrays, {"seconds": took})
+    took = time.perf_counter() - began - target.spent() - shadow.spent()
+    info = {"attack": took, "target": target.seconds(), "shadows": shadow.seconds()}
+    workdir.save("scores", description, arrays, seconds=info)
+    return artifacts.Artifact(arrays, {"seconds": info})
 
 
 # --- from the configuration ------------------------------------------------------------------------------------------
@@ -343,9 +344,11 @@ def _platform_title(config: Config, schema: Schema) -> str:
 
 def _training_size(config: Config, num_records: int) -> int:
     """m; the paper's plan needs 2m records for the target and, for shadows on real or noisy ones, 2m more."""
+    if num_records < 4:
+        raise InputError(f"{config.dataset} has {num_records} records; target and shadows need at least 4 between them")
     m = config.train_size if config.train_size is not None else num_records // 4
     needed = 2 * m + max(1, shadow_data.needed_records(config, m))
-    if needed > num_records or m < 1:
+    if needed > num_records:
         room = (num_records - 2 * m) // 2
         beside = f"; beside this target shadows of {room:,} + {room:,} would fit" if room > 0 else ""
         raise InputError(

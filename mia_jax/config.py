@@ -4,6 +4,7 @@ Configuration stops at ``audit.py``: nothing below it receives a ``Config``.
 """
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -79,13 +80,13 @@ class Training:
     attack_hidden: int = _option(64, "ReLU units of each class's attack network", low=1)
     attack_epochs: int = _option(30, "passes over the attack's training rows", low=1)
     attack_batch_size: int = _option(128, "rows per training step of the attack networks", low=1)
-    attack_learning_rate: float = _option(1e-3, "Adam's learning rate for the attack networks", low=0)
+    attack_learning_rate: float = _option(3e-3, "Adam's learning rate for the attack networks", low=0)
     attack_rows: int = _option(
         8192, "rows per class that the attack networks learn from; sampled where there are more", low=2
     )
     data_dir: str | None = _option(None, "folder with official data files (default: $MIA_JAX_DATA_DIR)", identity=False)
     workdir: str | None = _option(
-        None, "folder of this run (default: runs/<dataset>-<hash of the configuration>)", identity=False
+        None, "folder of this run (default: runs/<data set>-<hash of the configuration>)", identity=False
     )
     chunk: int | None = _option(
         None, "shadows trained at once (default: chosen from the model and the memory)", identity=False, low=1
@@ -175,27 +176,56 @@ class BalancedConfig(Training):
     query_records: int = _option(1000, "records that these attacks are judged on, at most", low=8)
 
 
+@dataclasses.dataclass(frozen=True)
+class DeployedConfig(Shadows, Training):
+    """What the audit of a model is that somebody else has trained: behind a URL, or known by saved predictions."""
+
+    target: str | None = _option(None, "URL of the model under audit")
+    protocol: str = _option(
+        "auto",
+        "how it is spoken to; auto: told by the URL",
+        choices=("auto", "oip", "vertex", "sagemaker", "mlflow", "google", "amazon"),
+    )
+    num_classes: int | None = _option(None, "classes, where the answers do not show how many there are", low=2)
+    data: str | None = _option(None, "an .npz with x, y and member: the records to ask about")
+    predictions: str | None = _option(
+        None, "an .npz with labels, target, shadows, shadow_member and perhaps member: all answers were had elsewhere"
+    )
+    shadow_data: str | None = _option(
+        None,
+        "what the shadows are trained on: noisy, marginal, search, or an .npz with x and y (default: a half of the"
+        " non-members of --data, which then are not asked about)",
+    )
+    attacks: str = _option("all", "attacks, separated by commas, or all that can run on what there is", identity=False)
+    rate: float | None = _option(None, "requests a second, at most (default: any)", identity=False, low=1e-6)
+    rows_per_request: int = _option(256, "records in a request, at most", identity=False, low=1)
+    in_flight: int = _option(4, "requests at once", identity=False, low=1)
+
+
 def resolve(given: C) -> C:
     """Fill in the data set's preset and check every value.
 
     Raises:
         InputError: for a value out of range, naming the flag.
     """
-    if given.dataset == "purchase":
-        given = dataclasses.replace(given, dataset="purchase100")
     settings = {f.name for f in dataclasses.fields(given)}
+    dataset = getattr(given, "dataset", "")
+    if dataset == "purchase":
+        given = dataclasses.replace(given, dataset="purchase100")
     missing = {
-        name: value
-        for name, value in preset(given.dataset).items()
-        if name in settings and getattr(given, name) is None
+        name: value for name, value in preset(dataset).items() if name in settings and getattr(given, name) is None
     }
     config = dataclasses.replace(given, **missing)
     for f in dataclasses.fields(given):
         value, meta = getattr(config, f.name), f.metadata
         if meta["choices"] and value not in meta["choices"]:
             raise InputError(f"--{f.name}={value} is not one of {', '.join(meta['choices'])}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"--{f.name}={value} must be a finite number")
         if meta["low"] is not None and value is not None and not value >= meta["low"]:
             raise InputError(f"--{f.name}={value} must be at least {meta['low']}")
+    if config.seed >= 2**32:
+        raise InputError(f"--seed={config.seed} must be below 2**32, the seeds that give different random numbers")
     if config.learning_rate <= 0 or config.attack_learning_rate <= 0:
         raise InputError("--learning_rate and --attack_learning_rate must be above 0")
     if config.target_kind == "logistic":  # one of our networks
@@ -223,21 +253,33 @@ def identity(config: Training) -> dict[str, Any]:
     return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.metadata["identity"]}
 
 
-def workdir(config: Config | BalancedConfig) -> pathlib.Path:
-    """Where the run lives: ``--workdir``, or ``runs/<dataset>-<hash>``."""
+def workdir(config: Training) -> pathlib.Path:
+    """Where the run lives: ``--workdir``, or ``runs/<data>-<hash>``."""
     if config.workdir:
         return pathlib.Path(config.workdir)
-    name = pathlib.Path(config.dataset).stem
+    about = config.dataset if hasattr(config, "dataset") else config.predictions or config.data
+    name = pathlib.Path(about).stem
     return pathlib.Path("runs") / f"{name}-{artifacts.digest(identity(config))[:8]}"
 
 
-def define_flags(flags, kind: type[C] = Config) -> Callable[[], C]:
-    """Define one absl flag per field of ``kind`` in ``flags`` (``absl.flags``); returns what reads them back.
+def define_flags(flags, *kinds: type[Training]) -> Callable[[type[C]], C]:
+    """Define one absl flag per field of ``kinds`` in ``flags`` (``absl.flags``).
 
     Scripts call this; importing the library defines no flag.
+
+    Returns:
+        A function that reads one of the kinds back. It raises InputError for a flag that was given and is another's.
     """
     define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
-    for f in dataclasses.fields(kind):
+    known = {f.name: f for kind in kinds for f in dataclasses.fields(kind)}
+    for f in known.values():
         value = next(k for k in define if f.type in (k, k | None))
         define[value](f.name, f.default, f.metadata["help"])
-    return lambda: kind(**{f.name: flags.FLAGS[f.name].value for f in dataclasses.fields(kind)})
+
+    def read(kind: type[C]) -> C:
+        names = {f.name for f in dataclasses.fields(kind)}
+        if stray := [name for name in known if name not in names and flags.FLAGS[name].present]:
+            raise InputError(f"--{stray[0]} has no meaning here; see --help for what goes together")
+        return kind(**{name: flags.FLAGS[name].value for name in known if name in names})
+
+    return read

@@ -15,6 +15,9 @@ from mia_jax.targets import BudgetSpent
 from mia_jax.types import InputError, Key, Records, Schema, Target
 
 
+PRIOR_QUERIES = 4096  # random records that --class_prior=target asks about
+
+
 class ShadowData(NamedTuple):
     pool: Records  # [N]
     digest: str  # of the pool
@@ -72,12 +75,13 @@ def obtain(
                 table = marginal.load_marginals(config.marginals, schema)
             else:
                 table = marginal.marginals(own, schema)
+            count = count if config.max_queries is None else min(count, config.max_queries)
             notify(f"Drawing {count:,} records from marginals, and asking the target for their labels")
             pool, told = marginal.sampler(target(), schema, table)(key_data, count)
             story, digest = {"queries": count}, artifacts.array_digest(*pool)
         case "search":
             pool, told = _search(workdir, config, key_data, count, schema, target(), about_target, notify, progress)
-            story, digest = _search_story(told), artifacts.array_digest(*pool)
+            story, digest = _search_story(told, _prior_queries(config)), artifacts.array_digest(*pool)
     if len(pool.y) < 2 * m and config.shadow_data in ("marginal", "search"):
         if len(pool.y) < max(2, schema.num_classes):
             raise BudgetSpent(
@@ -92,8 +96,15 @@ def obtain(
 def _search(workdir, config, key, count, schema, target, about_target, notify, progress):
     key_search, key_prior = jax.random.split(key)
     options = {name: getattr(config, name) for name in SEARCH._fields if name != "give_up"}
-    if config.class_prior == "target":
-        options["class_prior"] = algorithm.answered(key_prior, target, schema)
+    spent = _prior_queries(config)
+    budget = None if config.max_queries is None else config.max_queries - spent
+    if budget is not None and budget < 0:
+        raise BudgetSpent(
+            f"--class_prior=target costs {spent:,} queries, and --max_queries={config.max_queries:,} are allowed; raise"
+            " --max_queries, or leave --class_prior out"
+        )
+    if spent:
+        options["class_prior"] = algorithm.answered(key_prior, target, schema, spent)
     notify(f"Synthesising {count:,} records by querying the target (Algorithm 1)")
     pool, story = resume.search(
         workdir,
@@ -102,7 +113,7 @@ def _search(workdir, config, key, count, schema, target, about_target, notify, p
         target,
         schema,
         count,
-        max_queries=config.max_queries,
+        max_queries=budget,
         progress=progress,
         **options,
     )
@@ -114,9 +125,14 @@ def _search(workdir, config, key, count, schema, target, about_target, notify, p
     return pool, story
 
 
-def _search_story(story: algorithm.Story) -> dict[str, Any]:
+def _prior_queries(config: Config) -> int:
+    """Queries that the shares of the classes cost, before the search."""
+    return PRIOR_QUERIES if config.class_prior == "target" else 0
+
+
+def _search_story(story: algorithm.Story, prior_queries: int) -> dict[str, Any]:
     return {
-        "queries": int(story.queries),
+        "queries": int(story.queries) + prior_queries,
         "queries_per_record": float(story.queries_per_record) if np.isfinite(story.queries_per_record) else None,
         "accepted": [int(n) for n in story.accepted],
         "failed": [int(n) for n in story.failed],
@@ -125,8 +141,8 @@ def _search_story(story: algorithm.Story) -> dict[str, Any]:
     }
 
 
-def check(config: Config) -> None:
-    """Refuse options that cannot work, before any long work.
+def check(config: Config, schema: Schema) -> None:
+    """Refuse options and tables that cannot work, before any long work.
 
     Raises:
         InputError: naming the flag.
@@ -138,3 +154,5 @@ def check(config: Config) -> None:
             f"--k_min={config.k_min} must not be above --k_max={config.k_max}, and --conf_min={config.conf_min} must be"
             " below 1"
         )
+    if config.shadow_data == "marginal" and config.marginals:
+        marginal.load_marginals(config.marginals, schema)

@@ -32,6 +32,7 @@ class Models(NamedTuple):
     # (Look, pool, index [K', n], which [K'] = all) -> name -> seen, NumPy leaves [K', n, ...]
     look: Callable[..., dict[str, Seen]]
     seconds: Callable[[], float]  # what training took, whenever it was done
+    spent: Callable[[], float]  # of it, what was spent inside ``look`` in this process
     curves: tuple[np.ndarray, np.ndarray] | None  # loss and accuracy [K, epochs], where there is such a thing
 
 
@@ -100,7 +101,7 @@ def networks(
     def target(k: int) -> Target:
         return targets.as_target(model, jax.tree.map(lambda leaf: leaf[k], trained.params), schema.num_classes)
 
-    return Models(trained.names, target, look, lambda: trained.seconds, (trained.loss, trained.accuracy))
+    return Models(trained.names, target, look, lambda: trained.seconds, lambda: 0.0, (trained.loss, trained.accuracy))
 
 
 class Trained(NamedTuple):
@@ -219,7 +220,8 @@ def platform_models(
         {**described, "seed": seed, "train": artifacts.array_digest(rows)}
         for seed, rows in zip(seeds, train, strict=True)
     ]
-    took: dict[int, float] = {}
+    took: dict[int, float] = {}  # by model, whenever it was trained
+    spent: list[float] = []  # here and now
 
     def fitted(which: np.ndarray):
         return platforms.train(config.target_kind, pool, train[which], [seeds[k] for k in which], schema.num_classes)
@@ -250,12 +252,14 @@ def platform_models(
                 arrays = flat(jax.tree.map(np.asarray, seen))
                 workdir.save("answers", about[k], arrays, seconds=seconds)
                 found[k] = artifacts.Artifact(arrays, {"seconds": seconds})
+                spent.append(seconds)
                 advance(1)
                 began = time.perf_counter()
         took.update({int(k): a.info["seconds"] for k, a in zip(which, found, strict=True) if int(k) not in took})
         return jax.tree.map(lambda *leaves: np.stack(leaves), *(nested(artifact.arrays) for artifact in found))
 
-    return Models([artifacts.digest(d) for d in descriptions], target, look, lambda: sum(took.values()), None)
+    names = [artifacts.digest(d) for d in descriptions]
+    return Models(names, target, look, lambda: sum(took.values()), lambda: sum(spent), None)
 
 
 def build_models(config: Training) -> Callable[..., Models]:

@@ -12,7 +12,7 @@ from absl import flags
 from mia_jax import cli
 from mia_jax import config as configs
 
-read_config = configs.define_flags(flags)
+read_config = configs.define_flags(flags, configs.Config)
 flags.adopt_module_key_flags(configs)
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     cli.use_every_core()
     from mia_jax import audit, progress, report
 
-    config = read_config()
+    config = read_config(configs.Config)
     results = audit.run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
     workdir = results["config"]["workdir"]
     print(report.terminal_table(results))

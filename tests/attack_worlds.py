@@ -44,7 +44,7 @@ def gaussian(seed, n, num_models, *, shift=1.5, spread=2.0, level=0.0, deviation
     deviation = np.ones(n) if deviation is None else deviation(rng, n)
     trained = member & ~np.isin(np.arange(num_models), silent)[:, None]
     phi = mu + shift * trained + deviation * rng.normal(size=(num_models, n))
-    return World(rng.integers(0, CLASSES, n), phi, member)
+    return World(rng.permutation(np.arange(n) % CLASSES), phi, member)
 
 
 def uneven(rng, n):

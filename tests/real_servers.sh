@@ -9,7 +9,10 @@ set -eu
 folder=${1:?usage: tests/real_servers.sh FOLDER [mlserver] [kserve]}
 shift
 python=${PYTHON:-python}
-sklearn=scikit-learn==$("$python" -c 'import sklearn; print(sklearn.__version__)')
+sklearn=scikit-learn==$("$python" -c 'from importlib.metadata import version; print(version("scikit-learn"))' 2>/dev/null) || {
+    echo "$python has no scikit-learn: set PYTHON to the python that runs the tests" >&2
+    exit 2
+}
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 

@@ -52,16 +52,26 @@ def to_target(params):
     return targets.as_target(MODEL, params, C)
 
 
-def on_host(params):
-    """The same network as a host target, from whose answers nothing is lost; it counts what it is asked about."""
-    ask, asked = jax.jit(to_target(params).ask), []
+ROWS = 2048  # of a question to a host target: one shape, compiled once
 
-    def answer(x):
+
+@jax.jit
+def answer_rows(params, x):
+    return to_target(params).ask(x)
+
+
+def on_host(params):
+    """The same network as a host target, from whose answers nothing is lost; it tells how much it was asked."""
+    asked = []
+
+    def ask(x):
         assert isinstance(x, np.ndarray) and x.dtype == np.uint8
         asked.append(len(x))
-        return np.asarray(ask(x))
+        wide = np.pad(x, ((0, -len(x) % ROWS), (0, 0)))
+        parts = [np.asarray(answer_rows(params, wide[i : i + ROWS])) for i in range(0, len(wide), ROWS)]
+        return np.concatenate(parts)[: len(x)]
 
-    return Target(answer, Answers(C), traced=False), asked
+    return Target(ask, Answers(C), traced=False), asked
 
 
 def of(tree, k):
@@ -211,14 +221,14 @@ def test_every_kind_of_field_is_perturbed_in_its_own_way():
     perturb = perturbation.perturbation(schema)
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.integers(0, 2, 50), np.eye(5)[2], [50.0]]).astype(np.float32)
-    many = jax.jit(jax.vmap(perturb, in_axes=(0, None, None)))(jax.random.split(KEY, 4000), x, 0.1)
+    many = np.asarray(jax.jit(jax.vmap(perturb, in_axes=(0, None, None)))(jax.random.split(KEY, 4000), x, 0.1))
     assert many.dtype == np.float32 and many.shape == (4000, 56)
     assert abs((many[:, :50] != x[None, :50]).mean() - 0.1) < 0.003  # 200,000 flips: 4 standard deviations
     assert (many[:, 50:55].sum(axis=1) == 1).all() and abs((many[:, 52] == 0).mean() - 0.1) < 0.02
-    others = np.asarray(many[:, [50, 51, 53, 54]].sum(axis=0))
+    others = many[:, [50, 51, 53, 54]].sum(axis=0)
     assert others.min() > 60  # a quarter of 400 each
     assert abs(many[:, 55].std() - 8.0) < 0.4 and many[:, 55].min() >= 10 and many[:, 55].max() <= 90
-    np.testing.assert_array_equal(perturb(KEY, x, 0.0), x)
+    np.testing.assert_array_equal(jax.jit(perturb)(KEY, x, 0.0), x)
 
 
 def test_an_image_is_moved_and_stays_in_its_pixels():
@@ -226,10 +236,11 @@ def test_an_image_is_moved_and_stays_in_its_pixels():
     x = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
     keys = jax.random.split(KEY, 200)
     still = perturbation.perturbation(schema, shift=0)
-    np.testing.assert_array_equal(still(KEY, x, 0.0), x)
-    noisy = jax.vmap(still, in_axes=(0, None, None))(keys, np.full_like(x, 128), 0.05)
+    np.testing.assert_array_equal(jax.jit(still)(KEY, x, 0.0), x)
+    noisy = jax.jit(jax.vmap(still, in_axes=(0, None, None)))(keys, np.full_like(x, 128), 0.05)
     assert noisy.dtype == np.uint8 and abs(np.asarray(noisy, float).std() - 0.05 * 255) < 0.5
-    moved = jax.vmap(perturbation.perturbation(schema, shift=1, mirror=True), in_axes=(0, None, None))(keys, x, 0.0)
+    moving = jax.vmap(perturbation.perturbation(schema, shift=1, mirror=True), in_axes=(0, None, None))
+    moved = jax.jit(moving)(keys, x, 0.0)
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge")
     places = [padded[i : i + 5, j : j + 4] for i, j in itertools.product(range(3), repeat=2)]
     allowed = {image.tobytes() for place in places for image in (place, np.ascontiguousarray(place[:, ::-1]))}
@@ -242,16 +253,16 @@ def test_an_image_is_moved_and_stays_in_its_pixels():
 
 def test_agreement_is_that_of_a_plain_loop():
     candidates, _, _, trained, _ = world()
-    target, strengths = to_target(of(trained, 0)), (0.05, 0.2)
+    (target, _), strengths = on_host(of(trained, 0)), (0.05, 0.2)
     some = Records(candidates.x[:15], candidates.y[:15])
     got = label_only(C, schema=BITS, num_queries=5, strengths=strengths).observe(KEY, target, some)["agree"]
-    perturb, keys = perturbation.perturbation(BITS), perturbation.record_keys(KEY, some.x)
+    perturb = jax.jit(perturbation.perturbation(BITS))
     for i in range(15):
-        right = [[], []]
+        key, right = jax.random.fold_in(KEY, perturbation.digest(some.x[i : i + 1])[0]), [[], []]
         for j in range(5):
-            x = perturb(jax.random.fold_in(keys[i], j), some.x[i], strengths[j % 2])
-            right[j % 2].append(int(np.argmax(target.ask(x[None])[0])) == some.y[i])
-        plain = int(np.argmax(target.ask(some.x[i : i + 1])[0])) == some.y[i]
+            x = np.asarray(perturb(jax.random.fold_in(key, j), some.x[i], strengths[j % 2]))
+            right[j % 2].append(np.argmax(target.ask(x[None])[0]) == some.y[i])
+        plain = np.argmax(target.ask(some.x[i : i + 1])[0]) == some.y[i]
         np.testing.assert_allclose(got[i], [plain, np.mean(right[0]), np.mean(right[1])], rtol=1e-6)
 
 
@@ -280,18 +291,18 @@ def linear_target(w, b, *, scale=1.0):
 
 
 def test_distance_in_bits_is_that_of_brute_force():
+    """Given questions enough; with fewer it is an upper bound."""
     f, rng = 8, np.random.default_rng(0)
     w = rng.normal(size=f)
     every = np.array(list(itertools.product((0, 1), repeat=f)), np.uint8)
     target = linear_target(w, 0.3)
     label = np.asarray(every @ w > 0.3).astype(np.int32)
     y = np.where(np.arange(256) % 8 == 0, 1 - label, label).astype(np.int32)  # some are misclassified
-    attack = boundary(2, schema=schema_of(Field("bits", "binary", 0, f)), rounds=24, proposals=16)
+    attack = boundary(2, schema=schema_of(Field("bits", "binary", 0, f)), rounds=200, proposals=16)
     got = np.asarray(jax.jit(lambda x, y: attack.observe(KEY, target, Records(x, y)))(every, y)["distance"])
     apart = (every[:, None] != every[None]).sum(axis=2)
     want = np.array([apart[i][label != y[i]].min() for i in range(256)])
-    assert (got >= want).all() and np.array_equal(got == 0, want == 0)
-    assert (got == want).mean() > 0.99
+    np.testing.assert_array_equal(got, want)
 
 
 def test_distance_in_attributes_counts_a_category_once():
@@ -408,16 +419,18 @@ def test_distillation_is_the_plain_loop_over_its_epochs():
     """In one batch an epoch is a step, whatever the order: cross-entropy to the target's answers, by hand."""
     candidates, population, _, trained, _ = world()
     log_p, optimizer = to_target(of(trained, 0)).ask(population.x), optax.adam(1e-2)
-    got = distil(KEY, MODEL, optimizer, P, population.x, log_p, candidates, 5)
+    got = jax.jit(lambda p: distil(KEY, MODEL, optimizer, P, population.x, p, candidates, 5))(log_p)
     key_params, _ = jax.random.split(KEY)
     params = MODEL.init(key_params, population.x[:1])
     opt_state = optimizer.init(params)
 
-    def loss(params):
+    @jax.jit
+    @jax.grad
+    def gradient(params):
         return optax.softmax_cross_entropy(MODEL.apply(params, population.x), jnp.exp(log_p)).mean()
 
     for epoch in range(5):
-        updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state)
+        updates, opt_state = optimizer.update(gradient(params), opt_state)
         params = optax.apply_updates(params, updates)
         p = np.asarray(jax.nn.softmax(MODEL.apply(params, candidates.x)), np.float64)[np.arange(N), candidates.y]
         np.testing.assert_allclose(got[:, epoch], np.log(p) - np.log1p(-p), rtol=1e-3, atol=1e-4)

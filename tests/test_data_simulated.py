@@ -60,16 +60,16 @@ def test_kmeans_finds_clusters_and_repeats(monkeypatch):
     assert len({*zip(cluster.kmeans(x, 5, seed=1).tolist(), truth.tolist(), strict=True)}) == 5
 
 
-def test_kmeans_is_as_good_as_that_of_scikit_learn():
+def test_kmeans_of_shoppers_is_as_good_as_that_of_scikit_learn():
     from sklearn.cluster import KMeans
 
-    x, _ = blobs(n=2000, c=30)
+    x = simulated._habits(np.random.default_rng(0), 1000, 600, **simulated.PURCHASE)
 
     def within(y):
         return sum(((x[y == k] - x[y == k].mean(axis=0)) ** 2).sum() for k in range(20))
 
-    theirs = [within(KMeans(20, n_init=1, random_state=seed).fit(x.astype(float)).labels_) for seed in range(3)]
-    assert within(cluster.kmeans(x, 20, seed=0)) < 1.05 * max(theirs)
+    theirs = within(KMeans(20, n_init=1, random_state=0).fit(x.astype(float)).labels_)
+    assert within(cluster.kmeans(x, 20, seed=0)) < 1.01 * theirs
 
 
 @pytest.mark.parametrize(("n", "distinct", "classes"), [(40, 40, 40), (30, 3, 10), (8, 1, 8), (200, 200, 1)])
@@ -127,7 +127,7 @@ def test_unknown_look_alike_is_refused():
 
 
 def test_all_class_counts_of_purchase_are_clusters_of_the_same_shoppers(monkeypatch):
-    people = simulated._habits(np.random.default_rng(0), 3000, 600, **simulated.PURCHASE)
+    people = simulated._habits(np.random.default_rng(0), 1000, 600, **simulated.PURCHASE)
     monkeypatch.setitem(simulated._MAKERS, "purchase", (lambda rng: (people, None), "a few."))
     for classes in (2, 10, 20, 50, 100):
         records, schema = data.load(f"purchase{classes}", source="simulated")

@@ -44,7 +44,7 @@ def parts(*, c: float | None = None) -> Parts:
 
     def gather(seen, member, public) -> Evidence:
         del public
-        return references.gather(seen["log_p_y"], member, of=np.exp, origin=0.0)
+        return references.gather(seen["log_p_y"], member, of=np.exp, origin=0.0, squares=False)
 
     def settle(evidence: Evidence, models) -> Fitted:
         inside, outside = references.without(evidence, models)

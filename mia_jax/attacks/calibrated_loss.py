@@ -21,7 +21,7 @@ def calibrated_loss(num_classes: int) -> Attack:
 def parts() -> Parts:
     def gather(seen, member, public) -> Evidence:
         del public
-        return references.gather(seen["log_p_y"], member)
+        return references.gather(seen["log_p_y"], member, squares=False)
 
     def settle(evidence: Evidence, models) -> np.ndarray:
         inside, outside = references.without(evidence, models)

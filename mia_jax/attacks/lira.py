@@ -97,11 +97,8 @@ def parts(*, center: str = "mean", fixed: bool = False, offline: bool = False) -
             mean = _medians(known.evidence, known.ordered, models)
         return Gaussians(references.filled(*mean), variance[0], references.filled(*mean[::-1]), variance[1])
 
-    return Parts(scaled_logit, gather, settle, _tail if offline else _log_ratio, frozenset(_needs(offline)))
-
-
-def _needs(offline: bool) -> tuple[str, ...]:
-    return ("out",) if offline else ("in", "out")
+    needs = frozenset({"out"} if offline else {"in", "out"})
+    return Parts(scaled_logit, gather, settle, _tail if offline else _log_ratio, needs)
 
 
 def _log_ratio(g: Gaussians, seen, public=None) -> np.ndarray:
@@ -124,6 +121,7 @@ def _tail(g: Gaussians, seen, public=None) -> np.ndarray:
 
 
 def over_queries(score: np.ndarray) -> np.ndarray:
+    """[n] of [n] or [n, q]."""
     return score if score.ndim == 1 else score.mean(axis=1)
 
 

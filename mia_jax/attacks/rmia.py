@@ -66,8 +66,8 @@ def parts(*, gamma: float = 2.0, strict: bool = False, offline: bool = False, a:
         population = None
         if public is not None:
             log_z = np.asarray(public["log_p_y"])
-            population = references.gather(log_z, np.zeros(log_z.shape, bool), of=np.exp, origin=0.0)
-        return Known(references.gather(seen["log_p_y"], member, of=np.exp, origin=0.0), population)
+            population = references.gather(log_z, np.zeros(log_z.shape, bool), of=np.exp, origin=0.0, squares=False)
+        return Known(references.gather(seen["log_p_y"], member, of=np.exp, origin=0.0, squares=False), population)
 
     def average(log_in: np.ndarray, log_out: np.ndarray) -> np.ndarray:
         """log p(x)"""

@@ -40,7 +40,7 @@ def shokri(
     num_classes: int,
     *,
     hidden: int = 64,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 3e-3,
     batch_size: int = 128,
     num_epochs: int = 30,
     max_rows: int = 8192,

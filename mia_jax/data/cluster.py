@@ -12,7 +12,7 @@ from scipy import sparse
 
 from mia_jax.types import InputError
 
-_BLOCK = 1024  # rows that are float32 at once
+_BLOCK = 4096  # rows that are float32 at once
 _SAMPLE = 20_000  # records that the centres are first found on
 _ROUNDS = 5  # of Lloyd, after each splitting and on all records
 

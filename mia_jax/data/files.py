@@ -122,16 +122,20 @@ def keras(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def bits(x: np.ndarray) -> np.ndarray:
-    """Features as uint8, after a check that each of them is 0 or 1.
+    """Features [n, ...] as uint8 (the same array where they are), after a check that each of them is 0 or 1.
 
     Raises:
         ValueError: another value is among them.
     """
-    wrong = (x != 0) & (x != 1)
-    if wrong.any():
-        where = np.unravel_index(wrong.argmax(), x.shape)
-        raise ValueError(f"record {where[0]} has the value {x[where]} where only 0 and 1 can be")
-    return x.astype(np.uint8)
+    out = x if x.dtype == np.uint8 else np.empty(x.shape, np.uint8)
+    for start in range(0, len(x), 4096):  # Texas is 415 MB, and so would each comparison be
+        block = x[start : start + 4096]
+        wrong = (block != 0) & (block != 1)
+        if wrong.any():
+            row, *rest = np.unravel_index(wrong.argmax(), wrong.shape)
+            raise ValueError(f"record {start + row} has the value {block[row, *rest]} where only 0 and 1 can be")
+        out[start : start + 4096] = block
+    return out
 
 
 def labels(y: np.ndarray, classes: int, *, one_based: bool = False) -> np.ndarray:

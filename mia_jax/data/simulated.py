@@ -2,7 +2,7 @@
 
 Each is made the way the original came about, from people with latent tastes, and calibrated on one thing: the accuracy
 of the paper's network on records that it was not trained on. No attack was ever looked at. How many features of a
-record are set, and which, is ours: what is simulated says nothing about real shoppers, patients or places.
+shopper or a patient are set, and which, is ours: what is simulated says nothing about real people.
 """
 
 from collections.abc import Callable
@@ -38,9 +38,9 @@ def simulate(stand_in: str, *, seed: int) -> tuple[np.ndarray, np.ndarray | None
 # --- people with tastes ----------------------------------------------------------------------------------------------
 
 
-# The arguments of _habits, calibrated.
-PURCHASE = dict(branches=(2, 5, 12), spread=(0.6, 0.55, 0.65), skew=0.4, base=(-3.0, 1.2))
-LOCATION = dict(branches=(5, 8), spread=(0.5, 0.5), skew=0.4, base=(-2.5, 1.1))
+# The arguments of _habits, calibrated. In the real Location file 54 bits of a record are set, and so in this one.
+PURCHASE = dict(branches=(2, 5, 15), spread=(0.7, 0.5, 0.72), skew=0.4, base=(-3.0, 1.2))
+LOCATION = dict(branches=(5, 8), spread=(0.69, 0.69), skew=0.4, base=(-2.8, 1.1))
 
 
 def _purchase(rng: np.random.Generator) -> tuple[np.ndarray, None]:
@@ -76,17 +76,18 @@ def _habits(
         activity: standard deviation of how active people are (log-odds).
         tastes: number of directions in which people differ beside their style, and their standard deviation (log-odds).
     """
+    # The world first and then the people: the same seed gives the same world for any n.
     style = np.zeros((1, f))
     for width, sd in zip(branches, spread, strict=True):
         style = np.repeat(style, width, axis=0)
         style = style + rng.normal(0, sd, style.shape)
+    likes = (style + rng.normal(*base, f)).astype(np.float32)
     common = np.exp(skew * rng.normal(size=len(style)))
+    dims, sd = tastes
+    directions = rng.normal(0, sd / np.sqrt(dims), (dims, f)).astype(np.float32)
     person = rng.choice(len(style), n, p=common / common.sum())
     offset = activity * rng.normal(size=n).astype(np.float32)
-    dims, sd = tastes
-    own = rng.normal(0, 1, (n, dims)).astype(np.float32)
-    directions = rng.normal(0, sd / np.sqrt(dims), (dims, f)).astype(np.float32)
-    likes = (style + rng.normal(*base, f)).astype(np.float32)
+    own = rng.normal(size=(n, dims)).astype(np.float32)
     x = np.empty((n, f), np.uint8)
     for start in range(0, n, _BLOCK):
         rows = slice(start, min(start + _BLOCK, n))
@@ -96,6 +97,8 @@ def _habits(
 
 
 # --- patients --------------------------------------------------------------------------------------------------------
+
+TEXAS = 1.42  # calibrated: standard deviation of how a procedure changes the log-odds of a code
 
 # Columns of patient attributes, one-hot: sex, race, age, kind and source of admission, length of stay, outcome, payer,
 # region, year. The widths are ours; 6,079 columns are left for diagnoses and causes of injury.
@@ -113,13 +116,15 @@ def _texas(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         odds = rng.normal(0, 1, width) + rng.normal(0, 0.3, (classes, width))
         _draw(rng, x, y, np.arange(n), start, odds)
         start += width
-    odds = -np.log(np.arange(f - start) + 20) + rng.normal(0, _TEXAS_SPREAD, (classes, f - start))
+    odds = -np.log(np.arange(f - start) + 20) + rng.normal(0, TEXAS, (classes, f - start))
     codes = 1 + rng.poisson(8 * rng.gamma(2, 1 / 2, n))
     _draw(rng, x, y, np.repeat(np.arange(n), codes), start, odds)
     return x, y
 
 
-def _draw(rng, x: np.ndarray, y: np.ndarray, rows: np.ndarray, start: int, odds: np.ndarray) -> None:
+def _draw(
+    rng: np.random.Generator, x: np.ndarray, y: np.ndarray, rows: np.ndarray, start: int, odds: np.ndarray
+) -> None:
     """Set one of the columns from ``start`` on in each of ``rows``, by the log-odds [c, width] of the row's class."""
     p = np.exp(odds)
     cdf = np.cumsum(p, axis=1) / p.sum(axis=1, keepdims=True)
@@ -130,13 +135,11 @@ def _draw(rng, x: np.ndarray, y: np.ndarray, rows: np.ndarray, start: int, odds:
         x[rows[mine], start + column] = 1
 
 
-_TEXAS_SPREAD = 1.0
-
 _MAKERS: dict[str, tuple[Callable, str]] = {
     "purchase": (
         _purchase,
         "197,324 shoppers buy each of 600 products with log-odds that add up how common the product is, how active the"
-        " shopper is, what one of 120 shopping styles likes (two kinds of five kinds of twelve) and what the shopper"
+        " shopper is, what one of 150 shopping styles likes (two kinds of five kinds of fifteen) and what the shopper"
         " likes; calibrated so that the paper's local network, trained on 10,000 records, has a test accuracy of"
         " about .67 for 100 classes.",
     ),

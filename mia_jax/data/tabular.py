@@ -53,7 +53,11 @@ def bit_rows(lines: IO[bytes], *, labelled: bool) -> tuple[np.ndarray, list[byte
         done += len(rows)
     if not blocks:
         raise ValueError("it has no rows")
-    return np.concatenate(blocks), names
+    x = np.empty((done, f), np.uint8)
+    while blocks:  # from the last, and each is freed: never two copies of 415 MB
+        rest, done = done, done - len(blocks[-1])
+        x[done:rest] = blocks.pop()
+    return x, names
 
 
 def _first_wrong(rows: list[bytes], f: int, done: int) -> str:
@@ -111,7 +115,8 @@ def parse_npz(contents: Mapping[str, bytes], widths: tuple[int, ...], classes: i
         files.check_paired(x, y)
         _check_width(x, *widths)
     ys = np.concatenate([y for _, y in parts])  # together, as one label tells for all whether they count from 1
-    return np.concatenate([files.bits(x) for x, _ in parts]), files.labels(ys, classes, one_based=True)
+    xs = [files.bits(x) for x, _ in parts]
+    return xs[0] if len(xs) == 1 else np.concatenate(xs), files.labels(ys, classes, one_based=True)
 
 
 def _check_width(x: np.ndarray, *allowed: int) -> None:

@@ -79,7 +79,7 @@ def search(
             156 queries per record on a simulated Purchase-100, as the paper's did (benchmarks/README.md).
         give_up: after this many failed searches in a row, without a record in between, a class is given up and its
             records go to the other classes.
-        lanes: r, searches side by side.
+        lanes: r, searches side by side; fewer where the budget could not pay for a whole search in each.
         max_queries: never exceeded; the search then returns what it has.
         on_step: called with the state between blocks of steps, on the host. Its arrays live until the call returns:
             ``jax.device_get`` keeps them.
@@ -99,13 +99,14 @@ def search(
     p = p._replace(k_max=min(k_max, a.count), k_min=min(k_min, a.count))
     p = Parameters(*(np.float32(v) if isinstance(v, float) else np.int32(v) for v in p))
     root = np.asarray(jax.random.bits(key, (2,), np.uint32))
+    budget = np.iinfo(np.int64).max if max_queries is None else max_queries
     if state is None:
-        state = _start(p, a, root, prior, num_records, min(lanes, num_records))
+        r = max(1, min(lanes, num_records, budget // iter_max))
+        state = _start(p, a, root, prior, num_records, r)
     elif not np.array_equal(state.root, root) or (
         (*state.found.x.shape, len(state.found.failed)) != (num_records, len(a.of), schema.num_classes)
     ):
         raise InputError("the saved search was for another key, schema or number of records; start a new one")
-    budget = np.iinfo(np.int64).max if max_queries is None else max_queries
     advance = _traced(schema, target, block) if target.traced else _host(schema, target)
     given = p, prior.astype(np.float32), root
     inner = jax.tree.map(jnp.array, (state.lanes, state.found))  # copies: a block overwrites what it is given

@@ -1,0 +1,363 @@
+"""The audit of a model that somebody else has trained: behind a URL, or known by saved predictions alone.
+
+Shadows never see a record under question: they are trained on other data, on synthesised records, or on a half of the
+non-members that is set aside before anything else. So every shadow is OUT of every record that is asked about, and of
+the attacks that compare a record with itself in other models the offline ones can run.
+"""
+
+import dataclasses
+import datetime
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mia_jax import (
+    artifacts,
+    audit,
+    data,
+    defences,
+    deployed,
+    remote,
+    report,
+    results,
+    shadow_data,
+    shadows,
+    signals,
+    splits,
+    stages,
+)
+from mia_jax import config as configs
+from mia_jax.attacks import ATTACKS
+from mia_jax.audit import Notify
+from mia_jax.config import DeployedConfig
+from mia_jax.infer import infer
+from mia_jax.progress import Progress, silent
+from mia_jax.remote import protocols
+from mia_jax.stages import Look, stage_key
+from mia_jax.targets import Budget
+from mia_jax.types import Attack, InputError, Records, Schema, Target
+
+
+class Found(NamedTuple):
+    scores: dict[str, np.ndarray]  # attack -> [n]
+    label: np.ndarray  # [n]
+    member: np.ndarray | None  # bool [n], where it is known
+    index: np.ndarray  # [n], rows of the user's file
+    confidence: np.ndarray  # [n]
+    entropy: np.ndarray  # [n]
+    correct: np.ndarray  # bool [n]
+
+
+def run(
+    config: DeployedConfig,
+    *,
+    command: str = "",
+    notify: Notify = lambda line: None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Audit the model; write results.json, scores.npz and report.html into the workdir.
+
+    Args:
+        config: with ``target`` and ``data``, or with ``predictions``.
+        command, notify, progress: as of ``audit.run``.
+
+    Returns:
+        What results.json holds; without ``member`` in the data, attacks have scores and no measures.
+
+    Raises:
+        InputError: the configuration, the data or the workdir cannot be used.
+        TargetError, BudgetSpent: the service; every answer that arrived is kept, and the same command goes on.
+    """
+    config = configs.resolve(config)
+    if (config.target is None) == (config.predictions is None):
+        raise InputError("give --target=URL with --data=mine.npz, or --predictions=preds.npz")
+    if config.target is not None and config.data is None:
+        raise InputError("--target needs --data: an .npz with x, y and member, the records to ask about")
+    url = config.target
+    if url is not None:  # a query string may hold a key
+        config = dataclasses.replace(config, target=protocols.identity(url))
+    with artifacts.open_workdir(configs.workdir(config), configs.identity(config)) as workdir:
+        if url is None:
+            summary, found = _predictions(config, notify, progress)
+        else:
+            summary, found = _service(config, url, workdir, notify, progress)
+        summary = {
+            "schema": results.SCHEMA,
+            "plan": "deployed",
+            "command": command,
+            "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "machine": results.machine(),
+            "config": {**configs.identity(config), "num_shadows": config.num_shadows, "workdir": str(workdir.path)},
+            "versions": results.versions(),
+            "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
+            **summary,
+            "attacks": _blocks(found, summary["dataset"]["classes"]),
+            "classes_without_rows": [],
+            "paper": {"rows": []},
+        }
+        _write(workdir, summary, found)
+    return summary
+
+
+# --- saved predictions -----------------------------------------------------------------------------------------------
+
+
+def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> tuple[dict, Found]:
+    held = deployed.load_predictions(config.predictions)
+    classes = held.target.shape[1]
+    names = attack_names(config.attacks, aligned=True, member=held.shadow_member)
+    notify(f"{len(held.labels):,} records, {classes} classes, {len(held.shadows)} shadows; attacks: {', '.join(names)}")
+    began = time.perf_counter()
+    scores = {}
+    with progress("attacks", len(names)) as advance:
+        for name in names:
+            asked = dict(labels=held.labels, target=held.target, shadows=held.shadows)
+            key = stage_key(jax.random.key(config.seed), name)
+            scores[name] = infer(name, **asked, shadow_member=held.shadow_member, key=key)
+            advance(1, name)
+    told = _plain(np.log(np.clip(held.target, 1e-38, 1)), held.labels)
+    found = Found(scores, held.labels, held.member, np.arange(len(held.labels)), **told)
+    summary = {
+        "dataset": _dataset(config.predictions, "local", "", len(held.labels), 0, classes, found),
+        "target": _target_block("saved predictions", found),
+        "shadows": {"count": len(held.shadows), "data": "as the predictions were made"},
+        "seconds": {"attack": round(time.perf_counter() - began, 3)},
+    }
+    return summary, found
+
+
+def attack_names(wanted: str, *, aligned: bool, member: np.ndarray | None = None) -> list[str]:
+    """The attacks that can run from plain answers.
+
+    Args:
+        wanted: names, separated by commas, or all.
+        aligned: shadows were asked about the very records in question.
+        member: bool [S, n], who of the shadows trained on which of these; None: nobody.
+
+    Raises:
+        InputError: one that was asked for by name cannot run, or is unknown.
+    """
+    both = member is not None and member.any() and not member.all()
+    possible = []
+    for name, entry in ATTACKS.items():
+        if entry.beyond or entry.options or name == "majority":
+            continue
+        attack = entry(2)
+        if "public" in attack.needs or (attack.aligned and not aligned):
+            continue
+        if attack.aligned and "in" in attack.needs and not both:
+            continue
+        if not attack.aligned and aligned and member is not None and not both:
+            continue
+        possible.append(name)
+    if wanted == "all":
+        return possible
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in ATTACKS]:
+        raise InputError(f"--attacks: there is no attack {unknown[0]!r}; there are {', '.join(ATTACKS)}, or all")
+    if refused := [name for name in names if name not in possible]:
+        raise InputError(f"--attacks: {refused[0]} needs more than there is here; {', '.join(possible)} can run")
+    return names
+
+
+# --- a service -------------------------------------------------------------------------------------------------------
+
+
+def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress: Progress) -> tuple[dict, Found]:
+    question = deployed.load_question(config.data)
+    names = attack_names(config.attacks, aligned=True)
+    root = jax.random.key(config.seed)
+    aside, asked = _set_aside(config, root, question)
+    records = Records(question.records.x[asked], question.records.y[asked])
+    budget = Budget(float("inf") if config.max_queries is None else config.max_queries)
+    target = remote.connect(
+        url,
+        records.x,
+        protocol=config.protocol,
+        classes=config.num_classes,
+        cache=workdir.path / "target",
+        budget=budget,
+        options=remote.Options(rows=config.rows_per_request, in_flight=config.in_flight, rate=config.rate),
+        progress=progress,
+    )
+    classes = target.answers.classes
+    if int(records.y.max()) >= classes:
+        raise InputError(
+            f"{config.data} has the label {int(records.y.max())}, and the target answers {classes} classes"
+        )
+    schema = question.schema._replace(num_classes=classes)
+    notify(f"{config.target} answers with {target.answers.kind} over {classes} classes")
+
+    seconds: dict[str, float] = {}
+    with audit.timed(seconds, "shadow_data"):
+        own = Records(question.records.x[aside], question.records.y[aside])
+        pool, plan, origin, story = _shadow_pool(
+            config, workdir, root, own, schema, records, target, question.member, asked, notify, progress
+        )
+    key = stage_key(root, "shadows")
+    keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(np.arange(len(plan.train)))
+    arguments = (workdir, config, schema, pool, artifacts.array_digest(*pool), keys, plan.train)
+    shadow = stages.build_models(config)(*arguments, title="shadow models", progress=progress)
+
+    attacks = {
+        name: ATTACKS[name](classes, **(audit.shokri_options(config) if name == "shokri" else {})) for name in names
+    }
+    began = time.perf_counter()
+    notify(f"Asking the target about {len(records.y):,} records")
+    worn = defences.parse(config.defences)
+    scores, plain, accuracy = _attack(root, attacks, shadow, pool, plan, records, target, worn)
+    seconds |= {"shadows": shadow.seconds(), "attack": time.perf_counter() - began}
+    member = None if question.member is None else question.member[asked]
+    found = Found(scores, np.asarray(records.y, np.int32), member, asked, **plain)
+    summary = {
+        "dataset": _dataset(
+            config.data,
+            schema.source,
+            schema.digest,
+            len(question.records.y),
+            int(np.prod(schema.shape)),
+            classes,
+            found,
+        ),
+        "target": {
+            **_target_block("a service", found),
+            "url": config.target,
+            "answers": target.answers._asdict(),
+            "records_asked": int(budget.spent),
+        },
+        "shadows": results.summarise_shadows(
+            len(plan.train), plan.train.shape[1], *accuracy, data=origin, **({"synthesis": story} if story else {})
+        ),
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+    }
+    return summary, found
+
+
+def _set_aside(config: DeployedConfig, root, question: deployed.Question) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the file that shadows may be made from, and rows that are asked about."""
+    n = len(question.records.y)
+    given = config.shadow_data is not None and config.shadow_data not in ("noisy", "marginal")
+    if given or (config.shadow_data == "marginal" and config.marginals):
+        return np.zeros(0, np.int64), np.arange(n)
+    if question.member is None:
+        raise InputError(
+            f"{config.data} does not say who is a member, so no non-members can be set aside for the shadows;"
+            " give --shadow_data=other.npz or search, or member in the file"
+        )
+    outside = np.flatnonzero(~question.member)
+    first, _ = splits.reserve(stage_key(root, "aside"), len(outside), len(outside) // 2)
+    aside = np.sort(outside[first])
+    return aside, np.setdiff1d(np.arange(n), aside)
+
+
+def _shadow_pool(config, workdir, root, own, schema: Schema, asked: Records, target, member, rows, notify, progress):
+    """Pool, plan, origin and story of the shadow data."""
+    key = stage_key(root, "shadows/split")
+    size = int(member[rows].sum()) if member is not None else len(asked.y) // 2
+    if config.shadow_data in ("noisy", "marginal", "search"):
+        m = min(size, len(own.y) // 2) if config.shadow_data == "noisy" else size
+        about = {"target": config.target, "data": schema.digest}
+        told = shadow_data.obtain(
+            workdir, config, key, max(1, m), own, schema, lambda: target, about, notify=notify, progress=progress
+        )
+        return told.pool, told.plan, told.origin, told.story
+    if config.shadow_data is None:
+        pool, origin = own, "a half of the non-members, set aside"
+    else:
+        other, other_schema = data.load(config.shadow_data)
+        if other_schema.shape != schema.shape:
+            raise InputError(f"{config.shadow_data} has records {other_schema.shape}, and {config.data} {schema.shape}")
+        free = deployed.apart(other.x, asked.x)
+        pool = Records(np.asarray(other.x)[free], np.asarray(other.y)[free])
+        origin = f"{config.shadow_data}, without {int((~free).sum()):,} records under question"
+        if len(pool.y) and int(pool.y.max()) >= schema.num_classes:
+            raise InputError(f"{config.shadow_data} has the label {int(pool.y.max())}; the target has no such class")
+    m = min(size, len(pool.y) // 2)
+    if m < 1:
+        raise InputError(f"{len(pool.y)} records are too few to train shadows on; give --shadow_data=other.npz")
+    if m < size:
+        notify(f"Shadows train on {m:,} records, for there are {len(pool.y):,}; the target trained on {size:,}")
+    return pool, splits.shokri(key, len(pool.y), m, config.num_shadows), origin, {}
+
+
+def _attack(root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Records, target: Target, worn):
+    """Scores [n] by attack, what is plain to see of the target, and the shadows' accuracies."""
+    key_observe, key_fit = jax.random.split(stage_key(root, "attack"))
+    plain = {name: attack.observe for name, attack in attacks.items() if not attack.aligned}
+    aligned = {name: attack.observe for name, attack in attacks.items() if attack.aligned}
+    m = plan.train.shape[1]
+    index = np.concatenate([plan.train, plan.test[:, :m]], axis=1)
+    member = np.broadcast_to(np.arange(index.shape[1]) < m, index.shape)
+    told = {"attacks": list(plain)}
+    seen = shadow.look(Look(key_observe, {**plain, "summary": shadows.summary}, worn, told), pool, index)
+    correct = seen["summary"]["correct"]
+    everyone = np.broadcast_to(np.arange(len(records.y)), (len(plan.train), len(records.y)))
+    if aligned:
+        seen |= shadow.look(Look(key_observe, aligned, worn, {"attacks": list(aligned)}), records, everyone)
+    own = shadows.observe(key_observe, {**plain, **aligned, "summary": shadows.summary}, target, records)
+    scores = {}
+    for number, (name, attack) in enumerate(attacks.items()):
+        learned = np.zeros(everyone.shape, bool) if attack.aligned else member
+        state = attack.fit(jax.random.fold_in(key_fit, number), seen[name], learned, None)
+        scores[name] = np.asarray(attack.score(state, own[name]), np.float64)
+    plain_seen = {name: np.asarray(value) for name, value in own["summary"].items()}
+    return scores, plain_seen, (correct[:, :m].mean(axis=1), correct[:, m:].mean(axis=1))
+
+
+# --- results ---------------------------------------------------------------------------------------------------------
+
+
+def _plain(log_p: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "confidence": np.asarray(signals.confidence(log_p, label)),
+        "entropy": np.asarray(signals.normalized_entropy(log_p)),
+        "correct": log_p.argmax(axis=1) == label,
+    }
+
+
+def _blocks(found: Found, classes: int) -> dict[str, Any]:
+    if found.member is None:
+        return {
+            name: {"title": audit.title(name), "reason": "the data do not say who is a member"} for name in found.scores
+        }
+    arguments = (found.member, found.label, classes)
+    return {name: results.attack(score, *arguments, audit.title(name)) for name, score in found.scores.items()}
+
+
+def _dataset(path, source, digest, records, features, classes, found: Found) -> dict[str, Any]:
+    mine = found.label if found.member is None else found.label[found.member]
+    return {
+        "name": str(path),
+        "title": str(path),
+        "source": source,
+        "digest": digest,
+        "records": int(records),
+        "features": features,
+        "classes": int(classes),
+        "class_counts": [int(n) for n in np.bincount(mine, minlength=classes)],
+        "notes": [],
+    }
+
+
+def _target_block(title: str, found: Found) -> dict[str, Any]:
+    if found.member is None:
+        return {"kind": title, "train_records": 0, "test_accuracy": float(found.correct.mean())}
+    return {
+        "kind": title,
+        "train_records": int(found.member.sum()),
+        "train_accuracy": float(found.correct[found.member].mean()),
+        "test_accuracy": float(found.correct[~found.member].mean()),
+    }
+
+
+def _write(workdir: artifacts.Workdir, summary: dict[str, Any], found: Found) -> None:
+    columns = {audit.column(name): score.astype(np.float32) for name, score in found.scores.items()}
+    known = {} if found.member is None else {"member": found.member}
+    shared = {"label": found.label, "index": found.index, "confidence": found.confidence, "entropy": found.entropy}
+    artifacts.write_npz(workdir.path / "scores.npz", {**known, **shared, **columns})
+    artifacts.write_json(workdir.path / "results.json", summary)
+    if found.member is not None:
+        report.write_report(workdir.path)

@@ -1,0 +1,43 @@
+"""Audit a way of training, or a model that is deployed, with what the field has learned since the first attack.
+
+python scripts/audit.py --dataset=location --num_models=128              # models in pairs, each in turn the target
+python scripts/audit.py --target=URL --data=mine.npz                     # somebody's model, behind an API
+python scripts/audit.py --predictions=preds.npz                          # all answers were had elsewhere
+python scripts/audit.py --dataset=location --fail_if='tpr@0.01>0.05'     # a release gate
+
+Writes results.json, scores.npz and report.html to the workdir. Exit codes: 0 done, 2 bad input, 3 the gate is exceeded,
+4 the workdir is held by another process, 5 the query budget is spent. Interrupt it at any time: the same command goes
+on where it stopped.
+"""
+
+from absl import flags
+
+from mia_jax import cli
+from mia_jax import config as configs
+
+read_config = configs.define_flags(flags, configs.BalancedConfig, configs.DeployedConfig)
+FAIL_IF = flags.DEFINE_string(
+    "fail_if", "", "conditions that must not hold, as in tpr@0.01>0.05,lira:auc>0.6; see mia_jax.gate"
+)
+flags.adopt_module_key_flags(configs)
+
+
+def main() -> None:
+    cli.use_every_core()
+    from mia_jax import balanced, blackbox, gate, progress, report
+
+    conditions = gate.parse(FAIL_IF.value) if FAIL_IF.value else ()
+    deployed = any(flags.FLAGS[name].present for name in ("target", "data", "predictions"))
+    config = read_config(configs.DeployedConfig if deployed else configs.BalancedConfig)
+    run = blackbox.run if deployed else balanced.run
+    results = run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
+    print(report.terminal_table(results))
+    workdir = results["config"]["workdir"]
+    print(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")
+    if conditions:
+        gate.enforce(conditions, results)
+        print(f"The gate holds: {FAIL_IF.value}")
+
+
+if __name__ == "__main__":
+    cli.start(main)

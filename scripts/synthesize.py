@@ -1,0 +1,98 @@
+"""Make records as an adversary does who has none of the target's: with errors, from marginals, or by asking it alone.
+
+python scripts/synthesize.py --workdir=runs/purchase --method=search --num_records=10000 --out=records.npz
+
+The target is that of a finished run of scripts/train.py, behind the run's defences. What is written is a data set like
+any other: --dataset=records.npz, mia_jax.data.load("records.npz"). A search that is interrupted goes on with the same
+command, and one that has spent --max_queries with a larger budget. Exit codes: 0 done, 2 bad input, 4 the workdir is
+held by another process, 5 the query budget is spent; what was found is written.
+"""
+
+import pathlib
+
+from absl import flags
+
+from mia_jax import cli
+from mia_jax.synthesis.parameters import Parameters
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("workdir", None, "a finished run of scripts/train.py", required=True)
+flags.DEFINE_enum("method", "search", ["noisy", "marginal", "search"], "where the records come from")
+flags.DEFINE_integer("num_records", 1000, "records that are wanted", lower_bound=1)
+flags.DEFINE_string("out", None, "the .npz to write", required=True)
+flags.DEFINE_integer("seed", 0, "of everything random")
+flags.DEFINE_string("data_dir", None, "folder of official files (default: $MIA_JAX_DATA_DIR)")
+flags.DEFINE_float("noise", 0.1, "noisy: fraction of the attributes that are changed", lower_bound=0, upper_bound=1)
+flags.DEFINE_string("marginals", None, "marginal: an .npz of marginals (default: counted in records not the target's)")
+flags.DEFINE_integer("max_queries", None, "marginal, search: queries allowed (default: any number)", lower_bound=1)
+flags.DEFINE_enum("class_prior", "balanced", ["balanced", "target"], "search: classes, or as the target answers")
+for name, value, text in (
+    ("k_max", Parameters().k_max, "attributes redrawn at first"),
+    ("k_min", Parameters().k_min, "attributes redrawn at least"),
+    ("rej_max", Parameters().rej_max, "rejections in a row before fewer attributes are redrawn"),
+    ("iter_max", Parameters().iter_max, "queries before a search fails"),
+    ("give_up", Parameters().give_up, "failed searches in a row before a class is given up"),
+    ("lanes", 1024, "searches side by side"),
+):
+    flags.DEFINE_integer(name, value, f"search: {text}")
+flags.DEFINE_float("conf_min", Parameters().conf_min, "search: confidence below which a record is not sampled")
+
+SEARCH = (*Parameters._fields, "lanes")
+
+
+def main() -> int:
+    cli.use_every_core()
+    import jax
+
+    from mia_jax import data, progress, synthesis, workdirs
+    from mia_jax.synthesis import marginal, resume, search
+    from mia_jax.types import InputError
+
+    out = pathlib.Path(FLAGS.out)
+    if out.suffix != ".npz" or not out.parent.is_dir():
+        raise InputError(f"--out={out} must be an .npz in a folder that is there")
+    opened = workdirs.open_target(FLAGS.workdir, data_dir=FLAGS.data_dir, progress=progress.shown)
+    target, schema, key, n = opened.target, opened.schema, jax.random.key(FLAGS.seed), FLAGS.num_records
+    exhausted = False
+    if FLAGS.method == "search":
+        options, queries = {name: FLAGS[name].value for name in SEARCH}, 0
+        budget = FLAGS.max_queries
+        if FLAGS.class_prior == "target":
+            queries = 4096 if budget is None else min(4096, budget // 2)
+            options["class_prior"] = search.answered(jax.random.fold_in(key, 1), target, schema, queries)
+        records, story = resume.search(
+            opened.workdir,
+            opened.about,
+            key,
+            target,
+            schema,
+            n,
+            max_queries=None if budget is None else budget - queries,
+            progress=progress.shown,
+            **options,
+        )
+        exhausted = story.exhausted
+        told = f"{story.queries + queries:,} queries, {story.queries_per_record:,.1f} per record; Algorithm 1 with "
+        told += ", ".join(f"{name} {options[name]}" for name in Parameters._fields)
+        if story.given_up:
+            cli.say(f"warning: nothing was found of the classes {', '.join(map(str, story.given_up))}")
+    elif FLAGS.method == "marginal":
+        table = None if FLAGS.marginals is None else marginal.load_marginals(FLAGS.marginals, schema)
+        allowed = n if FLAGS.max_queries is None else min(n, FLAGS.max_queries)
+        records, story = synthesis.sampler("marginal", target, schema, opened.others, marginals=table)(key, allowed)
+        exhausted, told = allowed < n, f"{story.queries:,} queries, for the labels"
+    else:
+        records, story = synthesis.sampler("noisy", target, schema, opened.others, noise=FLAGS.noise)(key, n)
+        told = f"{story.changed:.2%} of the attributes changed"
+    if not len(records.y):
+        raise InputError("no record was found: allow more queries with --max_queries, or lower --conf_min")
+    note = f"Synthesised ({FLAGS.method}) around a target trained on {schema.name}: {told}."
+    data.save(out, records, schema._replace(name=f"{schema.name}-{FLAGS.method}", notes=(*schema.notes, note)))
+    print(f"{len(records.y):,} records in {out}: {told}")
+    if exhausted:
+        cli.say(f"error: the budget of {FLAGS.max_queries:,} queries is spent before the last of {n:,} records")
+    return 5 if exhausted else 0
+
+
+if __name__ == "__main__":
+    cli.start(main)
