@@ -42,8 +42,10 @@ def trained(seed):
 
 def plain(params):
     """The network as NumPy: x [b, f] float32 -> p [b, c]."""
-    layers = params["params"]
-    (w1, b1), (w2, b2) = ((np.asarray(v["kernel"]), np.asarray(v["bias"])) for _, v in sorted(layers.items()))
+    import jax
+
+    by_shape = {leaf.shape: np.asarray(leaf) for leaf in jax.tree.leaves(params)}
+    w1, b1, w2, b2 = (by_shape[shape] for shape in ((F, HIDDEN), (HIDDEN,), (HIDDEN, C), (C,)))
 
     def predict(x):
         z = np.tanh(x @ w1 + b1) @ w2 + b2

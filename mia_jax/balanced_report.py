@@ -2,6 +2,8 @@
 
 import pathlib
 
+PLANS = ("balanced", "deployed")
+
 
 def write_report(workdir: str | pathlib.Path) -> None:
     pass

@@ -6,7 +6,7 @@ markers differ as well. matplotlib is imported by ``draw``, without pyplot, and 
 
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +51,9 @@ class Drawing(NamedTuple):
     figure: Any = None  # matplotlib.figure.Figure
 
 
+Plot = Callable[[Results, Scores], Drawing]
+
+
 class Rendered(NamedTuple):
     name: str
     title: str
@@ -60,12 +63,13 @@ class Rendered(NamedTuple):
     png: bytes | None
 
 
-def draw(results: Results, scores: Scores) -> list[Rendered]:
+def draw(results: Results, scores: Scores, plots: Sequence[Plot] | None = None) -> list[Rendered]:
     """Every figure of a report, in order.
 
     Args:
         results: what results.json holds.
         scores: what scores.npz holds; columns [n].
+        plots: the figures; default: those of the paper's attack.
 
     Returns:
         One entry per figure; ``svg`` and ``png`` are None where the run has nothing to draw.
@@ -77,7 +81,7 @@ def draw(results: Results, scores: Scores) -> list[Rendered]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a reader's matplotlibrc must not change the bytes
         matplotlib.rcParams.update(STYLE)
-        for plot in FIGURES:
+        for plot in FIGURES if plots is None else plots:
             drawing = plot(results, scores)
             svg = png = None
             title = drawing.title
@@ -132,7 +136,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
     attacks, hue = telling(results, scores), colours(results)
     if not attacks:
         return Drawing(name, title, "No figure: no attack of this run gives different records different scores.", "")
-    figure, ax = _figure()
+    figure, ax = canvas()
     others = int((~scores["member"]).sum())
     left = min(1 / others, 0.1)
     grid = np.geomspace(left, 1, 400)
@@ -146,7 +150,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
     ax.axvspan(left, limit, **hatched, label="not resolvable")
     ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(left, 1.15))
     ax.set(xlabel="false alarms: share of non-members (FPR)", ylabel="found: share of members (TPR)")
-    _legend(figure, ax)
+    legend(figure, ax)
     same = [short(a) for a in results["attacks"] if a not in attacks]
     flat = f" Not drawn: {', '.join(same)}, which gives no two records different scores." if same else ""
     aucs = [f"{short(a)} {value(results['attacks'][a].get('auc')):.3f}" for a in attacks if _has(results, a, "auc")]
@@ -168,7 +172,7 @@ def per_class_cdf(results: Results, scores: Scores) -> Drawing:
     classes, hue = results["dataset"]["classes"], colours(results)
     if classes < FEW_CLASSES:
         return Drawing(name, title, _too_few(classes), "")
-    figure, ax = _figure()
+    figure, ax = canvas()
     medians, left_out = [], []
     for attack in telling(results, scores):
         rows = results["attacks"][attack].get("per_class", [])
@@ -181,7 +185,7 @@ def per_class_cdf(results: Results, scores: Scores) -> Drawing:
             ax.plot(x, y, color=hue[attack], ls=dash, label=short(attack) if measure == "precision" else None)
             medians.append(f"{measure} of {short(attack)} {np.median(values):.2f}")
             if missing := classes - len(values):
-                left_out.append(f"{measure} of {short(attack)} for {_many(missing, 'class', 'classes')}")
+                left_out.append(f"{measure} of {short(attack)} for {many(missing, 'class', 'classes')}")
     if not medians:
         return Drawing(name, title, "No figure: no class of this run has a precision or a recall.", "")
     for measure, dash in (("precision", "-"), ("recall", RECALL)):
@@ -189,7 +193,7 @@ def per_class_cdf(results: Results, scores: Scores) -> Drawing:
     ax.axvline(0.5, color=GREY, lw=1.2, ls=":")
     ax.set(xlim=(0, 1.005), ylim=(0, 1.02), xlabel="precision or recall of a class")
     ax.set_ylabel("share of classes, up to there")
-    _legend(figure, ax)
+    legend(figure, ax)
     caption = (
         "Precision (solid): of the records of a class that were called members, the share that are. Recall (dashed):"
         " of its members, the share found. Read upwards from a value on the bottom axis: the height is the share of"
@@ -211,7 +215,7 @@ def precision_by_size(results: Results, scores: Scores) -> Drawing:
         return Drawing(name, title, _too_few(classes), "")
     if not counts:
         return Drawing(name, title, "No figure: results.json does not tell the training records of each class.", "")
-    figure, ax = _figure()
+    figure, ax = canvas()
     drawn, missing = [], 0
     for k, attack in enumerate(telling(results, scores)):
         rows = [(counts[r["class"]], value(r["precision"])) for r in results["attacks"][attack].get("per_class", [])]
@@ -243,7 +247,7 @@ def precision_by_size(results: Results, scores: Scores) -> Drawing:
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
-    _legend(figure, ax)
+    legend(figure, ax)
     caption = (
         "One mark per class and attack. To the right: how many records of the class the target was trained on."
         " Upwards: of the records of that class that the attack called members, the share that are. Where the marks"
@@ -252,7 +256,7 @@ def precision_by_size(results: Results, scores: Scores) -> Drawing:
         " are equally many."
     )
     if missing:
-        caption += f" {_many(missing, 'class has', 'classes have')} no precision ({short(drawn[0])}) and no mark."
+        caption += f" {many(missing, 'class has', 'classes have')} no precision ({short(drawn[0])}) and no mark."
     alt = f"Scatter plot of precision against {min(counts):,} to {max(counts):,} training records per class."
     return Drawing(name, title, caption, alt, figure)
 
@@ -291,7 +295,7 @@ def learning_curves(results: Results, scores: Scores) -> Drawing:
             " a prediction service, do not show them."
         )
         return Drawing(name, title, caption, "")
-    figure, axes = _figure(2, height=4.6)
+    figure, axes = canvas(2, height=4.6)
     epoch = curves["epoch"]
     marker = "o" if len(epoch) == 1 else None
     for ax, measure, unit in zip(axes, ("loss", "accuracy"), ("loss (nats)", "accuracy"), strict=True):
@@ -309,7 +313,7 @@ def learning_curves(results: Results, scores: Scores) -> Drawing:
             " the blue curve is what they learned by heart."
         )
     axes[1].set(xlabel="epoch (passes over the training records)", ylim=(0, 1.03))
-    _legend(figure, axes[1])
+    legend(figure, axes[1])
     many = f"the {shadows['count']} shadow models" if shadows["count"] > 1 else "the one shadow model"
     caption = (
         f"Loss and accuracy of {many} on their own training records while they train, measured before each step."
@@ -323,7 +327,7 @@ def learning_curves(results: Results, scores: Scores) -> Drawing:
     return Drawing(name, title, caption, alt, figure)
 
 
-FIGURES: tuple[Callable[[Results, Scores], Drawing], ...] = (
+FIGURES: tuple[Plot, ...] = (
     roc,
     per_class_cdf,
     precision_by_size,
@@ -341,7 +345,7 @@ def _histogram(scores: Scores, column: str, title: str, xlabel: str, caption: st
     found = scores.get(column)
     if found is None or not np.isfinite(found).any():
         return Drawing(column, title, f"No figure: the target's answers did not tell the {xlabel}.", "")
-    figure, ax = _figure()
+    figure, ax = canvas()
     edges = np.linspace(0, 1, 21)
     medians = []
     for group, rows, colour in (("members", scores["member"], MEMBERS), ("non-members", ~scores["member"], OTHERS)):
@@ -354,12 +358,12 @@ def _histogram(scores: Scores, column: str, title: str, xlabel: str, caption: st
     ax.set(xlim=(-0.01, 1.01), xlabel=xlabel, ylabel="share of records")
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
-    _legend(figure, ax)
+    legend(figure, ax)
     middle = f"Medians: {', '.join(medians)}."
     return Drawing(column, title, f"{caption} {middle}", f"Histograms of the {xlabel}. {middle}", figure)
 
 
-def _figure(rows: int = 1, height: float = 3.8) -> tuple[Any, Any]:
+def canvas(rows: int = 1, height: float = 3.8) -> tuple[Any, Any]:
     """Small, so that its letters are still letters on a phone's 350 pixels."""
     from matplotlib.figure import Figure
 
@@ -367,7 +371,7 @@ def _figure(rows: int = 1, height: float = 3.8) -> tuple[Any, Any]:
     return figure, figure.subplots(rows, sharex=True)
 
 
-def _legend(figure: Any, ax: Any) -> None:
+def legend(figure: Any, ax: Any) -> None:
     """Below the axes, where it hides nothing."""
     handles, labels = ax.get_legend_handles_labels()
     columns = 2 if max(map(len, labels)) <= 22 else 1
@@ -386,12 +390,12 @@ def _has(results: Results, attack: str, measure: str) -> bool:
     return value(results["attacks"][attack].get(measure)) is not None
 
 
-def _many(count: int, one: str, more: str) -> str:
+def many(count: int, one: str, more: str) -> str:
     return f"{count} {one if count == 1 else more}"
 
 
 def _too_few(classes: int) -> str:
     return (
-        f"No figure: the data has only {_many(classes, 'class', 'classes')}, and the table by class shows"
+        f"No figure: the data has only {many(classes, 'class', 'classes')}, and the table by class shows"
         " everything that such a figure could."
     )

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+import scipy.stats
 
 from mia_jax import dp, training
 from mia_jax.types import Array, EpochInfo, InputError, Key, Model, Params, Records, Trainer, TrainState
@@ -36,24 +38,19 @@ def l2(strength: float, *, biases: bool = True) -> optax.GradientTransformation:
     return optax.add_decayed_weights(2 * strength, mask)
 
 
-def smoothed(alpha: float, loss: training.Loss = optax.softmax_cross_entropy_with_integer_labels) -> training.Loss:
-    """Label smoothing (Szegedy et al. 2016, section 7): the true class counts 1 - alpha, and all c share alpha evenly.
-
-    With alpha 0 the loss itself.
-
-    Args:
-        alpha: 0 to 1.
-        loss: (logits [b, c], y [b]) -> [b].
+def smoothed(alpha: float) -> training.Loss:
+    """Cross-entropy with label smoothing (Szegedy et al. 2016, section 7): the true class counts 1 - alpha, and all c
+    share alpha (0 to 1) evenly. With alpha 0 the plain loss itself.
     """
+    loss = optax.softmax_cross_entropy_with_integer_labels
     if not 0 <= alpha <= 1:
         raise InputError(f"--label_smoothing={alpha} must be from 0 to 1")
     if alpha == 0:
         return loss
 
     def smooth(logits, y):
-        every = jnp.arange(logits.shape[-1])
-        average = jax.vmap(lambda c: loss(logits, jnp.full_like(y, c)))(every).mean(axis=0)
-        return (1 - alpha) * loss(logits, y) + alpha * average
+        over_classes = jax.nn.logsumexp(logits, axis=-1) - logits.mean(axis=-1)
+        return (1 - alpha) * loss(logits, y) + alpha * over_classes
 
     return smooth
 
@@ -61,19 +58,22 @@ def smoothed(alpha: float, loss: training.Loss = optax.softmax_cross_entropy_wit
 def mixup(alpha: float) -> training.Augment | None:
     """Each record of a batch is mixed with another, x <- a x + (1 - a) x', and so is its loss (Zhang et al. 2018).
 
-    a ~ Beta(alpha, alpha) is drawn for each record. With alpha 0 every a is 0 or 1, there is nothing to mix: None.
+    a ~ Beta(alpha, alpha), one of its 4,096 mid-quantiles, is drawn for each record. With alpha 0 every a is 0 or 1 and
+    there is nothing to mix: None.
     """
     if not 0 <= alpha < math.inf:
         raise InputError(f"--mixup={alpha} must be at least 0")
     if alpha == 0:
         return None
+    # jax.random.beta rejects in a loop: seconds to compile, and slower than the training step.
+    quantiles = scipy.stats.beta.ppf((np.arange(4096) + 0.5) / 4096, alpha, alpha).astype(np.float32)
 
     def augment(key, x, y, real):
         key_partner, key_share = jax.random.split(key)
         # A permutation of the real rows among themselves: they come first in a batch, and padding last.
         bits = jax.random.bits(key_partner, y.shape, jnp.uint32) >> 1
         other = jnp.argsort(jnp.where(real, bits, jnp.uint32(2**31)))
-        a = jax.random.beta(key_share, alpha, alpha, y.shape)
+        a = jnp.asarray(quantiles)[jax.random.randint(key_share, y.shape, 0, len(quantiles))]
         wide = a.reshape(-1, *[1] * (x.ndim - 1))
         return wide * x + (1 - wide) * x[other], ((y, a), (y[other], 1 - a))
 

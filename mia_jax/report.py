@@ -5,26 +5,17 @@ figure says how to read it. A run on simulated records says SIMULATED in every t
 with JAX.
 """
 
-import base64
-import hashlib
-import html
-import io
-import json
 import pathlib
 import textwrap
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mia_jax import figures, words
-from mia_jax.artifacts import replacing
+from mia_jax import balanced_report, figures, page, words
 from mia_jax.figures import Results, short, value
-from mia_jax.types import InputError
 
-STYLE = pathlib.Path(__file__).with_name("report.css")
-COLLAPSE = 20  # classes; a longer table by class is folded
+PNG = "<p>The same figures lie beside this page as PNG files, in the folder <code>figures</code>.</p>"
 MEASURES = {  # key: (name, what it means, what guessing gives)
     "accuracy": ("Accuracy", "records judged rightly; guessing: 50%"),
     "precision": ("Precision", "of the records called members, those that are; guessing: 50%"),
@@ -36,7 +27,8 @@ MEASURES = {  # key: (name, what it means, what guessing gives)
 def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
     """Write report.html and figures/*.png into a run's folder, from its results.json and scores.npz.
 
-    Each file is written whole or not at all, and the same input gives the same bytes.
+    Each file is written whole or not at all, and the same input gives the same bytes. A run of scripts/audit.py gets
+    the page of many attacks, ``balanced_report``.
 
     Args:
         workdir: holds results.json (schema 1) and scores.npz.
@@ -47,29 +39,11 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
     Raises:
         InputError: a file is missing or cannot be read, or it is of another schema.
     """
-    workdir = pathlib.Path(workdir)
-    try:
-        raw = (workdir / "scores.npz").read_bytes()
-        results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
-        with np.load(io.BytesIO(raw), allow_pickle=False) as f:
-            scores = {name: f[name] for name in f.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{workdir} holds no finished run ({error}); run scripts/train.py to its end first") from error
-    if results.get("schema") != 1:
-        raise InputError(f"{workdir / 'results.json'} has schema {results.get('schema')}, not 1; run the command again")
-    drawings = figures.draw(results, scores)
-    (workdir / "figures").mkdir(exist_ok=True)
-    for drawing in drawings:
-        path = workdir / "figures" / f"{drawing.name}.png"
-        if drawing.png is None:
-            path.unlink(missing_ok=True)  # of an earlier report, which no longer holds
-        else:
-            with replacing(path) as partial:
-                partial.write_bytes(drawing.png)
-    report = workdir / "report.html"
-    with replacing(report) as partial:
-        partial.write_text(_page(results, drawings, hashlib.sha256(raw).hexdigest()), encoding="utf-8")
-    return report
+    run = page.read(pathlib.Path(workdir), "scripts/train.py")
+    if run.results.get("plan") in balanced_report.PLANS:
+        return balanced_report.write_report(workdir)
+    drawings = figures.draw(run.results, run.scores)
+    return page.write(pathlib.Path(workdir), _page(run.results, drawings, run.digest), drawings)
 
 
 # --- the terminal ----------------------------------------------------------------------------------------------------
@@ -80,7 +54,7 @@ def terminal_table(results: Results) -> str:
     data, target, shadows = results["dataset"], results["target"], results["shadows"]
     mark = "SIMULATED " if data["source"] == "simulated" else ""
     lines = textwrap.wrap(
-        f"{mark}{_title(data)}: {data['classes']} classes; target and {shadows['count']} shadow models trained on"
+        f"{mark}{page.title(data)}: {data['classes']} classes; target and {shadows['count']} shadow models trained on"
         f" {target['train_records']:,} records each; 95% intervals in brackets",
         100,
     )
@@ -97,7 +71,7 @@ def terminal_table(results: Results) -> str:
     names = list(results["attacks"])
     for start in range(0, len(names), 3):
         part = names[start : start + 3]
-        lines += ["", " " * 20 + "".join(f"{_clip(short(name), 23):<25}" for name in part).rstrip()]
+        lines += ["", " " * 20 + "".join(f"{page.clip(short(name), 23):<25}" for name in part).rstrip()]
         for _, title, measure in rows:
             cells = [_plain(measure(results["attacks"][name]), notes) for name in part]
             lines.append((f"{title:<20}" + "".join(f"{cell:<25}" for cell in cells)).rstrip())
@@ -111,7 +85,9 @@ def terminal_table(results: Results) -> str:
     lines += ["", " " * 51 + "".join(columns.values())]
     for name, row in [(f"{mark}this run", _ours(results)), *((_paper_name(row), row) for row in paper)]:
         cells = [(value(row.get(key)), len(head)) for key, head in columns.items()]
-        lines.append(f"{_clip(name, 51):<51}" + "".join(f"{'-' if v is None else f'{v:.3f}':>{w}}" for v, w in cells))
+        lines.append(
+            f"{page.clip(name, 51):<51}" + "".join(f"{'-' if v is None else f'{v:.3f}':>{w}}" for v, w in cells)
+        )
     lines += ["(train, test: accuracy of the target; attack: accuracy of the attack)"]
     lines += ["(median: precision computed class by class, as the paper does for this data set)"] if medians else []
     if not paper:
@@ -122,11 +98,11 @@ def terminal_table(results: Results) -> str:
 def _plain(measure: Any, notes: list[str]) -> str:
     number = value(measure)
     if number is None:
-        reason = _reason(measure)
+        reason = page.reason(measure)
         if reason not in notes:
             notes.append(reason)
         return f"- ({notes.index(reason) + 1})"
-    if not _has_interval(measure):
+    if not page.has_interval(measure):
         return f"{number:.3f}"
     return f"{number:.3f} [{measure['low']:.3f}, {measure['high']:.3f}]"
 
@@ -135,42 +111,29 @@ def _plain(measure: Any, notes: list[str]) -> str:
 
 
 def _page(results: Results, drawings: Sequence[figures.Rendered], scores_digest: str) -> str:
-    data = results["dataset"]
-    simulated = data["source"] == "simulated"
-    mark = '<span class="mark">SIMULATED</span> ' if simulated else ""
-    title = f"{'SIMULATED: ' if simulated else ''}Membership inference on {_title(data)}"
-
-    def section(heading: str, *content: str) -> str:
-        return f"<section>\n<h2>{mark}{_e(heading)}</h2>\n" + "\n".join(content) + "\n</section>\n"
-
-    body = [
-        f"<header>\n<h1>{mark}Membership inference on {_e(_title(data))}</h1>\n"
-        f'<p class="verdict">{_e(words.verdict(results))}</p>\n</header>\n',
-        section("The result", _tiles(results), _attacks_table(results, mark), *_paragraphs(words.reading(results))),
-        section("How it was done", "<ol>" + "".join(f"<li>{_e(step)}</li>" for step in words.steps(results)) + "</ol>"),
-        section("Beside the paper", _paper_table(results, mark), *_paragraphs(words.comparison(results))),
-        section(
-            "Figures",
-            "<p>The same figures lie beside this page as PNG files, in the folder <code>figures</code>.</p>",
-            '<div class="figures">'
-            + "".join(_figure(d, mark) for d in sorted(drawings, key=lambda d: d.svg is None))
-            + "</div>",
+    mark = page.marked(results)
+    sections = [
+        page.section(
+            "The result",
+            mark,
+            _tiles(results),
+            _attacks_table(results, mark),
+            *page.paragraphs(words.reading(results)),
         ),
-        section("Class by class", _classes_table(results, mark)),
-        section("To repeat this run", _repeat_table(results, mark, scores_digest)),
+        page.section(
+            "How it was done",
+            mark,
+            "<ol>" + "".join(f"<li>{page.escape(step)}</li>" for step in words.steps(results)) + "</ol>",
+        ),
+        page.section(
+            "Beside the paper", mark, _paper_table(results, mark), *page.paragraphs(words.comparison(results))
+        ),
+        page.section("Figures", mark, PNG, page.gallery(drawings, mark)),
+        page.section("Class by class", mark, _classes_table(results, mark)),
+        page.section("To repeat this run", mark, page.repeat_table(results, mark, scores_digest)),
     ]
-    head = [
-        '<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark">',
-        f"<title>{_e(title)}</title>",
-        f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>",
-    ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n'
-        + "\n".join(head)
-        + f"\n</head>\n<body>\n<main>\n{''.join(body)}</main>\n</body>\n</html>\n"
-    )
+    heading = f"Membership inference on {page.title(results['dataset'])}"
+    return page.document(results, heading, words.verdict(results), sections)
 
 
 def _tiles(results: Results) -> str:
@@ -180,27 +143,23 @@ def _tiles(results: Results) -> str:
     if "0.01" in block.get("tpr_at_fpr", {}):
         hint = "of the members found when 1 non-member in 100 may be accused falsely; guessing: 1%"
         chosen.append(("Found at 1% false alarms", hint, block["tpr_at_fpr"]["0.01"], False))
-    tiles = "".join(
-        f"<div><dt>{_e(name)}</dt><dd>{_cell(measure, fraction)}<small>{_e(hint)}</small></dd></div>"
-        for name, hint, measure, fraction in chosen
-    )
     intro = words.PAPER if main == "shokri" else f"The attack that this page is about: {short(main)}."
-    return f'<p>{_e(intro)}</p>\n<dl class="tiles">{tiles}</dl>'
+    return f"<p>{page.escape(intro)}</p>\n{page.tiles(chosen)}"
 
 
 def _attacks_table(results: Results, mark: str) -> str:
     attacks = results["attacks"]
     head = ["Measure", *map(short, attacks)]
     rows = [
-        [_named(name, hint), *(_cell(block.get(key), key == "auc") for block in attacks.values())]
+        [page.named(name, hint), *(page.cell(block.get(key), key == "auc") for block in attacks.values())]
         for key, (name, hint) in MEASURES.items()
     ]
     for rate in _rates(results):
         name = f"Members found at {words.percent(float(rate))} false alarms"
         hint = f"true-positive rate at false-positive rate {rate}; guessing: {words.percent(float(rate))}"
-        cells = (_cell(block.get("tpr_at_fpr", {}).get(rate)) for block in attacks.values())
-        rows.append([_named(name, hint), *cells])
-    return _table(f"{mark}All attacks of this run, on the same records. Small print: 95% intervals.", head, rows)
+        cells = (page.cell(block.get("tpr_at_fpr", {}).get(rate)) for block in attacks.values())
+        rows.append([page.named(name, hint), *cells])
+    return page.table(f"{mark}All attacks of this run, on the same records. Small print: 95% intervals.", head, rows)
 
 
 def _paper_table(results: Results, mark: str) -> str:
@@ -211,7 +170,10 @@ def _paper_table(results: Results, mark: str) -> str:
     head = ["Measure", "This run, SIMULATED" if mark else "This run"]
     head += [f"Paper: {row['setting']} ({row['source']})" for row in paper]
     rows = [
-        [_named(*text), *(_cell(c.get(key), absent="not reported" if k else None) for k, c in enumerate(columns))]
+        [
+            page.named(*text),
+            *(page.cell(c.get(key), absent="not reported" if k else None) for k, c in enumerate(columns)),
+        ]
         for key, text in {
             "train_accuracy": (
                 "Target, training records",
@@ -225,18 +187,7 @@ def _paper_table(results: Results, mark: str) -> str:
         }.items()
         if any(value(c.get(key)) is not None for c in paper)
     ]
-    return _table(f"{mark}The numbers of Shokri et al. (2017) for this data set, beside this run's.", head, rows)
-
-
-def _figure(drawing: figures.Rendered, mark: str) -> str:
-    caption = f"<figcaption>{_e(drawing.caption)}</figcaption>"
-    image = ""
-    if drawing.svg is not None:
-        code = base64.b64encode(drawing.svg).decode()
-        image = f'<img src="data:image/svg+xml;base64,{code}" alt="{_e(drawing.alt)}">\n'
-    css = "drawn" if drawing.svg else "absent"
-    opening = f'<figure id="{_e(drawing.name)}" class="{css}">'
-    return f"{opening}\n<h3>{mark}{_e(drawing.title)}</h3>\n{image}{caption}\n</figure>\n"
+    return page.table(f"{mark}The numbers of Shokri et al. (2017) for this data set, beside this run's.", head, rows)
 
 
 def _classes_table(results: Results, mark: str) -> str:
@@ -251,103 +202,23 @@ def _classes_table(results: Results, mark: str) -> str:
             found = ['<span class="absent">not attacked</span>'] * 2
         else:
             found = [
-                _cell(
+                page.cell(
                     row["precision"], absent="no record was called a member" if row["members"] else "no record judged"
                 ),
-                _cell(row["recall"], absent="no member judged"),
+                page.cell(row["recall"], absent="no member judged"),
             ]
         rows.append([f"{c}", trained, f"{row['members']:,} / {row['non_members']:,}", *found])
     head = ["Class", "Training records", "Judged: members / others", "Precision", "Recall"]
-    caption = f"{mark}{_e(short(main))}, class by class; classes are numbered from 0."
+    caption = f"{mark}{page.escape(short(main))}, class by class; classes are numbered from 0."
     if without:
         caption += " Not attacked: the shadow models had no record of the class to learn from."
-    table = _table(caption, head, rows, css="numbers")
-    if len(rows) <= COLLAPSE:
+    table = page.table(caption, head, rows, css="numbers")
+    if len(rows) <= page.COLLAPSE:
         return table
-    return f"<details><summary>{mark}Show all {len(rows)} classes</summary>{table}</details>"
-
-
-def _repeat_table(results: Results, mark: str, scores_digest: str) -> str:
-    data = results["dataset"]
-    groups: dict[str, Mapping[str, Any]] = {
-        "Run": {
-            "command": results["command"] or "called from Python",
-            "date": results.get("date"),
-            "machine": results.get("machine"),
-            "devices": ", ".join(results["devices"]),
-            "scores.npz": f"SHA-256 {scores_digest}",
-        },
-        "Data": {k: data[k] for k in ("name", "source", "records", "features", "classes", "digest") if k in data}
-        | {f"note {k}": note for k, note in enumerate(data.get("notes", []), 1)},
-        "Flags": results["config"],
-        "Target": results["target"],
-        "Shadow models": {k: v for k, v in results["shadows"].items() if k != "curves"},
-        "Versions": results["versions"],
-        "Seconds (shadows: their training, compilation included, and nothing else)": results["seconds"],
-    }
-    rows: list[list[str] | str] = []
-    for name, group in groups.items():
-        rows.append(name)
-        rows += [[_e(key).replace("_", "_<wbr>"), _code(_word(item))] for key, item in group.items()]
-    caption = f"{mark}Everything needed to repeat this run. Same command, data, versions and devices: same scores.npz."
-    return _table(caption, ["What", "Value"], rows, css="repeat")
+    return page.folded(f"Show all {len(rows)} classes", mark, table)
 
 
 # --- small pieces ----------------------------------------------------------------------------------------------------
-
-
-def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str] | str], css: str = "measures") -> str:
-    """A table; the first cell of a row is its header, a plain string a group's. Cells are ready HTML, ``head`` is text.
-
-    A cell knows its column's name, because a phone shows the cells of a wide table below each other.
-    """
-    lines = [f'<div class="scroll"><table class="{css}">\n<caption>{caption}</caption>\n<thead><tr>']
-    lines += [f'<th scope="col">{_e(name)}</th>' for name in head]
-    lines.append("</tr></thead>\n<tbody>")
-    for row in rows:
-        if isinstance(row, str):
-            lines.append(f'<tr class="group"><th scope="rowgroup" colspan="{len(head)}">{_e(row)}</th></tr>')
-        else:
-            cells = "".join(
-                f'<td data-column="{_e(name)}">{cell}</td>' for name, cell in zip(head[1:], row[1:], strict=True)
-            )
-            lines.append(f'<tr><th scope="row">{row[0]}</th>{cells}</tr>')
-    lines.append("</tbody></table></div>")
-    return "\n".join(lines)
-
-
-def _cell(measure: Any, fraction: bool = False, absent: str | None = None) -> str:
-    """A measure with its interval, or in words why there is none; ready HTML."""
-    number = value(measure)
-    if number is None:
-        return f'<span class="absent">{_e(_reason(measure, absent))}</span>'
-    write = "{:.3f}".format if fraction else "{:.1%}".format
-    interval = ""
-    if _has_interval(measure):
-        interval = f" <small>{write(measure['low'])} to {write(measure['high'])}</small>"
-    return f"<b>{write(number)}</b>{interval}"
-
-
-def _code(text: str) -> str:
-    """Code that a narrow page breaks between words, not after the dashes of a flag."""
-    return f"<code>{' '.join(f'<span>{_e(word)}</span>' for word in text.split(' '))}</code>"
-
-
-def _named(name: str, hint: str) -> str:
-    return f"{_e(name)}<small>{_e(hint)}</small>"
-
-
-def _paragraphs(texts: Iterable[str]) -> list[str]:
-    return [f"<p>{_e(text)}</p>" for text in texts]
-
-
-def _reason(measure: Any, absent: str | None = None) -> str:
-    given = measure.get("reason") if isinstance(measure, Mapping) else None
-    return given or absent or "not measured"
-
-
-def _has_interval(measure: Any) -> bool:
-    return isinstance(measure, Mapping) and all(value(measure.get(end)) is not None for end in ("low", "high"))
 
 
 def _rates(results: Results) -> list[str]:
@@ -380,23 +251,3 @@ def _paper(results: Results) -> list[dict[str, Any]]:
 
 def _paper_name(row: Mapping[str, Any]) -> str:
     return f"paper: {row['setting']} ({row['source']})"
-
-
-def _title(data: Mapping[str, Any]) -> str:
-    return data.get("title") or data["name"]
-
-
-def _word(item: Any) -> str:
-    if item is None:
-        return "not set"
-    if isinstance(item, float):
-        return f"{item:.6g}"
-    return item if isinstance(item, str) else json.dumps(item)
-
-
-def _clip(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def _e(text: Any) -> str:
-    return html.escape(str(text))

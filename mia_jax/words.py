@@ -55,7 +55,7 @@ def verdict(results: Results) -> str:
         )
     leak = (right if low is None else low) > 0.5
     told.append(_meaning(right, leak))
-    return " ".join([*told, _cause(target, leak)])
+    return " ".join([*told, cause(target, leak)])
 
 
 def _meaning(accuracy: float, leak: bool) -> str:
@@ -72,7 +72,8 @@ def _meaning(accuracy: float, leak: bool) -> str:
     return "That is a severe leak: who may query this model can mostly tell which records it was trained on."
 
 
-def _cause(target: Mapping[str, Any], leak: bool) -> str:
+def cause(target: Mapping[str, Any], leak: bool) -> str:
+    """What the target's accuracies say about the leak; empty where they are not known."""
     train, test = value(target.get("train_accuracy")), value(target.get("test_accuracy"))
     if train is None or test is None:
         return ""

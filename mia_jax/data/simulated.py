@@ -39,8 +39,8 @@ def simulate(stand_in: str, *, seed: int) -> tuple[np.ndarray, np.ndarray | None
 
 
 # The arguments of _habits, calibrated. In the real Location file 54 bits of a record are set, and so in this one.
-PURCHASE = dict(branches=(2, 5, 15), spread=(0.7, 0.5, 0.72), skew=0.4, base=(-3.0, 1.2))
-LOCATION = dict(branches=(5, 8), spread=(0.69, 0.69), skew=0.4, base=(-2.8, 1.1))
+PURCHASE = dict(branches=(2, 5, 15), spread=(0.7, 0.5, 0.8), skew=0.4, base=(-3.0, 1.2))
+LOCATION = dict(branches=(5, 8), spread=(0.72, 0.72), skew=0.4, base=(-2.8, 1.1))
 
 
 def _purchase(rng: np.random.Generator) -> tuple[np.ndarray, None]:
@@ -98,7 +98,7 @@ def _habits(
 
 # --- patients --------------------------------------------------------------------------------------------------------
 
-TEXAS = 1.42  # calibrated: standard deviation of how a procedure changes the log-odds of a code
+TEXAS = 1.5  # calibrated: standard deviation of how a procedure changes the log-odds of a code
 
 # Columns of patient attributes, one-hot: sex, race, age, kind and source of admission, length of stay, outcome, payer,
 # region, year. The widths are ours; 6,079 columns are left for diagnoses and causes of injury.
