@@ -24,6 +24,7 @@ from mia_jax import (
     metrics,
     models,
     results,
+    showing,
     splits,
     stages,
 )
@@ -121,6 +122,11 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
         blocks = {name: summarise(setting, label, name, found) for name, found in scored.items()}
         scores = {name: found.scores for name, found in scored.items()}
         exposed = exposure.summarise(sights.phi, setting.member, label, setting.candidates, schema.num_classes, scores)
+        most = np.asarray(pool.x)[[record["index"] for record in exposed["records"]]]
+        pictures = showing.pictures(schema, most)
+        if pictures is None:
+            told = zip(exposed["records"], showing.attributes(schema, most), strict=True)
+            exposed["records"] = [{**record, "attributes": text} for record, text in told]
     summary = {
         "schema": results.SCHEMA,
         "plan": "balanced",
@@ -162,6 +168,8 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
         "label": label,
         "index": setting.candidates.astype(np.int64),
         "targets": setting.targets,
+        "separation": exposure.separation(sights.phi, setting.member).astype(np.float32),
+        **({} if pictures is None else {"pictures": pictures}),  # of exposure.records, in that order
     }
     artifacts.write_npz(workdir.path / "scores.npz", {**shared, **columns})
     artifacts.write_json(workdir.path / "results.json", summary)

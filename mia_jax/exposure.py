@@ -32,6 +32,14 @@ def separation(phi: np.ndarray, member: np.ndarray) -> np.ndarray:
     return (means[0] - means[1]) / np.sqrt(np.maximum(sum(variances) / 2, 1e-12))
 
 
+def recognised(separation: float, rate: float = 0.01) -> float:
+    """The best test's chance to tell a record d' apart from what it would be without it, at a false-positive rate.
+
+    Phi(d' + Phi^-1(rate)), of two normal distributions of one variance.
+    """
+    return float(stats.norm.cdf(separation + stats.norm.ppf(rate)))
+
+
 def summarise(
     phi: np.ndarray,
     member: np.ndarray,

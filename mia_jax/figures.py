@@ -16,7 +16,23 @@ from mia_jax import metrics
 Results = Mapping[str, Any]  # results.json, schema 1
 Scores = Mapping[str, np.ndarray]  # scores.npz
 
-SHORT = {"shokri": "Shokri et al.", "confidence": "confidence threshold", "majority": "majority guess"}
+SHORT = {
+    "shokri": "Shokri et al.",
+    "confidence": "confidence threshold",
+    "majority": "majority guess",
+    "attack_p": "Attack-P",
+    "attack_r": "Attack-R",
+    "lira": "LiRA",
+    "lira_offline": "offline LiRA",
+    "lira_fixed": "fixed LiRA",
+    "lira_offline_fixed": "offline fixed LiRA",
+    "rmia": "RMIA",
+    "rmia_offline": "offline RMIA",
+    "base": "BASE",
+    "base_offline": "offline BASE",
+    "bavaria": "BaVarIA",
+    "bavaria_offline": "offline BaVarIA",
+}
 ATTACK_COLOURS = {"shokri": "#0072B2", "confidence": "#E69F00", "majority": "#000000"}
 MORE_COLOURS = ("#CC79A7", "#56B4E9", "#009E73", "#D55E00")
 MARKERS = "osDv^<>"
@@ -314,9 +330,9 @@ def learning_curves(results: Results, scores: Scores) -> Drawing:
         )
     axes[1].set(xlabel="epoch (passes over the training records)", ylim=(0, 1.03))
     legend(figure, axes[1])
-    many = f"the {shadows['count']} shadow models" if shadows["count"] > 1 else "the one shadow model"
+    models = f"the {shadows['count']} shadow models" if shadows["count"] > 1 else "the one shadow model"
     caption = (
-        f"Loss and accuracy of {many} on their own training records while they train, measured before each step."
+        f"Loss and accuracy of {models} on their own training records while they train, measured before each step."
         f" Line: mean; band: the lowest and the highest of them.{tail}"
     )
     last = {measure: curves[measure]["mean"][-1] for measure in ("loss", "accuracy")}

@@ -186,7 +186,9 @@ def cell(measure: Any, fraction: bool = False, absent: str | None = None) -> str
         return f'<span class="absent">{escape(reason(measure, absent))}</span>'
     write = "{:.3f}".format if fraction else "{:.1%}".format
     small = ""
-    if has_interval(measure):
+    if not has_interval(measure) and isinstance(measure, Mapping) and measure.get("reason"):
+        small = f" <small>{escape(measure['reason'].partition(':')[0])}</small>"
+    elif has_interval(measure):
         small = f" <small>{' to '.join(map(write, ends(measure)))}</small>"
     return f"<b>{write(number)}</b>{small}"
 
@@ -221,18 +223,13 @@ def ends(measure: Mapping[str, Any]) -> tuple[float, float]:
     return max(measure["low"], 0.0), min(measure["high"], 1.0)
 
 
-def title(data: Mapping[str, Any]) -> str:
-    """The name of a data set, for people."""
-    return data.get("title") or data["name"]
-
-
 def word(item: Any) -> str:
     """A value of results.json, as a reader wants it."""
     if item is None:
         return "not set"
     if isinstance(item, float):
         return f"{item:.6g}"
-    return item if isinstance(item, str) else json.dumps(item)
+    return (item or "none") if isinstance(item, str) else json.dumps(item)
 
 
 def clip(text: str, width: int) -> str:

@@ -54,7 +54,7 @@ def terminal_table(results: Results) -> str:
     data, target, shadows = results["dataset"], results["target"], results["shadows"]
     mark = "SIMULATED " if data["source"] == "simulated" else ""
     lines = textwrap.wrap(
-        f"{mark}{page.title(data)}: {data['classes']} classes; target and {shadows['count']} shadow models trained on"
+        f"{mark}{words.title(data)}: {data['classes']} classes; target and {shadows['count']} shadow models trained on"
         f" {target['train_records']:,} records each; 95% intervals in brackets",
         100,
     )
@@ -132,7 +132,7 @@ def _page(results: Results, drawings: Sequence[figures.Rendered], scores_digest:
         page.section("Class by class", mark, _classes_table(results, mark)),
         page.section("To repeat this run", mark, page.repeat_table(results, mark, scores_digest)),
     ]
-    heading = f"Membership inference on {page.title(results['dataset'])}"
+    heading = f"Membership inference on {words.title(results['dataset'])}"
     return page.document(results, heading, words.verdict(results), sections)
 
 

@@ -35,7 +35,7 @@ def verdict(results: Results) -> str:
     accuracy = block.get("accuracy")
     told = [
         "Can somebody who may only put questions to a trained model find out whether a certain record was among its"
-        f" training data? Here the model learned from {target['train_records']:,} records of {_title(data)}, and the"
+        f" training data? Here the model learned from {target['train_records']:,} records of {title(data)}, and the"
         " attack judged those and as many others."
     ]
     if data["source"] == "simulated":
@@ -183,5 +183,6 @@ def our_target(results: Results) -> str:
     return f"{kind}{model} trained on {target['train_records']:,} records"
 
 
-def _title(data: Mapping[str, Any]) -> str:
+def title(data: Mapping[str, Any]) -> str:
+    """The name of a data set, for people."""
     return data.get("title") or data["name"]

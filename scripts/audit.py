@@ -24,16 +24,17 @@ flags.adopt_module_key_flags(configs)
 
 def main() -> None:
     cli.use_every_core()
-    from mia_jax import balanced, blackbox, gate, progress, report
+    from mia_jax import balanced, balanced_report, balanced_words, blackbox, gate, progress
 
     conditions = gate.parse(FAIL_IF.value) if FAIL_IF.value else ()
     deployed = any(flags.FLAGS[name].present for name in ("target", "data", "predictions"))
     config = read_config(configs.DeployedConfig if deployed else configs.BalancedConfig)
     run = blackbox.run if deployed else balanced.run
     results = run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
-    print(report.terminal_table(results))
+    print(balanced_report.terminal_table(results))
     workdir = results["config"]["workdir"]
-    print(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")
+    page = f"Report: {workdir}/report.html    " if balanced_words.measured(results) else ""  # else there is none
+    print(f"\n{page}data: {workdir}/results.json, {workdir}/scores.npz")
     if conditions:
         gate.enforce(conditions, results)
         print(f"The gate holds: {FAIL_IF.value}")

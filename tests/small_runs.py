@@ -34,8 +34,8 @@ def write_data(path: pathlib.Path, **changed: np.ndarray) -> pathlib.Path:
     return path
 
 
-def config(dataset: pathlib.Path, workdir: pathlib.Path, **changed) -> Config:
-    return Config(**(FLAGS | {"dataset": str(dataset), "workdir": str(workdir)} | changed))
+def config(own: pathlib.Path, workdir: pathlib.Path, **changed) -> Config:
+    return Config(**(FLAGS | {"dataset": str(own), "workdir": str(workdir)} | changed))
 
 
 def scores(workdir: pathlib.Path) -> bytes:
@@ -47,8 +47,8 @@ def artefacts(workdir: pathlib.Path, stage: str = "*") -> dict[str, int]:
     return {str(p.relative_to(workdir)): p.stat().st_mtime_ns for p in workdir.glob(f"{stage}/*.npz")}
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
+@pytest.fixture(scope="module", name="shared")
+def shared_folder(tmp_path_factory):
     """A folder that the tests of a session share: the compiler's cache, the data, a run."""
     folder = tmp_path_factory.getbasetemp() / "shared"
     folder.mkdir(exist_ok=True)
@@ -77,15 +77,15 @@ def _cache_settings(shared: pathlib.Path) -> dict:
     }
 
 
-@pytest.fixture(scope="module")
-def own(shared):
+@pytest.fixture(scope="module", name="own")
+def own_data(shared):
     """The data set."""
     path = shared / "own.npz"
     return path if path.exists() else write_data(path)
 
 
-@pytest.fixture(scope="module")
-def finished(shared, own):
+@pytest.fixture(scope="module", name="finished")
+def finished_run(shared, own):
     """A run that nobody interrupted: its workdir, and what ``audit.run`` returned. To be copied, not written to."""
     workdir = shared / "finished"
     if workdir not in _runs:

@@ -166,7 +166,9 @@ def test_flags_without_arguments_are_the_defaults(parse):
 
 
 def test_flags_are_read_back(parse):
-    config = parse("--dataset=adult", "--num_shadows=3", "--learning_rate=.5", "--noadaptive", "--dp_noise_multiplier=2")
+    config = parse(
+        "--dataset=adult", "--num_shadows=3", "--learning_rate=.5", "--noadaptive", "--dp_noise_multiplier=2"
+    )
     expected = Config(dataset="adult", num_shadows=3, learning_rate=0.5, adaptive=False, dp_noise_multiplier=2.0)
     assert config(Config) == expected
 

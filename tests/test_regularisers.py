@@ -34,9 +34,12 @@ def trained(trainer, epochs=3, s=2, **options):
     return training.fit_many(trainer, *runs(s), epochs, devices=DEVICES, **options)
 
 
+PLAIN = training.make_trainer(MODEL, optax.adam(1e-2), 6)
+
+
 @functools.cache
 def plain():
-    return trained(training.make_trainer(MODEL, optax.adam(1e-2), 6))
+    return trained(PLAIN)
 
 
 def assert_equal(actual, expected):
@@ -55,11 +58,12 @@ def test_all_at_zero_are_the_plain_training_to_the_last_bit():
     assert_equal(trained(regularisers.make_trainer(MODEL, optax.adam(1e-2), 6, M, **zeros)), plain())
 
 
-def test_l2_0_in_the_chain_and_dropout_0_are_identities():
-    optimizer = optax.chain(regularisers.l2(0.0), optax.adam(1e-2))
-    assert_equal(trained(training.make_trainer(MODEL, optimizer, 6)), plain())
-    model = models.mlp(C, (8,), dropout=0.0)
-    assert_equal(trained(training.make_trainer(model, optax.adam(1e-2), 6)), plain())
+def test_l2_0_and_dropout_0_are_identities():
+    model, x = models.mlp(C, (8,), dropout=0.0), pool().x
+    params = model.init(jax.random.key(0), x)
+    none = regularisers.l2(0.0)
+    assert none.update(params, none.init(params), params)[0] is params
+    np.testing.assert_array_equal(model.apply(params, x, key=jax.random.key(1)), MODEL.apply(params, x))
 
 
 def test_smoothing_0_and_mixup_0_leave_nothing_to_do():
@@ -99,14 +103,7 @@ def test_l2_is_the_gradient_of_the_penalised_loss(biases):
         return LOSS(MODEL.apply(params, x), y).mean() + 0.03 * sum(jnp.square(leaf).sum() for leaf in kept)
 
     after, _ = jax.jit(trainer.epoch)(state._replace(params=params), Records(*map(jnp.asarray, records)), index[0])
-    assert_close(after.params, jax.tree.map(lambda p, g: p - 0.5 * g, params, jax.grad(penalised)(params)))
-
-
-def test_l2_shrinks_the_network():
-    size = lambda params: sum(np.square(leaf).sum() for leaf in jax.tree.leaves(params))  # noqa: E731
-    strong = trained(regularisers.make_trainer(MODEL, optax.adam(1e-2), 6, M, l2=0.3), 20)[0]
-    weak = trained(regularisers.make_trainer(MODEL, optax.adam(1e-2), 6, M, l2=1e-6), 20)[0]
-    assert size(strong) < 0.1 * size(weak)
+    assert_close(after.params, jax.tree.map(lambda p, g: p - 0.5 * g, params, jax.jit(jax.grad(penalised))(params)))
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0])
@@ -138,12 +135,12 @@ def test_mixup_mixes_real_records_and_their_labels_alike():
 
 
 def test_mixup_does_not_depend_on_microbatches_and_reports_the_mixed_loss():
-    trainers = [
-        training.make_trainer(MODEL, optax.sgd(0.1), 10, augment=regularisers.mixup(0.5), microbatch=m) for m in (10, 3)
-    ]
-    a, b = (trained(t) for t in trainers)
+    a, b = (
+        training.make_trainer(MODEL, optax.adam(1e-2), 6, augment=regularisers.mixup(0.5), microbatch=m) for m in (6, 4)
+    )
+    a, b = trained(a), trained(b)
     assert_close(a, b)
-    assert np.abs(a[1].loss - trained(training.make_trainer(MODEL, optax.sgd(0.1), 10))[1].loss).max() > 0.01
+    assert np.abs(a[1].loss - plain()[1].loss).max() > 0.01
 
 
 def test_mixup_keeps_members_from_being_learned_by_heart():
@@ -201,44 +198,30 @@ def test_early_stopping_is_the_loop_that_ends_and_keeps_the_best():
     assert len(set(lengths)) > 1 and max(lengths) < 25  # they ended, at different times
 
 
-def test_the_epochs_that_are_spared_change_nothing():
+def test_a_chunk_ends_when_all_have_stopped_and_the_epochs_spared_change_nothing():
     trainer, _ = stopping()
     run = functools.partial(training.fit_many, trainer, *runs(3), 25, chunk=3, devices=DEVICES)
-    counted, told = [], []
+    ran, told = [], []
 
     def on_epoch(part, epoch, info):
         told.append((epoch, info.loss))
 
     def stopped(state):
-        counted.append(1)
+        jax.debug.callback(lambda e: ran.append(int(e)), state.epoch)
         return regularisers.stopped(state)
 
     spared = run(stopped=stopped, on_epoch=on_epoch)
     full = run()
     assert_equal(spared, full)
-    assert counted and [epoch for epoch, _ in told] == list(range(1, 26))
+    assert max(ran) < 25 and [epoch for epoch, _ in told] == list(range(1, 26))
     for epoch, loss in told:
         np.testing.assert_array_equal(loss, full[1].loss[:, epoch - 1])
 
 
-def test_stopped_chunks_end_early():
-    trainer, _ = stopping()
-    epochs = []
-
-    def epoch(state, records, index):
-        jax.debug.callback(lambda e: epochs.append(int(e)), state.epoch, ordered=False)
-        return trainer.epoch(state, records, index)
-
-    training.fit_many(trainer._replace(epoch=epoch), *runs(2), 60, stopped=regularisers.stopped, devices=DEVICES)
-    jax.effects_barrier()
-    assert max(epochs) < 40
-
-
 def test_nobody_waits_for_a_training_that_cannot_stop():
-    state = training.make_trainer(MODEL, optax.sgd(0.1), 6).init(jax.random.key(0), pool().x[:1])
+    state = PLAIN.init(jax.random.key(0), pool().x[:1])
     assert not regularisers.stopped(state)
-    run = lambda **o: trained(training.make_trainer(MODEL, optax.adam(1e-2), 6), **o)  # noqa: E731
-    assert_equal(run(stopped=regularisers.stopped), plain())
+    assert_equal(trained(PLAIN, stopped=regularisers.stopped), plain())
 
 
 def test_what_is_held_out_is_a_share_of_the_real_records():

@@ -315,7 +315,7 @@ def test_terminal_table(run):
     assert f"{accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]" in text
     assert "majority guess" in text and "confidence threshold" in text
     if name == "edge":
-        assert "- (1)" in text and "\n(1) " in text and "lira" in text
+        assert "- (1)" in text and "\n(1) " in text and "LiRA" in text and "RMIA" in text
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_runs import compiled_once, shared  # noqa: F401 (fixtures)
+from small_runs import compiled_once, shared_folder  # noqa: F401 (fixtures)
 
 from mia_jax import artifacts, shadow_data, splits
 from mia_jax.config import Config

@@ -165,23 +165,36 @@ def shortest_step(schema: Schema, proposals: int) -> Method:
         value = low + jnp.clip(u, 0, 1) * span
         return jnp.where(a.whole[None], jnp.round(value), value)
 
-    def ask(search: Search, t: Array) -> jax.Array:
-        key_noise, key_box = jax.random.split(jax.random.fold_in(search.key, t))
-        x, nearest = scaled(search.x[None])[0], scaled(search.nearest[None])[0]
-        away = nearest - x
-        noise = jax.random.normal(key_noise, (proposals, f))
-        box = jax.random.uniform(key_box, (proposals, f))
-        begin = x[None] + far[:, None] * jnp.where(lane[:, None] % 2 == 0, noise, box - x[None])
+    def around(search: Search, key: Key) -> jax.Array:
+        """Around the nearest record; before there is one, steps at random and towards random records."""
+        x, nearest = scaled(search.x[None]), scaled(search.nearest[None])
+        noise = jax.random.normal(key, (proposals, f))
+        box = jax.scipy.stats.norm.cdf(noise)  # uniform
+        begin = x + far[:, None] * jnp.where(lane[:, None] % 2 == 0, noise, box - x)
+        near_by = nearest + 0.1 * search.distance * unit(noise)
+        return jnp.where(jnp.isfinite(search.distance), near_by, begin)
+
+    def turned(search: Search, key: Key) -> jax.Array:
+        """Shorter steps from x, which turn from the nearest record towards the normal."""
+        del key
+        x = scaled(search.x[None])
+        heading, normal = unit(scaled(search.nearest[None]) - x), unit(search.guide)[None]
+        cosine = jnp.sum(normal * heading)
+        angle = (turn * jnp.arccos(jnp.clip(cosine, -1, 1)))[:, None]
+        directions = jnp.cos(angle) * heading + jnp.sin(angle) * unit(normal - cosine * heading)
         distance = jnp.where(jnp.isfinite(search.distance), search.distance, 0.0)
-        around = nearest[None] + 0.1 * distance * unit(noise)
-        heading, normal = unit(away), unit(search.guide)
-        sideways = normal - (normal @ heading) * heading
-        angle = turn * jnp.arccos(jnp.clip(normal @ heading, -1, 1))
-        turned = jnp.cos(angle)[:, None] * heading[None] + jnp.sin(angle)[:, None] * unit(sideways)[None]
-        steps = x[None] + (distance * shrink)[:, None] * turned
-        back = x[None] + line[:, None] * away[None]
-        kinds = jnp.stack([around, steps, back])
-        return record(jnp.where(jnp.isfinite(search.distance), kinds[t % 3], begin)).astype(search.x.dtype)
+        return x + (distance * shrink)[:, None] * directions
+
+    def back(search: Search, key: Key) -> jax.Array:
+        """On the line from the nearest record to x."""
+        del key
+        x = scaled(search.x[None])
+        return x + line[:, None] * (scaled(search.nearest[None]) - x)
+
+    def ask(search: Search, t: Array) -> jax.Array:
+        kinds = (around, turned, back)
+        u = jax.lax.switch(t % len(kinds), kinds, search, jax.random.fold_in(search.key, t))
+        return record(u).astype(search.x.dtype)
 
     def tell(search: Search, t: Array, asked: Array, crossed: Array) -> Search:
         steps = scaled(asked) - scaled(search.nearest[None])

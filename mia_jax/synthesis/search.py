@@ -75,8 +75,8 @@ def search(
         schema: what the adversary knows of a record.
         num_records: n, wanted.
         class_prior: [c] non-negative, shares of the classes among the n; None: balanced.
-        k_max, k_min, conf_min, rej_max, iter_max: the paper's. The paper does not give its values; these cost about
-            156 queries per record on a simulated Purchase-100, as the paper's did (benchmarks/README.md).
+        k_max, k_min, conf_min, rej_max, iter_max: the paper's names. Its values are not known to us; of those tried,
+            these cost the fewest queries per record on simulated Purchase-100: about 200. The paper needed 156.
         give_up: after this many failed searches in a row, without a record in between, a class is given up and its
             records go to the other classes.
         lanes: r, searches side by side; fewer where the budget could not pay for a whole search in each.

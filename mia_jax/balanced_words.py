@@ -1,0 +1,241 @@
+"""What the numbers of an audit by many attacks mean, in sentences for a reader who never read a paper."""
+
+from typing import Any
+
+from mia_jax import exposure, figures, words
+from mia_jax.figures import Results, short, value
+
+OFTEN = {  # a false-positive rate in words
+    "0.1": "one false alarm in ten",
+    "0.01": "one false alarm in a hundred",
+    "0.001": "one false alarm in a thousand",
+    "0.0001": "one false alarm in ten thousand",
+}
+
+
+def ranked(results: Results) -> list[str]:
+    """The attacks, best first: by the members found at 1 % false alarms; those not measured there last, by AUC."""
+
+    def strength(name: str) -> tuple[bool, float, float]:
+        block = results["attacks"][name]
+        found, auc = value(block.get("tpr_at_fpr", {}).get("0.01")), value(block.get("auc"))
+        return found is None, -(found or 0), -(auc or 0)
+
+    return sorted(results["attacks"], key=strength)
+
+
+def measured(results: Results) -> bool:
+    """Whether the truth is known, so that there is anything but scores."""
+    return any("auc" in block for block in results["attacks"].values())
+
+
+def strongest(results: Results, rate: str) -> tuple[str, Any] | None:
+    """The attack that finds most at a false-positive rate, and its measure; None where none can be measured."""
+    at = {name: block.get("tpr_at_fpr", {}).get(rate) for name, block in results["attacks"].items()}
+    at = {name: measure for name, measure in at.items() if value(measure) is not None}
+    if not at:
+        return None
+    name = max(at, key=lambda name: value(at[name]))
+    return name, at[name]
+
+
+def lowest_rate(results: Results) -> str | None:
+    """The lowest false-positive rate at which this run can count members."""
+    rates = {rate for block in results["attacks"].values() for rate in block.get("tpr_at_fpr", {})}
+    return next((rate for rate in sorted(rates, key=float) if strongest(results, rate)), None)
+
+
+def others_judged(results: Results) -> int:
+    """Non-members judged, over all targets, by the attack that judged most."""
+    return max(
+        (sum(row["non_members"] for row in block.get("per_class", [])) for block in results["attacks"].values()),
+        default=0,
+    )
+
+
+def verdict(results: Results) -> str:
+    """What was asked; how many members are found at one false alarm in a thousand, and how sure that is."""
+    data, target, shadows = results["dataset"], results["target"], results["shadows"]
+    told = [
+        "Can somebody who may only put questions to a trained model find out whether a certain record was among its"
+        " training data?"
+    ]
+    if data["source"] == "simulated":
+        told.insert(
+            0, "The records are SIMULATED, made to resemble the real data set: nothing here is about real people."
+        )
+    attacks = figures.many(len(results["attacks"]), "attack", "attacks")
+    if results["plan"] == "balanced":
+        told.append(
+            f"Here {shadows['models']:,} models were trained, each on {target['train_records']:,} records of"
+            f" {words.title(data)}, and {figures.many(_targets(results), 'of them was', 'of them were')} attacked by"
+            f" {attacks}."
+        )
+    else:
+        told.append(
+            f"Here the model is {_what(results)}; {attacks} judged {target['train_records']:,} records that it was"
+            f" trained on and {others_judged(results):,} others."
+        )
+    rate = lowest_rate(results)
+    if rate is None:
+        told.append("How many members can be identified cannot be told here: too few non-members were judged.")
+        return " ".join(told)
+    if float(rate) > 0.001:
+        told.append(
+            "How many members can be identified at one false alarm in a thousand cannot be told here: too few"
+            " non-members were judged."
+        )
+    name, measure = strongest(results, rate)
+    found = value(measure)
+    low = value(measure.get("low")) if isinstance(measure, dict) else None
+    interval = ""
+    if low is not None:
+        low, high = max(0.0, low), min(1.0, measure["high"])
+        interval = f" (95% interval: {words.percent(low)} to {words.percent(high)})"
+    told.append(
+        f"At {OFTEN.get(rate, f'a false-alarm rate of {rate}')} the strongest attack, {short(name)}, identifies"
+        f" {words.percent(found)} of the members{interval}, where guessing identifies {words.percent(float(rate))}."
+    )
+    auc = results["attacks"][name].get("auc", {})
+    apart = (value(auc.get("low")) or 0) > 0.5
+    leak = found > float(rate) if low is None else low > float(rate)
+    told.append(_meaning(found, float(rate), leak, apart))
+    told.append(words.cause(target, leak or apart))
+    return " ".join(told).strip()
+
+
+def _meaning(found: float, rate: float, leak: bool, apart: bool) -> str:
+    """The thresholds are ours: words, not statistics."""
+    if not leak and apart:
+        return (
+            "The interval reaches down to guessing, so this number alone proves nothing; yet over all records, members"
+            " can be told from others better than by chance. More targets or more records would say how well."
+        )
+    if not leak:
+        return "That cannot be told from guessing: no leak was found. It does not prove that there is none."
+    if found < 3 * rate:
+        return "That is a weak leak: better than chance, yet few single records are at risk."
+    if found < 0.1:
+        return "That is a clear leak: some records are exposed, hardly ever by mistake."
+    return "That is a severe leak: who is called a member at this rate almost always is one, and many are."
+
+
+def reading(results: Results) -> list[str]:
+    """Paragraphs below the table of attacks."""
+    if results["plan"] == "balanced" and (t := _targets(results)) > 1:
+        sure = (
+            f"An interval (95%, Student's t) covers what another choice of {t} models trained on records of this pool"
+            " would change; it does not cover other records."
+        )
+        if t < 5:
+            sure += f" From {t} targets it is wide; give more with --num_targets."
+    else:
+        sure = (
+            "An interval (95%) covers what another draw of as many records would change; it does not cover another"
+            " model, or another seed."
+        )
+    several = (
+        " The strongest of several attacks was picked after the fact, which flatters it a little."
+        if len(results["attacks"]) > 1
+        else ""
+    )
+    return [
+        "A member is a record that the model under attack was trained on. A false alarm is a non-member that is called"
+        " a member. Each attack gives every record a score; the columns on false alarms ask which share of the members"
+        " an attacker finds who raises the bar until only so many false alarms are left: that is what matters to each"
+        " person whose record it is. AUC is the chance that a member scores above a non-member; guessing has 0.500."
+        " Accuracy, precision and recall are at the threshold that the attack itself chose before it saw the target.",
+        f"The table begins with the attack that finds most members at 1% false alarms. {sure}{several}",
+    ]
+
+
+def steps(results: Results) -> list[str]:
+    """How the audit works, with this run's numbers."""
+    target, shadows, data = results["target"], results["shadows"], results["dataset"]
+    if results["plan"] == "balanced":
+        t = _targets(results)
+        return [
+            f"{shadows['models']:,} models were trained in complementary pairs: the records were split at random, one"
+            f" model learned from the one half and its partner from the other. So every model was trained on"
+            f" {target['train_records']:,} records, and every record trained half of the models.",
+            f"{t:,} of the models played the target, one after the other. A target only answers questions: a record"
+            f" in, a probability for each of the {data['classes']} classes out. The attacker knows of the others, the"
+            " shadow models, who trained on what. The target's own partner plays no part: it would give the answer"
+            " away.",
+            "Each attack learned from the shadow models how answers about members differ from answers about others, and"
+            " then gave every record a score for having trained the target. Attacks that need many questions for each"
+            " record were tried on fewer records.",
+            "Only then the truth was looked up, and the scores were counted against it.",
+        ]
+    return [
+        f"The model under attack is {_what(results)}. It only answered questions: a record in, a probability for each"
+        f" of the {data['classes']} classes out.",
+        f"{figures.many(shadows['count'], 'shadow model imitates', 'shadow models imitate')} it, and the attacker knows"
+        f" what was in their training data: {shadows.get('data', 'not told')}.",
+        "Each attack learned from the shadow models how answers about members differ from answers about others, and"
+        " then gave every record in question a score for having trained the model.",
+        "The user's file says which records are members in truth; the scores were counted against that.",
+    ]
+
+
+def chance(separation: float) -> str:
+    """In how many cases a record of this exposure is recognised at 1 % false alarms."""
+    share = exposure.recognised(separation)
+    return f"{share:.0%}" if share < 0.995 else "over 99%"
+
+
+def thresholds() -> str:
+    """What choosing a threshold on shadows is."""
+    return (
+        "An attacker has to fix the threshold beforehand, without knowing who the target's members are. So one shadow"
+        " model played the target, and the threshold was set on it for the share of false alarms in the head of the"
+        " column. The table says what it then did to the real target: the members it found and, below, the false alarms"
+        " that it raised. Where the two shares of false alarms differ much, the attack promises what it cannot keep."
+    )
+
+
+def priors() -> str:
+    """Why the share of members among those asked about matters."""
+    return (
+        "An accusation is only worth something if most of the accused are members, and that depends on how many of the"
+        " records that an attacker asks about are members at all. In the evaluation it is half of them; outside it may"
+        " be one in a hundred. The table gives the share of members among those called members (precision, also called"
+        " PPV), at each attack's own threshold."
+    )
+
+
+def exposed(results: Results, shown: int) -> str:
+    """How to read the list of records, and how far to trust it."""
+    models = results["shadows"]["models"]
+    give = 1.96 * 2 / models**0.5
+    text = (
+        f"The {shown} records that the models remember most. Exposure compares the models that were trained on a record"
+        f" ({models // 2} of the {models}) with those that were not: the difference of their mean answers about it, in"
+        " standard deviations (of the logit of its true class). The last number is the chance that an attacker who"
+        " knows both distributions recognises the record in a model's training data at one false alarm in a hundred,"
+        " if the answers are normally distributed. Records are numbered by their row in the data set, from 0."
+        f" From {models} models an exposure is known to about plus or minus {give:.1f}, and less well where it is"
+        " large; the top of a list of estimates is in part luck."
+    )
+    if models < 32:
+        text += " Take the order for a hint: it needs more models (--num_models)."
+    return text
+
+
+def unknown(results: Results) -> str:
+    """What there is where nobody said who is a member."""
+    return (
+        "The data do not say who is a member, so how well the attacks do cannot be measured: there are scores only."
+        " Larger means more likely a member, and above 0 is called one."
+    )
+
+
+def _targets(results: Results) -> int:
+    return max(block.get("targets", 1) for block in results["attacks"].values())
+
+
+def _what(results: Results) -> str:
+    target = results["target"]
+    if target.get("url"):
+        return f"{target['kind']} at {target['url']}"
+    return f"known by {target['kind']} alone" if target["kind"] == "saved predictions" else target["kind"]

@@ -1,0 +1,173 @@
+"""Real processes, killed at each stage: the same command goes on, and ends with the bytes of a run left alone."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from small_runs import (
+    SHADOWS,
+    arguments,
+    artefacts,
+    compiled_once,  # noqa: F401 (a fixture, as the next ones)
+    config,
+    environment,
+    finished_run,  # noqa: F401
+    own_data,  # noqa: F401
+    scores,
+    script,
+    shared_folder,  # noqa: F401
+)
+
+from mia_jax import artifacts
+from mia_jax import config as configs
+
+# scripts/train.py as it is, in processes that kill themselves (SIGKILL: nothing is tidied up), each at the place that
+# the next line of standard input names. They are forked from one that has imported everything and done nothing.
+KILLED = """
+import contextlib, io, os, runpy, signal, sys
+import numpy as np
+from mia_jax import artifacts, audit, data, figures, progress, training
+
+sys.argv[0] = "scripts/train.py"
+
+
+def die(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def in_stage(stage, epochs):
+    shown = progress.shown
+
+    @contextlib.contextmanager
+    def progress_until(title, total):
+        done = 0
+
+        def advance(steps, note=""):
+            nonlocal done
+            done += steps
+            if title == stage and done >= epochs:
+                die()
+
+        with shown(title, total):
+            yield advance
+
+    progress.shown = progress_until
+
+
+def half_an_artefact():
+    def savez(file, **arrays):
+        whole = io.BytesIO()
+        np_savez(whole, **arrays)
+        file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+        file.flush()
+        die()
+
+    np_savez, np.savez = np.savez, savez
+
+
+def before_file(name):
+    write = artifacts.write_json
+    artifacts.write_json = lambda path, value: die() if path.name == name else write(path, value)
+
+
+def run(place):
+    match place:
+        case "data":
+            data.local.load = die
+        case "target":
+            in_stage("target model", 2)
+        case "shadows":
+            in_stage("shadow models", 4)  # epochs of networks: 3 make the first chunk
+        case "artefact":
+            half_an_artefact()
+        case "attack":
+            training.fit_many = die
+        case "results":
+            before_file("results.json")
+        case "report":
+            figures.draw = die
+    runpy.run_path("scripts/train.py", run_name="__main__")
+
+
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        run(line.strip())
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture
+def run_until(shared, own, tmp_path):
+    """(place) -> the exit code of a process that runs the command until it gets there."""
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, *arguments(dataset=own, workdir=tmp_path / "w", chunk=1)]
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with subprocess.Popen(command, env=environment(shared), text=True, bufsize=1, **pipes) as process:
+
+        def run_until(place):
+            process.stdin.write(f"{place}\n")
+            while not re.fullmatch(r"-?\d+\n", line := process.stdout.readline()):
+                assert line, "the process that forks has ended"
+            return int(line)
+
+        yield run_until
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+def test_killed_at_every_stage(finished, run_until, tmp_path):
+    """One run, killed seven times. What was finished before is there after, and is never made again."""
+    made = {}  # place -> artefacts that lie there afterwards
+    for place in ("data", "target", "shadows", "artefact", "attack", "results", "report"):
+        before = artefacts(tmp_path / "w")
+        assert run_until(place) == -signal.SIGKILL, place
+        after = artefacts(tmp_path / "w")
+        assert before.items() <= after.items(), place
+        made[place] = len(after)
+        left = list((tmp_path / "w").rglob("*.partial"))
+        assert len(left) == (place == "artefact"), (place, left)
+    # The target; the shadows one by one, of which the second was cut short twice; the scores.
+    assert made == dict(
+        data=0, target=0, shadows=2, artefact=2, attack=1 + SHADOWS, results=2 + SHADOWS, report=2 + SHADOWS
+    )
+    assert not (tmp_path / "w" / "report.html").exists()
+    assert run_until("the end") == 0
+    assert artefacts(tmp_path / "w") == after
+    assert scores(tmp_path / "w") == scores(finished[0])
+    assert (tmp_path / "w" / "report.html").exists() and not list((tmp_path / "w").rglob("*.partial"))
+
+
+@pytest.fixture
+def long_run(shared, own, tmp_path):
+    """A run that takes for ever, and is past reading the data."""
+    command = [sys.executable, "scripts/train.py", *arguments(dataset=own, workdir=tmp_path / "w", num_epochs=10**7)]
+    with subprocess.Popen(command, env=environment(shared), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            told = [process.stderr.readline(), process.stderr.readline()]
+            assert told[1].startswith("The target and"), [*told, process.stderr.read()]
+            yield process
+        finally:
+            process.kill()
+
+
+def test_one_process_at_a_time_and_ctrl_c(shared, own, long_run, tmp_path):
+    """The second says who holds the workdir; Ctrl-C is one line, says what to do, and lets go of the workdir."""
+    done = script(shared, *arguments(dataset=own, workdir=tmp_path / "w", num_epochs=10**7))
+    assert done.returncode == 4 and done.stdout == ""
+    assert done.stderr.startswith(
+        f"error: the workdir {tmp_path}/w is held by process {long_run.pid} on {os.uname()[1]};"
+    )
+    assert done.stderr.count("\n") == 1 and long_run.poll() is None
+    began = time.monotonic()
+    long_run.send_signal(signal.SIGINT)
+    assert long_run.wait(30) == 130
+    assert time.monotonic() - began < 20
+    told = [line for line in long_run.stderr.read().splitlines() if line and not line.startswith("target model: ")]
+    assert told == ["Interrupted. Nothing that was finished is lost: the same command goes on from here."]
+    given = config(own, tmp_path / "w", num_epochs=10**7)
+    with artifacts.open_workdir(tmp_path / "w", configs.identity(configs.resolve(given))):
+        pass  # nobody holds it

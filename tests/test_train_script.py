@@ -1,0 +1,130 @@
+"""scripts/train.py as its users meet it: what it prints where, how it refuses, what it costs to ask for help."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from small_runs import (
+    FLAGS,
+    SHADOWS,
+    M,
+    arguments,
+    artefacts,
+    compiled_once,  # noqa: F401 (a fixture, as the next ones)
+    environment,
+    finished_run,  # noqa: F401
+    own_data,  # noqa: F401
+    scores,
+    script,
+    shared_folder,  # noqa: F401
+)
+
+from mia_jax.config import Config
+
+
+ON_A_CORE = """
+import os, sys
+os.sched_setaffinity(0, {int(sys.argv[1])})
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are told to a process on Linux only")
+def test_a_run_on_one_core(shared, finished, own, tmp_path):
+    """A table on standard output, all else on standard error; and one device gives the bytes that two gave."""
+    core = min(os.sched_getaffinity(0))
+    argv = arguments(dataset=own, workdir=tmp_path / "w", chunk=1)
+    command = [sys.executable, "-c", ON_A_CORE, str(core), "scripts/train.py", *argv]
+    done = subprocess.run(command, env=environment(shared), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"own: 3 classes; target and {SHADOWS} shadow models trained on {M} records each")
+    assert all(any(line.startswith(name) for line in lines) for name in ("Accuracy", "Precision", "Recall", "AUC"))
+    assert any(line.startswith("this run") for line in lines) and max(map(len, lines[:-1])) <= 100
+    assert lines[-1].startswith(f"Report: {tmp_path}/w/report.html") and (tmp_path / "w" / "report.html").exists()
+    told = done.stderr.splitlines()
+    assert told[0] == "own: 400 records, 3 classes, source: local"
+    assert told[1] == f"The target and {SHADOWS} shadow models train on {M} records each. In {tmp_path}/w"
+    for title in ("target model", "shadow models"):
+        assert any(re.fullmatch(rf"{title}: done in [\d.]+ s", line) for line in told)
+    results = json.loads((tmp_path / "w" / "results.json").read_text())
+    assert len(results["devices"]) == 1
+    assert results["command"].startswith("python scripts/train.py --num_shadows=3 ")
+    assert scores(tmp_path / "w") == scores(finished[0])
+
+
+def refused(done, *reasons, code=2):
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and done.stdout == ""
+    assert all(reason in done.stderr for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        (["--number_of_shadows=3"], "Unknown command line flag 'number_of_shadows'"),
+        (["location"], "'location' is not a flag"),
+    ],
+)
+def test_flags_that_cannot_be_read(shared, argv, reason):
+    refused(script(shared, *argv), reason, "See --help for all flags.")
+
+
+def test_bad_input_is_one_line(shared, finished, own, tmp_path):
+    """A file that is not what was published, and a workdir of another run; test_audit.py has the others."""
+    (tmp_path / "dataset_location.tgz").write_bytes(b"not what was published")
+    argv = ["--dataset=location", f"--data_dir={tmp_path}", f"--workdir={tmp_path}/w"]
+    refused(script(shared, *argv), "dataset_location.tgz cannot be used", "get it again from https://")
+    assert not (tmp_path / "w").exists()
+    shutil.copytree(finished[0], tmp_path / "w")
+    before = artefacts(tmp_path / "w")
+    done = script(shared, *arguments(dataset=own, workdir=tmp_path / "w", num_epochs=4, num_shadows=9))
+    refused(done, "holds another configuration (num_epochs: 3 there, 4 asked for)")
+    assert artefacts(tmp_path / "w") == before
+
+
+def test_help(shared):
+    before = os.times()
+    done = script(shared, "--help")
+    after = os.times()
+    assert after.children_user - before.children_user < 8  # under 4 s on an idle machine
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith("Attack a model with shadow models, from data to report.")
+    for name in Config.__dataclass_fields__:
+        assert re.search(rf"^  --(\[no\])?{name}: ", done.stdout, re.MULTILINE), name
+    assert FLAGS.keys() <= Config.__dataclass_fields__.keys()
+
+
+IMPORTED = """
+import sys, time
+began = time.process_time()
+import jax
+jax_took = time.process_time() - began
+settings = dict(jax.config.values)
+import mia_jax
+took = time.process_time() - began
+from absl import flags
+from jax._src import xla_bridge
+assert not xla_bridge.backends_are_initialized(), "a backend was started"
+assert dict(jax.config.values) == settings, "jax was configured"
+assert "num_shadows" not in flags.FLAGS, "flags were defined"
+import mia_jax.audit
+from mia_jax.attacks import ATTACKS
+heavy = {"matplotlib", "sklearn", "tensorflow_datasets", "tensorflow", "httpx"} & sys.modules.keys()
+assert not xla_bridge.backends_are_initialized(), "a backend was started by mia_jax.audit"
+assert dict(jax.config.values) == settings, "jax was configured by mia_jax.audit"
+print(jax_took, took, *sorted(heavy))
+"""
+
+
+def test_importing_is_free_of_side_effects(shared):
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    jax_took, took, *heavy = done.stdout.split()
+    assert heavy == []
+    # Under 2 s on an idle machine, most of it for jax. Processor time, for there may be others who work here.
+    assert float(took) < 2 + 2 * float(jax_took)
