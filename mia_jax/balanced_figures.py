@@ -1,9 +1,10 @@
 """The figures of an audit by many attacks. NumPy only; matplotlib as in ``figures``.
 
-The best attacks, as the table ranks them, have a colour and a dash of their own, the same in every figure; the others
-are thin and grey, and named below.
+The best attacks, as the table ranks them, have a colour and a dash of their own; the others are thin and grey, and
+named below. A figure that lacks one of the best gives its look to the next best.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,17 @@ NAMED_CLASSES = 40  # more have no room for their number
 NUMBERED = 10  # attacks; a larger matrix has no room for numbers
 
 
-def looks(results: Results) -> dict[str, dict[str, Any]]:
-    """How each attack's line is drawn, best attack first."""
+def looks(results: Results, among: Collection[str]) -> dict[str, dict[str, Any]]:
+    """How the line of each attack ``among`` all is drawn, best attack first."""
+    order = ranked(results)
+    free = [k for k, name in enumerate(order[:HIGHLIGHTED]) if name not in among]
+    free += range(len(order), HIGHLIGHTED)
     out = {}
-    for k, name in enumerate(ranked(results)):
-        if k < HIGHLIGHTED:
+    for place, name in enumerate(order):
+        if name not in among:
+            continue
+        k = place if place < HIGHLIGHTED else free.pop(0) if free else None
+        if k is not None:
             out[name] = dict(color=COLOURS[k], ls=DASHES[k], lw=1.8, zorder=4 - k * 0.1, label=short(name))
         else:
             out[name] = dict(color="#a8a8a8", ls="-", lw=0.8, zorder=2)
@@ -60,16 +67,15 @@ def roc(results: Results, scores: Scores) -> Drawing:
     left = min(starts.values())
     figure, ax = canvas(height=4.0)
     lowest = 1.0
-    for attack, style in looks(results).items():
-        if attack not in found:
-            continue
+    styles = looks(results, found)
+    for attack, style in styles.items():
         grid = np.geomspace(starts[attack], 1, 300)
         curve = np.mean([_roc_on(grid, s, m) for s, m in zip(*found[attack], strict=True)], axis=0)
         lowest = min([lowest, *curve[curve > 0]])
         ax.plot(grid, np.where(curve > 0, curve, np.nan), **style)
     ax.plot([left, 1], [left, 1], color="#000000", lw=1.2, ls=(0, (4, 4)), label="guessing")
     bottom = min(left, lowest)
-    grey = [short(a) for a in list(looks(results))[HIGHLIGHTED:] if a in found]
+    grey = [short(a) for a, style in styles.items() if "label" not in style]
     if grey:
         ax.plot([], [], color="#a8a8a8", lw=0.8, label=many(len(grey), "other attack", "other attacks"))
     ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(bottom, 1.15))
@@ -97,11 +103,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
         f" The higher a curve above the dashed line of guessing, the worse for privacy. {resolved}{short_ones}{named}"
         f"{missing}"
     )
-    aucs = [
-        f"{short(a)} {auc:.3f}"
-        for a in looks(results)
-        if (auc := value(results["attacks"][a].get("auc"))) is not None and a in found
-    ]
+    aucs = [f"{short(a)} {auc:.3f}" for a in styles if (auc := value(results["attacks"][a].get("auc"))) is not None]
     alt = f"ROC curves on logarithmic axes. Area under each curve: {', '.join(aucs) or 'not measured'}; guessing: .500."
     return Drawing(name, title, caption, alt, figure)
 
@@ -128,9 +130,7 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
     panels = (("auc", "AUC"), ("tpr", f"found at {100 * float(CURVE_RATE):g}% FPR"))
     ticks: set[int] = set()
     grey = []
-    for attack, style in looks(results).items():
-        if attack not in curves:
-            continue
+    for attack, style in looks(results, curves).items():
         counts = sorted(map(int, curves[attack]))
         ticks |= set(counts)
         marker = dict(marker=figures.MARKERS[len(ticks) % 7], ms=3) if "label" not in style else dict(marker="o", ms=4)

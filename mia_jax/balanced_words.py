@@ -115,6 +115,8 @@ def _meaning(found: float, rate: float, leak: bool, apart: bool) -> str:
         return "That cannot be told from guessing: no leak was found. It does not prove that there is none."
     if found < 3 * rate:
         return "That is a weak leak: better than chance, yet few single records are at risk."
+    if rate > 0.01:
+        return "That is a clear leak, though at this rate too many others are accused for any one to be sure."
     if found < 0.1:
         return "That is a clear leak: some records are exposed, hardly ever by mistake."
     return "That is a severe leak: who is called a member at this rate almost always is one, and many are."

@@ -218,9 +218,12 @@ def test_strongest_first_and_the_rest_listed(run):
     rates = [figures.value(summary["attacks"][a]["tpr_at_fpr"]["0.01"]) for a in order]
     known = [rate for rate in rates if rate is not None]
     assert known == sorted(known, reverse=True) and rates[len(known) :] == [None] * 3
-    looks = balanced_figures.looks(summary)
+    looks = balanced_figures.looks(summary, order)
     best = [(style["color"], style["ls"]) for style in looks.values() if "label" in style]
     assert len(best) == len(set(best)) == 6 == len({colour for colour, _ in best}) and len(looks) == 23
+    few = balanced_figures.looks(summary, order[4:11])
+    assert [style.get("color") for style in few.values()][:2] == [looks[a]["color"] for a in order[4:6]]
+    assert [a for a, style in few.items() if "label" in style] == order[4:10]
     with np.load(folder / "scores.npz") as scores:
         caption = balanced_figures.roc(summary, scores).caption
     assert all(figures.short(a) in caption for a in order[6:])
@@ -239,7 +242,8 @@ def test_verdict_answers_the_question(run):
         f"{figures.short(best)}, identifies {100 * measure['value']:.1f}" in said and balanced_words.OFTEN[rate] in said
     )
     assert ("no leak was found" in said) == (name == "blind")
-    assert ("severe" in said) == (name != "blind")
+    assert ("severe leak" in said) == (name in ("all", "pictures"))
+    assert ("clear leak, though" in said) == (name == "simulated")  # so few records resolve 10 % only
 
 
 def test_terminal_table(run):

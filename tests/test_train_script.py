@@ -25,7 +25,6 @@ from small_runs import (
 
 from mia_jax.config import Config
 
-
 ON_A_CORE = """
 import os, sys
 os.sched_setaffinity(0, {int(sys.argv[1])})

@@ -118,3 +118,13 @@ def nothing(reason: str) -> Any:
 
 def marker(k: int) -> str:
     return MARKERS[k % len(MARKERS)]
+
+
+def note(figure: Any, words: str) -> None:
+    """A line below everything."""
+    import textwrap
+
+    width = int(figure.get_figwidth() * 17)
+    lines = textwrap.wrap(words, width)
+    figure.set_figheight(figure.get_figheight() + 0.16 * len(lines))
+    figure.supxlabel("\n".join(lines), fontsize=8, color=GREY)

@@ -1,0 +1,76 @@
+"""The number of shadow models (Shokri et al. 2017, section V, training shadow models).
+
+    python scripts/reproduce.py --experiment=num_shadows
+
+Expected (paper): the more shadow models, the more accurate the attack; no numbers are given for it. The paper uses 60 on
+Location (precision .678, Google).
+Duration on 2 cores: not measured yet.
+"""
+
+from typing import Any
+
+from mia_jax import data, paper
+from mia_jax.config import Config
+from mia_jax.experiments import drawing, settings
+from mia_jax.experiments.base import Experiment, Finding, Row, Runs, Scale, above, attack, columns, text, title
+
+DATA = "location"
+COUNTS: dict[Scale, tuple[int, ...]] = {"quick": (1, 2, 5, 10, 20), "paper": (1, 2, 5, 10, 20, 60, 100)}
+EVERY = sorted({*COUNTS["quick"], *COUNTS["paper"]})
+PAPER = {60: paper.TABLE_II[DATA]}
+MEASURES = ("accuracy", "precision", "recall", "auc")
+
+
+def label(count: int) -> str:
+    return f"{count} shadow{'s' if count > 1 else ''}"
+
+
+def runs(scale: Scale) -> dict[str, Config]:
+    return {label(count): settings.ours(DATA, scale, num_shadows=count) for count in COUNTS[scale]}
+
+
+def table(runs: Runs) -> list[Row]:
+    return [
+        {"data": title(runs.get(label(count)), DATA), "shadows": count}
+        | columns(runs.get(label(count)), PAPER.get(count), *MEASURES)
+        for count in EVERY
+        if label(count) in runs or count in PAPER
+    ]
+
+
+def figure(runs: Runs) -> Any:
+    figure, (ax,) = drawing.panels(1, width=5.2, height=3.2)
+    done = [count for count in EVERY if label(count) in runs]
+    for k, measure in enumerate(MEASURES):
+        values = [attack(runs[label(count)], measure) for count in done]
+        places = [count * 1.03 ** (k - 1.5) for count in done]  # so that intervals do not cover each other
+        drawing.marks(ax, drawing.Series(measure, values, drawing.HUES[k], drawing.marker(k)), places, line=True)
+    drawing.marks(ax, drawing.published([PAPER[60].precision], "paper: precision, Google"), [60])
+    ax.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
+    ax.set(xscale="log", ylim=(0.4, 1.02), xlabel="shadow models", ylabel="of the attack")
+    ax.set_xticks(EVERY, [str(count) for count in EVERY])
+    ax.minorticks_off()
+    ax.set_title(title(runs[label(done[0])] if done else None, DATA))
+    drawing.legend(figure, ax, 3)
+    return figure
+
+
+def finding(runs: Runs) -> Finding:
+    done = [count for count in EVERY if label(count) in runs]
+    if len(done) < 2:
+        return Finding(None, f"{len(done)} numbers of shadows, too few to compare")
+    few, many = (attack(runs[label(count)], "accuracy") for count in (done[0], done[-1]))
+    told = f"{data.title(DATA)}: attack accuracy {text(few)} with {label(done[0])}, {text(many)} with {label(done[-1])}"
+    return Finding(above(many, few), told)
+
+
+EXPERIMENT = Experiment(
+    "num_shadows",
+    "The number of shadow models",
+    "section V, training shadow models",
+    "The more shadow models, the more accurate the attack.",
+    runs,
+    table,
+    figure,
+    finding,
+)

@@ -1,0 +1,133 @@
+"""Overfitting against precision (Shokri et al. 2017, section VI, effect of overfitting; section VII).
+
+    python scripts/reproduce.py --experiment=overfitting
+
+Expected (paper, Table II): train-test gap and precision Adult .006, .503; Purchase-2 .015, .505; MNIST .056, .517;
+Purchase-10 .133, .550; Texas .151, .657; Purchase-20 .219, .590; Purchase-50 .307, .860; Location .327, .678;
+Purchase-100 .340, .935. Beside data sets, one data set trained for longer and longer (ours): nothing but overfitting
+changes.
+Duration on 2 cores: not measured yet.
+"""
+
+from typing import Any
+
+from mia_jax import data, paper
+from mia_jax.config import Config
+from mia_jax.experiments import drawing, settings
+from mia_jax.experiments.base import (
+    Experiment,
+    Finding,
+    Measure,
+    Row,
+    Runs,
+    Scale,
+    above,
+    attack,
+    every,
+    gap,
+    spearman,
+    text,
+    title,
+)
+
+LONGER = "location"
+EPOCHS: dict[Scale, tuple[int, ...]] = {"quick": (3, 5, 10, 20, 30), "paper": (3, 5, 10, 20, 50, 100)}
+EVERY = sorted({*EPOCHS["quick"], *EPOCHS["paper"]})
+
+
+def label(epochs: int) -> str:
+    return f"{data.title(LONGER)}, {epochs} epochs"
+
+
+def runs(scale: Scale) -> dict[str, Config]:
+    sets = {name: settings.ours(name, scale) for name in paper.TABLE_II}
+    return sets | {label(n): settings.ours(LONGER, scale, num_epochs=n) for n in EPOCHS[scale]}
+
+
+def _published_gap(name: str) -> float:
+    return paper.TABLE_II[name].train_accuracy - paper.TABLE_II[name].test_accuracy
+
+
+def table(runs: Runs) -> list[Row]:
+    rows = []
+    for name, row in paper.TABLE_II.items():
+        run = runs.get(name)
+        rows.append(
+            {
+                "data": title(run, name),
+                "epochs": run.results["config"]["num_epochs"] if run else None,
+                "train-test gap": gap(run) if run else None,
+                "paper: train-test gap": round(_published_gap(name), 3),
+                "precision": attack(run, "precision"),
+                "paper: precision": row.precision,
+            }
+        )
+    for epochs in EVERY:
+        if run := runs.get(label(epochs)):
+            rows.append(
+                {
+                    "data": title(run, LONGER),
+                    "epochs": epochs,
+                    "train-test gap": gap(run),
+                    "paper: train-test gap": None,
+                    "precision": attack(run, "precision"),
+                    "paper: precision": None,
+                }
+            )
+    return rows
+
+
+def figure(runs: Runs) -> Any:
+    figure, (sets, longer) = drawing.panels(2, width=4.4, height=3.4)
+    known = [name for name in paper.TABLE_II if name in runs]
+    ours = drawing.Series("ours", [attack(runs[name], "precision") for name in known], drawing.HUES[0])
+    drawing.marks(sets, ours, [gap(runs[name]) for name in known])
+    published = [row.precision for row in paper.TABLE_II.values()]
+    drawing.marks(sets, drawing.published(published, "paper, Google"), [_published_gap(name) for name in paper.TABLE_II])
+    for name in known:
+        at = (gap(runs[name]), attack(runs[name], "precision").value)
+        mark = "*" if runs[name].results["dataset"]["source"] == "simulated" else ""
+        if at[1] is not None:
+            sets.annotate(data.title(name).split(" ")[0] + mark, at, (5, 5), textcoords="offset points", fontsize=7.5)
+    done = [epochs for epochs in EVERY if label(epochs) in runs]
+    series = drawing.Series("ours", [attack(runs[label(n)], "precision") for n in done], drawing.HUES[0])
+    drawing.marks(longer, series, [gap(runs[label(n)]) for n in done], line=True)
+    for n in done:
+        at = (gap(runs[label(n)]), attack(runs[label(n)], "precision").value)
+        if at[1] is not None:
+            longer.annotate(f"{n} epochs", at, (5, -11), textcoords="offset points", fontsize=7.5)
+    for ax in (sets, longer):
+        ax.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
+        ax.set(xlim=(-0.03, 1), ylim=(0.4, 1.02), xlabel="target's training minus test accuracy")
+    sets.set(ylabel="attack precision", title="data sets (*: SIMULATED)")
+    longer.set_title(f"{title(runs[label(done[0])]) if done else data.title(LONGER)}, trained for longer")
+    drawing.legend(figure, sets)
+    return figure
+
+
+def finding(runs: Runs) -> Finding:
+    known = [name for name in paper.TABLE_II if name in runs and attack(runs[name], "precision").value is not None]
+    rho = spearman([gap(runs[n]) for n in known], [attack(runs[n], "precision").value for n in known])
+    done = [runs[label(n)] for n in EVERY if label(n) in runs]
+    done.sort(key=gap)
+    nothing = Measure(None)
+    least, most = (attack(done[0], "precision"), attack(done[-1], "precision")) if len(done) > 1 else (nothing, nothing)
+    told = (
+        f"rank correlation of the train-test gap and the precision over {len(known)} data sets {text(rho)};"
+        f" {data.title(LONGER)} trained for longer and longer: precision from {text(least)} to {text(most)}"
+    )
+    if len(done) > 1:
+        told += f" as the gap goes from {gap(done[0]):.3f} to {gap(done[-1]):.3f}"
+    return Finding(every([above(rho, 0.0), above(most, least)]), told)
+
+
+EXPERIMENT = Experiment(
+    "overfitting",
+    "Overfitting against precision",
+    "section VI, effect of overfitting; section VII",
+    "The more a target overfits, the more it leaks.",
+    runs,
+    table,
+    figure,
+    finding,
+)

@@ -1,0 +1,84 @@
+"""What the two experiments on shadow data share: one target, attacked with shadows that were trained on other data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mia_jax import paper
+from mia_jax.experiments import drawing
+from mia_jax.experiments.base import (
+    Finding,
+    Row,
+    Runs,
+    above,
+    attack,
+    classes,
+    columns,
+    every,
+    falling,
+    spearman,
+    text,
+    title,
+)
+from mia_jax.figures import DASHES
+
+POOR = 0.1  # the paper: precision on badly synthesised classes falls below
+
+
+def table(runs: Runs, name: str, order: Sequence[str], published: Mapping[str, paper.Row]) -> list[Row]:
+    return [
+        {"data": title(runs.get(kind), name), "shadow data": kind}
+        | columns(runs.get(kind), published[kind], "precision", "recall", "accuracy", "auc")
+        | {
+            "median precision over classes": attack(runs.get(kind), "median_precision"),
+            f"classes with precision below {POOR}, or none called": _poor(runs, kind),
+            "rank correlation of class size and precision": (
+                spearman(*classes(runs[kind])) if kind in runs else spearman([], [])
+            ),
+        }
+        for kind in order
+    ]
+
+
+def _poor(runs: Runs, kind: str) -> int | None:
+    if kind not in runs:
+        return None
+    precision = classes(runs[kind])[1]
+    return int((precision < POOR).sum()) + runs[kind].results["dataset"]["classes"] - len(precision)
+
+
+def figure(runs: Runs, name: str, order: Sequence[str], published: Mapping[str, paper.Row]) -> Any:
+    figure, axes = drawing.panels(3, width=3.4, height=3.1)
+    for ax in axes:  # three kinds of panel: their axes are their own
+        ax.sharex, ax.sharey = None, None
+    figure.clear()
+    axes = figure.subplots(1, 3)
+    overall, by_class, by_size = axes
+    series = [
+        drawing.Series("ours", [attack(runs.get(kind), "precision") for kind in order], drawing.HUES[0]),
+        drawing.published([published[kind].precision for kind in order], "paper, Google"),
+    ]
+    drawing.dots(overall, list(order), series, "precision, all classes")
+    largest = 1.0
+    for k, kind in enumerate(kind for kind in order if kind in runs):
+        counts, precision = classes(runs[kind])
+        look = dict(color=drawing.HUES[k + 1], label=kind)
+        drawing.cdf(by_class, precision, look["color"], DASHES[k], kind)
+        by_size.plot(counts, precision, ls="", marker=drawing.marker(k + 1), ms=4, alpha=0.75, mfc="none", **look)
+        largest = max(largest, float(np.max(counts, initial=0)))
+    drawing.cdf_axes(by_class)
+    by_class.set_ylabel("share of classes, up to there")
+    by_size.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--")
+    by_size.set(xlim=(0, 1.05 * largest), ylim=(-0.02, 1.02), ylabel="precision on a class")
+    by_size.set_xlabel("target's training records of the class")
+    drawing.legend(figure, overall, 6)
+    figure.suptitle(title(next(iter(runs.values()), None), name))
+    return figure
+
+
+def finding(runs: Runs, order: Sequence[str]) -> Finding:
+    precision = [attack(runs.get(kind), "precision") for kind in order]
+    told = ", ".join(f"{kind} {text(p)}" for kind, p in zip(order, precision, strict=True))
+    claims = [falling(precision), *(above(p, 0.5) for p in precision)]
+    return Finding(every(claims), f"precision over all classes: {told}; guessing 0.5")

@@ -1,0 +1,58 @@
+"""Repeat the tables and figures of Shokri et al. 2017, the paper's numbers beside ours.
+
+python scripts/reproduce.py --list
+python scripts/reproduce.py --experiment=noisy_shadows
+python scripts/reproduce.py --all --scale=paper
+
+Each experiment writes data.json, table.md and figure.png to a folder of its own below --root, and says whether the
+paper's finding was found. Experiments share runs; interrupt at any time: the same command goes on where it stopped.
+"""
+
+from absl import flags
+
+from mia_jax import cli
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("experiment", None, "one of those that --list shows; several are separated by commas")
+flags.DEFINE_bool("all", False, "every experiment")
+flags.DEFINE_bool("list", False, "show the experiments")
+flags.DEFINE_enum("scale", "quick", ["quick", "paper"], "quick: small runs, for 2 cores; paper: the paper's sizes")
+flags.DEFINE_string("root", None, "folder of the runs and the results (default: runs/reproduce-<scale>)")
+flags.DEFINE_string("data_dir", None, "folder of official files (default: $MIA_JAX_DATA_DIR)")
+
+
+def main() -> None:
+    cli.use_every_core()
+    from mia_jax import experiments, progress
+    from mia_jax.experiments import run
+    from mia_jax.types import InputError
+
+    known = experiments.EXPERIMENTS
+    if FLAGS.list:
+        for name, experiment in known.items():
+            print(f"{name:<18} {experiment.title} ({experiment.section})")
+        return
+    wanted = list(known) if FLAGS.all else [name.strip() for name in (FLAGS.experiment or "").split(",") if name.strip()]
+    if not wanted:
+        raise InputError("say which: --experiment=NAME, or --all; --list shows the names")
+    if stray := [name for name in wanted if name not in known]:
+        raise InputError(f"--experiment={stray[0]} is not one of {', '.join(known)}")
+    root = FLAGS.root or f"runs/reproduce-{FLAGS.scale}"
+    done: dict = {}
+    for name in wanted:
+        outcome = run.execute(
+            known[name],
+            FLAGS.scale,
+            root,
+            data_dir=FLAGS.data_dir,
+            command=cli.command(),
+            notify=cli.say,
+            progress=progress.shown,
+            known=done,
+        )
+        print(outcome.table)
+        print(f"{outcome.folder}/figure.png    {outcome.folder}/data.json    {outcome.folder}/table.md\n", flush=True)
+
+
+if __name__ == "__main__":
+    cli.start(main)
