@@ -21,7 +21,7 @@ class Sight(NamedTuple):
     """What one attack saw. K' of the models, ``which``, and n' of the candidates, ``rows``."""
 
     which: np.ndarray  # [K'] models
-    fit: Seen  # leaves [K', m, ...]
+    fit: Seen  # leaves [K', m, ...]; None for attacks that learn from no model
     fit_member: np.ndarray  # bool [K', m]
     asked: Mapping[int, Seen]  # by model: the n' records that are judged when it is the target
     rows: np.ndarray  # [n'] candidates
@@ -97,12 +97,12 @@ def look(
 
     played = np.asarray(targets)
     sample, sample_member = _sample(key, member, sample_rows)
-    rows_seen = seen_by(plain, candidates[sample], every)
+    rows_seen = seen_by([name for name in plain if attacks[name].needs & {"in", "out"}], candidates[sample], every)
     asked_seen = seen_by(plain, candidates, played)
     known = seen_by([name for name in plain if "public" in attacks[name].needs], population, played)
     for name in plain:
         asked, public = one_by_one(asked_seen, name, played), one_by_one(known, name, played)
-        of[name] = Sight(every, rows_seen[name], sample_member, asked, all_rows, public)
+        of[name] = Sight(every, rows_seen.get(name), sample_member, asked, all_rows, public)
 
     beside = [k for k in every if k not in played and k ^ 1 not in played][:query_shadows]
     few = np.array([*played, *beside])

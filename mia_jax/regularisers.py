@@ -1,7 +1,7 @@
 """What the training can do against overfitting, and so against membership inference (Shokri et al. 2017, section VIII).
 
-Pieces for ``training.make_trainer``: ``l2`` for the optimizer's chain, ``smoothed`` for its loss, ``mixup`` for
-``augment``; ``early_stopping`` goes around a Trainer; dropout belongs to the model. ``make_trainer`` here puts together
+Pieces for ``training.make_trainer``: ``add_l2`` for the optimizer's chain, ``smoothed`` for its loss, ``mixing`` for
+``augment``; ``stopping_early`` goes around a Trainer; dropout belongs to the model. ``make_trainer`` here puts together
 what a run asks for, with differentially private steps (``dp.py``) where it asks for those.
 """
 
@@ -18,7 +18,7 @@ from mia_jax import dp, training
 from mia_jax.types import Array, EpochInfo, InputError, Key, Model, Params, Records, Trainer, TrainState
 
 
-def l2(strength: float, *, biases: bool = True) -> optax.GradientTransformation:
+def add_l2(strength: float, *, biases: bool = True) -> optax.GradientTransformation:
     """The gradient of strength * sum(theta^2), added to the loss's: put it before the optimizer in a chain.
 
     So it is L2 regularisation as the paper and Keras define it (the gradient is 2 * strength * theta), and Adam
@@ -55,8 +55,8 @@ def smoothed(alpha: float) -> training.Loss:
     return smooth
 
 
-def mixup(alpha: float) -> training.Augment | None:
-    """Each record of a batch is mixed with another, x <- a x + (1 - a) x', and so is its loss (Zhang et al. 2018).
+def mixing(alpha: float) -> training.Augment | None:
+    """Mixup (Zhang et al. 2018): each record of a batch is mixed with another, x <- a x + (1 - a) x', and so its loss.
 
     a ~ Beta(alpha, alpha), one of its 4,096 mid-quantiles, is drawn for each record. With alpha 0 every a is 0 or 1 and
     there is nothing to mix: None.
@@ -94,7 +94,7 @@ class Stopping(NamedTuple):
     halted: jax.Array  # [] bool
 
 
-def early_stopping(trainer: Trainer, model: Model, patience: int, *, validation: float = 0.1) -> Trainer:
+def stopping_early(trainer: Trainer, model: Model, patience: int, *, validation: float = 0.1) -> Trainer:
     """Train on a part of the training set, end when the loss on the rest of it has stopped falling, keep the best.
 
     Each network puts ``validation`` of its training set aside, drawn from its own key. After ``patience`` epochs
@@ -181,19 +181,19 @@ def make_trainer(
         optimizer: what follows L2 in the chain.
         batch_size: b, records per step; with DP on average.
         records: m, of one training set. Only DP needs it.
-        l2, label_smoothing, mixup: see the functions of these names; 0: none.
-        early_stopping: patience in epochs; 0: none.
+        l2, label_smoothing, mixup: see ``add_l2``, ``smoothed``, ``mixing``; 0: none.
+        early_stopping: patience of ``stopping_early`` in epochs; 0: none.
         dp_noise_multiplier: DP-SGD's noise in units of ``dp_clip``; None: no DP-SGD; 0: clips only, promises nothing.
         dp_clip: the most that one record's gradient may be long.
 
     Raises:
         InputError: a value out of range, or DP together with what would break its promise.
     """
-    optimizer = optax.chain(globals()["l2"](l2), optimizer) if l2 else optimizer
-    loss, augment = smoothed(label_smoothing), globals()["mixup"](mixup)
+    optimizer = optax.chain(add_l2(l2), optimizer) if l2 else optimizer
+    loss, augment = smoothed(label_smoothing), mixing(mixup)
     if dp_noise_multiplier is None:
         trainer = training.make_trainer(model, optimizer, batch_size, loss=loss, augment=augment)
-        return globals()["early_stopping"](trainer, model, early_stopping) if early_stopping else trainer
+        return stopping_early(trainer, model, early_stopping) if early_stopping else trainer
     for name, value in (("mixup", mixup), ("early_stopping", early_stopping)):
         if value:
             reason = "mixes records, so none has a gradient of its own" if name == "mixup" else "reads records unnoised"

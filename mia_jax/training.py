@@ -50,8 +50,8 @@ def make_trainer(
         optimizer: with everything that belongs to it: decay, L2, clipping.
         batch_size: b, records per step.
         loss: (logits [b, c], y [b]) -> [b], of which a step minimises the mean.
-        augment: what a batch becomes before it is learned from: ``regularisers.mixup``, flips, ... The accuracy that is
-            reported is that of the first labels it gives.
+        augment: what a batch becomes before it is learned from: ``regularisers.mixing``, flips, ... The accuracy that
+            is reported is that of the first labels it gives.
         microbatch: records whose activations exist at once; the gradients of a batch's microbatches are added up, so it
             changes results by rounding only (and what dropout draws). None: on CPUs as many as fit the cache, elsewhere
             the batch.

@@ -32,7 +32,9 @@ def main() -> None:
         for name, experiment in known.items():
             print(f"{name:<18} {experiment.title} ({experiment.section})")
         return
-    wanted = list(known) if FLAGS.all else [name.strip() for name in (FLAGS.experiment or "").split(",") if name.strip()]
+    wanted = (
+        list(known) if FLAGS.all else [name.strip() for name in (FLAGS.experiment or "").split(",") if name.strip()]
+    )
     if not wanted:
         raise InputError("say which: --experiment=NAME, or --all; --list shows the names")
     if stray := [name for name in wanted if name not in known]:

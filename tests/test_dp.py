@@ -83,6 +83,7 @@ def test_gradients_are_the_plain_loop_s(name, clip):
     assert np.mean(np.array(norms) > value) in {"none": [0], "all": [1]}.get(clip, np.arange(1, B) / B)
 
 
+@pytest.mark.filterwarnings("ignore:optax.global_norm is deprecated")  # they use it
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_gradients_are_jax_privacy_s(name):
     jax_privacy = pytest.importorskip("jax_privacy", reason="pip install jax-privacy==2.0.0 (it pins attrs < 24)")

@@ -61,14 +61,14 @@ def test_all_at_zero_are_the_plain_training_to_the_last_bit():
 def test_l2_0_and_dropout_0_are_identities():
     model, x = models.mlp(C, (8,), dropout=0.0), pool().x
     params = model.init(jax.random.key(0), x)
-    none = regularisers.l2(0.0)
+    none = regularisers.add_l2(0.0)
     assert none.update(params, none.init(params), params)[0] is params
     np.testing.assert_array_equal(model.apply(params, x, key=jax.random.key(1)), MODEL.apply(params, x))
 
 
 def test_smoothing_0_and_mixup_0_leave_nothing_to_do():
     assert regularisers.smoothed(0.0) is LOSS
-    assert regularisers.mixup(0.0) is None
+    assert regularisers.mixing(0.0) is None
 
 
 def test_mixing_nothing_is_an_identity():
@@ -81,7 +81,7 @@ def test_mixing_nothing_is_an_identity():
 def test_mixup_with_vanishing_alpha_is_none():
     """Beta(1e-3, 1e-3) is a coin: a record is itself or another one of the batch, hardly ever between."""
     x, y = jnp.arange(12.0).reshape(6, 2), jnp.arange(6)
-    mixed, ((one, a), (other, b)) = regularisers.mixup(1e-3)(jax.random.key(0), x, y, jnp.ones(6, bool))
+    mixed, ((one, a), (other, b)) = regularisers.mixing(1e-3)(jax.random.key(0), x, y, jnp.ones(6, bool))
     np.testing.assert_allclose(a + b, 1, atol=1e-6)
     np.testing.assert_allclose(mixed, np.where(np.asarray(a > 0.5)[:, None], x[one], x[other]), atol=0.05)
 
@@ -92,7 +92,7 @@ def test_mixup_with_vanishing_alpha_is_none():
 @pytest.mark.parametrize("biases", [True, False])
 def test_l2_is_the_gradient_of_the_penalised_loss(biases):
     keys, records, index = runs(1)
-    optimizer = optax.chain(regularisers.l2(0.03, biases=biases), optax.sgd(0.5))
+    optimizer = optax.chain(regularisers.add_l2(0.03, biases=biases), optax.sgd(0.5))
     trainer = training.make_trainer(MODEL, optimizer, M)
     state = trainer.init(keys[0], records.x[:1])
     params = jax.tree.map(lambda leaf: leaf + 0.1, state.params)
@@ -124,7 +124,7 @@ def test_mixup_mixes_real_records_and_their_labels_alike():
     real = jnp.arange(8) < 5
     shares = []
     for k in range(30):
-        mixed, ((one, a), (other, b)) = regularisers.mixup(0.4)(jax.random.key(k), x, y, real)
+        mixed, ((one, a), (other, b)) = regularisers.mixing(0.4)(jax.random.key(k), x, y, real)
         np.testing.assert_array_equal(one, y)
         assert sorted(np.asarray(other)[:5]) == [0, 1, 2, 3, 4]
         np.testing.assert_allclose(a + b, 1, atol=1e-6)
@@ -136,7 +136,8 @@ def test_mixup_mixes_real_records_and_their_labels_alike():
 
 def test_mixup_does_not_depend_on_microbatches_and_reports_the_mixed_loss():
     a, b = (
-        training.make_trainer(MODEL, optax.adam(1e-2), 6, augment=regularisers.mixup(0.5), microbatch=m) for m in (6, 4)
+        training.make_trainer(MODEL, optax.adam(1e-2), 6, augment=regularisers.mixing(0.5), microbatch=m)
+        for m in (6, 4)
     )
     a, b = trained(a), trained(b)
     assert_close(a, b)
@@ -162,7 +163,7 @@ def test_mixup_keeps_members_from_being_learned_by_heart():
 @functools.cache  # so that the tests share what is compiled
 def stopping():
     inner = training.make_trainer(MODEL, optax.adam(3e-2), 6)
-    return regularisers.early_stopping(inner, MODEL, 2, validation=0.25), inner
+    return regularisers.stopping_early(inner, MODEL, 2, validation=0.25), inner
 
 
 def stopped_by_hand(key, index, patience, epochs):

@@ -42,7 +42,7 @@ class Gaussians(NamedTuple):
 
 class Known(NamedTuple):
     evidence: Evidence
-    spare: np.ndarray  # []: a variance where there are no residuals
+    spare: list[np.ndarray]  # IN and OUT: variances [] where there are no residuals
     ordered: "list[Ordered] | None"  # IN and OUT, for medians
 
 
@@ -86,7 +86,7 @@ def parts(*, center: str = "mean", fixed: bool = False, offline: bool = False) -
         evidence = references.gather(seen["phi"], member)
         mask = _mask(evidence, slice(None))
         ordered = [_ordered(evidence.values, side) for side in (mask, ~mask)] if center == "median" else None
-        return Known(evidence, _spare_variance(*references.without(evidence, ())), ordered)
+        return Known(evidence, _spare(*references.without(evidence, ())), ordered)
 
     def settle(known: Known, models) -> Gaussians:
         sides = references.without(known.evidence, models)
@@ -133,24 +133,24 @@ def _own(side: Moments, pooled: np.ndarray) -> np.ndarray:
     return np.where((side.count >= 2) & (variance > VARIANCE_FLOOR), variance, pooled)
 
 
-def _pooled(sides: tuple[Moments, Moments], spare: np.ndarray) -> list[np.ndarray]:
-    """[IN, OUT]: of each side's residuals; of the other side's where it has none; ``spare`` where neither has."""
+def _pooled(sides: tuple[Moments, Moments], spare: list[np.ndarray | None]) -> list[np.ndarray | None]:
+    """[IN, OUT]: the variance of each side's residuals, or the spare one where there are none."""
     found = []
-    for side in sides:
+    for side, other in zip(sides, spare, strict=True):
         freedom = np.maximum(side.count - 1, 0).sum() * (side.scatter.size / max(side.count.size, 1))
         variance = side.scatter.sum() / freedom if freedom > 0 else 0.0
-        found.append(variance if variance > VARIANCE_FLOOR else None)
-    known = [v for v in found if v is not None] or [spare]
-    return [np.asarray(known[0] if v is None else v) for v in found]
+        found.append(np.asarray(variance) if variance > VARIANCE_FLOOR else other)
+    return found
 
 
-def _spare_variance(inside: Moments, outside: Moments) -> np.ndarray:
-    """Where leaving out leaves no residuals: the variance of all shadows' residuals, or of IN - OUT, or 1."""
-    none = np.asarray(0.0)
-    pooled = _pooled((inside, outside), none)[0]
+def _spare(inside: Moments, outside: Moments) -> list[np.ndarray]:
+    """[IN, OUT], for when leaving out leaves no residuals: the variance of all shadows' residuals of the side, or of the
+    other side, or that of IN - OUT over records, halved; or 1."""
     difference = (inside.mean - outside.mean)[np.isfinite(inside.mean - outside.mean)]
-    between = difference.var() / 2 if difference.size > 1 else none
-    return next((v for v in (pooled, between) if v > VARIANCE_FLOOR), np.asarray(1.0))
+    between = difference.var() / 2 if difference.size > 1 else 0.0
+    known = _pooled((inside, outside), [None, None])
+    last = next((v for v in known if v is not None), np.asarray(between if between > VARIANCE_FLOOR else 1.0))
+    return [last if v is None else v for v in known]
 
 
 class Ordered(NamedTuple):

@@ -1,6 +1,6 @@
 """The tables and figures of Shokri et al. 2017, one file each: ``EXPERIMENTS``, in the order of the paper.
 
-    python scripts/reproduce.py --list
+python scripts/reproduce.py --list
 """
 
 from mia_jax.experiments import (

@@ -4,6 +4,7 @@ An experiment asks for runs by label, each a ``Config``; equal Configs are one r
 runs that could be made it derives a table, a figure, and whether the paper's finding was found.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -85,12 +86,16 @@ def classes(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return found[:, 0], found[:, 1]
 
 
+def is_simulated(run: Run) -> bool:
+    return run.results["dataset"]["source"] == "simulated"
+
+
 def title(run: Run | None, name: str = "") -> str:
     """The data set for people; simulated ones say so."""
     if run is None:
         return data.title(name)
     about = run.results["dataset"]
-    return about.get("title", about["name"]) + (" (SIMULATED)" if about["source"] == "simulated" else "")
+    return about.get("title", about["name"]) + (" (SIMULATED)" if is_simulated(run) else "")
 
 
 def columns(run: Run | None, row: paper.Row | None, *measures: str) -> Row:
@@ -131,7 +136,7 @@ def falling(measures: Sequence[Measure]) -> bool | None:
     """Whether each is at least the next; None where it is not, and the intervals would allow it."""
     if any(m.value is None for m in measures) or len(measures) < 2:
         return None
-    pairs = list(zip(measures[:-1], measures[1:], strict=True))
+    pairs = list(itertools.pairwise(measures))
     if any(above(b, a) for a, b in pairs):
         return False
     return True if all(a.value >= b.value for a, b in pairs) else None

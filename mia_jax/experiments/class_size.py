@@ -17,6 +17,7 @@ from mia_jax.experiments import drawing, settings
 from mia_jax.experiments.base import (
     Experiment,
     Finding,
+    Measure,
     Row,
     Runs,
     Scale,
@@ -74,8 +75,7 @@ def figure(runs: Runs) -> Any:
 
 def finding(runs: Runs) -> Finding:
     found = {name: _correlation(runs, name) for name in NAMES}
-    claims = [above(rho._replace(value=-rho.value, low=-rho.high, high=-rho.low), 0.0) if rho.value is not None else None
-              for rho in found.values()]  # fmt: skip
+    claims = [above(Measure(0.0, 0.0, 0.0), rho) for rho in found.values()]
     told = "; ".join(f"{title(runs[n]) if n in runs else data.title(n)} {text(rho)}" for n, rho in found.items())
     return Finding(every(claims), f"rank correlation of a class's training records and the precision on it: {told}")
 

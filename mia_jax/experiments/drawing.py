@@ -1,5 +1,6 @@
 """Panels that experiments share. Colours are those of ``figures.py``; the paper's numbers are hollow black diamonds."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -44,11 +45,20 @@ def panels(count: int, across: int = 3, *, height: float = 2.9, width: float = W
     return figure, list(axes[:count])
 
 
+def row(count: int, *, height: float = 3.1, width: float = WIDTH, sharey: bool = False) -> tuple[Any, list[Any]]:
+    """A figure of ``count`` panels side by side that show different things."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * count, height + 0.5))
+    return figure, list(figure.subplots(1, count, sharey=sharey, squeeze=False)[0])
+
+
 def legend(figure: Any, ax: Any, across: int = 4) -> None:
     """One legend for all panels, below them."""
-    found = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    for other in figure.axes:  # a panel may have what the first lacks
-        found = dict(zip(*reversed(other.get_legend_handles_labels()), strict=True)) | found
+    found: dict[str, Any] = {}
+    for each in (ax, *figure.axes):  # a panel may have what the first lacks
+        for handle, label in zip(*each.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
     figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=across, fontsize=9, columnspacing=1.4)
 
 
@@ -103,17 +113,6 @@ def cdf(ax: Any, values: np.ndarray, hue: str, dash: Any, label: str) -> None:
 def cdf_axes(ax: Any, xlabel: str = "precision on a class") -> None:
     ax.axvline(0.5, color=GREY, lw=1.2, ls="--", label="guessing")
     ax.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel=xlabel)
-    ax.label_outer()
-    ax.tick_params(labelbottom=True)
-    ax.set_xlabel(xlabel)
-
-
-def nothing(reason: str) -> Any:
-    """A figure that says why there is nothing in it."""
-    figure, (ax,) = panels(1)
-    ax.set_axis_off()
-    ax.text(0.5, 0.5, reason, ha="center", va="center", wrap=True)
-    return figure
 
 
 def marker(k: int) -> str:
@@ -122,8 +121,6 @@ def marker(k: int) -> str:
 
 def note(figure: Any, words: str) -> None:
     """A line below everything."""
-    import textwrap
-
     width = int(figure.get_figwidth() * 17)
     lines = textwrap.wrap(words, width)
     figure.set_figheight(figure.get_figheight() + 0.16 * len(lines))

@@ -25,6 +25,7 @@ from mia_jax.experiments.base import (
     columns,
     every,
     falling,
+    is_simulated,
     text,
     title,
 )
@@ -49,9 +50,7 @@ def table(runs: Runs) -> list[Row]:
 
 
 def figure(runs: Runs) -> Any:
-    figure, axes = drawing.panels(2, width=4.2)
-    figure.clear()
-    overall, by_class = figure.subplots(1, 2, sharey=True)
+    figure, (overall, by_class) = drawing.row(2, width=4.2, sharey=True)
     counts = list(NAMES)
     for measure, hue, mark in (("precision", drawing.HUES[0], "o"), ("recall", drawing.HUES[1], "s")):
         series = drawing.Series(measure, [attack(_of(runs, count), measure) for count in counts], hue, mark)
@@ -59,7 +58,9 @@ def figure(runs: Runs) -> Any:
     published = [paper.TABLE_II[name].precision for name in NAMES.values()]
     drawing.marks(overall, drawing.published(published, "paper: precision, Google"), counts, line=True)
     overall.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
-    overall.set(xscale="log", ylim=(0, 1.02), xlabel="classes", ylabel="precision, recall", title="all classes together")
+    overall.set(
+        xscale="log", ylim=(0, 1.02), xlabel="classes", ylabel="precision, recall", title="all classes together"
+    )
     overall.set_xticks(counts, [str(count) for count in counts])
     overall.minorticks_off()
     spread = [(k, classes(run)[1]) for k, count in enumerate(counts) if (run := _of(runs, count))]
@@ -70,7 +71,7 @@ def figure(runs: Runs) -> Any:
     by_class.set(xlabel="classes", title="precision, each class")
     by_class.set_xticks(range(len(counts)), [str(count) for count in counts])
     drawing.legend(figure, overall)
-    figure.suptitle(title(next(iter(runs.values()), None), "Purchase").replace("Purchase-2 ", "Purchase "))
+    figure.suptitle("Purchase" + (" (SIMULATED)" if any(map(is_simulated, runs.values())) else ""))
     return figure
 
 

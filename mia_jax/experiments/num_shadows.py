@@ -2,8 +2,8 @@
 
     python scripts/reproduce.py --experiment=num_shadows
 
-Expected (paper): the more shadow models, the more accurate the attack; no numbers are given for it. The paper uses 60 on
-Location (precision .678, Google).
+Expected (paper): the more shadow models, the more accurate the attack; no numbers are given for it. The paper uses 60
+on Location (precision .678, Google).
 Duration on 2 cores: not measured yet.
 """
 

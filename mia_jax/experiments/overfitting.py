@@ -17,7 +17,6 @@ from mia_jax.experiments import drawing, settings
 from mia_jax.experiments.base import (
     Experiment,
     Finding,
-    Measure,
     Row,
     Runs,
     Scale,
@@ -83,7 +82,9 @@ def figure(runs: Runs) -> Any:
     ours = drawing.Series("ours", [attack(runs[name], "precision") for name in known], drawing.HUES[0])
     drawing.marks(sets, ours, [gap(runs[name]) for name in known])
     published = [row.precision for row in paper.TABLE_II.values()]
-    drawing.marks(sets, drawing.published(published, "paper, Google"), [_published_gap(name) for name in paper.TABLE_II])
+    drawing.marks(
+        sets, drawing.published(published, "paper, Google"), [_published_gap(name) for name in paper.TABLE_II]
+    )
     for name in known:
         at = (gap(runs[name]), attack(runs[name], "precision").value)
         mark = "*" if runs[name].results["dataset"]["source"] == "simulated" else ""
@@ -110,8 +111,7 @@ def finding(runs: Runs) -> Finding:
     rho = spearman([gap(runs[n]) for n in known], [attack(runs[n], "precision").value for n in known])
     done = [runs[label(n)] for n in EVERY if label(n) in runs]
     done.sort(key=gap)
-    nothing = Measure(None)
-    least, most = (attack(done[0], "precision"), attack(done[-1], "precision")) if len(done) > 1 else (nothing, nothing)
+    least, most = (attack(run, "precision") for run in ((done[0], done[-1]) if len(done) > 1 else (None, None)))
     told = (
         f"rank correlation of the train-test gap and the precision over {len(known)} data sets {text(rho)};"
         f" {data.title(LONGER)} trained for longer and longer: precision from {text(least)} to {text(most)}"

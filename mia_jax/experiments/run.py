@@ -1,11 +1,13 @@
 """Run an experiment: its runs, which resume and are shared, then its data, table and figure."""
 
+import dataclasses
 import datetime
+import io
 import os
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +16,7 @@ from mia_jax import artifacts, audit, results
 from mia_jax import config as configs
 from mia_jax.config import Config
 from mia_jax.experiments import drawing
-from mia_jax.experiments.base import Experiment, Finding, Run, Runs, Scale, text
+from mia_jax.experiments.base import Experiment, Finding, Row, Run, Runs, Scale, is_simulated, text
 from mia_jax.metrics import Measure
 from mia_jax.progress import Progress, silent
 from mia_jax.targets import TargetError
@@ -23,8 +25,8 @@ from mia_jax.types import InputError
 SCHEMA = 1
 VERDICT = {True: "Found", False: "Not found", None: "Cannot be told"}
 CAUTION = (
-    "Intervals are at 95 % and cover what another draw of as many records would change; they do not cover another target"
-    " or another seed."
+    "Intervals are at 95 % and cover what another draw of as many records would change; they do not cover another"
+    " target or another seed."
 )
 
 
@@ -88,7 +90,7 @@ def make(config: Config, root: pathlib.Path, *, data_dir: str | None = None, **o
     config = configs.resolve(config)
     workdir = root / configs.workdir(config).name
     share_models(config, workdir)
-    found = audit.run(configs.dataclasses.replace(config, data_dir=data_dir, workdir=str(workdir)), **options)
+    found = audit.run(dataclasses.replace(config, data_dir=data_dir, workdir=str(workdir)), **options)
     with np.load(workdir / "scores.npz") as f:
         return Run(found, {name: f[name] for name in f.files})
 
@@ -108,7 +110,7 @@ def share_models(config: Config, workdir: pathlib.Path) -> None:
     if not (workdir / "config.json").exists():
         artifacts.write_json(workdir / "config.json", configs.identity(config))
     for path in others:
-        if path.name.startswith(".") or (folder / path.name).exists():
+        if (folder / path.name).exists():
             continue
         try:
             os.link(path, folder / path.name)
@@ -131,7 +133,7 @@ def write(
     folder = root / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
     rows, finding = experiment.table(runs), experiment.finding(runs)
-    simulated = sorted({run.results["dataset"]["name"] for run in runs.values() if _simulated(run)})
+    simulated = sorted({run.results["dataset"]["title"] for run in runs.values() if is_simulated(run)})
     artifacts.write_json(
         folder / "data.json",
         {
@@ -167,7 +169,15 @@ def sentence(experiment: Experiment, finding: Finding) -> str:
     return f"{VERDICT[finding.found]}: {experiment.claim} Ours: {finding.sentence}."
 
 
-def page(experiment, scale, rows, finding, simulated, skipped, command) -> str:
+def page(
+    experiment: Experiment,
+    scale: Scale,
+    rows: Sequence[Row],
+    finding: Finding,
+    simulated: Sequence[str],
+    skipped: Mapping[str, str],
+    command: str,
+) -> str:
     """The table as Markdown, with what a reader must know beside it."""
     heads = list(rows[0])
     lines = [f"# {experiment.title}", "", f"{experiment.section}; scale: {scale}.", ""]
@@ -175,18 +185,20 @@ def page(experiment, scale, rows, finding, simulated, skipped, command) -> str:
     lines += ["| " + " | ".join(text(row[head]) for head in heads) + " |" for row in rows]
     lines += ["", f"**{sentence(experiment, finding)}**", "", CAUTION]
     if simulated:
-        lines += ["", f"SIMULATED, so that the paper's numbers can only be like ours by chance: {', '.join(simulated)}."]
-    lines += ["" if k == 0 else None for k in range(bool(skipped))]
-    lines += [f"- Skipped: {label}: {reason}." for label, reason in skipped.items()]
+        lines += [
+            "",
+            f"SIMULATED data, made to resemble the real ones: {', '.join(simulated)}. What was found there shows that"
+            " the method works, not what the real data would leak.",
+        ]
+    if skipped:
+        lines += ["", *(f"- Skipped: {label}: {reason}." for label, reason in skipped.items())]
     if command:
         lines += ["", f"    {command}"]
-    return "\n".join(line for line in lines if line is not None) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def picture(experiment: Experiment, runs: Runs, skipped: Mapping[str, str]) -> bytes:
     """The figure as PNG; it says itself what was skipped."""
-    import io
-
     import matplotlib
 
     with matplotlib.rc_context():
@@ -198,10 +210,6 @@ def picture(experiment: Experiment, runs: Runs, skipped: Mapping[str, str]) -> b
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def _simulated(run: Run) -> bool:
-    return run.results["dataset"]["source"] == "simulated"
 
 
 def _plain(cell: Any) -> Any:

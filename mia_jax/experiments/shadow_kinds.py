@@ -49,12 +49,7 @@ def _poor(runs: Runs, kind: str) -> int | None:
 
 
 def figure(runs: Runs, name: str, order: Sequence[str], published: Mapping[str, paper.Row]) -> Any:
-    figure, axes = drawing.panels(3, width=3.4, height=3.1)
-    for ax in axes:  # three kinds of panel: their axes are their own
-        ax.sharex, ax.sharey = None, None
-    figure.clear()
-    axes = figure.subplots(1, 3)
-    overall, by_class, by_size = axes
+    figure, (overall, by_class, by_size) = drawing.row(3, width=3.4)
     series = [
         drawing.Series("ours", [attack(runs.get(kind), "precision") for kind in order], drawing.HUES[0]),
         drawing.published([published[kind].precision for kind in order], "paper, Google"),

@@ -2,9 +2,9 @@
 
     python scripts/reproduce.py --experiment=table1
 
-Expected (paper, Purchase-100, accuracy on train / test): Google .999/.656; Amazon (10 passes, L2 1e-6) .941/.468; Amazon
-(100, 1e-4) 1.00/.504; local network .830/.670. Attack precision against Google .935 (Table II), against the local
-network .87 (Table III). The two services are gone: ours are stand-ins, and are called so.
+Expected (paper, Purchase-100, accuracy on train / test): Google .999/.656; Amazon (10 passes, L2 1e-6) .941/.468;
+Amazon (100, 1e-4) 1.00/.504; local network .830/.670. Attack precision against Google .935 (Table II), against the
+local network .87 (Table III). The two services are gone: ours are stand-ins, and are called so.
 Duration on 2 cores: not measured yet.
 """
 

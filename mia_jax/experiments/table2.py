@@ -87,8 +87,8 @@ def finding(runs: Runs) -> Finding:
         rank = spearman([paper.TABLE_II[n].precision for n in measured], [m.value for m in measured.values()])
         claims += [above(measured[least], measured[most]), rank.value is not None and rank.value > 0]
         told.append(
-            f"{words}: least precise on a data set that leaks in the paper, {data.title(least)} {text(measured[least])};"
-            f" most precise on one that does not, {data.title(most)} {text(measured[most])}; rank correlation with the"
+            f"{words}: least precise on a data set that leaks in the paper, {data.title(least)} {text(measured[least])}"
+            f"; most precise on one that does not, {data.title(most)} {text(measured[most])}; rank correlation with the"
             f" paper's precisions {text(rank)} over {len(measured)} data sets"
         )
     return Finding(every(claims), "; ".join(told))

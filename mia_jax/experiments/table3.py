@@ -2,9 +2,9 @@
 
     python scripts/reproduce.py --experiment=table3
 
-Expected (paper, local network, attack accuracy on Purchase-100 / Texas): none .92/.83; top 1 .89/.82; label only .66/.73;
-1 digit .89/.81; temperature 20 .84/.76; L2 1e-3 .77/.66; L2 1e-2 .53 and 5e-3 .52; all in ``paper.MITIGATIONS``. The
-attacker knows the mitigation. Defences at the answer share their models, which are trained once.
+Expected (paper, local network, attack accuracy on Purchase-100 / Texas): none .92/.83; top 1 .89/.82; label only
+.66/.73; 1 digit .89/.81; temperature 20 .84/.76; L2 1e-3 .77/.66; L2 1e-2 .53 and 5e-3 .52; all in
+``paper.MITIGATIONS``. The attacker knows the mitigation. Defences at the answer share their models, which are trained once.
 Duration on 2 cores: not measured yet.
 """
 
@@ -95,8 +95,8 @@ def finding(runs: Runs) -> Finding:
         measured = {m: a for m, a in answers.items() if a.value is not None}
         best = min(measured, key=lambda m: measured[m].value, default="label only")
         told.append(
-            f"{data.title(name)}: attack accuracy {text(accuracy['none'])} without mitigation, {text(accuracy[best])} under"
-            f" the best at the answer ({best}), {text(accuracy[STRONGEST[name]])} under {STRONGEST[name]}"
+            f"{data.title(name)}: attack accuracy {text(accuracy['none'])} without mitigation, {text(accuracy[best])}"
+            f" under the best at the answer ({best}), {text(accuracy[STRONGEST[name]])} under {STRONGEST[name]}"
         )
     return Finding(every(claims), "; ".join(told))
 

@@ -31,7 +31,10 @@ NAMES = ("cifar10", "cifar100")
 # 7,500 and, for CIFAR-100, 2,500 are ours: they fit a half of the data sets.
 SIZES: dict[Scale, dict[str, tuple[int, ...]]] = {
     "quick": dict.fromkeys(NAMES, (2_500, 5_000)),
-    "paper": {"cifar10": (2_500, 5_000, 7_500, 10_000, 15_000), "cifar100": (2_500, 4_600, 7_500, 10_520, 19_920, 29_540)},
+    "paper": {
+        "cifar10": (2_500, 5_000, 7_500, 10_000, 15_000),
+        "cifar100": (2_500, 4_600, 7_500, 10_520, 19_920, 29_540),
+    },
 }
 EVERY = {name: sorted({*SIZES["quick"][name], *SIZES["paper"][name]}) for name in NAMES}
 MEASURES = ("precision", "recall")
@@ -101,7 +104,9 @@ def finding(runs: Runs) -> Finding:
             continue
         low, high = (attack(runs[label(name, size)], "precision") for size in (done[0], done[-1]))
         claims.append(above(low, high))
-        told.append(f"{data.title(name)}: precision {text(low)} with {done[0]:,} records, {text(high)} with {done[-1]:,}")
+        told.append(
+            f"{data.title(name)}: precision {text(low)} with {done[0]:,} records, {text(high)} with {done[-1]:,}"
+        )
     return Finding(every(claims), "; ".join(told))
 
 

@@ -3,7 +3,8 @@
     python scripts/reproduce.py --experiment=uncertainty
 
 Expected (paper, a figure without numbers that we know): the target's answers about members are surer (lower normalised
-entropy) and give the true class more confidence than those about others, and the more classes, the larger the difference.
+entropy) and give the true class more confidence than those about others, and the more classes, the larger the
+difference.
 Duration on 2 cores: not measured yet.
 """
 
