@@ -6,6 +6,7 @@ markers differ as well. matplotlib is imported by ``draw``, without pyplot, and 
 
 import io
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -108,7 +109,7 @@ def draw(results: Results, scores: Scores, plots: Sequence[Plot] | None = None) 
                 if simulated:  # the page has the title beside the picture, but a picture may be copied without it
                     drawing.figure.suptitle("SIMULATED data", fontsize=10.5, fontweight="bold")
                 svg = _save(drawing.figure, "svg", metadata={"Date": None, "Creator": None})
-                drawing.figure.suptitle(title, fontsize=10.5, fontweight="bold")
+                drawing.figure.suptitle(textwrap.fill(title, 44), fontsize=10.5, fontweight="bold")
                 png = _save(drawing.figure, "png", dpi=200, metadata={"Software": None})
             out.append(Rendered(*drawing[:4], svg, png))
     return out

@@ -14,9 +14,9 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 
-import jax
 import numpy as np
 
+from mia_jax import training
 from mia_jax.store import AnswerStore
 from mia_jax.types import Answers, Array, Defence, InputError, MiaError, Model, Params, Target
 
@@ -143,14 +143,14 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def as_target(model: Model, params: Params, classes: int) -> Target:
-    """One of our networks, asked inside ``jit``: ``log_softmax`` of its logits.
+    """One of our networks, asked inside ``jit``: ``log_softmax`` of its logits; in batches, so that memory stays flat.
 
     Args:
         model: init and apply.
         params: of one network.
         classes: c.
     """
-    return Target(lambda x: jax.nn.log_softmax(model.apply(params, x)), Answers(classes))
+    return Target(lambda x: training.predict(model, params, x), Answers(classes))
 
 
 def from_callable(predict: Callable[[np.ndarray], Array], answers: Answers | int) -> Target:

@@ -153,11 +153,15 @@ def _microbatch(sums: Callable, params: Params, pool: Records, batch_size: int) 
     return math.ceil(batch_size / max(1, parts))
 
 
-def predict(model: Model, params: Params, x: Array, *, batch_size: int = 1024) -> jax.Array:
-    """Log-probabilities, float32 [n, c], of records [n, *f]; the memory of one batch of activations at a time."""
-    n = len(x)
-    batch_size = max(1, min(batch_size, n))
-    x = jnp.asarray(x)
+def predict(model: Model, params: Params, x: Array, *, batch_size: int | None = None) -> jax.Array:
+    """Log-probabilities, float32 [n, c], of records [n, *f]; the memory of one batch of activations at a time.
+
+    A batch has 1,024 records, or as many as hold half a million numbers where these are fewer.
+    """
+    n, x = len(x), jnp.asarray(x)
+    batch_size = batch_size or min(1024, max(32, 2**19 // max(1, math.prod(x.shape[1:]))))
+    if n <= batch_size:
+        return jax.nn.log_softmax(model.apply(params, x))
     rows = jnp.minimum(jnp.arange(-(-n // batch_size) * batch_size), n - 1).reshape(-1, batch_size)
     log_p = jax.lax.map(lambda rows: jax.nn.log_softmax(model.apply(params, x[rows])), rows)
     return log_p.reshape(-1, log_p.shape[-1])[:n]

@@ -362,3 +362,19 @@ def test_a_side_that_no_shadow_has_is_refused(name):
 def test_a_center_that_is_none_is_refused():
     with pytest.raises(InputError, match="mode"):
         ATTACKS["lira"](4, center="mode")
+
+
+def test_a_boundary_from_four_shadows_takes_each_sides_own_variance():
+    """One left out of four, there is one model a side and no residual: the sides' variances are those of all four."""
+    world = worlds.gaussian(8, 2000, 6)
+    trained = world.member
+    world = world._replace(
+        phi=world.phi + np.where(trained, 0, 2 * np.random.default_rng(1).normal(size=trained.shape))
+    )
+    shadows = worlds.others(world)
+    parts = lira.parts(fixed=True)
+    known = parts.gather(worlds.see(ATTACKS["lira"](4), world, shadows), trained[shadows], None)
+    left = parts.settle(known, (0, 1))
+    np.testing.assert_allclose([left.var_in, left.var_out], [1, 5], rtol=0.1)
+    whole = parts.settle(known, ())
+    assert (left.var_in, left.var_out) == (whole.var_in, whole.var_out)

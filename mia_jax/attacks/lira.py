@@ -144,8 +144,8 @@ def _pooled(sides: tuple[Moments, Moments], spare: list[np.ndarray | None]) -> l
 
 
 def _spare(inside: Moments, outside: Moments) -> list[np.ndarray]:
-    """[IN, OUT], for when leaving out leaves no residuals: the variance of all shadows' residuals of the side, or of the
-    other side, or that of IN - OUT over records, halved; or 1."""
+    """[IN, OUT], where leaving out leaves no residuals: the variance of all shadows' residuals on that side, or on the
+    other; or half the variance of IN - OUT over records; or 1."""
     difference = (inside.mean - outside.mean)[np.isfinite(inside.mean - outside.mean)]
     between = difference.var() / 2 if difference.size > 1 else 0.0
     known = _pooled((inside, outside), [None, None])
