@@ -10,6 +10,8 @@ Simulated answers (Gaussian scaled logits, balanced plan). Two tasks:
 The loops score one record at a time: LiRA a mean and a standard deviation per side and two ``scipy.stats.norm.logpdf``
 per record, RMIA the share of the population's ratios that a record's ratio passes. They are timed on ``--sample``
 records of one target, and that time is multiplied: marked "x". Both sides get arrays of the signal, in float32.
+
+Times are CPU seconds: both sides run on one core, and what else the machine does counts less.
 """
 
 import argparse
@@ -52,9 +54,9 @@ def loop_rmia(own: np.ndarray, p: np.ndarray, member: np.ndarray, records: range
 def best_of(f, times: int = 3) -> tuple[float, object]:
     took = []
     for _ in range(times):
-        began = time.perf_counter()
+        began = time.process_time()
         result = f()
-        took.append(time.perf_counter() - began)
+        took.append(time.process_time() - began)
     return min(took), result
 
 

@@ -4,8 +4,9 @@
     python benchmarks/synthesis.py                             # simulated Purchase-100, about five minutes
 
 All ask the same network (600-128-100, tanh, trained on 10,000 records of simulated Purchase-100) with the same
-parameters. ART and the NumPy loop search one record at a time, as ART does; ART gets the network as a jitted JAX
-function and, because that is slow for one record, also as two NumPy matmuls. The model alone answers batches as large
+parameters. ART and the NumPy loop search one record at a time, as ART does. ART gets the network as a jitted function;
+because that is slow for one record, also as two NumPy matmuls; and, because its own way of redrawing k features is a
+Python loop over k, also our NumPy callback for that, which redraws bits. The model alone answers batches as large
 as there are lanes, over and over inside one jitted loop. Contenders take turns; medians over the turns are told, also
 per second that a core was busy, which other work on the machine changes least.
 """
@@ -111,7 +112,8 @@ def alone(target, lanes, steps=200):
     return turn
 
 
-def art(predict, options, seconds):
+def art(predict, options, seconds, plain=False):
+    """``plain``: with ART's own random records and features, which are numbers, redrawn one by one with replacement."""
     from art.attacks.inference.membership_inference.shadow_models import ShadowModels
     from art.estimators.classification import BlackBoxClassifier
 
@@ -125,7 +127,7 @@ def art(predict, options, seconds):
     rng = np.random.default_rng(0)
 
     class Template:  # shadow models are trained later; the synthesis asks nothing of them
-        input_shape = (F,)
+        input_shape = F
 
         def clone_for_refitting(self):
             return self
@@ -137,9 +139,11 @@ def art(predict, options, seconds):
         min_features_randomized=options["k_min"],
         max_rejections=options["rej_max"],
         max_iterations=options["iter_max"],
-        random_record_fn=lambda: rng.integers(0, 2, F).astype(np.float32),
-        randomize_features_fn=redrawn(rng),
     )
+    if not plain:
+        arguments |= dict(
+            random_record_fn=lambda: rng.integers(0, 2, F).astype(np.float32), randomize_features_fn=redrawn(rng)
+        )
     return one_by_one(lambda c: tool._hill_climbing_synthesis(classifier, c, **arguments), asked, seconds)
 
 
@@ -228,8 +232,9 @@ def main():
 
             jitted = jax.jit(lambda x: jax.numpy.exp(target.ask(x)))
             one = lambda x: np.asarray(jitted(x))  # noqa: E731
-            contenders["ART, jitted JAX network"] = art(one, options, args.seconds)
-            contenders["ART, NumPy network"] = art(predict, options, args.seconds)
+            contenders["ART, jitted network"] = art(one, options, args.seconds, plain=True)
+            contenders["ART, NumPy network"] = art(predict, options, args.seconds, plain=True)
+            contenders["ART, NumPy network and features"] = art(predict, options, args.seconds)
             version = toolbox.__version__
     except ImportError:
         version = None

@@ -7,6 +7,7 @@ the attacks that compare a record with itself in other models the offline ones c
 
 import dataclasses
 import datetime
+import pathlib
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -331,7 +332,7 @@ def _dataset(path, source, digest, records, features, classes, found: Found) -> 
     mine = found.label if found.member is None else found.label[found.member]
     return {
         "name": str(path),
-        "title": str(path),
+        "title": pathlib.Path(path).name,
         "source": source,
         "digest": digest,
         "records": int(records),

@@ -32,7 +32,7 @@ for name, value, text in (
     ("rej_max", Parameters().rej_max, "rejections in a row before fewer attributes are redrawn"),
     ("iter_max", Parameters().iter_max, "queries before a search fails"),
     ("give_up", Parameters().give_up, "failed searches in a row before a class is given up"),
-    ("lanes", 1024, "searches side by side"),
+    ("lanes", None, "searches side by side (default: an eighth of the records, from 64 to 1,024)"),
 ):
     flags.DEFINE_integer(name, value, f"search: {text}")
 flags.DEFINE_float("conf_min", Parameters().conf_min, "search: confidence below which a record is not sampled")

@@ -19,6 +19,7 @@ from mia_jax.attacks.base import from_answers
 from mia_jax.types import Array, Attack, Key, Records
 
 LANES = 16  # networks per compiled program: they are small
+BLOCK = 32  # classes whose rows are on the devices at once
 
 
 class State(NamedTuple):
@@ -69,19 +70,22 @@ def shokri(
         del public
         key_rows, key_train = jax.random.split(key)
         log_p, y = (np.asarray(leaf) for leaf in (seen["log_p"], seen["y"]))
-        y, member = y.reshape(-1), np.asarray(member).reshape(-1)
+        log_p, y, member = log_p.reshape(-1, num_classes), y.reshape(-1), np.asarray(member).reshape(-1)
         rng = np.random.Generator(np.random.Philox(key=np.asarray(jax.random.key_data(key_rows), np.uint64)))
         shuffled = rng.permutation(len(y))  # so that the first rows of a class are a sample of them
         index = rows_by_class(y[shuffled], num_classes)[:, :max_rows]
-        rows = np.unique(shuffled[index[index >= 0]])
-        position = np.zeros(len(y), np.int32)
-        position[rows] = np.arange(len(rows))
-        index = np.where(index >= 0, position[shuffled[index]], -1)
-        pool = Records(features(log_p.reshape(-1, num_classes)[rows]), member[rows].astype(np.int32))
+        index = np.where(index >= 0, shuffled[index], -1)
         trained = np.stack([np.bincount(y, member == side, minlength=num_classes) > 0 for side in (False, True)]).all(0)
         keys = jax.vmap(lambda c: jax.random.fold_in(key_train, c))(jnp.arange(num_classes))
-        params, _ = training.fit_many(trainer, keys, pool, index, num_epochs, lanes=LANES)
-        return State(params, trained)
+        each = []
+        for first in range(0, num_classes, BLOCK):
+            some = index[first : first + BLOCK]
+            rows = np.pad(some, ((0, -len(some) % min(BLOCK, num_classes)), (0, 0)), constant_values=-1)
+            pool = Records(features(log_p[rows.reshape(-1)]), member[rows.reshape(-1)].astype(np.int32))
+            own = np.where(rows >= 0, np.arange(rows.size).reshape(rows.shape), -1)[: len(some)]
+            params, _ = training.fit_many(trainer, keys[first : first + BLOCK], pool, own, num_epochs, lanes=LANES)
+            each.append(params)
+        return State(jax.tree.map(lambda *leaves: np.concatenate(leaves), *each), trained)
 
     def score(state: State, seen) -> np.ndarray:
         p, y = features(seen["log_p"]), np.asarray(seen["y"])

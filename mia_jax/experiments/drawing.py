@@ -84,7 +84,7 @@ def marks(ax: Any, series: Series, places: Sequence[float], *, upright: bool = T
     value = np.array([m.value for _, m in kept])
     low = np.array([m.value if m.low is None else m.low for _, m in kept])
     high = np.array([m.value if m.high is None else m.high for _, m in kept])
-    bars = np.abs(np.stack([value - low, high - value]))
+    bars = np.abs(np.stack([value - low, high - value])) if (high > low).any() else None
     ax.errorbar(
         *((at, value) if upright else (value, at)),
         **{"yerr" if upright else "xerr": bars},
@@ -98,6 +98,14 @@ def marks(ax: Any, series: Series, places: Sequence[float], *, upright: bool = T
         label=series.name,
         zorder=3,
     )
+
+
+def name_points(ax: Any, names: Sequence[str], points: Sequence[tuple[float, float]], apart: float = 0.03) -> None:
+    """Names to the right of points, moved up where they would lie on each other."""
+    last = -np.inf
+    for name, (x, y) in sorted(zip(names, points, strict=True), key=lambda pair: pair[1][1]):
+        last = max(y, last + apart)
+        ax.annotate(name, (x, y), (x + 0.03, last), va="center", fontsize=8, zorder=4)
 
 
 def cdf(ax: Any, values: np.ndarray, hue: str, dash: Any, label: str) -> None:
@@ -120,8 +128,7 @@ def marker(k: int) -> str:
 
 
 def note(figure: Any, words: str) -> None:
-    """A line below everything."""
-    width = int(figure.get_figwidth() * 17)
-    lines = textwrap.wrap(words, width)
+    """A line above the legend."""
+    lines = textwrap.wrap(words, int(figure.get_figwidth() * 15))
     figure.set_figheight(figure.get_figheight() + 0.16 * len(lines))
-    figure.supxlabel("\n".join(lines), fontsize=8, color=GREY)
+    figure.legends[0].set_title("\n".join(lines), prop={"size": 8})

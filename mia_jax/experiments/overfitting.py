@@ -9,6 +9,7 @@ changes.
 Duration on 2 cores: not measured yet.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from mia_jax import data, paper
@@ -18,12 +19,14 @@ from mia_jax.experiments.base import (
     Experiment,
     Finding,
     Row,
+    Run,
     Runs,
     Scale,
     above,
     attack,
     every,
     gap,
+    is_simulated,
     spearman,
     text,
     title,
@@ -45,6 +48,14 @@ def runs(scale: Scale) -> dict[str, Config]:
 
 def _published_gap(name: str) -> float:
     return paper.TABLE_II[name].train_accuracy - paper.TABLE_II[name].test_accuracy
+
+
+def _measured(runs: Runs, labels: Iterable[str]) -> list[str]:
+    return [label for label in labels if attack(runs.get(label), "precision").value is not None]
+
+
+def _point(run: Run) -> tuple[float, float]:
+    return gap(run), attack(run, "precision").value
 
 
 def table(runs: Runs) -> list[Row]:
@@ -78,25 +89,19 @@ def table(runs: Runs) -> list[Row]:
 
 def figure(runs: Runs) -> Any:
     figure, (sets, longer) = drawing.panels(2, width=4.4, height=3.4)
-    known = [name for name in paper.TABLE_II if name in runs]
+    known = _measured(runs, paper.TABLE_II)
     ours = drawing.Series("ours", [attack(runs[name], "precision") for name in known], drawing.HUES[0])
     drawing.marks(sets, ours, [gap(runs[name]) for name in known])
     published = [row.precision for row in paper.TABLE_II.values()]
     drawing.marks(
         sets, drawing.published(published, "paper, Google"), [_published_gap(name) for name in paper.TABLE_II]
     )
-    for name in known:
-        at = (gap(runs[name]), attack(runs[name], "precision").value)
-        mark = "*" if runs[name].results["dataset"]["source"] == "simulated" else ""
-        if at[1] is not None:
-            sets.annotate(data.title(name).split(" ")[0] + mark, at, (5, 5), textcoords="offset points", fontsize=7.5)
-    done = [epochs for epochs in EVERY if label(epochs) in runs]
+    named = {data.title(n).split(" ")[0] + ("*" if is_simulated(runs[n]) else ""): _point(runs[n]) for n in known}
+    drawing.name_points(sets, list(named), list(named.values()))
+    done = [n for n in EVERY if _measured(runs, [label(n)])]
     series = drawing.Series("ours", [attack(runs[label(n)], "precision") for n in done], drawing.HUES[0])
     drawing.marks(longer, series, [gap(runs[label(n)]) for n in done], line=True)
-    for n in done:
-        at = (gap(runs[label(n)]), attack(runs[label(n)], "precision").value)
-        if at[1] is not None:
-            longer.annotate(f"{n} epochs", at, (5, -11), textcoords="offset points", fontsize=7.5)
+    drawing.name_points(longer, [f"{n} epochs" for n in done], [_point(runs[label(n)]) for n in done])
     for ax in (sets, longer):
         ax.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
         ax.set(xlim=(-0.03, 1), ylim=(0.4, 1.02), xlabel="target's training minus test accuracy")
@@ -107,7 +112,7 @@ def figure(runs: Runs) -> Any:
 
 
 def finding(runs: Runs) -> Finding:
-    known = [name for name in paper.TABLE_II if name in runs and attack(runs[name], "precision").value is not None]
+    known = _measured(runs, paper.TABLE_II)
     rho = spearman([gap(runs[n]) for n in known], [attack(runs[n], "precision").value for n in known])
     done = [runs[label(n)] for n in EVERY if label(n) in runs]
     done.sort(key=gap)

@@ -4,7 +4,8 @@
 
 Expected (paper, local network, attack accuracy on Purchase-100 / Texas): none .92/.83; top 1 .89/.82; label only
 .66/.73; 1 digit .89/.81; temperature 20 .84/.76; L2 1e-3 .77/.66; L2 1e-2 .53 and 5e-3 .52; all in
-``paper.MITIGATIONS``. The attacker knows the mitigation. Defences at the answer share their models, which are trained once.
+``paper.MITIGATIONS``. The attacker knows the mitigation. Runs that differ in defences at the answer share their models,
+which are trained once.
 Duration on 2 cores: not measured yet.
 """
 

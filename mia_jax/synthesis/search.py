@@ -57,7 +57,7 @@ def search(
     rej_max: int = Parameters().rej_max,
     iter_max: int = Parameters().iter_max,
     give_up: int = Parameters().give_up,
-    lanes: int = 1024,
+    lanes: int | None = None,
     max_queries: int | None = None,
     on_step: Callable[[State], None] | None = None,
     state: State | None = None,
@@ -79,7 +79,8 @@ def search(
             these cost the fewest queries per record on simulated Purchase-100: about 200. The paper needed 156.
         give_up: after this many failed searches in a row, without a record in between, a class is given up and its
             records go to the other classes.
-        lanes: r, searches side by side; fewer where the budget could not pay for a whole search in each.
+        lanes: r, searches side by side; fewer where the budget could not pay for a whole search in each. None: an
+            eighth of n, from 64 to 1,024, as more of them would be idle while the last records are found.
         max_queries: never exceeded; the search then returns what it has.
         on_step: called with the state between blocks of steps, on the host. Its arrays live until the call returns:
             ``jax.device_get`` keeps them.
@@ -94,6 +95,7 @@ def search(
         InputError: arguments that cannot work, before the first query.
     """
     p = Parameters(k_max, k_min, conf_min, rej_max, iter_max, give_up)
+    lanes = min(1024, max(64, num_records // 8)) if lanes is None else lanes
     prior = _check(p, schema, num_records, class_prior, lanes, max_queries, block)
     a = attrs.attributes(schema)
     p = p._replace(k_max=min(k_max, a.count), k_min=min(k_min, a.count))
