@@ -1,4 +1,4 @@
-"""Shadow training against a PyTorch loop, a plain vmap over flax, and the machine's matmul rate, in model-epochs a second.
+"""Shadow training beside a PyTorch loop, a plain vmap over flax, and the matmul rate of the machine, in one run.
 
     pip install torch                                # optional: the PyTorch rows
     python benchmarks/shadow_training.py             # Purchase and CIFAR networks, about five minutes
@@ -48,7 +48,7 @@ def data(net, seed=0):
     return x, rng.integers(0, net["classes"], len(x)).astype(np.int32)
 
 
-# --- contenders: each returns a function that trains a little and says how many model-epochs that was ------------------
+# --- contenders: each returns a function that trains a little and says how many model-epochs that was ---------------
 
 
 def ours(net, chunk):

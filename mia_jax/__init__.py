@@ -23,8 +23,7 @@ __all__ = [
 def __getattr__(name: str):
     """``infer`` brings every attack, and with them flax and optax: it is imported when it is asked for."""
     if name == "infer":
-        from mia_jax.infer import infer
+        from mia_jax.saved import infer
 
-        globals()["infer"] = infer  # the function, not the module of its name
         return infer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,9 +34,9 @@ from mia_jax import config as configs
 from mia_jax.attacks import ATTACKS
 from mia_jax.audit import Notify
 from mia_jax.config import DeployedConfig
-from mia_jax.infer import infer
 from mia_jax.progress import Progress, silent
 from mia_jax.remote import protocols
+from mia_jax.saved import infer
 from mia_jax.stages import Look, stage_key
 from mia_jax.targets import Budget
 from mia_jax.types import Attack, InputError, Records, Schema, Target

@@ -14,7 +14,6 @@ from mia_jax.synthesis import search as algorithm
 from mia_jax.targets import BudgetSpent
 from mia_jax.types import InputError, Key, Records, Schema, Target
 
-
 PRIOR_QUERIES = 4096  # random records that --class_prior=target asks about
 
 

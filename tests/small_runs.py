@@ -102,8 +102,12 @@ def arguments(**changed) -> list[str]:
     return [f"--{name}={value}" for name, value in (FLAGS | changed).items()]
 
 
-def script(shared: pathlib.Path, *argv: str, **options) -> subprocess.CompletedProcess:
+def python(shared: pathlib.Path, *argv: str) -> subprocess.CompletedProcess:
+    """A Python process that shares what is compiled here."""
+    given = dict(env=environment(shared), capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, *argv], timeout=600, **given)
+
+
+def script(shared: pathlib.Path, *argv: str) -> subprocess.CompletedProcess:
     """scripts/train.py as a process of its own."""
-    command = [sys.executable, "scripts/train.py", *argv]
-    given = dict(env=environment(shared), capture_output=True, text=True, timeout=120, check=False)
-    return subprocess.run(command, **(given | options))
+    return python(shared, "scripts/train.py", *argv)

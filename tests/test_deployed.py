@@ -95,7 +95,7 @@ def test_predictions_are_what_infer_takes(tmp_path):
     assert deployed.load_predictions(written(tmp_path, **PREDICTIONS)).member is None
     assert (found.labels.dtype, found.shadow_member.dtype) == (np.int32, bool)
 
-    from mia_jax.infer import infer
+    from mia_jax.saved import infer
 
     scores = infer("calibrated_loss", **{k: v for k, v in found._asdict().items() if k != "member"})
     assert scores.shape == (N,) and np.isfinite(scores).all()

@@ -1,11 +1,11 @@
 """Real processes, killed at each stage: the same command goes on, and ends with the bytes of a run left alone."""
 
+import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from small_runs import (
@@ -116,7 +116,7 @@ def run_until(shared, own, tmp_path):
 
         yield run_until
         process.stdin.close()
-        assert process.wait(30) == 0
+        assert process.wait(100) == 0
 
 
 def test_killed_at_every_stage(finished, run_until, tmp_path):
@@ -162,12 +162,29 @@ def test_one_process_at_a_time_and_ctrl_c(shared, own, long_run, tmp_path):
         f"error: the workdir {tmp_path}/w is held by process {long_run.pid} on {os.uname()[1]};"
     )
     assert done.stderr.count("\n") == 1 and long_run.poll() is None
-    began = time.monotonic()
     long_run.send_signal(signal.SIGINT)
-    assert long_run.wait(30) == 130
-    assert time.monotonic() - began < 20
+    assert long_run.wait(100) == 130
     told = [line for line in long_run.stderr.read().splitlines() if line and not line.startswith("target model: ")]
     assert told == ["Interrupted. Nothing that was finished is lost: the same command goes on from here."]
     given = config(own, tmp_path / "w", num_epochs=10**7)
     with artifacts.open_workdir(tmp_path / "w", configs.identity(configs.resolve(given))):
         pass  # nobody holds it
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(finished, own, tmp_path):
+    """Nobody chooses the moment: the machine's load does."""
+    argv = [sys.executable, "scripts/train.py", *arguments(dataset=own, workdir=tmp_path / "w", chunk=1)]
+    kills = 0
+    for delay in itertools.count(1.0, 0.4):
+        with subprocess.Popen(
+            argv, env=environment(tmp_path), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        ) as run:
+            try:
+                assert run.wait(delay) == 0
+                break
+            except subprocess.TimeoutExpired:
+                run.kill()
+                kills += 1
+    assert kills > 5
+    assert scores(tmp_path / "w") == scores(finished[0])

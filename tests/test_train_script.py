@@ -4,8 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 from small_runs import (
@@ -15,9 +13,9 @@ from small_runs import (
     arguments,
     artefacts,
     compiled_once,  # noqa: F401 (a fixture, as the next ones)
-    environment,
     finished_run,  # noqa: F401
     own_data,  # noqa: F401
+    python,
     scores,
     script,
     shared_folder,  # noqa: F401
@@ -25,20 +23,19 @@ from small_runs import (
 
 from mia_jax.config import Config
 
-ON_A_CORE = """
+ON_CORES = """
 import os, sys
-os.sched_setaffinity(0, {int(sys.argv[1])})
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are told to a process on Linux only")
-def test_a_run_on_one_core(shared, finished, own, tmp_path):
-    """A table on standard output, all else on standard error; and one device gives the bytes that two gave."""
-    core = min(os.sched_getaffinity(0))
-    argv = arguments(dataset=own, workdir=tmp_path / "w", chunk=1)
-    command = [sys.executable, "-c", ON_A_CORE, str(core), "scripts/train.py", *argv]
-    done = subprocess.run(command, env=environment(shared), capture_output=True, text=True, timeout=120, check=False)
+@pytest.mark.parametrize("cores", [2, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_run(shared, finished, own, tmp_path, cores):
+    """A table on standard output, all else on standard error; and the bytes of a run inside another process."""
+    argv = ["scripts/train.py", *arguments(dataset=own, workdir=tmp_path / "w", chunk=1)]
+    done = python(shared, "-c", ON_CORES, str(cores), *argv)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"own: 3 classes; target and {SHADOWS} shadow models trained on {M} records each")
@@ -51,7 +48,7 @@ def test_a_run_on_one_core(shared, finished, own, tmp_path):
     for title in ("target model", "shadow models"):
         assert any(re.fullmatch(rf"{title}: done in [\d.]+ s", line) for line in told)
     results = json.loads((tmp_path / "w" / "results.json").read_text())
-    assert len(results["devices"]) == 1
+    assert len(results["devices"]) == min(cores, len(os.sched_getaffinity(0)))
     assert results["command"].startswith("python scripts/train.py --num_shadows=3 ")
     assert scores(tmp_path / "w") == scores(finished[0])
 
@@ -121,7 +118,7 @@ print(jax_took, took, *sorted(heavy))
 
 
 def test_importing_is_free_of_side_effects(shared):
-    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=False, timeout=120)
+    done = python(shared, "-c", IMPORTED)
     assert done.returncode == 0, done.stderr
     jax_took, took, *heavy = done.stdout.split()
     assert heavy == []

@@ -7,7 +7,7 @@ import pytest
 
 from mia_jax import targets
 from mia_jax.attacks import ATTACKS
-from mia_jax.infer import infer
+from mia_jax.saved import infer
 from mia_jax.types import InputError
 
 N = 240
