@@ -452,16 +452,13 @@ class Known(Exception):
 def test_an_attacker_may_know_how_the_target_was_trained(own, tmp_path, monkeypatch, adaptive):
     trained = {}
 
-    def build_models(config):
-        def train(*args, title, **kwargs):
-            trained[title] = (config.l2, config.dropout, config.num_epochs)
-            if title == "shadow models":
-                raise Known
-            return types.SimpleNamespace(names=["the target"])
+    def train(workdir, config, *args, title, **kwargs):
+        trained[title] = (config.l2, config.dropout, config.num_epochs)
+        if title == "shadow models":
+            raise Known
+        return types.SimpleNamespace(names=["the target"])
 
-        return train
-
-    monkeypatch.setattr(stages, "build_models", build_models)
+    monkeypatch.setattr(stages, "build_models", lambda config: train)
     with pytest.raises(Known):
         audit.run(config(own, tmp_path / "w", l2=0.01, dropout=0.5, adaptive=adaptive))
     assert trained == {"target model": (0.01, 0.5, 3), "shadow models": (0.01, 0.5, 3) if adaptive else (0, 0, 3)}
