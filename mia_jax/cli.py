@@ -5,6 +5,7 @@ budget is spent, 130 interrupted.
 """
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -48,17 +49,22 @@ def start(main: Callable[[], int | None]) -> None:
     def guarded(argv: list[str]) -> None:
         del argv
         logging.set_verbosity(logging.WARNING)  # jax tells which accelerators it did not find
+        signal.signal(signal.SIGINT, interrupted)
         warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
         try:
             sys.exit(main() or 0)
         except MiaError as error:
             fail(error)
-        except KeyboardInterrupt:
-            say("\nInterrupted. Nothing that was finished is lost: the same command goes on from here.")
-            sys.stdout.flush()
-            os._exit(130)  # not sys.exit: devices may be in the middle of a chunk, and nobody wants to wait for it
 
     app.run(guarded, flags_parser=parse)
+
+
+def interrupted(*_) -> None:
+    """Ctrl-C. A handler, as a KeyboardInterrupt may be raised where it is lost (in a destructor), and an exit at once:
+    devices may be in the middle of a chunk, nobody wants to wait for it, and files are written whole or not at all."""
+    say("\nInterrupted. Nothing that was finished is lost: the same command goes on from here.")
+    sys.stdout.flush()
+    os._exit(130)
 
 
 def fail(error: MiaError) -> None:
