@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 bad input, 3 a release gate is exceeded, 4 the workdir is 
 budget is spent, 130 interrupted.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -62,8 +63,13 @@ def start(main: Callable[[], int | None]) -> None:
 def interrupted(*_) -> None:
     """Ctrl-C. A handler, as a KeyboardInterrupt may be raised where it is lost (in a destructor), and an exit at once:
     devices may be in the middle of a chunk, nobody wants to wait for it, and files are written whole or not at all."""
-    say("\nInterrupted. Nothing that was finished is lost: the same command goes on from here.")
-    sys.stdout.flush()
+    show_cursor = b"\033[?25h" if os.isatty(2) else b""  # progress bars hide it
+    # Not print: the signal may have come in the middle of one.
+    os.write(
+        2, show_cursor + b"\nInterrupted. Nothing that was finished is lost: the same command goes on from here.\n"
+    )
+    with contextlib.suppress(RuntimeError):
+        sys.stdout.flush()
     os._exit(130)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -169,6 +170,36 @@ def test_one_process_at_a_time_and_ctrl_c(shared, own, long_run, tmp_path):
     given = config(own, tmp_path / "w", num_epochs=10**7)
     with artifacts.open_workdir(tmp_path / "w", configs.identity(configs.resolve(given))):
         pass  # nobody holds it
+
+
+DURING_COLLECTION = """
+import gc, os, signal, sys
+from mia_jax import cli, progress
+
+def main():
+    with progress.shown("waiting", 10):
+        gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        gc.collect()
+        raise SystemExit("it was not heard")
+
+cli.start(main)
+"""
+
+
+def test_ctrl_c_is_heard_during_garbage_collection(shared):
+    """Python ignores what is raised there; jax has a callback there, so one Ctrl-C in many was lost. On a terminal the
+    cursor, which the progress bar hides, comes back."""
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-c", DURING_COLLECTION]
+    done = subprocess.run(command, env=environment(shared) | {"TERM": "xterm"}, stderr=end, timeout=600, check=False)
+    os.close(end)
+    told = os.read(terminal, 4096).decode()  # all of it: a bar, a line
+    os.close(terminal)
+    assert done.returncode == 130 and "Traceback" not in told
+    assert (
+        told.split("\r\n")[-2] == "Interrupted. Nothing that was finished is lost: the same command goes on from here."
+    )
+    assert told.rindex("\033[?25h") > told.rindex("\033[?25l")
 
 
 @pytest.mark.slow
