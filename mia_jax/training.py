@@ -160,6 +160,9 @@ def predict(model: Model, params: Params, x: Array, *, batch_size: int | None = 
     """
     n, x = len(x), jnp.asarray(x)
     batch_size = batch_size or min(1024, max(32, 2**19 // max(1, math.prod(x.shape[1:]))))
+    if n == 0:
+        logits = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype))
+        return jnp.zeros((0, logits.shape[1]))
     if n <= batch_size:
         return jax.nn.log_softmax(model.apply(params, x))
     rows = jnp.minimum(jnp.arange(-(-n // batch_size) * batch_size), n - 1).reshape(-1, batch_size)
