@@ -11,6 +11,7 @@ from absl import flags as absl_flags
 from mia_jax import artifacts
 from mia_jax import config as configs
 from mia_jax.config import BalancedConfig, Config
+from mia_jax.data import DATASETS
 from mia_jax.types import InputError
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
@@ -23,7 +24,7 @@ FIELDS = {f.name: f for f in dataclasses.fields(Config)}
     ("dataset", "shadows", "train_size", "model"),
     [  # Shokri et al. 2017, section VI
         ("cifar10", 100, 15_000, "cnn"),
-        ("cifar100", 100, 29_540, "cnn"),
+        ("cifar100", 100, 10_520, "cnn"),
         ("purchase", 20, 10_000, "mlp"),
         ("purchase2", 20, 10_000, "mlp"),
         ("location", 60, 1_200, "mlp"),
@@ -36,6 +37,12 @@ FIELDS = {f.name: f for f in dataclasses.fields(Config)}
 def test_presets_are_the_papers(dataset, shadows, train_size, model):
     config = configs.resolve(Config(dataset=dataset))
     assert (config.num_shadows, config.train_size, config.model) == (shadows, train_size, model)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_presets_fit_their_data(dataset):
+    """Target and shadows are disjoint, and each has as many test as training records."""
+    assert 4 * configs.resolve(Config(dataset=dataset)).train_size <= DATASETS[dataset].records
 
 
 def test_what_is_given_goes_before_a_preset():

