@@ -143,10 +143,10 @@ def test_killed_at_every_stage(finished, run_until, tmp_path):
 
 
 @pytest.fixture
-def long_run(shared, own, tmp_path):
-    """A run that takes for ever, and is past reading the data."""
+def long_run(own, tmp_path):
+    """A run that takes for ever, and is past reading the data. It shares no cache: it may be stopped writing to it."""
     command = [sys.executable, "scripts/train.py", *arguments(dataset=own, workdir=tmp_path / "w", num_epochs=10**7)]
-    with subprocess.Popen(command, env=environment(shared), stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.PIPE, text=True) as process:
         try:
             told = [process.stderr.readline(), process.stderr.readline()]
             assert told[1].startswith("The target and"), [*told, process.stderr.read()]

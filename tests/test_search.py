@@ -195,6 +195,15 @@ def test_searches_side_by_side_find_what_each_finds_alone(options):
     assert story.queries == queries and not story.exhausted and story.given_up == ()
 
 
+def test_narrowing_the_search_changes_nothing(monkeypatch):
+    """Once most lanes are idle, the last records are found in fewer of them."""
+    expected, widths = find(traced(), lanes=64), []
+    monkeypatch.setattr(algorithm, "_WIDE", 32)
+    found = find(traced(), lanes=64, block=4, on_step=lambda s: widths.append(len(s.lanes.slot)))
+    assert_same(found, expected)
+    assert set(widths) == {40, 5} and widths == sorted(widths, reverse=True)
+
+
 def test_a_host_target_gives_the_same_records():
     host = Host()
     (records, story), (expected, told) = find(host.target()), find(traced())

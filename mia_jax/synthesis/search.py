@@ -18,6 +18,8 @@ from mia_jax.synthesis.parameters import Parameters
 from mia_jax.targets import BudgetSpent
 from mia_jax.types import Array, InputError, Key, Records, Sampler, Schema, Target
 
+_WIDE = 256  # lanes from which on it pays to compile the search again for fewer
+
 
 class State(NamedTuple):
     """A search between two blocks of steps: arrays only, so that it can be saved; ``search(state=...)`` goes on."""
@@ -120,6 +122,8 @@ def search(
         except BudgetSpent:
             exhausted = True
             continue
+        if target.traced:  # it answers idle lanes, too
+            inner = _narrowed(*inner)
         state = State(root, *inner, state.queries + np.int64(queries))
         exhausted = left == int(queries) and (np.asarray(state.lanes.slot) < num_records).any()
         if on_step is not None:
@@ -218,6 +222,16 @@ def _start(p: Parameters, a: attrs.Attributes, root: np.ndarray, prior: np.ndarr
         given_up=prior == 0,
     )
     return State(root, lanes, found, np.int64(0))
+
+
+def _narrowed(lanes: Lanes, found: Found) -> tuple[Lanes, Found]:
+    """An eighth of the lanes, once the others are idle for good: the last records are not worth whole batches."""
+    idle = np.asarray(lanes.slot) >= len(found.done)
+    few = len(idle) // 8
+    if len(idle) < _WIDE or (~idle).sum() > few:
+        return lanes, found
+    kept = np.argsort(idle, kind="stable")[:few]
+    return jax.tree.map(lambda leaf: jnp.array(np.asarray(leaf)[kept]), lanes), found
 
 
 @functools.lru_cache(maxsize=8)  # compiled once for a target, whatever the key and the parameters
