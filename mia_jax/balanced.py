@@ -117,7 +117,8 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
             scored[name] = judge(workdir, config, setting, name, attack, sights.of[name], trained.names)
             advance(1, name)
     label = np.asarray(pool.y, np.int32)[setting.candidates]
-    seconds |= {"shadows": trained.seconds(), "attack": time.perf_counter() - began}
+    took = time.perf_counter() - began - trained.spent()
+    seconds |= {"shadows": trained.seconds(), "attack": took}
     with audit.timed(seconds, "evaluation"):
         blocks = {name: summarise(setting, label, name, found) for name, found in scored.items()}
         scores = {name: found.scores for name, found in scored.items()}

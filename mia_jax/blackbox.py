@@ -210,7 +210,8 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     notify(f"Asking the target about {len(records.y):,} records")
     worn = defences.parse(config.defences)
     scores, plain, accuracy = _attack(root, attacks, shadow, pool, plan, records, target, worn)
-    seconds |= {"shadows": shadow.seconds(), "attack": time.perf_counter() - began}
+    took = time.perf_counter() - began - shadow.spent()
+    seconds |= {"shadows": shadow.seconds(), "attack": took}
     member = None if question.member is None else question.member[asked]
     found = Found(scores, np.asarray(records.y, np.int32), member, asked, **plain)
     summary = {

@@ -56,8 +56,11 @@ def key_words(key: Key) -> list[int]:
 
 
 def wear(target: Target, worn: tuple[Defence, ...]) -> Target:
-    """The target behind defences, and what its answers look like then."""
-    return targets.defend(target, *worn, answers=defences.answers_after(worn, target.answers)) if worn else target
+    """The target behind defences, at the one floor that they end at together, and what its answers look like then."""
+    if not worn:
+        return target
+    together = defences.compose(worn)
+    return targets.defend(target, together, answers=together.after(target.answers))
 
 
 # --- our own networks ------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from mia_jax import config as configs
 from mia_jax.config import Config
 from mia_jax.progress import silent
 from mia_jax.stages import Look
-from mia_jax.types import Records
+from mia_jax.types import Answers, Records, Target
 
 ROOT = jax.random.key(3)
 K = 3
@@ -89,6 +89,17 @@ def test_the_papers_learning_rate_decays():
     for step in range(4):
         update, state = optimizer.update(jnp.ones(1), state)
         assert float(update[0]) == pytest.approx(-0.5 / (1 + 0.1 * step))
+
+
+def test_defences_end_at_one_floor():
+    """Whichever comes last: what is hidden looks as a service's rounded zero does."""
+    log_p = np.log(np.array([[0.6, 0.25, 0.1, 0.05]], np.float32))
+    target = Target(lambda x: jnp.asarray(log_p), Answers(4))
+    for text in ("round_to(2),top_k(2)", "top_k(2),round_to(2)"):
+        worn = stages.wear(target, defences.parse(text))
+        told = np.asarray(worn.ask(np.zeros((1, 1))))
+        np.testing.assert_allclose(told, np.log([[0.6, 0.25, 0.005, 0.005]]), rtol=1e-5)
+        assert worn.answers == Answers(4, "top_k", 2)
 
 
 def test_a_target_that_wears_nothing_is_itself():
