@@ -16,7 +16,12 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("experiment", None, "one of those that --list shows; several are separated by commas")
 flags.DEFINE_bool("all", False, "every experiment")
 flags.DEFINE_bool("list", False, "show the experiments")
-flags.DEFINE_enum("scale", "quick", ["quick", "paper"], "quick: small runs, for 2 cores; paper: the paper's sizes")
+flags.DEFINE_enum(
+    "scale",
+    "quick",
+    ["quick", "cpu", "paper"],
+    "quick: small runs; cpu: the largest that 2 cores finish in about two hours; paper: the paper's sizes",
+)
 flags.DEFINE_string("root", None, "folder of the runs and the results (default: runs/reproduce-<scale>)")
 flags.DEFINE_string("data_dir", None, "folder of official files (default: $MIA_JAX_DATA_DIR)")
 

@@ -16,8 +16,8 @@ from mia_jax import data, metrics, paper
 from mia_jax.config import Config
 from mia_jax.metrics import Measure
 
-Scale = Literal["quick", "paper"]
-SCALES: tuple[Scale, ...] = ("quick", "paper")
+Scale = Literal["quick", "cpu", "paper"]
+SCALES: tuple[Scale, ...] = ("quick", "cpu", "paper")
 Row = dict[str, Any]  # column -> Measure, number, text or None; the paper's columns begin with "paper"
 NOTHING = Measure(None, reason="not measured")
 

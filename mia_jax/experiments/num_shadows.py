@@ -15,8 +15,8 @@ from mia_jax.experiments import drawing, settings
 from mia_jax.experiments.base import Experiment, Finding, Row, Runs, Scale, above, attack, columns, text, title
 
 DATA = "location"
-COUNTS: dict[Scale, tuple[int, ...]] = {"quick": (1, 2, 5, 10, 20), "paper": (1, 2, 5, 10, 20, 60, 100)}
-EVERY = sorted({*COUNTS["quick"], *COUNTS["paper"]})
+EVERY = (1, 2, 5, 10, 20, 60, 100)
+COUNTS: dict[Scale, tuple[int, ...]] = {"quick": EVERY[:5], "cpu": EVERY, "paper": EVERY}
 PAPER = {60: paper.TABLE_II[DATA]}
 MEASURES = ("accuracy", "precision", "recall", "auc")
 

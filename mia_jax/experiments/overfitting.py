@@ -33,8 +33,9 @@ from mia_jax.experiments.base import (
 )
 
 LONGER = "location"
-EPOCHS: dict[Scale, tuple[int, ...]] = {"quick": (3, 5, 10, 20, 30), "paper": (3, 5, 10, 20, 50, 100)}
-EVERY = sorted({*EPOCHS["quick"], *EPOCHS["paper"]})
+LONG = (3, 5, 10, 20, 50, 100)
+EPOCHS: dict[Scale, tuple[int, ...]] = {"quick": (3, 5, 10, 20, 30), "cpu": LONG, "paper": LONG}
+EVERY = sorted({*EPOCHS["quick"], *LONG})
 
 
 def label(epochs: int) -> str:

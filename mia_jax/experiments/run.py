@@ -53,7 +53,7 @@ def execute(
 
     Args:
         experiment: one of EXPERIMENTS.
-        scale: quick or paper.
+        scale: quick, cpu or paper.
         root: equal Configs below it are one run.
         data_dir: folder of official data files.
         command: how to repeat it.
