@@ -104,10 +104,15 @@ def columns(run: Run | None, row: paper.Row | None, *measures: str) -> Row:
     out: Row = {}
     for measure in measures:
         ours = target(run, measure) if measure in names else attack(run, measure.replace(" ", "_"))
-        name = f"{measure} accuracy" if measure in names else measure
+        name = f"{measure} accuracy" if measure in names else heading(measure)
         out[name] = as_measure(ours) if measure in names else ours
         out[f"paper: {name}"] = getattr(row, names.get(measure, measure), None)
     return out
+
+
+def heading(measure: str) -> str:
+    """A measure for people."""
+    return "AUC" if measure == "auc" else measure
 
 
 # --- comparisons -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 from mia_jax import data, paper
 from mia_jax.config import Config
 from mia_jax.experiments import drawing, settings
-from mia_jax.experiments.base import Experiment, Finding, Row, Runs, Scale, above, attack, columns, text, title
+from mia_jax.experiments.base import Experiment, Finding, Row, Runs, Scale, above, attack, columns, heading, text, title
 
 DATA = "location"
 EVERY = (1, 2, 5, 10, 20, 60, 100)
@@ -44,7 +44,8 @@ def figure(runs: Runs) -> Any:
     for k, measure in enumerate(MEASURES):
         values = [attack(runs[label(count)], measure) for count in done]
         places = [count * 1.03 ** (k - 1.5) for count in done]  # so that intervals do not cover each other
-        drawing.marks(ax, drawing.Series(measure, values, drawing.HUES[k], drawing.marker(k)), places, line=True)
+        series = drawing.Series(heading(measure), values, drawing.HUES[k], drawing.marker(k))
+        drawing.marks(ax, series, places, line=True)
     drawing.marks(ax, drawing.published([PAPER[60].precision], "paper: precision, Google"), [60])
     ax.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
     ax.set(xscale="log", ylim=(0.4, 1.02), xlabel="shadow models", ylabel="of the attack")

@@ -179,7 +179,7 @@ def page(
     command: str,
 ) -> str:
     """The table as Markdown, with what a reader must know beside it."""
-    heads = list(rows[0])
+    heads = [head for head in rows[0] if any(row[head] is not None for row in rows)]
     lines = [f"# {experiment.title}", "", f"{experiment.section}; scale: {scale}.", ""]
     lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     lines += ["| " + " | ".join(text(row[head]) for head in heads) + " |" for row in rows]
