@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax import artifacts, targets
+from mia_jax import targets
 from mia_jax.data import files, local
 from mia_jax.types import Array, InputError, Records, Schema
 
@@ -46,30 +46,12 @@ def load_question(path: str | os.PathLike) -> Question:
     path = pathlib.Path(path).expanduser()
     try:
         arrays = _read(path, ("x", "y"), ("member", "schema"))
-        x, y = arrays["x"], arrays["y"]
-        if x.ndim < 2 or x.dtype.kind not in "biuf" or 0 in x.shape:
-            raise ValueError(f"x has shape {x.shape} and type {x.dtype}; needed: numbers [n, ...], n > 0")
-        files.check_paired(x, y)
-        if "schema" in arrays:
-            records, schema = local._described(x, y, str(arrays["schema"]))
-        else:
-            records, schema = _inferred(x, y, path.stem)
-        return Question(records, _member(arrays, len(y)), schema)
+        records, schema = local.read(arrays, path.stem, every_class=False)
+        return Question(records, _member(arrays, len(records.y)), schema)
     except FileNotFoundError:
         raise InputError(f"there is no file {path}; give the path of an .npz with arrays x, y and member") from None
     except files.UNREADABLE as error:
         raise InputError(f"{path} cannot be used: {error}; write it with np.savez(path, x=x, y=y, member=m)") from None
-
-
-def _inferred(x: np.ndarray, y: np.ndarray, name: str) -> tuple[Records, Schema]:
-    """As of a data set, except that classes may be empty."""
-    labels = files.labels(y, int(y.max(initial=0)) + 1 if y.ndim == 1 and y.dtype.kind in "biuf" else 2)
-    present, dense = np.unique(labels, return_inverse=True)
-    if len(present) < 2:
-        raise ValueError("y has a single class")
-    records, schema = local._inferred(x, dense, name)
-    records = Records(records.x, labels)
-    return records, schema._replace(num_classes=int(labels.max()) + 1, digest=artifacts.array_digest(*records))
 
 
 def load_predictions(path: str | os.PathLike) -> Predictions:

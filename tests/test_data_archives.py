@@ -221,7 +221,7 @@ def test_malformed_archive_is_refused(folder, content, reason):
         (dict(features=PX, labels=np.eye(100)[PY] * 2), "not one-hot"),
         (dict(features=PX, labels=np.where(PY == 3, np.nan, PY)), "not whole numbers"),
         (dict(features=np.where(PX == 1, np.nan, 0.0), labels=PY), "value nan where only 0 and 1"),
-        (dict(features=PX, labels=PY - 1), "label -1, outside of 0..99"),
+        (dict(features=PX, labels=PY - 1), "label -1, which is negative"),
         (dict(features=PX.astype(object), labels=PY), "Object arrays cannot be loaded"),
     ],
 )

@@ -138,16 +138,17 @@ def bits(x: np.ndarray) -> np.ndarray:
     return out
 
 
-def labels(y: np.ndarray, classes: int, *, one_based: bool = False) -> np.ndarray:
+def labels(y: np.ndarray, classes: int | None = None, *, one_based: bool = False) -> np.ndarray:
     """Class labels [n] int32, 0-based, from integers ([n] or [n, 1]) or a one-hot code ([n, classes]).
 
     Args:
+        classes: their number; None: the largest label tells.
         one_based: integers may count from 1; they do where no label is 0.
 
     Raises:
         ValueError: labels that are no whole numbers, not one-hot, or out of range.
     """
-    if y.ndim == 2 and y.shape[1] == classes and classes > 1:
+    if classes is not None and y.ndim == 2 and y.shape[1] == classes and classes > 1:
         if ((y != 0) & (y != 1)).any() or (y.sum(axis=1) != 1).any():
             raise ValueError("its labels have a column per class and are not one-hot")
         return y.argmax(axis=1).astype(np.int32)
@@ -157,10 +158,12 @@ def labels(y: np.ndarray, classes: int, *, one_based: bool = False) -> np.ndarra
         raise ValueError(f"its labels have shape {y.shape} and type {y.dtype}; needed: integers [n], or one-hot")
     if y.dtype.kind == "f" and not np.array_equal(y, np.trunc(y)):  # NaN is not equal to itself
         raise ValueError("its labels are not whole numbers")
-    low, high = (1, classes) if one_based and len(y) and y.min() > 0 else (0, classes - 1)
+    low, high = (1, classes) if one_based and len(y) and y.min() > 0 else (0, (classes or np.iinfo(np.int32).max) - 1)
     wrong = (y < low) | (y > high)
     if wrong.any():
-        raise ValueError(f"record {wrong.argmax()} has the label {y[wrong.argmax()]}, outside of {low}..{high}")
+        label = y[wrong.argmax()]
+        reason = "which is negative: classes are numbered from 0" if label < 0 else f"outside of {low}..{high}"
+        raise ValueError(f"record {wrong.argmax()} has the label {label}, {reason}")
     return (y.astype(np.int64) - low).astype(np.int32)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -29,30 +30,44 @@ def save(path: str | os.PathLike, records: Records, schema: Schema) -> None:
 
 
 def load(path: pathlib.Path) -> tuple[Records, Schema]:
-    """Read what ``save`` or anybody's ``np.savez(path, x=x, y=y)`` wrote.
-
-    Without a schema, the largest label says how many classes there are and each needs a record; the features are binary
-    where all values are 0 or 1, pixels where they are uint8 with several axes per record, and else numeric, float32,
-    with the range that is there.
+    """Read what ``save`` or anybody's ``np.savez(path, x=x, y=y)`` wrote: ``read`` of the arrays in a file.
 
     Raises:
-        InputError: naming what is wrong and what to do.
+        InputError: naming the file, what is wrong and what to do.
     """
     try:
-        arrays = files.read_npz(path, ("x", "y", "schema"))
-        if missing := [name for name in ("x", "y") if name not in arrays]:
-            raise ValueError(f"it has no array {missing[0]!r}; needed are x [n, ...] and y [n]")
-        x, y = arrays["x"], arrays["y"]
-        if x.ndim < 2 or x.dtype.kind not in "biuf" or 0 in x.shape:
-            raise ValueError(f"x has shape {x.shape} and type {x.dtype}; needed: numbers [n, ...], n > 0")
-        files.check_paired(x, y)
-        if "schema" in arrays:
-            return _described(x, y, str(arrays["schema"]))
-        return _inferred(x, y, path.stem)
+        return read(files.read_npz(path, ("x", "y", "schema")), path.stem)
     except FileNotFoundError:
         raise InputError(f"there is no file {path}; give the path of an .npz with arrays x and y") from None
     except files.UNREADABLE as error:
         raise InputError(f"{path} cannot be used: {error}; write it with np.savez(path, x=x, y=y)") from None
+
+
+def read(arrays: Mapping[str, np.ndarray], name: str, *, every_class: bool = True) -> tuple[Records, Schema]:
+    """The records in arrays x [n, *f], y [n] and, perhaps, schema.
+
+    Without a schema, the largest label says how many classes there are; the features are binary where all values are 0
+    or 1, pixels where they are uint8 with several axes per record, and else numeric, float32, with the range that is
+    there.
+
+    Args:
+        arrays: as ``np.load`` gives them.
+        name: of the data set, where no schema gives one.
+        every_class: each class needs a record, as in a set to train on. Records to ask a model about may lack some:
+            the model says how many classes there are.
+
+    Raises:
+        ValueError: the reason, in words.
+    """
+    if missing := [key for key in ("x", "y") if key not in arrays]:
+        raise ValueError(f"it has no array {missing[0]!r}; needed are x [n, ...] and y [n]")
+    x, y = arrays["x"], arrays["y"]
+    if x.ndim < 2 or x.dtype.kind not in "biuf" or 0 in x.shape:
+        raise ValueError(f"x has shape {x.shape} and type {x.dtype}; needed: numbers [n, ...], n > 0")
+    files.check_paired(x, y)
+    if "schema" in arrays:
+        return _described(x, y, str(arrays["schema"]))
+    return _inferred(x, y, name, every_class)
 
 
 def _described(x: np.ndarray, y: np.ndarray, text: str) -> tuple[Records, Schema]:
@@ -73,16 +88,14 @@ def _described(x: np.ndarray, y: np.ndarray, text: str) -> tuple[Records, Schema
     return Records(x, y), schema._replace(source=source, digest=artifacts.array_digest(x, y))
 
 
-def _inferred(x: np.ndarray, y: np.ndarray, name: str) -> tuple[Records, Schema]:
+def _inferred(x: np.ndarray, y: np.ndarray, name: str, every_class: bool) -> tuple[Records, Schema]:
     _check_finite(x)
-    if y.ndim != 1 or y.dtype.kind not in "biuf" or (y < 0).any():
-        raise ValueError(f"y has shape {y.shape} and type {y.dtype}; needed: whole numbers [n] from 0 on")
-    classes = int(y.max()) + 1
-    labels = files.labels(y, classes)
-    files.check_classes(y, classes)  # y, not labels: those are int32 already
-    y = labels
-    if classes < 2:
+    y = files.labels(y)
+    if (y == y[0]).all():
         raise ValueError("y has a single class")
+    classes = int(y.max()) + 1
+    if every_class:
+        files.check_classes(y, classes)
     width = int(np.prod(x.shape[1:]))
     if ((x == 0) | (x == 1)).all():
         x = x.astype(np.uint8)
