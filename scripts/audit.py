@@ -10,6 +10,11 @@ Writes results.json, scores.npz and report.html to the workdir. Exit codes: 0 do
 on where it stopped.
 """
 
+import signal
+
+if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs no traceback; cli.start has a handler
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from absl import flags
 
 from mia_jax import cli

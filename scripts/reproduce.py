@@ -8,6 +8,11 @@ Each experiment writes data.json, table.md and figure.png to a folder of its own
 paper's finding was found. Experiments share runs; interrupt at any time: the same command goes on where it stopped.
 """
 
+import signal
+
+if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs no traceback; cli.start has a handler
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from absl import flags
 
 from mia_jax import cli

@@ -10,6 +10,9 @@ remote attack: serve in one terminal, attack in another with the command that th
 import signal
 import threading
 
+if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs no traceback; cli.start has a handler
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from absl import flags
 
 from mia_jax import cli

@@ -9,6 +9,10 @@ held by another process, 5 the query budget is spent; what was found is written.
 """
 
 import pathlib
+import signal
+
+if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs no traceback; cli.start has a handler
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from absl import flags
 

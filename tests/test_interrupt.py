@@ -172,6 +172,20 @@ def test_one_process_at_a_time_and_ctrl_c(shared, own, long_run, tmp_path):
         pass  # nobody holds it
 
 
+@pytest.mark.parametrize("name", ["audit", "reproduce", "serve", "synthesize", "train"])
+def test_ctrl_c_while_jax_is_imported(name):
+    """The first seconds of every script: it ends by the signal, which shells call 130, and says nothing."""
+    command = [sys.executable, "-X", "importtime", f"scripts/{name}.py", "--help"]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, env=os.environ, **pipes) as process:
+        for line in process.stderr:  # a line for each module that has been imported
+            if line.split()[-1] == "absl.flags":
+                break
+        process.send_signal(signal.SIGINT)
+        assert "Traceback" not in process.stderr.read() and process.stdout.read() == ""
+        assert process.wait(100) == -signal.SIGINT
+
+
 DURING_COLLECTION = """
 import gc, os, signal, sys
 from mia_jax import cli, progress
