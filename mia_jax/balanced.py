@@ -21,6 +21,7 @@ from mia_jax import (
     defences,
     exposure,
     looking,
+    matched,
     metrics,
     models,
     results,
@@ -122,6 +123,10 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
     with audit.timed(seconds, "evaluation"):
         blocks = {name: summarise(setting, label, name, found) for name, found in scored.items()}
         scores = {name: found.scores for name, found in scored.items()}
+        for name, found in scores.items():
+            blocks[name]["epsilon"] = matched.from_scores(
+                found, setting.member[setting.targets], delta=config.dp_delta, seed=config.seed
+            )
         exposed = exposure.summarise(sights.phi, setting.member, label, setting.candidates, schema.num_classes, scores)
         most = np.asarray(pool.x)[[record["index"] for record in exposed["records"]]]
         pictures = showing.pictures(schema, most)

@@ -12,7 +12,7 @@ from typing import Any
 
 from mia_jax import balanced_figures as plots
 from mia_jax import balanced_words as told
-from mia_jax import figures, page, words
+from mia_jax import figures, page, proven, words
 from mia_jax.figures import Results, Scores, short, value
 from mia_jax.types import InputError
 from mia_jax.words import percent
@@ -55,14 +55,17 @@ def terminal_table(results: Results) -> str:
     targets = max(block.get("targets", 1) for block in results["attacks"].values())
     over = f"over {targets} targets" if targets > 1 else "over records"
     lines = textwrap.wrap(f"{about}; 95% intervals {over} in brackets; TPR: members found", WIDTH)
-    lines += ["", f"{'attack':<20}{'AUC':<22}{'TPR at 1% FPR':<22}{'TPR at 0.1% FPR':<22}{'accuracy':<8}".rstrip()]
+    head = f"{'attack':<19}{'AUC':<21}{'TPR at 1% FPR':<21}{'TPR at 0.1% FPR':<21}{'accuracy':<9}{'epsilon':>8}"
+    lines += ["", head]
     notes: list[str] = []
     for name in told.ranked(results):
         block = results["attacks"][name]
         found = [block.get("auc"), *(block.get("tpr_at_fpr", {}).get(rate) for rate in ("0.01", "0.001"))]
-        cells = "".join(f"{_plain(measure, notes):<22}" for measure in found)
+        cells = "".join(f"{_plain(measure, notes):<21}" for measure in found)
         right = value(block.get("accuracy"))
-        lines.append(f"{page.clip(name, 19):<20}{cells}{'-' if right is None else f'{right:.3f}'}".rstrip())
+        right = "-" if right is None else f"{right:.3f}"
+        lines.append(f"{page.clip(name, 18):<19}{cells}{right:<9}{_proven(block.get('epsilon'), notes):>8}")
+    lines += textwrap.wrap(proven.short(results), WIDTH)
     for number, reason in enumerate(notes, 1):
         lines += textwrap.wrap(f"({number}) {reason}", WIDTH, subsequent_indent="    ")
     return "\n".join(lines)
@@ -76,6 +79,11 @@ def _plain(measure: Any, notes: list[str]) -> str:
         return f"{number:.3f}"
     low, high = page.ends(measure)
     return f"{number:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _proven(measure: Any, notes: list[str]) -> str:
+    low = proven.low(measure)
+    return f"- ({_note(page.reason(measure), notes)})" if low is None else f">= {low:.2f}"
 
 
 def _note(reason: str, notes: list[str]) -> int:
@@ -115,6 +123,7 @@ def _page(run: page.Finished, drawings: Sequence[figures.Rendered]) -> str:
             mark,
             "<ol>" + "".join(f"<li>{page.escape(step)}</li>" for step in told.steps(results)) + "</ol>",
         ),
+        page.section("What it proves of epsilon", mark, *page.paragraphs(proven.meaning(results))),
     ]
     if balanced:
         sections.append(page.section("Which records", mark, *_records(results, drawings, mark)))
@@ -146,6 +155,10 @@ def _tiles(results: Results) -> list[tuple[str, str, Any, bool]]:
         name = max(areas, key=areas.__getitem__)
         hint = f"chance that a member scores above a non-member, by {short(name)}; guessing: 0.500"
         out.append(("Best AUC", hint, results["attacks"][name]["auc"], True))
+    if bounds := {n: low for n, b in results["attacks"].items() if (low := proven.low(b.get("epsilon"))) is not None}:
+        name = max(bounds, key=bounds.__getitem__)
+        hint = f"of differential privacy, proven by {short(name)}; 0: nothing is proven"
+        out.append(("Epsilon, at least", hint, bounds[name], True))
     if isinstance(promised := results["target"].get("epsilon"), Mapping):
         hint = f"what differentially private training promises, at delta {promised.get('delta', 0):g}"
         out.append(("Promised epsilon", hint, promised, True))
@@ -155,14 +168,14 @@ def _tiles(results: Results) -> list[tuple[str, str, Any, bool]]:
 def _attacks_table(results: Results, mark: str) -> str:
     notes: list[str] = []
     head = ["Attack", "AUC", *(f"Found at {percent(float(rate))} false alarms" for rate in RATES)]
-    head += ["Accuracy", "Precision", "Recall"]
+    head += ["Accuracy", "Precision", "Recall", "Epsilon, at least"]
     rows = []
     for name in told.ranked(results):
         block = results["attacks"][name]
         measures = [block.get("tpr_at_fpr", {}).get(rate) for rate in RATES]
         measures += [block.get(key) for key in ("accuracy", "precision", "recall")]
         cells = [_cell(block.get("auc"), notes, fraction=True), *(_cell(measure, notes) for measure in measures)]
-        rows.append([_attack(name, block), *cells])
+        rows.append([_attack(name, block), *cells, _epsilon(block.get("epsilon"), notes)])
     caption = f"{mark}All attacks, the strongest first. Small print: 95% intervals."
     return page.table(caption, head, rows) + _notes(notes)
 
@@ -180,6 +193,13 @@ def _cell(measure: Any, notes: list[str], fraction: bool = False) -> str:
     if value(measure) is None and reason.startswith(UNRESOLVED):
         return f'<span class="absent">not resolvable ({_note(reason, notes)})</span>'
     return page.cell(measure, fraction)
+
+
+def _epsilon(measure: Any, notes: list[str]) -> str:
+    low = proven.low(measure)
+    if low is None:
+        return _cell(measure, notes)
+    return f"<b>{low:.2f}</b> <small>{measure['right']:,} of {measure['guesses']:,} guesses right</small>"
 
 
 def _notes(notes: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from mia_jax import (
     data,
     defences,
     deployed,
+    matched,
     remote,
     report,
     results,
@@ -95,7 +96,7 @@ def run(
             "versions": results.versions(),
             "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
             **summary,
-            "attacks": _blocks(found, summary["dataset"]["classes"]),
+            "attacks": _blocks(found, summary["dataset"]["classes"], config),
             "classes_without_rows": [],
             "paper": {"rows": []},
         }
@@ -207,9 +208,8 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
         name: ATTACKS[name](classes, **(audit.shokri_options(config) if name == "shokri" else {})) for name in names
     }
     began = time.perf_counter()
-    notify(f"Asking the target about {len(records.y):,} records")
     worn = defences.parse(config.defences)
-    scores, plain, accuracy = _attack(root, attacks, shadow, pool, plan, records, target, worn)
+    scores, plain, accuracy = _attack(root, attacks, shadow, pool, plan, records, target, worn, notify)
     took = time.perf_counter() - began - shadow.spent()
     seconds |= {"shadows": shadow.seconds(), "attack": took}
     member = None if question.member is None else question.member[asked]
@@ -269,7 +269,7 @@ def _shadow_pool(config, workdir, root, own, schema: Schema, asked: Records, tar
     if config.shadow_data is None:
         pool, origin = own, "a half of the non-members, set aside"
     else:
-        other, other_schema = data.load(config.shadow_data)
+        other, other_schema = data.load(config.shadow_data, data_dir=config.data_dir, notify=notify)
         if other_schema.shape != schema.shape:
             raise InputError(f"{config.shadow_data} has records {other_schema.shape}, and {config.data} {schema.shape}")
         free = deployed.apart(other.x, asked.x)
@@ -281,11 +281,14 @@ def _shadow_pool(config, workdir, root, own, schema: Schema, asked: Records, tar
     if m < 1:
         raise InputError(f"{len(pool.y)} records are too few to train shadows on; give --shadow_data=other.npz")
     if m < size:
-        notify(f"Shadows train on {m:,} records, for there are {len(pool.y):,}; the target trained on {size:,}")
+        notify(
+            f"Shadows train on {m:,} records, for there are {len(pool.y):,}, and the target trained on {size:,}: more"
+            " records, as non-members or in --shadow_data=other.npz, would let them imitate it better"
+        )
     return pool, splits.shokri(key, len(pool.y), m, config.num_shadows), origin, {}
 
 
-def _attack(root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Records, target: Target, worn):
+def _attack(root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Records, target: Target, worn, notify):
     """Scores [n] by attack, what is plain to see of the target, and the shadows' accuracies."""
     key_observe, key_fit = jax.random.split(stage_key(root, "attack"))
     plain = {name: attack.observe for name, attack in attacks.items() if not attack.aligned}
@@ -299,6 +302,7 @@ def _attack(root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Re
     everyone = np.broadcast_to(np.arange(len(records.y)), (len(plan.train), len(records.y)))
     if aligned:
         seen |= shadow.look(Look(key_observe, aligned, worn, {"attacks": list(aligned)}), records, everyone)
+    notify(f"Asking the target about {len(records.y):,} records")
     own = shadows.observe(key_observe, {**plain, **aligned, "summary": shadows.summary}, target, records)
     scores = {}
     for number, (name, attack) in enumerate(attacks.items()):
@@ -320,13 +324,18 @@ def _plain(log_p: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _blocks(found: Found, classes: int) -> dict[str, Any]:
+def _blocks(found: Found, classes: int, config: DeployedConfig) -> dict[str, Any]:
     if found.member is None:
         return {
             name: {"title": audit.title(name), "reason": "the data do not say who is a member"} for name in found.scores
         }
     arguments = (found.member, found.label, classes)
-    return {name: results.attack(score, *arguments, audit.title(name)) for name, score in found.scores.items()}
+    proven = dict(delta=config.dp_delta, seed=config.seed)
+    return {
+        name: results.attack(score, *arguments, audit.title(name))
+        | {"epsilon": matched.from_scores(score, found.member, **proven)}
+        for name, score in found.scores.items()
+    }
 
 
 def _dataset(path, source, digest, records, features, classes, found: Found) -> dict[str, Any]:

@@ -77,7 +77,9 @@ class Training:
         None, "DP-SGD: standard deviation of the noise in units of --dp_clip (default: no DP-SGD)", low=0
     )
     dp_clip: float = _option(1.0, "DP-SGD: the longest that one record's gradient may be", low=0)
-    dp_delta: float = _option(1e-5, "DP-SGD: delta at which the promised epsilon is told", low=0)
+    dp_delta: float = _option(
+        1e-5, "delta of every epsilon that is told, promised by DP-SGD or proven by an attack", low=0
+    )
     attack_hidden: int = _option(64, "ReLU units of each class's attack network", low=1)
     attack_epochs: int = _option(30, "passes over the attack's training rows", low=1)
     attack_batch_size: int = _option(128, "rows per training step of the attack networks", low=1)
@@ -194,8 +196,8 @@ class DeployedConfig(Shadows, Training):
     )
     shadow_data: str | None = _option(
         None,
-        "what the shadows are trained on: noisy, marginal, search, or an .npz with x and y (default: a half of the"
-        " non-members of --data, which then are not asked about)",
+        "what the shadows are trained on: noisy, marginal, search, or a data set (a name, or an .npz with x and y) less"
+        " the records of --data (default: a half of the non-members of --data, which then are not asked about)",
     )
     attacks: str = _option("all", "attacks, separated by commas, or all that can run on what there is", identity=False)
     rate: float | None = _option(None, "requests a second, at most (default: any)", identity=False, low=1e-6)
@@ -229,6 +231,8 @@ def resolve(given: C) -> C:
         raise InputError(f"--seed={config.seed} must be below 2**32, the seeds that give different random numbers")
     if config.learning_rate <= 0 or config.attack_learning_rate <= 0:
         raise InputError("--learning_rate and --attack_learning_rate must be above 0")
+    if config.dp_delta >= 1:
+        raise InputError(f"--dp_delta={config.dp_delta} must be below 1; 1e-5 is usual")
     if config.target_kind == "logistic":  # one of our networks
         config = dataclasses.replace(config, target_kind="nn", model="logistic")
     if config.target_kind != "nn":

@@ -7,7 +7,7 @@ Two ways to have an audit. **Many runs** (or many independent records): members 
 threshold calls some members, and the two error rates bound epsilon: ``clopper_pearson``, ``gaussian``, ``joint_beta``,
 and ``from_scores``, which also chooses the threshold. **One run**: each canary was in the training set or not by a fair
 coin of its own, and the best-scored and worst-scored are guessed: ``one_run``, ``one_run_gaussian``,
-``one_run_from_scores``.
+``one_run_from_scores``. Where a fixed number of records was drawn instead of coins tossed: ``matched``.
 """
 
 import math
@@ -104,7 +104,7 @@ def joint_beta(
         def below(eps):
             return WEIGHTS @ special.betaincc(*high, np.clip(1 - delta - rate * math.exp(eps), 0, 1)) - significance
 
-    return _largest(below)
+    return largest_refuted(below)
 
 
 _X, _W = np.polynomial.legendre.leggauss(64)  # over the logit of a quantile: nodes crowd where a Beta has its tails
@@ -261,7 +261,7 @@ def one_run(
     """
     _check(delta, significance)
     _check_guesses(canaries, guesses, right)
-    return _largest(lambda eps: one_run_p_value(canaries, guesses, right, eps, delta) - significance)
+    return largest_refuted(lambda eps: one_run_p_value(canaries, guesses, right, eps, delta) - significance)
 
 
 def one_run_p_value(canaries: int, guesses: int, right: int, epsilon: float, delta: float) -> float:
@@ -295,7 +295,7 @@ def one_run_mu(canaries: int, guesses: int, right: int, *, significance: float =
             r, h = min(1.0, r + i / (guesses - i) * (more - h)), more
         return guesses / canaries - r - h
 
-    return _largest(excess)
+    return largest_refuted(excess)
 
 
 def one_run_gaussian(
@@ -367,7 +367,7 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     """The epsilon at which mu-Gaussian DP has this ``delta``; 0 where it has less already."""
     if not 0 < delta < 1:
         raise InputError(f"delta {delta}: Gaussian DP has an epsilon for 0 < delta < 1 only, such as 1e-5")
-    return _largest(lambda eps: delta - gaussian_delta(mu, eps))
+    return largest_refuted(lambda eps: delta - gaussian_delta(mu, eps))
 
 
 # --- what a training run promises -----------------------------------------------------------------------------------
@@ -420,7 +420,7 @@ def _log_ratio(above: float, below: float) -> float:
     return max(0.0, math.log(above / below)) if above > 0 else 0.0
 
 
-def _largest(excess: Callable[[float], float]) -> float:
+def largest_refuted(excess: Callable[[float], float]) -> float:
     """The largest value that is refuted: where a rising function crosses zero, to 1e-9; 0 if nothing is."""
     if excess(0.0) >= 0:
         return 0.0

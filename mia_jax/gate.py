@@ -1,12 +1,13 @@
 """A release gate: conditions on a run's results that a model must not meet, as ``--fail_if`` writes them.
 
     tpr@0.01>0.05                  more than 5 % of the members found at 1 % false alarms, by any attack
-    lira:auc>0.6, epsilon>8        LiRA's area; any attack's lower bound
+    lira:auc>0.6, epsilon>1        LiRA's area; the epsilon that any attack proves, its lower bound
     auc.low>0.5                    only where the 95 % interval says so: a leak that is no accident of this sample
 
 A gate **fails closed**: a measure that could not be had (too few records for the rate, an attack that did not run)
-counts as exceeded, for it says nothing of the model's safety. One exception: an attack that calls nobody a member has
-no precision, and exceeds none.
+counts as exceeded, for it says nothing of the model's safety. So does an epsilon beyond what an audit of this size
+could prove if every guess were right. One exception: an attack that calls nobody a member has no precision, and exceeds
+none.
 """
 
 import math
@@ -82,7 +83,13 @@ def _condition(text: str, attacks: Collection[str] | None) -> Condition:
         known = ", ".join([*PLAIN, *(f"{name}@..." for name in AT)])
         raise InputError(f"--fail_if: {text!r} has no measure that is known; there are {known}")
     return Condition(
-        text, attack, measure, None if at is None else float(at), end or "value", sign == ">", float(bound)
+        text,
+        attack,
+        measure,
+        None if at is None else float(at),
+        end or ("low" if measure == "epsilon" else "value"),  # an attack proves a lower bound, and no value
+        sign == ">",
+        float(bound),
     )
 
 
@@ -120,6 +127,9 @@ def _verdict(condition: Condition, name: str, block: Mapping[str, Any] | None) -
         missing = "it has no such measure" if measure is None else f"it has no {condition.end}"
         return Verdict(condition.text, name, None, True, reason or missing)
     exceeded = value > condition.bound if condition.strict else value >= condition.bound
+    if condition.measure == "epsilon" and not exceeded and measure.get("provable", math.inf) <= condition.bound:
+        most = f"an audit of this size proves {measure['provable']:.3g} at most"
+        return Verdict(condition.text, name, None, True, most)
     return Verdict(condition.text, name, value, exceeded)
 
 

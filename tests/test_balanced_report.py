@@ -18,8 +18,10 @@ from mia_jax import (
     blackbox,
     exposure,
     figures,
+    matched,
     metrics,
     page,
+    proven,
     report,
     results,
     showing,
@@ -106,6 +108,7 @@ def audited(
             chosen, curve = {}, {}
         columns[name] = score.astype(np.float32)
         blocks[name] = balanced.summarise(setting, label, name, balanced.Judged(columns[name], chosen, curve))
+        blocks[name]["epsilon"] = matched.from_scores(columns[name], member[played], delta=1e-5)
     phi = rng.normal(0, 1, (K, n)) + leak * 2 * member
     exposed = exposure.summarise(phi, member, label, np.arange(n), classes, columns)
     most = x[[row["index"] for row in exposed["records"]]]
@@ -256,11 +259,28 @@ def test_terminal_table(run):
         auc, accuracy = (summary["attacks"][attack][key] for key in ("auc", "accuracy"))
         low, high = max(0, auc["low"]), min(1, auc["high"])
         assert f" {auc['value']:.3f} [{low:.3f}, {high:.3f}]" in line
-        assert line.endswith(f"{accuracy['value']:.3f}")
+        bound = summary["attacks"][attack]["epsilon"]["low"]
+        told = r"- \(\d\)" if bound is None else f">= {bound:.2f}"
+        assert re.search(rf"{accuracy['value']:.3f} +{told}$", line)
     text = "\n".join(lines)
     notes = {int(k) for k in re.findall(r"- \((\d)\)", "\n".join(rows.values()))}
     assert notes == {int(k) for k in re.findall(r"^\((\d)\) not resolvable: ", text, re.MULTILINE)}
     assert notes
+
+
+def test_epsilon_is_told_and_explained(run):
+    name, _, summary, text = run
+    shown, bounds = visible(text), {a: b["epsilon"] for a, b in summary["attacks"].items()}
+    for told in bounds.values():
+        if told["low"] is not None:
+            evidence = f"<small>{told['right']:,} of {told['guesses']:,} guesses right</small>"
+            assert f"<b>{told['low']:.2f}</b> {evidence}" in text
+    assert "Epsilon, at least" in shown and "Epsilon is how much a trained model may tell of a single record" in shown
+    assert "drawn at random" in shown and "cannot be checked here" not in shown
+    assert "middle one's" in shown or name == "pictures"
+    assert (name == "blind") == all(told["low"] == 0 for told in bounds.values())
+    del summary["attacks"][next(iter(bounds))]["epsilon"]
+    assert (proven.told(summary) is None) == (len(bounds) == 1)
 
 
 def test_intervals_stay_where_shares_can_be():
@@ -368,6 +388,8 @@ def test_saved_predictions_are_reported(tmp_path, known):
     }
     shown = visible(text)
     assert "known by saved predictions alone" in shown and "8 shadow models" in shown
+    assert summary["attacks"]["lira"]["epsilon"]["low"] > 0.5 and "epsilon >= x" in table
+    assert "random split into training and test data" in shown
     assert "another model, or another seed" in shown and "Which records" not in shown
 
 
@@ -432,7 +454,7 @@ def test_other_folders_are_refused(tmp_path):
         balanced_report.write_report(folder)
 
 
-@pytest.mark.parametrize("module", [balanced_report, balanced_figures, balanced_words, page, showing, exposure])
+@pytest.mark.parametrize("module", [balanced_report, balanced_figures, balanced_words, page, proven, showing, exposure])
 def test_never_imports_jax_nor_plotting_at_the_top(module):
     tree = ast.parse(pathlib.Path(module.__file__).read_text())
     everywhere = {name for node in ast.walk(tree) for name in _imported(node)}

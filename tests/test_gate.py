@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mia_jax import gate, metrics
+from mia_jax import gate, matched, metrics
 from mia_jax.types import InputError
 
 
@@ -24,19 +24,19 @@ def exceeded(text, found):
 
 
 def test_every_measure_of_a_report_can_be_a_condition():
-    found = results(lira=block() | {"epsilon": {"value": 1.5}})
+    found = results(lira=block() | {"epsilon": {"low": 1.5}})
     told = {
         **{name: found["attacks"]["lira"][name] for name in ("auc", "accuracy", "balanced_accuracy", "precision")},
         "recall": found["attacks"]["lira"]["recall"],
-        "epsilon": {"value": 1.5},
+        "epsilon": {"low": 1.5},
         "tpr@0.01": found["attacks"]["lira"]["tpr_at_fpr"]["0.01"],
         "ppv@0.1": found["attacks"]["lira"]["ppv_at_prior"]["0.1"],
         "median_precision": {"value": found["attacks"]["lira"]["median_precision"]},
     }
     for name, measure in told.items():
-        value = measure["value"]
+        value = measure["low"] if name == "epsilon" else measure["value"]
         assert exceeded(f"{name}>{value - 1e-6:.9f}, {name}>{value + 1e-6:.9f}", found) == [True, False], name
-        if "low" in measure:
+        if "high" in measure:
             assert exceeded(f"{name}.low>{value}, {name}.high>{value}", found) == [False, True], name
 
 
@@ -71,6 +71,23 @@ def test_what_cannot_be_told_counts_as_exceeded():
         with pytest.raises(gate.GateExceeded, match=match):
             gate.enforce(gate.parse(text), few)
     assert exceeded("auc>0.5", results(lira={"auc": {"value": float("nan")}})) == [True]
+
+
+def test_an_epsilon_is_what_is_proven_and_what_could_not_be_proven_is_not_denied():
+    rng = np.random.default_rng(0)
+    member = rng.permutation(2000) < 1000
+    leak, calm = (matched.from_scores(rng.normal(size=2000) + lean * member, member, delta=1e-5) for lean in (4, 0))
+    found = results(lira={"epsilon": leak}, loss={"epsilon": calm})
+    assert 1 < leak["low"] < leak["provable"] < 2.5 and calm["low"] == 0
+    assert exceeded("epsilon>1", found) == exceeded("epsilon.low>1", found) == [True, False]
+    with pytest.raises(gate.GateExceeded, match=r"lira cannot tell \(an audit of this size proves 2\.\d+ at most\)"):
+        gate.enforce(gate.parse("epsilon>2.5"), found)
+    assert exceeded("lira:epsilon.high>1, lira:epsilon>=0", found) == [True, True]
+    few = matched.from_scores(np.arange(4.0), np.arange(4) < 2, delta=1e-5)
+    with pytest.raises(
+        gate.GateExceeded, match=r"gap cannot tell .*2 pairs of a member and a non-member prove nothing"
+    ):
+        gate.enforce(gate.parse("epsilon>1"), results(gap={"epsilon": few}))
 
 
 def test_an_attack_that_calls_nobody_a_member_has_no_precision_to_exceed():
