@@ -5,7 +5,7 @@
 Expected (paper; targets trained by Google): attack precision Adult .503, Purchase-2 .505, MNIST .517, Purchase-10 .550,
 Purchase-20 .590, Texas .657, Location .678, Purchase-50 .860, Purchase-100 .935; all accuracies in ``paper.TABLE_II``.
 Beside the stand-in for Google stands our own network, which the paper did not run on all of them.
-Duration on 2 cores: not measured yet.
+Duration on 2 cores: 883 s at --scale=cpu, after the experiments that it shares models with (docs/REPRODUCTION.md).
 """
 
 from typing import Any
