@@ -9,6 +9,7 @@ import numpy as np
 
 from mia_jax import artifacts, audit, data, stages
 from mia_jax import config as configs
+from mia_jax.config import Config
 from mia_jax.progress import Progress, silent
 from mia_jax.types import InputError, Records, Schema, Target
 
@@ -19,6 +20,9 @@ class Opened(NamedTuple):
     others: Records  # of the population, none of them the target's: an adversary may have these
     about: dict[str, Any]  # JSON values that tell the target
     workdir: artifacts.Workdir  # no longer held; what is saved there is found again by its description
+    asked: Records  # [2m], those that the run's attack was judged on
+    member: np.ndarray  # bool [2m], the target's training records among them: the first m
+    config: Config
 
 
 def open_target(
@@ -49,4 +53,7 @@ def open_target(
         x, y = np.asarray(pool.x), np.asarray(pool.y)
         others = Records(x[setting.rest], y[setting.rest])
         black_box = stages.wear(target.target(0), setting.worn)
-        return Opened(black_box, schema, others, audit.about_target(target, setting), workdir)
+        rows = np.concatenate([setting.plan.train[0], setting.plan.test[0]])
+        asked, member = Records(x[rows], y[rows]), np.arange(len(rows)) < setting.m
+        about = audit.about_target(target, setting)
+        return Opened(black_box, schema, others, about, workdir, asked, member, config)

@@ -1,7 +1,9 @@
 """scripts/serve.py behind its API: the target of a finished run answers there as it does in process."""
 
+import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from mia_jax import audit, workdirs
+from mia_jax import audit, deployed, workdirs
 from mia_jax import config as configs
 from mia_jax.remote import Options, connect
 
@@ -35,7 +37,7 @@ def test_a_finished_run_is_served_in_every_protocol(workdir):
             told = [process.stdout.readline() for _ in range(9)]
             urls = dict(re.findall(r"--protocol=(\w+) +--target=(\S+)", "".join(told)))
             assert list(urls) == ["oip", "vertex", "sagemaker", "mlflow", "google", "amazon"]
-            assert "3 classes" in told[0] and f"scripts/audit.py --target={urls['oip']} --data=" in told[-1]
+            assert "3 classes" in told[0] and f"scripts/audit.py --target={urls['oip']} --data={folder}" in told[-1]
             want = np.exp(np.asarray(workdirs.open_target(folder)[0].ask(x), np.float64)).round(4)
             for protocol, url in urls.items():
                 target = connect(url, x, protocol=protocol, options=Options(rows=32))
@@ -44,6 +46,29 @@ def test_a_finished_run_is_served_in_every_protocol(workdir):
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
+
+
+def test_the_command_that_it_prints_attacks_it(workdir, tmp_path):
+    """On the records that the run's attack was judged on, with shadows trained as the target was."""
+    folder, _ = workdir
+    command = [sys.executable, "scripts/serve.py", f"--workdir={folder}", "--port=0"]
+    with subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            told = [process.stdout.readline() for _ in range(9)]
+            python, *attack = shlex.split(told[-1])
+            assert python == "python" and {"--num_epochs=3", "--hidden=4"} < {*attack}
+            more = ["--num_shadows=2", f"--workdir={tmp_path}/w", "--attacks=confidence,loss"]
+            done = subprocess.run([sys.executable, *attack, *more], env=os.environ, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        finally:
+            process.send_signal(signal.SIGINT)
+    found = json.loads((tmp_path / "w" / "results.json").read_text())
+    asked, run = deployed.load_question(folder / "mine.npz"), np.load(folder / "scores.npz")
+    np.testing.assert_array_equal(asked.member, run["member"])
+    np.testing.assert_array_equal(asked.records.y, run["label"])
+    own = json.loads((folder / "results.json").read_text())
+    assert found["target"]["train_accuracy"] == own["target"]["train_accuracy"]
+    assert found["shadows"]["train_records"] > 0 and "records under question" in found["shadows"]["data"]
 
 
 def test_a_folder_without_a_run_is_one_line(tmp_path):

@@ -62,6 +62,13 @@ def test_an_adversary_may_have_all_records_but_the_targets(copied):
     assert as_rows(*opened.others) == as_rows(data["x"][~mine], data["y"][~mine])
 
 
+def test_who_was_asked_about(copied):
+    opened, held, data = workdirs.open_target(copied), scores(copied), records()
+    np.testing.assert_array_equal(opened.asked.x, data["x"][held["index"]])
+    np.testing.assert_array_equal(opened.asked.y, held["label"])
+    np.testing.assert_array_equal(opened.member, held["member"])
+
+
 def test_a_defended_target_stays_defended(own, tmp_path, monkeypatch):
     monkeypatch.setattr(audit.report, "write_report", lambda workdir: None)
     audit.run(config(own, tmp_path / "w", target_kind=LOGISTIC, defences="top_k(1),round_to(2)", num_shadows=1))

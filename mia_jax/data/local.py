@@ -12,19 +12,23 @@ from mia_jax.data import files
 from mia_jax.types import Field, InputError, Records, Schema
 
 
-def save(path: str | os.PathLike, records: Records, schema: Schema) -> None:
+def save(path: str | os.PathLike, records: Records, schema: Schema, **more: np.ndarray) -> None:
     """Write records and their schema as an .npz that ``load`` takes by its path; whole or not at all.
 
     The digest is that of the records, whatever ``schema`` says. Loaded again, a simulated set stays simulated and every
     other one is local.
+
+    Args:
+        more: further arrays, such as ``member`` [n] for an audit.
 
     Raises:
         InputError: the path cannot be written.
     """
     x, y = np.asarray(records.x), np.asarray(records.y, np.int32)
     schema = schema._replace(digest=artifacts.array_digest(x, y), fields=tuple(f._asdict() for f in schema.fields))
+    arrays = {"x": x, "y": y, "schema": np.array(json.dumps(schema._asdict())), **more}
     try:
-        artifacts.write_npz(pathlib.Path(path), {"x": x, "y": y, "schema": np.array(json.dumps(schema._asdict()))})
+        artifacts.write_npz(pathlib.Path(path), arrays)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); choose another path") from None
 
