@@ -180,6 +180,37 @@ class BalancedConfig(Training):
 
 
 @dataclasses.dataclass(frozen=True)
+class CanaryConfig(Training):
+    """What an audit by canaries is: one model, trained once, and what it proves about its training."""
+
+    dataset: str = _option(
+        "purchase", "data set: one of mia_jax.data.DATASETS, or the path of an .npz with arrays x, y"
+    )
+    data_source: str = _option(
+        "auto",
+        "official: real files or nothing; simulated: the look-alike; auto: official if to be had",
+        choices=("auto", "official", "simulated"),
+    )
+    canaries: int = _option(
+        1000, "audit one training run by so many canaries, each among its records by a coin toss", low=16
+    )
+    canary_kind: str = _option(
+        "mislabelled",
+        "canaries: mislabelled (records with a label drawn from the other classes) or plain records",
+        choices=("mislabelled", "plain"),
+    )
+    guesses: int | None = _option(
+        None,
+        "canaries that are guessed, the best half in and the worst half out (default: 1, 1/4, 1/16 and 1/64 of them,"
+        " corrected for)",
+        low=1,
+    )
+    train_size: int | None = _option(
+        None, "records that train beside the canaries (default: the preset's, or a half of the others)", low=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class DeployedConfig(Shadows, Training):
     """What the audit of a model is that somebody else has trained: behind a URL, or known by saved predictions."""
 

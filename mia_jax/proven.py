@@ -35,13 +35,7 @@ def meaning(results: Results) -> list[str]:
     if block is None:
         return ["This run has no bounds on epsilon."]
     texts = [
-        "Epsilon is how much a trained model may tell of a single record. Training is (epsilon, delta)-differentially"
-        " private if adding or removing one record makes no outcome more than e^epsilon times as likely, but for"
-        f" chances of delta (here {block['delta']:g}). Epsilon 0 means that the record makes no difference; at 1 its"
-        f" owner's risk may grow by a factor of {math.e:.1f}, at 5 by one of {math.exp(5):.0f}. Training without"
-        " noise promises no epsilon at all; training with noise (DP-SGD, --dp_noise_multiplier) promises one from"
-        " above. An attack that works proves one from below, and that is what the table gives: what is proven here can"
-        " be promised by nobody.",
+        what(block),
         _how(results, block),
         "A bound of 0 proves nothing, in neither direction: a better attack, or more records, may prove more. With"
         f" {block['confidence']:.0%} confidence means that of twenty audits one may prove too much; it holds for each"
@@ -50,6 +44,18 @@ def meaning(results: Results) -> list[str]:
     if (most := block.get("provable")) is not None:
         texts.append(f"An audit of this size proves an epsilon of {most:.2f} at most, even if every guess is right.")
     return texts
+
+
+def what(block: Mapping[str, Any]) -> str:
+    """What epsilon is, with the block's delta."""
+    return (
+        "Epsilon is how much a trained model may tell of a single record. Training is (epsilon, delta)-differentially"
+        " private if adding or removing one record makes no outcome more than e^epsilon times as likely, but for"
+        f" chances of delta (here {block['delta']:g}). Epsilon 0 means that the record makes no difference; at 1 its"
+        f" owner's risk may grow by a factor of {math.e:.1f}, at 5 by one of {math.exp(5):.0f}. Training without"
+        " noise promises no epsilon at all; training with noise (DP-SGD, --dp_noise_multiplier) promises one from"
+        " above. An attack that works proves one from below: what it proves can be promised by nobody."
+    )
 
 
 def _how(results: Results, block: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax import balanced_report, figures, page, words
+from mia_jax import balanced_report, canary_report, figures, page, words
 from mia_jax.figures import Results, short, value
 
 PNG = "<p>The same figures lie beside this page as PNG files, in the folder <code>figures</code>.</p>"
@@ -28,7 +28,7 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
     """Write report.html and figures/*.png into a run's folder, from its results.json and scores.npz.
 
     Each file is written whole or not at all, and the same input gives the same bytes. A run of scripts/audit.py gets
-    the page of many attacks, ``balanced_report``.
+    the page of many attacks, ``balanced_report``, or that of canaries, ``canary_report``.
 
     Args:
         workdir: holds results.json (schema 1) and scores.npz.
@@ -42,6 +42,8 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
     run = page.read(pathlib.Path(workdir), "scripts/train.py")
     if run.results.get("plan") in balanced_report.PLANS:
         return balanced_report.write_report(workdir)
+    if run.results.get("plan") == "canaries":
+        return canary_report.write_report(workdir)
     drawings = figures.draw(run.results, run.scores)
     return page.write(pathlib.Path(workdir), _page(run.results, drawings, run.digest), drawings)
 

@@ -3,6 +3,7 @@
 python scripts/audit.py --dataset=location --num_models=128              # models in pairs, each in turn the target
 python scripts/audit.py --target=URL --data=mine.npz                     # somebody's model, behind an API
 python scripts/audit.py --predictions=preds.npz                          # all answers were had elsewhere
+python scripts/audit.py --dataset=location --canaries=1000               # one training run, its epsilon
 python scripts/audit.py --dataset=location --fail_if='tpr@0.01>0.05'     # a release gate
 
 Writes results.json, scores.npz and report.html to the workdir. Exit codes: 0 done, 2 bad input, 3 the gate is exceeded,
@@ -20,7 +21,7 @@ from absl import flags
 from mia_jax import cli
 from mia_jax import config as configs
 
-read_config = configs.define_flags(flags, configs.BalancedConfig, configs.DeployedConfig)
+read_config = configs.define_flags(flags, configs.BalancedConfig, configs.DeployedConfig, configs.CanaryConfig)
 FAIL_IF = flags.DEFINE_string(
     "fail_if", "", "conditions that must not hold, as in tpr@0.01>0.05,lira:auc>0.6; see mia_jax.gate"
 )
@@ -29,14 +30,16 @@ flags.adopt_module_key_flags(configs)
 
 def main() -> None:
     cli.use_every_core()
-    from mia_jax import balanced, balanced_report, balanced_words, blackbox, gate, progress
+    from mia_jax import balanced, balanced_report, balanced_words, blackbox, canaries, canary_report, gate, progress
 
     conditions = gate.parse(FAIL_IF.value) if FAIL_IF.value else ()
-    deployed = any(flags.FLAGS[name].present for name in ("target", "data", "predictions"))
-    config = read_config(configs.DeployedConfig if deployed else configs.BalancedConfig)
-    run = blackbox.run if deployed else balanced.run
-    results = run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
-    print(balanced_report.terminal_table(results))
+    kind, run, told = configs.BalancedConfig, balanced.run, balanced_report
+    if flags.FLAGS["canaries"].present:
+        kind, run, told = configs.CanaryConfig, canaries.run, canary_report
+    elif any(flags.FLAGS[name].present for name in ("target", "data", "predictions")):
+        kind, run = configs.DeployedConfig, blackbox.run
+    results = run(read_config(kind), command=cli.command(), notify=cli.say, progress=progress.shown)
+    print(told.terminal_table(results))
     workdir = results["config"]["workdir"]
     page = f"Report: {workdir}/report.html    " if balanced_words.measured(results) else ""  # else there is none
     print(f"\n{page}data: {workdir}/results.json, {workdir}/scores.npz")
