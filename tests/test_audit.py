@@ -252,7 +252,7 @@ Y = records()["y"]
 BAD_FILES = {
     "NaN": (with_a(np.nan), "record 5 has a feature that is nan"),
     "infinity": (with_a(np.inf), "record 5 has a feature that is inf"),
-    "a negative label": ({"y": np.where(np.arange(N) == 5, -1, Y)}, "whole numbers"),
+    "a negative label": ({"y": np.where(np.arange(N) == 5, -1, Y)}, "record 5 has the label -1, which is negative"),
     "a label that leaves classes out": ({"y": np.where(Y == 2, 7, Y)}, "class 2 .* has no record"),
     "a label that is no whole number": ({"y": Y + 0.5}, "not whole numbers"),
     "fewer labels than records": ({"y": Y[:-3]}, r"do not match: \(400, 12\) and \(397,\)"),
