@@ -12,8 +12,8 @@ from mia_jax.types import InputError
 
 WIDTH = 100
 BOUNDS = {  # key of the block -> (name, what it asks of the training)
-    "epsilon": ("Any training", "Steinke et al. 2023"),
-    "epsilon_gaussian": ("If noise is Gaussian", "as of DP-SGD; Mahloujifar et al. 2024"),
+    "epsilon": ("any training", "Steinke et al. 2023"),
+    "epsilon_gaussian": ("if noise is Gaussian", "Mahloujifar et al. 2024"),
 }
 
 
@@ -33,18 +33,16 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
 def terminal_table(results: Results) -> str:
     """Plain text, at most 100 columns wide: what is promised, what is proven."""
     target, block = results["target"], results["attacks"]["canaries"]
-    rows = [(f"{BOUNDS[key][0]} ({BOUNDS[key][1]})", _proven(block[key]), _evidence(block[key])) for key in BOUNDS]
     lines = textwrap.wrap(f"{_mark(results)}{words.title(results['dataset'])}: {_about(results)}", WIDTH)
-    lines += ["", f"{'':<70}{'epsilon':>10}"]
-    lines.append(f"{'Promised':<70}{_promised(results):>10}")
-    lines += [f"{f'Proven. {name}':<70}{low:>10}  {evidence}" for name, low, evidence in rows]
+    lines += ["", f"{'':<55}{'epsilon':>8}", f"{'promised':<55}{_promised(results):>8}"]
+    for key, (name, source) in BOUNDS.items():
+        lines.append(f"{f'proven, {name} ({source})':<55}{_proven(block[key]):>8}  {_evidence(block[key])}")
     auc = block["auc"]
-    lines += [
-        "",
-        f"AUC of the canaries {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]; accuracy of the model on",
-    ]
-    lines[-1] += f" training {target['train_accuracy']:.3f}, test {target['test_accuracy']:.3f}"
-    return "\n".join([*lines, *textwrap.wrap(verdict(results), WIDTH)])
+    told = (
+        f"AUC of the canaries {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]; accuracy of the model on"
+        f" training {target['train_accuracy']:.3f}, on test records {target['test_accuracy']:.3f}"
+    )
+    return "\n".join([*lines, "", *textwrap.wrap(told, WIDTH), *textwrap.wrap(verdict(results), WIDTH)])
 
 
 def verdict(results: Results) -> str:
@@ -75,7 +73,8 @@ def suspicion(results: Results, scores: Scores) -> Drawing:
     for name, rows, colour, dash in groups:
         share = np.histogram(score[rows], edges)[0] / rows.sum()
         ax.stairs(share, edges, color=colour, lw=2, ls=dash, label=name)
-    ax.set(xlabel="how much likelier than the other wrong labels", ylabel="share of canaries")
+    beside = "the other wrong labels" if results["canaries"]["kind"] == "mislabelled" else "all other labels"
+    ax.set(xlabel=f"how much likelier than {beside}", ylabel="share of canaries")
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
     figures.legend(figure, ax)
@@ -95,7 +94,7 @@ def _page(run: page.Finished, drawings: list[figures.Rendered]) -> str:
     results, mark = run.results, page.marked(run.results)
     block, promised = results["attacks"]["canaries"], results["target"].get("epsilon")
     tiles: list[tuple[str, str, Any, bool]] = [
-        (f"Epsilon, at least. {name}", f"{source}; {_evidence(block[key])}", proven.low(block[key]), True)
+        (f"Epsilon, at least: {name}", f"{source}; {_evidence(block[key])}", proven.low(block[key]), True)
         for key, (name, source) in BOUNDS.items()
     ]
     if promised is not None:

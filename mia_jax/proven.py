@@ -54,7 +54,7 @@ def what(block: Mapping[str, Any]) -> str:
         f" chances of delta (here {block['delta']:g}). Epsilon 0 means that the record makes no difference; at 1 its"
         f" owner's risk may grow by a factor of {math.e:.1f}, at 5 by one of {math.exp(5):.0f}. Training without"
         " noise promises no epsilon at all; training with noise (DP-SGD, --dp_noise_multiplier) promises one from"
-        " above. An attack that works proves one from below: what it proves can be promised by nobody."
+        " above. An attack that works proves one from below: no promise of a smaller epsilon can be true."
     )
 
 

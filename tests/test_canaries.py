@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from mia_jax import canaries, data, report
+from mia_jax import canaries, canary_report, data, gate, report
 from mia_jax import config as configs
 from mia_jax.config import CanaryConfig
 from mia_jax.types import InputError
@@ -58,8 +58,36 @@ def test_noise_proves_less_than_it_promises(base, tmp_path):
     pytest.importorskip("dp_accounting")
     found = canaries.run(at(base, tmp_path / "w", num_epochs=5, dp_noise_multiplier=4.0))
     promised = found["target"]["epsilon"]["value"]
-    assert found["attacks"]["canaries"]["epsilon"]["low"] <= promised < 5
-    assert f"<= {promised:.2f}" in canaries.canary_report.terminal_table(found)
+    block = found["attacks"]["canaries"]
+    assert max(block[name]["low"] for name in ("epsilon", "epsilon_gaussian")) <= promised < 5
+    assert f"<= {promised:.2f}" in canary_report.terminal_table(found)
+
+
+def test_terminal_table_and_gate(overfitted):
+    low = overfitted["attacks"]["canaries"]["epsilon"]["low"]
+    lines = canary_report.terminal_table(overfitted).splitlines()
+    assert max(map(len, lines)) <= 100 and sum(f">= {low:.2f}" in line for line in lines) == 1
+    assert "not differentially private for an epsilon below" in " ".join(lines) and "none" in " ".join(lines)
+    with pytest.raises(gate.GateExceeded, match="canaries"):
+        gate.enforce(gate.parse(f"epsilon>{low - 0.01:.4f}"), overfitted)
+    conditions = gate.parse(f"epsilon>{low + 0.01:.4f}, epsilon>9")  # the second is not to be proven by these
+    assert [v.exceeded for v in gate.judge(conditions, overfitted)] == [False, True]
+
+
+def test_a_promise_that_is_broken_is_said(overfitted):
+    low = overfitted["attacks"]["canaries"]["epsilon"]["low"]
+    promised = {"value": low / 2, "delta": 1e-5}
+    told = overfitted | {"target": overfitted["target"] | {"epsilon": promised}}
+    assert "the promise does not hold" in canary_report.verdict(told)
+    told["target"] = told["target"] | {"epsilon": {"value": 2 * low, "delta": 1e-5}}
+    assert "nothing here contradicts it" in canary_report.verdict(told)
+
+
+def test_plain_canaries_keep_their_labels(base, tmp_path):
+    found = canaries.run(at(base, tmp_path / "w", canary_kind="plain", num_epochs=1, guesses=40))
+    assert found["attacks"]["canaries"]["epsilon"]["guesses"] == 40
+    with np.load(tmp_path / "w" / "scores.npz") as held:
+        np.testing.assert_array_equal(held["label"], held["own_label"])
 
 
 def test_interrupted_it_ends_with_the_same_bytes(base, overfitted, tmp_path, monkeypatch):
