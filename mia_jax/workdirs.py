@@ -40,13 +40,17 @@ def open_target(
     path = pathlib.Path(path)
     try:
         identity = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        digest = json.loads((path / "results.json").read_text(encoding="utf-8"))["dataset"]["digest"]
+        there = json.loads((path / "results.json").read_text(encoding="utf-8"))["dataset"]
+        digest, source = there["digest"], there["source"]
         config = configs.resolve(configs.Config(**identity, workdir=str(path), data_dir=data_dir))
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path} holds no finished run; run scripts/train.py --workdir={path} to its end") from None
     pool, schema = data.load(config.dataset, data_dir=config.data_dir, source=config.data_source)
     if schema.digest != digest:
-        raise InputError(f"the records of {config.dataset} are not those of the run in {path}; run it again")
+        raise InputError(
+            f"the records of {config.dataset} ({schema.source}) are not those of the run in {path} ({source}); give its"
+            " --data_dir, or run it again"
+        )
     with artifacts.open_workdir(path, identity) as workdir:
         setting = audit.set_up(config, pool, schema)
         target = audit.train_target(workdir, config, setting, progress)

@@ -118,7 +118,10 @@ def test_records_that_have_changed_since(own, tmp_path, monkeypatch):
     audit.run(config(path, tmp_path / "w", target_kind=LOGISTIC, num_shadows=1))
     workdirs.open_target(tmp_path / "w")
     write_data(path, x=1 - records()["x"])
-    refused(tmp_path / "w", "the records of .* are not those of the run in .*; run it again")
+    refused(
+        tmp_path / "w",
+        r"the records of .* \(local\) are not those of the run in .* \(local\); give its --data_dir, or run it again",
+    )
     path.unlink()
     refused(tmp_path / "w", "there is no file")
 
