@@ -106,18 +106,15 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
             for name in attacks
         }
     summary = {
-        "schema": results.SCHEMA,
-        "command": command,
-        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": results.machine(),
-        "config": {
-            **configs.identity(config),
-            "num_shadows": config.num_shadows,
-            "train_size": setting.m,
-            "workdir": str(workdir.path),
-        },
-        "versions": results.versions(),
-        "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
+        **header(
+            command,
+            {
+                **configs.identity(config),
+                "num_shadows": config.num_shadows,
+                "train_size": setting.m,
+                "workdir": str(workdir.path),
+            },
+        ),
         "dataset": results.dataset(schema, data.title(schema.name), len(pool.y), class_counts),
         "target": {
             "kind": config.target_kind,
@@ -323,6 +320,20 @@ def title(attack: str) -> str:
 def column(attack: str) -> str:
     """Where an attack's scores are in scores.npz."""
     return "score" if attack == "shokri" else f"score_{attack}"
+
+
+def header(command: str, config: dict[str, Any], *, plan: str | None = None) -> dict[str, Any]:
+    """What every results.json begins with: how the run was made, on what, and when."""
+    return {
+        "schema": results.SCHEMA,
+        **({"plan": plan} if plan else {}),
+        "command": command,
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "machine": results.machine(),
+        "config": config,
+        "versions": results.versions(),
+        "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
+    }
 
 
 def promised_epsilon(config: Training, m: int) -> dict[str, Any] | None:

@@ -6,7 +6,6 @@ model plays the target its partner plays no part: counts over the others would g
 """
 
 import dataclasses
-import datetime
 import time
 from typing import Any, NamedTuple
 
@@ -134,20 +133,17 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
             told = zip(exposed["records"], showing.attributes(schema, most), strict=True)
             exposed["records"] = [{**record, "attributes": text} for record, text in told]
     summary = {
-        "schema": results.SCHEMA,
-        "plan": "balanced",
-        "command": command,
-        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": results.machine(),
-        "config": {
-            **{f: getattr(config, f) for f in configs.identity(config)},
-            "num_models": config.num_models,
-            "num_targets": len(setting.targets),
-            "attacks": ",".join(attacks),
-            "workdir": str(workdir.path),
-        },
-        "versions": results.versions(),
-        "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
+        **audit.header(
+            command,
+            {
+                **{f: getattr(config, f) for f in configs.identity(config)},
+                "num_models": config.num_models,
+                "num_targets": len(setting.targets),
+                "attacks": ",".join(attacks),
+                "workdir": str(workdir.path),
+            },
+            plan="balanced",
+        ),
         "dataset": results.dataset(
             schema,
             data.title(schema.name),

@@ -44,8 +44,7 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
 def terminal_table(results: Results) -> str:
     """A plain-text table, at most 100 columns wide: an attack in each line, the strongest first."""
     data, target, shadows = results["dataset"], results["target"], results["shadows"]
-    mark = "SIMULATED " if data["source"] == "simulated" else ""
-    about = f"{mark}{words.title(data)}: {data['classes']} classes; "
+    about = f"{words.marked_title(data)}: {data['classes']} classes; "
     if results["plan"] == "balanced":
         about += f"{shadows['models']} models trained on {target['train_records']:,} records each"
     else:

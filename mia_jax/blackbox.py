@@ -6,7 +6,6 @@ the attacks that compare a record with itself in other models the offline ones c
 """
 
 import dataclasses
-import datetime
 import pathlib
 import time
 from collections.abc import Mapping
@@ -87,14 +86,11 @@ def run(
         else:
             summary, found = _service(config, url, workdir, notify, progress)
         summary = {
-            "schema": results.SCHEMA,
-            "plan": "deployed",
-            "command": command,
-            "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "machine": results.machine(),
-            "config": {**configs.identity(config), "num_shadows": config.num_shadows, "workdir": str(workdir.path)},
-            "versions": results.versions(),
-            "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
+            **audit.header(
+                command,
+                {**configs.identity(config), "num_shadows": config.num_shadows, "workdir": str(workdir.path)},
+                plan="deployed",
+            ),
             **summary,
             "attacks": _blocks(found, summary["dataset"]["classes"], config),
             "classes_without_rows": [],

@@ -9,7 +9,6 @@ teaches that label, so a model that knows it has seen the canary. The same draw 
 model: how much likelier the label is than the other wrong ones, which might have been drawn as well.
 """
 
-import datetime
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +30,7 @@ from mia_jax import (
     stages,
 )
 from mia_jax import config as configs
+from mia_jax.attacks.base import LIMIT
 from mia_jax.audit import Notify
 from mia_jax.config import CanaryConfig
 from mia_jax.progress import Progress, silent
@@ -105,8 +105,9 @@ def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: 
     model = stages.networks(*arguments, title="model", progress=progress)
 
     with audit.timed(seconds, "attack"):
-        look = Look(stage_key(root, "look"), {"answers": _answers, "summary": shadows.summary}, worn, {})
-        seen = model.look(look, setting.pool, setting.canaries[None])
+        look = Look(stage_key(root, "look"), {"summary": shadows.summary}, worn, {})
+        answers = look._replace(observers={"answers": _answers, **look.observers})  # of the canaries alone
+        seen = model.look(answers, setting.pool, setting.canaries[None])
         score = suspicion(seen["answers"][0], np.asarray(setting.pool.y)[setting.canaries], setting.own)
         at_random = jax.random.randint(stage_key(root, "ties"), (), 0, 2**31 - 1)
         bounds = bound(config, score, setting.member, int(at_random))
@@ -119,14 +120,7 @@ def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: 
     rates = {f"{r:g}": metrics.tpr_at_fpr(score, setting.member, r).json() for r in metrics.RATES}
     block = {"title": TITLE, "auc": metrics.auc(score, setting.member).json(), "tpr_at_fpr": rates, **bounds}
     summary = {
-        "schema": results.SCHEMA,
-        "plan": "canaries",
-        "command": command,
-        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": results.machine(),
-        "config": {**configs.identity(config), "workdir": str(workdir.path)},
-        "versions": results.versions(),
-        "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
+        **audit.header(command, {**configs.identity(config), "workdir": str(workdir.path)}, plan="canaries"),
         "dataset": results.dataset(
             schema,
             data.title(schema.name),
@@ -208,7 +202,7 @@ def suspicion(log_p: np.ndarray, label: np.ndarray, own: np.ndarray) -> np.ndarr
         label: [m], what the canaries are trained with.
         own: [m], the labels that they had.
     """
-    log_p = np.maximum(np.asarray(log_p, np.float64), -87.3)
+    log_p = np.maximum(np.asarray(log_p, np.float64), -LIMIT)
     rows = np.arange(len(label))
     chosen = log_p[rows, label]
     others = np.ones(log_p.shape, bool)

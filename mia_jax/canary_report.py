@@ -33,7 +33,7 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
 def terminal_table(results: Results) -> str:
     """Plain text, at most 100 columns wide: what is promised, what is proven."""
     target, block = results["target"], results["attacks"]["canaries"]
-    lines = textwrap.wrap(f"{_mark(results)}{words.title(results['dataset'])}: {_about(results)}", WIDTH)
+    lines = textwrap.wrap(f"{words.marked_title(results['dataset'])}: {_about(results)}", WIDTH)
     lines += ["", f"{'':<55}{'epsilon':>8}", f"{'promised':<55}{_promised(results):>8}"]
     for key, (name, source) in BOUNDS.items():
         lines.append(f"{f'proven, {name} ({source})':<55}{_proven(block[key]):>8}  {_evidence(block[key])}")
@@ -143,10 +143,6 @@ def _about(results: Results) -> str:
         f" {canaries['count']:,} {canaries['kind']} canaries by a coin toss each; delta"
         f" {results['attacks']['canaries']['epsilon']['delta']:g}, 95% confidence"
     )
-
-
-def _mark(results: Results) -> str:
-    return "SIMULATED " if results["dataset"]["source"] == "simulated" else ""
 
 
 def _promised(results: Results) -> str:

@@ -133,9 +133,8 @@ class Shadows:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Shadows, Training):
-    """What a run of the paper's attack is. ``None``: the data set's preset; without one, ``train_size`` is a quarter of
-    the records."""
+class Source:
+    """Which records a run is on."""
 
     dataset: str = _option(
         "purchase", "data set: one of mia_jax.data.DATASETS, or the path of an .npz with arrays x, y"
@@ -145,23 +144,22 @@ class Config(Shadows, Training):
         "official: real files or nothing; simulated: the look-alike; auto: official if to be had",
         choices=("auto", "official", "simulated"),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Source, Shadows, Training):
+    """What a run of the paper's attack is. ``None``: the data set's preset; without one, ``train_size`` is a quarter of
+    the records."""
+
     train_size: int | None = _option(
         None, "training records of the target and of each shadow; each has as many test records", low=1
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class BalancedConfig(Training):
+class BalancedConfig(Source, Training):
     """What an audit on the balanced plan is: every model in turn the target, the others its shadows."""
 
-    dataset: str = _option(
-        "purchase", "data set: one of mia_jax.data.DATASETS, or the path of an .npz with arrays x, y"
-    )
-    data_source: str = _option(
-        "auto",
-        "official: real files or nothing; simulated: the look-alike; auto: official if to be had",
-        choices=("auto", "official", "simulated"),
-    )
     attacks: str = _option("all", "attacks, separated by commas, or all: see mia_jax.attacks.ATTACKS", identity=False)
     num_models: int = _option(
         64, "models, in complementary pairs; more train only what is missing", identity=False, low=4
@@ -180,17 +178,9 @@ class BalancedConfig(Training):
 
 
 @dataclasses.dataclass(frozen=True)
-class CanaryConfig(Training):
+class CanaryConfig(Source, Training):
     """What an audit by canaries is: one model, trained once, and what it proves about its training."""
 
-    dataset: str = _option(
-        "purchase", "data set: one of mia_jax.data.DATASETS, or the path of an .npz with arrays x, y"
-    )
-    data_source: str = _option(
-        "auto",
-        "official: real files or nothing; simulated: the look-alike; auto: official if to be had",
-        choices=("auto", "official", "simulated"),
-    )
     canaries: int = _option(
         1000, "audit one training run by so many canaries, each among its records by a coin toss", low=16
     )

@@ -56,7 +56,7 @@ def terminal_table(results: Results) -> str:
     data, target, shadows = results["dataset"], results["target"], results["shadows"]
     mark = "SIMULATED " if data["source"] == "simulated" else ""
     lines = textwrap.wrap(
-        f"{mark}{words.title(data)}: {data['classes']} classes; target and {shadows['count']} shadow models trained on"
+        f"{words.marked_title(data)}: {data['classes']} classes; target and {shadows['count']} shadow models trained on"
         f" {target['train_records']:,} records each; 95% intervals in brackets",
         100,
     )

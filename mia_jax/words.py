@@ -186,3 +186,8 @@ def our_target(results: Results) -> str:
 def title(data: Mapping[str, Any]) -> str:
     """The name of a data set, for people."""
     return data.get("title") or data["name"]
+
+
+def marked_title(data: Mapping[str, Any]) -> str:
+    """The same, for the terminal: it says of simulated records that they are."""
+    return ("SIMULATED " if data["source"] == "simulated" else "") + title(data)
