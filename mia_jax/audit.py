@@ -307,7 +307,7 @@ def shokri_options(config: Training) -> dict[str, Any]:
         hidden=config.attack_hidden,
         learning_rate=config.attack_learning_rate,
         batch_size=config.attack_batch_size,
-        num_epochs=config.attack_epochs,
+        num_steps=config.attack_steps,
         max_rows=config.attack_rows,
     )
 

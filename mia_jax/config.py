@@ -81,9 +81,11 @@ class Training:
         1e-5, "delta of every epsilon that is told, promised by DP-SGD or proven by an attack", low=0
     )
     attack_hidden: int = _option(64, "ReLU units of each class's attack network", low=1)
-    attack_epochs: int = _option(30, "passes over the attack's training rows", low=1)
+    attack_steps: int = _option(2000, "training steps of each attack network", low=1)
     attack_batch_size: int = _option(128, "rows per training step of the attack networks", low=1)
-    attack_learning_rate: float = _option(3e-3, "Adam's learning rate for the attack networks", low=0)
+    attack_learning_rate: float = _option(
+        1e-2, "Adam's learning rate for the attack networks at first; it falls to 0", low=0
+    )
     attack_rows: int = _option(
         8192, "rows per class that the attack networks learn from; sampled where there are more", low=2
     )

@@ -15,7 +15,7 @@ from mia_jax.config import Config
 
 N, F, C = 400, 12, 3
 SHADOWS = 3
-FLAGS = dict(num_shadows=SHADOWS, num_epochs=3, attack_epochs=2, hidden=8)
+FLAGS = dict(num_shadows=SHADOWS, num_epochs=3, attack_steps=40, hidden=8)
 M = N // 4  # records of a training set
 LOGISTIC = "sklearn:sklearn.linear_model.LogisticRegression"
 

@@ -17,7 +17,7 @@ POPULATION = worlds.gaussian(12, N, 10, silent=range(10))
 
 
 def attack_named(name):
-    return ATTACKS[name](4, **({"num_epochs": 8} if name == "shokri" else {}))
+    return ATTACKS[name](4, **({"num_steps": 200} if name == "shokri" else {}))
 
 
 @pytest.fixture(scope="module", params=NAMES)

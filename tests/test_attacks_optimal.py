@@ -58,7 +58,7 @@ def test_what_leaks_through_counts_is_seen_by_these_tests():
 
 def nothing_found(name, shadows, seeds, n):
     """In how many seeds the 95 % interval of the AUC holds 1/2, for a target that never saw the candidates."""
-    attack, count = ATTACKS[name](4, **({"num_epochs": 5} if name == "shokri" else {})), 0
+    attack, count = ATTACKS[name](4, **({"num_steps": 200} if name == "shokri" else {})), 0
     for seed in seeds:
         world = worlds.gaussian(1000 + seed, n, shadows + 2, silent=(0,))
         _, scores = worlds.play(attack, world)

@@ -230,7 +230,7 @@ def test_rank_correlation_has_an_interval():
 @pytest.fixture(scope="module")
 def tiny(own):
     """The experiment on noise, on other data and tiny; the first run is of a data set that cannot be had."""
-    small = dict(num_shadows=2, num_epochs=2, attack_epochs=1, hidden=8)
+    small = dict(num_shadows=2, num_epochs=2, attack_steps=20, hidden=8)
     changes = dict(noisy_shadows.CHANGES) | {"noise 20 %": None}
     asked = {
         label: Config(dataset="there-is-none") if change is None else Config(dataset=str(own), **small, **change)

@@ -31,7 +31,7 @@ def test_scores_are_those_of_the_attack_on_the_same_answers(name):
 
 
 def test_shokri_works_too():
-    attack = ATTACKS["shokri"](4, num_epochs=8)
+    attack = ATTACKS["shokri"](4, num_steps=200)
     scores = infer(attack, **given(), key=jax.random.key(3))
     np.testing.assert_array_equal(scores, infer(attack, **given(), key=jax.random.key(3)))
     assert scores[WORLD.member[0]].mean() > scores[~WORLD.member[0]].mean()

@@ -24,7 +24,7 @@ def workdir(tmp_path_factory):
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 2, (80, 6)).astype(np.uint8), (np.arange(80) % 3).astype(np.int32)
     np.savez(folder / "own.npz", x=x, y=y)
-    given = dict(num_shadows=2, num_epochs=3, attack_epochs=1, hidden=4, workdir=str(folder / "run"))
+    given = dict(num_shadows=2, num_epochs=3, attack_steps=20, hidden=4, workdir=str(folder / "run"))
     audit.run(configs.Config(dataset=str(folder / "own.npz"), **given))
     return folder / "run", x
 

@@ -62,7 +62,7 @@ TRAINED_BY = {
 NOT_BY = {
     "seed": 9,
     "num_shadows": 9,
-    "attack_epochs": 9,
+    "attack_steps": 9,
     "defences": "top_k(1)",
     "chunk": 9,
     "dp_clip": 9.0,
