@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from mia_jax import epsilon, metrics
+from mia_jax import epsilon, metrics, one_run
 
 SIZE, RESAMPLES, RATES = 10_000, 1000, (0.1, 0.01, 0.001)
 CANARIES, GUESSES, RIGHT, DELTA = 10_000, 2000, 1500, 1e-5
@@ -45,8 +45,8 @@ def ours():
         "the report's intervals: AUC and TPR at three FPRs": intervals,
         "joint beta, one threshold": functools.partial(epsilon.joint_beta, counts),
         "Clopper-Pearson, one threshold": functools.partial(epsilon.clopper_pearson, counts),
-        "one run (Steinke)": functools.partial(epsilon.one_run, CANARIES, GUESSES, RIGHT, delta=DELTA),
-        "one run, Gaussian f-DP": functools.partial(epsilon.one_run_gaussian, CANARIES, GUESSES, RIGHT, delta=DELTA),
+        "one run (Steinke)": functools.partial(one_run.steinke, CANARIES, GUESSES, RIGHT, delta=DELTA),
+        "one run, Gaussian f-DP": functools.partial(one_run.gaussian, CANARIES, GUESSES, RIGHT, delta=DELTA),
     }
 
 

@@ -24,6 +24,7 @@ from mia_jax import (
     matched,
     metrics,
     models,
+    one_run,
     results,
     shadows,
     splits,
@@ -220,8 +221,8 @@ def bound(config: CanaryConfig, score: np.ndarray, member: np.ndarray, seed: int
     tries = matched.tries(m) if config.guesses is None else [config.guesses]
     told = {"canaries": m, "delta": config.dp_delta, "confidence": 1 - epsilon.SIGNIFICANCE, "method": METHOD}
     out = {}
-    for name, of in (("epsilon", epsilon.one_run), ("epsilon_gaussian", epsilon.one_run_gaussian)):
-        found = epsilon.one_run_from_scores(score, member, tries, of, delta=config.dp_delta, seed=seed)
+    for name, of in (("epsilon", one_run.steinke), ("epsilon_gaussian", one_run.gaussian)):
+        found = one_run.from_scores(score, member, tries, of, delta=config.dp_delta, seed=seed)
         level = epsilon.SIGNIFICANCE / len(tries)
         most = max(of(m, r, r, delta=config.dp_delta, significance=level) for r in tries)
         out[name] = {"low": found.epsilon, "provable": most, "guesses": found.guesses, "right": found.right, **told}

@@ -3,20 +3,18 @@
 Every bound exceeds the true epsilon with a probability of at most ``significance``, if what the docstring asks to be
 fixed beforehand was. 0 means that nothing is proven. NumPy and SciPy in float64; never imports jax.
 
-Two ways to have an audit. **Many runs** (or many independent records): members and others are scored independently, a
-threshold calls some members, and the two error rates bound epsilon: ``clopper_pearson``, ``gaussian``, ``joint_beta``,
-and ``from_scores``, which also chooses the threshold. **One run**: each canary was in the training set or not by a fair
-coin of its own, and the best-scored and worst-scored are guessed: ``one_run``, ``one_run_gaussian``,
-``one_run_from_scores``. Where a fixed number of records was drawn instead of coins tossed: ``matched``.
+Three ways to have an audit. **Many runs** (or many independent records), here: members and others are scored
+independently, a threshold calls some members, and the two error rates bound epsilon. **One run** in which each record
+was a member by a fair coin of its own: ``one_run``. One run in which a fixed number of records was drawn: ``matched``.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from mia_jax import metrics
 from mia_jax.metrics import Called
@@ -87,7 +85,7 @@ def joint_beta(
     References:
         Zanella-Béguelin et al. 2023 (arXiv 2206.05199), section 5.
     """
-    _check(delta, significance)
+    check(delta, significance)
     if direction not in ("found", "cleared"):
         raise InputError(f"direction {direction!r}: fix 'found' or 'cleared' beforehand; the better of both errs")
     false_alarm, miss = (c.fp + 0.5, c.others - c.fp + 0.5), (c.members - c.tp + 0.5, c.tp + 0.5)
@@ -176,7 +174,7 @@ def from_scores(
     """
     score, member = np.asarray(score, np.float64), np.asarray(member, bool)
     metrics.tally(score, member)
-    _check(delta, significance)
+    check(delta, significance)
     options = dict(delta=delta, direction=direction)
     match choose:
         case Fixed(threshold):
@@ -238,120 +236,6 @@ def _ranked(score: np.ndarray, member: np.ndarray, direction: Direction, seed: i
     return out
 
 
-# --- one run ---------------------------------------------------------------------------------------------------------
-
-
-def one_run(
-    canaries: int, guesses: int, right: int, *, delta: float = 0.0, significance: float = SIGNIFICANCE
-) -> float:
-    """The largest epsilon that ``right`` of ``guesses`` refutes, from one training run.
-
-    With q = e^eps / (1 + e^eps), beta = P[Bin(r, q) >= v] and alpha = max_i P[v > Bin(r, q) >= v - i] / i, the p-value
-    is min(1, beta + 2 m delta alpha).
-
-    Args:
-        canaries: m, each included by a fair coin of its own.
-        guesses: r, how many were guessed, fixed before looking at the scores' memberships.
-        right: v, how many guesses were right.
-        delta: of (epsilon, delta)-DP.
-        significance: probability of a bound that is too high.
-
-    References:
-        Steinke, Nasr and Jagielski 2023 (arXiv 2305.08846), theorem 5.2 and algorithm 1.
-    """
-    _check(delta, significance)
-    _check_guesses(canaries, guesses, right)
-    return largest_refuted(lambda eps: one_run_p_value(canaries, guesses, right, eps, delta) - significance)
-
-
-def one_run_p_value(canaries: int, guesses: int, right: int, epsilon: float, delta: float) -> float:
-    """P[at least ``right`` guesses right] under (epsilon, delta)-DP, at most. Arguments as ``one_run``."""
-    q = special.expit(epsilon)
-    beta = float(stats.binom.sf(right - 1, guesses, q))
-    if delta == 0 or right == 0:
-        return beta
-    # a mean of P[Bin = k] over k = v - i .. v - 1 falls once k is past the mode: no longer windows are needed
-    longest = max(1, right - math.floor(guesses * q)) + 12 * math.sqrt(guesses / 4) + 12
-    i = np.arange(1, min(right, int(longest)) + 1)
-    alpha = float(np.max(np.cumsum(stats.binom.pmf(right - i, guesses, q)) / i))
-    return min(1.0, beta + 2 * canaries * delta * alpha)
-
-
-def one_run_mu(canaries: int, guesses: int, right: int, *, significance: float = SIGNIFICANCE) -> float:
-    """The largest mu of Gaussian DP that ``right`` of ``guesses`` refutes; arguments as ``one_run``.
-
-    References:
-        Mahloujifar, Melis and Chaudhuri 2024 (arXiv 2410.22235), algorithm 3, with f Gaussian and two alternatives.
-    """
-    _check(0.0, significance)
-    _check_guesses(canaries, guesses, right)
-
-    def excess(mu):
-        r, h = significance * right / canaries, significance * (guesses - right) / canaries
-        for i in range(right - 1, -1, -1):
-            more = max(h, _phi(float(special.ndtri(r)) - mu))
-            if more == h:
-                break  # neither changes any more
-            r, h = min(1.0, r + i / (guesses - i) * (more - h)), more
-        return guesses / canaries - r - h
-
-    return largest_refuted(excess)
-
-
-def one_run_gaussian(
-    canaries: int, guesses: int, right: int, *, delta: float, significance: float = SIGNIFICANCE
-) -> float:
-    """``one_run_mu`` as an epsilon at ``delta`` > 0: for mechanisms that are Gaussian DP, where it is tighter."""
-    return gaussian_epsilon(one_run_mu(canaries, guesses, right, significance=significance), delta)
-
-
-class OneRun(NamedTuple):
-    """A lower bound from one run and the guesses that gave it."""
-
-    epsilon: float
-    guesses: int
-    right: int
-
-
-def one_run_from_scores(
-    score: np.ndarray,
-    member: np.ndarray,
-    guesses: int | Sequence[int],
-    bound: Callable[..., float] = one_run,
-    *,
-    two_sided: bool = True,
-    delta: float = 0.0,
-    significance: float = SIGNIFICANCE,
-    seed: int = 0,
-) -> OneRun:
-    """Guess the canaries of which the scores are surest, and bound epsilon.
-
-    Args:
-        score: [m], larger = more likely included; 0 plays no part, only the order does.
-        member: [m], included by a fair coin each.
-        guesses: how many to guess, fixed beforehand. Of several numbers each is tested at significance / how many they
-            are: the best of them uncorrected proves epsilon > 0 on noise in 47 % of runs at 5 %.
-        bound: ``one_run`` or ``one_run_gaussian``.
-        two_sided: guess the best half "in" and the worst half "out"; else all of the best "in".
-        delta: of (epsilon, delta)-DP.
-        significance: probability of a bound that is too high.
-        seed: breaks ties, which must not be broken by the order of records: members often come first.
-    """
-    score, member = np.asarray(score, np.float64), np.asarray(member, bool)
-    metrics.tally(score, member)
-    tries = [guesses] if isinstance(guesses, int) else list(guesses)
-    if not tries or min(tries) < 1 or max(tries) > len(score):
-        raise InputError(f"guesses {tries}: give numbers from 1 to {len(score)}, the number of canaries")
-    chance = np.random.default_rng(seed).permutation(len(score))
-    ranked = member[np.lexsort((chance, -score))]  # best first
-    found = []
-    for r in tries:
-        best = (r + 1) // 2 if two_sided else r
-        right = int(ranked[:best].sum() + (~ranked[len(ranked) - (r - best) :]).sum())
-        found.append(OneRun(bound(len(score), r, right, delta=delta, significance=significance / len(tries)), r, right))
-    return max(found, key=lambda b: b.epsilon)
-
-
 # --- Gaussian DP -----------------------------------------------------------------------------------------------------
 
 
@@ -409,7 +293,7 @@ def _upper(successes: int | np.ndarray, trials: int, tail: float) -> np.ndarray:
 
 
 def _upper_rates(c: Called, delta: float, significance: float) -> tuple[float, float]:
-    _check(delta, significance)
+    check(delta, significance)
     if not c.members or not c.others:
         raise InputError(f"{c.members} members and {c.others} others: a bound needs both")
     tail = significance / 2
@@ -430,16 +314,6 @@ def largest_refuted(excess: Callable[[float], float]) -> float:
     return float(optimize.brentq(excess, 0.0, top, xtol=1e-9))
 
 
-def _phi(x: float) -> float:
-    return math.erfc(-x / math.sqrt(2)) / 2
-
-
-def _check(delta: float, significance: float) -> None:
+def check(delta: float, significance: float) -> None:
     if not 0 <= delta < 1 or not 0 < significance < 0.5:
         raise InputError(f"delta {delta}, significance {significance}: give delta in [0, 1), significance in (0, 0.5)")
-
-
-def _check_guesses(canaries: int, guesses: int, right: int) -> None:
-    if not 0 <= right <= guesses <= canaries or guesses < 1:
-        given = f"{right} right of {guesses} guesses on {canaries} canaries"
-        raise InputError(f"{given}: give 0 <= right <= guesses <= canaries, and a guess at least")

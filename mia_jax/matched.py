@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax import epsilon
+from mia_jax import epsilon, one_run
 from mia_jax.epsilon import SIGNIFICANCE
 from mia_jax.types import InputError
 
@@ -57,7 +57,7 @@ def one_of_two(
 
     def excess(eps: float) -> float:
         swapped = min(1.0, (1 + math.exp(eps)) * delta)
-        return epsilon.one_run_p_value(pairs, guesses, right, 2 * eps, swapped) - significance
+        return one_run.p_value(pairs, guesses, right, 2 * eps, swapped) - significance
 
     return epsilon.largest_refuted(excess)
 

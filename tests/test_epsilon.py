@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from mia_jax import epsilon, metrics
+from mia_jax import epsilon, metrics, one_run
 from mia_jax.metrics import Called
 from mia_jax.types import InputError
 
@@ -85,9 +85,9 @@ def test_one_run_p_value_by_brute_force():
         beta = sum(pmf[v:])
         alpha = max(sum(pmf[max(0, v - i) : v]) / i for i in range(1, m + 1))
         expected = min(1, beta + 2 * m * delta * alpha)
-        assert epsilon.one_run_p_value(m, r, v, eps, delta) == pytest.approx(expected, rel=1e-9)
-    bound = epsilon.one_run(1000, 100, 95, delta=1e-5)
-    assert epsilon.one_run_p_value(1000, 100, 95, bound, 1e-5) == pytest.approx(0.05, rel=1e-5)
+        assert one_run.p_value(m, r, v, eps, delta) == pytest.approx(expected, rel=1e-9)
+    bound = one_run.steinke(1000, 100, 95, delta=1e-5)
+    assert one_run.p_value(1000, 100, 95, bound, 1e-5) == pytest.approx(0.05, rel=1e-5)
 
 
 def test_long_windows_add_nothing_to_the_p_value():
@@ -95,7 +95,7 @@ def test_long_windows_add_nothing_to_the_p_value():
         q, i = special.expit(eps), np.arange(1, v + 1)
         alpha = np.max(np.cumsum(stats.binom.pmf(v - i, r, q)) / i)
         expected = min(1.0, stats.binom.sf(v - 1, r, q) + 2 * r * 1e-5 * alpha)
-        assert epsilon.one_run_p_value(r, r, v, eps, 1e-5) == pytest.approx(expected, rel=1e-9)
+        assert one_run.p_value(r, r, v, eps, 1e-5) == pytest.approx(expected, rel=1e-9)
 
 
 def test_gaussian_one_run_by_brute_force():
@@ -110,18 +110,18 @@ def test_gaussian_one_run_by_brute_force():
         return right[0] + wrong[0] > r / m
 
     for m, r, v in [(200, 50, 45), (200, 200, 130), (100, 30, 30)]:
-        mu = epsilon.one_run_mu(m, r, v)
+        mu = one_run.gaussian_mu(m, r, v)
         assert mu > 0.1
         assert refuted(mu - 1e-4, m, r, v, 0.05) and not refuted(mu + 1e-4, m, r, v, 0.05)
-    assert epsilon.one_run_mu(200, 100, 50) == 0
+    assert one_run.gaussian_mu(200, 100, 50) == 0
 
 
 def test_more_evidence_proves_more():
     def along(values):
         assert all(a <= b + 1e-9 for a, b in itertools.pairwise(values)) and values[-1] > values[0]
 
-    along([epsilon.one_run(1000, 200, v, delta=1e-5) for v in range(100, 201, 10)])
-    along([epsilon.one_run_mu(1000, 200, v) for v in range(100, 201, 20)])
+    along([one_run.steinke(1000, 200, v, delta=1e-5) for v in range(100, 201, 10)])
+    along([one_run.gaussian_mu(1000, 200, v) for v in range(100, 201, 20)])
     for bound in (epsilon.clopper_pearson, epsilon.joint_beta):
         along([bound(Called(tp, 5, 100, 100)) for tp in range(5, 101, 5)])
         along([bound(Called(60 * k, 5 * k, 100 * k, 100 * k)) for k in (1, 4, 16, 64)])
@@ -206,7 +206,7 @@ def test_gaussian_mechanism_is_bounded_from_below(count):
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("bound", [epsilon.one_run, epsilon.one_run_gaussian], ids=["steinke", "f-dp"])
+@pytest.mark.parametrize("bound", [one_run.steinke, one_run.gaussian], ids=["steinke", "f-dp"])
 @pytest.mark.parametrize("eps", [0.0, 1.0])
 def test_one_run_is_bounded_from_below(eps, bound, count):
     rng, delta, wrong = np.random.default_rng(3), 1e-5, 0
@@ -215,9 +215,9 @@ def test_one_run_is_bounded_from_below(eps, bound, count):
             rng, 500, lambda m: np.where(rng.random(500) < special.expit(eps), 2 * m - 1.0, 1 - 2.0 * m)
         )
         truth = eps
-        if bound is epsilon.one_run_gaussian:  # its Gaussian: the one whose curve passes randomised response's corner
+        if bound is one_run.gaussian:  # its Gaussian: the one whose curve passes randomised response's corner
             truth = epsilon.gaussian_epsilon(2 * stats.norm.ppf(special.expit(eps)), delta)
-        wrong += epsilon.one_run_from_scores(score, member, 500, bound, delta=delta).epsilon > truth
+        wrong += one_run.from_scores(score, member, 500, bound, delta=delta).epsilon > truth
     print(f"\none run, epsilon {eps}: {wrong / count:.3f} exceed")
     assert wrong <= exceeding(count)
 
@@ -227,7 +227,7 @@ def test_one_run_with_plenty_of_canaries_is_near_the_truth():
     score, member = coins(
         rng, 50_000, lambda m: np.where(rng.random(50_000) < special.expit(1.0), 2 * m - 1.0, 1 - 2.0 * m)
     )
-    bound = epsilon.one_run_from_scores(score, member, 20_000, delta=1e-7).epsilon
+    bound = one_run.from_scores(score, member, 20_000, delta=1e-7).epsilon
     assert 0.8 < bound <= 1.0
 
 
@@ -240,8 +240,8 @@ def test_privacy_meter_guess_counts_are_corrected_for():
     uncorrected = corrected = 0
     for _ in range(100):
         score, member = coins(rng, 1000, lambda m: rng.normal(size=1000))
-        ours = epsilon.one_run_from_scores(score, member, grid)
-        each = [epsilon.one_run_from_scores(score, member, r).epsilon for r in grid]
+        ours = one_run.from_scores(score, member, grid)
+        each = [one_run.from_scores(score, member, r).epsilon for r in grid]
         uncorrected += max(each) > 0
         corrected += ours.epsilon > 0
     assert corrected <= exceeding(100) and uncorrected > 0.2 * 100, (corrected, uncorrected)
@@ -263,7 +263,7 @@ def test_the_order_of_records_is_no_evidence():
     """A constant score, members first: ties broken by position would guess everybody right."""
     member = np.arange(1000) < 500
     for seed in range(20):
-        assert epsilon.one_run_from_scores(np.zeros(1000), member, 1000, significance=1e-4, seed=seed).epsilon == 0
+        assert one_run.from_scores(np.zeros(1000), member, 1000, significance=1e-4, seed=seed).epsilon == 0
     for choose in (SPLIT, RANKS, epsilon.Fixed()):
         assert epsilon.from_scores(np.zeros(1000), member, choose=choose).epsilon == 0
 
@@ -301,9 +301,9 @@ def test_parity_with_jax_privacy(auditing):
             assert epsilon.clopper_pearson(c, delta=delta, direction="found") == pytest.approx(a, abs=1e-9)
             a = auditor.epsilon_clopper_pearson(0.05, delta, False, threshold_strategy=theirs)
             assert epsilon.clopper_pearson(c, delta=delta) == pytest.approx(a, abs=1e-9)
-        ours = epsilon.one_run(2000, c.tp + c.fp, c.tp, delta=1e-4)
+        ours = one_run.steinke(2000, c.tp + c.fp, c.tp, delta=1e-4)
         assert ours == pytest.approx(auditor.epsilon_one_run(0.05, 1e-4, threshold_strategy=theirs), abs=1e-5)
-        ours = epsilon.one_run_gaussian(2000, c.tp + c.fp, c.tp, delta=1e-4)
+        ours = one_run.gaussian(2000, c.tp + c.fp, c.tp, delta=1e-4)
         assert ours == pytest.approx(auditor.epsilon_one_run_fdp(0.05, 1e-4, threshold_strategy=theirs), abs=1e-5)
     curve = metrics.roc(score, member)  # theirs is of the convex hull, never below ours
     assert 0 <= auditor.attack_auroc() - metrics.auc(score, member).value < 0.01
@@ -336,11 +336,11 @@ def test_bad_input_is_refused():
         lambda: epsilon.clopper_pearson(c, significance=0.5),
         lambda: epsilon.clopper_pearson(Called(0, 0, 0, 10)),
         lambda: epsilon.gaussian(c, delta=0.0),
-        lambda: epsilon.one_run(10, 11, 5),
-        lambda: epsilon.one_run(10, 5, 6),
-        lambda: epsilon.one_run_mu(10, 0, 0),
-        lambda: epsilon.one_run_from_scores(score, member, 11),
-        lambda: epsilon.one_run_from_scores(score, member, []),
+        lambda: one_run.steinke(10, 11, 5),
+        lambda: one_run.steinke(10, 5, 6),
+        lambda: one_run.gaussian_mu(10, 0, 0),
+        lambda: one_run.from_scores(score, member, 11),
+        lambda: one_run.from_scores(score, member, []),
         lambda: epsilon.from_scores(score, member, epsilon.joint_beta, RANKS),
         lambda: epsilon.from_scores(score[:2], np.array([True, False])),
         lambda: epsilon.from_scores(np.full(10, np.nan), member),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from mia_jax import epsilon, matched
+from mia_jax import matched, one_run
 from mia_jax.types import InputError
 
 
@@ -57,14 +57,14 @@ def test_the_surest_pair_comes_first_and_the_order_of_records_is_no_evidence():
 
 def test_without_delta_the_bound_is_half_of_one_run_s():
     for right in (60, 80, 99, 100):
-        assert matched.one_of_two(400, 100, right) == pytest.approx(epsilon.one_run(400, 100, right) / 2, abs=1e-8)
+        assert matched.one_of_two(400, 100, right) == pytest.approx(one_run.steinke(400, 100, right) / 2, abs=1e-8)
 
 
 def test_delta_makes_it_lower_as_group_privacy_says():
     plain, at = matched.one_of_two(400, 100, 95), matched.one_of_two(400, 100, 95, delta=1e-5)
     assert 0 < at < plain
     swapped = (1 + math.exp(at)) * 1e-5
-    assert epsilon.one_run_p_value(400, 100, 95, 2 * at, swapped) == pytest.approx(0.05, abs=1e-6)
+    assert one_run.p_value(400, 100, 95, 2 * at, swapped) == pytest.approx(0.05, abs=1e-6)
 
 
 @pytest.mark.parametrize("targets", [1, 2, 5])
