@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -14,6 +16,7 @@ from mia_jax.config import CanaryConfig
 from mia_jax.types import InputError
 
 CANARIES = 120
+OPTIONS = dict(hidden=64, num_epochs=60, batch_size=20, learning_rate=1e-2, train_size=100)
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +27,7 @@ def base(tmp_path_factory):
     y = rng.integers(0, 4, 400).astype(np.int32)
     x = (rng.random((400, 16)) < np.where(rng.random((4, 16)) < 0.5, 0.2, 0.8)[y]).astype(np.uint8)
     np.savez(folder / "own.npz", x=x, y=y)
-    options = dict(hidden=64, num_epochs=60, batch_size=20, learning_rate=1e-2, train_size=100)
-    return CanaryConfig(dataset=str(folder / "own.npz"), canaries=CANARIES, workdir=str(folder / "w"), **options)
+    return CanaryConfig(dataset=str(folder / "own.npz"), canaries=CANARIES, workdir=str(folder / "w"), **OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +104,16 @@ def test_interrupted_it_ends_with_the_same_bytes(base, overfitted, tmp_path, mon
     canaries.run(config)
     first, second = (pathlib.Path(folder, "scores.npz").read_bytes() for folder in (base.workdir, config.workdir))
     assert first == second
+
+
+def test_the_command_proves_the_same_and_its_gate_closes(base, overfitted, tmp_path):
+    flags = [f"--{name}={getattr(base, name)}" for name in ("dataset", "canaries", *OPTIONS)]
+    command = [sys.executable, "scripts/audit.py", *flags, f"--workdir={tmp_path / 'w'}", "--fail_if=epsilon>0.1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 3 and "epsilon" in done.stderr.splitlines()[-1], done.stderr
+    assert f">= {overfitted['attacks']['canaries']['epsilon']['low']:.2f}" in done.stdout
+    first, second = (pathlib.Path(folder, "scores.npz").read_bytes() for folder in (base.workdir, tmp_path / "w"))
+    assert first == second and (tmp_path / "w" / "report.html").exists()
 
 
 def test_its_page_is_found_again(base, overfitted):
