@@ -308,6 +308,7 @@ def shokri_options(config: Training) -> dict[str, Any]:
         learning_rate=config.attack_learning_rate,
         batch_size=config.attack_batch_size,
         num_steps=config.attack_steps,
+        l2=config.attack_l2,
         max_rows=config.attack_rows,
     )
 

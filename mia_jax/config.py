@@ -84,7 +84,10 @@ class Training:
     attack_steps: int = _option(2000, "training steps of each attack network", low=1)
     attack_batch_size: int = _option(128, "rows per training step of the attack networks", low=1)
     attack_learning_rate: float = _option(
-        1e-2, "Adam's learning rate for the attack networks at first; it falls to 0", low=0
+        2e-2, "Adam's learning rate for the attack networks at first; it falls to 0", low=0
+    )
+    attack_l2: float = _option(
+        3e-4, "L2 on the attack networks' parameters: half of it times their square is added to the loss", low=0
     )
     attack_rows: int = _option(
         8192, "rows per class that the attack networks learn from; sampled where there are more", low=2
