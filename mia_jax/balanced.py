@@ -37,7 +37,6 @@ from mia_jax.progress import Progress, silent
 from mia_jax.stages import Models, stage_key
 from mia_jax.types import Attack, InputError, Key, Records, Schema
 
-RATES = (*metrics.RATES, 0.0001)
 CURVE_TARGETS = 4  # that the curve over numbers of shadows is a mean of
 CURVE_RATE = 0.01
 
@@ -308,7 +307,10 @@ def judge(
     """Every target in turn, its partner left out; and what fewer shadows would have given. An artefact per target."""
     key = jax.random.fold_in(stage_key(setting.root, "attack"), list(ATTACKS).index(name))
     options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.metadata["identity"]}
-    scores, chosen = np.full((len(setting.targets), len(setting.candidates)), np.nan), {f"{r:g}": [] for r in RATES}
+    scores, chosen = (
+        np.full((len(setting.targets), len(setting.candidates)), np.nan),
+        {f"{r:g}": [] for r in metrics.RATES},
+    )
     curve: dict[int, list[dict[str, float]]] = {}
     for place, t in enumerate(setting.targets):
         shadows = others(sight.which, t)
@@ -337,7 +339,7 @@ def judge(
         scores[place, sight.rows] = score
         if "rehearsal" in held.arrays:
             its = setting.member[shadows[0]][sight.rows]
-            for rate in RATES:
+            for rate in metrics.RATES:
                 threshold = metrics.threshold_at_fpr(held.arrays["rehearsal"], its, rate)
                 chosen[f"{rate:g}"].append({"threshold": threshold, **metrics.realised(threshold, score, member)})
         for column, values in held.arrays.items():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mia_jax import exposure, figures, metrics
-from mia_jax.balanced_words import OFTEN, chance, ranked
+from mia_jax.balanced_words import OFTEN, chance, not_aligned, ranked
 from mia_jax.figures import Drawing, Plot, Results, Scores, canvas, legend, many, short, value
 
 HIGHLIGHTED = 6
@@ -159,7 +159,7 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
         "Shadow models are what an attack costs. Each mark: the same attack, left with fewer of them, a mean over up to"
         f" four targets. {'Above: AUC' if resolved else 'AUC'}, the chance that a member scores above a non-member."
         f"{below} A curve that is flat to the right needs no more models; one that still climbs would find more with"
-        f" more.{' Grey: ' + ', '.join(grey) + '.' if grey else ''}"
+        f" more.{' Grey: ' + ', '.join(grey) + '.' if grey else ''}{not_aligned(results, 'by_shadows')}"
     )
     ends = [
         f"{short(a)} {value(c[min(c, key=int)]['auc']):.3f} to {value(c[max(c, key=int)]['auc']):.3f}"

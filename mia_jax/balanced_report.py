@@ -20,7 +20,6 @@ from mia_jax.words import percent
 PLANS = ("balanced", "deployed")
 WIDTH = 100  # of the terminal
 UNRESOLVED = "not resolvable: "  # how metrics begins such a reason
-RATES = ("0.1", "0.01", "0.001")
 
 
 def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
@@ -144,7 +143,7 @@ def _page(run: page.Finished, drawings: Sequence[figures.Rendered]) -> str:
 
 def _tiles(results: Results) -> list[tuple[str, str, Any, bool]]:
     out = []
-    for rate in reversed(RATES):
+    for rate in reversed(words.rates(results)):
         if best := told.strongest(results, rate):
             name, measure = best
             hint = f"of the members, by {short(name)}; guessing: {percent(float(rate))}"
@@ -166,12 +165,12 @@ def _tiles(results: Results) -> list[tuple[str, str, Any, bool]]:
 
 def _attacks_table(results: Results, mark: str) -> str:
     notes: list[str] = []
-    head = ["Attack", "AUC", *(f"Found at {percent(float(rate))} false alarms" for rate in RATES)]
+    head = ["Attack", "AUC", *(f"Found at {percent(float(rate))} false alarms" for rate in words.rates(results))]
     head += ["Accuracy", "Precision", "Recall", "Epsilon, at least"]
     rows = []
     for name in told.ranked(results):
         block = results["attacks"][name]
-        measures = [block.get("tpr_at_fpr", {}).get(rate) for rate in RATES]
+        measures = [block.get("tpr_at_fpr", {}).get(rate) for rate in words.rates(results)]
         measures += [block.get(key) for key in ("accuracy", "precision", "recall")]
         cells = [_cell(block.get("auc"), notes, fraction=True), *(_cell(measure, notes) for measure in measures)]
         rows.append([_attack(name, block), *cells, _epsilon(block.get("epsilon"), notes)])
@@ -236,7 +235,7 @@ def _thresholds(results: Results, scores: Scores, mark: str) -> list[str]:
     others = int((~scores["member"].astype(bool)).sum())
     rates = sorted({rate for c in chosen.values() for rate in c}, key=float, reverse=True)
     kept = [rate for rate in rates if others * float(rate) >= 10 * (1 - 1e-9)]
-    texts = [told.thresholds()]
+    texts = [told.thresholds(results)]
     if left := [f"{100 * float(rate):g}%" for rate in rates[len(kept) :]]:
         texts.append(
             f"Left out: {' and '.join(left)} false alarms, for {others:,} non-members are too few to count them by."
@@ -278,7 +277,7 @@ def _priors(results: Results, mark: str) -> list[str]:
         at = results["attacks"][name].get("ppv_at_prior", {})
         rows.append([page.escape(short(name)), *(page.cell(at.get(share)) for share in shares)])
     caption = f"{mark}Of the records called members, the share that are."
-    return [*page.paragraphs([told.priors()]), page.table(caption, head, rows)]
+    return [*page.paragraphs([told.priors(results)]), page.table(caption, head, rows)]
 
 
 def _classes(results: Results, mark: str) -> str:

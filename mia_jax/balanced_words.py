@@ -41,8 +41,7 @@ def strongest(results: Results, rate: str) -> tuple[str, Any] | None:
 
 def lowest_rate(results: Results) -> str | None:
     """The lowest false-positive rate at which this run can count members."""
-    rates = {rate for block in results["attacks"].values() for rate in block.get("tpr_at_fpr", {})}
-    return next((rate for rate in sorted(rates, key=float) if strongest(results, rate)), None)
+    return next((rate for rate in reversed(words.rates(results)) if strongest(results, rate)), None)
 
 
 def others_judged(results: Results) -> int:
@@ -186,23 +185,39 @@ def chance(separation: float) -> str:
     return f"{share:.0%}" if share < 0.995 else "over 99%"
 
 
-def thresholds() -> str:
+def thresholds(results: Results) -> str:
     """What choosing a threshold on shadows is."""
     return (
         "An attacker has to fix the threshold beforehand, without knowing who the target's members are. So one shadow"
         " model played the target, and the threshold was set on it for the share of false alarms in the head of the"
         " column. The table says what it then did to the real target: the members it found and, below, the false alarms"
         " that it raised. Where the two shares of false alarms differ much, the attack promises what it cannot keep."
+        f"{not_aligned(results, 'chosen_threshold')}"
     )
 
 
-def priors() -> str:
+def not_aligned(results: Results, key: str) -> str:
+    """The attacks whose blocks have no ``key``, and why: a sentence with a space before it, or nothing."""
+    names = [short(name) for name in ranked(results) if not results["attacks"][name].get(key)]
+    if not names:
+        return ""
+    return (
+        f" Not here: {', '.join(names)}. They learn from a sample of the shadow models' records, so no shadow model was"
+        " asked about all the records that a target is judged on."
+    )
+
+
+def priors(results: Results) -> str:
     """Why the share of members among those asked about matters."""
+    rows = max((block.get("per_class", []) for block in results["attacks"].values()), key=len)
+    members = sum(row["members"] for row in rows)
+    share = members / max(1, members + sum(row["non_members"] for row in rows))
     return (
         "An accusation is only worth something if most of the accused are members, and that depends on how many of the"
-        " records that an attacker asks about are members at all. In the evaluation it is half of them; outside it may"
-        " be one in a hundred. The table gives the share of members among those called members (precision, also called"
-        " PPV), at each attack's own threshold."
+        f" records that an attacker asks about are members at all. In the evaluation it is {words.percent(share)} of"
+        " them, and the accuracies and precisions above hold for that share; outside it may be one in a hundred. The"
+        " table gives the share of members among those called members (precision, also called PPV), at each attack's"
+        " own threshold."
     )
 
 

@@ -7,6 +7,7 @@ the attacks that compare a record with itself in other models the offline ones c
 
 import dataclasses
 import pathlib
+import shlex
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -41,6 +42,8 @@ from mia_jax.stages import Look, stage_key
 from mia_jax.targets import Budget
 from mia_jax.types import Attack, InputError, Records, Schema, Target
 
+WITH_PREDICTIONS = ("predictions", "attacks", "defences", "adaptive", "dp_delta", "seed", "workdir")
+
 
 class Found(NamedTuple):
     scores: dict[str, np.ndarray]  # attack -> [n]
@@ -72,14 +75,17 @@ def run(
         InputError: the configuration, the data or the workdir cannot be used.
         TargetError, BudgetSpent: the service; every answer that arrived is kept, and the same command goes on.
     """
-    config = configs.resolve(config)
     if (config.target is None) == (config.predictions is None):
         raise InputError("give --target=URL with --data=mine.npz, or --predictions=preds.npz")
+    if config.predictions is not None:
+        _refuse_idle(config)
+    config = configs.resolve(config)
     if config.target is not None and config.data is None:
         raise InputError("--target needs --data: an .npz with x, y and member, the records to ask about")
     url = config.target
     if url is not None:  # a query string may hold a key
         config = dataclasses.replace(config, target=protocols.identity(url))
+        command = shlex.join(part.replace(url, config.target) for part in shlex.split(command))
     with artifacts.open_workdir(configs.workdir(config), configs.identity(config)) as workdir:
         if url is None:
             summary, found = _predictions(config, notify, progress)
@@ -104,7 +110,7 @@ def run(
 
 
 def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> tuple[dict, Found]:
-    held = deployed.load_predictions(config.predictions)
+    held = _worn(config, deployed.load_predictions(config.predictions))
     classes = held.target.shape[1]
     names = attack_names(config.attacks, aligned=True, member=held.shadow_member)
     notify(f"{len(held.labels):,} records, {classes} classes, {len(held.shadows)} shadows; attacks: {', '.join(names)}")
@@ -116,7 +122,7 @@ def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> 
             key = stage_key(jax.random.key(config.seed), name)
             scores[name] = infer(name, **asked, shadow_member=held.shadow_member, key=key)
             advance(1, name)
-    told = _plain(np.log(np.clip(held.target, 1e-38, 1)), held.labels)
+    told = _plain(_log(held.target), held.labels)
     found = Found(scores, held.labels, held.member, np.arange(len(held.labels)), **told)
     summary = {
         "dataset": _dataset(config.predictions, "local", "", len(held.labels), 0, classes, found),
@@ -125,6 +131,29 @@ def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> 
         "seconds": {"attack": round(time.perf_counter() - began, 3)},
     }
     return summary, found
+
+
+def _refuse_idle(config: DeployedConfig) -> None:
+    """Raises InputError for a setting that saved predictions leave without a meaning."""
+    for f in dataclasses.fields(config):
+        if f.name not in WITH_PREDICTIONS and getattr(config, f.name) != f.default:
+            raise InputError(
+                f"--{f.name} has no meaning with --predictions, whose answers are given: leave it out (there are"
+                f" {', '.join('--' + name for name in WITH_PREDICTIONS)})"
+            )
+
+
+def _worn(config: DeployedConfig, held: deployed.Predictions) -> deployed.Predictions:
+    """The predictions as they would be behind ``config.defences``; the shadows' only if the attacker knows of them."""
+    if not (worn := defences.parse(config.defences)):
+        return held
+    together = jax.jit(defences.compose(worn))
+
+    def behind(p):
+        return np.exp(np.asarray(together(_log(p))))
+
+    shadows = np.stack([behind(p) for p in held.shadows]) if config.adaptive else held.shadows
+    return held._replace(target=behind(held.target), shadows=shadows)
 
 
 def attack_names(wanted: str, *, aligned: bool, member: np.ndarray | None = None) -> list[str]:
@@ -307,6 +336,10 @@ def _attack(root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Re
         scores[name] = np.asarray(attack.score(state, own[name]), np.float64)
     plain_seen = {name: np.asarray(value) for name, value in own["summary"].items()}
     return scores, plain_seen, (correct[:, :m].mean(axis=1), correct[:, m:].mean(axis=1))
+
+
+def _log(p: np.ndarray) -> np.ndarray:
+    return np.log(np.clip(p, 1e-38, 1))
 
 
 # --- results ---------------------------------------------------------------------------------------------------------

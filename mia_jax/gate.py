@@ -60,7 +60,7 @@ def parse(text: str, *, attacks: Collection[str] | None = None) -> tuple[Conditi
 
     Args:
         text: as the user wrote it.
-        attacks: those that will run, where that is known: others are refused before any work.
+        attacks: those that may run, where that is known: others are refused before any work.
 
     Raises:
         InputError: naming the condition and what is possible instead.
@@ -74,7 +74,9 @@ def _condition(text: str, attacks: Collection[str] | None) -> Condition:
         raise InputError(f"--fail_if: {text!r} is no condition; one is written tpr@0.01>0.05, or lira:auc>0.6")
     attack, measure, at, end, sign, bound = told.groups()
     if attack is not None and attacks is not None and attack not in attacks:
-        raise InputError(f"--fail_if: {text!r} asks about {attack}, and the attacks are {', '.join(attacks)}")
+        raise InputError(
+            f"--fail_if: {text!r} asks about {attack}, and the attacks of this audit are {', '.join(attacks)}"
+        )
     if measure in AT:
         places = [f"{place:g}" for place in AT[measure][1]]
         if at is None or f"{float(at):g}" not in places:

@@ -22,7 +22,7 @@ from mia_jax.types import InputError
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
 Z = float(stats.norm.ppf(1 - TAIL))
-RATES = (0.1, 0.01, 0.001)  # false-positive rates of a report
+RATES = (0.1, 0.01, 0.001, 0.0001)  # false-positive rates of a report, the last where it is resolvable
 PRIORS = (0.5, 0.1, 0.01)  # shares of members among the records that an adversary asks about
 GRID = 1000  # quantiles of a threshold's place: as many as a bootstrap would draw
 RESOLVABLE = 10  # false positives that a rate must stand on before it is a number

@@ -52,17 +52,19 @@ def _bar(title: str, total: float) -> Iterator[Advance]:
 @contextlib.contextmanager
 def _lines(title: str, total: float, every: float = 10.0) -> Iterator[Advance]:
     start = last = time.monotonic()
-    done = 0.0
+    done, first = 0.0, None
 
     def advance(steps: float, note: str = "") -> None:
-        nonlocal done, last
+        nonlocal done, last, first
         done += steps
         now = time.monotonic()
+        first = first or (now, done)  # what came before is compilation, too, and tells no rate
         if now - last >= every and 0 < done < total:
             last = now
-            left = (now - start) / done * (total - done)
+            rate = (done - first[1]) / max(now - first[0], 1e-9)
+            left = [f"{(total - done) / rate:,.0f} s left"] if rate > 0 else []
             print(
-                f"{title}: {done / total:.0%}, {left:,.0f} s left{', ' + note if note else ''}",
+                f"{title}: {', '.join([f'{done / total:.0%}', *left, *filter(None, [note])])}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -68,7 +68,7 @@ def terminal_table(results: Results) -> str:
             f"TPR at {words.percent(float(rate))} FPR",
             lambda block, rate=rate: block.get("tpr_at_fpr", {}).get(rate),
         )
-        for rate in _rates(results)
+        for rate in words.rates(results)
     ]
     names = list(results["attacks"])
     for start in range(0, len(names), 3):
@@ -156,7 +156,7 @@ def _attacks_table(results: Results, mark: str) -> str:
         [page.named(name, hint), *(page.cell(block.get(key), key == "auc") for block in attacks.values())]
         for key, (name, hint) in MEASURES.items()
     ]
-    for rate in _rates(results):
+    for rate in words.rates(results):
         name = f"Members found at {words.percent(float(rate))} false alarms"
         hint = f"true-positive rate at false-positive rate {rate}; guessing: {words.percent(float(rate))}"
         cells = (page.cell(block.get("tpr_at_fpr", {}).get(rate)) for block in attacks.values())
@@ -221,12 +221,6 @@ def _classes_table(results: Results, mark: str) -> str:
 
 
 # --- small pieces ----------------------------------------------------------------------------------------------------
-
-
-def _rates(results: Results) -> list[str]:
-    """The false-positive rates of any attack, largest first."""
-    rates = {rate for block in results["attacks"].values() for rate in block.get("tpr_at_fpr", {})}
-    return sorted(rates, key=float, reverse=True)
 
 
 def _ours(results: Results) -> dict[str, Any]:

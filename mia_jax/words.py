@@ -22,9 +22,17 @@ def main_attack(results: Results) -> str:
     return "shokri" if "shokri" in results["attacks"] else next(iter(results["attacks"]))
 
 
+def rates(results: Results) -> list[str]:
+    """The false-positive rates to show, largest first; those below .001 where an attack could be measured there."""
+    at = [pair for block in results["attacks"].values() for pair in block.get("tpr_at_fpr", {}).items()]
+    shown = {rate for rate, measure in at if float(rate) >= 0.001 or value(measure) is not None}
+    return sorted(shown, key=float, reverse=True)
+
+
 def percent(share: float) -> str:
-    """A share as a percentage, with as many digits as a thousandth needs: 87.2%, 0.1%, 100%."""
-    return f"{100 * share:.1f}".removesuffix(".0") + "%"
+    """A share as a percentage, with as many digits as a thousandth needs: 87.2%, 0.1%, 100%; below, one: 0.01%."""
+    text = f"{100 * share:.1g}" if 0 < share < 0.0005 else f"{100 * share:.1f}"
+    return text.removesuffix(".0") + "%"
 
 
 def verdict(results: Results) -> str:

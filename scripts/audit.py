@@ -31,14 +31,18 @@ flags.adopt_module_key_flags(configs)
 def main() -> None:
     cli.use_every_core()
     from mia_jax import balanced, balanced_report, balanced_words, blackbox, canaries, canary_report, gate, progress
+    from mia_jax.attacks import ATTACKS
 
-    conditions = gate.parse(FAIL_IF.value) if FAIL_IF.value else ()
-    kind, run, told = configs.BalancedConfig, balanced.run, balanced_report
+    told = balanced_report
     if flags.FLAGS["canaries"].present:
-        kind, run, told = configs.CanaryConfig, canaries.run, canary_report
+        config, run, told, names = read_config(configs.CanaryConfig), canaries.run, canary_report, ("canaries",)
     elif any(flags.FLAGS[name].present for name in ("target", "data", "predictions")):
-        kind, run = configs.DeployedConfig, blackbox.run
-    results = run(read_config(kind), command=cli.command(), notify=cli.say, progress=progress.shown)
+        config, run, names = read_config(configs.DeployedConfig), blackbox.run, (*ATTACKS,)
+    else:
+        config, run = read_config(configs.BalancedConfig), balanced.run
+        names = balanced.attack_names(config)
+    conditions = gate.parse(FAIL_IF.value, attacks=names) if FAIL_IF.value else ()
+    results = run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
     print(told.terminal_table(results))
     workdir = results["config"]["workdir"]
     page = f"Report: {workdir}/report.html    " if balanced_words.measured(results) else ""  # else there is none

@@ -26,6 +26,7 @@ from mia_jax import (
     results,
     showing,
     splits,
+    words,
 )
 from mia_jax.attacks import ATTACKS
 from mia_jax.audit import column
@@ -95,10 +96,10 @@ def audited(
         score = rng.normal(0, 1, (targets, n)) + leak * SKILL[name] * (member[played] - 0.5)
         if name in ("label_only", "boundary", "trajectory"):
             score[:, costly:] = np.nan
-        chosen, curve = {f"{rate:g}": [] for rate in balanced.RATES}, {}
+        chosen, curve = {f"{rate:g}": [] for rate in metrics.RATES}, {}
         if "lira" in name or "rmia" in name:
             for s, m in zip(score, member[played], strict=True):
-                for rate in balanced.RATES:
+                for rate in metrics.RATES:
                     threshold = metrics.threshold_at_fpr(rng.permuted(s[~m]), np.arange((~m).sum()) % 2 == 0, rate)
                     chosen[f"{rate:g}"].append({"threshold": threshold, **metrics.realised(threshold, s, m)})
                 for count in (1, 2, 4, 6):
@@ -197,7 +198,8 @@ def test_numbers_on_the_page_are_the_run_s(run):
     shown = visible(text)
     for block in summary["attacks"].values():
         assert page.escape(block["title"]) in text or block["title"] in shown
-        for measure in (block["accuracy"], *block["tpr_at_fpr"].values(), *block["ppv_at_prior"].values()):
+        rates = [block["tpr_at_fpr"][rate] for rate in words.rates(summary)]
+        for measure in (block["accuracy"], *rates, *block["ppv_at_prior"].values()):
             if measure["value"] is None:
                 assert measure["reason"].removeprefix("not resolvable: ") in shown
             else:
@@ -391,6 +393,26 @@ def test_saved_predictions_are_reported(tmp_path, known):
     assert summary["attacks"]["lira"]["epsilon"]["low"] > 0.5 and "epsilon >= x" in table
     assert "random split into training and test data" in shown
     assert "another model, or another seed" in shown and "Which records" not in shown
+
+
+def test_saved_predictions_behind_a_defence(tmp_path):
+    """What these models would tell if they told labels alone; settings that mean nothing here are refused."""
+    path = predictions(tmp_path / "preds.npz", True)
+    plain, defended, unaware = (
+        blackbox.run(DeployedConfig(predictions=path, attacks="loss", workdir=str(tmp_path / name), **given))
+        for name, given in (
+            ("plain", {}),
+            ("defended", dict(defences="label_only")),
+            ("unaware", dict(defences="label_only", adaptive=False)),
+        )
+    )
+    auc = [run["attacks"]["loss"]["auc"]["value"] for run in (plain, defended, unaware)]
+    assert auc[0] > auc[1] + 0.03 and auc[1] == auc[2]
+    shift = np.subtract(*(np.load(tmp_path / name / "scores.npz")["score_loss"] for name in ("defended", "unaware")))
+    assert np.ptp(shift) < 1e-5 < abs(shift[0])  # a threshold that was set on answers which the target does not give
+    for idle in (dict(num_shadows=77), dict(rate=3.0), dict(shadow_data="search"), dict(num_epochs=7)):
+        with pytest.raises(InputError, match=f"--{next(iter(idle))} has no meaning with --predictions"):
+            blackbox.run(DeployedConfig(predictions=path, **idle))
 
 
 def test_a_target_that_tells_little(tmp_path):

@@ -57,11 +57,14 @@ def test_the_command_that_it_prints_attacks_it(workdir, tmp_path):
             told = [process.stdout.readline() for _ in range(9)]
             python, *attack = shlex.split(told[-1])
             assert python == "python" and {"--num_epochs=3", "--hidden=4"} < {*attack}
-            more = ["--num_shadows=2", f"--workdir={tmp_path}/w", "--attacks=confidence,loss"]
+            keyed = next(part for part in attack if part.startswith("--target=")) + "?key=SECRET-7"
+            more = [keyed, "--num_shadows=2", f"--workdir={tmp_path}/w", "--attacks=confidence,loss"]
             done = subprocess.run([sys.executable, *attack, *more], env=os.environ, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
         finally:
             process.send_signal(signal.SIGINT)
+    written = [path for path in (tmp_path / "w").rglob("*") if path.is_file()]
+    assert written and not any(b"SECRET-7" in path.read_bytes() for path in written)
     found = json.loads((tmp_path / "w" / "results.json").read_text())
     asked, run = deployed.load_question(folder / "mine.npz"), np.load(folder / "scores.npz")
     np.testing.assert_array_equal(asked.member, run["member"])
