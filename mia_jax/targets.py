@@ -27,11 +27,17 @@ class TargetError(MiaError, RuntimeError):
 
 
 class WrongAnswer(TargetError):
-    """What the target answered about one record of a question cannot be used."""
+    """What the target answered about one record of a question cannot be used.
 
-    def __init__(self, record: int, reason: str):
-        super().__init__(f"the answer to record {record} cannot be used: {reason}")
-        self.record, self.reason = record, reason
+    Args:
+        record: its number in the question.
+        reason: what is wrong with the answer.
+        known_as: what the one who asked calls that record; by default its number.
+    """
+
+    def __init__(self, record: int, reason: str, known_as: str | None = None):
+        super().__init__(f"the answer to {known_as or f'record {record}'} cannot be used: {reason}")
+        self.record, self.reason, self.known_as = record, reason, known_as
 
 
 class BudgetSpent(MiaError, RuntimeError):
