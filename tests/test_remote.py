@@ -216,7 +216,7 @@ def test_classes_have_names_in_some_services():
     with server.serve(TARGET, (FEATURES,), labels=names) as url:
         for protocol in ("google", "amazon"):
             place = url + server.paths()[protocol]
-            with pytest.raises(InputError, match="called 'setosa'"):
+            with pytest.raises(InputError, match=r"called 'setosa'.*--class_names=a,b,c.*--num_classes"):
                 connect(place, x, protocol=protocol, options=FAST)
             target = connect(place, x, protocol=protocol, names=names, options=FAST)
             np.testing.assert_allclose(target.ask(x), TARGET.ask(x), rtol=1e-5, atol=1e-5)
@@ -225,7 +225,7 @@ def test_classes_have_names_in_some_services():
 def test_labels_need_the_number_of_classes():
     with (
         server.serve(TARGET, (FEATURES,), shown=Shown(label_only=True)) as url,
-        pytest.raises(InputError, match="number of classes"),
+        pytest.raises(InputError, match=r"number of classes \(--num_classes\), .*--class_names=a,b,c"),
     ):
         connect(url + server.paths()["vertex"], records(20), options=FAST)
 
@@ -457,6 +457,15 @@ def test_what_is_too_large_is_asked_in_halves(service):
     assert proxy.repeated == 0 and proxy.faults[413] > 0
 
 
+def test_a_probe_that_is_too_large_says_what_to_lower(service):
+    proxy = Proxy(service, lambda number: 413)
+    with (
+        proxy() as url,
+        pytest.raises(targets.TargetError, match=r"HTTP 413 for 8 records .*--rows_per_request"),
+    ):
+        connect(url, records(60), options=FAST)
+
+
 def test_requests_are_split_by_bytes(service):
     x = records(100)
     proxy = Proxy(service)
@@ -495,7 +504,8 @@ def test_nothing_listens_there():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    with pytest.raises(targets.TargetError, match="connection failed"):
+    said = r"connection failed \(ConnectError\), 4 times in a row: is it running\? The same again goes on"
+    with pytest.raises(targets.TargetError, match=said):
         connect(f"http://127.0.0.1:{port}/v2/models/m", records(3), options=FAST)
 
 
