@@ -5,11 +5,13 @@ non-members that is set aside before anything else. So every shadow is OUT of ev
 the attacks that compare a record with itself in other models the offline ones can run.
 """
 
+import contextlib
 import dataclasses
+import math
 import pathlib
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +27,7 @@ from mia_jax import (
     remote,
     report,
     results,
+    saved,
     shadow_data,
     shadows,
     signals,
@@ -37,9 +40,8 @@ from mia_jax.audit import Notify
 from mia_jax.config import DeployedConfig
 from mia_jax.progress import Progress, silent
 from mia_jax.remote import protocols
-from mia_jax.saved import infer
 from mia_jax.stages import Look, stage_key
-from mia_jax.targets import Budget
+from mia_jax.targets import Budget, WrongAnswer, record_keys
 from mia_jax.types import Attack, InputError, Records, Schema, Target
 
 WITH_PREDICTIONS = ("predictions", "attacks", "defences", "adaptive", "dp_delta", "seed", "workdir")
@@ -73,7 +75,8 @@ def run(
 
     Raises:
         InputError: the configuration, the data or the workdir cannot be used.
-        TargetError, BudgetSpent: the service; every answer that arrived is kept, and the same command goes on.
+        TargetError, BudgetSpent: the service; every answer that arrived is kept and every question counted, and the
+            same command goes on.
     """
     if (config.target is None) == (config.predictions is None):
         raise InputError("give --target=URL with --data=mine.npz, or --predictions=preds.npz")
@@ -120,7 +123,7 @@ def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> 
         for name in names:
             asked = dict(labels=held.labels, target=held.target, shadows=held.shadows)
             key = stage_key(jax.random.key(config.seed), name)
-            scores[name] = infer(name, **asked, shadow_member=held.shadow_member, key=key)
+            scores[name] = saved.infer(name, **asked, shadow_member=held.shadow_member, key=key)
             advance(1, name)
     told = _plain(_log(held.target), held.labels)
     found = Found(scores, held.labels, held.member, np.arange(len(held.labels)), **told)
@@ -167,27 +170,36 @@ def attack_names(wanted: str, *, aligned: bool, member: np.ndarray | None = None
     Raises:
         InputError: one that was asked for by name cannot run, or is unknown.
     """
-    both = member is not None and member.any() and not member.all()
-    possible = []
-    for name, entry in ATTACKS.items():
-        if entry.beyond or entry.options or name == "majority":
-            continue
-        attack = entry(2)
-        if "public" in attack.needs or (attack.aligned and not aligned):
-            continue
-        if attack.aligned and "in" in attack.needs and not both:
-            continue
-        if not attack.aligned and aligned and member is not None and not both:
-            continue
-        possible.append(name)
+    reasons = {name: _lacking(name, aligned, member) for name in ATTACKS}
+    possible = [name for name, reason in reasons.items() if reason is None]
     if wanted == "all":
         return possible
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     if unknown := [name for name in names if name not in ATTACKS]:
         raise InputError(f"--attacks: there is no attack {unknown[0]!r}; there are {', '.join(ATTACKS)}, or all")
     if refused := [name for name in names if name not in possible]:
-        raise InputError(f"--attacks: {refused[0]} needs more than there is here; {', '.join(possible)} can run")
+        raise InputError(f"--attacks: {reasons[refused[0]]}; {', '.join(possible)} can run")
     return names
+
+
+def _lacking(name: str, aligned: bool, member: np.ndarray | None) -> str | None:
+    """Why an attack cannot run; None if it can."""
+    entry = ATTACKS[name]
+    if entry.beyond or entry.options:
+        return saved.lacking(name, entry.beyond or entry.options)
+    if name == "majority":
+        return "majority says the same of everybody, whatever the target answers"
+    attack = entry(2)
+    both = member is not None and member.any() and not member.all()
+    if "public" in attack.needs:
+        return f"{name} needs a population: answers about records that trained no model"
+    if attack.aligned and not aligned:
+        return f"{name} needs shadows that were asked about the very records in question"
+    if attack.aligned and "in" in attack.needs and not both:
+        return f"{name} needs shadows that trained on some of the records in question"
+    if not attack.aligned and aligned and member is not None and not both:
+        return f"{name} needs shadows that trained on some of the records in question, and not on others"
+    return None
 
 
 # --- a service -------------------------------------------------------------------------------------------------------
@@ -199,17 +211,29 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     root = jax.random.key(config.seed)
     aside, asked = _set_aside(config, root, question)
     records = Records(question.records.x[asked], question.records.y[asked])
-    budget = Budget(float("inf") if config.max_queries is None else config.max_queries)
-    target = remote.connect(
-        url,
-        records.x,
-        protocol=config.protocol,
-        classes=config.num_classes,
-        cache=workdir.path / "target",
-        budget=budget,
-        options=remote.Options(rows=config.rows_per_request, in_flight=config.in_flight, rate=config.rate),
-        progress=progress,
-    )
+    member = None if question.member is None else question.member[asked]
+    m = max(1, len(asked) // 2 if member is None else int(member.sum()))  # as the target, where that is known
+    shadow_data.check(config, question.schema)
+    names_of_classes = _class_names(config)
+    known = max(question.schema.num_classes, config.num_classes or len(names_of_classes or ()))
+    left = _queries_left(config, records.x, m, known)
+    budget = Budget(math.inf if left is None else config.max_queries, path=workdir.path / "target" / "asked")
+
+    def called(row: int) -> str:
+        return f"row {asked[row]} of {config.data}, counted from 0,"
+
+    with _naming(called):
+        target = remote.connect(
+            url,
+            records.x,
+            protocol=config.protocol,
+            classes=config.num_classes,
+            names=names_of_classes,
+            cache=workdir.path / "target",
+            budget=budget,
+            options=remote.Options(rows=config.rows_per_request, in_flight=config.in_flight, rate=config.rate),
+            progress=progress,
+        )
     classes = target.answers.classes
     if int(records.y.max()) >= classes:
         raise InputError(
@@ -218,12 +242,22 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     schema = question.schema._replace(num_classes=classes)
     notify(f"{config.target} answers with {target.answers.kind} over {classes} classes")
 
+    def answered() -> Target:
+        """The target, once it has answered about all records in question: from then on they cost nothing."""
+        notify(f"Asking the target about {len(records.y):,} records")
+        with _naming(called), audit.timed(seconds, "questions"):
+            target.ask(records.x)
+        return target
+
     seconds: dict[str, float] = {}
-    with audit.timed(seconds, "shadow_data"):
+    with audit.timed(seconds, "shadow_data"), _naming(lambda row: "a synthesised record"):
         own = Records(question.records.x[aside], question.records.y[aside])
+        limited = dataclasses.replace(config, max_queries=left)
         pool, plan, origin, story = _shadow_pool(
-            config, workdir, root, own, schema, records, target, question.member, asked, notify, progress
+            limited, workdir, root, own, schema, records.x, answered, m, notify, progress
         )
+    if "questions" not in seconds:  # the shadow data came without the target
+        answered()
     key = stage_key(root, "shadows")
     keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(np.arange(len(plan.train)))
     arguments = (workdir, config, schema, pool, artifacts.array_digest(*pool), keys, plan.train)
@@ -234,10 +268,9 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     }
     began = time.perf_counter()
     worn = defences.parse(config.defences)
-    scores, plain, accuracy = _attack(root, attacks, shadow, pool, plan, records, target, worn, notify)
+    scores, plain, accuracy = _attack(root, attacks, shadow, pool, plan, records, target, worn)
     took = time.perf_counter() - began - shadow.spent()
     seconds |= {"shadows": shadow.seconds(), "attack": took}
-    member = None if question.member is None else question.member[asked]
     found = Found(scores, np.asarray(records.y, np.int32), member, asked, **plain)
     summary = {
         "dataset": _dataset(
@@ -253,7 +286,7 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
             **_target_block("a service", found),
             "url": config.target,
             "answers": target.answers._asdict(),
-            "records_asked": int(budget.spent),
+            "records_asked": budget.spent,  # by all runs in this workdir
         },
         "shadows": results.summarise_shadows(
             len(plan.train), plan.train.shape[1], *accuracy, data=origin, **({"synthesis": story} if story else {})
@@ -280,15 +313,66 @@ def _set_aside(config: DeployedConfig, root, question: deployed.Question) -> tup
     return aside, np.setdiff1d(np.arange(n), aside)
 
 
-def _shadow_pool(config, workdir, root, own, schema: Schema, asked: Records, target, member, rows, notify, progress):
+def _queries_left(config: DeployedConfig, x: np.ndarray, m: int, classes: int) -> int | None:
+    """What ``--max_queries`` leaves for the synthesis of shadow data; None: any number.
+
+    Args:
+        x: the records in question [n, *f]; each costs one query, however often it occurs.
+        m: training records of a shadow.
+        classes: of the target, as far as they are known.
+
+    Raises:
+        InputError: too few queries; it says how many are needed.
+    """
+    if config.max_queries is None:
+        return None
+    question = len(set(record_keys(x)))
+    synthesis = shadow_data.needed_queries(config, m, classes)
+    if config.max_queries < question + synthesis:
+        shares = f"{question:,} for the records in question" + (
+            f" and {synthesis:,} or more for --shadow_data={config.shadow_data}" if synthesis else ""
+        )
+        raise InputError(
+            f"--max_queries={config.max_queries} is too few: at least {question + synthesis:,} are needed, {shares};"
+            " raise it, or ask about fewer records"
+        )
+    return config.max_queries - question
+
+
+def _class_names(config: DeployedConfig) -> list[str] | None:
+    """The names in ``--class_names``."""
+    if config.class_names is None:
+        return None
+    names = [name.strip() for name in config.class_names.split(",")]
+    if len(names) < 2 or len(set(names)) < len(names) or not all(names):
+        raise InputError(f"--class_names={config.class_names} must be names, each once, as in setosa,versicolor")
+    if config.num_classes not in (None, len(names)):
+        raise InputError(f"--class_names has {len(names)} names and --num_classes={config.num_classes}: leave one out")
+    return names
+
+
+@contextlib.contextmanager
+def _naming(called: Callable[[int], str]) -> Iterator[None]:
+    """Say of a wrong answer what the user calls the record: its number in a question means nothing to them."""
+    try:
+        yield
+    except WrongAnswer as wrong:
+        if wrong.known_as:
+            raise
+        line = f"{wrong.reason}; mend the service, or ask about other records"
+        raise WrongAnswer(wrong.record, line, called(wrong.record)) from None
+
+
+def _shadow_pool(
+    config, workdir, root, own, schema: Schema, asked: np.ndarray, target: Callable[[], Target], m, notify, progress
+):
     """Pool, plan, origin and story of the shadow data."""
     key = stage_key(root, "shadows/split")
-    size = int(member[rows].sum()) if member is not None else len(asked.y) // 2
     if config.shadow_data in ("noisy", "marginal", "search"):
-        m = min(size, len(own.y) // 2) if config.shadow_data == "noisy" else size
+        some = max(1, min(m, len(own.y) // 2)) if config.shadow_data == "noisy" else m
         about = {"target": config.target, "data": schema.digest}
         told = shadow_data.obtain(
-            workdir, config, key, max(1, m), own, schema, lambda: target, about, notify=notify, progress=progress
+            workdir, config, key, some, own, schema, target, about, notify=notify, progress=progress
         )
         return told.pool, told.plan, told.origin, told.story
     if config.shadow_data is None:
@@ -297,23 +381,23 @@ def _shadow_pool(config, workdir, root, own, schema: Schema, asked: Records, tar
         other, other_schema = data.load(config.shadow_data, data_dir=config.data_dir, notify=notify)
         if other_schema.shape != schema.shape:
             raise InputError(f"{config.shadow_data} has records {other_schema.shape}, and {config.data} {schema.shape}")
-        free = deployed.apart(other.x, asked.x)
+        free = deployed.apart(other.x, asked)
         pool = Records(np.asarray(other.x)[free], np.asarray(other.y)[free])
         origin = f"{config.shadow_data}, without {int((~free).sum()):,} records under question"
         if len(pool.y) and int(pool.y.max()) >= schema.num_classes:
             raise InputError(f"{config.shadow_data} has the label {int(pool.y.max())}; the target has no such class")
-    m = min(size, len(pool.y) // 2)
+    wanted, m = m, min(m, len(pool.y) // 2)
     if m < 1:
         raise InputError(f"{len(pool.y)} records are too few to train shadows on; give --shadow_data=other.npz")
-    if m < size:
+    if m < wanted:
         notify(
-            f"Shadows train on {m:,} records, for there are {len(pool.y):,}, and the target trained on {size:,}: more"
+            f"Shadows train on {m:,} records, for there are {len(pool.y):,}, and the target trained on {wanted:,}: more"
             " records, as non-members or in --shadow_data=other.npz, would let them imitate it better"
         )
     return pool, splits.shokri(key, len(pool.y), m, config.num_shadows), origin, {}
 
 
-def _attack(root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Records, target: Target, worn, notify):
+def _attack(root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Records, target: Target, worn):
     """Scores [n] by attack, what is plain to see of the target, and the shadows' accuracies."""
     key_observe, key_fit = jax.random.split(stage_key(root, "attack"))
     plain = {name: attack.observe for name, attack in attacks.items() if not attack.aligned}
@@ -327,7 +411,6 @@ def _attack(root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Re
     everyone = np.broadcast_to(np.arange(len(records.y)), (len(plan.train), len(records.y)))
     if aligned:
         seen |= shadow.look(Look(key_observe, aligned, worn, {"attacks": list(aligned)}), records, everyone)
-    notify(f"Asking the target about {len(records.y):,} records")
     own = shadows.observe(key_observe, {**plain, **aligned, "summary": shadows.summary}, target, records)
     scores = {}
     for number, (name, attack) in enumerate(attacks.items()):

@@ -216,6 +216,9 @@ class DeployedConfig(Shadows, Training):
         choices=("auto", "oip", "vertex", "sagemaker", "mlflow", "google", "amazon"),
     )
     num_classes: int | None = _option(None, "classes, where the answers do not show how many there are", low=2)
+    class_names: str | None = _option(
+        None, "names of all classes in the order of the labels 0, 1, ..., separated by commas, where answers have names"
+    )
     data: str | None = _option(None, "an .npz with x, y and member: the records to ask about")
     predictions: str | None = _option(
         None, "an .npz with labels, target, shadows, shadow_member and perhaps member: all answers were had elsewhere"
@@ -226,6 +229,13 @@ class DeployedConfig(Shadows, Training):
         " the records of --data (default: a half of the non-members of --data, which then are not asked about)",
     )
     attacks: str = _option("all", "attacks, separated by commas, or all that can run on what there is", identity=False)
+    max_queries: int | None = _option(
+        None,
+        "records that the target may be asked about, all runs in this workdir together: those of --data first, and the"
+        " synthesis of shadow data gets the rest (default: any number)",
+        identity=False,
+        low=1,
+    )
     rate: float | None = _option(None, "requests a second, at most (default: any)", identity=False, low=1e-6)
     rows_per_request: int = _option(256, "records in a request, at most", identity=False, low=1)
     in_flight: int = _option(4, "requests at once", identity=False, low=1)

@@ -84,11 +84,14 @@ def _build(attack: str | Attack, classes: int) -> Attack:
     return attack
 
 
+def lacking(name: str, beyond: Iterable[str]) -> str:
+    """Why answers alone are not enough for an attack, in words."""
+    return f"{name} needs {' and '.join(sorted(beyond))}, which plain answers do not give"
+
+
 def _refuse(name: str, beyond: Iterable[str]) -> None:
     if beyond:
-        raise InputError(
-            f"{name} needs {' and '.join(sorted(beyond))}, which saved answers do not give: audit the model itself"
-        )
+        raise InputError(f"{lacking(name, beyond)}: audit the model itself")
 
 
 def _population(population: Mapping[str, Array] | tuple[Array, Array, Array]) -> Answered:

@@ -30,6 +30,19 @@ def needed_records(config: Config, m: int) -> int:
     return 2 * m if config.shadow_data in ("real", "noisy") else 0
 
 
+def needed_queries(config: Config, m: int, num_classes: int) -> int:
+    """Queries without which there are too few synthesised records for a shadow with m + m; 0: the target is not asked.
+
+    A record costs one at least, and a search many more.
+    """
+    match config.shadow_data:
+        case "marginal" | "search":
+            prior = _prior_queries(config) if config.shadow_data == "search" else 0
+            return prior + min(2 * m, _fewest(num_classes))
+        case _:
+            return 0
+
+
 def obtain(
     workdir: artifacts.Workdir,
     config: Config,
@@ -52,7 +65,7 @@ def obtain(
         m: training records of a shadow; as many test it.
         own: records of the population that are not the target's.
         schema: of the records.
-        target: gives the black box, where it is needed: nothing of the target's data passes through here.
+        target: gives the black box, where it is needed, just before: nothing of the target's data passes through here.
         about_target: JSON values that tell the target and what it does to its answers.
         notify, progress: told how it goes.
 
@@ -82,7 +95,7 @@ def obtain(
             pool, told = _search(workdir, config, key_data, count, schema, target(), about_target, notify, progress)
             story, digest = _search_story(told, _prior_queries(config)), artifacts.array_digest(*pool)
     if len(pool.y) < 2 * m and config.shadow_data in ("marginal", "search"):
-        if len(pool.y) < max(2, schema.num_classes):
+        if len(pool.y) < _fewest(schema.num_classes):
             raise BudgetSpent(
                 f"{len(pool.y):,} records were synthesised, too few to train a shadow on; raise --max_queries"
             )
@@ -123,6 +136,11 @@ def _search(workdir, config, key, count, schema, target, about_target, notify, p
         names = ", ".join(map(str, story.given_up[:8])) + (", ..." if len(story.given_up) > 8 else "")
         notify(f"warning: no record of class {names} could be found; other classes got theirs")
     return pool, story
+
+
+def _fewest(num_classes: int) -> int:
+    """Synthesised records that a smaller shadow can be made of."""
+    return max(2, num_classes)
 
 
 def _prior_queries(config: Config) -> int:

@@ -3,6 +3,8 @@
 The file is a line of JSON that says whose answers these are, then rows of one size: key, log-probabilities, checksum.
 A process that is killed loses nothing that ``put`` returned for; a power cut may lose the last rows; a row that is not
 whole is asked again, never believed.
+
+How many records were asked is another number, as some answers never arrive: a file of its own.
 """
 
 import contextlib
@@ -137,6 +139,37 @@ def stored_answers(directory: str | os.PathLike | None, name: str) -> Answers | 
 def store_path(directory: str | os.PathLike, name: str) -> pathlib.Path:
     """The file of answers of the target of this name."""
     return pathlib.Path(directory) / f"answers-{hashlib.sha256(name.encode()).hexdigest()[:16]}.bin"
+
+
+def read_count(path: pathlib.Path) -> int:
+    """How many records were asked, as ``write_count`` wrote it; 0 where nothing was.
+
+    Raises:
+        InputError: the file is something else.
+    """
+    try:
+        return int(path.read_text(encoding="ascii") or 0)
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError):
+        raise InputError(f"{path} is not a count of records asked: write into it how many were asked") from None
+
+
+def write_count(path: pathlib.Path, count: int) -> None:
+    """Keep a count, in one write of one length: a process that is killed leaves the old number or the new one.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        f = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            os.pwrite(f, f"{count:020d}\n".encode(), 0)
+        finally:
+            os.close(f)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): mend that, run again") from None
 
 
 def _header(f: IO[bytes], path: pathlib.Path) -> dict | None:

@@ -11,13 +11,14 @@ it is, and ``log_probabilities`` turns it into what ``Target.ask`` returns.
 import hashlib
 import math
 import os
+import pathlib
 import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from mia_jax import training
-from mia_jax.store import AnswerStore
+from mia_jax.store import AnswerStore, read_count, write_count
 from mia_jax.types import Answers, Array, Defence, InputError, MiaError, Model, Params, Target
 
 
@@ -26,11 +27,17 @@ class TargetError(MiaError, RuntimeError):
 
 
 class WrongAnswer(TargetError):
-    """What the target answered about one record of a question cannot be used."""
+    """What the target answered about one record of a question cannot be used.
 
-    def __init__(self, record: int, reason: str):
-        super().__init__(f"the answer to record {record} cannot be used: {reason}")
-        self.record, self.reason = record, reason
+    Args:
+        record: its number in the question.
+        reason: what is wrong with the answer.
+        known_as: what the one who asked calls that record; by default its number.
+    """
+
+    def __init__(self, record: int, reason: str, known_as: str | None = None):
+        super().__init__(f"the answer to {known_as or f'record {record}'} cannot be used: {reason}")
+        self.record, self.reason, self.known_as = record, reason, known_as
 
 
 class BudgetSpent(MiaError, RuntimeError):
@@ -234,10 +241,16 @@ class Budget:
     Args:
         max_queries: records that may be asked in total.
         spent: how many of them an earlier run has asked.
+        path: a file that keeps the count. Processes that are given it in turn share one budget; ``spent`` is then what
+            it holds.
+
+    Raises:
+        InputError: the file holds something else, or cannot be written.
     """
 
-    def __init__(self, max_queries: float = math.inf, spent: int = 0):
-        self.max_queries, self.spent = max_queries, spent
+    def __init__(self, max_queries: float = math.inf, spent: int = 0, *, path: pathlib.Path | None = None):
+        self.max_queries, self.path = max_queries, path
+        self.spent = spent if path is None else read_count(path)
         self._lock = threading.Lock()
 
     def allow(self, records: int) -> None:
@@ -256,12 +269,17 @@ class Budget:
         """Count records that are about to be asked. Raises what ``allow`` raises."""
         with self._lock:
             self.allow(records)
-            self.spent += records
+            self._add(records)  # before they are sent: a process that is killed has counted what it asked
 
     def give_back(self, records: int) -> None:
         """Uncount records that were refused, not asked."""
         with self._lock:
-            self.spent -= records
+            self._add(-records)
+
+    def _add(self, records: int) -> None:
+        if self.path is not None:
+            write_count(self.path, self.spent + records)
+        self.spent += records
 
 
 def budgeted(target: Target, budget: Budget | int) -> Target:

@@ -186,6 +186,37 @@ def test_a_budget_that_ends_loses_no_answer(tmp_path):
     assert len(oracle.asked) == len(set(oracle.asked)) == 10
 
 
+def test_a_budget_on_disk_is_one_for_all_processes(tmp_path):
+    path = tmp_path / "new" / "asked"
+    first = targets.Budget(10, path=path)
+    assert not path.parent.exists()  # nothing was asked
+    first.take(7)
+    first.give_back(2)
+    again = targets.Budget(10, path=path)
+    assert again.spent == 5
+    with pytest.raises(targets.BudgetSpent, match=r"6 more .* 10 queries, 5 of which"):
+        again.take(6)
+    assert targets.Budget(10, path=path).spent == 5
+    path.write_text("")  # killed between making the file and the first number: nothing was sent
+    assert targets.Budget(10, path=path).spent == 0
+    path.write_text("many")
+    with pytest.raises(InputError, match="write into it how many"):
+        targets.Budget(10, path=path)
+
+
+def test_a_killed_process_has_counted_what_it_asked(tmp_path):
+    program = """
+import os, pathlib, sys
+from mia_jax import targets
+budget = targets.Budget(100, path=pathlib.Path(sys.argv[1]))
+budget.take(60)
+os.kill(os.getpid(), 9)
+"""
+    command = [sys.executable, "-c", program, tmp_path / "asked"]
+    assert subprocess.run(command, env=os.environ, timeout=60, check=False).returncode == -9
+    assert targets.Budget(100, path=tmp_path / "asked").spent == 60
+
+
 # --- the cache -------------------------------------------------------------------------------------------------------
 
 

@@ -93,6 +93,7 @@ def connect(
     elif classes not in (None, answers.classes):
         raise InputError(
             f"the answers kept in {cache} have {answers.classes} classes, not {classes}: choose another cache"
+            " (--workdir)"
         )
     service.store = AnswerStore(answers, cache, name)
     if probe is not None:
@@ -217,7 +218,7 @@ class _Service:
         if now.classes != then.classes or (self.reading.form == "labels" and then.kind != "labels"):
             raise InputError(
                 f"{self.shown} answers with {now.kind} of {now.classes} classes, and the cache holds {then.kind} of"
-                f" {then.classes}: choose another cache"
+                f" {then.classes}: choose another cache (--workdir)"
             )
 
     def _step(self, codec: Codec, x: np.ndarray) -> int:
@@ -268,7 +269,10 @@ class _Service:
             try:
                 return self._probe(codec, x, rows)
             except _TooLarge:
-                raise TargetError(f"{self.shown}: HTTP 413 for a few records; lower Options.max_bytes") from None
+                raise TargetError(
+                    f"{self.shown}: HTTP 413 for {min(len(x), self._step(codec, x))} records in a request; send fewer"
+                    " at a time (--rows_per_request, Options.rows)"
+                ) from None
             except _Refused as error:
                 refusals.append(error)
         raise TargetError(str(refusals[0])) from None
@@ -329,8 +333,12 @@ class _Service:
                     if isinstance(fault.reason, WrongAnswer):
                         line = self._line(f"{fault.reason.reason}, {tries} times")
                         raise WrongAnswer(fault.reason.record, line) from None
-                    kind = _Refused if fault.spoken else TargetError
-                    raise kind(self._line(f"{fault.reason}, {tries} times in a row")) from None
+                    line = f"{fault.reason}, {tries} times in a row"
+                    if fault.spoken:
+                        raise _Refused(self._line(line)) from None
+                    raise TargetError(
+                        self._line(f"{line}: is it running? The same again goes on where this stopped")
+                    ) from None
                 if fault.wait:
                     self._pace.hold(fault.wait)
                 pause = min(LONGEST_WAIT, self.options.backoff * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)

@@ -309,20 +309,27 @@ def learn(reply: Reply, classes: int | None = None, names: Sequence[str] | None 
             if names is None and any({*map(str, range(told))} != {*map(str, row)} for row in reply):
                 raise InputError(
                     f"the service answers with scores of classes called {', '.join(map(repr, list(first)[:4]))}, ...:"
-                    " give the names of all classes in order, or their number where they are called 0, 1, ..."
+                    " give the names of all classes in order (--class_names=a,b,c; names= of connect), or their number"
+                    " where they are called 0, 1, ... (--num_classes)"
                 )
             classes = told
     elif isinstance(first, (list, np.ndarray)):
         form, told = "vectors", len(first)
         if classes not in (None, told):
-            raise InputError(f"the service answers with {told} probabilities, and you said {classes} classes")
+            raise InputError(
+                f"the service answers with {told} probabilities, and you said {classes} classes (--num_classes,"
+                " --class_names): leave that out, or mend it"
+            )
         classes = told
     elif not all(_is_label(value) for value in reply):
         form, told, classes = "positive", 2, 2
     else:
         form, told = "labels", 0
         if classes is None:
-            raise InputError(f"the service answers with labels ({first!r}): give the number of classes, or their names")
+            raise InputError(
+                f"the service answers with labels ({first!r}): give the number of classes (--num_classes), or their"
+                " names in order (--class_names=a,b,c; names= of connect)"
+            )
     reading = Reading(form, Answers(classes), names)
     if form == "labels":
         return reading._replace(answers=Answers(classes, "labels"))
@@ -372,7 +379,9 @@ def _column(label: Any, reading: Reading) -> int:
     if reading.names is not None:
         if str(label) in reading.names:
             return reading.names.index(str(label))
-        raise TargetError(f"the service answered with the class {str(label)!r}, which is not among the names given")
+        raise TargetError(
+            f"the service answered with the class {str(label)!r}, which is not among the names given: name every class"
+        )
     column = int(float(label))
     if column != float(label) or not 0 <= column < reading.answers.classes:
         raise TargetError(f"the service answered with the class {label!r}, and there are {reading.answers.classes}")
