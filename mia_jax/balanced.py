@@ -29,7 +29,7 @@ from mia_jax import (
     stages,
 )
 from mia_jax import config as configs
-from mia_jax.attacks import ATTACKS, queries
+from mia_jax.attacks import ATTACKS, named, queries
 from mia_jax.audit import Notify
 from mia_jax.config import BalancedConfig
 from mia_jax.looking import Sight
@@ -189,12 +189,7 @@ def attack_names(config: BalancedConfig) -> tuple[str, ...]:
     """
     if config.attacks == "all":
         return tuple(name for name in ATTACKS if name != "majority")
-    names = tuple(name.strip() for name in config.attacks.split(",") if name.strip())
-    if unknown := [name for name in names if name not in ATTACKS]:
-        raise InputError(f"--attacks: there is no attack {unknown[0]!r}; there are {', '.join(ATTACKS)}, or all")
-    if not names:
-        raise InputError(f"--attacks names no attack; there are {', '.join(ATTACKS)}, or all")
-    return names
+    return tuple(named(config.attacks))
 
 
 def set_up(config: BalancedConfig, pool: Records, schema: Schema) -> Setting:
@@ -307,10 +302,8 @@ def judge(
     """Every target in turn, its partner left out; and what fewer shadows would have given. An artefact per target."""
     key = jax.random.fold_in(stage_key(setting.root, "attack"), list(ATTACKS).index(name))
     options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.metadata["identity"]}
-    scores, chosen = (
-        np.full((len(setting.targets), len(setting.candidates)), np.nan),
-        {f"{r:g}": [] for r in metrics.RATES},
-    )
+    scores = np.full((len(setting.targets), len(setting.candidates)), np.nan)
+    chosen: dict[str, list[dict[str, Any]]] = {f"{rate:g}": [] for rate in metrics.RATES}
     curve: dict[int, list[dict[str, float]]] = {}
     for place, t in enumerate(setting.targets):
         shadows = others(sight.which, t)

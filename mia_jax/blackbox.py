@@ -20,10 +20,10 @@ import numpy as np
 from mia_jax import (
     artifacts,
     audit,
-    data,
     defences,
     deployed,
     matched,
+    outside,
     remote,
     report,
     results,
@@ -31,8 +31,8 @@ from mia_jax import (
     shadow_data,
     shadows,
     signals,
-    splits,
     stages,
+    targets,
 )
 from mia_jax import config as configs
 from mia_jax.attacks import ATTACKS
@@ -41,8 +41,8 @@ from mia_jax.config import DeployedConfig
 from mia_jax.progress import Progress, silent
 from mia_jax.remote import protocols
 from mia_jax.stages import Look, stage_key
-from mia_jax.targets import Budget, WrongAnswer, record_keys
-from mia_jax.types import Attack, InputError, Records, Schema, Target
+from mia_jax.targets import Budget, WrongAnswer
+from mia_jax.types import Attack, InputError, Records, Target
 
 WITH_PREDICTIONS = ("predictions", "attacks", "defences", "adaptive", "dp_delta", "seed", "workdir")
 
@@ -113,9 +113,11 @@ def run(
 
 
 def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> tuple[dict, Found]:
-    held = _worn(config, deployed.load_predictions(config.predictions))
+    held = deployed.load_predictions(config.predictions)
+    if worn := defences.parse(config.defences):
+        held = deployed.behind(held, worn, shadows_too=config.adaptive)
     classes = held.target.shape[1]
-    names = attack_names(config.attacks, aligned=True, member=held.shadow_member)
+    names = saved.attack_names(config.attacks, aligned=True, member=held.shadow_member)
     notify(f"{len(held.labels):,} records, {classes} classes, {len(held.shadows)} shadows; attacks: {', '.join(names)}")
     began = time.perf_counter()
     scores = {}
@@ -125,7 +127,7 @@ def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> 
             key = stage_key(jax.random.key(config.seed), name)
             scores[name] = saved.infer(name, **asked, shadow_member=held.shadow_member, key=key)
             advance(1, name)
-    told = _plain(_log(held.target), held.labels)
+    told = _plain(targets.log_probabilities(held.target, targets.recognise(held.target)), held.labels)
     found = Found(scores, held.labels, held.member, np.arange(len(held.labels)), **told)
     summary = {
         "dataset": _dataset(config.predictions, "local", "", len(held.labels), 0, classes, found),
@@ -146,77 +148,21 @@ def _refuse_idle(config: DeployedConfig) -> None:
             )
 
 
-def _worn(config: DeployedConfig, held: deployed.Predictions) -> deployed.Predictions:
-    """The predictions as they would be behind ``config.defences``; the shadows' only if the attacker knows of them."""
-    if not (worn := defences.parse(config.defences)):
-        return held
-    together = jax.jit(defences.compose(worn))
-
-    def behind(p):
-        return np.exp(np.asarray(together(_log(p))))
-
-    shadows = np.stack([behind(p) for p in held.shadows]) if config.adaptive else held.shadows
-    return held._replace(target=behind(held.target), shadows=shadows)
-
-
-def attack_names(wanted: str, *, aligned: bool, member: np.ndarray | None = None) -> list[str]:
-    """The attacks that can run from plain answers.
-
-    Args:
-        wanted: names, separated by commas, or all.
-        aligned: shadows were asked about the very records in question.
-        member: bool [S, n], who of the shadows trained on which of these; None: nobody.
-
-    Raises:
-        InputError: one that was asked for by name cannot run, or is unknown.
-    """
-    reasons = {name: _lacking(name, aligned, member) for name in ATTACKS}
-    possible = [name for name, reason in reasons.items() if reason is None]
-    if wanted == "all":
-        return possible
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in ATTACKS]:
-        raise InputError(f"--attacks: there is no attack {unknown[0]!r}; there are {', '.join(ATTACKS)}, or all")
-    if refused := [name for name in names if name not in possible]:
-        raise InputError(f"--attacks: {reasons[refused[0]]}; {', '.join(possible)} can run")
-    return names
-
-
-def _lacking(name: str, aligned: bool, member: np.ndarray | None) -> str | None:
-    """Why an attack cannot run; None if it can."""
-    entry = ATTACKS[name]
-    if entry.beyond or entry.options:
-        return saved.lacking(name, entry.beyond or entry.options)
-    if name == "majority":
-        return "majority says the same of everybody, whatever the target answers"
-    attack = entry(2)
-    both = member is not None and member.any() and not member.all()
-    if "public" in attack.needs:
-        return f"{name} needs a population: answers about records that trained no model"
-    if attack.aligned and not aligned:
-        return f"{name} needs shadows that were asked about the very records in question"
-    if attack.aligned and "in" in attack.needs and not both:
-        return f"{name} needs shadows that trained on some of the records in question"
-    if not attack.aligned and aligned and member is not None and not both:
-        return f"{name} needs shadows that trained on some of the records in question, and not on others"
-    return None
-
-
 # --- a service -------------------------------------------------------------------------------------------------------
 
 
 def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress: Progress) -> tuple[dict, Found]:
     question = deployed.load_question(config.data)
-    names = attack_names(config.attacks, aligned=True)
+    names = saved.attack_names(config.attacks, aligned=True)
     root = jax.random.key(config.seed)
-    aside, asked = _set_aside(config, root, question)
+    aside, asked = outside.set_aside(config, root, question)
     records = Records(question.records.x[asked], question.records.y[asked])
     member = None if question.member is None else question.member[asked]
     m = max(1, len(asked) // 2 if member is None else int(member.sum()))  # as the target, where that is known
     shadow_data.check(config, question.schema)
     names_of_classes = _class_names(config)
     known = max(question.schema.num_classes, config.num_classes or len(names_of_classes or ()))
-    left = _queries_left(config, records.x, m, known)
+    left = outside.queries_left(config, records.x, m, known)
     budget = Budget(math.inf if left is None else config.max_queries, path=workdir.path / "target" / "asked")
 
     def called(row: int) -> str:
@@ -253,7 +199,7 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     with audit.timed(seconds, "shadow_data"), _naming(lambda row: "a synthesised record"):
         own = Records(question.records.x[aside], question.records.y[aside])
         limited = dataclasses.replace(config, max_queries=left)
-        pool, plan, origin, story = _shadow_pool(
+        pool, plan, origin, story = outside.obtain(
             limited, workdir, root, own, schema, records.x, answered, m, notify, progress
         )
     if "questions" not in seconds:  # the shadow data came without the target
@@ -296,49 +242,6 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     return summary, found
 
 
-def _set_aside(config: DeployedConfig, root, question: deployed.Question) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the file that shadows may be made from, and rows that are asked about."""
-    n = len(question.records.y)
-    given = config.shadow_data is not None and config.shadow_data not in ("noisy", "marginal")
-    if given or (config.shadow_data == "marginal" and config.marginals):
-        return np.zeros(0, np.int64), np.arange(n)
-    if question.member is None:
-        raise InputError(
-            f"{config.data} does not say who is a member, so no non-members can be set aside for the shadows;"
-            " give --shadow_data=other.npz or search, or member in the file"
-        )
-    outside = np.flatnonzero(~question.member)
-    first, _ = splits.reserve(stage_key(root, "aside"), len(outside), len(outside) // 2)
-    aside = np.sort(outside[first])
-    return aside, np.setdiff1d(np.arange(n), aside)
-
-
-def _queries_left(config: DeployedConfig, x: np.ndarray, m: int, classes: int) -> int | None:
-    """What ``--max_queries`` leaves for the synthesis of shadow data; None: any number.
-
-    Args:
-        x: the records in question [n, *f]; each costs one query, however often it occurs.
-        m: training records of a shadow.
-        classes: of the target, as far as they are known.
-
-    Raises:
-        InputError: too few queries; it says how many are needed.
-    """
-    if config.max_queries is None:
-        return None
-    question = len(set(record_keys(x)))
-    synthesis = shadow_data.needed_queries(config, m, classes)
-    if config.max_queries < question + synthesis:
-        shares = f"{question:,} for the records in question" + (
-            f" and {synthesis:,} or more for --shadow_data={config.shadow_data}" if synthesis else ""
-        )
-        raise InputError(
-            f"--max_queries={config.max_queries} is too few: at least {question + synthesis:,} are needed, {shares};"
-            " raise it, or ask about fewer records"
-        )
-    return config.max_queries - question
-
-
 def _class_names(config: DeployedConfig) -> list[str] | None:
     """The names in ``--class_names``."""
     if config.class_names is None:
@@ -363,40 +266,6 @@ def _naming(called: Callable[[int], str]) -> Iterator[None]:
         raise WrongAnswer(wrong.record, line, called(wrong.record)) from None
 
 
-def _shadow_pool(
-    config, workdir, root, own, schema: Schema, asked: np.ndarray, target: Callable[[], Target], m, notify, progress
-):
-    """Pool, plan, origin and story of the shadow data."""
-    key = stage_key(root, "shadows/split")
-    if config.shadow_data in ("noisy", "marginal", "search"):
-        some = max(1, min(m, len(own.y) // 2)) if config.shadow_data == "noisy" else m
-        about = {"target": config.target, "data": schema.digest}
-        told = shadow_data.obtain(
-            workdir, config, key, some, own, schema, target, about, notify=notify, progress=progress
-        )
-        return told.pool, told.plan, told.origin, told.story
-    if config.shadow_data is None:
-        pool, origin = own, "a half of the non-members, set aside"
-    else:
-        other, other_schema = data.load(config.shadow_data, data_dir=config.data_dir, notify=notify)
-        if other_schema.shape != schema.shape:
-            raise InputError(f"{config.shadow_data} has records {other_schema.shape}, and {config.data} {schema.shape}")
-        free = deployed.apart(other.x, asked)
-        pool = Records(np.asarray(other.x)[free], np.asarray(other.y)[free])
-        origin = f"{config.shadow_data}, without {int((~free).sum()):,} records under question"
-        if len(pool.y) and int(pool.y.max()) >= schema.num_classes:
-            raise InputError(f"{config.shadow_data} has the label {int(pool.y.max())}; the target has no such class")
-    wanted, m = m, min(m, len(pool.y) // 2)
-    if m < 1:
-        raise InputError(f"{len(pool.y)} records are too few to train shadows on; give --shadow_data=other.npz")
-    if m < wanted:
-        notify(
-            f"Shadows train on {m:,} records, for there are {len(pool.y):,}, and the target trained on {wanted:,}: more"
-            " records, as non-members or in --shadow_data=other.npz, would let them imitate it better"
-        )
-    return pool, splits.shokri(key, len(pool.y), m, config.num_shadows), origin, {}
-
-
 def _attack(root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Records, target: Target, worn):
     """Scores [n] by attack, what is plain to see of the target, and the shadows' accuracies."""
     key_observe, key_fit = jax.random.split(stage_key(root, "attack"))
@@ -419,10 +288,6 @@ def _attack(root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Re
         scores[name] = np.asarray(attack.score(state, own[name]), np.float64)
     plain_seen = {name: np.asarray(value) for name, value in own["summary"].items()}
     return scores, plain_seen, (correct[:, :m].mean(axis=1), correct[:, m:].mean(axis=1))
-
-
-def _log(p: np.ndarray) -> np.ndarray:
-    return np.log(np.clip(p, 1e-38, 1))
 
 
 # --- results ---------------------------------------------------------------------------------------------------------

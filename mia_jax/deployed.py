@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax import targets
+from mia_jax import defences, targets
 from mia_jax.data import files, local
 from mia_jax.types import Array, InputError, Records, Schema
 
@@ -87,6 +87,18 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
             f"{path} cannot be used: {error}; write it with"
             " np.savez(path, labels=y, target=p, shadows=q, shadow_member=s, member=m)"
         ) from None
+
+
+def behind(held: Predictions, worn: tuple[defences.AnswerDefence, ...], *, shadows_too: bool) -> Predictions:
+    """The predictions as a service behind defences would have sent them; the shadows' only if the attacker knows."""
+    together = defences.compose(worn)
+
+    def sent(p):
+        answers = targets.recognise(p)
+        return defences.probabilities(together(targets.log_probabilities(p, answers)), together.after(answers))
+
+    shadows = np.stack([sent(p) for p in held.shadows]) if shadows_too else held.shadows
+    return held._replace(target=sent(held.target), shadows=shadows)
 
 
 def apart(x: Array, asked: Array) -> np.ndarray:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from mia_jax import targets
-from mia_jax.attacks import ATTACKS, references
+from mia_jax.attacks import ATTACKS, named, references
 from mia_jax.types import Array, Attack, InputError, Key
 
 
@@ -153,3 +153,47 @@ def _read(read, asked: Answered, classes: int, whose: str):
     own = look(asked.target, "target")
     each = [look(p, f"shadow {k}") for k, p in enumerate(asked.shadows)]
     return own, jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+
+
+# --- which attacks ---------------------------------------------------------------------------------------------------
+
+
+def attack_names(wanted: str, *, aligned: bool, member: np.ndarray | None = None) -> list[str]:
+    """The attacks that can run from plain answers.
+
+    Args:
+        wanted: names, separated by commas, or all.
+        aligned: shadows were asked about the very records in question.
+        member: bool [S, n], who of the shadows trained on which of these; None: nobody.
+
+    Raises:
+        InputError: one that was asked for by name cannot run, or is unknown.
+    """
+    reasons = {name: _lacking(name, aligned, member) for name in ATTACKS}
+    possible = [name for name, reason in reasons.items() if reason is None]
+    if wanted == "all":
+        return possible
+    names = named(wanted)
+    if refused := [name for name in names if name not in possible]:
+        raise InputError(f"--attacks: {reasons[refused[0]]}; {', '.join(possible)} can run")
+    return names
+
+
+def _lacking(name: str, aligned: bool, member: np.ndarray | None) -> str | None:
+    """Why an attack cannot run; None if it can."""
+    entry = ATTACKS[name]
+    if entry.beyond or entry.options:
+        return lacking(name, entry.beyond or entry.options)
+    if name == "majority":
+        return "majority says the same of everybody, whatever the target answers"
+    attack = entry(2)
+    both = member is not None and member.any() and not member.all()
+    if "public" in attack.needs:
+        return f"{name} needs a population: answers about records that trained no model"
+    if attack.aligned and not aligned:
+        return f"{name} needs shadows that were asked about the very records in question"
+    if attack.aligned and "in" in attack.needs and not both:
+        return f"{name} needs shadows that trained on some of the records in question"
+    if not attack.aligned and aligned and member is not None and not both:
+        return f"{name} needs shadows that trained on some of the records in question, and not on others"
+    return None

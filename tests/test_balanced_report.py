@@ -410,6 +410,11 @@ def test_saved_predictions_behind_a_defence(tmp_path):
     assert auc[0] > auc[1] + 0.03 and auc[1] == auc[2]
     shift = np.subtract(*(np.load(tmp_path / name / "scores.npz")["score_loss"] for name in ("defended", "unaware")))
     assert np.ptp(shift) < 1e-5 < abs(shift[0])  # a threshold that was set on answers which the target does not give
+    for number, worn in enumerate(
+        ("top_k(2)", "round_to(1)", "round_to(2),top_k(1)", "temperature(5)", "memguard(0.5)")
+    ):
+        told = DeployedConfig(predictions=path, attacks="loss", defences=worn, workdir=str(tmp_path / str(number)))
+        assert 0.6 < blackbox.run(told)["attacks"]["loss"]["auc"]["value"] < 0.95, worn
     for idle in (dict(num_shadows=77), dict(rate=3.0), dict(shadow_data="search"), dict(num_epochs=7)):
         with pytest.raises(InputError, match=f"--{next(iter(idle))} has no meaning with --predictions"):
             blackbox.run(DeployedConfig(predictions=path, **idle))

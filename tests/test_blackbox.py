@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_runs import compiled_once, shared_folder  # noqa: F401 (fixtures)
 
-from mia_jax import blackbox, deployed, remote, server, shadow_data, targets
+from mia_jax import blackbox, deployed, outside, remote, saved, server, shadow_data, targets
 from mia_jax.config import DeployedConfig
 from mia_jax.types import InputError
 
@@ -134,7 +134,7 @@ def test_a_budget_that_cannot_do_is_refused_before_anything_is_asked(service, ru
 @pytest.mark.parametrize("place", [10, 31])  # one of the first, that are asked to learn what is answered, and another
 def test_a_wrong_answer_names_the_row_of_the_file(service, run, tmp_path, place):
     config = DeployedConfig(data=str(tmp_path / "mine.npz"))
-    _, asked = blackbox._set_aside(config, jax.random.key(0), deployed.load_question(config.data))
+    _, asked = outside.set_aside(config, jax.random.key(0), deployed.load_question(config.data))
     row = asked[place]
     assert row > place
     service.broken = X[row]
@@ -163,6 +163,7 @@ def test_a_wrong_answer_about_a_synthesised_record_is_no_row(service, run, margi
         (dict(attacks="boundary"), "boundary needs queries, which plain answers do not give; shokri, .* can run"),
         (dict(attacks="trajectory"), "trajectory needs queries and trainer, which plain answers"),
         (dict(attacks="lira"), "lira needs shadows that trained on some of the records in question; shokri, "),
+        (dict(attacks=" ,"), "--attacks names no attack; there are shokri, "),
         (dict(attacks="majority"), "majority says the same of everybody"),
     ],
 )
@@ -175,6 +176,6 @@ def test_what_cannot_work_is_refused_before_anything_is_asked(service, run, give
 def test_attacks_that_compare_shadows_need_both_kinds():
     everywhere = np.ones((2, 5), bool)
     with pytest.raises(InputError, match="loss needs shadows that trained on some of the records in question, and not"):
-        blackbox.attack_names("loss", aligned=True, member=everywhere)
-    assert "lira" in blackbox.attack_names("all", aligned=True, member=np.eye(2, 5) > 0)
-    assert "lira_offline" in blackbox.attack_names("all", aligned=True)
+        saved.attack_names("loss", aligned=True, member=everywhere)
+    assert "lira" in saved.attack_names("all", aligned=True, member=np.eye(2, 5) > 0)
+    assert "lira_offline" in saved.attack_names("all", aligned=True)

@@ -23,7 +23,7 @@ from mia_jax.attacks import (
     thresholds,
     trajectory,
 )
-from mia_jax.types import Attack
+from mia_jax.types import Attack, InputError
 
 
 class Entry(NamedTuple):
@@ -91,4 +91,19 @@ ATTACKS: dict[str, Entry] = {
     "majority": Entry(thresholds.majority, "Majority guess: everybody the same", "baseline"),
 }
 
-__all__ = ["ATTACKS", "Entry"]
+
+def named(wanted: str) -> list[str]:
+    """The attacks that a list names, as ``--attacks`` takes it: separated by commas.
+
+    Raises:
+        InputError: one is unknown, or there is none.
+    """
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in ATTACKS]:
+        raise InputError(f"--attacks: there is no attack {unknown[0]!r}; there are {', '.join(ATTACKS)}, or all")
+    if not names:
+        raise InputError(f"--attacks names no attack; there are {', '.join(ATTACKS)}, or all")
+    return names
+
+
+__all__ = ["ATTACKS", "Entry", "named"]
