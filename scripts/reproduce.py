@@ -8,6 +8,7 @@ Each experiment writes data.json, table.md and figure.png to a folder of its own
 paper's finding was found. Experiments share runs; interrupt at any time: the same command goes on where it stopped.
 """
 
+import shlex
 import signal
 
 if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs no traceback; cli.start has a handler
@@ -29,6 +30,14 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_string("root", None, "folder of the runs and the results (default: runs/reproduce-<scale>)")
 flags.DEFINE_string("data_dir", None, "folder of official files (default: $MIA_JAX_DATA_DIR)")
+
+
+def command(name: str) -> str:
+    """How to repeat one experiment of those that were asked for."""
+    given = {"experiment": name, "scale": FLAGS.scale, "root": FLAGS.root, "data_dir": FLAGS.data_dir}
+    return shlex.join(
+        ["python", "scripts/reproduce.py", *(f"--{flag}={v}" for flag, v in given.items() if v is not None)]
+    )
 
 
 def main() -> None:
@@ -57,7 +66,7 @@ def main() -> None:
             FLAGS.scale,
             root,
             data_dir=FLAGS.data_dir,
-            command=cli.command(),
+            command=command(name),
             notify=cli.say,
             progress=progress.shown,
             known=done,

@@ -6,7 +6,7 @@ runs that could be made it derives a table, a figure, and whether the paper's fi
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy import stats
 
 from mia_jax import data, metrics, paper
 from mia_jax.config import Config
+from mia_jax.figures import many
 from mia_jax.metrics import Measure
 
 Scale = Literal["quick", "cpu", "paper"]
@@ -86,16 +87,26 @@ def classes(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return found[:, 0], found[:, 1]
 
 
+def without_precision(run: Run) -> str:
+    """What to say of the classes that ``classes`` leaves out: nothing, or how many they are."""
+    left = run.results["dataset"]["classes"] - len(classes(run)[0])
+    return f" ({many(left, 'class', 'classes')} without a precision)" if left else ""
+
+
 def is_simulated(run: Run) -> bool:
     return run.results["dataset"]["source"] == "simulated"
 
 
-def title(run: Run | None, name: str = "") -> str:
-    """The data set for people; simulated ones say so."""
+def first(found: Iterable[Run | None]) -> Run | None:
+    """The first run that could be made."""
+    return next((run for run in found if run is not None), None)
+
+
+def title(run: Run | None, name: str) -> str:
+    """The data set for people; simulated ones say so. ``name``: for where there is no run."""
     if run is None:
         return data.title(name)
-    about = run.results["dataset"]
-    return about.get("title", about["name"]) + (" (SIMULATED)" if is_simulated(run) else "")
+    return run.results["dataset"]["title"] + (" (SIMULATED)" if is_simulated(run) else "")
 
 
 def columns(run: Run | None, row: paper.Row | None, *measures: str) -> Row:

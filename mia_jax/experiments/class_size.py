@@ -1,17 +1,14 @@
 """Training records of a class against precision on it (Shokri et al. 2017, section VI, training data per class).
 
-    python scripts/reproduce.py --experiment=class_size
+    python scripts/reproduce.py --experiment=class_size --scale=cpu
 
 Expected (paper): the larger the share of a class in the training data, the lower the precision on it; the paper shows
 this as a figure, without numbers that we know. A rank correlation below 0 is the same in a number.
-Duration on 2 cores: 198 s at --scale=cpu, after the experiments that it shares models with (docs/REPRODUCTION.md).
+Duration on 2 cores: 198 s, after the experiments that it shares models with (docs/REPRODUCTION.md).
 """
 
 from typing import Any
 
-import numpy as np
-
-from mia_jax import data
 from mia_jax.config import Config
 from mia_jax.experiments import drawing, settings
 from mia_jax.experiments.base import (
@@ -27,9 +24,11 @@ from mia_jax.experiments.base import (
     spearman,
     text,
     title,
+    without_precision,
 )
 
 NAMES = ("location", "purchase100", "texas")
+TICKS = (10, 30, 100, 300, 1000)
 
 
 def runs(scale: Scale) -> dict[str, Config]:
@@ -59,16 +58,17 @@ def table(runs: Runs) -> list[Row]:
 
 def figure(runs: Runs) -> Any:
     figure, axes = drawing.panels(len(NAMES), width=3.4)
-    largest = 1.0
     for ax, name in zip(axes, NAMES, strict=True):
         run = runs.get(name)
         if run is not None:
             counts, precision = classes(run)
             ax.plot(counts, precision, ls="", marker="o", ms=4.5, mfc="none", color=drawing.HUES[0], label="a class")
-            largest = max(largest, float(np.max(counts, initial=1)))
         ax.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
-        ax.set(title=title(run, name) + ("" if run else "\nno run"), xlabel="target's training records of the class")
-    axes[0].set(xlim=(0, 1.05 * largest), ylim=(-0.02, 1.02), ylabel="precision on the class")
+        ax.set_title(title(run, name) + (without_precision(run) if run else "\nno run"))
+        ax.set_xlabel("target's training records of the class")
+    axes[0].set(xscale="log", ylim=(-0.02, 1.02), ylabel="precision on the class")
+    axes[0].set_xticks(TICKS, [f"{tick:,}" for tick in TICKS])
+    axes[0].minorticks_off()
     drawing.legend(figure, axes[0])
     return figure
 
@@ -76,7 +76,7 @@ def figure(runs: Runs) -> Any:
 def finding(runs: Runs) -> Finding:
     found = {name: _correlation(runs, name) for name in NAMES}
     claims = [above(Measure(0.0, 0.0, 0.0), rho) for rho in found.values()]
-    told = "; ".join(f"{title(runs[n]) if n in runs else data.title(n)} {text(rho)}" for n, rho in found.items())
+    told = "; ".join(f"{title(runs.get(n), n)} {text(rho)}" for n, rho in found.items())
     return Finding(every(claims), f"rank correlation of a class's training records and the precision on it: {told}")
 
 

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax.experiments.base import as_measure
-from mia_jax.figures import ATTACK_COLOURS, GREY, MARKERS, MORE_COLOURS, STYLE
+from mia_jax.figures import ATTACK_COLOURS, GREY, MORE_COLOURS, STYLE
 from mia_jax.metrics import Measure
 
 HUES = (ATTACK_COLOURS["shokri"], ATTACK_COLOURS["confidence"], *MORE_COLOURS, ATTACK_COLOURS["majority"])
+MARKERS = "osv^<>"  # without the diamond, which is the paper's
 WIDTH = 3.0  # inches of a panel
 DRAWN = {**STYLE, "axes.titlesize": 10, "axes.titleweight": "normal", "font.size": 9, "savefig.facecolor": "white"}
 
@@ -30,14 +31,16 @@ def published(values: Sequence[float | None], name: str = "paper") -> Series:
     return Series(name, values, "#000000", "D", filled=False)
 
 
-def panels(count: int, across: int = 3, *, height: float = 2.9, width: float = WIDTH) -> tuple[Any, list[Any]]:
-    """A figure of ``count`` panels on the same axes."""
+def panels(
+    count: int, across: int = 3, *, height: float = 2.9, width: float = WIDTH, sharey: bool | str = True
+) -> tuple[Any, list[Any]]:
+    """A figure of ``count`` panels on the same axes; ``sharey="row"``: each row of panels has lines of its own."""
     from matplotlib.figure import Figure
 
     across = max(1, min(count, across))
     rows = max(1, -(-count // across))
     figure = Figure(figsize=(max(4.4, width * across), height * rows + 0.5))
-    axes = figure.subplots(rows, across, sharex=True, sharey=True, squeeze=False).reshape(-1)
+    axes = figure.subplots(rows, across, sharex=True, sharey=sharey, squeeze=False).reshape(-1)
     for ax in axes[count:]:
         ax.set_visible(False)
     for ax in axes[:count]:
@@ -45,12 +48,12 @@ def panels(count: int, across: int = 3, *, height: float = 2.9, width: float = W
     return figure, list(axes[:count])
 
 
-def row(count: int, *, height: float = 3.1, width: float = WIDTH, sharey: bool = False) -> tuple[Any, list[Any]]:
+def row(count: int, *, height: float = 3.1, width: float = WIDTH) -> tuple[Any, list[Any]]:
     """A figure of ``count`` panels side by side that show different things."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * count, height + 0.5))
-    return figure, list(figure.subplots(1, count, sharey=sharey, squeeze=False)[0])
+    return figure, list(figure.subplots(1, count, squeeze=False)[0])
 
 
 def legend(figure: Any, ax: Any, across: int = 4) -> None:
@@ -101,14 +104,20 @@ def marks(ax: Any, series: Series, places: Sequence[float], *, upright: bool = T
 
 
 def name_points(ax: Any, names: Sequence[str], points: Sequence[tuple[float, float]], apart: float = 0.03) -> None:
-    """Names to the right of points, moved up where they would lie on each other."""
-    last = -np.inf
-    for name, (x, y) in sorted(zip(names, points, strict=True), key=lambda pair: pair[1][1]):
-        last = max(y, last + apart)
-        ax.annotate(name, (x, y), (x + 0.03, last), va="center", fontsize=8, zorder=4)
+    """Names to the right of points, moved up and down where they would lie on each other."""
+    order = sorted(range(len(names)), key=lambda k: points[k][1])
+    height = np.array([points[k][1] for k in order])
+    for _ in range(100):  # each pair that is too close parts by half of what is missing
+        missing = np.maximum(apart - np.diff(height), 0) / 2
+        height += np.append(0, missing) - np.append(missing, 0)
+    line = dict(arrowstyle="-", color=GREY, lw=0.7, shrinkA=0, shrinkB=3)
+    box = dict(facecolor="white", edgecolor="none", pad=0.5)  # over the line of guessing, under the marks
+    for k, y in zip(order, height, strict=True):
+        x = points[k][0]
+        ax.annotate(names[k], points[k], (x + 0.04, y), va="center", fontsize=8, zorder=2.5, arrowprops=line, bbox=box)
 
 
-def cdf(ax: Any, values: np.ndarray, hue: str, dash: Any, label: str) -> None:
+def cdf(ax: Any, values: np.ndarray, hue: str, dash: Any, label: str | None = None) -> None:
     """The share of classes with a value or less."""
     values = np.sort(values)
     if not len(values):

@@ -1,9 +1,9 @@
 """The number of classes (Shokri et al. 2017, section VI, effect of the number of classes).
 
-    python scripts/reproduce.py --experiment=num_classes
+    python scripts/reproduce.py --experiment=num_classes --scale=cpu
 
 Expected (paper, Purchase, Google): precision .505, .550, .590, .860, .935 with 2, 10, 20, 50, 100 classes.
-Duration on 2 cores: 119 s at --scale=cpu, after the experiments that it shares models with (docs/REPRODUCTION.md).
+Duration on 2 cores: 119 s, after the experiments that it shares models with (docs/REPRODUCTION.md).
 """
 
 from typing import Any
@@ -41,6 +41,10 @@ def _of(runs: Runs, count: int) -> Any:
     return runs.get(f"{count} classes")
 
 
+def _title(runs: Runs) -> str:
+    return "Purchase" + (" (SIMULATED)" if any(map(is_simulated, runs.values())) else "")
+
+
 def table(runs: Runs) -> list[Row]:
     return [
         {"data": title(_of(runs, count), name), "classes": count}
@@ -50,7 +54,7 @@ def table(runs: Runs) -> list[Row]:
 
 
 def figure(runs: Runs) -> Any:
-    figure, (overall, by_class) = drawing.row(2, width=4.2, sharey=True)
+    figure, (overall, by_class) = drawing.panels(2, width=4.2, height=3.1)
     counts = list(NAMES)
     for measure, hue, mark in (("precision", drawing.HUES[0], "o"), ("recall", drawing.HUES[1], "s")):
         series = drawing.Series(measure, [attack(_of(runs, count), measure) for count in counts], hue, mark)
@@ -58,20 +62,22 @@ def figure(runs: Runs) -> Any:
     published = [paper.TABLE_II[name].precision for name in NAMES.values()]
     drawing.marks(overall, drawing.published(published, "paper: precision, Google"), counts, line=True)
     overall.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
-    overall.set(
-        xscale="log", ylim=(0, 1.02), xlabel="classes", ylabel="precision, recall", title="all classes together"
-    )
-    overall.set_xticks(counts, [str(count) for count in counts])
-    overall.minorticks_off()
-    spread = [(k, classes(run)[1]) for k, count in enumerate(counts) if (run := _of(runs, count))]
-    for k, values in spread:
-        jitter = np.linspace(-0.25, 0.25, len(values)) if len(values) > 1 else np.zeros(len(values))
-        by_class.plot(k + jitter, values, ls="", marker="o", ms=3, mfc="none", color=drawing.HUES[0])
+    left_out = 0
+    for count in counts:
+        if run := _of(runs, count):
+            precision = classes(run)[1]
+            beside = count * np.geomspace(0.8, 1.25, len(precision))  # so that classes do not cover each other
+            left_out += count - len(precision)
+            by_class.plot(beside, precision, ls="", marker="o", ms=3, mfc="none", color=drawing.HUES[0])
     by_class.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--")
-    by_class.set(xlabel="classes", title="precision, each class")
-    by_class.set_xticks(range(len(counts)), [str(count) for count in counts])
+    overall.set(xscale="log", ylim=(0, 1.02), ylabel="precision, recall", title="all classes together")
+    by_class.set_title("precision, each class" + (f" ({left_out} have none)" if left_out else ""))
+    for ax in (overall, by_class):
+        ax.set_xticks(counts, [str(count) for count in counts])
+        ax.minorticks_off()
+        ax.set_xlabel("classes")
     drawing.legend(figure, overall)
-    figure.suptitle("Purchase" + (" (SIMULATED)" if any(map(is_simulated, runs.values())) else ""))
+    figure.suptitle(_title(runs))
     return figure
 
 
@@ -80,7 +86,7 @@ def finding(runs: Runs) -> Finding:
     precision = [attack(_of(runs, count), "precision") for count in counts]
     told = ", ".join(f"{count} classes {text(p)}" for count, p in zip(counts, precision, strict=True))
     claims = [falling(precision), above(precision[0], precision[-1])]
-    return Finding(every(claims), f"attack precision: {told}")
+    return Finding(every(claims), f"attack precision on {_title(runs)}: {told}")
 
 
 EXPERIMENT = Experiment(

@@ -1,15 +1,15 @@
 """The number of shadow models (Shokri et al. 2017, section V, training shadow models).
 
-    python scripts/reproduce.py --experiment=num_shadows
+    python scripts/reproduce.py --experiment=num_shadows --scale=cpu
 
 Expected (paper): the more shadow models, the more accurate the attack; no numbers are given for it. The paper uses 60
 on Location (precision .678, Google).
-Duration on 2 cores: 58 s at --scale=cpu, after the experiments that it shares models with (docs/REPRODUCTION.md).
+Duration on 2 cores: 58 s, after the experiments that it shares models with (docs/REPRODUCTION.md).
 """
 
 from typing import Any
 
-from mia_jax import data, paper
+from mia_jax import paper
 from mia_jax.config import Config
 from mia_jax.experiments import drawing, settings
 from mia_jax.experiments.base import Experiment, Finding, Row, Runs, Scale, above, attack, columns, heading, text, title
@@ -48,10 +48,10 @@ def figure(runs: Runs) -> Any:
         drawing.marks(ax, series, places, line=True)
     drawing.marks(ax, drawing.published([PAPER[60].precision], "paper: precision, Google"), [60])
     ax.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
-    ax.set(xscale="log", ylim=(0.4, 1.02), xlabel="shadow models", ylabel="of the attack")
+    ax.set(xscale="log", ylim=(0.4, 1.02), xlabel="shadow models", ylabel="accuracy, precision, recall, AUC")
     ax.set_xticks(EVERY, [str(count) for count in EVERY])
     ax.minorticks_off()
-    ax.set_title(title(runs[label(done[0])] if done else None, DATA))
+    ax.set_title(title(runs[label(done[0])], DATA))
     drawing.legend(figure, ax, 3)
     return figure
 
@@ -61,7 +61,8 @@ def finding(runs: Runs) -> Finding:
     if len(done) < 2:
         return Finding(None, f"{len(done)} numbers of shadows, too few to compare")
     few, many = (attack(runs[label(count)], "accuracy") for count in (done[0], done[-1]))
-    told = f"{data.title(DATA)}: attack accuracy {text(few)} with {label(done[0])}, {text(many)} with {label(done[-1])}"
+    about = title(runs[label(done[0])], DATA)
+    told = f"{about}: attack accuracy {text(few)} with {label(done[0])}, {text(many)} with {label(done[-1])}"
     return Finding(above(many, few), told)
 
 

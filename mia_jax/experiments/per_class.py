@@ -1,10 +1,10 @@
 """Precision and recall by class, as distributions over the classes (Shokri et al. 2017, section VI).
 
-    python scripts/reproduce.py --experiment=per_class
+    python scripts/reproduce.py --experiment=per_class --scale=cpu
 
 Expected (paper): CIFAR-10 median precision .74 (15,000 records), CIFAR-100 .988 (29,540); Texas precision above .6, and
 above .85 for over 20 of its classes; Purchase-100 .935 and Location .678 overall (Google).
-Duration on 2 cores: 19 s at --scale=cpu, after the experiments that it shares models with (docs/REPRODUCTION.md).
+Duration on 2 cores: 19 s, after the experiments that it shares models with (docs/REPRODUCTION.md).
 """
 
 from typing import Any
@@ -27,6 +27,7 @@ from mia_jax.experiments.base import (
     every,
     text,
     title,
+    without_precision,
 )
 from mia_jax.figures import DASHES
 
@@ -62,10 +63,14 @@ def table(runs: Runs) -> list[Row]:
 def figure(runs: Runs) -> Any:
     figure, axes = drawing.panels(2, width=4.2, height=3.2)
     for k, name in enumerate(n for n in NAMES if n in runs):
+        words = title(runs[name], name) + without_precision(runs[name])
         for ax, measure in zip(axes, ("precision", "recall"), strict=True):
             rows = runs[name].results["attacks"]["shokri"]["per_class"]
             values = np.array([v for row in rows if (v := row[measure]["value"]) is not None])
-            drawing.cdf(ax, values, drawing.HUES[k], DASHES[k % len(DASHES)], title(runs[name], name))
+            drawing.cdf(ax, values, drawing.HUES[k], DASHES[k % len(DASHES)], words)
+        if cifar := paper.CIFAR.get(name):
+            median = drawing.published([cifar.precision], f"paper: median of {data.title(name)}")
+            drawing.marks(axes[0], median._replace(hue=drawing.HUES[k]), [0.5], upright=False)
     for ax, measure in zip(axes, ("precision", "recall"), strict=True):
         drawing.cdf_axes(ax, f"{measure} on a class")
     axes[0].set_ylabel("share of classes, up to there")
@@ -83,7 +88,7 @@ def finding(runs: Runs) -> Finding:
         precision = classes(runs[name])[1]
         share = metrics.proportion(int((precision > 0.5).sum()), len(precision), "no class has a precision")
         claims.append(above(share, 0.5))
-        told.append(f"{title(runs[name])}: {text(share)}")
+        told.append(f"{title(runs[name], name)}: {text(share)}")
     return Finding(every(claims), f"share of the classes whose precision is above guessing: {'; '.join(told)}")
 
 

@@ -181,6 +181,7 @@ def page(
     """The table as Markdown, with what a reader must know beside it."""
     heads = [head for head in rows[0] if any(row[head] is not None for row in rows)]
     lines = [f"# {experiment.title}", "", f"{experiment.section}; scale: {scale}.", ""]
+    lines += [f"    {command}", ""] if command else []
     lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     lines += ["| " + " | ".join(text(row[head]) for head in heads) + " |" for row in rows]
     lines += ["", f"**{sentence(experiment, finding)}**", "", CAUTION]
@@ -192,8 +193,6 @@ def page(
         ]
     if skipped:
         lines += ["", *(f"- Skipped: {label}: {reason}." for label, reason in skipped.items())]
-    if command:
-        lines += ["", f"    {command}"]
     return "\n".join(lines) + "\n"
 
 

@@ -1,11 +1,11 @@
 """Shadow data without data: marginals, and Algorithm 1 (Shokri et al. 2017, section VI, effect of the shadow data).
 
-    python scripts/reproduce.py --experiment=synthetic_shadows
+    python scripts/reproduce.py --experiment=synthetic_shadows --scale=cpu
 
 Expected (paper, Purchase-100, Google): precision over all classes .935 with real shadow data, .896 with records that
 Algorithm 1 synthesised (156 queries each), .795 with records from marginals; below .1 on some classes, of which the
 target has few training records. Ours attacks our own network.
-Duration on 2 cores: 135 s at --scale=cpu, after the experiments that it shares models with (docs/REPRODUCTION.md).
+Duration on 2 cores: 135 s, after the experiments that it shares models with (docs/REPRODUCTION.md).
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ def figure(runs: Runs) -> Any:
 
 
 def finding(runs: Runs) -> Finding:
-    return shadow_kinds.finding(runs, ORDER)
+    return shadow_kinds.finding(runs, DATA, ORDER)
 
 
 EXPERIMENT = Experiment(

@@ -1,11 +1,11 @@
 """Table II: all data sets (Shokri et al. 2017, section VI, accuracy of the attack).
 
-    python scripts/reproduce.py --experiment=table2
+    python scripts/reproduce.py --experiment=table2 --scale=cpu
 
 Expected (paper; targets trained by Google): attack precision Adult .503, Purchase-2 .505, MNIST .517, Purchase-10 .550,
 Purchase-20 .590, Texas .657, Location .678, Purchase-50 .860, Purchase-100 .935; all accuracies in ``paper.TABLE_II``.
 Beside the stand-in for Google stands our own network, which the paper did not run on all of them.
-Duration on 2 cores: 883 s at --scale=cpu, after the experiments that it shares models with (docs/REPRODUCTION.md).
+Duration on 2 cores: 883 s, after the experiments that it shares models with (docs/REPRODUCTION.md).
 """
 
 from typing import Any
@@ -23,6 +23,7 @@ from mia_jax.experiments.base import (
     attack,
     columns,
     every,
+    first,
     spearman,
     text,
     title,
@@ -61,7 +62,7 @@ def table(runs: Runs) -> list[Row]:
 def figure(runs: Runs) -> Any:
     figure, (ax,) = drawing.panels(1, width=6.4, height=5.2)
     names = sorted(paper.TABLE_II, key=lambda name: -paper.TABLE_II[name].precision)
-    labels = [title(next((r for k in KINDS if (r := runs.get(label(name, k)))), None), name) for name in names]
+    labels = [title(first(runs.get(label(name, kind)) for kind in KINDS), name) for name in names]
     series = [
         drawing.Series(words, [attack(runs.get(label(name, kind)), "precision") for name in names], hue, mark)
         for (kind, words), hue, mark in zip(KINDS.items(), drawing.HUES, "os", strict=False)
@@ -83,12 +84,13 @@ def finding(runs: Runs) -> Finding:
             claims.append(None)
             told.append(f"{words}: too few data sets were measured")
             continue
+        names = {name: title(runs[label(name, kind)], name) for name in measured}
         least, most = min(leaky, key=lambda n: measured[n].value), max(quiet, key=lambda n: measured[n].value)
         rank = spearman([paper.TABLE_II[n].precision for n in measured], [m.value for m in measured.values()])
         claims += [above(measured[least], measured[most]), rank.value is not None and rank.value > 0]
         told.append(
-            f"{words}: least precise on a data set that leaks in the paper, {data.title(least)} {text(measured[least])}"
-            f"; most precise on one that does not, {data.title(most)} {text(measured[most])}; rank correlation with the"
+            f"{words}: least precise on a data set that leaks in the paper, {names[least]} {text(measured[least])}"
+            f"; most precise on one that does not, {names[most]} {text(measured[most])}; rank correlation with the"
             f" paper's precisions {text(rank)} over {len(measured)} data sets"
         )
     return Finding(every(claims), "; ".join(told))

@@ -1,12 +1,12 @@
 """Table III: mitigations (Shokri et al. 2017, section VIII).
 
-    python scripts/reproduce.py --experiment=table3
+    python scripts/reproduce.py --experiment=table3 --scale=cpu
 
 Expected (paper, local network, attack accuracy on Purchase-100 / Texas): none .92/.83; top 1 .89/.82; label only
 .66/.73; 1 digit .89/.81; temperature 20 .84/.76; L2 1e-3 .77/.66; L2 1e-2 .53 and 5e-3 .52; all in
 ``paper.MITIGATIONS``. The attacker knows the mitigation. Runs that differ in defences at the answer share their models,
 which are trained once.
-Duration on 2 cores: 1390 s at --scale=cpu, after the experiments that it shares models with (docs/REPRODUCTION.md).
+Duration on 2 cores: 1390 s, after the experiments that it shares models with (docs/REPRODUCTION.md).
 """
 
 from typing import Any
@@ -24,6 +24,7 @@ from mia_jax.experiments.base import (
     attack,
     columns,
     every,
+    first,
     target,
     text,
     title,
@@ -59,6 +60,10 @@ def runs(scale: Scale) -> dict[str, Config]:
     }
 
 
+def _title(runs: Runs, name: str) -> str:
+    return title(first(runs.get(label(name, mitigation)) for mitigation in paper.MITIGATIONS[name]), name)
+
+
 def table(runs: Runs) -> list[Row]:
     return [
         {"data": title(runs.get(label(name, mitigation)), name), "mitigation": mitigation}
@@ -69,19 +74,18 @@ def table(runs: Runs) -> list[Row]:
 
 
 def figure(runs: Runs) -> Any:
-    figure, axes = drawing.panels(4, 2, width=4.2, height=4.0)
+    figure, axes = drawing.panels(4, 2, width=4.2, height=4.0, sharey="row")
     for k, (name, rows) in enumerate(paper.MITIGATIONS.items()):
-        found = [runs.get(label(name, mitigation)) for mitigation in CHANGES]
-        some = next((run for run in found if run is not None), None)
+        found = [runs.get(label(name, mitigation)) for mitigation in rows]
         parts = (
             ("attack accuracy", [attack(r, "accuracy") for r in found], "accuracy", 0.5),
             ("target's accuracy on other records", [target(r, "test") for r in found], "test_accuracy", None),
         )
         for ax, (xlabel, ours, column, guess) in zip(axes[2 * k :], parts, strict=False):
-            published = [getattr(rows.get(mitigation), column, None) for mitigation in CHANGES]
+            published = [getattr(row, column) for row in rows.values()]
             series = [drawing.Series("ours", ours, drawing.HUES[0]), drawing.published(published)]
-            drawing.dots(ax, list(CHANGES), series, xlabel, guess=guess)
-            ax.set_title(title(some, name))
+            drawing.dots(ax, list(rows), series, xlabel, guess=guess)
+            ax.set_title(_title(runs, name))
     drawing.legend(figure, axes[0])
     return figure
 
@@ -96,7 +100,7 @@ def finding(runs: Runs) -> Finding:
         measured = {m: a for m, a in answers.items() if a.value is not None}
         best = min(measured, key=lambda m: measured[m].value, default="label only")
         told.append(
-            f"{data.title(name)}: attack accuracy {text(accuracy['none'])} without mitigation, {text(accuracy[best])}"
+            f"{_title(runs, name)}: attack accuracy {text(accuracy['none'])} without mitigation, {text(accuracy[best])}"
             f" under the best at the answer ({best}), {text(accuracy[STRONGEST[name]])} under {STRONGEST[name]}"
         )
     return Finding(every(claims), "; ".join(told))

@@ -1,11 +1,11 @@
 """Precision and recall against the size of the training set (Shokri et al. 2017, section VI, accuracy of the attack).
 
-    python scripts/reproduce.py --experiment=train_size
+    python scripts/reproduce.py --experiment=train_size --scale=cpu
 
 Expected (paper): precision falls as the training set grows; CIFAR-10 with 15,000 records: test accuracy .6, precision
 .74; CIFAR-100 with 29,540: .2, .988 (medians over classes). Disjoint sets for target and shadows need four times the
 training set: of 60,000 records 15,000 is the largest, and larger sizes are skipped with a line that says so.
-Duration on 2 cores: 1947 s at --scale=cpu, after the experiments that it shares models with (docs/REPRODUCTION.md).
+Duration on 2 cores: 1947 s, after the experiments that it shares models with (docs/REPRODUCTION.md).
 """
 
 from typing import Any
@@ -23,6 +23,7 @@ from mia_jax.experiments.base import (
     attack,
     columns,
     every,
+    first,
     text,
     title,
 )
@@ -49,6 +50,10 @@ def runs(scale: Scale) -> dict[str, Config]:
     return {
         label(name, size): settings.ours(name, scale, train_size=size) for name in NAMES for size in SIZES[scale][name]
     }
+
+
+def _title(runs: Runs, name: str) -> str:
+    return title(first(runs.get(label(name, size)) for size in EVERY[name]), name)
 
 
 def _published(name: str, size: int) -> paper.Row | None:
@@ -83,11 +88,12 @@ def figure(runs: Runs) -> Any:
             series = drawing.Series(measure, [attack(run, measure) for run in found], hue, mark)
             drawing.marks(ax, series, sizes, line=True)
         median = [attack(run, "median_precision") for run in found]
-        drawing.marks(ax, drawing.Series("median precision over classes", median, drawing.HUES[4], "^"), sizes)
+        series = drawing.Series("median precision over classes", median, drawing.HUES[4], "^", filled=False)
+        drawing.marks(ax, series, sizes)
         published = [getattr(_published(name, size), "precision", None) for size in sizes]
         drawing.marks(ax, drawing.published(published, "paper: median precision"), sizes)
         ax.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
-        ax.set(ylim=(0, 1.02), xlim=(0, 31_000), title=title(next((r for r in found if r), None), name))
+        ax.set(ylim=(0, 1.02), xlim=(0, 31_000), title=_title(runs, name))
         ax.set_xticks(range(0, 31_000, 10_000), [f"{size:,}" for size in range(0, 31_000, 10_000)])
         ax.set_xlabel("training records of the target")
     axes[0].set_ylabel("precision, recall")
@@ -101,12 +107,12 @@ def finding(runs: Runs) -> Finding:
         done = [size for size in EVERY[name] if label(name, size) in runs]
         if len(done) < 2:
             claims.append(None)
-            told.append(f"{data.title(name)}: {len(done)} sizes, too few to compare")
+            told.append(f"{_title(runs, name)}: {len(done)} sizes, too few to compare")
             continue
         low, high = (attack(runs[label(name, size)], "precision") for size in (done[0], done[-1]))
         claims.append(above(low, high))
         told.append(
-            f"{data.title(name)}: precision {text(low)} with {done[0]:,} records, {text(high)} with {done[-1]:,}"
+            f"{_title(runs, name)}: precision {text(low)} with {done[0]:,} records, {text(high)} with {done[-1]:,}"
         )
     return Finding(every(claims), "; ".join(told))
 

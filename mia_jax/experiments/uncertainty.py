@@ -1,18 +1,18 @@
 """How sure the target is, members against others (Shokri et al. 2017, section VII, why our attacks work).
 
-    python scripts/reproduce.py --experiment=uncertainty
+    python scripts/reproduce.py --experiment=uncertainty --scale=cpu
 
 Expected (paper, a figure without numbers that we know): the target's answers about members are surer (lower normalised
 entropy) and give the true class more confidence than those about others, and the more classes, the larger the
 difference.
-Duration on 2 cores: 170 s at --scale=cpu, after the experiments that it shares models with (docs/REPRODUCTION.md).
+Duration on 2 cores: 170 s, after the experiments that it shares models with (docs/REPRODUCTION.md).
 """
 
 from typing import Any
 
 import numpy as np
 
-from mia_jax import data, metrics
+from mia_jax import metrics
 from mia_jax.config import Config
 from mia_jax.experiments import drawing, settings
 from mia_jax.experiments.base import (
@@ -79,7 +79,7 @@ def figure(runs: Runs) -> Any:
                 ax.set_title(title(run, name) + ("" if run else "\nno run"))
             ax.set_xlabel(words)
         axes[k * len(NAMES)].set_ylabel("share of records")
-    axes[0].set(xlim=(0, 1), ylim=(0, 1))
+    axes[0].set(xlim=(-0.02, 1.02), ylim=(0, 1.03))
     axes[0].yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
     drawing.legend(figure, axes[0])
     return figure
@@ -90,7 +90,7 @@ def finding(runs: Runs) -> Finding:
     claims = [above(area, 0.5) for of in areas.values() for area in of.values()]
     claims += [above(of[MANY], of[FEW]) for of in areas.values()]
     told = "; ".join(
-        f"{WORDS[column]}: " + ", ".join(f"{data.title(name)} {text(area)}" for name, area in of.items())
+        f"{WORDS[column]}: " + ", ".join(f"{title(runs.get(name), name)} {text(area)}" for name, area in of.items())
         for column, of in areas.items()
     )
     return Finding(every(claims), f"AUC with which it alone tells members from others: {told}; guessing 0.5")
