@@ -11,7 +11,7 @@ import numpy as np
 
 from mia_jax import exposure, figures, metrics
 from mia_jax.balanced_words import OFTEN, chance, not_aligned, ranked
-from mia_jax.figures import Drawing, Plot, Results, Scores, canvas, legend, many, short, value
+from mia_jax.figures import Drawing, Plot, Results, Scores, as_percent, canvas, legend, many, short, value
 
 HIGHLIGHTED = 6
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -81,7 +81,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
     ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(bottom, 1.15))
     ax.set(xlabel="false alarms: share of non-members (FPR)", ylabel="found: share of members (TPR)")
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+        axis.set_major_formatter(as_percent)
     legend(figure, ax)
     targets = len(next(iter(found.values()))[0])
     mean = f", a mean over the {targets} targets," if targets > 1 else ""
@@ -133,7 +133,7 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
     for attack, style in looks(results, curves).items():
         counts = sorted(map(int, curves[attack]))
         ticks |= set(counts)
-        marker = dict(marker=figures.MARKERS[len(ticks) % 7], ms=3) if "label" not in style else dict(marker="o", ms=4)
+        marker = dict(marker="o", ms=4 if "label" in style else 2.5)
         for ax, (measure, _) in zip(axes, panels, strict=False):
             ax.plot(counts, [value(curves[attack][str(c)][measure]) for c in counts], **style, **marker)
         if "label" not in style:
@@ -142,6 +142,8 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
         axes[-1].plot([], [], color="#a8a8a8", lw=0.8, label=many(len(grey), "other attack", "other attacks"))
     for ax, (_, label) in zip(axes, panels, strict=False):
         ax.set_ylabel(label)
+    if resolved:
+        axes[1].yaxis.set_major_formatter(as_percent)
     axes[-1].set_xscale("log", base=2)
     shown = sorted(ticks)
     if len(shown) > 1 and shown[-1] < 1.4 * shown[-2]:  # their numbers would touch
@@ -150,6 +152,13 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
     axes[-1].minorticks_off()
     axes[-1].set_xlabel("shadow models")
     legend(figure, axes[-1])
+    own = [short(a) for a in ("lira", "lira_offline") if a in curves]
+    dip = (
+        f" The variance of {' and '.join(own)} is that of all records where fewer than two models on a side tell of a"
+        " record, else the record's own: such a curve may dip where that changes."
+        if own
+        else ""
+    )
     below = (
         f" Below: members found at {OFTEN[CURVE_RATE]}."
         if resolved
@@ -159,7 +168,7 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
         "Shadow models are what an attack costs. Each mark: the same attack, left with fewer of them, a mean over up to"
         f" four targets. {'Above: AUC' if resolved else 'AUC'}, the chance that a member scores above a non-member."
         f"{below} A curve that is flat to the right needs no more models; one that still climbs would find more with"
-        f" more.{' Grey: ' + ', '.join(grey) + '.' if grey else ''}{not_aligned(results, 'by_shadows')}"
+        f" more.{' Grey: ' + ', '.join(grey) + '.' if grey else ''}{dip}{not_aligned(results, 'by_shadows')}"
     )
     ends = [
         f"{short(a)} {value(c[min(c, key=int)]['auc']):.3f} to {value(c[max(c, key=int)]['auc']):.3f}"
@@ -186,7 +195,7 @@ def separation(results: Results, scores: Scores) -> Drawing:
         ax.axvline(np.quantile(found, q), color=colour, ls=dash, lw=1.6, label=label)
     ax.set(xlabel="exposure (standard deviations)", ylabel="share of records", xlim=(edges[0], edges[-1]))
     ax.set_ylim(bottom=0)
-    ax.yaxis.set_major_formatter(lambda s, _: f"{100 * s:g}%")
+    ax.yaxis.set_major_formatter(as_percent)
     legend(figure, ax)
     told = ", ".join(f"{label} {np.quantile(found, q):.1f}" for label, q in places.items())
     caption = (
@@ -222,8 +231,8 @@ def exposed_classes(results: Results, scores: Scores) -> Drawing:
     legend(figure, ax)
     first, last = rows[0], rows[-1]
     caption = (
-        "One bar per class: the mean exposure of its records, as in the figure above. Tall bars: records of these"
-        f" classes are remembered best. Class {first['class']} leads with {first['separation']:.2f}"
+        "One bar per class: the mean exposure (see: How exposed records are) of its records. Tall bars: records of"
+        f" these classes are remembered best. Class {first['class']} leads with {first['separation']:.2f}"
         f" ({first['records']:,} records), class {last['class']} ends with {last['separation']:.2f}"
         f" ({last['records']:,} records); the mean of all records is {everyone:.2f}. The table by class has every"
         " number."
@@ -252,7 +261,7 @@ def exposed_records(results: Results, scores: Scores) -> Drawing:
         ax.set_title(f"{row['index']} / class {row['class']}\n{row['separation']:.1f}", fontsize=7, fontweight="normal")
     caption = (
         "The records that the models remember most. Above each: its row in the data set and its class, and below these"
-        " its exposure in standard deviations. Often they are unusual, mislabelled, or hard to tell from another class."
+        " its exposure in standard deviations. Worth a look: are they unusual, mislabelled, or like another class?"
     )
     alt = f"Pictures of {len(rows)} records: rows {', '.join(str(row['index']) for row in rows)}."
     return Drawing(name, title, caption, alt, figure)
@@ -268,12 +277,14 @@ def agreement(results: Results, scores: Scores) -> Drawing:
         return Drawing(name, title, "No figure: it takes two attacks that give different records different scores.", "")
     place = [held["attacks"].index(a) for a in order]
     matrix = np.array(held["rank_correlation"])[np.ix_(place, place)]
-    figure, ax = canvas(height=4.4)
+    figure, ax = canvas(height=4.1)
     ax.grid(visible=False)
-    image = ax.imshow(matrix, cmap="cividis", vmin=min(0.0, float(matrix.min())), vmax=1)
-    size = 8.5 if len(order) <= NUMBERED else 6.5
-    ax.set_xticks(range(len(order)), [short(a) for a in order], rotation=90, fontsize=size)
-    ax.set_yticks(range(len(order)), [short(a) for a in order], fontsize=size)
+    # An aspect of its own would have the layout cut the longest name.
+    image = ax.imshow(matrix, aspect="auto", cmap="cividis", vmin=min(0.0, float(matrix.min())), vmax=1)
+    size = 8.5 if len(order) <= NUMBERED else 7
+    numbers = range(1, len(order) + 1)  # at the bottom they stand for the names, which would take half of the height
+    ax.set_xticks(range(len(order)), ["\n" * (k % 2 == 0) + f"{k}" for k in numbers], fontsize=size)
+    ax.set_yticks(range(len(order)), [f"{short(a)}  {k}" for k, a in zip(numbers, order, strict=True)], fontsize=size)
     if len(order) <= NUMBERED:
         for (i, j), v in np.ndenumerate(matrix):
             ax.text(j, i, f"{v:.2f}", ha="center", va="center", fontsize=6.5, color="white" if v < 0.55 else "black")
@@ -283,7 +294,8 @@ def agreement(results: Results, scores: Scores) -> Drawing:
     caption = (
         "Each field compares two attacks: 1 where they put the records into the same order, 0 where their orders have"
         " nothing to do with each other (Spearman's rank correlation"
-        f"{', a mean over the targets' if results['plan'] == 'balanced' else ''}). Attacks that disagree look at"
+        f"{', a mean over the targets' if results['plan'] == 'balanced' else ''}). The numbers at the bottom are those"
+        " beside the names. Attacks that disagree look at"
         " different things, and may find different members. Least alike:"
         f" {short(order[i])} and {short(order[j])}, {matrix[i, j]:.2f}; in the middle, {np.median(off):.2f}."
     )

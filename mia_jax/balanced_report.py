@@ -223,7 +223,7 @@ def _records(results: Results, drawings: Sequence[figures.Rendered], mark: str) 
     pictures = [d for d in drawings if d.name == "exposed_records" and d.svg is not None]
     return [
         *page.paragraphs([told.exposed(results, len(rows))]),
-        page.table(f"{mark}The most exposed records.", head, cells, css="measures"),
+        page.table(f"{mark}The most exposed records, by their row in the data set.", head, cells, css="measures"),
         *([page.gallery(pictures, mark)] if pictures else []),
     ]
 

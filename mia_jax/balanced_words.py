@@ -116,9 +116,10 @@ def _meaning(found: float, rate: float, leak: bool, apart: bool) -> str:
         return "That is a weak leak: better than chance, yet few single records are at risk."
     if rate > 0.01:
         return "That is a clear leak, though at this rate too many others are accused for any one to be sure."
+    accused = f"of those accused at this rate, where half are members, {words.percent(found / (found + rate))} are"
     if found < 0.1:
-        return "That is a clear leak: some records are exposed, hardly ever by mistake."
-    return "That is a severe leak: who is called a member at this rate almost always is one, and many are."
+        return f"That is a clear leak: some records are exposed; {accused}."
+    return f"That is a severe leak: many records are exposed; {accused}."
 
 
 def reading(results: Results) -> list[str]:

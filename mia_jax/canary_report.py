@@ -76,7 +76,7 @@ def suspicion(results: Results, scores: Scores) -> Drawing:
     beside = "the other wrong labels" if results["canaries"]["kind"] == "mislabelled" else "all other labels"
     ax.set(xlabel=f"how much likelier than {beside}", ylabel="share of canaries")
     ax.set_ylim(bottom=0)
-    ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+    ax.yaxis.set_major_formatter(figures.as_percent)
     figures.legend(figure, ax)
     middle = f"Medians: in training {np.median(score[member]):.2f}, left out {np.median(score[~member]):.2f}."
     caption = (

@@ -167,6 +167,8 @@ def roc(results: Results, scores: Scores) -> Drawing:
     ax.axvspan(left, limit, **hatched, label="not resolvable")
     ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(left, 1.15))
     ax.set(xlabel="false alarms: share of non-members (FPR)", ylabel="found: share of members (TPR)")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(as_percent)
     legend(figure, ax)
     same = [short(a) for a in results["attacks"] if a not in attacks]
     flat = f" Not drawn: {', '.join(same)}, which gives no two records different scores." if same else ""
@@ -374,10 +376,15 @@ def _histogram(scores: Scores, column: str, title: str, xlabel: str, caption: st
         medians.append(f"{group} {np.median(values):.2f}" if len(values) else f"{group}: none")
     ax.set(xlim=(-0.01, 1.01), xlabel=xlabel, ylabel="share of records")
     ax.set_ylim(bottom=0)
-    ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+    ax.yaxis.set_major_formatter(as_percent)
     legend(figure, ax)
     middle = f"Medians: {', '.join(medians)}."
     return Drawing(column, title, f"{caption} {middle}", f"Histograms of the {xlabel}. {middle}", figure)
+
+
+def as_percent(share: float, place: int | None = None) -> str:
+    """A tick's label; ``place`` is how matplotlib calls it."""
+    return f"{100 * share:g}%"
 
 
 def canvas(rows: int = 1, height: float = 3.8) -> tuple[Any, Any]:

@@ -143,7 +143,7 @@ def _tiles(results: Results) -> str:
     block = results["attacks"][main]
     chosen = [(*MEASURES[key], block.get(key), key == "auc") for key in ("accuracy", "precision", "recall", "auc")]
     if "0.01" in block.get("tpr_at_fpr", {}):
-        hint = "of the members found when 1 non-member in 100 may be accused falsely; guessing: 1%"
+        hint = "of the members, where 1 non-member in 100 may be accused falsely; guessing: 1%"
         chosen.append(("Found at 1% false alarms", hint, block["tpr_at_fpr"]["0.01"], False))
     intro = words.PAPER if main == "shokri" else f"The attack that this page is about: {short(main)}."
     return f"<p>{page.escape(intro)}</p>\n{page.tiles(chosen)}"

@@ -117,8 +117,8 @@ def reading(results: Results) -> list[str]:
     ]
     if found and ours is not None:
         texts.append(
-            f"Accuracy of {short(name)}: {percent(ours)}; beside it, {', '.join(found)}. Where a plain method does as"
-            " well, the simple signal is all that there is to find."
+            f"Accuracy of {short(name)}: {percent(ours)}; beside it, {', '.join(found)}. That is at one threshold for"
+            " each; AUC and the rows on false alarms compare the attacks at others, and may order them otherwise."
         )
     without = results.get("classes_without_rows", [])
     unscored = results["attacks"][name].get("unscored", 0)
@@ -173,7 +173,7 @@ def comparison(results: Results) -> list[str]:
         texts = ["The paper attacked another target."]
     texts.append(
         f"Ours is {our_target(results)}. The model, its training and the records drawn differ, and so does how much"
-        " the target overfits, which decides most of the result: expect the same direction, not the same numbers."
+        " the target overfits: expect the same direction, not the same numbers."
     )
     if results["dataset"]["source"] == "simulated":
         texts.append(

@@ -251,6 +251,19 @@ def test_verdict_answers_the_question(run):
     assert ("clear leak, though" in said) == (name == "simulated")  # so few records resolve 10 % only
 
 
+def test_verdict_counts_the_wrongly_accused():
+    """Four members found for each false alarm: of five accused, four are members."""
+    results = {
+        "plan": "balanced",
+        "dataset": {"name": "mine", "source": "local"},
+        "target": {"train_records": 1000},
+        "shadows": {"models": 32},
+        "attacks": {"lira": {"tpr_at_fpr": {"0.001": {"value": 0.004, "low": 0.002, "high": 0.006}}}},
+    }
+    said = balanced_words.verdict(results)
+    assert "clear leak" in said and "of those accused at this rate, where half are members, 80% are" in said
+
+
 def test_terminal_table(run):
     _, _, summary, _ = run
     lines = balanced_report.terminal_table(summary).splitlines()

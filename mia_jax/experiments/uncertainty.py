@@ -29,7 +29,7 @@ from mia_jax.experiments.base import (
     text,
     title,
 )
-from mia_jax.figures import MEMBERS, OTHERS
+from mia_jax.figures import MEMBERS, OTHERS, as_percent
 
 NAMES = ("purchase10", "purchase20", "purchase100", "location")
 FEW, MANY = "purchase10", "purchase100"
@@ -80,7 +80,7 @@ def figure(runs: Runs) -> Any:
             ax.set_xlabel(words)
         axes[k * len(NAMES)].set_ylabel("share of records")
     axes[0].set(xlim=(-0.02, 1.02), ylim=(0, 1.03))
-    axes[0].yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+    axes[0].yaxis.set_major_formatter(as_percent)
     drawing.legend(figure, axes[0])
     return figure
 
