@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax import exposure, figures, metrics
+from mia_jax import exposure, metrics, paper_figures
 from mia_jax.balanced_words import OFTEN, chance, not_aligned, ranked
 from mia_jax.figures import Drawing, Plot, Results, Scores, as_percent, canvas, legend, many, short, value
 
@@ -212,7 +212,7 @@ def separation(results: Results, scores: Scores) -> Drawing:
 def exposed_classes(results: Results, scores: Scores) -> Drawing:
     name, title = "exposed_classes", "Which classes are exposed most"
     rows = results.get("exposure", {}).get("classes", [])
-    if len(rows) < figures.FEW_CLASSES:
+    if len(rows) < paper_figures.FEW_CLASSES:
         return Drawing(name, title, _few(len(rows)), "")
     rows = sorted(rows, key=lambda row: -row["separation"])
     figure, ax = canvas()
@@ -309,5 +309,5 @@ def _few(classes: int) -> str:
 
 PLOTS: dict[str, tuple[Plot, ...]] = {
     "balanced": (roc, by_shadows, separation, exposed_classes, exposed_records, agreement),
-    "deployed": (roc, agreement, figures.confidence, figures.entropy),
+    "deployed": (roc, agreement, paper_figures.confidence, paper_figures.entropy),
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax import balanced_report, canary_report, figures, page, words
+from mia_jax import balanced_report, canary_report, figures, page, paper_figures, words
 from mia_jax.figures import Results, short, value
 
 PNG = "<p>The same figures lie beside this page as PNG files, in the folder <code>figures</code>.</p>"
@@ -44,7 +44,7 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
         return balanced_report.write_report(workdir)
     if run.results.get("plan") == "canaries":
         return canary_report.write_report(workdir)
-    drawings = figures.draw(run.results, run.scores)
+    drawings = figures.draw(run.results, run.scores, paper_figures.PLOTS)
     return page.write(pathlib.Path(workdir), _page(run.results, drawings, run.digest), drawings)
 
 

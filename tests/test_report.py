@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from mia_jax import figures, report, results, words
+from mia_jax import figures, paper_figures, report, results, words
 from mia_jax.paper import rows as paper_rows
 from mia_jax.types import InputError, Schema
 
@@ -166,7 +166,7 @@ def test_page_is_well_formed_and_self_contained(run):
     assert [tag for tag, _ in outline.tags].count("h1") == 1
     assert not [tag for tag, _ in outline.tags if tag in ("script", "link", "iframe")]
     ids = [attrs["id"] for _, attrs in outline.tags if "id" in attrs]
-    assert len(ids) == len(set(ids)) == len(figures.FIGURES)
+    assert len(ids) == len(set(ids)) == len(paper_figures.PLOTS)
     for tag, attrs in outline.tags:
         assert not attrs.get("href") and attrs.get("src", "data:").startswith("data:")
         assert tag != "img" or len(attrs["alt"]) > 30
@@ -187,7 +187,7 @@ def test_nothing_is_empty_or_unexplained(run):
         assert len(caption) > 80
     drawn = {path.stem for path in (folder / "figures").iterdir()}
     assert len(drawn) == page.count("<img ")
-    assert page.count("No figure: ") == len(figures.FIGURES) - len(drawn)
+    assert page.count("No figure: ") == len(paper_figures.PLOTS) - len(drawn)
     for digest in (summary["dataset"]["digest"], summary["command"], summary["versions"]["jax"]):
         assert digest in text
 
@@ -196,7 +196,7 @@ def test_what_cannot_be_drawn_is_explained(run):
     name, folder, _, _ = run
     missing = {"adult": {"per_class_cdf", "precision_by_size"}, "edge": {"learning_curves"}}.get(name, set())
     drawn = {path.stem for path in (folder / "figures").iterdir()}
-    assert drawn == {plot.__name__ for plot in figures.FIGURES} - missing
+    assert drawn == {plot.__name__ for plot in paper_figures.PLOTS} - missing
     for path in (folder / "figures").iterdir():
         assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -222,7 +222,7 @@ def test_simulated_is_drawn_into_the_pictures(tmp_path):
         folder = finished_run(tmp_path / source, classes=4, m=100, source=source)
         report.write_report(folder)
         drawings.append({path.name: path.read_bytes() for path in (folder / "figures").iterdir()})
-    assert len(drawings[0]) == len(figures.FIGURES)
+    assert len(drawings[0]) == len(paper_figures.PLOTS)
     assert all(drawings[0][name] != drawings[1][name] for name in drawings[0])
 
 
@@ -340,7 +340,7 @@ def test_roc_is_drawn_where_it_is(monkeypatch):
     n = 5000
     member = np.arange(2 * n) < n
     scores = {"member": member, "score": member + 0.0, "score_coin": np.tile(np.arange(n), 2).astype(float)}
-    figures.roc({"attacks": {"shokri": {}, "coin": {}, "majority": {}}}, scores)
+    paper_figures.roc({"attacks": {"shokri": {}, "coin": {}, "majority": {}}}, scores)
     perfect, coin = (line.get_xydata() for line in made[0].get_lines()[:2])
     np.testing.assert_array_equal(perfect[:, 1], 1)
     np.testing.assert_allclose(coin[:, 0], coin[:, 1], rtol=1e-6)
@@ -362,7 +362,7 @@ def test_unfinished_runs_are_refused(tmp_path):
     assert not (folder / "report.html").exists()
 
 
-@pytest.mark.parametrize("module", [report, figures, words])
+@pytest.mark.parametrize("module", [report, figures, paper_figures, words])
 def test_never_imports_jax_nor_plotting_at_the_top(module):
     tree = ast.parse(pathlib.Path(module.__file__).read_text())
     everywhere = {name for node in ast.walk(tree) for name in _imported(node)}
