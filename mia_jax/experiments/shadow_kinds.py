@@ -84,8 +84,10 @@ def finding(runs: Runs, name: str, order: Sequence[str]) -> Finding:
         f"{heading(m)} " + ", ".join(f"{kind} {text(v)}" for kind, v in zip(order, values, strict=True))
         for m, values in found.items()
     ]
-    told.append("guessing 0.5")
-    for verdict, words in ((True, "holds"), (False, "does not hold"), (None, "cannot be told")):
-        if by := [heading(m) for m in ("precision", "accuracy", "auc") if falling(found[m]) is verdict]:
-            told.append(f"the paper's order, {', '.join(order)}, {words} by {' and '.join(by)}")
+    orders = [
+        f"{words} by {', '.join(by)}"
+        for verdict, words in ((True, "holds"), (False, "does not hold"), (None, "cannot be told"))
+        if (by := [heading(m) for m in ("precision", "accuracy", "auc") if falling(found[m]) is verdict])
+    ]
+    told += ["guessing 0.5", f"the paper's order, {', '.join(order)}, {'; it '.join(orders)}"]
     return Finding(every(claims), f"{title(first(runs.values()), name)}, {'; '.join(told)}")
