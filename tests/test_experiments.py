@@ -148,7 +148,7 @@ def test_figures_tell_how_many_classes_have_no_precision(name):
     lost = [row | {"precision": {"value": None}} if row["class"] < 3 else row for row in attack["per_class"]]
     runs[label] = Run(found.results | {"attacks": {"shokri": attack | {"per_class": lost}}}, found.scores)
     words = [text.get_text() for text in EXPERIMENTS[name].figure(runs).findobj(matplotlib.text.Text)]
-    assert any("(3 classes without a precision)" in text or "(3 have none)" in text for text in words)
+    assert any("3 classes without a precision" in text or "(3 have none)" in text for text in words)
 
 
 def test_shadow_data_are_compared_by_every_measure():
@@ -324,3 +324,13 @@ def test_the_script_lists_and_refuses():
     assert listed.returncode == 0 and [line.split()[0] for line in listed.stdout.splitlines()] == list(EXPERIMENTS)
     assert refused.returncode == 2 and refused.stdout == "" and len(refused.stderr.splitlines()) == 1
     assert "table9" in refused.stderr
+
+
+def test_the_recorded_command_makes_one_experiment_at_its_scale():
+    lines = (
+        "import sys; sys.path.insert(0, 'scripts'); import reproduce",
+        "reproduce.FLAGS(['reproduce.py', '--all', '--root=there'])",
+        "print(reproduce.command('table3'))",
+    )
+    told = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert told.stdout == "python scripts/reproduce.py --experiment=table3 --scale=quick --root=there\n"

@@ -87,10 +87,10 @@ def classes(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return found[:, 0], found[:, 1]
 
 
-def without_precision(run: Run) -> str:
-    """What to say of the classes that ``classes`` leaves out: nothing, or how many they are."""
-    left = run.results["dataset"]["classes"] - len(classes(run)[0])
-    return f" ({many(left, 'class', 'classes')} without a precision)" if left else ""
+def left_out(run: Run, before: str = ", ") -> str:
+    """How many classes ``classes`` leaves out, to be put behind a name; nothing where it has all."""
+    count = run.results["dataset"]["classes"] - len(classes(run)[0])
+    return f"{before}{many(count, 'class', 'classes')} without a precision" if count else ""
 
 
 def is_simulated(run: Run) -> bool:

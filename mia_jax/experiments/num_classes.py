@@ -62,16 +62,16 @@ def figure(runs: Runs) -> Any:
     published = [paper.TABLE_II[name].precision for name in NAMES.values()]
     drawing.marks(overall, drawing.published(published, "paper: precision, Google"), counts, line=True)
     overall.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
-    left_out = 0
+    missing = 0
     for count in counts:
         if run := _of(runs, count):
             precision = classes(run)[1]
             beside = count * np.geomspace(0.8, 1.25, len(precision))  # so that classes do not cover each other
-            left_out += count - len(precision)
+            missing += count - len(precision)
             by_class.plot(beside, precision, ls="", marker="o", ms=3, mfc="none", color=drawing.HUES[0])
     by_class.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--")
     overall.set(xscale="log", ylim=(0, 1.02), ylabel="precision, recall", title="all classes together")
-    by_class.set_title("precision, each class" + (f" ({left_out} have none)" if left_out else ""))
+    by_class.set_title("precision, each class" + (f" ({missing} have none)" if missing else ""))
     for ax in (overall, by_class):
         ax.set_xticks(counts, [str(count) for count in counts])
         ax.minorticks_off()

@@ -25,9 +25,9 @@ from mia_jax.experiments.base import (
     classes,
     columns,
     every,
+    left_out,
     text,
     title,
-    without_precision,
 )
 from mia_jax.figures import DASHES
 
@@ -63,7 +63,7 @@ def table(runs: Runs) -> list[Row]:
 def figure(runs: Runs) -> Any:
     figure, axes = drawing.panels(2, width=4.2, height=3.2)
     for k, name in enumerate(n for n in NAMES if n in runs):
-        words = title(runs[name], name) + without_precision(runs[name])
+        words = title(runs[name], name) + left_out(runs[name])
         for ax, measure in zip(axes, ("precision", "recall"), strict=True):
             rows = runs[name].results["attacks"]["shokri"]["per_class"]
             values = np.array([v for row in rows if (v := row[measure]["value"]) is not None])
@@ -74,7 +74,7 @@ def figure(runs: Runs) -> Any:
     for ax, measure in zip(axes, ("precision", "recall"), strict=True):
         drawing.cdf_axes(ax, f"{measure} on a class")
     axes[0].set_ylabel("share of classes, up to there")
-    drawing.legend(figure, axes[0], 3)
+    drawing.legend(figure, axes[0], 2)
     return figure
 
 

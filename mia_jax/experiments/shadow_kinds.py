@@ -19,10 +19,10 @@ from mia_jax.experiments.base import (
     falling,
     first,
     heading,
+    left_out,
     spearman,
     text,
     title,
-    without_precision,
 )
 from mia_jax.figures import DASHES
 
@@ -64,14 +64,14 @@ def figure(runs: Runs, name: str, order: Sequence[str], published: Mapping[str, 
         color, ls, marks = drawing.HUES[k + 1], DASHES[k], dict(marker=drawing.marker(k + 1), ms=4, mfc="none")
         drawing.cdf(by_class, precision, color, ls)
         by_size.plot(counts, precision, ls="", color=color, alpha=0.75, **marks)
-        by_class.plot([], [], ls=ls, color=color, label=kind + without_precision(runs[kind]), **marks)  # for the legend
+        by_class.plot([], [], ls=ls, color=color, label=kind + left_out(runs[kind]), **marks)  # for the legend
         largest = max(largest, float(np.max(counts, initial=0)))
     drawing.cdf_axes(by_class)
     by_class.set_ylabel("share of classes, up to there")
     by_size.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--")
     by_size.set(xlim=(0, 1.05 * largest), ylim=(-0.02, 1.02), ylabel="precision on a class")
     by_size.set_xlabel("target's training records of the class")
-    drawing.legend(figure, overall, 6)
+    drawing.legend(figure, overall, 3)
     figure.suptitle(title(first(runs.values()), name))
     return figure
 
