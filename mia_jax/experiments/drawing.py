@@ -1,4 +1,4 @@
-"""Panels that experiments share. Colours are those of ``figures.py``; the paper's numbers are hollow black diamonds."""
+"""Panels that experiments share. Colours are those of ``figures.py``; the paper's numbers are hollow diamonds."""
 
 import textwrap
 from collections.abc import Sequence
