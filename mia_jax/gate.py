@@ -151,10 +151,14 @@ def enforce(conditions: Collection[Condition], results: Mapping[str, Any]) -> li
     """
     verdicts = judge(conditions, results)
     met: dict[str, list[str]] = {}
+    silent: dict[tuple[str, str], list[str]] = {}  # often all attacks for the same reason, which is then said once
     for v in verdicts:
-        if v.exceeded:
-            told = f"{v.attack} cannot tell ({v.reason})" if v.value is None else f"{v.attack} {v.value:.4g}"
-            met.setdefault(v.condition, []).append(told)
+        if v.exceeded and v.value is not None:
+            met.setdefault(v.condition, []).append(f"{v.attack} {v.value:.4g}")
+        elif v.exceeded:
+            silent.setdefault((v.condition, v.reason), []).append(v.attack)
+    for (condition, reason), names in silent.items():
+        met.setdefault(condition, []).append(f"{', '.join(names)} cannot tell ({reason})")
     if met:
         lines = [f"{condition}: {', '.join(told)}" for condition, told in met.items()]
         raise GateExceeded(f"the gate is exceeded; {'; '.join(lines)}")

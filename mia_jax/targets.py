@@ -95,10 +95,10 @@ def faults(p: np.ndarray, answers: Answers) -> dict[int, str]:
     tolerance = _tolerance(answers.classes, 1 if answers.kind == "labels" else answers.digits)
     with np.errstate(invalid="ignore", over="ignore"):
         total = p.sum(axis=1, dtype=np.float64)
-        fits = np.abs(total - 1) <= tolerance
+        usable = np.abs(total - 1) <= tolerance
         if answers.kind == "top_k":
-            fits |= (total > 0) & (total < 1)
-        usable = np.isfinite(p).all(axis=1) & (p >= 0).all(axis=1) & fits
+            usable |= (total > 0) & (total < 1)
+        usable &= (p >= 0).all(axis=1)  # and finite: what is not, sums to no number near one
     return {int(row): _reason(p[row], answers) for row in np.flatnonzero(~usable)}
 
 
@@ -138,7 +138,8 @@ def log_probabilities(p: np.ndarray, answers: Answers) -> np.ndarray:
     else:
         types = [np.float32, *([p.dtype] if p.dtype.kind == "f" else [])]
         floor = max(float(np.finfo(t).tiny) for t in types)
-    return np.log(np.clip(np.asarray(p, np.float64), floor, 1.0)).astype(np.float32)
+    p = np.asarray(p, np.float64).clip(floor, 1.0)
+    return np.log(p, out=p).astype(np.float32)
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:

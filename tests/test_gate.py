@@ -66,6 +66,8 @@ def test_what_cannot_be_told_counts_as_exceeded():
     few = results(lira=block(n=200))
     with pytest.raises(gate.GateExceeded, match=r"lira cannot tell .*not resolvable: 100 non-members"):
         gate.enforce(gate.parse("tpr@0.01>0.5"), few)
+    with pytest.raises(gate.GateExceeded, match=r"0\.5: lira, loss cannot tell \(not resolvable: [^()]*\)$"):
+        gate.enforce(gate.parse("tpr@0.01>0.5"), results(lira=block(n=200), loss=block(n=200)))
     assert exceeded("tpr@0.1>0.99", few) == [False]
     for text, match in (("rmia:auc>0.9", "did not run"), ("epsilon>3", "no attack has"), ("lira:epsilon>3", "no such")):
         with pytest.raises(gate.GateExceeded, match=match):
@@ -80,7 +82,7 @@ def test_an_epsilon_is_what_is_proven_and_what_could_not_be_proven_is_not_denied
     found = results(lira={"epsilon": leak}, loss={"epsilon": calm})
     assert 1 < leak["low"] < leak["provable"] < 2.5 and calm["low"] == 0
     assert exceeded("epsilon>1", found) == exceeded("epsilon.low>1", found) == [True, False]
-    with pytest.raises(gate.GateExceeded, match=r"lira cannot tell \(an audit of this size proves 2\.\d+ at most\)"):
+    with pytest.raises(gate.GateExceeded, match=r": lira, loss cannot tell \(an audit .* proves 2\.\d+ at most\)$"):
         gate.enforce(gate.parse("epsilon>2.5"), found)
     assert exceeded("lira:epsilon.high>1, lira:epsilon>=0", found) == [True, True]
     few = matched.from_scores(np.arange(4.0), np.arange(4) < 2, delta=1e-5)

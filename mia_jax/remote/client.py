@@ -9,6 +9,7 @@ import concurrent.futures
 import contextlib
 import functools
 import os
+import queue
 import random
 import threading
 import urllib.parse
@@ -199,18 +200,29 @@ class _Service:
             self.store.put(keys[:PROBE_ROWS], targets.log_probabilities(p, self.store.answers))
             rows, keys = rows[PROBE_ROWS:], keys[PROBE_ROWS:]
         step = self._step(self.codec, x)
-        stop = threading.Event()
+        parts: queue.SimpleQueue = queue.SimpleQueue()
+        for i in range(0, len(rows), step):
+            parts.put((rows[i : i + step], keys[i : i + step]))
+        stop, kept = threading.Event(), len(self.store)
+
+        def work() -> None:  # part after part: a future for each costs as much as checking its answers
+            with contextlib.suppress(queue.Empty):
+                while not stop.is_set():
+                    self._finish(x, *parts.get_nowait(), stop)
+
         pool = concurrent.futures.ThreadPoolExecutor(self.options.in_flight, "mia-jax-remote")
         with progress(f"asking {self.shown}", len(rows)) as advance:
             try:
-                parts = [slice(i, i + step) for i in range(0, len(rows), step)]
-                left = {pool.submit(self._finish, x, rows[part], keys[part], stop) for part in parts}
+                left = {pool.submit(work) for _ in range(min(self.options.in_flight, parts.qsize()))}
                 while left:  # now and then, not at each answer: waking up for each costs a tenth of the throughput
                     done, left = concurrent.futures.wait(left, 0.2, concurrent.futures.FIRST_EXCEPTION)
-                    advance(sum(future.result() for future in done))
+                    for future in done:
+                        future.result()
+                    before, kept = kept, len(self.store)
+                    advance(kept - before)
             finally:
                 stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)  # what is in flight still lands in the store
+                pool.shutdown(wait=True)  # what is in flight still lands in the store
 
     def _compare(self) -> None:
         """Is this still the service whose answers the cache holds?"""
@@ -227,8 +239,8 @@ class _Service:
         fit = int(self.options.max_bytes / size)
         return max(1, min(self.options.rows, fit, codec.max_rows or fit))
 
-    def _finish(self, x: np.ndarray, rows: np.ndarray, keys: Sequence[bytes], stop: threading.Event) -> int:
-        """Ask until each of ``rows`` has an answer; returns their number."""
+    def _finish(self, x: np.ndarray, rows: np.ndarray, keys: Sequence[bytes], stop: threading.Event) -> None:
+        """Ask until each of ``rows`` has an answer."""
         answers = self.store.answers
         left, asked = list(keys), rows  # of those without an answer so far
 
@@ -237,11 +249,13 @@ class _Service:
             reply = self._ask_once(self.codec, x[asked], stop)
             p = _understood(protocols.read, reply, len(asked), self.reading)
             wrong = targets.faults(p, answers)
+            if not wrong:
+                self.store.put(left, targets.log_probabilities(p, answers))
+                return
             good = [i for i in range(len(left)) if i not in wrong]
             self.store.put([left[i] for i in good], targets.log_probabilities(p[good], answers))
-            if wrong:  # only they are asked again
-                left, asked = [left[i] for i in wrong], asked[list(wrong)]
-                raise _Passing(WrongAnswer(int(asked[0]), next(iter(wrong.values()))))
+            left, asked = [left[i] for i in wrong], asked[list(wrong)]  # only they are asked again
+            raise _Passing(WrongAnswer(int(asked[0]), next(iter(wrong.values()))))
 
         try:
             self._insist(once, self.options.retries, stop)
@@ -254,7 +268,6 @@ class _Service:
         except BaseException:
             stop.set()  # here, for this thread would begin the next part before anybody heard of it
             raise
-        return len(rows)
 
     # The probe.
 

@@ -28,7 +28,8 @@ class Pace:
         with self._lock:
             start = max(time.monotonic(), self._next)
             self._next = start + self._interval if self._interval else self._next
-        stop.wait(max(0.0, start - time.monotonic()))
+        if (left := start - time.monotonic()) > 0:
+            stop.wait(left)
 
 
 def retry_after(text: str | None) -> float:
