@@ -86,8 +86,11 @@ class Training:
     attack_learning_rate: float = _option(
         2e-2, "Adam's learning rate for the attack networks at first; it falls to 0", low=0
     )
-    attack_l2: float = _option(
-        3e-4, "L2 on the attack networks' parameters: half of it times their square is added to the loss", low=0
+    attack_l2: float | None = _option(
+        None,
+        "L2 on the attack networks' parameters: half of it times their square is added to the loss "
+        "(default: chosen on held-out shadows)",
+        low=0,
     )
     attack_rows: int = _option(
         8192, "rows per class that the attack networks learn from; sampled where there are more", low=2

@@ -223,7 +223,7 @@ def fit_chunks(
 
     Args:
         trainer: of one network.
-        keys: [S].
+        keys: [S]; or what else the trainer's ``init`` takes in the place of a key, a tree with leaves [S, ...].
         pool: records [N].
         index: int32 [S, m], the training set of each network in the pool; -1 is no record.
         num_epochs: passes over the training set.
@@ -250,7 +250,7 @@ def fit_chunks(
     for start in range(0, total, chunk):
         part = slice(start, min(start + chunk, total))
         k = part.stop - part.start
-        some_keys = _deal(keys[part], lanes, devices)
+        some_keys = _deal(jax.tree.map(lambda leaf, part=part: leaf[part], keys), lanes, devices)
         some_index = _deal(np.asarray(index[part], np.int32), lanes, devices)
         some_pools = [pools[i % len(devices)] for i in range(len(some_keys))]
         states = [init(key, pool.x[:1]) for key, pool in zip(some_keys, some_pools, strict=True)]

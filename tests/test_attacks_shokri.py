@@ -2,9 +2,10 @@
 
 import jax
 import numpy as np
+import pytest
 
 from mia_jax import metrics
-from mia_jax.attacks.shokri import shokri
+from mia_jax.attacks.shokri import STRENGTHS, held_out, shokri
 
 KEY = jax.random.key(0)
 
@@ -48,3 +49,36 @@ def test_a_small_class_is_learned_as_well_as_a_large_one():
     score, member, y = world(1000, gap=0.04, spread=0.01, share=0.05)
     for own in (y == 0, y == 1):
         assert metrics.balanced_accuracy(metrics.call(score[own], member[own])).value > 0.93
+
+
+def many_classes(gap, shadows, num_classes=20, rows=300, **options):
+    """log p [n, c] of normal logits; members' right class has ``gap`` more. The AUC on a target, and the state."""
+    rng, seen = np.random.default_rng(0), []
+    for n in (shadows * rows, 4000):
+        y, member = rng.integers(0, 2, n), rng.random(n) < 0.5
+        z = rng.standard_normal((n, num_classes)).astype(np.float32)
+        z[np.arange(n), y] += gap * member
+        seen.append(({"log_p": np.asarray(jax.nn.log_softmax(z)), "y": y.astype(np.int32)}, member))
+    learned, (target, truth) = seen
+    attack = shokri(num_classes, **options)
+    state = attack.fit(KEY, *jax.tree.map(lambda leaf: leaf.reshape(shadows, rows, *leaf.shape[1:]), learned))
+    return metrics.auc(attack.score(state, target), truth).value, state.l2
+
+
+@pytest.mark.parametrize("shadows", [1, 3])
+def test_the_weaker_the_signal_the_stronger_the_l2(shadows):
+    """As good as the best strength, or nearly, which is another one where members hardly stand out."""
+    chosen = []
+    for gap in (0.7, 6.0):
+        auc, l2 = many_classes(gap, shadows)
+        each = [many_classes(gap, shadows, l2=strength)[0] for strength in STRENGTHS]
+        assert auc > max(each) - 0.02
+        chosen.append(l2)
+    assert chosen[0] > chosen[1]
+
+
+def test_what_is_held_out():
+    rng = np.random.default_rng(0)
+    assert held_out(rng, 11, 4).sum(axis=1).tolist() == [0] * 9 + [4] * 2  # whole shadows
+    assert held_out(rng, 2, 4).sum(axis=1).tolist() == [0, 4]
+    assert held_out(rng, 1, 100).sum() == 20

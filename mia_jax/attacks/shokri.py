@@ -5,8 +5,12 @@ of that class (section V-D): a fully connected network with one hidden layer of 
 
 An attack network is one more network: its pool are the shadows' answers, its training set the rows of one class. So
 the per-class networks are trained by the same ``fit_many`` as the shadows, ``vmap``ped across classes.
+
+How much there is to learn depends on the target: networks that find all of it where members stand out learn nothing
+but noise where they hardly do, as under DP-SGD. So the strength of their L2 is chosen on shadows that they did not see.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -17,11 +21,13 @@ import optax
 
 from mia_jax import models, training
 from mia_jax.attacks.base import from_answers
-from mia_jax.types import Array, Attack, Key, Records
+from mia_jax.types import Array, Attack, Key, Records, TrainState
 
 LANES = 16  # networks per compiled program: they are small
 BLOCK = 32  # classes whose rows are on the devices at once
 SMALLEST_SCALE = 1e-3  # answers that hardly differ are not blown up without limit
+STRENGTHS = (1e-4, 5e-4, 2e-3, 1e-2)  # of L2, to choose from
+TRIAL_STEPS = 500  # of the networks that the choice is made with: 2,000 chose another strength on 1 of 12 targets
 
 
 class State(NamedTuple):
@@ -29,6 +35,15 @@ class State(NamedTuple):
     centre: np.ndarray  # float32 [c, c]: of the answers of each class
     scale: np.ndarray  # float32 [c]: their spread, one number per class
     trained: np.ndarray  # bool [c]: False for a class without members or without non-members among the shadows' rows
+    l2: float  # as given or chosen
+
+
+class Rows(NamedTuple):
+    """What the shadows answered: their axis and that of the records are one, n."""
+
+    log_p: np.ndarray  # [n, c]
+    y: np.ndarray  # [n]
+    member: np.ndarray  # bool [n]
 
 
 def rows_by_class(y: np.ndarray, num_classes: int) -> np.ndarray:
@@ -41,6 +56,16 @@ def rows_by_class(y: np.ndarray, num_classes: int) -> np.ndarray:
     return rectangle
 
 
+def held_out(rng: np.random.Generator, num_shadows: int, n: int) -> np.ndarray:
+    """bool [S, n]: a fifth of the shadows, at least one; of a single shadow a fifth of its records."""
+    held = np.zeros((num_shadows, n), bool)
+    if num_shadows > 1:
+        held[-max(1, num_shadows // 5) :] = True
+    else:
+        held[:, rng.permutation(n)[: n // 5]] = True
+    return held
+
+
 def shokri(
     num_classes: int,
     *,
@@ -48,7 +73,7 @@ def shokri(
     learning_rate: float = 2e-2,
     batch_size: int = 128,
     num_steps: int = 2000,
-    l2: float = 3e-4,
+    l2: float | None = None,
     max_rows: int = 8192,
 ) -> Attack:
     """The paper's attack.
@@ -58,7 +83,9 @@ def shokri(
         hidden: ReLU units of each attack network (the paper's 64).
         learning_rate, batch_size, num_steps: of Adam, whose rate falls to 0 along half a cosine. Ours: the paper does
             not say how it trained its attack networks.
-        l2: l2 / 2 * sum(theta^2) is added to the loss: without it, classes of few rows are learned by heart.
+        l2: l2 / 2 * sum(theta^2) is added to the loss: without it, classes of few rows are learned by heart. None: the
+            one of ``STRENGTHS`` with which networks have the least log loss on what they were not trained on
+            (``held_out``); all of it teaches the attack then.
         max_rows: rows per class, sampled where there are more, so that the largest class and the number of shadows do
             not decide the memory.
 
@@ -74,48 +101,83 @@ def shokri(
         return (p - centre[y]) / scale[y, None]
 
     model = models.mlp(2, hidden=(hidden,), activation=jax.nn.relu)
-    # Steps, not passes: few shadows have few rows. Those that complete the last pass find a rate of 0.
-    rate = optax.cosine_decay_schedule(learning_rate, num_steps)
-    optimizer = optax.chain(optax.add_decayed_weights(l2), optax.adam(rate))
-    trainer = training.make_trainer(model, optimizer, batch_size)
+    answers = training.spread(functools.partial(training.predict, model))
 
-    def fit(key: Key, seen, member: Array, public=None) -> State:
-        del public
-        key_rows, key_train = jax.random.split(key)
-        log_p, y = (np.asarray(leaf) for leaf in (seen["log_p"], seen["y"]))
-        log_p, y, member = log_p.reshape(-1, num_classes), y.reshape(-1), np.asarray(member).reshape(-1)
-        rng = np.random.Generator(np.random.Philox(key=np.asarray(jax.random.key_data(key_rows), np.uint64)))
-        shuffled = rng.permutation(len(y))  # so that the first rows of a class are a sample of them
-        index = rows_by_class(y[shuffled], num_classes)[:, :max_rows]
-        index = np.where(index >= 0, shuffled[index], -1)
-        trained = np.stack([np.bincount(y, member == side, minlength=num_classes) > 0 for side in (False, True)]).all(0)
+    def descent(l2, steps):
+        # Steps, not passes: few shadows have few rows. Those that complete the last pass find a rate of 0.
+        def rate(t):
+            return learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(t / steps, 1.0)))
+
+        return optax.chain(optax.add_decayed_weights(l2), optax.adam(rate))
+
+    # Both are numbers in the optimiser's state, so every strength and number of steps runs the same compiled program.
+    trainer = training.make_trainer(model, optax.inject_hyperparams(descent)(l2=0.0, steps=1.0), batch_size)
+
+    def init(start: tuple[Key, Array, Array], x: Array) -> TrainState:
+        key, l2, steps = start
+        state = trainer.init(key, x)
+        return state._replace(opt_state=optax.tree.set(state.opt_state, l2=l2, steps=steps))
+
+    tuned = trainer._replace(init=init)
+
+    def learn(key: Key, rows: Rows, index: np.ndarray, l2: float, steps: int) -> State:
+        """One network per class; index int32 [c, R] are the rows that each learns from, -1 is none."""
         centre, scale = np.zeros((num_classes, num_classes), np.float32), np.ones(num_classes, np.float32)
+        trained = np.zeros(num_classes, bool)
+        wide = np.full((num_classes, math.ceil(index.shape[1] / batch_size) * batch_size), -1, np.int32)
         for c in range(num_classes):
             own = index[c, index[c] >= 0]
             if len(own):
-                p = features(log_p[own])
+                p = features(rows.log_p[own])
                 centre[c], scale[c] = p.mean(0), max(p.std(0).max(), SMALLEST_SCALE)
-                index[c] = np.resize(own, len(index[c]))  # in a small class, rows come more often
-        index = np.pad(index, ((0, 0), (0, -index.shape[1] % batch_size)), mode="wrap")
-        num_epochs = math.ceil(num_steps * batch_size / index.shape[1])
-        keys = jax.vmap(lambda c: jax.random.fold_in(key_train, c))(jnp.arange(num_classes))
+                trained[c] = len(np.unique(rows.member[own])) == 2
+                wide[c] = np.resize(own, wide.shape[1])  # in a small class, rows come more often
+        num_epochs = math.ceil(steps * batch_size / wide.shape[1])
+        keys = jax.vmap(lambda c: jax.random.fold_in(key, c))(jnp.arange(num_classes))
+        starts = (keys, *(np.full(num_classes, number, np.float32) for number in (l2, steps)))
         each = []
         for first in range(0, num_classes, BLOCK):
-            some = index[first : first + BLOCK]
-            rows = np.pad(some, ((0, -len(some) % min(BLOCK, num_classes)), (0, 0)), constant_values=-1)
-            flat = rows.reshape(-1)
-            x = standardised(features(log_p[flat]), y[flat], centre, scale)
-            pool = Records(x, member[flat].astype(np.int32))
-            own = np.where(rows >= 0, np.arange(rows.size).reshape(rows.shape), -1)[: len(some)]
-            params, _ = training.fit_many(trainer, keys[first : first + BLOCK], pool, own, num_epochs, lanes=LANES)
+            some = wide[first : first + BLOCK]
+            padded = np.pad(some, ((0, -len(some) % min(BLOCK, num_classes)), (0, 0)), constant_values=-1)
+            flat = padded.reshape(-1)
+            x = standardised(features(rows.log_p[flat]), rows.y[flat], centre, scale)
+            pool = Records(x, rows.member[flat].astype(np.int32))
+            own = np.where(padded >= 0, np.arange(padded.size).reshape(padded.shape), -1)[: len(some)]
+            start = jax.tree.map(lambda leaf, first=first: leaf[first : first + BLOCK], starts)
+            params, _ = training.fit_many(tuned, start, pool, own, num_epochs, lanes=LANES)
             each.append(params)
-        return State(jax.tree.map(lambda *leaves: np.concatenate(leaves), *each), centre, scale, trained)
+        return State(jax.tree.map(lambda *leaves: np.concatenate(leaves), *each), centre, scale, trained, l2)
+
+    def choose(key: Key, rows: Rows, index: np.ndarray, held: np.ndarray) -> float:
+        """The strength of L2 that teaches most about the rows that are held [n]."""
+        seen, unseen = np.where(held[index], -1, index), index[(index >= 0) & held[index]]
+        losses = []
+        for strength in STRENGTHS:
+            state = learn(key, rows, seen, strength, min(TRIAL_STEPS, num_steps))
+            log_odds = score(state, {"log_p": rows.log_p[unseen], "y": rows.y[unseen]})
+            loss = np.logaddexp(0, np.where(rows.member[unseen], -log_odds, log_odds))
+            losses.append(np.nansum(loss))  # NaN: a class of which nothing was learned
+        return STRENGTHS[int(np.argmin(losses))]
+
+    def fit(key: Key, seen, member: Array, public=None) -> State:
+        del public
+        key_rows, key_train, key_trial = jax.random.split(key, 3)
+        rng = np.random.Generator(np.random.Philox(key=np.asarray(jax.random.key_data(key_rows), np.uint64)))
+        log_p, y, member = (np.asarray(leaf) for leaf in (seen["log_p"], seen["y"], member))
+        rows = Rows(log_p.reshape(-1, num_classes), y.reshape(-1), member.reshape(-1).astype(bool))
+        shuffled = rng.permutation(len(rows.y))  # so that the first rows of a class are a sample of them
+        index = rows_by_class(rows.y[shuffled], num_classes)[:, :max_rows]
+        index = np.where(index >= 0, shuffled[index], -1)
+        strength = l2
+        if strength is None:
+            strength = choose(key_trial, rows, index, held_out(rng, *member.shape).reshape(-1))
+        return learn(key_train, rows, index, strength, num_steps)
 
     def score(state: State, seen) -> np.ndarray:
         y = np.asarray(seen["y"])
         p = standardised(features(seen["log_p"]), y, state.centre, state.scale)
         index = rows_by_class(y, num_classes)  # [c, R]
-        log_p = training.spread(lambda params, rows: training.predict(model, params, rows))(state.params, p[index])
+        log_p = answers(state.params, p[index])
         log_odds = np.asarray(log_p[..., 1] - log_p[..., 0])
         scores = np.full(len(y), np.nan, np.float32)
         filled = (index >= 0) & state.trained[:, None]
