@@ -22,6 +22,7 @@ from mia_jax import (
     audit,
     defences,
     deployed,
+    given,
     matched,
     outside,
     remote,
@@ -43,8 +44,6 @@ from mia_jax.remote import protocols
 from mia_jax.stages import Look, stage_key
 from mia_jax.targets import Budget, WrongAnswer
 from mia_jax.types import Attack, InputError, Records, Target
-
-WITH_PREDICTIONS = ("predictions", "attacks", "defences", "adaptive", "dp_delta", "seed", "workdir")
 
 
 class Found(NamedTuple):
@@ -81,7 +80,8 @@ def run(
     if (config.target is None) == (config.predictions is None):
         raise InputError("give --target=URL with --data=mine.npz, or --predictions=preds.npz")
     if config.predictions is not None:
-        _refuse_idle(config)
+        changed = [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != f.default]
+        given.refuse_idle(given.RULES[DeployedConfig], changed, config)
     config = configs.resolve(config)
     if config.target is not None and config.data is None:
         raise InputError("--target needs --data: an .npz with x, y and member, the records to ask about")
@@ -136,16 +136,6 @@ def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> 
         "seconds": {"attack": round(time.perf_counter() - began, 3)},
     }
     return summary, found
-
-
-def _refuse_idle(config: DeployedConfig) -> None:
-    """Raises InputError for a setting that saved predictions leave without a meaning."""
-    for f in dataclasses.fields(config):
-        if f.name not in WITH_PREDICTIONS and getattr(config, f.name) != f.default:
-            raise InputError(
-                f"--{f.name} has no meaning with --predictions, whose answers are given: leave it out (there are"
-                f" {', '.join('--' + name for name in WITH_PREDICTIONS)})"
-            )
 
 
 # --- a service -------------------------------------------------------------------------------------------------------

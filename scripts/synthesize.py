@@ -16,7 +16,7 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 
 from absl import flags
 
-from mia_jax import cli
+from mia_jax import cli, given
 from mia_jax.synthesis.parameters import Parameters
 
 FLAGS = flags.FLAGS
@@ -45,6 +45,7 @@ SEARCH = (*Parameters._fields, "lanes")
 
 
 def main() -> int:
+    given.refuse_idle(given.SYNTHESIZE, given.present(flags), FLAGS)
     cli.use_every_core()
     import jax
 

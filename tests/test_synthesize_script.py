@@ -58,10 +58,11 @@ def test_a_search_that_spends_its_budget_goes_on_with_a_larger_one(synthesize, t
 
 
 @pytest.mark.parametrize(
-    ("method", "words"), [("marginal", "60 queries, for the labels"), ("noisy", "% of the attributes")]
+    ("method", "more", "words"),
+    [("marginal", (), "60 queries, for the labels"), ("noisy", ("--noise=0.25",), "% of the attributes")],
 )
-def test_the_other_methods(synthesize, tmp_path, method, words):
-    done = synthesize(f"--method={method}", "--num_records=60", "--noise=0.25")
+def test_the_other_methods(synthesize, tmp_path, method, more, words):
+    done = synthesize(f"--method={method}", "--num_records=60", *more)
     assert done.returncode == 0 and words in done.stdout, done.stderr
     records, schema = data.load(tmp_path / "out.npz")
     assert records.x.shape == (60, F) and set(np.unique(records.x)) <= {0, 1} and schema.name == f"own-{method}"
@@ -71,6 +72,7 @@ def test_the_other_methods(synthesize, tmp_path, method, words):
 
 def test_what_cannot_work_is_one_line(synthesize):
     for argv, words in (
+        (("--method=marginal", "--noise=0.2"), "--noise has no meaning without --method=noisy: leave it out"),
         (("--out=nowhere/x.npz",), "must be an .npz in a folder that is there"),
         (("--method=noisy", "--num_records=500"), "ask for 1 to 200"),
     ):
