@@ -43,7 +43,7 @@ from mia_jax.progress import Progress, silent
 from mia_jax.remote import protocols
 from mia_jax.stages import Look, stage_key
 from mia_jax.targets import Budget, WrongAnswer
-from mia_jax.types import Attack, InputError, Records, Target
+from mia_jax.types import Attack, InputError, Records, Schema, Target
 
 
 class Found(NamedTuple):
@@ -129,8 +129,9 @@ def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> 
             advance(1, name)
     told = _plain(targets.log_probabilities(held.target, targets.recognise(held.target)), held.labels)
     found = Found(scores, held.labels, held.member, np.arange(len(held.labels)), **told)
+    schema = Schema(config.predictions, "local", "", classes, (0,), ())  # the records themselves are not there
     summary = {
-        "dataset": _dataset(config.predictions, "local", "", len(held.labels), 0, classes, found),
+        "dataset": _dataset(config.predictions, schema, len(held.labels), found),
         "target": _target_block("saved predictions", found),
         "shadows": {"count": len(held.shadows), "data": "as the predictions were made"},
         "seconds": {"attack": round(time.perf_counter() - began, 3)},
@@ -209,15 +210,7 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     seconds |= {"shadows": shadow.seconds(), "attack": took}
     found = Found(scores, np.asarray(records.y, np.int32), member, asked, **plain)
     summary = {
-        "dataset": _dataset(
-            config.data,
-            schema.source,
-            schema.digest,
-            len(question.records.y),
-            int(np.prod(schema.shape)),
-            classes,
-            found,
-        ),
+        "dataset": _dataset(config.data, schema, len(question.records.y), found),
         "target": {
             **_target_block("a service", found),
             "url": config.target,
@@ -305,19 +298,11 @@ def _blocks(found: Found, classes: int, config: DeployedConfig) -> dict[str, Any
     }
 
 
-def _dataset(path, source, digest, records, features, classes, found: Found) -> dict[str, Any]:
+def _dataset(path: str, schema: Schema, records: int, found: Found) -> dict[str, Any]:
     mine = found.label if found.member is None else found.label[found.member]
-    return {
-        "name": str(path),
-        "title": pathlib.Path(path).name,
-        "source": source,
-        "digest": digest,
-        "records": int(records),
-        "features": features,
-        "classes": int(classes),
-        "class_counts": [int(n) for n in np.bincount(mine, minlength=classes)],
-        "notes": [],
-    }
+    file = pathlib.Path(path).name
+    title = file if schema.source == "local" else f"{file} ({schema.name})"
+    return results.dataset(schema, title, records, np.bincount(mine, minlength=schema.num_classes)) | {"name": path}
 
 
 def _target_block(title: str, found: Found) -> dict[str, Any]:

@@ -429,8 +429,9 @@ def test_a_search_goes_on_where_it_stopped(own, tmp_path, monkeypatch):
 
 def test_queries_that_end_too_early(own, tmp_path):
     given = dict(shadow_data="search", target_kind=LOGISTIC, k_max=6, k_min=1)
+    refused(config(own, tmp_path / "v", max_queries=2, **given), "--max_queries=2 is too few: --shadow_data=search")
     with pytest.raises(BudgetSpent, match="too few to train a shadow on; raise --max_queries") as error:
-        audit.run(config(own, tmp_path / "w", max_queries=2, **given))
+        audit.run(config(own, tmp_path / "w", max_queries=3, **given))
     assert error.value.exit_code == 5
 
 

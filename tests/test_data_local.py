@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from archives import bits, cycle, npz
 
-from mia_jax import data
+from mia_jax import data, results, words
 from mia_jax.artifacts import array_digest
 from mia_jax.types import Field, InputError, Records, Schema
 
@@ -79,7 +79,10 @@ def test_local_refuses_what_is_no_npz(tmp_path):
             data.load(tmp_path / "own.npz")
 
 
-@pytest.mark.parametrize(("source", "loaded"), [("simulated", "simulated"), ("official", "local"), ("local", "local")])
+@pytest.mark.parametrize(
+    ("source", "loaded"),
+    [("simulated", "simulated"), ("synthesised", "synthesised"), ("official", "local"), ("local", "local")],
+)
 def test_save_and_load(tmp_path, source, loaded):
     fields = (
         Field("age", "numeric", 0, 1, -1.5, 2.0),
@@ -95,6 +98,32 @@ def test_save_and_load(tmp_path, source, loaded):
     assert found == schema._replace(source=loaded, digest=array_digest(*records))
     with pytest.raises(InputError, match="cannot be written"):
         data.save(tmp_path / "no" / "s.npz", records, schema)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "title", "loaded"),
+    [
+        ("purchase100", "simulated", "SIMULATED Purchase-100, synthesised (search)", "simulated"),
+        ("location", "official", "Location (Bangkok), synthesised (search)", "synthesised"),
+        ("own", "local", "own, synthesised (search)", "synthesised"),
+    ],
+)
+def test_synthesised_records_say_so_wherever_they_are_named(tmp_path, name, source, title, loaded):
+    schema = Schema(name, source, "", 3, (5,), (Field("bits", "binary", 0, 5),), ("Before.",))
+    data.save(tmp_path / "s.npz", Records(LX, LY), data.synthesised(schema, "search", "Synthesised."))
+    records, found = data.load(tmp_path / "s.npz")
+    assert (found.source, found.notes) == (loaded, ("Before.", "Synthesised."))
+    block = results.dataset(found, data.title(found.name), len(records.y), np.ones(3))
+    assert words.marked_title(block) == title
+
+
+@pytest.mark.parametrize("source", ["official", "simulated"])
+def test_a_file_is_neither_official_nor_simulated(tmp_path, source):
+    path = own(tmp_path, x=LX, y=LY)
+    with pytest.raises(
+        InputError, match=rf"own\.npz is your own file, not {source} data: leave --data_source={source}"
+    ):
+        data.load(path, source=source)
 
 
 def test_saved_schema_must_fit_the_records(tmp_path):

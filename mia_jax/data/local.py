@@ -15,8 +15,8 @@ from mia_jax.types import Field, InputError, Records, Schema
 def save(path: str | os.PathLike, records: Records, schema: Schema, **more: np.ndarray) -> None:
     """Write records and their schema as an .npz that ``load`` takes by its path; whole or not at all.
 
-    The digest is that of the records, whatever ``schema`` says. Loaded again, a simulated set stays simulated and every
-    other one is local.
+    The digest is that of the records, whatever ``schema`` says. Loaded again, a simulated or synthesised set stays what
+    it is and every other one is local.
 
     Args:
         more: further arrays, such as ``member`` [n] for an audit.
@@ -88,7 +88,7 @@ def _described(x: np.ndarray, y: np.ndarray, text: str) -> tuple[Records, Schema
         raise ValueError(f"its schema is damaged ({error})") from None
     _check_finite(x)
     y = files.labels(y, schema.num_classes)
-    source = "simulated" if schema.source == "simulated" else "local"
+    source = schema.source if schema.source in ("simulated", "synthesised") else "local"
     return Records(x, y), schema._replace(source=source, digest=artifacts.array_digest(x, y))
 
 
