@@ -174,7 +174,8 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     classes = target.answers.classes
     if int(records.y.max()) >= classes:
         raise InputError(
-            f"{config.data} has the label {int(records.y.max())}, and the target answers {classes} classes"
+            f"{config.data} has the label {int(records.y.max())}, and the target answers {classes} classes: number them"
+            " from 0 as the target does"
         )
     schema = question.schema._replace(num_classes=classes)
     notify(f"{config.target} answers with {target.answers.kind} over {classes} classes")
