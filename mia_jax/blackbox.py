@@ -303,7 +303,9 @@ def _dataset(path: str, schema: Schema, records: int, found: Found) -> dict[str,
     mine = found.label if found.member is None else found.label[found.member]
     file = pathlib.Path(path).name
     title = file if schema.source == "local" else f"{file} ({schema.name})"
-    return results.dataset(schema, title, records, np.bincount(mine, minlength=schema.num_classes)) | {"name": path}
+    return results.dataset(schema, title, records, np.bincount(mine, minlength=schema.num_classes)) | {
+        "name": str(path)
+    }
 
 
 def _target_block(title: str, found: Found) -> dict[str, Any]:

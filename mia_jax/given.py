@@ -178,6 +178,13 @@ def present(flags) -> list[str]:
     return [name for name in flags.FLAGS if flags.FLAGS[name].present]
 
 
+def _chooser(name: str) -> str:
+    """The flag that chooses the kind of audit in which ``name`` means something."""
+    if name not in {f.name for f in dataclasses.fields(DeployedConfig)}:
+        return "--canaries"
+    return "--predictions" if name in WITH_PREDICTIONS else "--target"
+
+
 def define_flags(flags, *kinds: type[Training]) -> Callable[[type[C]], C]:
     """Define one absl flag per field of ``kinds`` in ``flags`` (``absl.flags``).
 
@@ -197,10 +204,7 @@ def define_flags(flags, *kinds: type[Training]) -> Callable[[type[C]], C]:
         names = {f.name for f in dataclasses.fields(kind)}
         there = [name for name in present(flags) if name in known]
         for stray in (name for name in there if name not in names):
-            owners = [
-                CHOSEN_BY[k] for k in kinds if k in CHOSEN_BY and stray in {f.name for f in dataclasses.fields(k)}
-            ]
-            where = f"with {CHOSEN_BY[kind]}" if kind in CHOSEN_BY else f"without {' or '.join(owners)}"
+            where = f"with {CHOSEN_BY[kind]}" if kind in CHOSEN_BY else f"without {_chooser(stray)}"
             raise InputError(f"--{stray} has no meaning {where}: leave it out")
         config = kind(**{name: flags.FLAGS[name].value for name in known if name in names})
         refuse_idle(RULES[kind], there, config)

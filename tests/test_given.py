@@ -54,7 +54,8 @@ def test_flags_that_absl_refuses(parse, argv):
         ("target", CanaryConfig, "with --canaries"),
         ("dataset", DeployedConfig, "with --target or --predictions"),
         ("guesses", BalancedConfig, "without --canaries"),
-        ("rate", BalancedConfig, "without --target or --predictions"),
+        ("rate", BalancedConfig, "without --target"),
+        ("predictions", BalancedConfig, "without --predictions"),
     ],
 )
 def test_a_flag_of_another_kind_of_audit(parse, flag, kind, where):

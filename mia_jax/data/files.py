@@ -15,7 +15,6 @@ import pathlib
 import tarfile
 import threading
 import urllib.request
-import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
@@ -24,7 +23,7 @@ import numpy as np
 
 from mia_jax.types import InputError
 
-UNREADABLE = (ValueError, EOFError, OverflowError, OSError, KeyError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (ValueError, EOFError, OverflowError, OSError, KeyError, tarfile.TarError, zlib.error)
 
 
 class Published(NamedTuple):
