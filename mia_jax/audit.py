@@ -88,7 +88,8 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
     promised = promised_epsilon(config, setting.m)
     mark = " (SIMULATED)" if schema.source == "simulated" else ""
     notify(f"{schema.name}{mark}: {len(pool.y):,} records, {schema.num_classes} classes, source: {schema.source}")
-    notify(f"The target and {config.num_shadows} shadow models train on {setting.m:,} records each. In {workdir.path}")
+    many = f"{config.num_shadows} shadow model{'s' if config.num_shadows != 1 else ''}"
+    notify(f"The target and {many} train on {setting.m:,} records each. In {workdir.path}")
 
     target = train_target(workdir, config, setting, progress)
     with timed(seconds, "shadow_data"):
@@ -157,6 +158,7 @@ def set_up(config: Config, pool: Records, schema: Schema) -> Setting:
     """
     shadow_data.check(config, schema)
     m = _training_size(config, len(pool.y))
+    shadow_data.check_budget(config, m, schema.num_classes)
     if config.target_kind == "nn":
         stages.build_trainer(
             config, models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout), m

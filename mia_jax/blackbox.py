@@ -22,6 +22,7 @@ from mia_jax import (
     audit,
     defences,
     deployed,
+    given,
     matched,
     outside,
     remote,
@@ -42,9 +43,7 @@ from mia_jax.progress import Progress, silent
 from mia_jax.remote import protocols
 from mia_jax.stages import Look, stage_key
 from mia_jax.targets import Budget, WrongAnswer
-from mia_jax.types import Attack, InputError, Records, Target
-
-WITH_PREDICTIONS = ("predictions", "attacks", "defences", "adaptive", "dp_delta", "seed", "workdir")
+from mia_jax.types import Attack, InputError, Records, Schema, Target
 
 
 class Found(NamedTuple):
@@ -81,7 +80,8 @@ def run(
     if (config.target is None) == (config.predictions is None):
         raise InputError("give --target=URL with --data=mine.npz, or --predictions=preds.npz")
     if config.predictions is not None:
-        _refuse_idle(config)
+        changed = [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != f.default]
+        given.refuse_idle(given.RULES[DeployedConfig], changed, config)
     config = configs.resolve(config)
     if config.target is not None and config.data is None:
         raise InputError("--target needs --data: an .npz with x, y and member, the records to ask about")
@@ -129,23 +129,14 @@ def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> 
             advance(1, name)
     told = _plain(targets.log_probabilities(held.target, targets.recognise(held.target)), held.labels)
     found = Found(scores, held.labels, held.member, np.arange(len(held.labels)), **told)
+    schema = Schema(config.predictions, "local", "", classes, (0,), ())  # the records themselves are not there
     summary = {
-        "dataset": _dataset(config.predictions, "local", "", len(held.labels), 0, classes, found),
+        "dataset": _dataset(config.predictions, schema, len(held.labels), found),
         "target": _target_block("saved predictions", found),
         "shadows": {"count": len(held.shadows), "data": "as the predictions were made"},
         "seconds": {"attack": round(time.perf_counter() - began, 3)},
     }
     return summary, found
-
-
-def _refuse_idle(config: DeployedConfig) -> None:
-    """Raises InputError for a setting that saved predictions leave without a meaning."""
-    for f in dataclasses.fields(config):
-        if f.name not in WITH_PREDICTIONS and getattr(config, f.name) != f.default:
-            raise InputError(
-                f"--{f.name} has no meaning with --predictions, whose answers are given: leave it out (there are"
-                f" {', '.join('--' + name for name in WITH_PREDICTIONS)})"
-            )
 
 
 # --- a service -------------------------------------------------------------------------------------------------------
@@ -183,7 +174,8 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     classes = target.answers.classes
     if int(records.y.max()) >= classes:
         raise InputError(
-            f"{config.data} has the label {int(records.y.max())}, and the target answers {classes} classes"
+            f"{config.data} has the label {int(records.y.max())}, and the target answers {classes} classes: number them"
+            " from 0 as the target does"
         )
     schema = question.schema._replace(num_classes=classes)
     notify(f"{config.target} answers with {target.answers.kind} over {classes} classes")
@@ -219,15 +211,7 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     seconds |= {"shadows": shadow.seconds(), "attack": took}
     found = Found(scores, np.asarray(records.y, np.int32), member, asked, **plain)
     summary = {
-        "dataset": _dataset(
-            config.data,
-            schema.source,
-            schema.digest,
-            len(question.records.y),
-            int(np.prod(schema.shape)),
-            classes,
-            found,
-        ),
+        "dataset": _dataset(config.data, schema, len(question.records.y), found),
         "target": {
             **_target_block("a service", found),
             "url": config.target,
@@ -315,18 +299,12 @@ def _blocks(found: Found, classes: int, config: DeployedConfig) -> dict[str, Any
     }
 
 
-def _dataset(path, source, digest, records, features, classes, found: Found) -> dict[str, Any]:
+def _dataset(path: str, schema: Schema, records: int, found: Found) -> dict[str, Any]:
     mine = found.label if found.member is None else found.label[found.member]
-    return {
-        "name": str(path),
-        "title": pathlib.Path(path).name,
-        "source": source,
-        "digest": digest,
-        "records": int(records),
-        "features": features,
-        "classes": int(classes),
-        "class_counts": [int(n) for n in np.bincount(mine, minlength=classes)],
-        "notes": [],
+    file = pathlib.Path(path).name
+    title = file if schema.source == "local" else f"{file} ({schema.name})"
+    return results.dataset(schema, title, records, np.bincount(mine, minlength=schema.num_classes)) | {
+        "name": str(path)
     }
 
 

@@ -5,6 +5,7 @@ budget is spent, 130 interrupted.
 """
 
 import contextlib
+import difflib
 import os
 import signal
 import sys
@@ -42,7 +43,7 @@ def start(main: Callable[[], int | None]) -> None:
         try:
             left = flags.FLAGS(argv)
         except flags.Error as error:
-            fail(MiaError(f"{str(error).splitlines()[0]} See --help for all flags."))
+            fail(MiaError(f"{_reason(error)} See --help for all flags."))
         if len(left) > 1:
             fail(MiaError(f"{left[1]!r} is not a flag; flags are written --name=value. See --help for all flags."))
         return left
@@ -58,6 +59,16 @@ def start(main: Callable[[], int | None]) -> None:
             fail(error)
 
     app.run(guarded, flags_parser=parse)
+
+
+def _reason(error: Exception) -> str:
+    """A sentence from absl's words, which name a flag that is near to an unknown one for few of them."""
+    from absl import flags
+
+    if isinstance(error, flags.UnrecognizedFlagError):
+        near = difflib.get_close_matches(error.flagname, list(flags.FLAGS), n=1)
+        return f"There is no flag --{error.flagname}" + (f"; did you mean --{near[0]}?" if near else ".")
+    return str(error).splitlines()[0].rstrip(".") + "."
 
 
 def interrupted(*_) -> None:

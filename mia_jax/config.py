@@ -1,12 +1,11 @@
-"""One frozen dataclass is what a run is; presets per data set hold the paper's settings; flags are generated from it.
+"""One frozen dataclass is what a run is; presets per data set hold the paper's settings.
 
-Configuration stops at ``audit.py``: nothing below it receives a ``Config``.
+``given.py`` makes flags from its fields. Configuration stops at ``audit.py``: nothing below it receives a ``Config``.
 """
 
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mia_jax import artifacts
@@ -304,26 +303,3 @@ def workdir(config: Training) -> pathlib.Path:
     about = config.dataset if hasattr(config, "dataset") else config.predictions or config.data
     name = pathlib.Path(about).stem
     return pathlib.Path("runs") / f"{name}-{artifacts.digest(identity(config))[:8]}"
-
-
-def define_flags(flags, *kinds: type[Training]) -> Callable[[type[C]], C]:
-    """Define one absl flag per field of ``kinds`` in ``flags`` (``absl.flags``).
-
-    Scripts call this; importing the library defines no flag.
-
-    Returns:
-        A function that reads one of the kinds back. It raises InputError for a flag that was given and is another's.
-    """
-    define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
-    known = {f.name: f for kind in kinds for f in dataclasses.fields(kind)}
-    for f in known.values():
-        value = next(k for k in define if f.type in (k, k | None))
-        define[value](f.name, f.default, f.metadata["help"])
-
-    def read(kind: type[C]) -> C:
-        names = {f.name for f in dataclasses.fields(kind)}
-        if stray := [name for name in known if name not in names and flags.FLAGS[name].present]:
-            raise InputError(f"--{stray[0]} has no meaning here; see --help for what goes together")
-        return kind(**{name: flags.FLAGS[name].value for name in known if name in names})
-
-    return read

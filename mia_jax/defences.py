@@ -193,11 +193,6 @@ def compose(defences: Sequence[AnswerDefence]) -> AnswerDefence:
     return AnswerDefence(",".join(defence.name for defence in defences), apply, after)
 
 
-def answers_after(defences: Sequence[AnswerDefence], answers: Answers) -> Answers:
-    """What a target's answers look like behind defences: for ``targets.defend(target, *defences, answers=...)``."""
-    return compose(defences).after(answers)
-
-
 def probabilities(log_p: Array, answers: Answers) -> np.ndarray:
     """The inverse of ``targets.log_probabilities``, for whoever serves a defended target: float64 [b, c].
 

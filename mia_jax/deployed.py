@@ -44,14 +44,12 @@ def load_question(path: str | os.PathLike) -> Question:
         InputError: naming the file, what is wrong and what to do.
     """
     path = pathlib.Path(path).expanduser()
+    arrays = files.read_own(path, ("x", "y", "member", "schema"), "np.savez(path, x=x, y=y, member=m)")
     try:
-        arrays = _read(path, ("x", "y"), ("member", "schema"))
         records, schema = local.read(arrays, path.stem, every_class=False)
         return Question(records, _member(arrays, len(records.y)), schema)
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}; give the path of an .npz with arrays x, y and member") from None
-    except files.UNREADABLE as error:
-        raise InputError(f"{path} cannot be used: {error}; write it with np.savez(path, x=x, y=y, member=m)") from None
+    except ValueError as error:
+        raise InputError(f"{path} cannot be used: {error}") from None
 
 
 def load_predictions(path: str | os.PathLike) -> Predictions:
@@ -63,30 +61,32 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
         InputError: naming the file, the array, what is wrong and what to do.
     """
     path = pathlib.Path(path).expanduser()
+    needed = ("labels", "target", "shadows", "shadow_member")
+    write = "np.savez(path, labels=y, target=p, shadows=q, shadow_member=s, member=m)"
+    arrays = files.read_own(path, (*needed, "member"), write)
     try:
-        arrays = _read(path, ("labels", "target", "shadows", "shadow_member"), ("member",))
+        if missing := [name for name in needed if name not in arrays]:
+            raise ValueError(f"it has no array {missing[0]!r}; write it with {write}")
         target, shadows = (_floats(arrays, name) for name in ("target", "shadows"))
         if target.ndim != 2 or len(target) == 0 or target.shape[1] < 2:
             raise ValueError(f"target has shape {target.shape}; needed: probabilities [n, c], n > 0, c > 1")
         n, classes = target.shape
         if shadows.ndim != 3 or len(shadows) == 0 or shadows.shape[1:] != target.shape:
             raise ValueError(f"shadows has shape {shadows.shape}; needed: [S, {n}, {classes}], as target, S > 0")
-        if len(arrays["labels"]) != n:
+        if arrays["labels"].shape not in ((n,), (n, 1), (n, classes)):
             raise ValueError(f"labels has shape {arrays['labels'].shape}; needed: [{n}], as target")
-        labels = files.labels(arrays["labels"], classes)
+        try:
+            labels = files.labels(arrays["labels"], classes)
+        except ValueError as error:
+            raise ValueError(f"{error}; number the classes as the columns of target, from 0") from None
         shadow_member = _truth(arrays["shadow_member"], "shadow_member", (len(shadows), n))
         for name, p in (("target", target), *((f"shadows[{k}]", p) for k, p in enumerate(shadows))):
             if wrong := targets.faults(p, targets.recognise(np.nan_to_num(p))):
                 row, reason = next(iter(wrong.items()))
-                raise ValueError(f"{name}, record {row}: {reason}")
+                raise ValueError(f"{name}, record {row}: {reason}; needed: probabilities, as softmax gives them")
         return Predictions(labels, target, shadows, shadow_member, _member(arrays, n))
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}; give the path of an .npz with saved predictions") from None
-    except files.UNREADABLE as error:
-        raise InputError(
-            f"{path} cannot be used: {error}; write it with"
-            " np.savez(path, labels=y, target=p, shadows=q, shadow_member=s, member=m)"
-        ) from None
+    except ValueError as error:
+        raise InputError(f"{path} cannot be used: {error}") from None
 
 
 def behind(held: Predictions, worn: tuple[defences.AnswerDefence, ...], *, shadows_too: bool) -> Predictions:
@@ -119,15 +119,6 @@ def apart(x: Array, asked: Array) -> np.ndarray:
     return np.array([key not in known for key in targets.record_keys(x)], bool)
 
 
-def _read(path: pathlib.Path, needed: tuple[str, ...], more: tuple[str, ...]) -> dict[str, np.ndarray]:
-    arrays = files.read_npz(path, (*needed, *more))
-    if missing := [name for name in needed if name not in arrays]:
-        raise ValueError(f"it has no array {missing[0]!r}; needed are {', '.join(needed)}")
-    if scalars := [name for name in needed if arrays[name].ndim == 0]:
-        raise ValueError(f"{scalars[0]} is a single value, not an array")
-    return arrays
-
-
 def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     p = arrays[name]
     if p.dtype.kind != "f":
@@ -137,9 +128,9 @@ def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 def _truth(values: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
     if values.shape != shape:
-        raise ValueError(f"{name} has shape {values.shape}; needed: {list(shape)}")
+        raise ValueError(f"{name} has shape {values.shape}; needed: {list(shape)}, true where the record trained")
     if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
-        raise ValueError(f"{name} holds something else than true and false (1 and 0)")
+        raise ValueError(f"{name} holds something else than true and false (1 and 0); needed: bool {list(shape)}")
     return values.astype(bool)
 
 
@@ -148,5 +139,9 @@ def _member(arrays: Mapping[str, np.ndarray], n: int) -> np.ndarray | None:
         return None
     member = _truth(arrays["member"], "member", (n,))
     if member.all() or not member.any():
-        raise ValueError(f"member is {'true' if member.all() else 'false'} everywhere, and an evaluation needs both")
+        everywhere = "true" if member.all() else "false"
+        raise ValueError(
+            f"member is {everywhere} everywhere, and an evaluation needs both; leave it out, or add records of the"
+            " other kind"
+        )
     return member

@@ -76,7 +76,8 @@ def obtain(
             raise InputError(f"{config.shadow_data} has records {other_schema.shape}, and {config.data} {schema.shape}")
         free = deployed.apart(other.x, asked)
         pool = Records(np.asarray(other.x)[free], np.asarray(other.y)[free])
-        origin = f"{config.shadow_data}, without {int((~free).sum()):,} records under question"
+        made = {"simulated": "SIMULATED ", "synthesised": "synthesised "}.get(other_schema.source, "")
+        origin = f"{made}{config.shadow_data}, without {int((~free).sum()):,} records under question"
         if len(pool.y) and int(pool.y.max()) >= schema.num_classes:
             raise InputError(f"{config.shadow_data} has the label {int(pool.y.max())}; the target has no such class")
     wanted, m = m, min(m, len(pool.y) // 2)

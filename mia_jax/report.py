@@ -55,8 +55,9 @@ def terminal_table(results: Results) -> str:
     """A plain-text table, at most 100 columns wide: every attack with intervals, the paper's rows beside ours."""
     data, target, shadows = results["dataset"], results["target"], results["shadows"]
     mark = "SIMULATED " if data["source"] == "simulated" else ""
+    many = figures.many(shadows["count"], "shadow model", "shadow models")
     lines = textwrap.wrap(
-        f"{words.marked_title(data)}: {data['classes']} classes; target and {shadows['count']} shadow models trained on"
+        f"{words.marked_title(data)}: {data['classes']} classes; target and {many} trained on"
         f" {target['train_records']:,} records each; 95% intervals in brackets",
         100,
     )

@@ -14,8 +14,6 @@ from mia_jax.synthesis import search as algorithm
 from mia_jax.targets import BudgetSpent
 from mia_jax.types import InputError, Key, Records, Schema, Target
 
-PRIOR_QUERIES = 4096  # random records that --class_prior=target asks about
-
 
 class ShadowData(NamedTuple):
     pool: Records  # [N]
@@ -37,8 +35,7 @@ def needed_queries(config: Config, m: int, num_classes: int) -> int:
     """
     match config.shadow_data:
         case "marginal" | "search":
-            prior = _prior_queries(config) if config.shadow_data == "search" else 0
-            return prior + min(2 * m, _fewest(num_classes))
+            return _prior_queries(config) + min(2 * m, _fewest(num_classes))
         case _:
             return 0
 
@@ -111,11 +108,6 @@ def _search(workdir, config, key, count, schema, target, about_target, notify, p
     options = {name: getattr(config, name) for name in SEARCH._fields if name != "give_up"}
     spent = _prior_queries(config)
     budget = None if config.max_queries is None else config.max_queries - spent
-    if budget is not None and budget < 0:
-        raise BudgetSpent(
-            f"--class_prior=target costs {spent:,} queries, and --max_queries={config.max_queries:,} are allowed; raise"
-            " --max_queries, or leave --class_prior out"
-        )
     if spent:
         options["class_prior"] = algorithm.answered(key_prior, target, schema, spent)
     notify(f"Synthesising {count:,} records by querying the target (Algorithm 1)")
@@ -145,7 +137,8 @@ def _fewest(num_classes: int) -> int:
 
 def _prior_queries(config: Config) -> int:
     """Queries that the shares of the classes cost, before the search."""
-    return PRIOR_QUERIES if config.class_prior == "target" else 0
+    wanted = config.shadow_data == "search" and config.class_prior == "target"
+    return algorithm.PRIOR_QUERIES if wanted else 0
 
 
 def _search_story(story: algorithm.Story, prior_queries: int) -> dict[str, Any]:
@@ -157,6 +150,24 @@ def _search_story(story: algorithm.Story, prior_queries: int) -> dict[str, Any]:
         "given_up": list(story.given_up),
         "exhausted": bool(story.exhausted),
     }
+
+
+def check_budget(config: Config, m: int, num_classes: int) -> None:
+    """Refuse a ``max_queries`` with which no shadow can be trained, before the target is.
+
+    Raises:
+        InputError: it says how many are needed.
+    """
+    needed = needed_queries(config, m, num_classes)
+    if config.max_queries is not None and config.max_queries < needed:
+        prior = _prior_queries(config)
+        share, way_out = (
+            (f", {prior:,} of them for --class_prior=target", " or leave --class_prior out") if prior else ("", "")
+        )
+        raise InputError(
+            f"--max_queries={config.max_queries} is too few: --shadow_data={config.shadow_data} needs {needed:,} at"
+            f" least{share}; raise it{way_out}"
+        )
 
 
 def check(config: Config, schema: Schema) -> None:

@@ -77,7 +77,7 @@ class Schema(NamedTuple):
     """What an adversary may know of a data set without seeing a record: its shape, classes and attributes."""
 
     name: str
-    source: Literal["official", "local", "simulated"]
+    source: Literal["official", "local", "synthesised", "simulated"]  # synthesised around simulated data: simulated
     digest: str  # SHA-256 over dtype, shape and bytes of x, then y; lower-case hex
     num_classes: int
     shape: tuple[int, ...]  # *f

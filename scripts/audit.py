@@ -18,14 +18,14 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 
 from absl import flags
 
-from mia_jax import cli
+from mia_jax import cli, given
 from mia_jax import config as configs
 
-read_config = configs.define_flags(flags, configs.BalancedConfig, configs.DeployedConfig, configs.CanaryConfig)
+read_config = given.define_flags(flags, configs.BalancedConfig, configs.DeployedConfig, configs.CanaryConfig)
 FAIL_IF = flags.DEFINE_string(
     "fail_if", "", "conditions that must not hold, as in tpr@0.01>0.05,lira:auc>0.6; see mia_jax.gate"
 )
-flags.adopt_module_key_flags(configs)
+flags.adopt_module_key_flags(given)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 
 from absl import flags
 
-from mia_jax import cli
+from mia_jax import cli, given
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("experiment", None, "one of those that --list shows; several are separated by commas")
@@ -41,6 +41,7 @@ def command(name: str) -> str:
 
 
 def main() -> None:
+    given.refuse_idle(given.REPRODUCE, given.present(flags), FLAGS)
     cli.use_every_core()
     from mia_jax import experiments, progress
     from mia_jax.experiments import run

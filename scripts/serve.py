@@ -19,7 +19,7 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 
 from absl import flags
 
-from mia_jax import cli
+from mia_jax import cli, given
 from mia_jax import config as configs
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of a finished run of scripts/train.py", required=True)
@@ -34,6 +34,7 @@ LABEL_ONLY = flags.DEFINE_bool("label_only", False, "show the best class and no 
 
 
 def main() -> None:
+    given.refuse_idle(given.SERVE, given.present(flags), flags.FLAGS)
     cli.use_every_core()
     from mia_jax import data, server, workdirs
 
@@ -60,10 +61,10 @@ def main() -> None:
         )
         for protocol, path in server.paths(NAME.value).items():
             print(f"  --protocol={protocol:10} --target={url}{path}")
-        given = {"target": url + server.paths(NAME.value)["oip"], "data": mine, **_as_the_run(opened.config)}
+        told = {"target": url + server.paths(NAME.value)["oip"], "data": mine, **_as_the_run(opened.config)}
         if LABEL_ONLY.value:
-            given["num_classes"] = schema.num_classes  # labels do not tell it
-        example = shlex.join(["python", "scripts/audit.py", *(f"--{name}={value}" for name, value in given.items())])
+            told["num_classes"] = schema.num_classes  # labels do not tell it
+        example = shlex.join(["python", "scripts/audit.py", *(f"--{name}={value}" for name, value in told.items())])
         print(f"Attack it from another terminal, as in\n  {example}", flush=True)
         while not stop.wait(1.0):
             pass
@@ -76,7 +77,8 @@ def _as_the_run(config: configs.Config) -> dict[str, Any]:
     told = {name: getattr(config, name) for name in kept if getattr(config, name) != getattr(usual, name)}
     if config.data_source != "simulated":  # by its name, the real one would be found
         told["shadow_data"] = config.dataset
-    return told
+    idle = given.idle(given.RULES[configs.DeployedConfig], told, configs.DeployedConfig(**told))
+    return {name: value for name, value in told.items() if name not in idle}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 
 from absl import flags
 
-from mia_jax import cli
+from mia_jax import cli, given
 from mia_jax.synthesis.parameters import Parameters
 
 FLAGS = flags.FLAGS
@@ -38,13 +38,16 @@ for name, value, text in (
     ("give_up", Parameters().give_up, "failed searches in a row before a class is given up"),
     ("lanes", None, "searches side by side (default: an eighth of the records, from 64 to 1,024)"),
 ):
-    flags.DEFINE_integer(name, value, f"search: {text}")
-flags.DEFINE_float("conf_min", Parameters().conf_min, "search: confidence below which a record is not sampled")
+    flags.DEFINE_integer(name, value, f"search: {text}", lower_bound=0 if name == "rej_max" else 1)
+flags.DEFINE_float(
+    "conf_min", Parameters().conf_min, "search: confidence below which a record is not sampled", lower_bound=0
+)
 
 SEARCH = (*Parameters._fields, "lanes")
 
 
 def main() -> int:
+    given.refuse_idle(given.SYNTHESIZE, given.present(flags), FLAGS)
     cli.use_every_core()
     import jax
 
@@ -55,15 +58,19 @@ def main() -> int:
     out = pathlib.Path(FLAGS.out)
     if out.suffix != ".npz" or not out.parent.is_dir():
         raise InputError(f"--out={out} must be an .npz in a folder that is there")
+    budget, prior = FLAGS.max_queries, search.PRIOR_QUERIES if FLAGS.class_prior == "target" else 0
+    if prior and budget is not None and budget <= prior:
+        raise InputError(
+            f"--max_queries={budget} is too few: --class_prior=target costs {prior:,} before the search; raise it or"
+            " leave --class_prior out"
+        )
     opened = workdirs.open_target(FLAGS.workdir, data_dir=FLAGS.data_dir, progress=progress.shown)
     target, schema, key, n = opened.target, opened.schema, jax.random.key(FLAGS.seed), FLAGS.num_records
     exhausted = False
     if FLAGS.method == "search":
-        options, queries = {name: FLAGS[name].value for name in SEARCH}, 0
-        budget = FLAGS.max_queries
-        if FLAGS.class_prior == "target":
-            queries = 4096 if budget is None else min(4096, budget // 2)
-            options["class_prior"] = search.answered(jax.random.fold_in(key, 1), target, schema, queries)
+        options = {name: FLAGS[name].value for name in SEARCH}
+        if prior:
+            options["class_prior"] = search.answered(jax.random.fold_in(key, 1), target, schema, prior)
         records, story = resume.search(
             opened.workdir,
             opened.about,
@@ -71,12 +78,12 @@ def main() -> int:
             target,
             schema,
             n,
-            max_queries=None if budget is None else budget - queries,
+            max_queries=None if budget is None else budget - prior,
             progress=progress.shown,
             **options,
         )
         exhausted = story.exhausted
-        told = f"{story.queries + queries:,} queries, {story.queries_per_record:,.1f} per record; Algorithm 1 with "
+        told = f"{story.queries + prior:,} queries, {story.queries_per_record:,.1f} per record; Algorithm 1 with "
         told += ", ".join(f"{name} {options[name]}" for name in Parameters._fields)
         if story.given_up:
             cli.say(f"warning: nothing was found of the classes {', '.join(map(str, story.given_up))}")
@@ -90,9 +97,10 @@ def main() -> int:
         told = f"{story.changed:.2%} of the attributes changed"
     if not len(records.y):
         raise InputError("no record was found: allow more queries with --max_queries, or lower --conf_min")
-    note = f"Synthesised ({FLAGS.method}) around a target trained on {schema.name}: {told}."
-    data.save(out, records, schema._replace(name=f"{schema.name}-{FLAGS.method}", notes=(*schema.notes, note)))
-    print(f"{len(records.y):,} records in {out}: {told}")
+    mark = "SIMULATED " if schema.source == "simulated" else ""
+    note = f"Synthesised ({FLAGS.method}) around a target trained on {mark}{schema.name}: {told}."
+    data.save(out, records, data.synthesised(schema, FLAGS.method, note))
+    print(f"{len(records.y):,} records in {out}, synthesised around a target trained on {mark}{schema.name}: {told}")
     if exhausted:
         cli.say(f"error: the budget of {FLAGS.max_queries:,} queries is spent before the last of {n:,} records")
     return 5 if exhausted else 0

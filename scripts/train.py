@@ -14,11 +14,11 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 
 from absl import flags
 
-from mia_jax import cli
+from mia_jax import cli, given
 from mia_jax import config as configs
 
-read_config = configs.define_flags(flags, configs.Config)
-flags.adopt_module_key_flags(configs)
+read_config = given.define_flags(flags, configs.Config)
+flags.adopt_module_key_flags(given)
 
 
 def main() -> None:

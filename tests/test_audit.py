@@ -255,8 +255,8 @@ BAD_FILES = {
     "a negative label": ({"y": np.where(np.arange(N) == 5, -1, Y)}, "record 5 has the label -1, which is negative"),
     "a label that leaves classes out": ({"y": np.where(Y == 2, 7, Y)}, "class 2 .* has no record"),
     "a label that is no whole number": ({"y": Y + 0.5}, "not whole numbers"),
-    "fewer labels than records": ({"y": Y[:-3]}, r"do not match: \(400, 12\) and \(397,\)"),
-    "rows of different lengths": ({"x": np.array([[1], [1, 2]], object)}, "Object arrays cannot be loaded"),
+    "fewer labels than records": ({"y": Y[:-3]}, r"y \(397,\); needed: a label for each record, y \[400\]"),
+    "rows of different lengths": ({"x": np.array([[1], [1, 2]], object)}, "array 'x' holds Python objects"),
     "one class": ({"y": 0 * Y}, "single class"),
     "three records": (records(3), "has 3 records; .* at least 4"),
     "a class without a training record": ({"y": np.where(np.arange(N) == 7, 2, Y % 2)}, "of class 2 there is not a s"),
@@ -286,7 +286,8 @@ BAD_FLAGS = {
     "too much noise": (dict(shadow_data="noisy", noise=1.5), "--noise=1.5"),
     "steps that grow": (dict(shadow_data="search", k_min=9, k_max=3), "--k_min=9 must not be above --k_max=3"),
     "no shadows": (dict(num_shadows=0), "--num_shadows=0 must be at least 1"),
-    "a file that is to be simulated": (dict(data_source="simulated"), "cannot be simulated"),
+    "a file that is to be simulated": (dict(data_source="simulated"), "your own file, not simulated data"),
+    "a file that is to be official": (dict(data_source="official"), "your own file, not official data"),
 }
 
 
@@ -429,8 +430,9 @@ def test_a_search_goes_on_where_it_stopped(own, tmp_path, monkeypatch):
 
 def test_queries_that_end_too_early(own, tmp_path):
     given = dict(shadow_data="search", target_kind=LOGISTIC, k_max=6, k_min=1)
+    refused(config(own, tmp_path / "v", max_queries=2, **given), "--max_queries=2 is too few: --shadow_data=search")
     with pytest.raises(BudgetSpent, match="too few to train a shadow on; raise --max_queries") as error:
-        audit.run(config(own, tmp_path / "w", max_queries=2, **given))
+        audit.run(config(own, tmp_path / "w", max_queries=3, **given))
     assert error.value.exit_code == 5
 
 

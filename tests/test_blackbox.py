@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from small_runs import compiled_once, shared_folder  # noqa: F401 (fixtures)
 
-from mia_jax import blackbox, deployed, outside, remote, saved, server, shadow_data, targets
+from mia_jax import blackbox, deployed, outside, remote, saved, server, targets
 from mia_jax.config import DeployedConfig
+from mia_jax.synthesis.search import PRIOR_QUERIES
 from mia_jax.types import InputError
 
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
@@ -119,7 +120,7 @@ def test_what_a_broken_run_asked_is_spent(service, run, marginals):
         (dict(shadow_data="marginal"), 39, "36 for the records in question and 3 or more for --shadow_data=marginal"),
         (dict(shadow_data="search"), 63, "60 for the records in question and 3 or more for --shadow_data=search"),
         (dict(shadow_data="search", num_classes=10), 70, "and 10 or more for"),
-        (dict(shadow_data="search", class_prior="target"), 63 + shadow_data.PRIOR_QUERIES, "4,099 or more for"),
+        (dict(shadow_data="search", class_prior="target"), 63 + PRIOR_QUERIES, "4,099 or more for"),
     ],
 )
 def test_a_budget_that_cannot_do_is_refused_before_anything_is_asked(service, run, tmp_path, given, needed, what):

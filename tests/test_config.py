@@ -1,16 +1,13 @@
-"""What a run is: presets, ranges, which part of it names the workdir, and the flags made from it."""
+"""What a run is: presets, ranges, and which part of it names the workdir."""
 
 import dataclasses
-import functools
 import math
-import types
 
 import pytest
-from absl import flags as absl_flags
 
 from mia_jax import artifacts
 from mia_jax import config as configs
-from mia_jax.config import BalancedConfig, Config
+from mia_jax.config import Config
 from mia_jax.data import DATASETS
 from mia_jax.types import InputError
 
@@ -148,50 +145,6 @@ def test_an_attacker_who_knows_no_defence():
     assert configs.undefended(config) == Config(num_epochs=7)
 
 
-# --- flags -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def parse():
-    """Flags of their own, away from the process's."""
-
-    def parse(*argv, kinds=(Config,)):
-        values = absl_flags.FlagValues()
-        define = {
-            name: functools.partial(getattr(absl_flags, name), flag_values=values)
-            for name in ("DEFINE_bool", "DEFINE_integer", "DEFINE_float", "DEFINE_string")
-        }
-        read = configs.define_flags(types.SimpleNamespace(**define, FLAGS=values), *kinds)
-        values(["script", *argv])
-        return read
-
-    return parse
-
-
-def test_flags_without_arguments_are_the_defaults(parse):
-    assert parse()(Config) == Config()
-
-
-def test_flags_are_read_back(parse):
-    config = parse(
-        "--dataset=adult", "--num_shadows=3", "--learning_rate=.5", "--noadaptive", "--dp_noise_multiplier=2"
-    )
-    expected = Config(dataset="adult", num_shadows=3, learning_rate=0.5, adaptive=False, dp_noise_multiplier=2.0)
-    assert config(Config) == expected
-
-
-def test_a_flag_of_another_kind_of_run(parse):
-    assert parse("--seed=3", kinds=(Config, BalancedConfig))(BalancedConfig) == BalancedConfig(seed=3)
-    with pytest.raises(InputError, match="--num_models has no meaning here"):
-        parse("--num_models=4", kinds=(Config, BalancedConfig))(Config)
-
-
-@pytest.mark.parametrize("argv", [["--nothing=1"], ["--num_shadows=many"], ["--learning_rate=fast"]])
-def test_flags_that_absl_refuses(parse, argv):
-    with pytest.raises(absl_flags.Error):
-        parse(*argv)
-
-
-def test_every_flag_is_explained():
+def test_every_setting_is_explained():
     for name, f in FIELDS.items():
         assert len(f.metadata["help"]) > 8, name

@@ -35,7 +35,7 @@ def test_missing_says_what_where_and_what_else_quickly(folder, name, source):
         (dict(name_or_path="qqqq"), "There are adult, cifar10"),
         (dict(name_or_path="nowhere.npz"), "no file nowhere.npz"),
         (dict(name_or_path="mnist", source="simulated"), "no simulated MNIST"),
-        (dict(name_or_path="x.npz", source="simulated"), "cannot be simulated"),
+        (dict(name_or_path="x.npz", source="simulated"), "your own file, not simulated data"),
         (dict(name_or_path="mnist", source="fake"), "auto, official, simulated"),
         (dict(name_or_path="mnist", data_dir="/no/such/folder"), "--data_dir is /no/such/folder"),
     ],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from archives import bits, cycle, npz
 
-from mia_jax import data
+from mia_jax import data, results, words
 from mia_jax.artifacts import array_digest
 from mia_jax.types import Field, InputError, Records, Schema
 
@@ -43,7 +43,8 @@ LX, LY = bits(12, 5), cycle(12, 3)
     [
         (dict(x=LX), "no array 'y'"),
         (dict(y=LY), "no array 'x'"),
-        (dict(x=LX, y=LY[:-1]), "do not match"),
+        (dict(x=LX, y=LY[:-1]), r"a label for each record, y \[12\]"),
+        (dict(x=LX, y=np.eye(3)[LY]), r"needed: integers \[n\]; y.argmax\(axis=1\) makes them of a one-hot code"),
         (dict(x=LX, y=LY - 1), "record 0 has the label -1, which is negative: classes are numbered from 0"),
         (dict(x=LX, y=np.where(LY == 2, np.nan, LY)), "not whole numbers"),
         (dict(x=LX, y=np.where(LY == 2, np.inf, LY)), r"label inf, outside of 0..2147483646"),
@@ -53,15 +54,18 @@ LX, LY = bits(12, 5), cycle(12, 3)
         (dict(x=LX, y=LY + 1), "class 0 of 0..3 has no record"),
         (dict(x=LX, y=LY + 0.5), "not whole numbers"),
         (dict(x=LX, y=LY * 0), "single class"),
-        (dict(x=LX, y=LY.astype(str)), "needed: integers"),
+        (dict(x=LX, y=LY.astype(str)), "needed: integers .*number the classes 0, 1"),
         (dict(x=np.where(LX == 1, np.nan, 0), y=LY), "feature that is nan"),
         (dict(x=np.where(LX == 1, -np.inf, 0), y=LY), "feature that is -inf"),
-        (dict(x=np.where(LX == 1, 1e300, 0), y=LY), "feature that is inf"),
+        (dict(x=np.where(LX == 1, 1e300, 0), y=LY), "beyond 3e38, .* scale them"),
         (dict(x=LX[:0], y=LY[:0]), "n > 0"),
         (dict(x=LX[:, 0], y=LY), "shape"),
         (dict(x=LX.astype(str), y=LY), "needed: numbers"),
-        (dict(x=LX.astype(object), y=LY), "Object arrays"),
-        (dict(x=LX, y=np.int32(1)), "do not match"),
+        (
+            dict(x=LX.astype(object), y=LY),
+            "its array 'x' holds Python objects, as rows of unequal length become; give all rows one length",
+        ),
+        (dict(x=LX, y=np.int32(1)), r"a label for each record, y \[12\]"),
         (dict(x=LX, y=LY, schema=np.array("{")), "schema is damaged"),
         (dict(x=LX, y=LY, schema=np.array("[]")), "schema is damaged"),
     ],
@@ -73,13 +77,25 @@ def test_local_refuses(tmp_path, arrays, reason):
 
 
 def test_local_refuses_what_is_no_npz(tmp_path):
-    for content in (b"", b"x,y\n", npz(x=LX, y=LY)[:-30]):
+    whole = npz(x=LX, y=LY)
+    for content, reason in (
+        (b"", "it is not an .npz file"),
+        (b"x,y\n", "it is not an .npz file"),
+        *((spoiled, "it is damaged, or was not written to its end") for spoiled in (whole[:-30], whole[:200])),
+    ):
         (tmp_path / "own.npz").write_bytes(content)
-        with pytest.raises(InputError, match=r"own\.npz cannot be used"):
+        with pytest.raises(InputError) as error:
             data.load(tmp_path / "own.npz")
+        told = f"{tmp_path}/own.npz cannot be used: {reason}; write it with np.savez(path, x=x, y=y)"
+        assert str(error.value) == told
+    with pytest.raises(InputError, match=r"is a folder; give the path of a file in it, written with np\.savez"):
+        data.load(tmp_path)
 
 
-@pytest.mark.parametrize(("source", "loaded"), [("simulated", "simulated"), ("official", "local"), ("local", "local")])
+@pytest.mark.parametrize(
+    ("source", "loaded"),
+    [("simulated", "simulated"), ("synthesised", "synthesised"), ("official", "local"), ("local", "local")],
+)
 def test_save_and_load(tmp_path, source, loaded):
     fields = (
         Field("age", "numeric", 0, 1, -1.5, 2.0),
@@ -95,6 +111,32 @@ def test_save_and_load(tmp_path, source, loaded):
     assert found == schema._replace(source=loaded, digest=array_digest(*records))
     with pytest.raises(InputError, match="cannot be written"):
         data.save(tmp_path / "no" / "s.npz", records, schema)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "title", "loaded"),
+    [
+        ("purchase100", "simulated", "SIMULATED Purchase-100, synthesised (search)", "simulated"),
+        ("location", "official", "Location (Bangkok), synthesised (search)", "synthesised"),
+        ("own", "local", "own, synthesised (search)", "synthesised"),
+    ],
+)
+def test_synthesised_records_say_so_wherever_they_are_named(tmp_path, name, source, title, loaded):
+    schema = Schema(name, source, "", 3, (5,), (Field("bits", "binary", 0, 5),), ("Before.",))
+    data.save(tmp_path / "s.npz", Records(LX, LY), data.synthesised(schema, "search", "Synthesised."))
+    records, found = data.load(tmp_path / "s.npz")
+    assert (found.source, found.notes) == (loaded, ("Before.", "Synthesised."))
+    block = results.dataset(found, data.title(found.name), len(records.y), np.ones(3))
+    assert words.marked_title(block) == title
+
+
+@pytest.mark.parametrize("source", ["official", "simulated"])
+def test_a_file_is_neither_official_nor_simulated(tmp_path, source):
+    path = own(tmp_path, x=LX, y=LY)
+    with pytest.raises(
+        InputError, match=rf"own\.npz is your own file, not {source} data: leave --data_source={source}"
+    ):
+        data.load(path, source=source)
 
 
 def test_saved_schema_must_fit_the_records(tmp_path):

@@ -173,7 +173,7 @@ def test_inside_jit_as_on_the_host(text):
 @pytest.mark.parametrize("text", TEXTS)
 def test_answers_are_what_they_are_said_to_be(text):
     """Served and taken in again they are the same, so shadows in process look like a remote target."""
-    answers = defences.answers_after(defences.parse(text), Answers(C))
+    answers = defences.compose(defences.parse(text)).after(Answers(C))
     log_p = np.asarray(composed(text)(answers_of()))
     p = defences.probabilities(log_p, answers)
     targets.check(p, answers, B)
@@ -189,7 +189,7 @@ def test_a_defended_target_says_so_traced_or_not():
     for traced in (True, False):
         worn = defences.parse("temperature(2),round_to(2),top_k(3)")
         target = targets.Target(lambda x: x, Answers(C), traced)
-        target = targets.defend(target, *worn, answers=defences.answers_after(worn, target.answers))
+        target = targets.defend(target, *worn, answers=defences.compose(worn).after(target.answers))
         assert target.answers == Answers(C, "top_k", 2)
         assert isinstance(target.ask(log_p), jax.Array if traced else np.ndarray)
     composite = defences.compose(worn)

@@ -179,7 +179,7 @@ def test_files_that_are_no_tables_are_refused(tmp_path):
     with pytest.raises(InputError, match="no file"):
         marginal.load_marginals(tmp_path / "nowhere.npz", MIXED)
     (tmp_path / "text.npz").write_text("share,0.5")
-    with pytest.raises(InputError, match=r"no \.npz"):
+    with pytest.raises(InputError, match=r"not an \.npz file; write"):
         marginal.load_marginals(tmp_path / "text.npz", MIXED)
     np.savez(tmp_path / "other.npz", p=np.zeros(12))
     with pytest.raises(InputError, match="'share'"):

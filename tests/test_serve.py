@@ -58,7 +58,7 @@ def test_the_command_that_it_prints_attacks_it(workdir, tmp_path):
             python, *attack = shlex.split(told[-1])
             assert python == "python" and {"--num_epochs=3", "--hidden=4"} < {*attack}
             keyed = next(part for part in attack if part.startswith("--target=")) + "?key=SECRET-7"
-            more = [keyed, "--num_shadows=2", f"--workdir={tmp_path}/w", "--attacks=confidence,loss"]
+            more = [keyed, "--num_shadows=2", f"--workdir={tmp_path}/w", "--attacks=shokri,loss"]
             done = subprocess.run([sys.executable, *attack, *more], env=os.environ, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
         finally:

@@ -10,6 +10,7 @@ from mia_jax import artifacts, shadow_data, splits
 from mia_jax.config import Config
 from mia_jax.progress import silent
 from mia_jax.synthesis import marginal
+from mia_jax.synthesis.search import PRIOR_QUERIES
 from mia_jax.targets import Budget, BudgetSpent, budgeted
 from mia_jax.types import Answers, Field, InputError, Records, Schema, Target
 
@@ -96,9 +97,7 @@ def test_classes_as_the_target_answers(tmp_path):
     x = np.array(np.meshgrid(*[[0, 1]] * F)).reshape(F, -1).T  # every record there is
     share = np.exp(np.asarray(TARGET.ask(x))).mean(axis=0)
     np.testing.assert_allclose(np.bincount(data.pool.y, minlength=C) / (4 * M), share, atol=0.05)
-    assert data.story["queries"] >= 4 * M + shadow_data.PRIOR_QUERIES
-    with pytest.raises(BudgetSpent, match="--class_prior=target costs 4,096 queries"):
-        obtain(tmp_path, max_queries=4000, **given)
+    assert data.story["queries"] >= 4 * M + PRIOR_QUERIES
 
 
 @pytest.mark.parametrize("way", ["marginal", "search"])
@@ -154,3 +153,16 @@ def test_what_the_adversary_must_have():
 def test_too_few_of_ones_own(tmp_path):
     with pytest.raises(InputError, match="needs 80 records, but its pool holds 60; use --train_size=30 or less"):
         obtain(tmp_path, m=40)
+
+
+@pytest.mark.parametrize(("given", "needed", "words"), [
+    (dict(shadow_data="marginal"), C, "--shadow_data=marginal needs 3 at least; raise it"),
+    (dict(shadow_data="search"), C, "--shadow_data=search needs 3 at least; raise it"),
+    (dict(shadow_data="search", class_prior="target"), PRIOR_QUERIES + C,
+     "needs 4,099 at least, 4,096 of them for --class_prior=target; raise it or leave --class_prior out"),
+])  # fmt: skip
+def test_a_budget_that_cannot_do_is_refused_before_the_target_is_trained(given, needed, words):
+    with pytest.raises(InputError, match=f"--max_queries={needed - 1} is too few: .*{words}$"):
+        shadow_data.check_budget(Config(max_queries=needed - 1, **given), M, C)
+    shadow_data.check_budget(Config(max_queries=needed, **given), M, C)
+    shadow_data.check_budget(Config(**given), M, C)

@@ -44,13 +44,19 @@ def test_a_search_that_spends_its_budget_goes_on_with_a_larger_one(synthesize, t
     done = synthesize(*argv, "--max_queries=40")
     assert done.returncode == 5 and "budget of 40 queries is spent" in done.stderr, done.stderr
     few = data.load(tmp_path / "out.npz")[0]
-    assert 0 < len(few.y) < 30 and f"{len(few.y)} records in {tmp_path}/out.npz: 40 queries" in done.stdout
+    assert (
+        0 < len(few.y) < 30
+        and f"{len(few.y)} records in {tmp_path}/out.npz, synthesised around a target trained on own: 40 queries"
+        in done.stdout
+    )
     done = synthesize(*argv, "--max_queries=100000")
     assert done.returncode == 0, done.stderr
     records, schema = data.load(tmp_path / "out.npz")
     assert records.x.shape == (30, F) and np.bincount(records.y).tolist() == [10, 10, 10]
     assert all(((records.x == x).all(axis=1) & (records.y == y)).any() for x, y in zip(*few, strict=True))
-    assert schema.name == "own-search" and schema.num_classes == 3 and "Algorithm 1" in schema.notes[-1]
+    assert (schema.name, schema.source) == ("own, synthesised (search)", "synthesised")
+    assert schema.num_classes == 3 and "around a target trained on own: " in schema.notes[-1]
+    assert "Algorithm 1" in schema.notes[-1]
     queries = int(re.search(r"([\d,]+) queries", done.stdout)[1].replace(",", ""))
     assert queries > 40 and f"{queries / 30:,.1f} per record" in done.stdout
     opened = workdirs.open_target(tmp_path / "w")
@@ -58,19 +64,30 @@ def test_a_search_that_spends_its_budget_goes_on_with_a_larger_one(synthesize, t
 
 
 @pytest.mark.parametrize(
-    ("method", "words"), [("marginal", "60 queries, for the labels"), ("noisy", "% of the attributes")]
+    ("method", "more", "words"),
+    [("marginal", (), "60 queries, for the labels"), ("noisy", ("--noise=0.25",), "% of the attributes")],
 )
-def test_the_other_methods(synthesize, tmp_path, method, words):
-    done = synthesize(f"--method={method}", "--num_records=60", "--noise=0.25")
+def test_the_other_methods(synthesize, tmp_path, method, more, words):
+    done = synthesize(f"--method={method}", "--num_records=60", *more)
     assert done.returncode == 0 and words in done.stdout, done.stderr
     records, schema = data.load(tmp_path / "out.npz")
-    assert records.x.shape == (60, F) and set(np.unique(records.x)) <= {0, 1} and schema.name == f"own-{method}"
+    assert (
+        records.x.shape == (60, F)
+        and set(np.unique(records.x)) <= {0, 1}
+        and schema.name == f"own, synthesised ({method})"
+    )
     if method == "noisy":
         assert "25.00%" in done.stdout
 
 
 def test_what_cannot_work_is_one_line(synthesize):
     for argv, words in (
+        (("--method=marginal", "--noise=0.2"), "--noise has no meaning without --method=noisy: leave it out"),
+        (
+            ("--class_prior=target", "--max_queries=4096"),
+            "--max_queries=4096 is too few: --class_prior=target costs 4,096",
+        ),
+        (("--k_min=500",), "--k_min=500 must not be above --k_max=128"),
         (("--out=nowhere/x.npz",), "must be an .npz in a folder that is there"),
         (("--method=noisy", "--num_records=500"), "ask for 1 to 200"),
     ):

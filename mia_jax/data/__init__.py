@@ -19,7 +19,7 @@ from mia_jax.data.local import save
 from mia_jax.data.table import DATASETS, Dataset
 from mia_jax.types import Field, InputError, Records, Schema
 
-__all__ = ["DATASETS", "Dataset", "load", "save", "title"]
+__all__ = ["DATASETS", "Dataset", "load", "save", "synthesised", "title"]
 
 PARSE_VERSION = 1  # raise it when the same files would give other records
 
@@ -44,7 +44,7 @@ def load(
     Args:
         name_or_path: a name in ``DATASETS``, or the path of an .npz with arrays ``x`` [n, ...] and ``y`` [n].
         data_dir: folder of official files; by default $MIA_JAX_DATA_DIR.
-        source: ``official`` never simulates, ``simulated`` never looks at files.
+        source: ``official`` never simulates, ``simulated`` never looks at files; a path is neither.
         cache_dir: by default $MIA_JAX_CACHE_DIR, else mia_jax in $XDG_CACHE_HOME, else ~/.cache/mia_jax.
         seed: of the simulation, and of the clustering that makes the classes of Purchase where the files have none.
         notify: told a line before long work, beginning with ``SIMULATED:`` where records are not real.
@@ -86,6 +86,19 @@ def load(
     return Records(entry.x, entry.y), schema
 
 
+def synthesised(schema: Schema, method: str, note: str) -> Schema:
+    """The schema of records that were made around a target by ``method``; ``schema``: of the target's records.
+
+    It goes to disk with them: whatever is said of them says that they are synthesised, and SIMULATED where the target's
+    records were.
+    """
+    return schema._replace(
+        name=f"{title(schema.name)}, synthesised ({method})",
+        source="simulated" if schema.source == "simulated" else "synthesised",
+        notes=(*schema.notes, note),
+    )
+
+
 def title(name: str) -> str:
     """The name of a data set for people; the name itself where it is not in the table."""
     return DATASETS[name].title if name in DATASETS else name
@@ -99,8 +112,8 @@ def _load_path(name: str, source: str) -> tuple[Records, Schema]:
         raise InputError(
             f"unknown data set {name!r}; {hint}There are {', '.join(sorted(DATASETS))}, or the path of an .npz"
         )
-    if source == "simulated":
-        raise InputError(f"{name} is a file, which cannot be simulated; leave --data_source out")
+    if source != "auto":
+        raise InputError(f"{name} is your own file, not {source} data: leave --data_source={source} out")
     return local.load(path)
 
 

@@ -15,14 +15,15 @@ import pathlib
 import tarfile
 import threading
 import urllib.request
-import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
 
 import numpy as np
 
-UNREADABLE = (ValueError, EOFError, OverflowError, OSError, KeyError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+from mia_jax.types import InputError
+
+UNREADABLE = (ValueError, EOFError, OverflowError, OSError, KeyError, tarfile.TarError, zlib.error)
 
 
 class Published(NamedTuple):
@@ -87,14 +88,59 @@ def read_npz(data: bytes | pathlib.Path, wanted: Sequence[str]) -> dict[str, np.
     """The wanted arrays of an .npz, read without pickle; names that are not there are left out.
 
     Raises:
-        ValueError: not an .npz, or an array of Python objects; ``zipfile.BadZipFile`` and others where it is damaged.
+        ValueError: not an .npz, damaged, or an array of Python objects.
+        OSError: the file cannot be opened.
     """
     with open(data, "rb") if isinstance(data, pathlib.Path) else io.BytesIO(data) as f:
         if f.read(4) != b"PK\x03\x04":
             raise ValueError("it is not an .npz file")
         f.seek(0)
-        with np.load(f, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in wanted if name in arrays.files}
+        try:
+            with np.load(f, allow_pickle=False) as arrays:
+                return {name: _array(arrays, name) for name in wanted if name in arrays.files}
+        except (Ragged, MemoryError):
+            raise
+        except Exception:  # whatever zipfile, zlib and numpy make of damaged bytes
+            raise ValueError("it is damaged, or was not written to its end") from None
+
+
+class Ragged(ValueError):
+    """An array of Python objects: what rows of unequal length become."""
+
+
+def _array(arrays: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+    try:
+        return arrays[name]
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        reason = "as rows of unequal length become; give all rows one length and numbers"
+        raise Ragged(f"its array {name!r} holds Python objects, {reason}") from None
+
+
+def read_own(path: pathlib.Path, wanted: Sequence[str], write: str) -> dict[str, np.ndarray]:
+    """``read_npz`` for a file that a user made.
+
+    Args:
+        path: of the file.
+        wanted: arrays.
+        write: how such a file is written, as in ``np.savez(path, x=x, y=y)``.
+
+    Raises:
+        InputError: the file cannot be read; why, and what to do.
+    """
+    try:
+        return read_npz(path, wanted)
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}; write one with {write}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; give the path of a file in it, written with {write}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); make it readable, or copy it") from None
+    except Ragged as error:
+        raise InputError(f"{path} cannot be used: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{path} cannot be used: {error}; write it with {write}") from None
 
 
 def check_paired(x: np.ndarray, y: np.ndarray, what: str = "records") -> None:
@@ -155,7 +201,8 @@ def labels(y: np.ndarray, classes: int | None = None, *, one_based: bool = False
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1 or y.dtype.kind not in "biuf":
-        raise ValueError(f"its labels have shape {y.shape} and type {y.dtype}; needed: integers [n], or one-hot")
+        hot = f", or one-hot [n, {classes}]" if classes is not None and classes > 1 else ""
+        raise ValueError(f"its labels have shape {y.shape} and type {y.dtype}; needed: integers [n]{hot}")
     if y.dtype.kind == "f" and not np.array_equal(y, np.trunc(y)):  # NaN is not equal to itself
         raise ValueError("its labels are not whole numbers")
     low, high = (1, classes) if one_based and len(y) and y.min() > 0 else (0, (classes or np.iinfo(np.int32).max) - 1)

@@ -11,12 +11,15 @@ from mia_jax import artifacts
 from mia_jax.data import files
 from mia_jax.types import Field, InputError, Records, Schema
 
+RENUMBER = "number the classes 0, 1, ... without gaps, as np.unique(y, return_inverse=True)[1] does"
+ANEW = "leave that array out, or write it anew with mia_jax.data.save"
+
 
 def save(path: str | os.PathLike, records: Records, schema: Schema, **more: np.ndarray) -> None:
     """Write records and their schema as an .npz that ``load`` takes by its path; whole or not at all.
 
-    The digest is that of the records, whatever ``schema`` says. Loaded again, a simulated set stays simulated and every
-    other one is local.
+    The digest is that of the records, whatever ``schema`` says. Loaded again, a simulated or synthesised set stays what
+    it is and every other one is local.
 
     Args:
         more: further arrays, such as ``member`` [n] for an audit.
@@ -39,12 +42,11 @@ def load(path: pathlib.Path) -> tuple[Records, Schema]:
     Raises:
         InputError: naming the file, what is wrong and what to do.
     """
+    arrays = files.read_own(path, ("x", "y", "schema"), "np.savez(path, x=x, y=y)")
     try:
-        return read(files.read_npz(path, ("x", "y", "schema")), path.stem)
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}; give the path of an .npz with arrays x and y") from None
-    except files.UNREADABLE as error:
-        raise InputError(f"{path} cannot be used: {error}; write it with np.savez(path, x=x, y=y)") from None
+        return read(arrays, path.stem)
+    except ValueError as error:
+        raise InputError(f"{path} cannot be used: {error}") from None
 
 
 def read(arrays: Mapping[str, np.ndarray], name: str, *, every_class: bool = True) -> tuple[Records, Schema]:
@@ -61,14 +63,16 @@ def read(arrays: Mapping[str, np.ndarray], name: str, *, every_class: bool = Tru
             the model says how many classes there are.
 
     Raises:
-        ValueError: the reason, in words.
+        ValueError: the reason, in words, and what to do.
     """
     if missing := [key for key in ("x", "y") if key not in arrays]:
-        raise ValueError(f"it has no array {missing[0]!r}; needed are x [n, ...] and y [n]")
+        raise ValueError(f"it has no array {missing[0]!r}; write x [n, ...] and y [n] with np.savez(path, x=x, y=y)")
     x, y = arrays["x"], arrays["y"]
     if x.ndim < 2 or x.dtype.kind not in "biuf" or 0 in x.shape:
-        raise ValueError(f"x has shape {x.shape} and type {x.dtype}; needed: numbers [n, ...], n > 0")
-    files.check_paired(x, y)
+        column = "; x[:, None] makes records of single numbers" if x.ndim == 1 and x.dtype.kind in "biuf" else ""
+        raise ValueError(f"x has shape {x.shape} and type {x.dtype}; needed: numbers [n, ...], n > 0{column}")
+    if y.ndim == 0 or len(x) != len(y):
+        raise ValueError(f"x has shape {x.shape} and y {y.shape}; needed: a label for each record, y [{len(x)}]")
     if "schema" in arrays:
         return _described(x, y, str(arrays["schema"]))
     return _inferred(x, y, name, every_class)
@@ -79,27 +83,30 @@ def _described(x: np.ndarray, y: np.ndarray, text: str) -> tuple[Records, Schema
         held = json.loads(text)
         fields = tuple(Field(**{**f, "categories": tuple(f["categories"])}) for f in held["fields"])
         schema = Schema(**{**held, "shape": tuple(held["shape"]), "fields": fields, "notes": tuple(held["notes"])})
-        stops = [f.stop for f in fields]
-        if [f.start for f in fields] != [0, *stops[:-1]] or stops[-1] != int(np.prod(x.shape[1:])):
-            raise ValueError("its fields do not cover the record")
-        if schema.shape != x.shape[1:]:
-            raise ValueError(f"its records have shape {x.shape[1:]} and its schema says {schema.shape}")
-    except (TypeError, KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"its schema is damaged ({error})") from None
+    except (TypeError, KeyError, ValueError):
+        raise ValueError(f"its array schema is damaged; {ANEW}") from None
+    edges = [0, *(f.stop for f in fields)]
+    if [f.start for f in fields] != edges[:-1] or edges[-1] != int(np.prod(x.shape[1:])):
+        raise ValueError(f"the fields of its schema do not cover the record; {ANEW}")
+    if schema.shape != x.shape[1:]:
+        raise ValueError(f"its records have shape {x.shape[1:]} and its schema says {schema.shape}; {ANEW}")
     _check_finite(x)
-    y = files.labels(y, schema.num_classes)
-    source = "simulated" if schema.source == "simulated" else "local"
+    y = _labels(y, schema.num_classes)
+    source = schema.source if schema.source in ("simulated", "synthesised") else "local"
     return Records(x, y), schema._replace(source=source, digest=artifacts.array_digest(x, y))
 
 
 def _inferred(x: np.ndarray, y: np.ndarray, name: str, every_class: bool) -> tuple[Records, Schema]:
     _check_finite(x)
-    y = files.labels(y)
+    y = _labels(y)
     if (y == y[0]).all():
-        raise ValueError("y has a single class")
+        raise ValueError(f"y has a single class, {y[0]}; give records of two classes at least")
     classes = int(y.max()) + 1
     if every_class:
-        files.check_classes(y, classes)
+        try:
+            files.check_classes(y, classes)
+        except ValueError as error:
+            raise ValueError(f"{error}; {RENUMBER}") from None
     width = int(np.prod(x.shape[1:]))
     if ((x == 0) | (x == 1)).all():
         x = x.astype(np.uint8)
@@ -109,7 +116,8 @@ def _inferred(x: np.ndarray, y: np.ndarray, name: str, every_class: bool) -> tup
     else:
         with np.errstate(over="ignore"):
             x = x.astype(np.float32)
-        _check_finite(x)  # again: float32 ends at 3e38
+        if not np.isfinite(x).all():
+            raise ValueError("x has values beyond 3e38, where float32 ends; scale them")
         flat = x.reshape(len(x), -1)
         ranges = zip(flat.min(axis=0), flat.max(axis=0), strict=True)
         fields = tuple(
@@ -119,8 +127,16 @@ def _inferred(x: np.ndarray, y: np.ndarray, name: str, every_class: bool) -> tup
     return Records(x, y), schema
 
 
+def _labels(y: np.ndarray, classes: int | None = None) -> np.ndarray:
+    try:
+        return files.labels(y, classes)
+    except ValueError as error:
+        move = "y.argmax(axis=1) makes them of a one-hot code" if y.ndim == 2 else RENUMBER
+        raise ValueError(f"{error}; {move}") from None
+
+
 def _check_finite(x: np.ndarray) -> None:
     wrong = ~np.isfinite(x)
     if wrong.any():
         where = np.unravel_index(wrong.argmax(), x.shape)
-        raise ValueError(f"record {where[0]} has a feature that is {x[where]}")
+        raise ValueError(f"record {where[0]} has a feature that is {x[where]}; fill it in, or leave the record out")

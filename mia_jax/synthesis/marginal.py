@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax import artifacts
+from mia_jax.data import files
 from mia_jax.synthesis import attributes as attrs
 from mia_jax.types import Array, InputError, Key, Records, Sampler, Schema, Target
 
@@ -78,16 +79,7 @@ def load_marginals(path: str | os.PathLike, schema: Schema) -> Marginals:
     Raises:
         InputError: no such file, or not a table of marginals for this schema; what is wrong with it.
     """
-    try:
-        with np.load(path, allow_pickle=False) as f:
-            arrays = {name: f[name] for name in Marginals._fields if name in f.files}
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}; write one with np.savez(path, share=share)") from None
-    except Exception as error:  # whatever zipfile and numpy make of other files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{path} is no .npz of marginals ({reason}); write it with np.savez(path, share=share)"
-        ) from None
+    arrays = files.read_own(pathlib.Path(path), Marginals._fields, "np.savez(path, share=share)")
     if "share" not in arrays:
         raise InputError(
             f"{path} has no array 'share', one number per column; write it with np.savez(path, share=share)"

@@ -18,6 +18,7 @@ from mia_jax.synthesis.parameters import Parameters
 from mia_jax.targets import BudgetSpent
 from mia_jax.types import Array, InputError, Key, Records, Sampler, Schema, Target
 
+PRIOR_QUERIES = 4096  # that the shares of the classes in the target's answers cost, before a search by them
 _WIDE = 256  # lanes from which on it pays to compile the search again for fewer
 
 
@@ -154,7 +155,9 @@ def sampler(target: Target, schema: Schema, *, class_prior: Array | str | None =
     return sample
 
 
-def answered(key: Key, target: Target, schema: Schema, num_queries: int = 4096, *, batch: int = 1024) -> np.ndarray:
+def answered(
+    key: Key, target: Target, schema: Schema, num_queries: int = PRIOR_QUERIES, *, batch: int = 1024
+) -> np.ndarray:
     """The shares of the classes in the target's answers about random records: a ``class_prior`` that follows it.
 
     Args:
@@ -184,9 +187,9 @@ def _check(p, schema, num_records, class_prior, lanes, max_queries, block) -> np
         if value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
     if p.k_min > p.k_max:
-        raise InputError(f"k_min = {p.k_min} is above k_max = {p.k_max}; steps only get smaller")
+        raise InputError(f"--k_min={p.k_min} must not be above --k_max={p.k_max}: steps only get smaller")
     if p.rej_max < 0 or not 0 <= p.conf_min < 1:
-        raise InputError(f"rej_max is {p.rej_max} and conf_min {p.conf_min}; needed: 0 or more, and within [0, 1)")
+        raise InputError(f"--rej_max={p.rej_max} must be at least 0, and --conf_min={p.conf_min} from 0 to below 1")
     if max_queries is not None and max_queries < 0:
         raise InputError(f"max_queries is {max_queries}; give a number of queries, or None for no limit")
     prior = np.ones(schema.num_classes) if class_prior is None else np.asarray(class_prior, np.float64)
