@@ -28,21 +28,26 @@ def schema_of(*fields, shape=None):
 
 
 BITS = schema_of(Field("bits", "binary", 0, F))
+TRAINER = training.make_trainer(MODEL, optax.adam(1e-2), 40)
+
+
+def draw(rng, n):
+    """Simulated: bits, noisy labels."""
+    x = rng.integers(0, 2, (n, F), dtype=np.uint8)
+    means = (x - 0.5) @ np.random.default_rng(0).normal(size=(F, C))
+    return Records(x, (means + 2 * rng.normal(size=(n, C))).argmax(axis=1).astype(np.int32))
 
 
 @functools.cache
 def world():
-    """Simulated: bits, noisy labels. K overfitted networks of the balanced plan on N candidates; ``silent`` never saw
-    any of them. ``population`` trained none."""
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 2, (N + P + N, F), dtype=np.uint8)
-    y = ((x - 0.5) @ rng.normal(size=(F, C)) + 2 * rng.normal(size=(len(x), C))).argmax(axis=1).astype(np.int32)
-    pool = Records(x, y)
+    """K overfitted networks of the balanced plan on N candidates; ``silent`` never saw any of them. ``population``
+    trained none."""
+    pool = draw(np.random.default_rng(5), N + P + N)
+    x, y = pool
     plan = splits.balanced(jax.random.key(1), N, K)
     silent = splits.balanced(jax.random.key(2), N, K).train + N + P
-    trainer = training.make_trainer(MODEL, optax.adam(1e-2), 40)
     keys = jax.random.split(jax.random.key(4), 2 * K)
-    params, _ = training.fit_many(trainer, keys, pool, np.concatenate([plan.train, silent]), 40)
+    params, _ = training.fit_many(TRAINER, keys, pool, np.concatenate([plan.train, silent]), 40)
     trained, silent = (jax.tree.map(lambda leaf, k=k: leaf[k : k + K], params) for k in (0, K))
     candidates, population = Records(x[:N], y[:N]), Records(x[N : N + P], y[N : N + P])
     return candidates, population, splits.membership(plan, N), trained, silent
@@ -145,6 +150,31 @@ def test_it_finds_nothing_where_nothing_was_learned(name):
     deviation = np.sqrt((N + 1) / (12 * (N / 2) ** 2))  # of an AUC of noise
     assert np.abs(np.array(auc) - 0.5).max() < 3 * deviation  # six of them
     assert abs(np.mean(auc) - 0.5) < 2.5 * deviation / np.sqrt(K / 2)  # pairs are complements, and so not independent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shadows", [4, 16])
+def test_nothing_is_found_where_nothing_is_in_88_of_100_seeds(shadows):
+    """In each seed other candidates and other networks; the target, model 0, learned from other records."""
+    each, population = attacks(), world()[1]
+    counts = dict.fromkeys(NAMES, 0)
+    for seed in range(100):
+        key_plan, key_train, key_fit = jax.random.split(jax.random.key(seed), 3)
+        pool = draw(np.random.default_rng(100 + seed), 2 * N)
+        candidates = Records(pool.x[:N], pool.y[:N])
+        plan = splits.balanced(key_plan, N, shadows + 2)
+        member = splits.membership(plan, N)
+        index = np.concatenate([plan.train[2:], plan.train[:1] + N])  # model 1 is the target's partner
+        params, _ = training.fit_many(TRAINER, jax.random.split(key_train, shadows + 1), pool, index, 40)
+        found = jax.tree.map(np.asarray, looking()(params, candidates))
+        asked = each["quantile"].observe(KEY, to_target(of(params, -1)), population)
+        for name, attack in each.items():
+            public = jax.tree.map(lambda leaf: np.asarray(leaf)[None], asked) if name == "quantile" else None
+            state = attack.fit(key_fit, of(found[name], slice(shadows)), member[2:], public)
+            area = metrics.auc(np.asarray(attack.score(state, of(found[name], -1))), member[0])
+            counts[name] += area.low <= 0.5 <= area.high
+    print(f"{shadows} shadows: 1/2 within the interval, of 100 seeds: {counts}")
+    assert min(counts.values()) >= 88
 
 
 def test_a_permutation_of_records_permutes_what_is_seen():
