@@ -153,7 +153,7 @@ def test_it_finds_nothing_where_nothing_was_learned(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shadows", [4, 16])
+@pytest.mark.parametrize("shadows", [4, 16, 64])
 def test_nothing_is_found_where_nothing_is_in_88_of_100_seeds(shadows):
     """In each seed other candidates and other networks; the target, model 0, learned from other records."""
     each, population = attacks(), world()[1]
