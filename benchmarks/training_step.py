@@ -7,7 +7,6 @@ step, forward and backward, on numbers that change by a billionth so that nothin
 """
 
 import argparse
-import os
 
 import numpy as np
 from shadow_training import BATCH, CIFAR, PURCHASE, data, flops, take_turns
@@ -88,8 +87,10 @@ def main():
 
     import jax
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    jax.config.update("jax_num_cpu_devices", cores)
+    from mia_jax import cli
+
+    cli.use_every_core()
+    cores = jax.local_device_count()
     print(f"{cores} cores, jax {jax.__version__}; us: of one network's step of {BATCH} records on one core, medians")
     for net in (PURCHASE, CIFAR):
         if args.network and args.network not in net["name"].lower():

@@ -12,6 +12,7 @@ but noise where they hardly do, as under DP-SGD. So the strength of their L2 is 
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -120,8 +121,8 @@ def shokri(
 
     tuned = trainer._replace(init=init)
 
-    def learn(key: Key, rows: Rows, index: np.ndarray, l2: float, steps: int) -> State:
-        """One network per class; index int32 [c, R] are the rows that each learns from, -1 is none."""
+    def learn(key: Key, rows: Rows, index: np.ndarray, strengths: Sequence[float], steps: int) -> list[State]:
+        """One network per class and strength of L2; index int32 [c, R]: the rows of each class, -1 is none."""
         centre, scale = np.zeros((num_classes, num_classes), np.float32), np.ones(num_classes, np.float32)
         trained = np.zeros(num_classes, bool)
         wide = np.full((num_classes, math.ceil(index.shape[1] / batch_size) * batch_size), -1, np.int32)
@@ -134,8 +135,7 @@ def shokri(
                 wide[c] = np.resize(own, wide.shape[1])  # in a small class, rows come more often
         num_epochs = math.ceil(steps * batch_size / wide.shape[1])
         keys = jax.vmap(lambda c: jax.random.fold_in(key, c))(jnp.arange(num_classes))
-        starts = (keys, *(np.full(num_classes, number, np.float32) for number in (l2, steps)))
-        each = []
+        each = {strength: [] for strength in strengths}
         for first in range(0, num_classes, BLOCK):
             some = wide[first : first + BLOCK]
             padded = np.pad(some, ((0, -len(some) % min(BLOCK, num_classes)), (0, 0)), constant_values=-1)
@@ -143,21 +143,24 @@ def shokri(
             x = standardised(features(rows.log_p[flat]), rows.y[flat], centre, scale)
             pool = Records(x, rows.member[flat].astype(np.int32))
             own = np.where(padded >= 0, np.arange(padded.size).reshape(padded.shape), -1)[: len(some)]
-            start = jax.tree.map(lambda leaf, first=first: leaf[first : first + BLOCK], starts)
-            params, _ = training.fit_many(tuned, start, pool, own, num_epochs, lanes=LANES)
-            each.append(params)
-        return State(jax.tree.map(lambda *leaves: np.concatenate(leaves), *each), centre, scale, trained, l2)
+            for strength, done in each.items():
+                numbers = (np.full(len(some), number, np.float32) for number in (strength, steps))
+                start = (keys[first : first + BLOCK], *numbers)
+                params, _ = training.fit_many(tuned, start, pool, own, num_epochs, lanes=LANES)
+                done.append(params)
+        joined = {l2: jax.tree.map(lambda *blocks: np.concatenate(blocks), *done) for l2, done in each.items()}
+        return [State(params, centre, scale, trained, l2) for l2, params in joined.items()]
 
     def choose(key: Key, rows: Rows, index: np.ndarray, held: np.ndarray) -> float:
         """The strength of L2 that teaches most about the rows that are held [n]."""
         seen, unseen = np.where(held[index], -1, index), index[(index >= 0) & held[index]]
-        losses = []
-        for strength in STRENGTHS:
-            state = learn(key, rows, seen, strength, min(TRIAL_STEPS, num_steps))
+
+        def loss(state: State) -> float:
             log_odds = score(state, {"log_p": rows.log_p[unseen], "y": rows.y[unseen]})
-            loss = np.logaddexp(0, np.where(rows.member[unseen], -log_odds, log_odds))
-            losses.append(np.nansum(loss))  # NaN: a class of which nothing was learned
-        return STRENGTHS[int(np.argmin(losses))]
+            losses = np.logaddexp(0, np.where(rows.member[unseen], -log_odds, log_odds))
+            return np.nansum(losses)  # NaN: a class of which nothing was learned
+
+        return min(learn(key, rows, seen, STRENGTHS, min(TRIAL_STEPS, num_steps)), key=loss).l2
 
     def fit(key: Key, seen, member: Array, public=None) -> State:
         del public
@@ -171,7 +174,7 @@ def shokri(
         strength = l2
         if strength is None:
             strength = choose(key_trial, rows, index, held_out(rng, *member.shape).reshape(-1))
-        return learn(key_train, rows, index, strength, num_steps)
+        return learn(key_train, rows, index, (strength,), num_steps)[0]
 
     def score(state: State, seen) -> np.ndarray:
         y = np.asarray(seen["y"])
