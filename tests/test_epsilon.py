@@ -63,15 +63,16 @@ def test_gaussian_dp_converts_there_and_back():
 def test_joint_beta_is_the_quantile_of_draws_and_takes_milliseconds():
     rng = np.random.default_rng(0)
     cases = [Called(1355, 499, 2000, 3000), Called(900, 3, 1000, 1000), Called(90, 50, 100, 100), Called(9, 0, 10, 10)]
-    for c in cases:
-        fpr = rng.beta(0.5 + c.fp, 0.5 + c.others - c.fp, 400_000)
-        fnr = rng.beta(0.5 + c.members - c.tp, 0.5 + c.tp, 400_000)
+    for c, a in itertools.product(cases, (0.5, 1.0)):
+        fpr = rng.beta(a + c.fp, 1 - a + c.others - c.fp, 400_000)
+        fnr = rng.beta(a + c.members - c.tp, 1 - a + c.tp, 400_000)
         for delta in (0.0, 0.05):
             for direction, high, low in (("found", fnr, fpr), ("cleared", fpr, fnr)):
                 draws = np.log(np.maximum(1 - delta - high, 1e-300) / low)
-                below = (draws <= epsilon.joint_beta(c, delta=delta, direction=direction)).mean()
+                below = (draws <= epsilon.joint_beta(c, delta=delta, direction=direction, prior=a)).mean()
                 assert below == pytest.approx(0.05, abs=0.002)
-    assert epsilon.joint_beta(Called(50, 50, 100, 100)) == 0
+    for nothing in (Called(50, 50, 100, 100), Called(0, 0, 9, 9), Called(9, 9, 9, 9), Called(0, 9, 9, 9)):
+        assert epsilon.joint_beta(nothing) == epsilon.joint_beta(nothing, direction="cleared") == 0
     start = time.perf_counter()
     for c in cases:
         epsilon.joint_beta(c)
@@ -138,6 +139,7 @@ MANY = {
     "gaussian split": (epsilon.gaussian, SPLIT),
     "gaussian ranks": (epsilon.gaussian, RANKS),
     "joint beta split": (epsilon.joint_beta, SPLIT),
+    "joint beta ranks": (epsilon.joint_beta, RANKS),
 }
 
 
@@ -174,6 +176,42 @@ def test_randomised_response_is_bounded_from_below(name, count):
     assert wrong <= exceeding(20) and median > 0.8
 
 
+def test_joint_beta_never_errs_more_than_its_level_and_as_published_it_does():
+    """Exactly, from the law of the counts: on noise, for randomised response, and on the edge of epsilon 1."""
+    m, n, counts = 30, 40, np.arange(41)
+    fisher = [
+        [stats.fisher_exact([[tp, m - tp], [fp, n - fp]], "greater").pvalue for tp in counts[: m + 1]] for fp in counts
+    ]
+    worst = {}
+    for prior in (0.5, 1.0):
+        found = np.array(
+            [[epsilon.joint_beta(Called(tp, fp, m, n), prior=prior) for tp in range(m + 1)] for fp in range(n + 1)]
+        )
+        if prior == 1:
+            np.testing.assert_array_equal(found > 0, np.array(fisher) < 0.05)  # Altham 1969
+        errors = [
+            stats.binom.pmf(counts, n, fpr) @ (found > eps + 1e-6) @ stats.binom.pmf(counts[: m + 1], m, tpr)
+            for eps in (0.0, 1.0)
+            for fpr in (*np.linspace(0.01, 0.99, 50) / math.exp(eps), special.expit(-eps))
+            for tpr in [math.exp(eps) * fpr]
+        ]
+        worst[prior] = max(errors)
+    print(f"\nworst error of joint beta by prior: {worst}")
+    assert worst[1.0] <= 0.05 < 0.06 < worst[0.5]
+
+
+@pytest.mark.parametrize("bound", [one_run.steinke, one_run.gaussian], ids=["steinke", "f-dp"])
+@pytest.mark.parametrize("eps", [0.0, 1.0])
+def test_one_run_never_errs_more_than_its_level(eps, bound):
+    """Exactly: of 500 canaries, all guessed, a binomial number is guessed right."""
+    delta = 1e-5
+    truth = eps if bound is one_run.steinke else epsilon.gaussian_epsilon(2 * stats.norm.ppf(special.expit(eps)), delta)
+    right = next(v for v in range(251, 501) if bound(500, 500, v, delta=delta) > truth + 1e-9)
+    error = stats.binom.sf(right - 1, 500, special.expit(eps))
+    print(f"\none run, epsilon {eps}: {error:.4f} exceed, exactly")
+    assert error <= 0.05 and (eps or error > 0.02)  # the Gaussian through the corner of epsilon 1 allows far more
+
+
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_joint_beta_errs_at_its_level_in_a_fixed_direction(count):
     wrong, median = audits(count, "joint beta split", lambda rng: randomised_response(rng, 1.0, 4000, 4000), 1.0)
@@ -183,11 +221,11 @@ def test_joint_beta_errs_at_its_level_in_a_fixed_direction(count):
 
 
 def test_the_better_of_both_directions_errs_too_often():
-    rng, wrong = np.random.default_rng(2), 0
-    for _ in range(300):
-        c = metrics.call(*randomised_response(rng, 1.0, 500, 500))
+    rng, m, wrong = np.random.default_rng(2), 50_000, 0
+    for _ in range(1000):
+        c = Called(rng.binomial(m, special.expit(1.0)), rng.binomial(m, special.expit(-1.0)), m, m)
         wrong += max(epsilon.joint_beta(c, direction=d) for d in ("found", "cleared")) > 1.0
-    assert wrong > 0.07 * 300
+    assert wrong > 60
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
@@ -341,7 +379,7 @@ def test_bad_input_is_refused():
         lambda: one_run.gaussian_mu(10, 0, 0),
         lambda: one_run.from_scores(score, member, 11),
         lambda: one_run.from_scores(score, member, []),
-        lambda: epsilon.from_scores(score, member, epsilon.joint_beta, RANKS),
+        lambda: epsilon.joint_beta(c, prior=0.4),
         lambda: epsilon.from_scores(score[:2], np.array([True, False])),
         lambda: epsilon.from_scores(np.full(10, np.nan), member),
         lambda: epsilon.accountant(1.0, 0.0, 10, 1e-5),
