@@ -26,7 +26,7 @@ RATES = (0.1, 0.01, 0.001, 0.0001)  # false-positive rates of a report, the last
 PRIORS = (0.5, 0.1, 0.01)  # shares of members among the records that an adversary asks about
 GRID = 1000  # quantiles of a threshold's place: as many as a bootstrap would draw
 RESOLVABLE = 10  # false positives that a rate must stand on before it is a number
-FEW = 5  # members found, or missed, below which Jeffreys' interval may cover too little and Clopper and Pearson's is taken
+FEW = 5  # members found, or missed, below which the interval is Clopper and Pearson's: Jeffreys' may cover too little
 
 
 class Measure(NamedTuple):
