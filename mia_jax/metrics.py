@@ -355,8 +355,12 @@ def realised(threshold: float, score: np.ndarray, member: np.ndarray) -> dict[st
 # --- over targets, and all together ----------------------------------------------------------------------------------
 
 
-def over_targets(values: Sequence[float]) -> Measure:
-    """Mean over targets with Student's t interval: for models trained on this pool, not for other pools."""
+def over_targets(values: Sequence[float], *, within: tuple[float, float] = (0.0, 1.0)) -> Measure:
+    """Mean over targets with Student's t interval: for models trained on this pool, not for other pools.
+
+    The interval is cut to ``within``, the values that there are: the rates and areas of a few targets may spread so that
+    t would go below 0.
+    """
     values = np.asarray(values, np.float64)
     mean = float(values.mean())
     if len(values) < 2:
@@ -367,7 +371,7 @@ def over_targets(values: Sequence[float]) -> Measure:
             mean, reason=f"all {len(values)} targets gave the same value: no spread to tell an interval from"
         )
     half = float(stats.t.ppf(1 - TAIL, len(values) - 1)) * spread / math.sqrt(len(values))
-    return Measure(mean, mean - half, mean + half)
+    return Measure(mean, max(mean - half, within[0]), min(mean + half, within[1]))
 
 
 def evaluate(

@@ -43,7 +43,7 @@ def test_with_four_shadows_bavaria_is_better_than_lira():
         for name, parts in others.items():
             gains[name].append(ours - areas(parts, world, [0])[0])
     for name in gains:
-        assert metrics.over_targets(gains[name]).low > 0, name
+        assert metrics.over_targets(gains[name], within=(-1, 1)).low > 0, name
 
 
 def test_what_leaks_through_counts_is_seen_by_these_tests():

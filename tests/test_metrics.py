@@ -202,6 +202,8 @@ def test_t_interval_over_targets():
     measure = metrics.over_targets(values)
     expected = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
     assert (measure.low, measure.high) == pytest.approx(expected)
+    assert metrics.over_targets([0.0, 0.003]).low == 0 > metrics.over_targets([0.0, 0.003], within=(-1, 1)).low
+    assert metrics.over_targets([0.997, 1.0]).high == 1
     for few in ([0.7], [0.7, 0.7]):
         assert metrics.over_targets(few).value == pytest.approx(0.7) and metrics.over_targets(few).low is None
         assert metrics.over_targets(few).reason
