@@ -358,8 +358,8 @@ def realised(threshold: float, score: np.ndarray, member: np.ndarray) -> dict[st
 def over_targets(values: Sequence[float], *, within: tuple[float, float] = (0.0, 1.0)) -> Measure:
     """Mean over targets with Student's t interval: for models trained on this pool, not for other pools.
 
-    The interval is cut to ``within``, the values that there are: the rates and areas of a few targets may spread so that
-    t would go below 0.
+    The interval is cut to ``within``, the values that there are: rates of a few targets may spread so far that t would
+    go below 0.
     """
     values = np.asarray(values, np.float64)
     mean = float(values.mean())
