@@ -31,6 +31,7 @@ from mia_jax import (
 from mia_jax import config as configs
 from mia_jax.attacks import ATTACKS
 from mia_jax.config import Config, Training
+from mia_jax.figures import many
 from mia_jax.platforms import platform
 from mia_jax.progress import Progress, silent
 from mia_jax.shadow_data import ShadowData
@@ -86,10 +87,9 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
     setting = set_up(config, pool, schema)
     class_counts = _class_counts(setting)
     promised = promised_epsilon(config, setting.m)
-    mark = " (SIMULATED)" if schema.source == "simulated" else ""
-    notify(f"{schema.name}{mark}: {len(pool.y):,} records, {schema.num_classes} classes, source: {schema.source}")
-    many = f"{config.num_shadows} shadow model{'s' if config.num_shadows != 1 else ''}"
-    notify(f"The target and {many} train on {setting.m:,} records each. In {workdir.path}")
+    notify(f"{schema.marked_name}: {len(pool.y):,} records, {schema.num_classes} classes, source: {schema.source}")
+    shadow_models = many(config.num_shadows, "shadow model", "shadow models")
+    notify(f"The target and {shadow_models} train on {setting.m:,} records each. In {workdir.path}")
 
     target = train_target(workdir, config, setting, progress)
     with timed(seconds, "shadow_data"):

@@ -89,9 +89,10 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
     worn = defences.parse(config.defences)
     attacks = build_attacks(config, names, setting)
     promised = audit.promised_epsilon(config, setting.plan.train.shape[1])
-    mark = " (SIMULATED)" if schema.source == "simulated" else ""
     n, half = len(setting.candidates), setting.plan.train.shape[1]
-    notify(f"{schema.name}{mark}: {n:,} records are asked about; each of {config.num_models} models trains on {half:,}")
+    notify(
+        f"{schema.marked_name}: {n:,} records are asked about; each of {config.num_models} models trains on {half:,}"
+    )
 
     trained = train(workdir, config, setting, progress)
     began = time.perf_counter()

@@ -97,9 +97,8 @@ def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: 
     public = setting.train.shape[1]  # DP-SGD's sampling rate must not tell how many coins fell which way
     promised = audit.promised_epsilon(config, public)
     trained, included = int((setting.train >= 0).sum()), int(setting.member.sum())
-    mark = " (SIMULATED)" if schema.source == "simulated" else ""
     notify(
-        f"{schema.name}{mark}: one model trains on {trained:,} records, {included:,} of {config.canaries:,} canaries"
+        f"{schema.marked_name}: one model trains on {trained:,} records, {included:,} of {config.canaries:,} canaries"
     )
     key = jax.random.fold_in(stage_key(root, "model"), 0)[None]
     arguments = (workdir, config, schema, setting.pool, artifacts.array_digest(*setting.pool), key, setting.train)

@@ -84,6 +84,11 @@ class Schema(NamedTuple):
     fields: tuple[Field, ...]  # cover the flattened record in order, without gaps
     notes: tuple[str, ...] = ()  # one sentence each: where the records come from, what was done to them
 
+    @property
+    def marked_name(self) -> str:
+        """The name for people: it says of simulated records that they are."""
+        return self.name + (" (SIMULATED)" if self.source == "simulated" else "")
+
 
 # --- models ----------------------------------------------------------------------------------------------------------
 
