@@ -1,6 +1,7 @@
 """Strict settings for every test: the CPU backend, two devices, no silent rank promotion, warnings are errors."""
 
 import os
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -11,6 +12,12 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "standard")
 
+# Tests compile the same programs again and again, for each trainer and each device: a quarter of their time. A folder
+# for each process, because jax writes into it in place.
+COMPILED = tempfile.TemporaryDirectory(prefix="mia_jax_tests_")
+jax.config.update("jax_compilation_cache_dir", COMPILED.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
 
 @pytest.fixture(scope="session")
 def data_dir():
@@ -19,3 +26,10 @@ def data_dir():
     if not path or not os.path.isdir(path):
         pytest.skip("needs real data: set MIA_JAX_DATA_DIR to a folder of official files (README, Data)")
     return path
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    """One of the two devices, for tests that are about something else: each compiles every program for itself."""
+    first = jax.local_devices()[:1]
+    monkeypatch.setattr(jax, "local_devices", lambda: first)

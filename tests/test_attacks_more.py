@@ -17,6 +17,8 @@ from mia_jax.attacks.quantile import pinball, quantile
 from mia_jax.attacks.trajectory import distil, trajectory
 from mia_jax.types import Answers, Field, InputError, Records, Schema, Target
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 C, F, N, P, K = 4, 24, 240, 160, 6  # classes, bits, candidates, population, models
 NAMES = ("label_only", "boundary", "quantile", "trajectory")
 MODEL = models.mlp(C, (32,))

@@ -7,6 +7,8 @@ import pytest
 from mia_jax import metrics
 from mia_jax.attacks.shokri import STRENGTHS, held_out, shokri
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 KEY = jax.random.key(0)
 
 
@@ -66,7 +68,7 @@ def many_classes(attack, gap, shadows, num_classes=20, rows=300):
 
 @pytest.mark.parametrize("shadows", [1, 3])
 def test_the_weaker_the_signal_the_stronger_the_l2(shadows):
-    chosen, weakest = shokri(20), shokri(20, l2=STRENGTHS[0])
+    chosen, weakest = shokri(20, num_steps=500), shokri(20, num_steps=500, l2=STRENGTHS[0])
     auc, l2 = many_classes(chosen, 0.7, shadows)
     without, _ = many_classes(weakest, 0.7, shadows)
     assert l2 > STRENGTHS[0] and auc > without

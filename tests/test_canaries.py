@@ -15,6 +15,8 @@ from mia_jax import config as configs
 from mia_jax.config import CanaryConfig
 from mia_jax.types import InputError
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 CANARIES = 120
 OPTIONS = dict(hidden=64, num_epochs=60, batch_size=20, learning_rate=1e-2, train_size=100)
 

@@ -12,6 +12,8 @@ import scipy.stats
 from mia_jax import dp, models, training
 from mia_jax.types import InputError, Model, Records
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 LOSS = optax.softmax_cross_entropy_with_integer_labels
 C, B = 4, 9
 NETWORKS = {

@@ -10,6 +10,8 @@ from mia_jax.attacks import ATTACKS
 from mia_jax.saved import infer
 from mia_jax.types import InputError
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 N = 240
 WORLD = worlds.gaussian(41, N, 8, shift=3.0)
 SHADOWS = worlds.others(WORLD)

@@ -15,6 +15,8 @@ from mia_jax.synthesis import attributes, lanes, resume, subsets
 from mia_jax.synthesis import search as algorithm
 from mia_jax.types import Answers, Field, InputError, Records, Schema, Target
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 F, C = 10, 3
 BITS = Schema("bits", "local", "0", C, (F,), (Field("bits", "binary", 0, F),))
 MIXED = Schema(
