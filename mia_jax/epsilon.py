@@ -86,8 +86,12 @@ def joint_beta(
         significance: as above.
         direction: must be fixed before looking; the better of both is no bound at this level, so it is not offered.
         prior: a, from 1/2 to 1. 1 gives each rate the law whose quantiles are Clopper and Pearson's upper limits; at
-            epsilon 0 that is Fisher's exact test (Altham 1969). 1/2 is Jeffreys' prior, as published: it holds at its
-            level on average over rates and errs up to .08 at single ones, computed exactly for 40 to 250 scores a side.
+            epsilon 0 that is Fisher's exact test (Altham 1969), and it holds at ranks, too; at other epsilons no error
+            above its level was found, computed exactly for 5 to 250 scores a side. 1/2 is Jeffreys' prior, as
+            published: it holds at its level on average over rates, and errs up to .08 at single ones.
+
+    Raises:
+        InputError: a value is out of range, or members or others are missing.
 
     References:
         Zanella-Béguelin et al. 2023 (arXiv 2206.05199), section 5.
@@ -97,7 +101,8 @@ def joint_beta(
         raise InputError(f"direction {direction!r}: fix 'found' or 'cleared' beforehand; the better of both errs")
     if not 0.5 <= prior <= 1:
         raise InputError(f"prior {prior}: give one from 1/2 (Jeffreys, as published) to 1 (the default)")
-    if c.tp == 0 or c.fp == c.others:  # an error rate of 1 refutes nothing
+    _need_both(c)
+    if prior == 1 and (c.tp == 0 or c.fp == c.others):  # an error rate of 1 refutes nothing
         return 0.0
     false_alarm, miss = (c.fp + prior, c.others - c.fp + 1 - prior), (c.members - c.tp + prior, c.tp + 1 - prior)
     low, high = (false_alarm, miss) if direction == "found" else (miss, false_alarm)  # log((1 - delta - high) / low)
@@ -303,10 +308,14 @@ def _upper(successes: int | np.ndarray, trials: int, tail: float) -> np.ndarray:
 
 def _upper_rates(c: Called, delta: float, significance: float) -> tuple[float, float]:
     check(delta, significance)
-    if not c.members or not c.others:
-        raise InputError(f"{c.members} members and {c.others} others: a bound needs both")
+    _need_both(c)
     tail = significance / 2
     return float(_upper(c.fp, c.others, tail)), float(_upper(c.members - c.tp, c.members, tail))
+
+
+def _need_both(c: Called) -> None:
+    if not c.members or not c.others:
+        raise InputError(f"{c.members} members and {c.others} others: a bound needs both")
 
 
 def _log_ratio(above: float, below: float) -> float:

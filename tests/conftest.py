@@ -33,3 +33,4 @@ def one_device(monkeypatch):
     """One of the two devices, for tests that are about something else: each compiles every program for itself."""
     first = jax.local_devices()[:1]
     monkeypatch.setattr(jax, "local_devices", lambda: first)
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)

@@ -11,8 +11,6 @@ import pytest
 from mia_jax import models, platforms, targets, training
 from mia_jax.types import Answers, InputError, Records
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 CLASSES = 4
 
 

@@ -147,6 +147,14 @@ def test_microbatches_add_up_to_the_batch(name, one_device):
         assert_close(some, whole, rtol=1e-3, atol=1e-4)
 
 
+def test_what_the_compiler_is_asked_for_changes_no_bit(one_device, monkeypatch):
+    trainer, expected = reference("mlp")
+    monkeypatch.setattr(training, "CPU_OPTIONS", None)
+    training._program.cache_clear()
+    assert_equal(training.fit_many(trainer, *arguments((7,)), EPOCHS, chunk=S), expected)
+    training._program.cache_clear()
+
+
 def test_the_cache_decides_microbatches():
     def microbatch(model, shape):
         sums = lambda p, x, y, w, k: (model.apply(p, x, key=k).sum(), w.sum())  # noqa: E731
