@@ -162,7 +162,7 @@ def test_every_step_is_that_of_a_python_loop(schema, conf_min):
                     assert (lane.attempt, lane.iteration) == (attempt + 1, 0)
                     continue
                 assert (lane.slot, lane.attempt, lane.c, lane.iteration) == (0, attempt, 0, i)
-                np.testing.assert_array_equal(lane.x_best, x_star)
+                np.testing.assert_allclose(lane.x_best, x_star, rtol=1e-6)  # jit draws normals to other last bits
                 np.testing.assert_allclose(lane.best, best, rtol=1e-6)
                 assert (lane.rejections, lane.k) == (rejections, k)
                 ks.add(k)
@@ -170,7 +170,7 @@ def test_every_step_is_that_of_a_python_loop(schema, conf_min):
         assert len(records.x) == (x is not None)
         if x is not None:
             found += 1
-            np.testing.assert_array_equal(records.x[0], x)
+            np.testing.assert_allclose(records.x[0], x, rtol=1e-6)
             assert story.cost[0] == len(trace) + 1
             assert story.queries == (attempt - 1) * paper["iter_max"] + len(trace) + 1
     assert found >= 3 and len(ks) >= 3
