@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from mia_jax import epsilon, metrics, one_run
+from mia_jax import epsilon, metrics, one_run, resampling
 
 SIZE, RESAMPLES, RATES = 10_000, 1000, (0.1, 0.01, 0.001)
 CANARIES, GUESSES, RIGHT, DELTA = 10_000, 2000, 1500, 1e-5
@@ -38,9 +38,9 @@ def ours():
 
     return {
         "bootstrap of AUC and TPR at three FPRs": functools.partial(
-            metrics.bootstrap, score, member, RATES, resamples=RESAMPLES
+            resampling.bootstrap, score, member, RATES, resamples=RESAMPLES
         ),
-        "bootstrap of AUC": functools.partial(metrics.bootstrap, score, member, (), resamples=RESAMPLES),
+        "bootstrap of AUC": functools.partial(resampling.bootstrap, score, member, (), resamples=RESAMPLES),
         "interval of TPR at FPR 1 %": functools.partial(metrics.tpr_at_fpr, score, member, 0.01),
         "the report's intervals: AUC and TPR at three FPRs": intervals,
         "joint beta, one threshold": functools.partial(epsilon.joint_beta, counts),

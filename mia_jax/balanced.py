@@ -23,6 +23,7 @@ from mia_jax import (
     matched,
     metrics,
     models,
+    over_targets,
     results,
     showing,
     splits,
@@ -374,47 +375,20 @@ def summarise(setting: Setting, label: np.ndarray, name: str, judged: Judged) ->
                 pooled_others=pooled,
             )
         )
-    block = dict(blocks[0]) if len(blocks) == 1 else _over_targets(blocks)
+    block = dict(blocks[0]) if len(blocks) == 1 else over_targets.block(blocks)
     block |= {"title": audit.title(name), "targets": len(blocks), "unscored": int(np.isnan(judged.scores).sum())}
     block["auc_by_target"] = [b["auc"]["value"] for b in blocks]
     if any(judged.chosen.values()):
         block["chosen_threshold"] = {
-            rate: {side: metrics.over_targets([r[side]["value"] for r in found]).json() for side in ("fpr", "tpr")}
+            rate: {side: over_targets.mean([r[side]["value"] for r in found]).json() for side in ("fpr", "tpr")}
             for rate, found in judged.chosen.items()
         }
     if judged.curve:
         block["by_shadows"] = {
-            str(count): {m: metrics.over_targets([f[m] for f in found]).json() for m in ("auc", "tpr")}
+            str(count): {m: over_targets.mean([f[m] for f in found]).json() for m in ("auc", "tpr")}
             for count, found in sorted(judged.curve.items())
         }
     return block
-
-
-def _over_targets(blocks: list[dict[str, Any]]) -> dict[str, Any]:
-    def mean(measures: list[Any]) -> dict[str, Any]:
-        values = [m["value"] for m in measures]
-        if None in values:
-            return next(m for m in measures if m["value"] is None)
-        return metrics.over_targets(values).json()
-
-    out: dict[str, Any] = {
-        key: mean([b[key] for b in blocks]) for key in ("accuracy", "balanced_accuracy", "precision", "recall", "auc")
-    }
-    for key in ("tpr_at_fpr", "ppv_at_prior"):
-        out[key] = {at: mean([b[key][at] for b in blocks]) for at in blocks[0][key]}
-    medians = [b["median_precision"] for b in blocks if b["median_precision"] is not None]
-    out["median_precision"] = float(np.mean(medians)) if medians else None
-    out["per_class"] = [
-        {
-            "class": rows[0]["class"],
-            "members": sum(r["members"] for r in rows),
-            "non_members": sum(r["non_members"] for r in rows),
-            "precision": mean([r["precision"] for r in rows]),
-            "recall": mean([r["recall"] for r in rows]),
-        }
-        for rows in zip(*(b["per_class"] for b in blocks), strict=True)
-    ]
-    return out
 
 
 def _sample_rows(config: BalancedConfig, num_classes: int) -> int:

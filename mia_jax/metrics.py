@@ -180,7 +180,7 @@ def _tpr_interval(t: Tally, rate: float) -> Measure:
     def found(j):  # members above the (j + 1)-th largest of the others
         return above[np.searchsorted(last, np.minimum(j, n - 1), side="right")]
 
-    at = int(found(_floor(n * rate)))
+    at = int(found(whole(n * rate)))
     draws = (np.arange(GRID) + 0.5) / GRID
     hits, weight = np.unique(found(stats.binom.ppf(draws, n, rate).astype(np.int64)), return_counts=True)
 
@@ -193,50 +193,15 @@ def _tpr_interval(t: Tally, rate: float) -> Measure:
             low, high = (middle, high) if below < p else (low, middle)
         return (low + high) / 2
 
-    extra = (0, 1) if min(at, m - at) < FEW else (0.5, 0.5)
-    low = 0.0 if at == 0 else min(quantile(TAIL, extra[0]), at / m)
-    high = 1.0 if at == m else max(quantile(1 - TAIL, extra[1]), at / m)
+    lower, upper = (0, 1) if min(at, m - at) < FEW else (0.5, 0.5)
+    low = 0.0 if at == 0 else min(quantile(TAIL, lower), at / m)
+    high = 1.0 if at == m else max(quantile(1 - TAIL, upper), at / m)
     return Measure(at / m, low, high)
 
 
-def _floor(x: float) -> int:
+def whole(x: float) -> int:
+    """The whole number of others that a rate allows."""
     return math.floor(x * (1 + 1e-12))  # 2,000 x 0.0005 is 1, whatever the last bit says
-
-
-class Resamples(NamedTuple):
-    """What ``resamples`` bootstrap samples gave."""
-
-    auc: np.ndarray  # [resamples]
-    tpr: np.ndarray  # [resamples, rates]
-
-
-def bootstrap(
-    score: np.ndarray, member: np.ndarray, rates: Sequence[float] = RATES, *, resamples: int = 1000, seed: int = 0
-) -> Resamples:
-    """AUC and TPR at FPR of samples drawn anew from these members and, apart, from these others (stratified).
-
-    For joint questions, such as the difference of two rates; ``auc`` and ``tpr_at_fpr`` have intervals of their own.
-    A sample is its counts, and nothing is sorted twice.
-
-    Raises:
-        InputError: as ``tally``.
-    """
-    t = tally(score, member)
-    m, n = int(t.members.sum()), int(t.others.sum())
-    distinct = np.arange(len(t.value))
-    at_member, at_other = np.repeat(distinct, t.members), np.repeat(distinct, t.others)  # best scores first
-    before, until = (np.searchsorted(at_member, at_other, side) for side in ("left", "right"))  # members above, or tied
-    tied = bool((before != until).any())
-    allowed = [_floor(n * rate) for rate in rates]
-    rng = np.random.Generator(np.random.SFC64(seed))
-    area, tpr, above = np.empty(resamples), np.empty((resamples, len(allowed))), np.zeros(m + 1, np.int64)
-    for k in range(resamples):
-        np.cumsum(np.bincount(rng.integers(0, m, m, np.int32), minlength=m), out=above[1:])
-        count = np.bincount(rng.integers(0, n, n, np.int32), minlength=n)
-        won = above[before]
-        area[k] = count @ won + (count @ above[until] if tied else count @ won)
-        tpr[k] = won[np.minimum(np.searchsorted(np.cumsum(count), allowed, "right"), n - 1)]
-    return Resamples(area / (2 * m * n), tpr / m)
 
 
 # --- at a threshold --------------------------------------------------------------------------------------------------
@@ -353,26 +318,7 @@ def realised(threshold: float, score: np.ndarray, member: np.ndarray) -> dict[st
     }
 
 
-# --- over targets, and all together ----------------------------------------------------------------------------------
-
-
-def over_targets(values: Sequence[float], *, within: tuple[float, float] = (0.0, 1.0)) -> Measure:
-    """Mean over targets with Student's t interval: for models trained on this pool, not for other pools.
-
-    The interval is cut to ``within``, the values that there are: rates of a few targets may spread so far that t would
-    go below 0.
-    """
-    values = np.asarray(values, np.float64)
-    mean = float(values.mean())
-    if len(values) < 2:
-        return Measure(mean, reason="one target: no interval over targets")
-    spread = float(values.std(ddof=1))
-    if spread == 0:
-        return Measure(
-            mean, reason=f"all {len(values)} targets gave the same value: no spread to tell an interval from"
-        )
-    half = float(stats.t.ppf(1 - TAIL, len(values) - 1)) * spread / math.sqrt(len(values))
-    return Measure(mean, max(mean - half, within[0]), min(mean + half, within[1]))
+# --- all together --------------------------------------------------------------------------------------------------
 
 
 def evaluate(

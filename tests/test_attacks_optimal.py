@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mia_jax import metrics, splits
+from mia_jax import metrics, over_targets, splits
 from mia_jax.attacks import ATTACKS, bavaria, lira, references, rmia
 
 AUC_AT_SHIFT = scipy.stats.norm.cdf(1.5 / np.sqrt(2))  # Neyman-Pearson's, of N(mu, 1) against N(mu + 1.5, 1)
@@ -22,7 +22,7 @@ def areas(parts, world, targets):
 @pytest.mark.parametrize("fixed", [True, False])
 def test_lira_reaches_the_neyman_pearson_area(fixed):
     world = worlds.gaussian(31, 1500, 258)
-    found = metrics.over_targets(areas(lira.parts(fixed=fixed), world, range(0, 40, 2)))
+    found = over_targets.mean(areas(lira.parts(fixed=fixed), world, range(0, 40, 2)))
     assert found.low <= AUC_AT_SHIFT <= found.high and found.high - found.low < 0.02
 
 
@@ -43,7 +43,7 @@ def test_with_four_shadows_bavaria_is_better_than_lira():
         for name, parts in others.items():
             gains[name].append(ours - areas(parts, world, [0])[0])
     for name in gains:
-        assert metrics.over_targets(gains[name], within=(-1, 1)).low > 0, name
+        assert over_targets.mean(gains[name], within=(-1, 1)).low > 0, name
 
 
 def test_what_leaks_through_counts_is_seen_by_these_tests():

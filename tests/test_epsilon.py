@@ -182,11 +182,15 @@ def test_joint_beta_errs_at_most_at_its_level_and_as_published_it_does_not():
     fisher = [
         [stats.fisher_exact([[tp, m - tp], [fp, n - fp]], "greater").pvalue for tp in counts[: m + 1]] for fp in counts
     ]
+
+    def bounds(**options):
+        return np.array(
+            [[epsilon.joint_beta(Called(tp, fp, m, n), **options) for tp in counts[: m + 1]] for fp in counts]
+        )
+
     worst = {}
     for prior in (0.5, 1.0):
-        found = np.array(
-            [[epsilon.joint_beta(Called(tp, fp, m, n), prior=prior) for tp in range(m + 1)] for fp in range(n + 1)]
-        )
+        found = bounds(prior=prior)
         if prior == 1:
             np.testing.assert_array_equal(found > 0, np.array(fisher) < 0.05)  # Altham 1969
         errors = [
@@ -196,7 +200,7 @@ def test_joint_beta_errs_at_most_at_its_level_and_as_published_it_does_not():
             for tpr in [math.exp(eps) * fpr]
         ]
         worst[prior] = max(errors)
-    found = np.array([[epsilon.joint_beta(Called(k, fp, m, n), delta=delta) for k in counts[: m + 1]] for fp in counts])
+    found = bounds(delta=delta)
     for fpr in np.linspace(0.01, 0.94, 40) / math.e:  # (1, delta): the edge is e fpr + delta
         law = stats.binom.pmf(counts[: m + 1], m, math.e * fpr + delta)
         assert stats.binom.pmf(counts, n, fpr) @ (found > 1 + 1e-6) @ law <= 0.05
@@ -247,7 +251,7 @@ def test_the_better_of_both_directions_errs_too_often():
         c = Called(rng.binomial(m, special.expit(1.0)), rng.binomial(m, special.expit(-1.0)), m, m)
         wrong += max(epsilon.joint_beta(c, direction=d) for d in ("found", "cleared")) > 1.0
     print(f"\nthe better of both directions: {wrong / 1000} exceed")
-    assert wrong > 60
+    assert wrong > 70
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])

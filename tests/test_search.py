@@ -132,6 +132,7 @@ def test_every_step_is_that_of_a_python_loop(schema, conf_min):
     paper["k_max"] = min(paper["k_max"], attributes.attributes(schema).count)
     paper |= {"conf_min": conf_min, "iter_max": 40}
     ask = jax.jit(target.ask)
+    rounding = 0 if schema is BITS else 1e-6  # of the numbers of MIXED, which jit draws to other last bits
     found, ks = 0, set()
     for seed in range(6):
         states = []
@@ -162,7 +163,7 @@ def test_every_step_is_that_of_a_python_loop(schema, conf_min):
                     assert (lane.attempt, lane.iteration) == (attempt + 1, 0)
                     continue
                 assert (lane.slot, lane.attempt, lane.c, lane.iteration) == (0, attempt, 0, i)
-                np.testing.assert_allclose(lane.x_best, x_star, rtol=1e-6)  # jit draws normals to other last bits
+                np.testing.assert_allclose(lane.x_best, x_star, rtol=rounding)
                 np.testing.assert_allclose(lane.best, best, rtol=1e-6)
                 assert (lane.rejections, lane.k) == (rejections, k)
                 ks.add(k)
@@ -170,7 +171,7 @@ def test_every_step_is_that_of_a_python_loop(schema, conf_min):
         assert len(records.x) == (x is not None)
         if x is not None:
             found += 1
-            np.testing.assert_allclose(records.x[0], x, rtol=1e-6)
+            np.testing.assert_allclose(records.x[0], x, rtol=rounding)
             assert story.cost[0] == len(trace) + 1
             assert story.queries == (attempt - 1) * paper["iter_max"] + len(trace) + 1
     assert found >= 3 and len(ks) >= 3
