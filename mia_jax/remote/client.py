@@ -1,9 +1,4 @@
-"""The client: questions split, several in flight, faults outlived, answers kept as they arrive.
-
-What goes wrong is of three kinds. What may pass (429, 5xx, a broken connection, a late, unreadable or impossible
-answer) is tried again, later each time and not before the service allows it. What is too large (413) is asked in
-halves. The rest ends the question with one line, and with every answer that arrived in the store.
-"""
+"""The client: questions split, several in flight, faults (``faults``) outlived, answers kept as they arrive."""
 
 import concurrent.futures
 import contextlib
@@ -22,7 +17,7 @@ import numpy as np
 
 from mia_jax import targets
 from mia_jax.progress import Progress, silent
-from mia_jax.remote import credentials, pace, protocols
+from mia_jax.remote import credentials, faults, pace, protocols
 from mia_jax.remote.options import Options, checked
 from mia_jax.remote.protocols import Codec, Reading
 from mia_jax.store import AnswerStore, stored_answers
@@ -114,40 +109,6 @@ def _records(x: Array) -> np.ndarray:
         row = np.argmin(np.isfinite(x.reshape(len(x), -1)).all(axis=1))
         raise InputError(f"record {row} has a feature that is not finite, and JSON has no such number: fill it in")
     return x.astype(x.dtype.newbyteorder("="), copy=False)
-
-
-# --- faults ----------------------------------------------------------------------------------------------------------
-
-
-class _Passing(Exception):
-    """A fault that may pass.
-
-    ``wait``: seconds that the service asks for. ``limited``: it works, and is asked too often. ``spoken``: it was
-    reached and did not understand; where that does not pass, another dialect may help.
-    """
-
-    def __init__(self, reason: str | WrongAnswer, *, wait: float = 0.0, limited: bool = False, spoken: bool = False):
-        self.reason, self.wait, self.limited, self.spoken = reason, wait, limited, spoken
-
-
-class _Refused(TargetError):
-    """The service does not understand; another dialect may help."""
-
-
-class _TooLarge(Exception):
-    """The request must be split."""
-
-
-class _Stopped(Exception):
-    """Another part of the question failed: this one need not go on."""
-
-
-def _understood(function: Callable[..., T], *arguments: Any) -> T:
-    """Call what reads a reply; a reply that it cannot use may be better next time."""
-    try:
-        return function(*arguments)
-    except TargetError as error:
-        raise _Passing(str(error), spoken=True) from None
 
 
 # --- the service -----------------------------------------------------------------------------------------------------
@@ -247,7 +208,7 @@ class _Service:
         def once() -> None:
             nonlocal left, asked
             reply = self._ask_once(self.codec, x[asked], stop)
-            p = _understood(protocols.read, reply, len(asked), self.reading)
+            p = faults.understood(protocols.read, reply, len(asked), self.reading)
             wrong = targets.faults(p, answers)
             if not wrong:
                 self.store.put(left, targets.log_probabilities(p, answers))
@@ -255,13 +216,13 @@ class _Service:
             good = [i for i in range(len(left)) if i not in wrong]
             self.store.put([left[i] for i in good], targets.log_probabilities(p[good], answers))
             left, asked = [left[i] for i in wrong], asked[list(wrong)]  # only they are asked again
-            raise _Passing(WrongAnswer(int(asked[0]), next(iter(wrong.values()))))
+            raise faults.Passing(WrongAnswer(int(asked[0]), next(iter(wrong.values()))))
 
         try:
             self._insist(once, self.options.retries, stop)
-        except _Stopped:
+        except faults.Stopped:
             pass
-        except _TooLarge:
+        except faults.TooLarge:
             half = len(left) // 2
             self._finish(x, asked[:half], left[:half], stop)
             self._finish(x, asked[half:], left[half:], stop)
@@ -281,12 +242,12 @@ class _Service:
         for codec in protocols.dialects(self.protocol, self.url, self._metadata()):
             try:
                 return self._probe(codec, x, rows)
-            except _TooLarge:
+            except faults.TooLarge:
                 raise TargetError(
                     f"{self.shown}: HTTP 413 for {min(len(x), self._step(codec, x))} records in a request; send fewer"
                     " at a time (--rows_per_request, Options.rows)"
                 ) from None
-            except _Refused as error:
+            except faults.Refused as error:
                 refusals.append(error)
         raise TargetError(str(refusals[0])) from None
 
@@ -297,7 +258,7 @@ class _Service:
         def fetch(part: Sequence[int]) -> None:
             some = self._ask_once(codec, x[list(part)], stop)
             if len(some) != len(part):
-                raise _Passing(f"{len(part)} records were asked about and {len(some)} answered", spoken=True)
+                raise faults.Passing(f"{len(part)} records were asked about and {len(some)} answered", spoken=True)
             for row, element in zip(part, some, strict=True):
                 reply[row] = element
 
@@ -306,12 +267,12 @@ class _Service:
             for i in range(0, len(todo), step):
                 self._insist(functools.partial(fetch, todo[i : i + step]), PROBE_TRIES, stop)
             todo = range(len(x))
-            reading = _understood(protocols.learn, reply, self.classes, self.names)
-            p = _understood(protocols.read, reply, len(x), reading)
+            reading = faults.understood(protocols.learn, reply, self.classes, self.names)
+            p = faults.understood(protocols.read, reply, len(x), reading)
             wrong = targets.faults(p, reading.answers)
             todo = list(wrong)
             if wrong:
-                raise _Passing(WrongAnswer(int(rows[todo[0]]), wrong[todo[0]]))
+                raise faults.Passing(WrongAnswer(int(rows[todo[0]]), wrong[todo[0]]))
             self.codec, self.reading = codec, reading
             return p
 
@@ -334,7 +295,7 @@ class _Service:
         while True:
             try:
                 return once()
-            except _Passing as fault:
+            except faults.Passing as fault:
                 # A service that limits its rate but does answer is waited for as long as it does.
                 tries = 1 if fault.limited and self._arrived() > arrived else tries + 1
                 arrived = self._arrived()
@@ -348,7 +309,7 @@ class _Service:
                         raise WrongAnswer(fault.reason.record, line) from None
                     line = f"{fault.reason}, {tries} times in a row"
                     if fault.spoken:
-                        raise _Refused(self._line(line)) from None
+                        raise faults.Refused(self._line(line)) from None
                     raise TargetError(
                         self._line(f"{line}: is it running? The same again goes on where this stopped")
                     ) from None
@@ -356,34 +317,34 @@ class _Service:
                     self._pace.hold(fault.wait)
                 pause = min(LONGEST_WAIT, self.options.backoff * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)
                 if stop.wait(pause):
-                    raise _Stopped from None
+                    raise faults.Stopped from None
 
     def _arrived(self) -> int:
         return 0 if self.store is None else len(self.store)
 
     def _ask_once(self, codec: Codec, x: np.ndarray, stop: threading.Event) -> protocols.Reply:
-        """One request. Raises _Passing, _TooLarge or _Stopped, or a TargetError where no further try can help."""
+        """One request. Raises Passing, TooLarge or Stopped, or a TargetError where no further try can help."""
         body = codec.encode(x)
         if len(body) > self.options.max_bytes and len(x) > 1:
-            raise _TooLarge
+            raise faults.TooLarge
         self._pace.wait(stop)
         if stop.is_set():
-            raise _Stopped
+            raise faults.Stopped
         self.budget.take(len(x))
         try:
             response = self._client.post(self._place, content=body, headers=codec.headers)
         except self._httpx.TimeoutException:
-            raise _Passing(f"no answer within {self.options.timeout:g} s") from None
+            raise faults.Passing(f"no answer within {self.options.timeout:g} s") from None
         except self._httpx.RequestError as error:  # by its type: its text may hold headers
-            raise _Passing(f"the connection failed ({type(error).__name__})") from None
+            raise faults.Passing(f"the connection failed ({type(error).__name__})") from None
         status = response.status_code
         if not response.is_success:
             self.budget.give_back(len(x))  # refused, so not answered
         if status == 413 and len(x) > 1:
-            raise _TooLarge
+            raise faults.TooLarge
         if status in (408, 425, 429) or status >= 500:
             wait = pace.retry_after(response.headers.get("retry-after"))
-            raise _Passing(
+            raise faults.Passing(
                 f"HTTP {status}: {self._excerpt(response)}", wait=wait, limited=status == 429, spoken=status == 500
             )
         if status in (401, 403):
@@ -394,11 +355,11 @@ class _Service:
             place = protocols.public(urllib.parse.urljoin(self.url, response.headers.get("location", "")))
             raise TargetError(self._line(f"HTTP {status}: it has moved to {place}; use that URL"))
         if not response.is_success:
-            raise _Refused(self._line(f"HTTP {status}: {self._excerpt(response)}"))
+            raise faults.Refused(self._line(f"HTTP {status}: {self._excerpt(response)}"))
         try:
             return codec.decode(response.content, len(x))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise _Passing(f"the answer cannot be read: {self._excerpt(response)}", spoken=True) from None
+            raise faults.Passing(f"the answer cannot be read: {self._excerpt(response)}", spoken=True) from None
 
     def _excerpt(self, response) -> str:
         """The beginning of what the service said, on one line, without what is secret."""

@@ -1,0 +1,44 @@
+"""What a question may come to, if not to an answer, as exceptions.
+
+What may pass (429, 5xx, a broken connection, a late, unreadable or impossible answer) is tried again, later each time
+and not before the service allows it. What is too large (413) is asked in halves. The rest ends the question with one
+line, and with every answer that arrived in the store.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mia_jax.targets import TargetError, WrongAnswer
+
+T = TypeVar("T")
+
+
+class Passing(Exception):
+    """A fault that may pass.
+
+    ``wait``: seconds that the service asks for. ``limited``: it works, and is asked too often. ``spoken``: it was
+    reached and did not understand; where that does not pass, another dialect may help.
+    """
+
+    def __init__(self, reason: str | WrongAnswer, *, wait: float = 0.0, limited: bool = False, spoken: bool = False):
+        self.reason, self.wait, self.limited, self.spoken = reason, wait, limited, spoken
+
+
+class Refused(TargetError):
+    """The service does not understand; another dialect may help."""
+
+
+class TooLarge(Exception):
+    """The request must be split."""
+
+
+class Stopped(Exception):
+    """Another part of the question failed: this one need not go on."""
+
+
+def understood(function: Callable[..., T], *arguments: Any) -> T:
+    """Call what reads a reply; a reply that it cannot use may be better next time."""
+    try:
+        return function(*arguments)
+    except TargetError as error:
+        raise Passing(str(error), spoken=True) from None
