@@ -155,35 +155,29 @@ def clipped_gradients(
         ghost: clip by the activations; None: where the network allows it.
     """
     x, y, real = (jnp.asarray(a) for a in (x, y, real))
-    layers = models.dense_layers(model, params, x) if ghost is None or ghost else None
-    if layers is not None:
-        return _ghost(model, loss, layers, params, x, y, real, clip, key)
+    offsets = models.dense_offsets(model, params, x) if ghost is None or ghost else {}
+    if offsets and models.all_dense(params, offsets):
+        return _ghost(model, loss, offsets, params, x, y, real, clip, key)
     if ghost:
         raise InputError("ghost clipping is for networks of dense layers, each used once for each record")
     return _one_by_one(model, loss, params, x, y, real, clip, key, microbatch)
 
 
-def _ghost(model, loss, layers, params, x, y, real, clip, key) -> Clipped:
+def _ghost(model, loss, offsets, params, x, y, real, clip, key) -> Clipped:
     def objective(offsets):
         logits, inputs = models.with_offsets(model, params, x, offsets, key=key)
         losses = loss(logits, y)
         return losses.sum(), (inputs, losses, jnp.argmax(logits, axis=-1) == y)
 
-    of = {path: _at(params, path) for path in layers}
-    offsets = {path: jnp.zeros((len(x), layer["kernel"].shape[1])) for path, layer in of.items()}
-    at_outputs, (inputs, losses, correct) = jax.grad(objective, has_aux=True)(offsets)
+    outputs, (inputs, losses, correct) = jax.grad(objective, has_aux=True)(offsets)
     squares = 0.0
-    for path, layer in of.items():
-        ones = 1.0 if "bias" in layer else 0.0  # a bias is a weight of an input that is always one
-        squares += (jnp.square(inputs[path]).sum(axis=1) + ones) * jnp.square(at_outputs[path]).sum(axis=1)
+    for path, d in outputs.items():
+        ones = 1.0 if "bias" in models.layer(params, path) else 0.0  # a bias is a weight of an input that is always one
+        squares += (jnp.square(inputs[path]).sum(axis=1) + ones) * jnp.square(d).sum(axis=1)
     norms, scale, finite = _scale(squares, real, clip)
-    grads = jax.tree.map(lambda leaf: leaf, params)  # new dicts, to be filled
-    for path, layer in of.items():
-        a = jnp.where(finite[:, None], inputs[path], 0)
-        d = jnp.where(finite[:, None], scale[:, None] * at_outputs[path], 0)
-        grad = {"kernel": a.T @ d} | ({"bias": d.sum(axis=0)} if "bias" in layer else {})
-        _at(grads, path[:-1])[path[-1]] = grad
-    return Clipped(grads, norms, losses, correct)
+    inputs = {path: jnp.where(finite[:, None], a, 0) for path, a in inputs.items()}
+    outputs = {path: jnp.where(finite[:, None], scale[:, None] * d, 0) for path, d in outputs.items()}
+    return Clipped(models.dense_gradients(params, inputs, outputs), norms, losses, correct)
 
 
 def _one_by_one(model, loss, params, x, y, real, clip, key, microbatch) -> Clipped:
@@ -224,12 +218,6 @@ def _scale(squares: jax.Array, real: jax.Array, clip: float) -> tuple[jax.Array,
     finite = jnp.isfinite(norms)
     scale = jnp.where(norms > clip, clip / norms, 1.0) if math.isfinite(clip) else jnp.ones_like(norms)
     return norms, jnp.where(finite & real, scale, 0.0), finite
-
-
-def _at(tree: Params, path: tuple) -> Params:
-    for name in path:
-        tree = tree[name]
-    return tree
 
 
 # --- sampling and noise ----------------------------------------------------------------------------------------------

@@ -5,9 +5,11 @@ convolution and max-pooling layers and a hidden layer of 128 tanh units for CIFA
 what Amazon trained.
 """
 
+import functools
 import hashlib
 import importlib
 import inspect
+import operator
 import os
 import pathlib
 import sys
@@ -21,6 +23,7 @@ from flax import linen as nn
 from mia_jax.types import InputError, Model, Params, Schema
 
 NAMES = ("mlp", "cnn", "logistic")
+ALIGNED = 16  # float32 numbers of a cache line: matmuls over a multiple of it are faster on CPUs
 
 
 # --- the paper's networks --------------------------------------------------------------------------------------------
@@ -140,16 +143,25 @@ def conv_same(x: jax.Array, kernel: jax.Array, strides=(1, 1), padding="SAME", *
     kh, kw, i, o = kernel.shape
     b, h, w, _ = x.shape
     above, left = (kh - 1) // 2, (kw - 1) // 2
-    x = jnp.pad(x, ((0, 0), (0, 0), (left, kw - 1 - left), (0, 0)))
-    x = jnp.concatenate([x[:, :, s : s + w] for s in range(kw)], axis=-1)
+    x = jnp.concatenate([_shifted(x, left - s, axis=2) for s in range(kw)], axis=-1)
     if kw * i <= o:
-        x = jnp.pad(x, ((0, 0), (above, kh - 1 - above), (0, 0), (0, 0)))
-        x = jnp.concatenate([x[:, r : r + h] for r in range(kh)], axis=-1)
-        return (x.reshape(b * h * w, kh * kw * i) @ kernel.reshape(kh * kw * i, o)).reshape(b, h, w, o)
+        x = [_shifted(x, above - r, axis=1) for r in range(kh)]
+        unaligned = -(kh * kw * i) % ALIGNED
+        x = jnp.concatenate([*x, jnp.zeros((b, h, w, unaligned), x[0].dtype)], axis=-1)
+        kernel = jnp.pad(kernel.reshape(-1, o), ((0, unaligned), (0, 0)))
+        return (x.reshape(b * h * w, -1) @ kernel).reshape(b, h, w, o)
     columns = kernel.transpose(1, 2, 0, 3).reshape(kw * i, kh * o)
-    y = (x.reshape(b * h * w, kw * i) @ columns).reshape(b, h, w, kh, o)
-    y = jnp.pad(y, ((0, 0), (above, kh - 1 - above), (0, 0), (0, 0), (0, 0)))
-    return sum(y[:, r : r + h, :, r] for r in range(kh))
+    y = (x.reshape(b * h * w, kw * i) @ columns).reshape(b, h, w, kh * o)
+    # Split, not sliced: so that the gradient is a concatenation, not a sum of padded arrays.
+    rows = jax.lax.split(y, [o] * kh, axis=-1)
+    return sum(_shifted(row, above - r, axis=1) for r, row in enumerate(rows))
+
+
+def _shifted(x: jax.Array, by: int, axis: int) -> jax.Array:
+    """x, moved along an axis; zeros come in, what leaves is lost."""
+    config = [(0, 0, 0)] * x.ndim
+    config[axis] = (by, -by, 0)
+    return jax.lax.pad(x, jnp.zeros((), x.dtype), config)
 
 
 def max_pool(x: jax.Array) -> jax.Array:
@@ -203,7 +215,10 @@ def from_flax(module: nn.Module, *, scale: float = 1.0) -> Model:
 def with_offsets(
     model: Model, params: Params, x: jax.Array, offsets: dict[tuple, jax.Array], *, key: jax.Array | None = None
 ) -> tuple[jax.Array, dict[tuple, jax.Array]]:
-    """A forward pass with offsets added to what dense layers put out; the gradient with respect to them is the layers'.
+    """A forward pass with offsets added to what dense layers put out, which take these layers' place in gradients.
+
+    The gradient with respect to an offset is that with respect to the layer's output; ``dense_gradients`` makes from
+    it and the layer's input that of its parameters, which is left out of the gradient with respect to ``params``.
 
     Args:
         model: of flax layers; of another one no dense layer is known.
@@ -213,34 +228,74 @@ def with_offsets(
         key: means training mode.
 
     Returns:
-        Logits [b, c], and path -> the layer's input [b, i].
+        Logits [b, c], and path -> the layer's input [b, i], of every dense layer.
+
+    Raises:
+        ValueError: a dense layer is used twice.
     """
     inputs = {}
 
+    def has_its_own(dense: nn.Dense) -> bool:
+        """Whether its parameters are those of params: not if it was cast, is rematerialised, or is called below."""
+        try:
+            return layer(params, dense.path)["kernel"] is dense.variables["params"]["kernel"]
+        except (KeyError, TypeError):
+            return False
+
     def intercept(next_method, args, kwargs, context):
-        layer, y = context.module, next_method(*args, **kwargs)
-        if type(layer) is not nn.Dense or context.method_name != "__call__":
-            return y
-        if layer.path in inputs:
-            raise ValueError(f"the layer {'/'.join(layer.path)} is used twice")
-        inputs[layer.path] = args[0]
-        return y + offsets[layer.path] if layer.path in offsets else y
+        dense = context.module
+        if type(dense) is not nn.Dense or context.method_name != "__call__" or not has_its_own(dense):
+            return next_method(*args, **kwargs)
+        if dense.path in inputs:
+            raise ValueError(f"the layer {'/'.join(dense.path)} is used twice")
+        inputs[dense.path] = args[0]
+        if dense.path not in offsets:
+            return next_method(*args, **kwargs)
+        y = dense.clone(parent=None).apply(jax.lax.stop_gradient(dense.variables), args[0])
+        return y + offsets[dense.path].astype(y.dtype)
 
     with nn.intercept_methods(intercept):
         logits = model.apply(params, x, key=key)
     return logits, inputs
 
 
-def dense_layers(model: Model, params: Params, x: jax.Array) -> tuple[tuple, ...] | None:
-    """The paths of a network's dense layers, or None if it has parameters elsewhere, or uses a layer in another way
-    than once for each record. Nothing is computed to find out."""
+def dense_offsets(model: Model, params: Params, x: jax.Array) -> dict[tuple, jax.Array]:
+    """Offsets of zero for the dense layers that are used once for each record: path in params -> [b, o].
+
+    Nothing is computed to find them out. Of a model that is not of flax layers none is known.
+    """
     try:
         _, inputs = jax.eval_shape(lambda params, x: with_offsets(model, params, x, {}), params, x)
-    except ValueError:
-        return None
-    leaves = {tuple(k.key for k in path[:-1]) for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]}
-    flat = all(a.ndim == 2 and len(a) == len(x) for a in inputs.values())
-    return tuple(inputs) if flat and leaves == set(inputs) else None
+    except (ValueError, jax.errors.UnexpectedTracerError):  # used twice, or in a loop
+        return {}
+    paths = [path for path, a in inputs.items() if a.ndim == 2 and len(a) == len(x)]
+    return {path: jnp.zeros((len(x), layer(params, path)["kernel"].shape[1])) for path in paths}
+
+
+def dense_gradients(params: Params, inputs: dict[tuple, jax.Array], outputs: dict[tuple, jax.Array]) -> Params:
+    """The gradient of dense layers' parameters, from their inputs [b, i] and the gradients at their outputs [b, o].
+
+    Like ``params``, with zero in the place of what is no dense layer's, or of one whose path is not given.
+    """
+    known = {}
+    for path, d in outputs.items():
+        known[*path, "kernel"], known[*path, "bias"] = inputs[path].T @ d, d.sum(axis=0)
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: known.get(_names(path), jnp.zeros_like(leaf)), params)
+
+
+def all_dense(params: Params, offsets: dict[tuple, jax.Array]) -> bool:
+    """Whether all parameters belong to dense layers that have offsets."""
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {_names(path)[:-1] for path, _ in leaves} == set(offsets)
+
+
+def _names(path: tuple) -> tuple:
+    return tuple(getattr(entry, "key", None) for entry in path)
+
+
+def layer(params: Params, path: tuple) -> Params:
+    """The parameters of the layer at a path."""
+    return functools.reduce(operator.getitem, path, params)
 
 
 def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0) -> Model:

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from mia_jax import models
 from mia_jax.types import Array, EpochInfo, Key, Model, Params, Records, Trainer, TrainState
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -26,9 +27,9 @@ Augment = Callable[[Key, jax.Array, jax.Array, jax.Array], tuple[jax.Array, tupl
 
 # --- one network -----------------------------------------------------------------------------------------------------
 
-# On a CPU, what the backward pass remembers of the forward pass should stay in the cache: the CNN trains twice as fast
-# in microbatches of 3 records as in one batch of 100 (benchmarks/README.md).
-CACHE_BYTES = 2**22
+# On a CPU, what the backward pass remembers of the forward pass should stay in the cache: the CNN trains half as fast
+# again in microbatches of 4 records as in one batch of 100 (benchmarks/README.md).
+CACHE_BYTES = 3 * 2**20
 
 
 def make_trainer(
@@ -52,9 +53,9 @@ def make_trainer(
         loss: (logits [b, c], y [b]) -> [b], of which a step minimises the mean.
         augment: what a batch becomes before it is learned from: ``regularisers.mixing``, flips, ... The accuracy that
             is reported is that of the first labels it gives.
-        microbatch: records whose activations exist at once; the gradients of a batch's microbatches are added up, so it
-            changes results by rounding only (and what dropout draws). None: on CPUs as many as fit the cache, elsewhere
-            the batch.
+        microbatch: records whose activations exist at once; the gradients of a batch's microbatches are added up (those
+            of dense layers by one matmul per batch), so it changes results by rounding only (and what dropout draws).
+            None: on CPUs as many as fit the cache, elsewhere the batch.
 
     Returns:
         A Trainer. The index [m] that its epoch takes may hold -1 for "no record": m records padded with -1 train the
@@ -66,12 +67,19 @@ def make_trainer(
         params = model.init(key_params, x[:1])
         return TrainState(params, optimizer.init(params), key_epochs, jnp.int32(0))
 
-    def sums(params: Params, x: jax.Array, y, weight: jax.Array, key: Key) -> tuple[jax.Array, jax.Array]:
-        """Loss and correct answers, summed over the records; y [b], or what ``augment`` gives as labels."""
-        logits = model.apply(params, x, key=key)
+    def sums(params: Params, offsets: dict, x: jax.Array, y, weight: jax.Array, key: Key) -> tuple:
+        """The losses, summed; correct answers, summed, and what enters the dense layers that have offsets.
+
+        y [b], or what ``augment`` gives as labels.
+        """
+        if offsets:
+            logits, inputs = models.with_offsets(model, params, x, offsets, key=key)
+        else:
+            logits, inputs = model.apply(params, x, key=key), {}
         labels = y if isinstance(y, tuple) else ((y, 1.0),)
         losses = sum(share * loss(logits, label) for label, share in labels)
-        return weight @ losses, weight @ (jnp.argmax(logits, axis=-1) == labels[0][0])
+        correct = weight @ (jnp.argmax(logits, axis=-1) == labels[0][0])
+        return weight @ losses, (correct, {path: inputs[path] for path in offsets})
 
     def epoch(state: TrainState, pool: Records, index: Array) -> tuple[TrainState, EpochInfo]:
         key_order, key_steps, key_augment = jax.random.split(jax.random.fold_in(state.key, state.epoch), 3)
@@ -79,6 +87,8 @@ def make_trainer(
         part = microbatch or _microbatch(sums, state.params, pool, batch_size)
         batches = _padded_to(_padded_to(order, batch_size).reshape(-1, batch_size), part)
         batches = batches.reshape(len(batches), -1, part)  # [steps, microbatches, records]
+        some = jax.ShapeDtypeStruct((part, *pool.x.shape[1:]), pool.x.dtype)
+        offsets = models.dense_offsets(model, state.params, some) if part < batch_size else {}
 
         def augmented(key, rows):
             """The records of a batch's rows [microbatches, records], augmented all together."""
@@ -86,27 +96,36 @@ def make_trainer(
             batch = augment(key, pool.x[flat], pool.y[flat], flat >= 0)
             return jax.tree.map(lambda leaf: leaf.reshape(*rows.shape, *leaf.shape[1:]), batch)
 
-        def gradient(params, rows, batch, key):
-            """The gradient of the summed loss, and the sums."""
+        def gradient(params, offsets, rows, batch, key):
+            """Of a microbatch: the gradient of the summed loss, and the sums; and, for the dense layers that have
+            offsets and so are left out of that gradient, their inputs and the gradients at their outputs."""
             x, y = (pool.x[rows], pool.y[rows]) if batch is None else batch
             weight = (rows >= 0).astype(jnp.float32)
-            (total, correct), vjp = jax.vjp(lambda params: sums(params, x, y, weight, key), params)
-            return vjp((jnp.ones_like(total), jnp.zeros_like(correct)))[0], total, correct
+            differentiated = jax.value_and_grad(sums, argnums=(0, 1), has_aux=True)
+            (total, (correct, inputs)), (grads, outputs) = differentiated(params, offsets, x, y, weight, key)
+            return (grads, total, correct), (inputs, outputs)
+
+        def summed(params, *parts):
+            """The gradient and the sums over the microbatches of a batch."""
+            if len(parts[0]) == 1:
+                return gradient(params, {}, *jax.tree.map(lambda leaf: leaf[0], parts))[0]
+
+            def add(sums, part):
+                more, kept = gradient(params, offsets, *part)
+                return jax.tree.map(jnp.add, sums, more), kept
+
+            zero = (jax.tree.map(jnp.zeros_like, params), jnp.zeros(()), jnp.zeros(()))
+            (grads, total, correct), kept = jax.lax.scan(add, zero, parts)
+            inputs, outputs = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), kept)
+            grads = jax.tree.map(jnp.add, grads, models.dense_gradients(params, inputs, outputs))
+            return grads, total, correct
 
         def step(carry, at):
             params, opt_state = carry
             t, rows = at
             keys = jax.random.split(jax.random.fold_in(key_steps, t), len(rows))
             batch = None if augment is None else augmented(jax.random.fold_in(key_augment, t), rows)
-            parts = (rows, batch, keys)
-            added = gradient(params, *jax.tree.map(lambda leaf: leaf[0], parts))
-            if len(rows) > 1:
-                added, _ = jax.lax.scan(
-                    lambda added, some: (jax.tree.map(jnp.add, added, gradient(params, *some)), None),
-                    added,
-                    jax.tree.map(lambda leaf: leaf[1:], parts),
-                )
-            grads, total, correct = added
+            grads, total, correct = summed(params, rows, batch, keys)
             count = (rows >= 0).sum()
             grads = jax.tree.map(lambda g: g / jnp.maximum(count, 1), grads)
             updates, new_opt_state = optimizer.update(grads, opt_state, params)
@@ -145,7 +164,9 @@ def _microbatch(sums: Callable, params: Params, pool: Records, batch_size: int) 
         x, y = (jax.ShapeDtypeStruct((n, *leaf.shape[1:]), leaf.dtype) for leaf in pool)
         weight = jax.ShapeDtypeStruct((n,), np.float32)
         key = jax.random.key(0)
-        kept = jax.eval_shape(lambda p, x, y, w: jax.vjp(lambda p: sums(p, x, y, w, key), p)[1], params, x, y, weight)
+        kept = jax.eval_shape(
+            lambda p, x, y, w: jax.vjp(lambda p: sums(p, {}, x, y, w, key), p, has_aux=True)[1], params, x, y, weight
+        )
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
 
     per_record = residual_bytes(2) - residual_bytes(1)
