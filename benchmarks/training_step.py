@@ -11,15 +11,15 @@ import argparse
 import numpy as np
 from shadow_training import BATCH, CIFAR, PURCHASE, data, flops, take_turns
 
-MICROBATCH = 3  # records of the CIFAR network at once: what ``training`` chooses on CPUs
+MICROBATCH = 4  # records of the CIFAR network at once: what ``training`` chooses on CPUs
 
 
 def layers(net):
-    """(rows, inputs, outputs) of each matmul of the forward pass, of one microbatch."""
+    """(rows, inputs, outputs) of each matmul of the forward pass of one microbatch, and microbatches per batch."""
     if len(net["shape"]) == 1:
-        return [(BATCH, net["shape"][0], 128), (BATCH, 128, net["classes"])]
-    b = MICROBATCH
-    return [(b * 32 * 32, 75, 32), (b * 16 * 16, 800, 32), (b, 2048, 128), (b, 128, net["classes"])]
+        return [(BATCH, net["shape"][0], 128), (BATCH, 128, net["classes"])], 1
+    b = MICROBATCH  # the convolutions as ``models.conv_same`` writes them: 75 taps filled up, and 5 rows as columns
+    return [(b * 32 * 32, 80, 32), (b * 16 * 16, 160, 160), (b, 2048, 128), (b, 128, net["classes"])], BATCH // b
 
 
 def only_matmuls(net):
@@ -28,24 +28,35 @@ def only_matmuls(net):
 
     from mia_jax.types import EpochInfo, Trainer, TrainState
 
-    shapes = layers(net)
-    steps = net["records"] // shapes[-1][0]
+    shapes, parts = layers(net)
 
     def init(key, x):
         draw = lambda at, shape: jax.random.normal(jax.random.fold_in(key, at), shape)  # noqa: E731
         arrays = [(draw(m, (m, k)), draw(k, (k, n)), draw(n, (m, n))) for m, k, n in shapes]
         return TrainState(arrays, (), key, jnp.int32(0))
 
-    def step(arrays, _):
+    waiting = (
+        range(2, len(shapes)) if parts > 1 else ()
+    )  # dense layers, whose weights' gradient is taken once per batch
+
+    def microbatch(arrays, _):
         new = []
         for i, (a, w, g) in enumerate(arrays):
-            out, dw = a @ w, a.T @ g
+            out = a @ w
             da = (g @ w.T).sum() if i else 0.0  # nobody asks for the gradient of the records
-            new.append((a, w + 1e-9 * (dw + da), g + 1e-9 * out.sum()))
+            dw = 0.0 if i in waiting else a.T @ g
+            new.append((a, w + 1e-9 * dw, g + 1e-9 * (out.sum() + da)))
         return new, None
 
+    def step(arrays, _):
+        arrays, _ = jax.lax.scan(microbatch, arrays, length=parts)
+        for i in waiting:
+            a, w, g = arrays[i]
+            arrays[i] = a, w + 1e-9 * (jnp.tile(a, (parts, 1)).T @ jnp.tile(g, (parts, 1))), g
+        return arrays, None
+
     def epoch(state, pool, index):
-        arrays, _ = jax.lax.scan(step, state.params, length=steps)
+        arrays, _ = jax.lax.scan(step, state.params, length=net["records"] // BATCH)
         return state._replace(params=arrays), EpochInfo(jnp.float32(0), jnp.float32(0))
 
     return Trainer(init, epoch)

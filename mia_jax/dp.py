@@ -167,7 +167,7 @@ def _ghost(model, loss, offsets, params, x, y, real, clip, key) -> Clipped:
     def objective(offsets):
         logits, inputs = models.with_offsets(model, params, x, offsets, key=key)
         losses = loss(logits, y)
-        return losses.sum(), (inputs, losses, jnp.argmax(logits, axis=-1) == y)
+        return losses.sum(), (inputs, losses, training.top_class(logits) == y)
 
     outputs, (inputs, losses, correct) = jax.grad(objective, has_aux=True)(offsets)
     squares = 0.0
@@ -183,7 +183,7 @@ def _ghost(model, loss, offsets, params, x, y, real, clip, key) -> Clipped:
 def _one_by_one(model, loss, params, x, y, real, clip, key, microbatch) -> Clipped:
     def one(params, x, y, key):
         logits = model.apply(params, x[None], key=key)
-        return loss(logits, y[None])[0], jnp.argmax(logits[0]) == y
+        return loss(logits, y[None])[0], training.top_class(logits)[0] == y
 
     def some(added, batch):
         x, y, real, key = batch

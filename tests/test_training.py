@@ -231,6 +231,12 @@ def test_the_cache_decides_microbatches():
     assert 1 <= microbatch(models.cnn(10), (32, 32, 3)) <= 10
 
 
+def test_the_top_class_is_the_first_of_the_largest():
+    logits = np.random.default_rng(0).integers(0, 3, (200, 7)).astype(np.float32)  # many ties
+    logits[0] = -np.inf
+    np.testing.assert_array_equal(training.top_class(jnp.asarray(logits)), logits.argmax(axis=1))
+
+
 def test_networks_learn():
     _, (_, info) = reference("mlp")
     trainer = make_trainer(MODELS["mlp"][1])
