@@ -35,17 +35,18 @@ def only_matmuls(net):
         arrays = [(draw(m, (m, k)), draw(k, (k, n)), draw(n, (m, n))) for m, k, n in shapes]
         return TrainState(arrays, (), key, jnp.int32(0))
 
-    waiting = (
-        range(2, len(shapes)) if parts > 1 else ()
-    )  # dense layers, whose weights' gradient is taken once per batch
+    # Dense layers of a network trained in microbatches: their weights' gradient is taken once per batch.
+    waiting = range(2, len(shapes)) if parts > 1 else ()
 
     def microbatch(arrays, _):
         new = []
         for i, (a, w, g) in enumerate(arrays):
             out = a @ w
             da = (g @ w.T).sum() if i else 0.0  # nobody asks for the gradient of the records
-            dw = 0.0 if i in waiting else a.T @ g
-            new.append((a, w + 1e-9 * dw, g + 1e-9 * (out.sum() + da)))
+            if i in waiting:
+                new.append((a + 1e-9 * da, w, g + 1e-9 * out.sum()))
+            else:
+                new.append((a, w + 1e-9 * (a.T @ g), g + 1e-9 * (out.sum() + da)))
         return new, None
 
     def step(arrays, _):

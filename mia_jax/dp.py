@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 import scipy.stats
 
-from mia_jax import models, training
+from mia_jax import dense, training
 from mia_jax.types import Array, EpochInfo, InputError, Key, Model, Params, Records, Trainer, TrainState
 
 # A step has room for so many records that more are drawn with at most this probability; those are left out. It adds
@@ -155,8 +155,8 @@ def clipped_gradients(
         ghost: clip by the activations; None: where the network allows it.
     """
     x, y, real = (jnp.asarray(a) for a in (x, y, real))
-    offsets = models.dense_offsets(model, params, x) if ghost is None or ghost else {}
-    if offsets and models.all_dense(params, offsets):
+    offsets = dense.offsets(model, params, x, key) if ghost is None or ghost else {}
+    if offsets and dense.are_all(model, params, x, offsets, key):
         return _ghost(model, loss, offsets, params, x, y, real, clip, key)
     if ghost:
         raise InputError("ghost clipping is for networks of dense layers, each used once for each record")
@@ -165,19 +165,19 @@ def clipped_gradients(
 
 def _ghost(model, loss, offsets, params, x, y, real, clip, key) -> Clipped:
     def objective(offsets):
-        logits, inputs = models.with_offsets(model, params, x, offsets, key=key)
+        logits, inputs = dense.apply(model, params, x, offsets, key)
         losses = loss(logits, y)
         return losses.sum(), (inputs, losses, training.top_class(logits) == y)
 
     outputs, (inputs, losses, correct) = jax.grad(objective, has_aux=True)(offsets)
     squares = 0.0
     for path, d in outputs.items():
-        ones = 1.0 if "bias" in models.layer(params, path) else 0.0  # a bias is a weight of an input that is always one
+        ones = 1.0 if dense.has_bias(params, path) else 0.0  # a bias is a weight of an input that is always one
         squares += (jnp.square(inputs[path]).sum(axis=1) + ones) * jnp.square(d).sum(axis=1)
     norms, scale, finite = _scale(squares, real, clip)
     inputs = {path: jnp.where(finite[:, None], a, 0) for path, a in inputs.items()}
     outputs = {path: jnp.where(finite[:, None], scale[:, None] * d, 0) for path, d in outputs.items()}
-    return Clipped(models.dense_gradients(params, inputs, outputs), norms, losses, correct)
+    return Clipped(dense.gradients(params, inputs, outputs), norms, losses, correct)
 
 
 def _one_by_one(model, loss, params, x, y, real, clip, key, microbatch) -> Clipped:
@@ -194,7 +194,7 @@ def _one_by_one(model, loss, params, x, y, real, clip, key, microbatch) -> Clipp
 
         def clipped_sum(leaf):
             flat = jnp.where(finite[:, None], leaf.reshape(len(leaf), -1), 0)
-            return (scale @ flat).reshape(leaf.shape[1:])
+            return (scale @ flat).reshape(leaf.shape[1:]).astype(leaf.dtype)
 
         return jax.tree.map(lambda total, leaf: total + clipped_sum(leaf), added, grads), (norms, losses, correct)
 

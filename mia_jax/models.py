@@ -1,15 +1,13 @@
-"""Networks, as pairs of pure functions. The only file that knows flax.
+"""Networks, as pairs of pure functions. Only this file and ``dense`` know flax.
 
 Networks of the paper (Shokri et al. 2017, section VI-B): one hidden layer of 128 tanh units for Purchase, two
 convolution and max-pooling layers and a hidden layer of 128 tanh units for CIFAR, multinomial logistic regression for
 what Amazon trained.
 """
 
-import functools
 import hashlib
 import importlib
 import inspect
-import operator
 import os
 import pathlib
 import sys
@@ -20,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from mia_jax.types import InputError, Model, Params, Schema
+from mia_jax.types import InputError, Model, Schema
 
 NAMES = ("mlp", "cnn", "logistic")
 ALIGNED = 16  # float32 numbers of a cache line: matmuls over a multiple of it are faster on CPUs
@@ -210,92 +208,6 @@ def from_flax(module: nn.Module, *, scale: float = 1.0) -> Model:
         return module.apply({"params": params}, cast(x), **mode(key is not None), rngs=rngs)
 
     return Model(init, apply)
-
-
-def with_offsets(
-    model: Model, params: Params, x: jax.Array, offsets: dict[tuple, jax.Array], *, key: jax.Array | None = None
-) -> tuple[jax.Array, dict[tuple, jax.Array]]:
-    """A forward pass with offsets added to what dense layers put out, which take these layers' place in gradients.
-
-    The gradient with respect to an offset is that with respect to the layer's output; ``dense_gradients`` makes from
-    it and the layer's input that of its parameters, which is left out of the gradient with respect to ``params``.
-
-    Args:
-        model: of flax layers; of another one no dense layer is known.
-        params: of one network.
-        x: [b, *f].
-        offsets: path of a dense layer in params -> [b, o].
-        key: means training mode.
-
-    Returns:
-        Logits [b, c], and path -> the layer's input [b, i], of every dense layer.
-
-    Raises:
-        ValueError: a dense layer is used twice.
-    """
-    inputs = {}
-
-    def has_its_own(dense: nn.Dense) -> bool:
-        """Whether its parameters are those of params: not if it was cast, is rematerialised, or is called below."""
-        try:
-            return layer(params, dense.path)["kernel"] is dense.variables["params"]["kernel"]
-        except (KeyError, TypeError):
-            return False
-
-    def intercept(next_method, args, kwargs, context):
-        dense = context.module
-        if type(dense) is not nn.Dense or context.method_name != "__call__" or not has_its_own(dense):
-            return next_method(*args, **kwargs)
-        if dense.path in inputs:
-            raise ValueError(f"the layer {'/'.join(dense.path)} is used twice")
-        inputs[dense.path] = args[0]
-        if dense.path not in offsets:
-            return next_method(*args, **kwargs)
-        y = dense.clone(parent=None).apply(jax.lax.stop_gradient(dense.variables), args[0])
-        return y + offsets[dense.path].astype(y.dtype)
-
-    with nn.intercept_methods(intercept):
-        logits = model.apply(params, x, key=key)
-    return logits, inputs
-
-
-def dense_offsets(model: Model, params: Params, x: jax.Array) -> dict[tuple, jax.Array]:
-    """Offsets of zero for the dense layers that are used once for each record: path in params -> [b, o].
-
-    Nothing is computed to find them out. Of a model that is not of flax layers none is known.
-    """
-    try:
-        _, inputs = jax.eval_shape(lambda params, x: with_offsets(model, params, x, {}), params, x)
-    except (ValueError, jax.errors.UnexpectedTracerError):  # used twice, or in a loop
-        return {}
-    paths = [path for path, a in inputs.items() if a.ndim == 2 and len(a) == len(x)]
-    return {path: jnp.zeros((len(x), layer(params, path)["kernel"].shape[1])) for path in paths}
-
-
-def dense_gradients(params: Params, inputs: dict[tuple, jax.Array], outputs: dict[tuple, jax.Array]) -> Params:
-    """The gradient of dense layers' parameters, from their inputs [b, i] and the gradients at their outputs [b, o].
-
-    Like ``params``, with zero in the place of what is no dense layer's, or of one whose path is not given.
-    """
-    known = {}
-    for path, d in outputs.items():
-        known[*path, "kernel"], known[*path, "bias"] = inputs[path].T @ d, d.sum(axis=0)
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: known.get(_names(path), jnp.zeros_like(leaf)), params)
-
-
-def all_dense(params: Params, offsets: dict[tuple, jax.Array]) -> bool:
-    """Whether all parameters belong to dense layers that have offsets."""
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    return {_names(path)[:-1] for path, _ in leaves} == set(offsets)
-
-
-def _names(path: tuple) -> tuple:
-    return tuple(getattr(entry, "key", None) for entry in path)
-
-
-def layer(params: Params, path: tuple) -> Params:
-    """The parameters of the layer at a path."""
-    return functools.reduce(operator.getitem, path, params)
 
 
 def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0) -> Model:

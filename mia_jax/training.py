@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mia_jax import models
+from mia_jax import dense
 from mia_jax.types import Array, EpochInfo, Key, Model, Params, Records, Trainer, TrainState
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -27,8 +27,8 @@ Augment = Callable[[Key, jax.Array, jax.Array, jax.Array], tuple[jax.Array, tupl
 
 # --- one network -----------------------------------------------------------------------------------------------------
 
-# On a CPU, what the backward pass remembers of the forward pass should stay in the cache: the CNN trains half as fast
-# again in microbatches of 4 records as in one batch of 100 (benchmarks/README.md).
+# On a CPU, what the backward pass remembers of the forward pass should stay in the cache: the CNN trains 1.5
+# times as fast in microbatches of 4 records as in one batch of 100 (benchmarks/README.md).
 CACHE_BYTES = 3 * 2**20
 
 
@@ -53,9 +53,9 @@ def make_trainer(
         loss: (logits [b, c], y [b]) -> [b], of which a step minimises the mean.
         augment: what a batch becomes before it is learned from: ``regularisers.mixing``, flips, ... The accuracy that
             is reported is that of the first labels it gives.
-        microbatch: records whose activations exist at once; the gradients of a batch's microbatches are added up (those
-            of dense layers by one matmul per batch), so it changes results by rounding only (and what dropout draws).
-            None: on CPUs as many as fit the cache, elsewhere the batch.
+        microbatch: records whose activations exist at once (but what enters dense layers, whose gradient is one matmul
+            per batch); the gradients of a batch's microbatches are added up, so it changes results by rounding only
+            (and what dropout draws). None: on CPUs as many as fit the cache, elsewhere the batch.
 
     Returns:
         A Trainer. The index [m] that its epoch takes may hold -1 for "no record": m records padded with -1 train the
@@ -73,13 +73,13 @@ def make_trainer(
         y [b], or what ``augment`` gives as labels.
         """
         if offsets:
-            logits, inputs = models.with_offsets(model, params, x, offsets, key=key)
+            logits, inputs = dense.apply(model, params, x, offsets, key)
         else:
             logits, inputs = model.apply(params, x, key=key), {}
         labels = y if isinstance(y, tuple) else ((y, 1.0),)
         losses = sum(share * loss(logits, label) for label, share in labels)
         correct = weight @ (top_class(logits) == labels[0][0])
-        return weight @ losses, (correct, {path: inputs[path] for path in offsets})
+        return weight @ losses, (correct, inputs)
 
     def epoch(state: TrainState, pool: Records, index: Array) -> tuple[TrainState, EpochInfo]:
         key_order, key_steps, key_augment = jax.random.split(jax.random.fold_in(state.key, state.epoch), 3)
@@ -88,7 +88,7 @@ def make_trainer(
         batches = _padded_to(_padded_to(order, batch_size).reshape(-1, batch_size), part)
         batches = batches.reshape(len(batches), -1, part)  # [steps, microbatches, records]
         some = jax.ShapeDtypeStruct((part, *pool.x.shape[1:]), pool.x.dtype)
-        offsets = models.dense_offsets(model, state.params, some) if part < batch_size else {}
+        offsets = dense.offsets(model, state.params, some, key_steps) if part < batch_size else {}
 
         def augmented(key, rows):
             """The records of a batch's rows [microbatches, records], augmented all together."""
@@ -110,14 +110,14 @@ def make_trainer(
             if len(parts[0]) == 1:
                 return gradient(params, {}, *jax.tree.map(lambda leaf: leaf[0], parts))[0]
 
-            def add(sums, part):
-                more, kept = gradient(params, offsets, *part)
-                return jax.tree.map(jnp.add, sums, more), kept
+            def add(so_far, some):
+                more, kept = gradient(params, offsets, *some)
+                return jax.tree.map(jnp.add, so_far, more), kept
 
             zero = (jax.tree.map(jnp.zeros_like, params), jnp.zeros(()), jnp.zeros(()))
             (grads, total, correct), kept = jax.lax.scan(add, zero, parts)
             inputs, outputs = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), kept)
-            grads = jax.tree.map(jnp.add, grads, models.dense_gradients(params, inputs, outputs))
+            grads = jax.tree.map(jnp.add, grads, dense.gradients(params, inputs, outputs))
             return grads, total, correct
 
         def step(carry, at):
@@ -175,7 +175,7 @@ def _microbatch(sums: Callable, params: Params, pool: Records, batch_size: int) 
 
 
 def top_class(logits: jax.Array) -> jax.Array:
-    """The class that a network predicts, [b] of [b, c]; of equal ones the first.
+    """The class that a network predicts, [b] of [b, c]; of equal ones the first; c, which is none, where one is NaN.
 
     By two plain reductions: XLA's argmax is a slow loop on CPUs, a twelfth of a step of the Purchase network.
     """

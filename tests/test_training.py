@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen as nn
 
 from mia_jax import models, training
 from mia_jax.types import Records
@@ -146,70 +145,6 @@ def test_microbatches_add_up_to_the_batch(name, one_device):
     whole, *parts = (training.fit_many(make_trainer(model, microbatch=m), *run) for m in (5, 1, 2, 4))
     for some in parts:
         assert_close(some, whole, rtol=1e-3, atol=1e-4)
-
-
-class Twice(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        layer = nn.Dense(6)
-        return nn.Dense(3)(layer(jnp.tanh(layer(x))))
-
-
-class Tied(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        layer = nn.Dense(4)
-        hidden = jnp.tanh(layer(x))
-        return nn.Dense(3)(hidden @ layer.variables["params"]["kernel"].T)
-
-
-class Rowwise(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return nn.Dense(3)(nn.Dense(5)(x.reshape(-1, 2)).reshape(len(x), 15))
-
-
-class Looped(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        def body(layer, x, _):
-            return jnp.tanh(layer(x)), None
-
-        loop = nn.scan(body, variable_broadcast="params", split_rngs={"params": False}, length=2)
-        return nn.Dense(3)(loop(nn.Dense(6), x, None)[0])
-
-
-class Rematerialised(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return nn.Dense(3)(nn.remat(Twice)()(nn.remat(nn.Dense)(6)(x)))
-
-
-DENSE = {  # networks -> the dense layers whose gradient can wait for the whole batch
-    "plain": (nn.Sequential([nn.Dense(4), jnp.tanh, nn.Dense(3, use_bias=False)]), {("layers_0",), ("layers_2",)}),
-    "bare": (nn.Dense(3), {()}),
-    "used twice": (Twice(), set()),
-    "tied": (Tied(), {("Dense_0",), ("Dense_1",)}),
-    "several rows of a record": (Rowwise(), {("Dense_0",)}),  # the last one; names go from the outside in
-    "in a loop": (Looped(), set()),
-    "rematerialised": (Rematerialised(), {("Dense_0",)}),
-    "after a rematerialised layer": (nn.Sequential([nn.remat(nn.Dense)(4), nn.Dense(3)]), {("layers_1",)}),
-}
-
-
-@pytest.mark.parametrize("name", DENSE)
-def test_microbatches_add_up_wherever_dense_layers_are(name, one_device):
-    module, waiting = DENSE[name]
-    model = models.from_flax(module)
-    keys, pool, index = arguments((6,))
-    params = model.init(keys[0], pool.x[:1])
-    assert set(models.dense_offsets(model, params, pool.x[:2])) == waiting
-
-    def trained(microbatch):
-        trainer = training.make_trainer(model, optax.sgd(0.5), 5, microbatch=microbatch)
-        return training.fit_many(trainer, keys, pool, index, 1)
-
-    assert_close(trained(2), trained(5), rtol=1e-4, atol=1e-6)
 
 
 def test_what_the_compiler_is_asked_for_changes_no_bit(one_device, monkeypatch):
