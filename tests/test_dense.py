@@ -149,45 +149,63 @@ NETWORKS = {  # name -> network, its layers whose gradient is known, and whether
 }
 
 
-@pytest.fixture(params=NETWORKS)
-def network(request):
-    module, known, whole = NETWORKS[request.param]
+def setting(name):
+    module, *expected = NETWORKS[name]
     model = module if isinstance(module, Model) else models.from_flax(module)
     rng = np.random.default_rng(0)
     pool = Records(rng.normal(size=(B, F)).astype(np.float32), rng.integers(0, C, B).astype(np.int32))
-    return model, pool, known, whole
+    return model, pool, *expected
 
 
-def assert_close(actual, expected, request):
-    coarse = "dtype" in request.node.callspec.id  # bfloat16
+def assert_close(name, actual, expected):
+    coarse = "dtype" in name  # bfloat16
     for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(np.float32(a), np.float32(e), atol=2e-2 if coarse else 1e-5)
 
 
-def test_layers_whose_gradient_is_known(network):
-    model, pool, known, whole = network
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_gradient_is_what_is_left_and_what_is_known(name):
+    model, pool, known, whole = setting(name)
     params, key = model.init(jax.random.key(0), pool.x), jax.random.key(1)
     offsets = dense.offsets(model, params, pool.x, key)
     assert set(offsets) == known
     assert dense.are_all(model, params, pool.x, offsets, key) is whole
 
+    def loss(params, offsets):
+        logits, inputs = dense.apply(model, params, pool.x, offsets, key)
+        return LOSS(logits, pool.y).sum(), inputs
 
-def test_microbatches_add_up_to_the_batch(network, request):
-    model, pool, _, _ = network
+    @jax.jit
+    def both(params):
+        plain = jax.grad(lambda params: LOSS(model.apply(params, pool.x, key=key), pool.y).sum())(params)
+        (left, outputs), inputs = jax.grad(loss, argnums=(0, 1), has_aux=True)(params, offsets)
+        return plain, left, dense.gradients(params, inputs, outputs)
+
+    plain, left, gradients = both(params)
+    assert_close(name, jax.tree.map(jnp.add, left, gradients), plain)
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(left)) is whole
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "param_dtype", "used twice in training", "tied", "vmapped", "in a checkpoint"]
+)
+def test_microbatches_add_up_to_the_batch(name):
+    model, pool, _, _ = setting(name)
 
     def trained(microbatch):
         trainer = training.make_trainer(model, optax.adam(0.1), 5, microbatch=microbatch)
         state, info = jax.jit(trainer.epoch)(trainer.init(jax.random.key(0), pool.x), pool, np.arange(B))
         return state.params, info
 
-    assert_close(trained(2), trained(5), request)
+    assert_close(name, trained(2), trained(5))
 
 
-def test_ghost_clipping_clips_records(network, request):
-    model, pool, _, _ = network
+@pytest.mark.parametrize("name", ["plain", "bare", "param_dtype", "used twice in training", "tied", "scaled"])
+def test_records_are_clipped_one_by_one_or_by_what_is_known(name):
+    model, pool, _, _ = setting(name)
     params, real, key = model.init(jax.random.key(0), pool.x), np.ones(B, bool), jax.random.key(1)
     either, one_by_one = (
         dp.clipped_gradients(model, LOSS, params, *pool, real, clip=0.5, key=key, ghost=ghost)
         for ghost in (None, False)
     )
-    assert_close(either.grads, one_by_one.grads, request)
+    assert_close(name, either.grads, one_by_one.grads)
