@@ -66,7 +66,7 @@ def many_classes(attack, gap, shadows, num_classes=20, rows=300):
     return metrics.auc(attack.score(state, target), truth).value, state.l2
 
 
-@pytest.mark.parametrize("shadows", [1, 3])
+@pytest.mark.parametrize("shadows", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_the_weaker_the_signal_the_stronger_the_l2(shadows):
     chosen, weakest = shokri(20, num_steps=500), shokri(20, num_steps=500, l2=STRENGTHS[0])
     auc, l2 = many_classes(chosen, 0.7, shadows)

@@ -74,7 +74,7 @@ def test_nothing_is_proven_on_noise(targets):
     assert wrong <= stats.binom.isf(0.001, 400, 0.05)
 
 
-@pytest.mark.parametrize("eps", [0.5, 1.0])
+@pytest.mark.parametrize("eps", [pytest.param(0.5, marks=pytest.mark.slow), 1.0])
 def test_randomised_response_is_bounded_from_below(eps):
     """Also where all targets are one and the same: then nothing is learned from their number."""
     rng = np.random.default_rng(0)
