@@ -72,10 +72,7 @@ def make_trainer(
 
         y [b], or what ``augment`` gives as labels.
         """
-        if offsets:
-            logits, inputs = dense.apply(model, params, x, offsets, key)
-        else:
-            logits, inputs = model.apply(params, x, key=key), {}
+        logits, inputs = dense.apply(model, params, x, offsets, key)
         labels = y if isinstance(y, tuple) else ((y, 1.0),)
         losses = sum(share * loss(logits, label) for label, share in labels)
         correct = weight @ (top_class(logits) == labels[0][0])

@@ -9,7 +9,7 @@ import optax
 import pytest
 import scipy.stats
 
-from mia_jax import dp, models, training
+from mia_jax import dense, dp, models, training
 from mia_jax.types import InputError, Model, Records
 
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -105,7 +105,11 @@ def test_one_by_one_is_ghost_clipping(microbatch):
 
 
 def test_ghost_clipping_is_for_networks_of_dense_layers():
-    clipped("mlp", 1.0, ghost=True)
+    model, params, x, _ = network("mlp")
+    offsets = dense.offsets(model, params, x)
+    assert set(offsets) == {("Dense_0",), ("Dense_1",), ("Dense_2",)} and dense.are_all(model, params, x, offsets)
+    model, params, x, _ = network("cnn")
+    assert not dense.are_all(model, params, x, dense.offsets(model, params, x))
     with pytest.raises(InputError, match="dense layers"):
         clipped("cnn", 1.0, ghost=True)
 
@@ -113,6 +117,7 @@ def test_ghost_clipping_is_for_networks_of_dense_layers():
 def test_a_network_that_is_no_flax_module():
     x, y = batch((6,))
     params = LINEAR.init(jax.random.key(0), x)
+    assert not dense.offsets(LINEAR, params, x)
     out = dp.clipped_gradients(LINEAR, LOSS, params, x, y, np.ones(B, bool), clip=0.5)
     p = np.float64(jax.nn.softmax(x @ params["w"])) - np.eye(C)[y]
     each = np.float64(x)[:, :, None] * p[:, None]
