@@ -11,7 +11,6 @@ claim to be checked: private shadows cost at most 4 times plain ones.
 
 import argparse
 import importlib.util
-import os
 import statistics
 import time
 
@@ -108,13 +107,12 @@ def main():
     args = parser.parse_args()
 
     import jax
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    jax.config.update("jax_num_cpu_devices", cores)
     import optax
 
-    from mia_jax import dp, models, training
+    from mia_jax import cli, dp, models, training
 
+    cli.use_every_core()
+    cores = jax.local_device_count()
     loss, model = optax.softmax_cross_entropy_with_integer_labels, models.mlp(CLASSES)
     records = args.steps * BATCH
     options = dict(clip=CLIP, noise_multiplier=NOISE)

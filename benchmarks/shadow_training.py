@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import functools
 import multiprocessing
-import os
 import statistics
 import time
 
@@ -232,8 +231,10 @@ def main():
 
     import jax
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    jax.config.update("jax_num_cpu_devices", cores)
+    from mia_jax import cli
+
+    cli.use_every_core()
+    cores = jax.local_device_count()
     try:
         import torch
     except ImportError:

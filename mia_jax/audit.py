@@ -41,6 +41,7 @@ from mia_jax.types import Attack, Defence, InputError, Key, Records, Schema
 Notify = Callable[[str], None]
 
 RUN = ("shokri", "confidence", "majority")  # the paper's attack and the baselines
+SCORES = 2  # version of the artefact of scores: raise it when its arrays are others
 
 
 class Setting(NamedTuple):
@@ -106,6 +107,7 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
             name: results.attack(found[column(name)], member, found["label"], schema.num_classes, title(name))
             for name in attacks
         }
+    blocks["shokri"]["l2"] = float(found["attack_l2"])
     summary = {
         **header(
             command,
@@ -246,7 +248,7 @@ def attack_target(
     key = stage_key(setting.root, "attack")
     options = {name: value for name, value in configs.identity(config).items() if name.startswith("attack_")}
     description = {
-        "version": stages.VERSION,
+        "version": [stages.VERSION, SCORES],
         "attacks": list(attacks),
         "options": options,
         "key": stages.key_words(key),
@@ -287,6 +289,7 @@ def attack_target(
         "shadow_train_accuracy": correct[:, :per_side].mean(axis=1),
         "shadow_test_accuracy": correct[:, per_side:].mean(axis=1),
         "classes_trained": states["shokri"].trained,
+        "attack_l2": np.float64(states["shokri"].l2),
     }
     took = time.perf_counter() - began - target.spent() - shadow.spent()
     info = {"attack": took, "target": target.seconds(), "shadows": shadow.seconds()}

@@ -9,7 +9,7 @@ import pathlib
 from typing import Any, TypeVar
 
 from mia_jax import artifacts
-from mia_jax.synthesis.lanes import Parameters
+from mia_jax.synthesis.parameters import Parameters
 from mia_jax.types import InputError
 
 SEARCH = Parameters()

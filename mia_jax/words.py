@@ -152,10 +152,19 @@ def steps(results: Results) -> list[str]:
         f"{many} trained in the same way on {origin}; the attacker made them, and so knows what each was trained"
         f" on.{similar}",
         "The shadow models were asked about records that they were trained on and about others. From the answers, a"
-        " small network for each class learned to tell the two kinds apart.",
+        f" small network for each class learned to tell the two kinds apart{_strength(results)}.",
         "The target was asked about all of its training records and as many others, and these networks said who is a"
         " member.",
     ]
+
+
+def _strength(results: Results) -> str:
+    """What kept the attack networks from learning their rows by heart."""
+    l2 = results["attacks"].get("shokri", {}).get("l2")
+    if l2 is None:
+        return ""
+    given = results["config"].get("attack_l2") is not None
+    return f", with an L2 of {l2:g}" + ("" if given else " that was chosen on answers held out from them")
 
 
 def comparison(results: Results) -> list[str]:

@@ -28,8 +28,9 @@ from small_runs import (
     write_data,
 )
 
-from mia_jax import artifacts, audit, data, platforms, stages
+from mia_jax import artifacts, audit, data, platforms, stages, words
 from mia_jax import config as configs
+from mia_jax.attacks.shokri import STRENGTHS
 from mia_jax.progress import silent
 from mia_jax.report import write_report
 from mia_jax.synthesis import resume
@@ -132,6 +133,16 @@ def test_results_are_of_schema_1(finished, own):
         assert [row["class"] for row in block["per_class"]] == list(range(C))
         assert sum(row["members"] for row in block["per_class"]) == M
         assert block["tpr_at_fpr"]["0.001"]["value"] is None
+
+
+def test_the_strength_of_the_attack_is_told(finished, own, tmp_path):
+    for results, told in (
+        (finished[1], "that was chosen on answers held out from them."),
+        (audit.run(config(own, tmp_path, attack_l2=0.25)), "with an L2 of 0.25."),
+    ):
+        l2, given = results["attacks"]["shokri"]["l2"], results["config"]["attack_l2"]
+        assert l2 in STRENGTHS if given is None else l2 == given
+        assert words.steps(results)[2].endswith(told) and f"L2 of {l2:g}" in words.steps(results)[2]
 
 
 def test_scores_are_those_of_the_results(finished):
