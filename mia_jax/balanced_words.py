@@ -141,13 +141,18 @@ def reading(results: Results) -> list[str]:
         if len(results["attacks"]) > 1
         else ""
     )
+    first = (
+        "that finds most members at 1% false alarms"
+        if strongest(results, "0.01")
+        else "of the highest AUC, for at 1% false alarms members cannot be counted here"
+    )
     return [
         "A member is a record that the model under attack was trained on. A false alarm is a non-member that is called"
         " a member. Each attack gives every record a score; the columns on false alarms ask which share of the members"
         " an attacker finds who raises the bar until only so many false alarms are left: that is what matters to each"
         " person whose record it is. AUC is the chance that a member scores above a non-member; guessing has 0.500."
         " Accuracy, precision and recall are at the threshold that the attack itself chose before it saw the target.",
-        f"The table begins with the attack that finds most members at 1% false alarms. {sure}{several}",
+        f"The table begins with the attack {first}. {sure}{several}",
     ]
 
 

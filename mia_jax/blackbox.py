@@ -90,16 +90,14 @@ def run(
         config = dataclasses.replace(config, target=protocols.identity(url))
         command = shlex.join(part.replace(url, config.target) for part in shlex.split(command))
     with artifacts.open_workdir(configs.workdir(config), configs.identity(config)) as workdir:
+        settings = configs.identity(config) | dict(num_shadows=config.num_shadows, workdir=str(workdir.path))
         if url is None:
             summary, found = _predictions(config, notify, progress)
+            settings = {name: value for name, value in settings.items() if name in given.WITH_PREDICTIONS}
         else:
             summary, found = _service(config, url, workdir, notify, progress)
         summary = {
-            **audit.header(
-                command,
-                {**configs.identity(config), "num_shadows": config.num_shadows, "workdir": str(workdir.path)},
-                plan="deployed",
-            ),
+            **audit.header(command, settings, plan="deployed"),
             **summary,
             "attacks": _blocks(found, summary["dataset"]["classes"], config),
             "classes_without_rows": [],
@@ -114,6 +112,7 @@ def run(
 
 def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> tuple[dict, Found]:
     held = deployed.load_predictions(config.predictions)
+    digest = artifacts.array_digest(*(array for array in held if array is not None))
     if worn := defences.parse(config.defences):
         held = deployed.behind(held, worn, shadows_too=config.adaptive)
     classes = held.target.shape[1]
@@ -129,7 +128,7 @@ def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> 
             advance(1, name)
     told = _plain(targets.log_probabilities(held.target, targets.recognise(held.target)), held.labels)
     found = Found(scores, held.labels, held.member, np.arange(len(held.labels)), **told)
-    schema = Schema(config.predictions, "local", "", classes, (0,), ())  # the records themselves are not there
+    schema = Schema(config.predictions, "local", digest, classes, (0,), ())  # the records themselves are not there
     summary = {
         "dataset": _dataset(config.predictions, schema, len(held.labels), found),
         "target": _target_block("saved predictions", found),

@@ -218,6 +218,9 @@ def test_strongest_first_and_the_rest_listed(run):
     order = balanced_words.ranked(summary)
     places = [text.index(f'<th scope="row">{page.escape(figures.short(a))}<small>') for a in order]
     assert places == sorted(places)
+    counted = any(figures.value(block["tpr_at_fpr"]["0.01"]) is not None for block in summary["attacks"].values())
+    assert ("begins with the attack that finds most members at 1% false alarms" in visible(text)) == counted
+    assert ("begins with the attack of the highest AUC" in visible(text)) == (not counted)
     if name != "all":
         return
     rates = [figures.value(summary["attacks"][a]["tpr_at_fpr"]["0.01"]) for a in order]
@@ -406,6 +409,7 @@ def test_saved_predictions_are_reported(tmp_path, known):
     assert summary["attacks"]["lira"]["epsilon"]["low"] > 0.5 and "epsilon >= x" in table
     assert "random split into training and test data" in shown
     assert "another model, or another seed" in shown and "Which records" not in shown
+    assert summary["dataset"]["digest"] in shown and "num_epochs" not in summary["config"]
 
 
 def test_saved_predictions_behind_a_defence(tmp_path):
