@@ -30,13 +30,14 @@ from mia_jax import (
 )
 from mia_jax import config as configs
 from mia_jax.attacks import ATTACKS
+from mia_jax.attacks.shokri import num_parts
 from mia_jax.config import Config, Training
 from mia_jax.figures import many
 from mia_jax.platforms import platform
 from mia_jax.progress import Progress, silent
 from mia_jax.shadow_data import ShadowData
 from mia_jax.stages import Look, Models, stage_key
-from mia_jax.types import Attack, Defence, InputError, Key, Records, Schema
+from mia_jax.types import Attack, Defence, InputError, Key, Records, Remember, Schema
 
 Notify = Callable[[str], None]
 
@@ -97,15 +98,14 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
         shadow_pool = obtain_shadow_data(workdir, config, setting, target, notify, progress)
     shadow = train_shadows(workdir, config, setting, shadow_pool, progress)
     notify("Attacking: one network per class, and the baselines")
-    attacks = build_attacks(config, schema.num_classes)
-    attacked = attack_target(workdir, config, attacks, setting, target, shadow_pool, shadow)
+    attacked = attack_target(workdir, config, setting, target, shadow_pool, shadow, progress)
     seconds |= attacked.info["seconds"]
     found = attacked.arrays
     member = found["member"]
     with timed(seconds, "evaluation"):
         blocks = {
             name: results.attack(found[column(name)], member, found["label"], schema.num_classes, title(name))
-            for name in attacks
+            for name in RUN
         }
     blocks["shokri"]["l2"] = float(found["attack_l2"])
     summary = {
@@ -142,7 +142,7 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
         "paper": {"rows": results.paper_rows(schema.name)},
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
-    columns = ["member", "label", "index", "confidence", "entropy", *(column(name) for name in attacks)]
+    columns = ["member", "label", "index", "confidence", "entropy", *(column(name) for name in RUN)]
     artifacts.write_npz(workdir.path / "scores.npz", {name: found[name] for name in columns})
     artifacts.write_json(workdir.path / "results.json", summary)
     report.write_report(workdir.path)
@@ -237,19 +237,20 @@ def train_shadows(
 def attack_target(
     workdir: artifacts.Workdir,
     config: Config,
-    attacks: dict[str, Attack],
     setting: Setting,
     target: Models,
     data: ShadowData,
     shadow: Models,
+    progress: Progress,
 ) -> artifacts.Artifact:
     """Observe the shadows, learn the attacks from them, observe the target, score its records."""
-    per_side = _observed_records(config, setting.schema.num_classes, *data.plan.train.shape)
+    num_classes = setting.schema.num_classes
+    per_side = _observed_records(config, num_classes, *data.plan.train.shape)
     key = stage_key(setting.root, "attack")
     options = {name: value for name, value in configs.identity(config).items() if name.startswith("attack_")}
     description = {
         "version": [stages.VERSION, SCORES],
-        "attacks": list(attacks),
+        "attacks": list(RUN),
         "options": options,
         "key": stages.key_words(key),
         **about_target(target, setting),
@@ -265,15 +266,17 @@ def attack_target(
 
     began = time.perf_counter()
     key_observe, key_fit = jax.random.split(key)
-    observers = {name: attack.observe for name, attack in attacks.items()} | {"summary": shadows.summary}
-    told = {"attacks": list(attacks), "options": options}
+    told = {"attacks": list(RUN), "options": options}
     index = np.concatenate([data.plan.train[:, :per_side], data.plan.test[:, :per_side]], axis=1)
     member = np.broadcast_to(np.arange(index.shape[1]) < per_side, index.shape)
-    seen = shadow.look(Look(key_observe, observers, setting.expected, told), data.pool, index)
-    correct = seen.pop("summary")["correct"]
     states = {}
-    for number, (name, attack) in enumerate(attacks.items()):
-        states[name] = attack.fit(jax.random.fold_in(key_fit, number), seen.pop(name), member, None)
+    with progress("attack networks", num_parts(num_classes, config.attack_l2)) as advance:
+        attacks = build_attacks(config, num_classes, stages.remembering(workdir, "attack", advance))
+        observers = {name: attack.observe for name, attack in attacks.items()} | {"summary": shadows.summary}
+        seen = shadow.look(Look(key_observe, observers, setting.expected, told), data.pool, index)
+        correct = seen.pop("summary")["correct"]
+        for number, (name, attack) in enumerate(attacks.items()):
+            states[name] = attack.fit(jax.random.fold_in(key_fit, number), seen.pop(name), member, None)
 
     candidates = np.concatenate([setting.plan.train, setting.plan.test], axis=1)
     looked = target.look(Look(key_observe, observers, setting.worn, told), setting.pool, candidates)
@@ -300,9 +303,9 @@ def attack_target(
 # --- from the configuration ------------------------------------------------------------------------------------------
 
 
-def build_attacks(config: Training, num_classes: int) -> dict[str, Attack]:
+def build_attacks(config: Training, num_classes: int, remember: Remember) -> dict[str, Attack]:
     """The paper's attack and the baselines."""
-    options = {"shokri": shokri_options(config)}
+    options = {"shokri": dict(shokri_options(config), remember=remember)}
     return {name: ATTACKS[name](num_classes, **options.get(name, {})) for name in RUN}
 
 

@@ -19,7 +19,7 @@ from mia_jax import artifacts, defences, models, platforms, regularisers, shadow
 from mia_jax.config import TRAINING_DEFENCES, Training
 from mia_jax.progress import Progress
 from mia_jax.shadows import Observer
-from mia_jax.types import Array, Defence, Key, Model, Params, Records, Schema, Seen, Target
+from mia_jax.types import Array, Defence, Key, Model, Params, Records, Remember, Schema, Seen, Target
 
 VERSION = 1  # of what artefacts mean: raise it when the same description would give other numbers
 
@@ -274,6 +274,26 @@ def _packages() -> dict[str, str]:
     import importlib.metadata
 
     return {name: importlib.metadata.version(name) for name in ("numpy", "scikit-learn", "jax")}
+
+
+def remembering(workdir: artifacts.Workdir, stage: str, advance: Callable[[float], Any]) -> Remember:
+    """Parts of long work as artefacts of a stage; ``advance`` is told of each."""
+
+    def remember(about: Mapping[str, Any]):
+        described = {name: artifacts.array_digest(v) if isinstance(v, np.ndarray) else v for name, v in about.items()}
+        described |= {"version": VERSION, "jax": jax.__version__, "backend": jax.default_backend()}
+
+        def kept(part: str, work: Callable[[], dict]) -> dict:
+            held = workdir.load(stage, {**described, "part": part})
+            arrays = flat(work()) if held is None else held.arrays
+            if held is None:
+                workdir.save(stage, {**described, "part": part}, arrays)
+            advance(1)
+            return nested(arrays)
+
+        return kept
+
+    return remember
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ boundary. **Answers** are log-probabilities: a target that answers with probabil
 boundary, so that no formula downstream ever forms ``1 - p`` or ``log(p + 1e-45)``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -168,6 +168,11 @@ class Attack(NamedTuple):
     read: Callable[[Array, Array], Seen] | None = None
     aligned: bool = False
     needs: frozenset[str] = frozenset()
+
+
+# Long work in parts: (what decides the work, NumPy arrays and JSON values) -> (name of a part, how to do it) -> the
+# nested dict of arrays that the part gives, done now or found where an interrupted run has left it.
+Remember = Callable[[Mapping[str, Any]], Callable[[str, Callable[[], dict]], dict]]
 
 
 class Plan(NamedTuple):

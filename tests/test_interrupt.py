@@ -87,6 +87,8 @@ def run(place):
             half_an_artefact()
         case "attack":
             training.fit_many = die
+        case "its second half":
+            in_stage("attack networks", 2)
         case "results":
             before_file("results.json")
         case "report":
@@ -121,9 +123,9 @@ def run_until(shared, own, tmp_path):
 
 
 def test_killed_at_every_stage(finished, run_until, tmp_path):
-    """One run, killed seven times. What was finished before is there after, and is never made again."""
+    """One run, killed eight times. What was finished before is there after, and is never made again."""
     made = {}  # place -> artefacts that lie there afterwards
-    for place in ("data", "target", "shadows", "artefact", "attack", "results", "report"):
+    for place in ("data", "target", "shadows", "artefact", "attack", "its second half", "results", "report"):
         before = artefacts(tmp_path / "w")
         assert run_until(place) == -signal.SIGKILL, place
         after = artefacts(tmp_path / "w")
@@ -131,10 +133,9 @@ def test_killed_at_every_stage(finished, run_until, tmp_path):
         made[place] = len(after)
         left = list((tmp_path / "w").rglob("*.partial"))
         assert len(left) == (place == "artefact"), (place, left)
-    # The target; the shadows one by one, of which the second was cut short twice; the scores.
-    assert made == dict(
-        data=0, target=0, shadows=2, artefact=2, attack=1 + SHADOWS, results=2 + SHADOWS, report=2 + SHADOWS
-    )
+    # The target; the shadows one by one, of which the second was cut short twice; the attack's two parts; the scores.
+    models = 1 + SHADOWS
+    assert list(made.values()) == [0, 0, 2, 2, models, models + 2, models + 3, models + 3]
     assert not (tmp_path / "w" / "report.html").exists()
     assert run_until("the end") == 0
     assert artefacts(tmp_path / "w") == after

@@ -12,8 +12,8 @@ but noise where they hardly do, as under DP-SGD. So the strength of their L2 is 
 
 import functools
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +22,19 @@ import optax
 
 from mia_jax import models, training
 from mia_jax.attacks.base import from_answers
-from mia_jax.types import Array, Attack, Key, Records, TrainState
+from mia_jax.types import Array, Attack, Key, Records, Remember, TrainState
 
 LANES = 16  # networks per compiled program: they are small
 BLOCK = 32  # classes whose rows are on the devices at once
 SMALLEST_SCALE = 1e-3  # answers that hardly differ are not blown up without limit
 STRENGTHS = (1e-4, 5e-4, 2e-3, 1e-2)  # of L2, to choose from
 TRIAL_STEPS = 500  # of the networks that the choice is made with: 2,000 chose another strength on 1 of 12 targets
+
+
+def forget(about: Mapping[str, Any]) -> Callable[[str, Callable[[], dict]], dict]:
+    """Remember nothing."""
+    del about
+    return lambda part, work: work()
 
 
 class State(NamedTuple):
@@ -57,6 +63,11 @@ def rows_by_class(y: np.ndarray, num_classes: int) -> np.ndarray:
     return rectangle
 
 
+def num_parts(num_classes: int, l2: float | None) -> int:
+    """How many parts the work of ``fit`` has."""
+    return math.ceil(num_classes / BLOCK) * (2 if l2 is None else 1)
+
+
 def held_out(rng: np.random.Generator, num_shadows: int, n: int) -> np.ndarray:
     """bool [S, n]: a fifth of the shadows, at least one; of a single shadow a fifth of its records."""
     held = np.zeros((num_shadows, n), bool)
@@ -76,6 +87,7 @@ def shokri(
     num_steps: int = 2000,
     l2: float | None = None,
     max_rows: int = 8192,
+    remember: Remember = forget,
 ) -> Attack:
     """The paper's attack.
 
@@ -89,6 +101,7 @@ def shokri(
             (``held_out``); all of it teaches the attack then.
         max_rows: rows per class, sampled where there are more, so that the largest class and the number of shadows do
             not decide the memory.
+        remember: where parts of the work are kept; it has ``num_parts``.
 
     Returns:
         An Attack whose score is the log-odds of "in" that the network of the record's class gives. A record of a class
@@ -121,7 +134,7 @@ def shokri(
 
     tuned = trainer._replace(init=init)
 
-    def learn(key: Key, rows: Rows, index: np.ndarray, strengths: Sequence[float], steps: int) -> list[State]:
+    def learn(key: Key, rows: Rows, index: np.ndarray, strengths: Sequence[float], steps: int, kept) -> list[State]:
         """One network per class and strength of L2; index int32 [c, R]: the rows of each class, -1 is none."""
         centre, scale = np.zeros((num_classes, num_classes), np.float32), np.ones(num_classes, np.float32)
         trained = np.zeros(num_classes, bool)
@@ -135,46 +148,54 @@ def shokri(
                 wide[c] = np.resize(own, wide.shape[1])  # in a small class, rows come more often
         num_epochs = math.ceil(steps * batch_size / wide.shape[1])
         keys = jax.vmap(lambda c: jax.random.fold_in(key, c))(jnp.arange(num_classes))
-        each = {strength: [] for strength in strengths}
-        for first in range(0, num_classes, BLOCK):
+
+        def block(first: int) -> dict:
+            """Parameters [classes of a block, ...] by strength."""
             some = wide[first : first + BLOCK]
             padded = np.pad(some, ((0, -len(some) % min(BLOCK, num_classes)), (0, 0)), constant_values=-1)
             flat = padded.reshape(-1)
             x = standardised(features(rows.log_p[flat]), rows.y[flat], centre, scale)
             pool = Records(x, rows.member[flat].astype(np.int32))
             own = np.where(padded >= 0, np.arange(padded.size).reshape(padded.shape), -1)[: len(some)]
-            for strength, done in each.items():
+            learned = {}
+            for strength in strengths:
                 numbers = (np.full(len(some), number, np.float32) for number in (strength, steps))
                 start = (keys[first : first + BLOCK], *numbers)
-                params, _ = training.fit_many(tuned, start, pool, own, num_epochs, lanes=LANES)
-                done.append(params)
-        joined = {l2: jax.tree.map(lambda *blocks: np.concatenate(blocks), *done) for l2, done in each.items()}
-        return [State(params, centre, scale, trained, l2) for l2, params in joined.items()]
+                learned[str(strength)], _ = training.fit_many(tuned, start, pool, own, num_epochs, lanes=LANES)
+            return learned
 
-    def choose(key: Key, rows: Rows, index: np.ndarray, held: np.ndarray) -> float:
+        named = f"{steps} steps, L2 {', '.join(map(str, strengths))}, classes from"
+        blocks = [kept(f"{named} {c}", functools.partial(block, c)) for c in range(0, num_classes, BLOCK)]
+        joined = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
+        return [State(joined[str(l2)], centre, scale, trained, l2) for l2 in strengths]
+
+    def choose(key: Key, rows: Rows, index: np.ndarray, held: np.ndarray, kept) -> float:
         """The strength of L2 that teaches most about the rows that are held [n]."""
         seen, unseen = np.where(held[index], -1, index), index[(index >= 0) & held[index]]
 
         def loss(state: State) -> float:
             log_odds = score(state, {"log_p": rows.log_p[unseen], "y": rows.y[unseen]})
-            losses = np.logaddexp(0, np.where(rows.member[unseen], -log_odds, log_odds))
-            return np.nansum(losses)  # NaN: a class of which nothing was learned
+            wrong = np.where(rows.member[unseen], -log_odds, log_odds)
+            return np.logaddexp(0, wrong[~np.isnan(wrong)]).sum()  # NaN: a class of which nothing was learned
 
-        return min(learn(key, rows, seen, STRENGTHS, min(TRIAL_STEPS, num_steps)), key=loss).l2
+        return min(learn(key, rows, seen, STRENGTHS, min(TRIAL_STEPS, num_steps), kept), key=loss).l2
 
     def fit(key: Key, seen, member: Array, public=None) -> State:
         del public
         key_rows, key_train, key_trial = jax.random.split(key, 3)
         rng = np.random.Generator(np.random.Philox(key=np.asarray(jax.random.key_data(key_rows), np.uint64)))
         log_p, y, member = (np.asarray(leaf) for leaf in (seen["log_p"], seen["y"], member))
+        options = dict(hidden=hidden, learning_rate=learning_rate, batch_size=batch_size, max_rows=max_rows)
+        words = np.asarray(jax.random.key_data(key))
+        kept = remember(dict(attack="shokri", key=words, log_p=log_p, y=y, member=member, **options))
         rows = Rows(log_p.reshape(-1, num_classes), y.reshape(-1), member.reshape(-1).astype(bool))
         shuffled = rng.permutation(len(rows.y))  # so that the first rows of a class are a sample of them
         index = rows_by_class(rows.y[shuffled], num_classes)[:, :max_rows]
         index = np.where(index >= 0, shuffled[index], -1)
         strength = l2
         if strength is None:
-            strength = choose(key_trial, rows, index, held_out(rng, *member.shape).reshape(-1))
-        return learn(key_train, rows, index, (strength,), num_steps)[0]
+            strength = choose(key_trial, rows, index, held_out(rng, *member.shape).reshape(-1), kept)
+        return learn(key_train, rows, index, (strength,), num_steps, kept)[0]
 
     def score(state: State, seen) -> np.ndarray:
         y = np.asarray(seen["y"])
