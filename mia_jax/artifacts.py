@@ -150,6 +150,9 @@ def open_workdir(path: str | os.PathLike, config: Description) -> Iterator[Workd
     path = pathlib.Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
+        for folder in (path, *(inner for inner in path.iterdir() if inner.is_dir())):
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, f"{folder.name}: {os.strerror(errno.EACCES)}")
         lock = open(path / "lock", "a+", encoding="utf-8")  # noqa: SIM115 (held until the block ends)
     except OSError as error:
         raise InputError(
@@ -184,9 +187,11 @@ def open_workdir(path: str | os.PathLike, config: Description) -> Iterator[Workd
 def _check_config(path: pathlib.Path, config: Description) -> None:
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(held, dict):
+            raise ValueError("it is no configuration")
     except FileNotFoundError:
         return
-    except ValueError:
+    except (ValueError, OSError):
         raise InputError(f"{path} is damaged; remove the workdir, or choose another with --workdir") from None
     differ = [
         f"{key}: {held.get(key)!r} there, {config.get(key)!r} asked for"
@@ -201,7 +206,7 @@ def _check_config(path: pathlib.Path, config: Description) -> None:
 
 
 def _sweep(path: pathlib.Path) -> None:
-    """Remove what a killed process left half written."""
+    """Remove what killed processes left half written in a folder that nobody else writes to."""
     for partial in path.rglob(".*.partial"):
         if re.fullmatch(r"\..*\.\d+\.partial", partial.name):
             partial.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ ends with the same bytes, and a run with more shadows trains only those that are
 
 import contextlib
 import datetime
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -85,7 +86,9 @@ def run(
 def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notify, progress: Progress) -> dict:
     seconds: dict[str, float] = {}
     with timed(seconds, "data"):
-        pool, schema = data.load(config.dataset, data_dir=config.data_dir, source=config.data_source, notify=notify)
+        where = dict(data_dir=config.data_dir, source=config.data_source)
+        announce = functools.partial(check, config)
+        pool, schema = data.load(config.dataset, **where, notify=notify, announce=announce)
     setting = set_up(config, pool, schema)
     class_counts = _class_counts(setting)
     promised = promised_epsilon(config, setting.m)
@@ -152,14 +155,14 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
 # --- stages ----------------------------------------------------------------------------------------------------------
 
 
-def set_up(config: Config, pool: Records, schema: Schema) -> Setting:
-    """Decide who the target's records are, and check what can be checked before the work.
+def check(config: Config, schema: Schema, num_records: int) -> int:
+    """Check what can be checked before the work; returns m, the training records of the target.
 
     Raises:
         InputError: too few records, a network that does not fit them, options that cannot work.
     """
     shadow_data.check(config, schema)
-    m = _training_size(config, len(pool.y))
+    m = _training_size(config, num_records)
     shadow_data.check_budget(config, m, schema.num_classes)
     if config.target_kind == "nn":
         stages.build_trainer(
@@ -167,6 +170,13 @@ def set_up(config: Config, pool: Records, schema: Schema) -> Setting:
         )
     else:
         platform(config.target_kind, schema.num_classes)
+    defences.parse(config.defences)
+    return m
+
+
+def set_up(config: Config, pool: Records, schema: Schema) -> Setting:
+    """Decide who the target's records are. Raises InputError as ``check``."""
+    m = check(config, schema, len(pool.y))
     worn = defences.parse(config.defences)
     root = jax.random.key(config.seed)
     mine, rest = splits.reserve(stage_key(root, "target/split"), len(pool.y), 2 * m)

@@ -6,6 +6,7 @@ budget is spent, 130 interrupted.
 
 import contextlib
 import difflib
+import errno
 import os
 import signal
 import sys
@@ -37,7 +38,7 @@ def start(main: Callable[[], int | None]) -> None:
     from absl import app, flags, logging
 
     def parse(argv: list[str]) -> list[str]:
-        if {"--help", "-help", "-h"} & {*argv[1:]}:  # absl would exit with 1
+        if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & {*argv[1:]}:  # absl would exit with 1
             print(f"{sys.modules['__main__'].__doc__}\nFlags:\n{flags.FLAGS.main_module_help()}")
             sys.exit(0)
         try:
@@ -57,6 +58,10 @@ def start(main: Callable[[], int | None]) -> None:
             sys.exit(main() or 0)
         except MiaError as error:
             fail(error)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            fail(MiaError(f"{error.strerror}; make room, and the same command goes on from here"))
 
     app.run(guarded, flags_parser=parse)
 

@@ -244,6 +244,8 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
             model = _load(name)(num_classes=schema.num_classes, shape=schema.shape)
         except TypeError as error:
             raise InputError(f"--model={name} is called with num_classes= and shape=: {error}") from error
+        except Exception as error:
+            raise InputError(f"--model={name} raised {type(error).__name__} when it was called: {error}") from error
         if isinstance(model, nn.Module):
             model = from_flax(model, scale=scale)
         if not isinstance(model, Model):

@@ -78,6 +78,10 @@ def terminal_table(results: Results) -> str:
         for _, title, measure in rows:
             cells = [_plain(measure(results["attacks"][name]), notes) for name in part]
             lines.append((f"{title:<20}" + "".join(f"{cell:<25}" for cell in cells)).rstrip())
+    if without := results.get("classes_without_rows"):
+        unscored = figures.many(results["attacks"][words.main_attack(results)]["unscored"], "record", "records")
+        told = f"(no shadow model had a record of class {words.listed(without)}: {unscored} got no score)"
+        lines += textwrap.wrap(told, 100, subsequent_indent=" ")
     for number, reason in enumerate(notes, 1):
         lines += textwrap.wrap(f"({number}) {reason}", 100, subsequent_indent="    ")
     paper = _paper(results)

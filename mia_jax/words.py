@@ -1,6 +1,6 @@
 """What a run's numbers mean, in sentences for a reader who has never heard of membership inference."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mia_jax.figures import Results, short, value
@@ -123,12 +123,16 @@ def reading(results: Results) -> list[str]:
     without = results.get("classes_without_rows", [])
     unscored = results["attacks"][name].get("unscored", 0)
     if without:
-        listed = ", ".join(map(str, without[:10])) + (", ..." if len(without) > 10 else "")
         texts.append(
-            f"No shadow model had a record of class {listed}, so the attack had nothing to learn there. The"
+            f"No shadow model had a record of class {listed(without)}, so the attack had nothing to learn there. The"
             f" {unscored:,} records of such classes got no score and are in none of its numbers."
         )
     return texts
+
+
+def listed(classes: Sequence[int]) -> str:
+    """Ten classes at most."""
+    return ", ".join(map(str, classes[:10])) + (", ..." if len(classes) > 10 else "")
 
 
 def steps(results: Results) -> list[str]:

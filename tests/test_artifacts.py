@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -106,6 +107,31 @@ def test_unwritable_workdir(tmp_path):
     with (
         pytest.raises(InputError, match="choose another with --workdir"),
         artifacts.open_workdir(tmp_path / "file", {}),
+    ):
+        pass
+
+
+def test_a_folder_in_the_workdir_that_cannot_be_written(tmp_path, monkeypatch):
+    """Told before the work, not when its result is to be kept. (Nothing is closed to root, who may run this.)"""
+    save_one(tmp_path / "w")
+    monkeypatch.setattr(os, "access", lambda path, mode: pathlib.Path(path).name != "models")
+    with (
+        pytest.raises(InputError, match=r"w cannot be written \(models: Permission denied\)"),
+        artifacts.open_workdir(tmp_path / "w", {"seed": 0}),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("held", ["[1]", "7", "{", None])
+def test_a_configuration_that_is_none(tmp_path, held):
+    (tmp_path / "w").mkdir()
+    if held is None:
+        (tmp_path / "w" / "config.json").mkdir()
+    else:
+        (tmp_path / "w" / "config.json").write_text(held)
+    with (
+        pytest.raises(InputError, match="is damaged; remove the workdir"),
+        artifacts.open_workdir(tmp_path / "w", {"seed": 0}),
     ):
         pass
 

@@ -31,6 +31,7 @@ from small_runs import (
 from mia_jax import artifacts, audit, data, platforms, stages, words
 from mia_jax import config as configs
 from mia_jax.attacks.shokri import STRENGTHS
+from mia_jax.data import simulated
 from mia_jax.progress import silent
 from mia_jax.report import write_report
 from mia_jax.synthesis import resume
@@ -327,6 +328,23 @@ def test_flags_that_cannot_be_used(own, tmp_path, what):
     changed, reason = BAD_FLAGS[what]
     refused(config(own, tmp_path / "w", **changed), reason)
     assert not (tmp_path / "w").exists()
+
+
+def test_nothing_is_simulated_for_a_run_that_is_refused(tmp_path, monkeypatch):
+    def simulate(*args, **kwargs):
+        raise AssertionError("records were made")
+
+    monkeypatch.setattr(simulated, "simulate", simulate)
+    monkeypatch.setenv("MIA_JAX_CACHE_DIR", str(tmp_path))
+    for changed, reason in (
+        (dict(train_size=60_000), "needs 240,000 records"),
+        (dict(model="resnet"), "there is no model 'resnet'"),
+        (dict(defences="nonsense(3)"), "nonsense"),
+    ):
+        given = dict(data_source="simulated", train_size=100) | changed
+        refused(config("purchase20", tmp_path / "w", **given), reason)
+    with pytest.raises(AssertionError, match="records were made"):
+        audit.run(config("purchase20", tmp_path / "w", data_source="simulated", train_size=100))
 
 
 def test_a_truncated_file(own, tmp_path):

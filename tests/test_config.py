@@ -138,6 +138,7 @@ def test_where_a_run_lives():
     assert str(configs.workdir(config)) == name == str(configs.workdir(dataclasses.replace(config, num_shadows=3)))
     assert str(configs.workdir(dataclasses.replace(config, seed=1))) != name
     assert str(configs.workdir(dataclasses.replace(config, workdir="there"))) == "there"
+    assert configs.resolve(Config(dataset="./some//where/mine.npz")) == config
 
 
 def test_an_attacker_who_knows_no_defence():

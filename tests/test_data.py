@@ -1,6 +1,9 @@
 """``data.load``: what is not there, the cache, clustering and simulation, the real files."""
 # ruff: noqa: F811 (fixtures are imported, and are arguments)
 
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -86,6 +89,19 @@ def test_unwritable_cache_is_told_and_no_error(folder, tmp_path):
     assert len(records.y) == 220 and len(said) == 1 and "not cached" in said[0]
 
 
+def test_what_a_killed_process_left_in_the_cache_goes(folder, tmp_path):
+    (folder / "purchase100.npz").write_bytes(npz(features=PX, labels=PY))
+    data.load("purchase", data_dir=folder)
+    (entry,) = (tmp_path / "cache").iterdir()
+    entry.unlink()
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    left, used = (entry.with_name(f".{entry.name}.{pid}.partial") for pid in (int(gone.stdout), os.getppid()))
+    left.write_bytes(b"half")
+    used.write_bytes(b"half, by a process that goes on")
+    data.load("purchase", data_dir=folder)
+    assert {*entry.parent.iterdir()} == {entry, used}
+
+
 # --- clustering and simulation ---------------------------------------------------------------------------------------
 
 
@@ -115,6 +131,14 @@ def test_simulated_says_so_before_it_starts(folder, source, tmp_path):
     def notify(line):
         said.append((line, (tmp_path / "cache").exists()))
 
+    def refuse(schema, records):
+        assert (schema.source, schema.num_classes, schema.shape, records) == ("simulated", 30, (446,), 5010)
+        assert schema.fields[0].stop == 446
+        raise InputError("too few")
+
+    with pytest.raises(InputError, match="too few"):
+        data.load("location", data_dir=folder, source=source, announce=refuse)
+    assert not (tmp_path / "cache").exists()
     records, schema = data.load("location", data_dir=folder, source=source, notify=notify)
     assert said[0][0].startswith("SIMULATED: Location") and not said[0][1]
     assert schema.source == "simulated" and schema.num_classes == 30 and records.x.shape[1] == 446

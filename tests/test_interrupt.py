@@ -18,6 +18,7 @@ from small_runs import (
     environment,
     finished_run,  # noqa: F401
     own_data,  # noqa: F401
+    python,
     scores,
     script,
     shared_folder,  # noqa: F401
@@ -215,6 +216,23 @@ def test_ctrl_c_is_heard_during_garbage_collection(shared):
         told.split("\r\n")[-2] == "Interrupted. Nothing that was finished is lost: the same command goes on from here."
     )
     assert told.rindex("\033[?25h") > told.rindex("\033[?25l")
+
+
+FULL_DISK = """
+import errno, os
+from mia_jax import cli
+
+def main():
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+cli.start(main)
+"""
+
+
+def test_a_full_disk_is_one_line(shared):
+    done = python(shared, "-c", FULL_DISK)
+    assert done.returncode == 2
+    assert done.stderr == "error: No space left on device; make room, and the same command goes on from here\n"
 
 
 @pytest.mark.slow

@@ -175,6 +175,9 @@ def too_many(num_classes, shape):
 def broken(num_classes, shape):
     return nn.Conv(num_classes, (3, 3, 3, 3))
 
+def raising(num_classes, shape):
+    raise OSError("no weights here")
+
 def other_arguments(classes):
     return nn.Dense(classes)
 
@@ -210,6 +213,7 @@ def test_a_user_s_factory(mine, factory):
         ("MINE:number", "returned int; a factory returns"),
         ("MINE:too_many", r"answers 2 records of test with \(2, 4\), not with logits \(2, 3\)"),
         ("MINE:broken", "does not take records of shape"),
+        ("MINE:raising", "raised OSError when it was called: no weights here"),
         ("MINE:other_arguments", r"is called with num_classes= and shape="),
         ("cnn", "needs images.*use --model=mlp"),
     ],

@@ -316,6 +316,10 @@ def test_terminal_table(run):
     assert "majority guess" in text and "confidence threshold" in text
     if name == "edge":
         assert "- (1)" in text and "\n(1) " in text and "LiRA" in text and "RMIA" in text
+        unscored = summary["attacks"]["shokri"]["unscored"]
+        assert f"(no shadow model had a record of class 3: {unscored} records got no score)" in text and unscored
+    else:
+        assert "got no score" not in text
 
 
 @pytest.mark.parametrize(

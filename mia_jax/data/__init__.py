@@ -9,7 +9,8 @@ synthesised ones, so that ``load`` takes them by path.
 import difflib
 import os
 import pathlib
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,6 +35,7 @@ def load(
     cache_dir: str | os.PathLike | None = None,
     seed: int = 0,
     notify: origins.Notify = lambda line: None,
+    announce: Callable[[Schema, int], Any] = lambda schema, records: None,
 ) -> tuple[Records, Schema]:
     """Load a data set, as NumPy arrays in their natural dtype.
 
@@ -48,6 +50,8 @@ def load(
         cache_dir: by default $MIA_JAX_CACHE_DIR, else mia_jax in $XDG_CACHE_HOME, else ~/.cache/mia_jax.
         seed: of the simulation, and of the clustering that makes the classes of Purchase where the files have none.
         notify: told a line before long work, beginning with ``SIMULATED:`` where records are not real.
+        announce: told the schema, without a digest, and the number of records before they are simulated, so that it can
+            refuse what will not do.
 
     Returns:
         Records, x [n, *f] uint8 (bits, pixels) or float32 and y [n] int32, 0-based; and the schema.
@@ -69,6 +73,9 @@ def load(
     path = cache.path(cache.folder(cache_dir), dataset.name, key)
     entry = cache.read(path, notify)
     if entry is None:
+        if origin.source == "simulated":
+            fields = _fields(dataset, dataset.shape)
+            announce(Schema(dataset.name, "simulated", "", dataset.classes, dataset.shape, fields), dataset.records)
         entry = _make(dataset, origin, seed, notify)
         cache.write(path, entry, binary=dataset.kind == "binary", notify=notify)
     notes = entry.notes
@@ -80,7 +87,7 @@ def load(
         digest=entry.digest,
         num_classes=dataset.classes,
         shape=entry.x.shape[1:],
-        fields=_fields(dataset, entry.x),
+        fields=_fields(dataset, entry.x.shape[1:], entry.x),
         notes=notes,
     )
     return Records(entry.x, entry.y), schema
@@ -129,8 +136,8 @@ def _make(dataset: Dataset, origin: origins.Origin, seed: int, notify: origins.N
     return cache.Entry(x, y, artifacts.array_digest(x, y), tuple(notes))
 
 
-def _fields(dataset: Dataset, x: np.ndarray) -> tuple[Field, ...]:
-    width = int(np.prod(x.shape[1:]))
+def _fields(dataset: Dataset, shape: tuple[int, ...], x: np.ndarray | None = None) -> tuple[Field, ...]:
+    width = int(np.prod(shape))
     match dataset.kind:
         case "binary":
             return (Field("bits", "binary", 0, width),)

@@ -3,6 +3,7 @@
 A cache is a convenience: a folder that cannot be written, or an entry that is damaged, is told and worked around.
 """
 
+import errno
 import json
 import os
 import pathlib
@@ -57,6 +58,17 @@ def write(path: pathlib.Path, entry: Entry, *, binary: bool, notify: Callable[[s
     meta = {"packed": binary, "features": entry.x.shape[-1], "digest": entry.digest, "notes": entry.notes}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for partial in path.parent.glob(f".{path.name}.*.partial"):
+            if not _is_alive(int(partial.name.split(".")[-2])):
+                partial.unlink(missing_ok=True)
         artifacts.write_npz(path, {"x": x, "y": entry.y, "meta": np.array(json.dumps(meta))})
     except OSError as error:
         notify(f"The decoded data are not cached: {path.parent} cannot be written ({error.strerror})")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError as error:
+        return error.errno != errno.ESRCH  # there, and another user's
+    return True
