@@ -111,8 +111,7 @@ def main():
 
     from mia_jax import cli, dp, models, training
 
-    cli.use_every_core()
-    cores = jax.local_device_count()
+    cores = cli.use_every_core()
     loss, model = optax.softmax_cross_entropy_with_integer_labels, models.mlp(CLASSES)
     records = args.steps * BATCH
     options = dict(clip=CLIP, noise_multiplier=NOISE)

@@ -233,8 +233,7 @@ def main():
 
     from mia_jax import cli
 
-    cli.use_every_core()
-    cores = jax.local_device_count()
+    cores = cli.use_every_core()
     try:
         import torch
     except ImportError:

@@ -101,8 +101,7 @@ def main():
 
     from mia_jax import cli
 
-    cli.use_every_core()
-    cores = jax.local_device_count()
+    cores = cli.use_every_core()
     print(f"{cores} cores, jax {jax.__version__}; us: of one network's step of {BATCH} records on one core, medians")
     for net in (PURCHASE, CIFAR):
         if args.network and args.network not in net["name"].lower():

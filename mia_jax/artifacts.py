@@ -107,7 +107,7 @@ class Workdir:
         """The artefact that this description names, or None. A damaged one is None too, with a warning."""
         path = self._file(stage, description)
         try:
-            with np.load(path, allow_pickle=False) as f:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as f:
                 arrays = {name: f[name] for name in f.files if name != "__meta__"}
                 meta = json.loads(f["__meta__"].tobytes())
             if meta["sha256"] != _checksum(arrays):
@@ -150,9 +150,9 @@ def open_workdir(path: str | os.PathLike, config: Description) -> Iterator[Workd
     path = pathlib.Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        for folder in (path, *(inner for inner in path.iterdir() if inner.is_dir())):
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, f"{folder.name}: {os.strerror(errno.EACCES)}")
+        for stage in path.glob("*/*.npz"):
+            if not os.access(stage.parent, os.W_OK):
+                raise PermissionError(errno.EACCES, f"{stage.parent.name}: {os.strerror(errno.EACCES)}")
         lock = open(path / "lock", "a+", encoding="utf-8")  # noqa: SIM115 (held until the block ends)
     except OSError as error:
         raise InputError(
@@ -191,8 +191,10 @@ def _check_config(path: pathlib.Path, config: Description) -> None:
             raise ValueError("it is no configuration")
     except FileNotFoundError:
         return
-    except (ValueError, OSError):
+    except (ValueError, IsADirectoryError):
         raise InputError(f"{path} is damaged; remove the workdir, or choose another with --workdir") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); choose another --workdir") from None
     differ = [
         f"{key}: {held.get(key)!r} there, {config.get(key)!r} asked for"
         for key in sorted({*held, *config})

@@ -6,6 +6,7 @@ model plays the target its partner plays no part: counts over the others would g
 """
 
 import dataclasses
+import functools
 import time
 from typing import Any, NamedTuple
 
@@ -85,7 +86,8 @@ def run(
 def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     with audit.timed(seconds, "data"):
-        pool, schema = data.load(config.dataset, data_dir=config.data_dir, source=config.data_source, notify=notify)
+        where = dict(data_dir=config.data_dir, source=config.data_source)
+        pool, schema = data.load(config.dataset, **where, notify=notify, check=functools.partial(check, config))
     setting = set_up(config, pool, schema)
     worn = defences.parse(config.defences)
     attacks = build_attacks(config, names, setting)
@@ -194,13 +196,12 @@ def attack_names(config: BalancedConfig) -> tuple[str, ...]:
     return tuple(named(config.attacks))
 
 
-def set_up(config: BalancedConfig, pool: Records, schema: Schema) -> Setting:
-    """Decide who is asked about and who trains on whom.
+def check(config: BalancedConfig, schema: Schema, total: int) -> tuple[int, int]:
+    """Check what can be checked before the work; returns the records asked about and those of the population.
 
     Raises:
-        InputError: too few records, an odd number of models, a network that does not fit.
+        InputError: too few records, too many targets, a network that does not fit.
     """
-    total = len(pool.y)
     reserve = config.population if config.population is not None else min(total // 10, 5000)
     n = config.num_records or total - reserve
     if n + reserve > total:
@@ -213,6 +214,13 @@ def set_up(config: BalancedConfig, pool: Records, schema: Schema) -> Setting:
     if config.target_kind == "nn":
         model = models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
         stages.build_trainer(config, model, n // 2)
+    return n, reserve
+
+
+def set_up(config: BalancedConfig, pool: Records, schema: Schema) -> Setting:
+    """Decide who is asked about and who trains on whom. Raises InputError as ``check``."""
+    total = len(pool.y)
+    n, reserve = check(config, schema, total)
     root = jax.random.key(config.seed)
     population, rest = splits.reserve(stage_key(root, "population"), total, reserve)
     candidates = np.sort(rest[:n])

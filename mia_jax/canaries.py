@@ -9,6 +9,7 @@ teaches that label, so a model that knows it has seen the canary. The same draw 
 model: how much likelier the label is than the other wrong ones, which might have been drawn as well.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -90,7 +91,8 @@ def run(
 def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: Progress) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     with audit.timed(seconds, "data"):
-        pool, schema = data.load(config.dataset, data_dir=config.data_dir, source=config.data_source, notify=notify)
+        where = dict(data_dir=config.data_dir, source=config.data_source)
+        pool, schema = data.load(config.dataset, **where, notify=notify, check=functools.partial(check, config))
     root = jax.random.key(config.seed)
     setting = set_up(config, root, pool, schema)
     worn = defences.parse(config.defences)
@@ -158,13 +160,13 @@ def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: 
 # --- the canaries ----------------------------------------------------------------------------------------------------
 
 
-def set_up(config: CanaryConfig, root: Key, pool: Records, schema: Schema) -> Setting:
-    """Draw the canaries, their labels and their coins; the rest of the pool trains for certain, or tests.
+def check(config: CanaryConfig, schema: Schema, total: int) -> int:
+    """Check what can be checked before the work; returns how many records train for certain.
 
     Raises:
         InputError: too few records, or a network that does not fit them.
     """
-    total, m = len(pool.y), config.canaries
+    m = config.canaries
     size = config.train_size if config.train_size is not None else (total - m) // 2
     if size < 1 or m + size >= total:
         raise InputError(
@@ -173,6 +175,17 @@ def set_up(config: CanaryConfig, root: Key, pool: Records, schema: Schema) -> Se
         )
     model = models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
     stages.build_trainer(config, model, size + m)
+    return size
+
+
+def set_up(config: CanaryConfig, root: Key, pool: Records, schema: Schema) -> Setting:
+    """Draw the canaries, their labels and their coins; the rest of the pool trains for certain, or tests.
+
+    Raises:
+        InputError: as ``check``, or all coins fell alike.
+    """
+    total, m = len(pool.y), config.canaries
+    size = check(config, schema, total)
     canaries, rest = splits.reserve(stage_key(root, "canaries"), total, m)
     y = np.array(pool.y, np.int32)
     own = y[canaries]

@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import errno
 import os
+import re
 import signal
 import sys
 import warnings
@@ -21,13 +22,14 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def use_every_core() -> None:
-    """One XLA device per core, or cores stay idle. Before the backend starts, and so for scripts only."""
+def use_every_core() -> int:
+    """One XLA device per core, or cores stay idle; returns the cores. Before the backend starts: for scripts only."""
     import jax
 
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if "--xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        jax.config.update("jax_num_cpu_devices", cores or 1)
+        jax.config.update("jax_num_cpu_devices", cores)
+    return cores
 
 
 def start(main: Callable[[], int | None]) -> None:
@@ -38,7 +40,7 @@ def start(main: Callable[[], int | None]) -> None:
     from absl import app, flags, logging
 
     def parse(argv: list[str]) -> list[str]:
-        if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & {*argv[1:]}:  # absl would exit with 1
+        if any(re.fullmatch(r"-h|--?help\w*(=.*)?", word) for word in argv[1:]):  # absl would exit with 1
             print(f"{sys.modules['__main__'].__doc__}\nFlags:\n{flags.FLAGS.main_module_help()}")
             sys.exit(0)
         try:
@@ -61,7 +63,7 @@ def start(main: Callable[[], int | None]) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            fail(MiaError(f"{error.strerror}; make room, and the same command goes on from here"))
+            fail(MiaError(f"{error.strerror}; make room and run the same command again: what was finished is kept"))
 
     app.run(guarded, flags_parser=parse)
 

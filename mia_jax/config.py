@@ -253,7 +253,7 @@ def resolve(given: C) -> C:
     dataset = getattr(given, "dataset", "")
     if dataset == "purchase":
         given = dataclasses.replace(given, dataset="purchase100")
-    elif dataset.endswith(".npz"):  # ./mine.npz is mine.npz
+    elif dataset.endswith(".npz") and "://" not in dataset:  # ./mine.npz is mine.npz
         given = dataclasses.replace(given, dataset=str(pathlib.Path(dataset)))
     missing = {
         name: value for name, value in preset(dataset).items() if name in settings and getattr(given, name) is None

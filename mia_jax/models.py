@@ -240,8 +240,11 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
     elif name == "logistic":
         model = logistic(schema.num_classes, scale=scale)
     elif ":" in name:
+        factory = _load(name)
         try:
-            model = _load(name)(num_classes=schema.num_classes, shape=schema.shape)
+            model = factory(num_classes=schema.num_classes, shape=schema.shape)
+        except InputError:
+            raise
         except TypeError as error:
             raise InputError(f"--model={name} is called with num_classes= and shape=: {error}") from error
         except Exception as error:

@@ -80,7 +80,7 @@ def terminal_table(results: Results) -> str:
             lines.append((f"{title:<20}" + "".join(f"{cell:<25}" for cell in cells)).rstrip())
     if without := results.get("classes_without_rows"):
         unscored = figures.many(results["attacks"][words.main_attack(results)]["unscored"], "record", "records")
-        told = f"(no shadow model had a record of class {words.listed(without)}: {unscored} got no score)"
+        told = f"(the shadow models lacked members or others of class {words.listed(without)}: {unscored} got no score)"
         lines += textwrap.wrap(told, 100, subsequent_indent=" ")
     for number, reason in enumerate(notes, 1):
         lines += textwrap.wrap(f"({number}) {reason}", 100, subsequent_indent="    ")
@@ -218,7 +218,7 @@ def _classes_table(results: Results, mark: str) -> str:
     head = ["Class", "Training records", "Judged: members / others", "Precision", "Recall"]
     caption = f"{mark}{page.escape(short(main))}, class by class; classes are numbered from 0."
     if without:
-        caption += " Not attacked: the shadow models had no record of the class to learn from."
+        caption += " Not attacked: the shadow models lacked members or others of the class to learn from."
     table = page.table(caption, head, rows, css="numbers")
     if len(rows) <= page.COLLAPSE:
         return table

@@ -276,20 +276,23 @@ def _packages() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("numpy", "scikit-learn", "jax")}
 
 
-def remembering(workdir: artifacts.Workdir, stage: str, advance: Callable[[float], Any]) -> Remember:
-    """Parts of long work as artefacts of a stage; ``advance`` is told of each."""
+def remembering(workdir: artifacts.Workdir, stage: str, done: Callable[[float], Any]) -> Remember:
+    """Parts of long work as artefacts of a stage; ``done`` is told of each, and what it took an earlier run."""
 
     def remember(about: Mapping[str, Any]):
         described = {name: artifacts.array_digest(v) if isinstance(v, np.ndarray) else v for name, v in about.items()}
-        described |= {"version": VERSION, "jax": jax.__version__, "backend": jax.default_backend()}
+        described |= {"stages": VERSION, "jax": jax.__version__, "backend": jax.default_backend()}
 
         def kept(part: str, work: Callable[[], dict]) -> dict:
             held = workdir.load(stage, {**described, "part": part})
-            arrays = flat(work()) if held is None else held.arrays
-            if held is None:
-                workdir.save(stage, {**described, "part": part}, arrays)
-            advance(1)
-            return nested(arrays)
+            if held is not None:
+                done(held.info["seconds"])
+                return nested(held.arrays)
+            began = time.perf_counter()
+            made = work()
+            workdir.save(stage, {**described, "part": part}, flat(made), seconds=time.perf_counter() - began)
+            done(0.0)
+            return made
 
         return kept
 

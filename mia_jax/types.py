@@ -78,7 +78,7 @@ class Schema(NamedTuple):
 
     name: str
     source: Literal["official", "local", "synthesised", "simulated"]  # synthesised around simulated data: simulated
-    digest: str  # SHA-256 over dtype, shape and bytes of x, then y; lower-case hex
+    digest: str  # SHA-256 over dtype, shape and bytes of x, then y (of saved predictions: all there is); lower-case hex
     num_classes: int
     shape: tuple[int, ...]  # *f
     fields: tuple[Field, ...]  # cover the flattened record in order, without gaps

@@ -124,8 +124,8 @@ def reading(results: Results) -> list[str]:
     unscored = results["attacks"][name].get("unscored", 0)
     if without:
         texts.append(
-            f"No shadow model had a record of class {listed(without)}, so the attack had nothing to learn there. The"
-            f" {unscored:,} records of such classes got no score and are in none of its numbers."
+            f"The shadow models lacked members or others of class {listed(without)}: nothing could be learned there."
+            f" The {unscored:,} records of such classes got no score and are in none of its numbers."
         )
     return texts
 

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from mia_jax import metrics
-from mia_jax.attacks.shokri import STRENGTHS, held_out, shokri
+from mia_jax import artifacts, metrics, stages
+from mia_jax.attacks import shokri as module
+from mia_jax.attacks.shokri import STRENGTHS, held_out, num_parts, shokri
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -81,3 +82,45 @@ def test_what_is_held_out():
     assert held_out(rng, 11, 4).sum(axis=1).tolist() == [0] * 9 + [4] * 2  # whole shadows
     assert held_out(rng, 2, 4).sum(axis=1).tolist() == [0, 4]
     assert held_out(rng, 1, 100).sum() == 20
+
+
+def test_parts_that_were_kept_are_taken_up(monkeypatch, tmp_path):
+    """Five classes in blocks of two, one of them without rows: networks, choice and scores are those of one piece."""
+    monkeypatch.setattr(module, "BLOCK", 2)
+    rng = np.random.default_rng(0)
+    y = rng.choice([0, 1, 2, 4], (3, 60)).astype(np.int32)
+    member = rng.random(y.shape) < 0.5
+    z = rng.standard_normal((*y.shape, 5)) + 2 * member[..., None] * np.eye(5)[y]
+    seen = {"log_p": np.asarray(jax.nn.log_softmax(z.astype(np.float32))), "y": y}
+    options = dict(num_steps=20, hidden=8)
+
+    def fit(workdir, **changed):
+        """The state, and what each part took an earlier run: 0 for those that were done now."""
+        took = []
+        attack = shokri(5, **options | changed, remember=stages.remembering(workdir, "attack", took.append))
+        return attack.fit(KEY, seen, member), took
+
+    def same(a, b):
+        return jax.tree.all(jax.tree.map(np.array_equal, a, b))
+
+    plain = shokri(5, **options).fit(KEY, seen, member)
+    assert list(plain.trained) == [True, True, True, False, True]
+    with artifacts.open_workdir(tmp_path / "w", {}) as workdir:
+        state, took = fit(workdir)
+        assert same(state, plain) and took == [0] * num_parts(5, None) == [0] * 6
+        state, took = fit(workdir)
+        assert same(state, plain) and min(took) > 0
+        lost, damaged, *_ = (tmp_path / "w" / "attack").iterdir()
+        lost.unlink()
+        damaged.write_bytes(damaged.read_bytes()[:200])
+        with pytest.warns(UserWarning, match="is damaged"):
+            state, took = fit(workdir)
+        assert same(state, plain) and took.count(0) == 2
+        for changed in (dict(num_steps=19), dict(hidden=9), dict(learning_rate=0.01), dict(batch_size=64)):
+            assert fit(workdir, **changed)[1] == [0] * 6, changed
+        state, took = fit(workdir, l2=plain.l2)  # the choice is not made, and what it led to is there
+        assert same(state, plain) and len(took) == num_parts(5, plain.l2) == 3 and min(took) > 0
+        member = ~member
+        assert fit(workdir)[1] == [0] * 6
+        monkeypatch.setattr(module, "BLOCK", 3)
+        assert fit(workdir)[1] == [0] * 4

@@ -219,20 +219,26 @@ def test_ctrl_c_is_heard_during_garbage_collection(shared):
 
 
 FULL_DISK = """
-import errno, os
-from mia_jax import cli
+import errno, os, runpy, sys
+import numpy as np
 
-def main():
+def savez(file, **arrays):
+    file.write(b"half")
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-cli.start(main)
+np.savez = savez
+sys.argv[0] = "scripts/train.py"
+runpy.run_path("scripts/train.py", run_name="__main__")
 """
 
 
-def test_a_full_disk_is_one_line(shared):
-    done = python(shared, "-c", FULL_DISK)
-    assert done.returncode == 2
-    assert done.stderr == "error: No space left on device; make room, and the same command goes on from here\n"
+def test_a_full_disk_is_one_line(shared, own, tmp_path):
+    done = python(shared, "-c", FULL_DISK, *arguments(dataset=own, workdir=tmp_path / "w"))
+    assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "error: No space left on device; make room and run the same command again: what was finished is kept"
+    )
+    assert not list((tmp_path / "w").rglob("*.npz")) and not list((tmp_path / "w").rglob("*.partial"))
 
 
 @pytest.mark.slow

@@ -207,7 +207,7 @@ def test_a_user_s_factory(mine, factory):
     ("name", "message"),
     [
         ("resnet", "there is no model 'resnet'; use mlp, cnn, logistic, or module:factory"),
-        ("no_such_module:f", "cannot be imported.*is no_such_module.py in this folder"),
+        ("no_such_module:f", "^--model=no_such_module:f cannot be imported.*is no_such_module.py in this folder"),
         ("MINE:nothing", "has no function 'nothing'"),
         ("MINE:constant", "has no function 'constant'"),
         ("MINE:number", "returned int; a factory returns"),

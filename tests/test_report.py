@@ -273,8 +273,8 @@ def test_numbers_on_the_page_are_the_run_s(run):
             assert (f"{measure['value']:.1%}" if measure["value"] is not None else measure["reason"]) in text
     assert ("found no leak" in text) == (name == "adult")
     if name == "edge":
-        assert "No shadow model had a record of class 3" in text
-        assert text.count("not attacked") == 2 and "Not attacked: the shadow models had no record" in text
+        assert "The shadow models lacked members or others of class 3" in text
+        assert text.count("not attacked") == 2 and "Not attacked: the shadow models lacked members" in text
 
 
 def test_paper_s_row_is_told_apart(run):
@@ -317,7 +317,8 @@ def test_terminal_table(run):
     if name == "edge":
         assert "- (1)" in text and "\n(1) " in text and "LiRA" in text and "RMIA" in text
         unscored = summary["attacks"]["shokri"]["unscored"]
-        assert f"(no shadow model had a record of class 3: {unscored} records got no score)" in text and unscored
+        assert unscored > 0
+        assert f"(the shadow models lacked members or others of class 3: {unscored} records got no score)" in text
     else:
         assert "got no score" not in text
 

@@ -28,6 +28,7 @@ LANES = 16  # networks per compiled program: they are small
 BLOCK = 32  # classes whose rows are on the devices at once
 SMALLEST_SCALE = 1e-3  # answers that hardly differ are not blown up without limit
 STRENGTHS = (1e-4, 5e-4, 2e-3, 1e-2)  # of L2, to choose from
+VERSION = 1  # raise it when the same rows would teach other networks: an interrupted run goes on with those it has kept
 TRIAL_STEPS = 500  # of the networks that the choice is made with: 2,000 chose another strength on 1 of 12 targets
 
 
@@ -164,7 +165,7 @@ def shokri(
                 learned[str(strength)], _ = training.fit_many(tuned, start, pool, own, num_epochs, lanes=LANES)
             return learned
 
-        named = f"{steps} steps, L2 {', '.join(map(str, strengths))}, classes from"
+        named = f"{steps} steps, L2 {', '.join(map(str, strengths))}, {BLOCK} classes from"
         blocks = [kept(f"{named} {c}", functools.partial(block, c)) for c in range(0, num_classes, BLOCK)]
         joined = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
         return [State(joined[str(l2)], centre, scale, trained, l2) for l2 in strengths]
@@ -187,7 +188,7 @@ def shokri(
         log_p, y, member = (np.asarray(leaf) for leaf in (seen["log_p"], seen["y"], member))
         options = dict(hidden=hidden, learning_rate=learning_rate, batch_size=batch_size, max_rows=max_rows)
         words = np.asarray(jax.random.key_data(key))
-        kept = remember(dict(attack="shokri", key=words, log_p=log_p, y=y, member=member, **options))
+        kept = remember(dict(attack="shokri", version=VERSION, key=words, log_p=log_p, y=y, member=member, **options))
         rows = Rows(log_p.reshape(-1, num_classes), y.reshape(-1), member.reshape(-1).astype(bool))
         shuffled = rng.permutation(len(rows.y))  # so that the first rows of a class are a sample of them
         index = rows_by_class(rows.y[shuffled], num_classes)[:, :max_rows]

@@ -35,7 +35,7 @@ def load(
     cache_dir: str | os.PathLike | None = None,
     seed: int = 0,
     notify: origins.Notify = lambda line: None,
-    announce: Callable[[Schema, int], Any] = lambda schema, records: None,
+    check: Callable[[Schema, int], Any] = lambda schema, records: None,
 ) -> tuple[Records, Schema]:
     """Load a data set, as NumPy arrays in their natural dtype.
 
@@ -50,8 +50,8 @@ def load(
         cache_dir: by default $MIA_JAX_CACHE_DIR, else mia_jax in $XDG_CACHE_HOME, else ~/.cache/mia_jax.
         seed: of the simulation, and of the clustering that makes the classes of Purchase where the files have none.
         notify: told a line before long work, beginning with ``SIMULATED:`` where records are not real.
-        announce: told the schema, without a digest, and the number of records before they are simulated, so that it can
-            refuse what will not do.
+        check: told the schema, without a digest, and the number of records before any are simulated, to refuse what
+            will not do.
 
     Returns:
         Records, x [n, *f] uint8 (bits, pixels) or float32 and y [n] int32, 0-based; and the schema.
@@ -75,7 +75,7 @@ def load(
     if entry is None:
         if origin.source == "simulated":
             fields = _fields(dataset, dataset.shape)
-            announce(Schema(dataset.name, "simulated", "", dataset.classes, dataset.shape, fields), dataset.records)
+            check(Schema(dataset.name, "simulated", "", dataset.classes, dataset.shape, fields), dataset.records)
         entry = _make(dataset, origin, seed, notify)
         cache.write(path, entry, binary=dataset.kind == "binary", notify=notify)
     notes = entry.notes

@@ -3,10 +3,10 @@
 A cache is a convenience: a folder that cannot be written, or an entry that is damaged, is told and worked around.
 """
 
-import errno
 import json
 import os
 import pathlib
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from mia_jax import artifacts
 from mia_jax.data import files
+
+STALE = 3600.0  # seconds after which a file that is half written is nobody's
 
 
 class Entry(NamedTuple):
@@ -58,17 +60,9 @@ def write(path: pathlib.Path, entry: Entry, *, binary: bool, notify: Callable[[s
     meta = {"packed": binary, "features": entry.x.shape[-1], "digest": entry.digest, "notes": entry.notes}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for partial in path.parent.glob(f".{path.name}.*.partial"):
-            if not _is_alive(int(partial.name.split(".")[-2])):
+        for partial in path.parent.glob(f".{path.name}.*.partial"):  # a killed process's, or another's at work
+            if time.time() - partial.stat().st_mtime > STALE:
                 partial.unlink(missing_ok=True)
         artifacts.write_npz(path, {"x": x, "y": entry.y, "meta": np.array(json.dumps(meta))})
     except OSError as error:
         notify(f"The decoded data are not cached: {path.parent} cannot be written ({error.strerror})")
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except OSError as error:
-        return error.errno != errno.ESRCH  # there, and another user's
-    return True
