@@ -1,5 +1,6 @@
 """Strict settings for every test: the CPU backend, two devices, no silent rank promotion, warnings are errors."""
 
+import collections
 import os
 import tempfile
 
@@ -17,6 +18,16 @@ jax.config.update("jax_numpy_dtype_promotion", "standard")
 COMPILED = tempfile.TemporaryDirectory(prefix="mia_jax_tests_")
 jax.config.update("jax_compilation_cache_dir", COMPILED.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+# Files of few and long tests come first, then those of many: at the end no process waits long for another.
+LONG = ("interrupt", "attacks_shokri", "train_script", "canaries", "workdirs", "synthesize_script", "serve")
+
+
+def pytest_collection_modifyitems(items):
+    names = {item: item.path.stem.removeprefix("test_") for item in items}
+    many = collections.Counter(names.values())
+    items.sort(key=lambda item: (names[item] not in LONG, -many[names[item]], names[item]))
 
 
 @pytest.fixture(scope="session")
