@@ -116,11 +116,37 @@ def test_parts_that_were_kept_are_taken_up(monkeypatch, tmp_path):
         with pytest.warns(UserWarning, match="is damaged"):
             state, took = fit(workdir)
         assert same(state, plain) and took.count(0) == 2
-        for changed in (dict(num_steps=19), dict(hidden=9), dict(learning_rate=0.01), dict(batch_size=64)):
-            assert fit(workdir, **changed)[1] == [0] * 6, changed
         state, took = fit(workdir, l2=plain.l2)  # the choice is not made, and what it led to is there
         assert same(state, plain) and len(took) == num_parts(5, plain.l2) == 3 and min(took) > 0
-        member = ~member
-        assert fit(workdir)[1] == [0] * 6
-        monkeypatch.setattr(module, "BLOCK", 3)
-        assert fit(workdir)[1] == [0] * 4
+
+
+def test_what_decides_a_part_names_it(monkeypatch):
+    """Another setting, key, answer or member takes up nothing. Nothing is learned to find out."""
+
+    class Named(Exception):
+        pass
+
+    def name(key=KEY, flip=False, shift=0.0, **options):
+        def remember(about):
+            def kept(part, work):
+                told = {k: artifacts.array_digest(v) if isinstance(v, np.ndarray) else v for k, v in about.items()}
+                raise Named(artifacts.digest({**told, "part": part}))
+
+            return kept
+
+        rng = np.random.default_rng(0)
+        y, member = rng.integers(0, 5, (3, 60)).astype(np.int32), (rng.random((3, 60)) < 0.5) ^ flip
+        z = rng.standard_normal((3, 60, 5)) + shift * member[..., None] * np.eye(5)[y]
+        log_p = np.asarray(jax.nn.log_softmax(z.astype(np.float32)))
+        with pytest.raises(Named) as named:
+            shokri(5, **options, remember=remember).fit(key, {"log_p": log_p, "y": y}, member)
+        return str(named.value)
+
+    changes = (
+        dict(num_steps=19), dict(hidden=9), dict(learning_rate=0.01), dict(batch_size=64), dict(max_rows=7),
+        dict(l2=0.1), dict(l2=0.2), dict(key=jax.random.key(1)), dict(flip=True), dict(shift=0.5),
+    )  # fmt: skip
+    names = {name(), *(name(**changed) for changed in changes)}
+    monkeypatch.setattr(module, "BLOCK", 3)
+    names.add(name())
+    assert len(names) == len(changes) + 2 and name() in names

@@ -18,7 +18,6 @@ from small_runs import (
     environment,
     finished_run,  # noqa: F401
     own_data,  # noqa: F401
-    python,
     scores,
     script,
     shared_folder,  # noqa: F401
@@ -30,7 +29,7 @@ from mia_jax import config as configs
 # scripts/train.py as it is, in processes that kill themselves (SIGKILL: nothing is tidied up), each at the place that
 # the next line of standard input names. They are forked from one that has imported everything and done nothing.
 KILLED = """
-import contextlib, io, os, runpy, signal, sys
+import contextlib, errno, io, os, runpy, signal, sys
 import numpy as np
 from mia_jax import artifacts, audit, data, figures, progress, training
 
@@ -71,6 +70,14 @@ def half_an_artefact():
     np_savez, np.savez = np.savez, savez
 
 
+def full_disk():
+    def savez(file, **arrays):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    np.savez = savez
+
+
 def before_file(name):
     write = artifacts.write_json
     artifacts.write_json = lambda path, value: die() if path.name == name else write(path, value)
@@ -84,6 +91,8 @@ def run(place):
             in_stage("target model", 2)
         case "shadows":
             in_stage("shadow models", 4)  # epochs of networks: 3 make the first chunk
+        case "full disk":
+            full_disk()
         case "artefact":
             half_an_artefact()
         case "attack":
@@ -125,6 +134,8 @@ def run_until(shared, own, tmp_path):
 
 def test_killed_at_every_stage(finished, run_until, tmp_path):
     """One run, killed eight times. What was finished before is there after, and is never made again."""
+    assert run_until("full disk") == 2  # bad input, in one line: a traceback would be 1
+    assert not artefacts(tmp_path / "w") and not list((tmp_path / "w").rglob("*.partial"))
     made = {}  # place -> artefacts that lie there afterwards
     for place in ("data", "target", "shadows", "artefact", "attack", "its second half", "results", "report"):
         before = artefacts(tmp_path / "w")
@@ -216,29 +227,6 @@ def test_ctrl_c_is_heard_during_garbage_collection(shared):
         told.split("\r\n")[-2] == "Interrupted. Nothing that was finished is lost: the same command goes on from here."
     )
     assert told.rindex("\033[?25h") > told.rindex("\033[?25l")
-
-
-FULL_DISK = """
-import errno, os, runpy, sys
-import numpy as np
-
-def savez(file, **arrays):
-    file.write(b"half")
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-np.savez = savez
-sys.argv[0] = "scripts/train.py"
-runpy.run_path("scripts/train.py", run_name="__main__")
-"""
-
-
-def test_a_full_disk_is_one_line(shared, own, tmp_path):
-    done = python(shared, "-c", FULL_DISK, *arguments(dataset=own, workdir=tmp_path / "w"))
-    assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1] == (
-        "error: No space left on device; make room and run the same command again: what was finished is kept"
-    )
-    assert not list((tmp_path / "w").rglob("*.npz")) and not list((tmp_path / "w").rglob("*.partial"))
 
 
 @pytest.mark.slow

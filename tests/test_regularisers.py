@@ -250,6 +250,7 @@ def test_dropout_reaches_the_networks_by_name():
             models.build(name, schema, dropout=rate)
 
 
+@pytest.mark.slow  # each alone is tested above
 def test_everything_at_once_trains():
     trainer = regularisers.make_trainer(
         models.mlp(C, (8,), dropout=0.2), optax.adam(1e-2), 6, M, l2=1e-3, label_smoothing=0.1, mixup=0.2,
