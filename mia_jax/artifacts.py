@@ -150,9 +150,9 @@ def open_workdir(path: str | os.PathLike, config: Description) -> Iterator[Workd
     path = pathlib.Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        for stage in path.glob("*/*.npz"):
-            if not os.access(stage.parent, os.W_OK):
-                raise PermissionError(errno.EACCES, f"{stage.parent.name}: {os.strerror(errno.EACCES)}")
+        for stage in {artefact.parent for artefact in path.glob("*/*.npz")}:
+            if not os.access(stage, os.W_OK):
+                raise PermissionError(errno.EACCES, f"{stage.name}: {os.strerror(errno.EACCES)}")
         lock = open(path / "lock", "a+", encoding="utf-8")  # noqa: SIM115 (held until the block ends)
     except OSError as error:
         raise InputError(

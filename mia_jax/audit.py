@@ -4,12 +4,8 @@ Every stage leaves artefacts named by what made them (``artifacts.py``): an inte
 ends with the same bytes, and a run with more shadows trains only those that are missing.
 """
 
-import contextlib
-import datetime
-import functools
 import math
 import time
-from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -19,8 +15,6 @@ from mia_jax import (
     artifacts,
     data,
     defences,
-    dp,
-    epsilon,
     models,
     report,
     results,
@@ -36,11 +30,10 @@ from mia_jax.config import Config, Training
 from mia_jax.figures import many
 from mia_jax.platforms import platform
 from mia_jax.progress import Progress, silent
+from mia_jax.runs import Notify, column, header, load, promised_epsilon, shokri_options, timed, title
 from mia_jax.shadow_data import ShadowData
 from mia_jax.stages import Look, Models, stage_key
 from mia_jax.types import Attack, Defence, InputError, Key, Records, Remember, Schema
-
-Notify = Callable[[str], None]
 
 RUN = ("shokri", "confidence", "majority")  # the paper's attack and the baselines
 SCORES = 2  # version of the artefact of scores: raise it when its arrays are others (attack networks have their own)
@@ -86,8 +79,7 @@ def run(
 def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notify, progress: Progress) -> dict:
     seconds: dict[str, float] = {}
     with timed(seconds, "data"):
-        where = dict(data_dir=config.data_dir, source=config.data_source)
-        pool, schema = data.load(config.dataset, **where, notify=notify, check=functools.partial(check, config))
+        pool, schema = load(config, check, notify)
     setting = set_up(config, pool, schema)
     class_counts = _class_counts(setting)
     promised = promised_epsilon(config, setting.m)
@@ -325,55 +317,6 @@ def build_attacks(config: Training, num_classes: int, remember: Remember) -> dic
     return {name: ATTACKS[name](num_classes, **options.get(name, {})) for name in RUN}
 
 
-def shokri_options(config: Training) -> dict[str, Any]:
-    """What the flags ``attack_...`` say of the attack networks."""
-    return dict(
-        hidden=config.attack_hidden,
-        learning_rate=config.attack_learning_rate,
-        batch_size=config.attack_batch_size,
-        num_steps=config.attack_steps,
-        l2=config.attack_l2,
-        max_rows=config.attack_rows,
-    )
-
-
-def title(attack: str) -> str:
-    """An attack in words, with its reference."""
-    return f"{ATTACKS[attack].title} ({ATTACKS[attack].reference})"
-
-
-def column(attack: str) -> str:
-    """Where an attack's scores are in scores.npz."""
-    return "score" if attack == "shokri" else f"score_{attack}"
-
-
-def header(command: str, config: dict[str, Any], *, plan: str | None = None) -> dict[str, Any]:
-    """What every results.json begins with: how the run was made, on what, and when."""
-    return {
-        "schema": results.SCHEMA,
-        **({"plan": plan} if plan else {}),
-        "command": command,
-        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": results.machine(),
-        "config": config,
-        "versions": results.versions(),
-        "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
-    }
-
-
-def promised_epsilon(config: Training, m: int) -> dict[str, Any] | None:
-    """What DP-SGD promises of the target, or None without it.
-
-    Raises:
-        InputError: dp-accounting is not installed; before any work.
-    """
-    if config.dp_noise_multiplier is None:
-        return None
-    told = dp.mechanism(m, config.batch_size, config.num_epochs, config.dp_noise_multiplier)
-    value = epsilon.accountant(told.noise_multiplier, told.sampling_rate, told.steps, config.dp_delta)
-    return {"value": value if math.isfinite(value) else None, "delta": config.dp_delta, **told._asdict()}
-
-
 def _platform_title(config: Config, schema: Schema) -> str:
     return platform(config.target_kind, schema.num_classes).title
 
@@ -412,11 +355,3 @@ def _class_counts(setting: Setting) -> np.ndarray:
 def _observed_records(config: Config, num_classes: int, num_shadows: int, m: int) -> int:
     """Members, and as many non-members, that each shadow is asked about: all of them, or enough for ``attack_rows``."""
     return min(m, max(1, math.ceil(config.attack_rows * num_classes / (2 * num_shadows))))
-
-
-@contextlib.contextmanager
-def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Note how long the block took."""
-    began = time.perf_counter()
-    yield
-    seconds[stage] = time.perf_counter() - began

@@ -6,7 +6,6 @@ model plays the target its partner plays no part: counts over the others would g
 """
 
 import dataclasses
-import functools
 import time
 from typing import Any, NamedTuple
 
@@ -15,7 +14,6 @@ import numpy as np
 
 from mia_jax import (
     artifacts,
-    audit,
     balanced_report,
     data,
     defences,
@@ -26,16 +24,17 @@ from mia_jax import (
     models,
     over_targets,
     results,
+    runs,
     showing,
     splits,
     stages,
 )
 from mia_jax import config as configs
 from mia_jax.attacks import ATTACKS, named, queries
-from mia_jax.audit import Notify
 from mia_jax.config import BalancedConfig
 from mia_jax.looking import Sight
 from mia_jax.progress import Progress, silent
+from mia_jax.runs import Notify
 from mia_jax.stages import Models, stage_key
 from mia_jax.types import Attack, InputError, Key, Records, Schema
 
@@ -85,13 +84,12 @@ def run(
 
 def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
     seconds: dict[str, float] = {}
-    with audit.timed(seconds, "data"):
-        where = dict(data_dir=config.data_dir, source=config.data_source)
-        pool, schema = data.load(config.dataset, **where, notify=notify, check=functools.partial(check, config))
+    with runs.timed(seconds, "data"):
+        pool, schema = runs.load(config, check, notify)
     setting = set_up(config, pool, schema)
     worn = defences.parse(config.defences)
     attacks = build_attacks(config, names, setting)
-    promised = audit.promised_epsilon(config, setting.plan.train.shape[1])
+    promised = runs.promised_epsilon(config, setting.plan.train.shape[1])
     n, half = len(setting.candidates), setting.plan.train.shape[1]
     notify(
         f"{schema.marked_name}: {n:,} records are asked about; each of {config.num_models} models trains on {half:,}"
@@ -122,7 +120,7 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
     label = np.asarray(pool.y, np.int32)[setting.candidates]
     took = time.perf_counter() - began - trained.spent()
     seconds |= {"shadows": trained.seconds(), "attack": took}
-    with audit.timed(seconds, "evaluation"):
+    with runs.timed(seconds, "evaluation"):
         blocks = {name: summarise(setting, label, name, found) for name, found in scored.items()}
         scores = {name: found.scores for name, found in scored.items()}
         for name, found in scores.items():
@@ -136,7 +134,7 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
             told = zip(exposed["records"], showing.attributes(schema, most), strict=True)
             exposed["records"] = [{**record, "attributes": text} for record, text in told]
     summary = {
-        **audit.header(
+        **runs.header(
             command,
             {
                 **{f: getattr(config, f) for f in configs.identity(config)},
@@ -167,7 +165,7 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
         "paper": {"rows": []},
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
-    columns = {audit.column(name): each.astype(np.float32) for name, each in scores.items()}
+    columns = {runs.column(name): each.astype(np.float32) for name, each in scores.items()}
     shared = {
         "member": setting.member[setting.targets],
         "label": label,
@@ -249,7 +247,7 @@ def build_attacks(config: BalancedConfig, names: tuple[str, ...], setting: Setti
         given["population"] = population
         given["model"] = models.build(config.model, schema, hidden=config.hidden)
     options: dict[str, dict[str, Any]] = {
-        "shokri": audit.shokri_options(config),
+        "shokri": runs.shokri_options(config),
         "label_only": {"num_queries": config.num_queries},
     }
     if config.augment:
@@ -384,7 +382,7 @@ def summarise(setting: Setting, label: np.ndarray, name: str, judged: Judged) ->
             )
         )
     block = dict(blocks[0]) if len(blocks) == 1 else over_targets.block(blocks)
-    block |= {"title": audit.title(name), "targets": len(blocks), "unscored": int(np.isnan(judged.scores).sum())}
+    block |= {"title": runs.title(name), "targets": len(blocks), "unscored": int(np.isnan(judged.scores).sum())}
     block["auc_by_target"] = [b["auc"]["value"] for b in blocks]
     if any(judged.chosen.values()):
         block["chosen_threshold"] = {

@@ -19,7 +19,6 @@ import numpy as np
 
 from mia_jax import (
     artifacts,
-    audit,
     defences,
     deployed,
     given,
@@ -28,6 +27,7 @@ from mia_jax import (
     remote,
     report,
     results,
+    runs,
     saved,
     shadow_data,
     shadows,
@@ -37,10 +37,10 @@ from mia_jax import (
 )
 from mia_jax import config as configs
 from mia_jax.attacks import ATTACKS
-from mia_jax.audit import Notify
 from mia_jax.config import DeployedConfig
 from mia_jax.progress import Progress, silent
 from mia_jax.remote import protocols
+from mia_jax.runs import Notify
 from mia_jax.stages import Look, stage_key
 from mia_jax.targets import Budget, WrongAnswer
 from mia_jax.types import Attack, InputError, Records, Schema, Target
@@ -97,7 +97,7 @@ def run(
         else:
             summary, found = _service(config, url, workdir, notify, progress)
         summary = {
-            **audit.header(command, settings, plan="deployed"),
+            **runs.header(command, settings, plan="deployed"),
             **summary,
             "attacks": _blocks(found, summary["dataset"]["classes"], config),
             "classes_without_rows": [],
@@ -182,12 +182,12 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     def answered() -> Target:
         """The target, once it has answered about all records in question: from then on they cost nothing."""
         notify(f"Asking the target about {len(records.y):,} records")
-        with _naming(called), audit.timed(seconds, "questions"):
+        with _naming(called), runs.timed(seconds, "questions"):
             target.ask(records.x)
         return target
 
     seconds: dict[str, float] = {}
-    with audit.timed(seconds, "shadow_data"), _naming(lambda row: "a synthesised record"):
+    with runs.timed(seconds, "shadow_data"), _naming(lambda row: "a synthesised record"):
         own = Records(question.records.x[aside], question.records.y[aside])
         limited = dataclasses.replace(config, max_queries=left)
         pool, plan, origin, story = outside.obtain(
@@ -201,7 +201,7 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     shadow = stages.build_models(config)(*arguments, title="shadow models", progress=progress)
 
     attacks = {
-        name: ATTACKS[name](classes, **(audit.shokri_options(config) if name == "shokri" else {})) for name in names
+        name: ATTACKS[name](classes, **(runs.shokri_options(config) if name == "shokri" else {})) for name in names
     }
     began = time.perf_counter()
     worn = defences.parse(config.defences)
@@ -287,12 +287,12 @@ def _plain(log_p: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
 def _blocks(found: Found, classes: int, config: DeployedConfig) -> dict[str, Any]:
     if found.member is None:
         return {
-            name: {"title": audit.title(name), "reason": "the data do not say who is a member"} for name in found.scores
+            name: {"title": runs.title(name), "reason": "the data do not say who is a member"} for name in found.scores
         }
     arguments = (found.member, found.label, classes)
     proven = dict(delta=config.dp_delta, seed=config.seed)
     return {
-        name: results.attack(score, *arguments, audit.title(name))
+        name: results.attack(score, *arguments, runs.title(name))
         | {"epsilon": matched.from_scores(score, found.member, **proven)}
         for name, score in found.scores.items()
     }
@@ -319,7 +319,7 @@ def _target_block(title: str, found: Found) -> dict[str, Any]:
 
 
 def _write(workdir: artifacts.Workdir, summary: dict[str, Any], found: Found) -> None:
-    columns = {audit.column(name): score.astype(np.float32) for name, score in found.scores.items()}
+    columns = {runs.column(name): score.astype(np.float32) for name, score in found.scores.items()}
     known = {} if found.member is None else {"member": found.member}
     shared = {"label": found.label, "index": found.index, "confidence": found.confidence, "entropy": found.entropy}
     artifacts.write_npz(workdir.path / "scores.npz", {**known, **shared, **columns})

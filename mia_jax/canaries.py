@@ -9,7 +9,6 @@ teaches that label, so a model that knows it has seen the canary. The same draw 
 model: how much likelier the label is than the other wrong ones, which might have been drawn as well.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +16,6 @@ import numpy as np
 
 from mia_jax import (
     artifacts,
-    audit,
     canary_report,
     data,
     defences,
@@ -27,15 +25,16 @@ from mia_jax import (
     models,
     one_run,
     results,
+    runs,
     shadows,
     splits,
     stages,
 )
 from mia_jax import config as configs
 from mia_jax.attacks.base import LIMIT
-from mia_jax.audit import Notify
 from mia_jax.config import CanaryConfig
 from mia_jax.progress import Progress, silent
+from mia_jax.runs import Notify
 from mia_jax.stages import Look, stage_key
 from mia_jax.types import Array, InputError, Key, Records, Schema
 
@@ -90,14 +89,13 @@ def run(
 
 def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: Progress) -> dict[str, Any]:
     seconds: dict[str, float] = {}
-    with audit.timed(seconds, "data"):
-        where = dict(data_dir=config.data_dir, source=config.data_source)
-        pool, schema = data.load(config.dataset, **where, notify=notify, check=functools.partial(check, config))
+    with runs.timed(seconds, "data"):
+        pool, schema = runs.load(config, check, notify)
     root = jax.random.key(config.seed)
     setting = set_up(config, root, pool, schema)
     worn = defences.parse(config.defences)
     public = setting.train.shape[1]  # DP-SGD's sampling rate must not tell how many coins fell which way
-    promised = audit.promised_epsilon(config, public)
+    promised = runs.promised_epsilon(config, public)
     trained, included = int((setting.train >= 0).sum()), int(setting.member.sum())
     notify(
         f"{schema.marked_name}: one model trains on {trained:,} records, {included:,} of {config.canaries:,} canaries"
@@ -106,7 +104,7 @@ def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: 
     arguments = (workdir, config, schema, setting.pool, artifacts.array_digest(*setting.pool), key, setting.train)
     model = stages.networks(*arguments, title="model", progress=progress)
 
-    with audit.timed(seconds, "attack"):
+    with runs.timed(seconds, "attack"):
         look = Look(stage_key(root, "look"), {"summary": shadows.summary}, worn, {})
         answers = look._replace(observers={"answers": _answers, **look.observers})  # of the canaries alone
         seen = model.look(answers, setting.pool, setting.canaries[None])
@@ -122,7 +120,7 @@ def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: 
     rates = {f"{r:g}": metrics.tpr_at_fpr(score, setting.member, r).json() for r in metrics.RATES}
     block = {"title": TITLE, "auc": metrics.auc(score, setting.member).json(), "tpr_at_fpr": rates, **bounds}
     summary = {
-        **audit.header(command, {**configs.identity(config), "workdir": str(workdir.path)}, plan="canaries"),
+        **runs.header(command, {**configs.identity(config), "workdir": str(workdir.path)}, plan="canaries"),
         "dataset": results.dataset(
             schema,
             data.title(schema.name),

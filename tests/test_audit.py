@@ -28,7 +28,7 @@ from small_runs import (
     write_data,
 )
 
-from mia_jax import artifacts, audit, data, platforms, stages, words
+from mia_jax import artifacts, audit, balanced, canaries, data, platforms, stages, words
 from mia_jax import config as configs
 from mia_jax.attacks.shokri import STRENGTHS
 from mia_jax.data import simulated
@@ -342,6 +342,9 @@ def test_nothing_is_simulated_for_a_run_that_is_refused(tmp_path, monkeypatch):
     ):
         given = dict(data_source="simulated", train_size=100) | changed
         refused(config("purchase20", tmp_path / "w", **given), reason)
+    for run, kind in ((balanced.run, configs.BalancedConfig), (canaries.run, configs.CanaryConfig)):
+        with pytest.raises(InputError, match="there is no model 'resnet'"):
+            run(kind(dataset="purchase20", data_source="simulated", model="resnet", workdir=str(tmp_path / "w")))
     with pytest.raises(AssertionError, match="records were made"):
         audit.run(config("purchase20", tmp_path / "w", data_source="simulated", train_size=100))
 

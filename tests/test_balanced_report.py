@@ -29,8 +29,8 @@ from mia_jax import (
     words,
 )
 from mia_jax.attacks import ATTACKS
-from mia_jax.audit import column
 from mia_jax.config import BalancedConfig, DeployedConfig
+from mia_jax.runs import column
 from mia_jax.types import Field, InputError, Records, Schema
 
 SKILL = {name: 2.6 - 0.11 * k for k, name in enumerate(ATTACKS)}  # d' of members' scores: the first is the best

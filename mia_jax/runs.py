@@ -1,0 +1,88 @@
+"""What every audit has, whichever its plan: its records, the header of its results, its seconds, its attacks' names."""
+
+import contextlib
+import datetime
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from mia_jax import data, dp, epsilon, results
+from mia_jax.attacks import ATTACKS
+from mia_jax.config import BalancedConfig, CanaryConfig, Config, Training
+from mia_jax.types import Records, Schema
+
+Notify = Callable[[str], None]
+
+
+def load(
+    config: Config | BalancedConfig | CanaryConfig, check: Callable[..., Any], notify: Notify
+) -> tuple[Records, Schema]:
+    """The records of a run; ``check`` (config, schema, number of records) may refuse before any are simulated."""
+    return data.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        source=config.data_source,
+        notify=notify,
+        check=functools.partial(check, config),
+    )
+
+
+@contextlib.contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note how long the block took."""
+    began = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - began
+
+
+def header(command: str, config: dict[str, Any], *, plan: str | None = None) -> dict[str, Any]:
+    """What every results.json begins with: how the run was made, on what, and when."""
+    return {
+        "schema": results.SCHEMA,
+        **({"plan": plan} if plan else {}),
+        "command": command,
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "machine": results.machine(),
+        "config": config,
+        "versions": results.versions(),
+        "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
+    }
+
+
+def promised_epsilon(config: Training, m: int) -> dict[str, Any] | None:
+    """What DP-SGD promises of the target, or None without it.
+
+    Raises:
+        InputError: dp-accounting is not installed; before any work.
+    """
+    if config.dp_noise_multiplier is None:
+        return None
+    told = dp.mechanism(m, config.batch_size, config.num_epochs, config.dp_noise_multiplier)
+    value = epsilon.accountant(told.noise_multiplier, told.sampling_rate, told.steps, config.dp_delta)
+    return {"value": value if math.isfinite(value) else None, "delta": config.dp_delta, **told._asdict()}
+
+
+def shokri_options(config: Training) -> dict[str, Any]:
+    """What the flags ``attack_...`` say of the attack networks."""
+    return dict(
+        hidden=config.attack_hidden,
+        learning_rate=config.attack_learning_rate,
+        batch_size=config.attack_batch_size,
+        num_steps=config.attack_steps,
+        l2=config.attack_l2,
+        max_rows=config.attack_rows,
+    )
+
+
+def title(attack: str) -> str:
+    """An attack in words, with its reference."""
+    return f"{ATTACKS[attack].title} ({ATTACKS[attack].reference})"
+
+
+def column(attack: str) -> str:
+    """Where an attack's scores are in scores.npz."""
+    return "score" if attack == "shokri" else f"score_{attack}"
