@@ -39,7 +39,7 @@ from mia_jax import config as configs
 from mia_jax.attacks import ATTACKS
 from mia_jax.config import DeployedConfig
 from mia_jax.progress import Progress, silent
-from mia_jax.remote import protocols
+from mia_jax.remote import urls
 from mia_jax.runs import Notify
 from mia_jax.stages import Look, stage_key
 from mia_jax.targets import Budget, WrongAnswer
@@ -87,7 +87,7 @@ def run(
         raise InputError("--target needs --data: an .npz with x, y and member, the records to ask about")
     url = config.target
     if url is not None:  # a query string may hold a key
-        config = dataclasses.replace(config, target=protocols.identity(url))
+        config = dataclasses.replace(config, target=urls.identity(url))
         command = shlex.join(part.replace(url, config.target) for part in shlex.split(command))
     with artifacts.open_workdir(configs.workdir(config), configs.identity(config)) as workdir:
         settings = configs.identity(config) | dict(num_shadows=config.num_shadows, workdir=str(workdir.path))

@@ -13,7 +13,7 @@ import real_servers
 
 from mia_jax import platforms, splits, targets
 from mia_jax.attacks import ATTACKS
-from mia_jax.remote import Options, connect, protocols
+from mia_jax.remote import Options, connect, protocols, replies
 from mia_jax.types import Records
 
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
@@ -111,6 +111,6 @@ def test_a_server_that_gives_labels_only_is_understood(urls, world):
     codec = protocols.oip(output=None)
     reply = httpx.post(urls("mlserver") + "/infer", content=codec.encode(records.x), headers=codec.headers)
     decoded = codec.decode(reply.content, N)
-    reading = protocols.learn(decoded, CLASSES)
+    reading = replies.learn(decoded, CLASSES)
     assert reading.answers.kind == "labels"
-    np.testing.assert_array_equal(protocols.read(decoded, N, reading).argmax(1), model.predict(records.x))
+    np.testing.assert_array_equal(replies.read(decoded, N, reading).argmax(1), model.predict(records.x))

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 from mia_jax import server, store, targets
-from mia_jax.remote import PROTOCOLS, Options, connect, pace, protocols
+from mia_jax.remote import PROTOCOLS, Options, connect, pace, protocols, replies, urls
 from mia_jax.remote.client import PROBE_ROWS
 from mia_jax.server import Shown
 from mia_jax.types import Answers, InputError, Model, Records
@@ -251,17 +251,17 @@ def test_labels_need_the_number_of_classes():
 )
 def test_forms_of_answers_that_services_are_known_for(body, want):
     reply = protocols.INSTANCES.decode(body, 2)
-    reading = protocols.learn(reply)
-    np.testing.assert_array_equal(protocols.read(reply, 2, reading), want)
+    reading = replies.learn(reply)
+    np.testing.assert_array_equal(replies.read(reply, 2, reading), want)
 
 
 def test_null_is_no_probability():
-    reading = protocols.Reading("vectors", Answers(2), None)
+    reading = replies.Reading("vectors", Answers(2), None)
     v1 = protocols.INSTANCES.decode(b'{"predictions": [[0.5, 0.5], [null, 1.0]]}', 2)
     tensor = {"name": "p", "shape": [2, 2], "datatype": "FP32", "data": [0.5, 0.5, None, 1.0]}
     v2 = protocols.oip().decode(json.dumps({"outputs": [tensor]}).encode(), 2)
     for reply in (v1, v2):
-        assert targets.faults(protocols.read(reply, 2, reading), Answers(2)).keys() == {1}
+        assert targets.faults(replies.read(reply, 2, reading), Answers(2)).keys() == {1}
 
 
 @pytest.mark.parametrize(
@@ -275,11 +275,11 @@ def test_null_is_no_probability():
 def test_labels_come_as_numbers_or_names(datatype, data, names, want):
     tensor = {"name": "predict", "shape": [2, 1], "datatype": datatype, "data": data}
     reply = protocols.oip().decode(json.dumps({"outputs": [tensor]}).encode(), 2)
-    reading = protocols.learn(reply, classes=3, names=names)
+    reading = replies.learn(reply, classes=3, names=names)
     assert reading.answers == Answers(3, "labels")
-    assert protocols.read(reply, 2, reading).argmax(1).tolist() == want
+    assert replies.read(reply, 2, reading).argmax(1).tolist() == want
     with pytest.raises(targets.TargetError, match="class"):
-        protocols.read([data[0], 7 if names is None else "z"], 2, reading)
+        replies.read([data[0], 7 if names is None else "z"], 2, reading)
 
 
 def test_an_open_inference_server_says_what_the_model_is_called():
@@ -323,15 +323,15 @@ def test_urls_tell_their_protocol_and_show_no_secret():
             "google",
         ),
     }.items():
-        assert protocols.resolve(f"https://h:1{path}") == (f"https://h:1{want[0]}", want[1])
-    assert protocols.resolve("http://h/v2/models/m?a=1")[0] == "http://h/v2/models/m/infer?a=1"
-    assert protocols.public("https://u:pw@h:1/x?key=s#f") == "https://h:1/x"
-    versions = {protocols.identity(f"https://h/x{end}") for end in ("", "?version=1", "?version=2")}
+        assert urls.resolve(f"https://h:1{path}") == (f"https://h:1{want[0]}", want[1])
+    assert urls.resolve("http://h/v2/models/m?a=1")[0] == "http://h/v2/models/m/infer?a=1"
+    assert urls.public("https://u:pw@h:1/x?key=s#f") == "https://h:1/x"
+    versions = {urls.identity(f"https://h/x{end}") for end in ("", "?version=1", "?version=2")}
     assert len(versions) == 3 and not any("version" in name for name in versions)
     unusable = ("ftp://h/x", "http://h:x/v2/models/m", "http://[h/v2/models/m", "h/v2/models/m")
     for url in (*unusable, "https://u:pw@h/v2/models/m", "https://h/what"):
         with pytest.raises(InputError) as error:
-            protocols.resolve(url)
+            urls.resolve(url)
         assert "pw" not in str(error.value)
 
 

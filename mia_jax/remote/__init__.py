@@ -2,6 +2,6 @@
 
 from mia_jax.remote.client import connect
 from mia_jax.remote.options import Options
-from mia_jax.remote.protocols import PROTOCOLS
+from mia_jax.remote.urls import PROTOCOLS
 
 __all__ = ["PROTOCOLS", "Options", "connect"]

@@ -17,9 +17,10 @@ import numpy as np
 
 from mia_jax import targets
 from mia_jax.progress import Progress, silent
-from mia_jax.remote import credentials, faults, pace, protocols
+from mia_jax.remote import credentials, faults, pace, protocols, replies, urls
 from mia_jax.remote.options import Options, checked
-from mia_jax.remote.protocols import Codec, Reading
+from mia_jax.remote.protocols import Codec
+from mia_jax.remote.replies import Reading
 from mia_jax.store import AnswerStore, stored_answers
 from mia_jax.targets import Budget, TargetError, WrongAnswer
 from mia_jax.types import Array, InputError, Target
@@ -72,13 +73,13 @@ def connect(
         TargetError: the service refuses, or its answers are none.
         BudgetSpent: before the budget is passed.
     """
-    url, protocol = protocols.resolve(url, protocol)
+    url, protocol = urls.resolve(url, protocol)
     options = checked(options or Options())
     budget = budget if isinstance(budget, Budget) else Budget(float("inf") if budget is None else budget)
     x = _records(x)
     if len(x) == 0:
         raise InputError("connect needs a few of the records, to learn what the service answers")
-    name = f"{protocol} {protocols.identity(url)}"
+    name = f"{protocol} {urls.identity(url)}"
     service = _Service(url, protocol, classes, names, budget, options)
     answers, probe = stored_answers(cache, name), None
     if answers is None:
@@ -135,7 +136,7 @@ class _Service:
         except ImportError:
             raise InputError("a remote target needs httpx: pip install 'mia-jax[remote]'") from None
         headers = credentials.from_environment()
-        self.url, self.shown, self.protocol = url, protocols.public(url), protocol
+        self.url, self.shown, self.protocol = url, urls.public(url), protocol
         self.classes, self.names, self.budget, self.options = classes, names, budget, options
         self._headers = headers
         host = urllib.parse.urlsplit(url).hostname
@@ -208,7 +209,7 @@ class _Service:
         def once() -> None:
             nonlocal left, asked
             reply = self._ask_once(self.codec, x[asked], stop)
-            p = faults.understood(protocols.read, reply, len(asked), self.reading)
+            p = faults.understood(replies.read, reply, len(asked), self.reading)
             wrong = targets.faults(p, answers)
             if not wrong:
                 self.store.put(left, targets.log_probabilities(p, answers))
@@ -267,8 +268,8 @@ class _Service:
             for i in range(0, len(todo), step):
                 self._insist(functools.partial(fetch, todo[i : i + step]), PROBE_TRIES, stop)
             todo = range(len(x))
-            reading = faults.understood(protocols.learn, reply, self.classes, self.names)
-            p = faults.understood(protocols.read, reply, len(x), reading)
+            reading = faults.understood(replies.learn, reply, self.classes, self.names)
+            p = faults.understood(replies.read, reply, len(x), reading)
             wrong = targets.faults(p, reading.answers)
             todo = list(wrong)
             if wrong:
@@ -282,7 +283,7 @@ class _Service:
         """What an Open Inference server says of the model. Not a query, and nothing hangs on it."""
         if self.protocol == "oip":
             with contextlib.suppress(self._httpx.HTTPError, ValueError):
-                response = self._client.get(protocols.metadata_url(self.url))
+                response = self._client.get(urls.metadata_url(self.url))
                 if response.is_success and isinstance(value := protocols.loads(response.content), dict):
                     return value
         return {}
@@ -322,7 +323,7 @@ class _Service:
     def _arrived(self) -> int:
         return 0 if self.store is None else len(self.store)
 
-    def _ask_once(self, codec: Codec, x: np.ndarray, stop: threading.Event) -> protocols.Reply:
+    def _ask_once(self, codec: Codec, x: np.ndarray, stop: threading.Event) -> replies.Reply:
         """One request. Raises Passing, TooLarge or Stopped, or a TargetError where no further try can help."""
         body = codec.encode(x)
         if len(body) > self.options.max_bytes and len(x) > 1:
@@ -352,7 +353,7 @@ class _Service:
                 self._line(f"HTTP {status}: put a valid token into MIA_JAX_TOKEN, or headers into MIA_JAX_HEADERS")
             )
         if response.is_redirect:
-            place = protocols.public(urllib.parse.urljoin(self.url, response.headers.get("location", "")))
+            place = urls.public(urllib.parse.urljoin(self.url, response.headers.get("location", "")))
             raise TargetError(self._line(f"HTTP {status}: it has moved to {place}; use that URL"))
         if not response.is_success:
             raise faults.Refused(self._line(f"HTTP {status}: {self._excerpt(response)}"))

@@ -4,28 +4,23 @@ Open Inference Protocol v2 (KServe, Triton, MLServer, OpenVINO); TensorFlow Serv
 ``:predict``; SageMaker and MLflow ``/invocations``; and the two services that the paper attacked, which are gone:
 Google Prediction API v1.6 and Amazon ML's real-time ``Predict``, both with one record a call.
 
-A protocol leaves open what a service answers: vectors of probabilities, labels, scores by class name, one probability
-of the second class. ``learn`` finds out from the reply to a probe, ``read`` then reads every reply that way.
+A protocol leaves open what a service answers; that is for ``replies`` to find out.
 """
 
-import hashlib
 import json
-import re
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax.targets import TargetError, one_hot, recognise
-from mia_jax.types import Answers, InputError
+from mia_jax.remote.replies import Reply, elements
+from mia_jax.remote.urls import public
 
 try:
     import orjson  # encodes floats some 15 times faster
 except ImportError:
     orjson = None
-
-Reply = Sequence[Any]  # one element per record: a list of numbers, a label, a number, or {class name: score}
 
 JSON = {"content-type": "application/json"}
 CSV = {"content-type": "text/csv"}
@@ -39,14 +34,6 @@ class Codec(NamedTuple):
     encode: Callable[[np.ndarray], bytes]  # records [b, *f] -> body
     decode: Callable[[bytes, int], Reply]  # (body, b) -> reply; ValueError, KeyError, TypeError where it is none
     max_rows: int | None = None  # records a call may hold
-
-
-class Reading(NamedTuple):
-    """What a service's replies mean."""
-
-    form: Literal["vectors", "labels", "scores", "positive"]
-    answers: Answers
-    names: tuple[str, ...] | None  # the classes' names, in order; None: they are called 0, 1, ...
 
 
 # --- bytes -----------------------------------------------------------------------------------------------------------
@@ -80,7 +67,7 @@ def _csv(x: np.ndarray) -> bytes:
 def _read_any(body: bytes, b: int) -> Reply:
     """A JSON reply of one of the usual forms, or CSV."""
     try:
-        return _elements(loads(body))
+        return elements(loads(body))
     except json.JSONDecodeError:
         if body.lstrip()[:1] in (b"{", b"[", b"<"):  # JSON that was cut off, or a web page
             raise
@@ -97,27 +84,6 @@ def _cell(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text.strip().strip('"')
-
-
-def _elements(value: Any) -> Reply:
-    """One element per record from the JSON forms in use: ``{"predictions": [...]}``, or the bare list."""
-    if isinstance(value, dict):
-        value = value["predictions"]
-    if not isinstance(value, list):
-        raise ValueError("the reply holds no list of predictions")
-    if value and isinstance(value[0], list) and len(value[0]) > 1:  # vectors, as most services answer
-        return value
-    return [_element(element) for element in value]
-
-
-def _element(element: Any) -> Any:
-    if isinstance(element, dict):
-        scores = next((element[k] for k in ("probabilities", "scores", "score", "predict_proba") if k in element), None)
-        labels = next((element[k] for k in ("classes", "labels", "displayNames") if k in element), None)
-        if scores is None:
-            return element.get("predicted_label", element)
-        return dict(zip(map(str, labels), scores, strict=True)) if labels is not None else scores
-    return element[0] if isinstance(element, list) and len(element) == 1 else element
 
 
 # --- dialects --------------------------------------------------------------------------------------------------------
@@ -196,68 +162,6 @@ def amazon(model: str, endpoint: str) -> Codec:
     return Codec("Predict", headers, encode, decode, max_rows=1)
 
 
-PROTOCOLS = ("oip", "vertex", "sagemaker", "mlflow", "google", "amazon")
-_PATHS = (  # what a URL's path tells, the first that fits
-    (r"/v2/models/[^/]+(/versions/[^/]+)?(/infer)?$", "oip"),
-    (r"/trainedmodels/[^/]+(/predict)?$", "google"),
-    (r":predict$|/v1/models/[^/]+$", "vertex"),
-    (r"/endpoints/[^/]+(/invocations)?$", "sagemaker"),
-    (r"/invocations$", "mlflow"),
-)
-_ENDS = {
-    "oip": "/infer",
-    "vertex": ":predict",
-    "sagemaker": "/invocations",
-    "mlflow": "/invocations",
-    "google": "/predict",
-}
-
-
-def resolve(url: str, protocol: str = "auto") -> tuple[str, str]:
-    """The URL that questions are posted to, and the protocol: ``auto`` is told by the path.
-
-    Raises:
-        InputError: no http(s) URL, one with a password in it, an unknown protocol, or a path that tells none.
-    """
-    try:
-        parts = urllib.parse.urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise InputError("a remote target is a URL: http(s)://host/path; see --protocol for the kinds of services")
-    if parts.username or parts.password:
-        raise InputError(
-            "the URL has a password in it, and URLs end up in reports: use MIA_JAX_TOKEN or MIA_JAX_HEADERS"
-        )
-    path = parts.path.rstrip("/")
-    if protocol == "auto":
-        protocol = next((name for pattern, name in _PATHS if re.search(pattern, path)), "auto")
-    if protocol not in PROTOCOLS:
-        raise InputError(f"the protocol of {public(url)} is not clear: choose one of {', '.join(PROTOCOLS)}")
-    end = _ENDS.get(protocol, "")
-    return urllib.parse.urlunsplit(parts._replace(path=path if path.endswith(end) else path + end)), protocol
-
-
-def public(url: str) -> str:
-    """The part of a URL that may be shown: without user, password, query and fragment."""
-    parts = urllib.parse.urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
-
-
-def identity(url: str) -> str:
-    """A name that may be shown and differs where URLs do: a query may choose the model's version, or be a secret."""
-    query = urllib.parse.urlsplit(url).query
-    return public(url) + (f"?{hashlib.sha256(query.encode()).hexdigest()[:12]}" if query else "")
-
-
-def metadata_url(url: str) -> str:
-    """Where an Open Inference server describes the model that questions to ``url`` are for."""
-    parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit(parts._replace(path=parts.path.removesuffix("/infer")))
-
-
 def dialects(protocol: str, url: str, metadata: Mapping[str, Any] | None = None) -> list[Codec]:
     """The dialects worth trying, in order of what they would tell.
 
@@ -281,108 +185,3 @@ def dialects(protocol: str, url: str, metadata: Mapping[str, Any] | None = None)
             return [GOOGLE]
         case _:
             return [amazon(urllib.parse.urlsplit(url).path.rsplit("/", 1)[-1] or "model", public(url))]
-
-
-# --- what replies mean -----------------------------------------------------------------------------------------------
-
-
-def learn(reply: Reply, classes: int | None = None, names: Sequence[str] | None = None) -> Reading:
-    """Find out what a service answers.
-
-    Args:
-        reply: to some sixteen records; with fewer, rounding and top-k may pass for something else.
-        classes: their number; needed where answers do not show it (labels, the k best).
-        names: the classes' names in order, where a service answers with names.
-
-    Raises:
-        InputError: the reply leaves open what only the caller can know.
-        TargetError: it is no reply.
-    """
-    if len(reply) == 0:
-        raise TargetError("the service answered with no prediction at all")
-    names = None if names is None else tuple(map(str, names))
-    classes = len(names) if names is not None else classes
-    first = reply[0]
-    if isinstance(first, dict):
-        form, told = "scores", len(first)
-        if classes is None:
-            if names is None and any({*map(str, range(told))} != {*map(str, row)} for row in reply):
-                raise InputError(
-                    f"the service answers with scores of classes called {', '.join(map(repr, list(first)[:4]))}, ...:"
-                    " give the names of all classes in order (--class_names=a,b,c; names= of connect), or their number"
-                    " where they are called 0, 1, ... (--num_classes)"
-                )
-            classes = told
-    elif isinstance(first, (list, np.ndarray)):
-        form, told = "vectors", len(first)
-        if classes not in (None, told):
-            raise InputError(
-                f"the service answers with {told} probabilities, and you said {classes} classes (--num_classes,"
-                " --class_names): leave that out, or mend it"
-            )
-        classes = told
-    elif not all(_is_label(value) for value in reply):
-        form, told, classes = "positive", 2, 2
-    else:
-        form, told = "labels", 0
-        if classes is None:
-            raise InputError(
-                f"the service answers with labels ({first!r}): give the number of classes (--num_classes), or their"
-                " names in order (--class_names=a,b,c; names= of connect)"
-            )
-    reading = Reading(form, Answers(classes), names)
-    if form == "labels":
-        return reading._replace(answers=Answers(classes, "labels"))
-    p = read(reply, len(reply), reading)
-    answers = recognise(np.nan_to_num(p))
-    if form == "scores" and any(len(row) < classes for row in reply):
-        answers = answers._replace(kind="top_k")
-    return reading._replace(answers=answers)
-
-
-def _is_label(value: Any) -> bool:
-    return isinstance(value, (str, int)) or (isinstance(value, float) and value.is_integer())
-
-
-def read(reply: Reply, b: int, reading: Reading) -> np.ndarray:
-    """The reply to b records as probabilities float64 [b, c]; whether they are any is for ``targets.faults`` to say.
-
-    Raises:
-        TargetError: rows are missing, or not what the service answered before.
-    """
-    if len(reply) != b:
-        raise TargetError(f"{b} records were asked about and {len(reply)} answered")
-    classes = reading.answers.classes
-    try:
-        match reading.form:
-            case "vectors":
-                p = np.asarray(reply, np.float64)
-                if p.shape != (b, classes):
-                    raise TargetError(f"the answer has shape {p.shape}, expected ({b}, {classes})")
-                return p
-            case "positive":
-                p = np.asarray(reply, np.float64)
-                return np.stack([1 - p, p], axis=1)
-            case "labels":
-                return one_hot(np.array([_column(label, reading) for label in reply]), classes).astype(np.float64)
-            case _:
-                p = np.zeros((b, classes))
-                for row, scores in zip(p, reply, strict=True):
-                    for label, score in scores.items():
-                        row[_column(label, reading)] = float(score)
-                return p
-    except (ValueError, TypeError, AttributeError):
-        raise TargetError(f"the answer is not of the form it had before ({reading.form})") from None
-
-
-def _column(label: Any, reading: Reading) -> int:
-    if reading.names is not None:
-        if str(label) in reading.names:
-            return reading.names.index(str(label))
-        raise TargetError(
-            f"the service answered with the class {str(label)!r}, which is not among the names given: name every class"
-        )
-    column = int(float(label))
-    if column != float(label) or not 0 <= column < reading.answers.classes:
-        raise TargetError(f"the service answered with the class {label!r}, and there are {reading.answers.classes}")
-    return column
