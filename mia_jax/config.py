@@ -9,7 +9,7 @@ import pathlib
 from typing import Any, TypeVar
 
 from mia_jax import artifacts
-from mia_jax.synthesis.parameters import Parameters
+from mia_jax.synthesis.parameters import REDRAW_HELP, REDRAWS, Parameters
 from mia_jax.types import InputError
 
 SEARCH = Parameters()
@@ -133,6 +133,7 @@ class Shadows:
     conf_min: float = _option(SEARCH.conf_min, "search: confidence below which a record is not sampled", low=0)
     rej_max: int = _option(SEARCH.rej_max, "search: rejections in a row before fewer attributes are redrawn", low=0)
     iter_max: int = _option(SEARCH.iter_max, "search: queries before a search fails", low=1)
+    redraw: str = _option(REDRAWS[0], REDRAW_HELP, choices=REDRAWS)
     max_queries: int | None = _option(
         None, "queries that the synthesis of shadow data may cost (default: any number)", identity=False, low=1
     )

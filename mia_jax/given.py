@@ -25,7 +25,7 @@ class Rule(NamedTuple):
 
 # --- the tables ------------------------------------------------------------------------------------------------------
 
-SEARCH = ("class_prior", "k_max", "k_min", "conf_min", "rej_max", "iter_max", "give_up", "lanes")
+SEARCH = ("class_prior", "k_max", "k_min", "conf_min", "rej_max", "iter_max", "redraw", "give_up", "lanes")
 METHODS = {  # of synthesis -> its flags
     ("noisy",): ("noise",),
     ("marginal",): ("marginals",),

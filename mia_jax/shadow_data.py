@@ -105,7 +105,7 @@ def obtain(
 def _search(workdir, config, key, count, schema, target, about_target, notify, progress):
     key_search, key_prior = jax.random.split(key)
     # No flag for give_up: iter_max and max_queries bound what a class costs of which nothing can be found.
-    options = {name: getattr(config, name) for name in SEARCH._fields if name != "give_up"}
+    options = {name: getattr(config, name) for name in (*SEARCH._fields, "redraw") if name != "give_up"}
     spent = _prior_queries(config)
     budget = None if config.max_queries is None else config.max_queries - spent
     if spent:

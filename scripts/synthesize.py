@@ -17,7 +17,7 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 from absl import flags
 
 from mia_jax import cli, given
-from mia_jax.synthesis.parameters import Parameters
+from mia_jax.synthesis.parameters import REDRAW_HELP, REDRAWS, Parameters
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "a finished run of scripts/train.py", required=True)
@@ -43,7 +43,9 @@ flags.DEFINE_float(
     "conf_min", Parameters().conf_min, "search: confidence below which a record is not sampled", lower_bound=0
 )
 
-SEARCH = (*Parameters._fields, "lanes")
+flags.DEFINE_enum("redraw", REDRAWS[0], list(REDRAWS), REDRAW_HELP)
+
+SEARCH = (*Parameters._fields, "redraw", "lanes")
 
 
 def main() -> int:
@@ -84,7 +86,7 @@ def main() -> int:
         )
         exhausted = story.exhausted
         told = f"{story.queries + prior:,} queries, {story.queries_per_record:,.1f} per record; Algorithm 1 with "
-        told += ", ".join(f"{name} {options[name]}" for name in Parameters._fields)
+        told += ", ".join(f"{name} {options[name]}" for name in (*Parameters._fields, "redraw"))
         if story.given_up:
             cli.say(f"warning: nothing was found of the classes {', '.join(map(str, story.given_up))}")
     elif FLAGS.method == "marginal":

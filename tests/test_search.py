@@ -13,6 +13,7 @@ import pytest
 from mia_jax import artifacts, data, synthesis, targets
 from mia_jax.synthesis import attributes, lanes, resume, subsets
 from mia_jax.synthesis import search as algorithm
+from mia_jax.synthesis.parameters import REDRAWS
 from mia_jax.types import Answers, Field, InputError, Records, Schema, Target
 
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -84,10 +85,13 @@ def assert_same(actual, expected):
 
 
 def algorithm_1(f, c, random, k_max, k_min, conf_min, rej_max, iter_max, trace):
-    """The paper's pseudocode, line by line. random(i, k): k features as a mask, a random record, a number of [0, 1)."""
+    """The paper's pseudocode, line by line.
+
+    random(i, k, x_star): k features as a mask, a random record or what x_star may change to, a number of [0, 1).
+    """
     x_star, best, rejections, k = None, 0.0, 0, k_max
     for i in range(iter_max):
-        features, values, u = random(i, k)
+        features, values, u = random(i, k, x_star)
         x = values if i == 0 else np.where(features, values, x_star)
         y = f(x)
         if y[c] >= best:
@@ -102,11 +106,22 @@ def algorithm_1(f, c, random, k_max, k_min, conf_min, rej_max, iter_max, trace):
     return None
 
 
-def random_numbers(schema, key, slot, attempt):
-    """Those of one search of the library."""
+def random_numbers(schema, key, slot, attempt, redraw="random"):
+    """Those of one search of the library; with "flip", bits are flipped here."""
     root = lanes.as_key(np.asarray(jax.random.bits(key, (2,), np.uint32)))
     key = jax.random.fold_in(jax.random.fold_in(root, slot), attempt)
-    return lambda i, k: tuple(np.asarray(part) for part in one_step(schema)(key, np.int32(i), np.int32(k)))
+    bits = attributes.attributes(schema).bits
+
+    def numbers(i, k, x_star):
+        features, values, others, u = (
+            np.array(part) for part in one_step(schema)(key, np.int32(i), np.int32(k), 0 if x_star is None else x_star)
+        )
+        if redraw == "flip" and i > 0:
+            values = others
+            values[bits] = 1 - x_star[bits]
+        return features, values, u
+
+    return numbers
 
 
 @functools.cache
@@ -114,19 +129,22 @@ def one_step(schema):
     a = attributes.attributes(schema)
 
     @jax.jit
-    def numbers(key, i, k):
+    def numbers(key, i, k, x_star):
         features, values, sample = jax.random.split(jax.random.fold_in(key, i), 3)
+        x_star = jnp.broadcast_to(x_star, len(a.of)).astype(a.dtype)
         return (
             subsets.choose(features[None], k[None], a.count)[0][a.of],
             attributes.draw(a, values),
+            attributes.draw(a, values, other_than=x_star),
             jax.random.uniform(sample),
         )
 
     return numbers
 
 
+@pytest.mark.parametrize("redraw", REDRAWS)
 @pytest.mark.parametrize(("schema", "conf_min"), [(BITS, 0.8), (MIXED, 0.985)], ids=["bits", "mixed"])
-def test_every_step_is_that_of_a_python_loop(schema, conf_min):
+def test_every_step_is_that_of_a_python_loop(schema, conf_min, redraw):
     target = traced() if schema is BITS else mixed_target()
     paper = {name: OPTIONS[name] for name in ("k_max", "k_min", "conf_min", "rej_max", "iter_max")}
     paper["k_max"] = min(paper["k_max"], attributes.attributes(schema).count)
@@ -144,6 +162,7 @@ def test_every_step_is_that_of_a_python_loop(schema, conf_min):
             lanes=1,
             block=1,
             **paper,
+            redraw=redraw,
             max_queries=120,
             on_step=lambda s, states=states: states.append(jax.device_get(s)),
         )
@@ -153,7 +172,7 @@ def test_every_step_is_that_of_a_python_loop(schema, conf_min):
             x = algorithm_1(
                 lambda x: np.exp(np.asarray(ask(x[None]))[0]),
                 0,
-                random_numbers(schema, jax.random.key(seed), 0, attempt),
+                random_numbers(schema, jax.random.key(seed), 0, attempt, redraw),
                 **paper,
                 trace=trace,
             )
@@ -175,6 +194,26 @@ def test_every_step_is_that_of_a_python_loop(schema, conf_min):
             assert story.cost[0] == len(trace) + 1
             assert story.queries == (attempt - 1) * paper["iter_max"] + len(trace) + 1
     assert found >= 3 and len(ks) >= 3
+
+
+def test_a_flip_changes_each_chosen_feature():
+    """k bits of k that are flipped, and every category; of k that are redrawn about a half."""
+    n, k = 2000, 6
+    a = attributes.attributes(MIXED)
+    x = np.asarray(jax.vmap(lambda key: attributes.draw(a, key))(jax.random.split(jax.random.key(5), n)))
+    searches = lanes.Lanes(
+        *(np.arange(n, dtype=np.int32), np.zeros(n, np.int32)),
+        *(jax.random.key_data(jax.random.split(jax.random.key(6), n)), np.zeros(n, np.int32)),
+        *(np.ones(n, np.int32), x, np.ones(n, np.float32), np.zeros(n, np.int32), np.full(n, k, np.int32)),
+    )
+    changed = {}
+    for redraw in REDRAWS:
+        proposed = np.asarray(lanes.propose(a, searches, n, np.int32(n), redraw).x)
+        assert (proposed[:, 1:5].sum(axis=1) == 1).all()
+        changed[redraw] = (proposed != x) @ np.array([1, 0.5, 0.5, 0.5, 0.5, 1, 1, 1, 1])  # a one-hot code: two columns
+    shade = 1 / 8  # a pixel of eight values is drawn anew; it is among the chosen k / count of the time
+    np.testing.assert_allclose(changed["flip"].mean(), k - k / a.count * shade, atol=0.03)
+    assert (changed["flip"] >= k - 1).all() and changed["random"].mean() < k - 1.5
 
 
 @pytest.mark.parametrize("options", [dict(lanes=1), dict(lanes=8), dict(lanes=64)], ids=str)
@@ -357,6 +396,7 @@ def test_the_prior_follows_the_answers():
         dict(rej_max=-1),
         dict(iter_max=0),
         dict(give_up=0),
+        dict(redraw="flop"),
         dict(lanes=0),
         dict(max_queries=-1),
         dict(class_prior=np.ones(C + 1)),
@@ -410,6 +450,9 @@ def test_an_interrupted_stage_goes_on(tmp_path):
         assert sum(host.asked) == story.queries
         fewer, _ = run(0.0, n=39)  # another stage
         assert len(fewer.x) == 39 and sum(host.asked) > story.queries
+        before = sum(host.asked)
+        flipped, told = run(0.0, redraw="flip")  # and another
+        assert sum(host.asked) == before + told.queries and not np.array_equal(flipped.x, records.x)
 
 
 # --- an adversary without data ---------------------------------------------------------------------------------------

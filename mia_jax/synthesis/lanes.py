@@ -4,8 +4,9 @@ Phase 1 climbs a hill: from a random record towards one that the target puts in 
 samples: a record is kept with probability equal to its confidence. Each search runs in a *lane*; a lane whose search
 ends begins the next wanted one in the same step.
 
-Where the paper leaves a choice, ours is: a feature that is redrawn takes a uniform value, which for a bit may be the
-one it had; the first record is uniform, too. One-hot groups are one feature.
+Where the paper leaves a choice: the first record is uniform, and one-hot groups are one feature. A feature that is
+redrawn takes a uniform value, which for a bit may be the one it had, or another one ("flip"): see
+``parameters.REDRAWS``.
 """
 
 from typing import NamedTuple
@@ -52,14 +53,18 @@ class Proposal(NamedTuple):
     asked: jax.Array  # [r] bool: lanes that search, as far as the budget reaches
 
 
-def propose(a: attrs.Attributes, lanes: Lanes, n: int, left: jax.Array) -> Proposal:
+def propose(a: attrs.Attributes, lanes: Lanes, n: int, left: jax.Array, redraw: str = "random") -> Proposal:
     """The next query of every lane. All random numbers of a step are drawn here, from the lane's key and iteration."""
     keys = jax.vmap(lambda key, i: jax.random.split(jax.random.fold_in(as_key(key), i), 3))
     key_features, key_values, key_sample = keys(lanes.key, lanes.iteration).T
     # x <- random record, at first; x <- x* with k features, chosen at random, redrawn at random, later
     k = jnp.where(lanes.iteration == 0, a.count, lanes.k)
     chosen = attrs.columns(subsets.choose(key_features, k, a.count), a.of)
-    x = jnp.where(chosen, jax.vmap(lambda key: attrs.draw(a, key))(key_values), lanes.x_best)
+    values = jax.vmap(lambda key: attrs.draw(a, key))(key_values)
+    if redraw == "flip":
+        others = jax.vmap(lambda key, x: attrs.draw(a, key, other_than=x))(key_values, lanes.x_best)
+        values = jnp.where((lanes.iteration == 0)[:, None], values, others)
+    x = jnp.where(chosen, values, lanes.x_best)
     u = jax.vmap(jax.random.uniform)(key_sample)
     searching = lanes.slot < n
     return Proposal(x, u, searching & (jnp.cumsum(searching) <= left))

@@ -2,6 +2,14 @@
 
 from typing import NamedTuple
 
+# How the k features of a proposal change. random: to a uniform value, which may be the one they had, so that about a
+# half of k bits change. flip: bits flip, categories become another; numbers and pixels take a uniform value.
+REDRAWS = ("random", "flip")
+REDRAW_HELP = (
+    "search: what redrawn attributes become: random (any value, for a bit perhaps the one it had: needed no more"
+    " queries where both were measured) or flip (bits the other value, categories another, as the paper is said to do)"
+)
+
 
 class Parameters(NamedTuple):
     """Of Algorithm 1, by the paper's names, and one of ours."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from mia_jax.synthesis import attributes as attrs
 from mia_jax.synthesis.lanes import Found, Lanes, begin, propose, update
-from mia_jax.synthesis.parameters import Parameters
+from mia_jax.synthesis.parameters import REDRAWS, Parameters
 from mia_jax.targets import BudgetSpent
 from mia_jax.types import Array, InputError, Key, Records, Sampler, Schema, Target
 
@@ -60,6 +60,7 @@ def search(
     rej_max: int = Parameters().rej_max,
     iter_max: int = Parameters().iter_max,
     give_up: int = Parameters().give_up,
+    redraw: str = "random",
     lanes: int | None = None,
     max_queries: int | None = None,
     on_step: Callable[[State], None] | None = None,
@@ -82,6 +83,9 @@ def search(
             these cost the fewest queries per record on simulated Purchase-100: about 200. The paper needed 156.
         give_up: after this many failed searches in a row, without a record in between, a class is given up and its
             records go to the other classes.
+        redraw: how the k features change that are chosen: "random", to a uniform value, which for a bit may be the one
+            it had; or "flip", bits to the other value and categories to another one (numbers and pixels to a uniform
+            value), which is what second-hand accounts say that the paper does (?).
         lanes: r, searches side by side; fewer where the budget could not pay for a whole search in each. None: an
             eighth of n, from 64 to 1,024, as more of them would be idle while the last records are found.
         max_queries: never exceeded; the search then returns what it has.
@@ -99,7 +103,7 @@ def search(
     """
     p = Parameters(k_max, k_min, conf_min, rej_max, iter_max, give_up)
     lanes = min(1024, max(64, num_records // 8)) if lanes is None else lanes
-    prior = _check(p, schema, num_records, class_prior, lanes, max_queries, block)
+    prior = _check(p, schema, num_records, class_prior, redraw, lanes, max_queries, block)
     a = attrs.attributes(schema)
     p = p._replace(k_max=min(k_max, a.count), k_min=min(k_min, a.count))
     p = Parameters(*(np.float32(v) if isinstance(v, float) else np.int32(v) for v in p))
@@ -112,7 +116,7 @@ def search(
         (*state.found.x.shape, len(state.found.failed)) != (num_records, len(a.of), schema.num_classes)
     ):
         raise InputError("the saved search was for another key, schema or number of records; start a new one")
-    advance = _traced(schema, target, block) if target.traced else _host(schema, target)
+    advance = _traced(schema, target, redraw, block) if target.traced else _host(schema, target, redraw)
     given = p, prior.astype(np.float32), root
     inner = jax.tree.map(jnp.array, (state.lanes, state.found))  # copies: a block overwrites what it is given
     exhausted = False
@@ -179,13 +183,15 @@ def answered(
     return total / total.sum()
 
 
-def _check(p, schema, num_records, class_prior, lanes, max_queries, block) -> np.ndarray:
+def _check(p, schema, num_records, class_prior, redraw, lanes, max_queries, block) -> np.ndarray:
     """The prior, normalised; or InputError."""
     whole = {"k_max": p.k_max, "k_min": p.k_min, "iter_max": p.iter_max, "give_up": p.give_up}
     whole |= {"num_records": num_records, "lanes": lanes, "block": block}
     for name, value in whole.items():
         if value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
+    if redraw not in REDRAWS:
+        raise InputError(f"--redraw={redraw} is not one of {', '.join(REDRAWS)}")
     if p.k_min > p.k_max:
         raise InputError(f"--k_min={p.k_min} must not be above --k_max={p.k_max}: steps only get smaller")
     if p.rej_max < 0 or not 0 <= p.conf_min < 1:
@@ -238,7 +244,7 @@ def _narrowed(lanes: Lanes, found: Found) -> tuple[Lanes, Found]:
 
 
 @functools.lru_cache(maxsize=8)  # compiled once for a target, whatever the key and the parameters
-def _traced(schema: Schema, target: Target, block: int):
+def _traced(schema: Schema, target: Target, redraw: str, block: int):
     """A block of steps in one jitted call, ended early where nothing is wanted or left."""
     a = attrs.attributes(schema)
 
@@ -250,7 +256,7 @@ def _traced(schema: Schema, target: Target, block: int):
     def advance(p, prior, root, inner, left):
         def step(carry):
             t, (lanes, found), left = carry
-            proposal = propose(a, lanes, len(found.done), left)
+            proposal = propose(a, lanes, len(found.done), left, redraw)
             log_p = target.ask(proposal.x.reshape(-1, *a.shape))
             return t + 1, update(p, prior, root, lanes, found, proposal, log_p), left - proposal.asked.sum()
 
@@ -260,9 +266,9 @@ def _traced(schema: Schema, target: Target, block: int):
     return lambda p, prior, root, inner, left: advance(p, prior, root, inner, jnp.int32(left))
 
 
-def _host(schema: Schema, target: Target):
+def _host(schema: Schema, target: Target, redraw: str):
     """One step: a batch of questions to the host between two jitted calls."""
-    a, proposing, updating = _around_host(schema)
+    a, proposing, updating = _around_host(schema, redraw)
 
     def advance(p, prior, root, inner, left):
         lanes, found = inner
@@ -277,9 +283,9 @@ def _host(schema: Schema, target: Target):
 
 
 @functools.lru_cache(maxsize=8)
-def _around_host(schema: Schema):
+def _around_host(schema: Schema, redraw: str):
     a = attrs.attributes(schema)
-    proposing = jax.jit(lambda lanes, found, left: propose(a, lanes, len(found.done), left))
+    proposing = jax.jit(lambda lanes, found, left: propose(a, lanes, len(found.done), left, redraw))
     return a, proposing, jax.jit(update, donate_argnums=(3, 4))
 
 
