@@ -2,26 +2,30 @@
 
 The file is a line of JSON that says whose answers these are, then rows of one size: key, log-probabilities, checksum.
 A process that is killed loses nothing that ``put`` returned for; a power cut may lose the last rows; a row that is not
-whole is asked again, never believed.
+whole is asked again, never believed. Where that first line is damaged it is written anew: the rows have checksums of
+their own, and answers may have been paid for.
 
 How many records were asked is another number, as some answers never arrive: a file of its own.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import threading
-from collections.abc import Iterator, Sequence
-from typing import IO
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any, get_args
 
 import numpy as np
 
+from mia_jax import disk
 from mia_jax.types import Answers, InputError
 
 FORMAT = "mia_jax answers 1"
+BEGIN = json.dumps({"format": FORMAT})[:-1].encode()
+KINDS = get_args(Answers.__annotations__["kind"])
 
 
 class AnswerStore:
@@ -33,7 +37,8 @@ class AnswerStore:
         name: whose answers these are; the file is found by it.
 
     Raises:
-        InputError: the directory cannot be written, or the file is damaged or has another number of classes.
+        InputError: the directory cannot be written, or the file is no file of answers, or one of another target's, or
+            of another number of classes.
     """
 
     def __init__(self, answers: Answers, directory: str | os.PathLike | None = None, name: str = ""):
@@ -46,7 +51,7 @@ class AnswerStore:
         if self.path is not None:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                with _locked(self.path, "a+b") as f:
+                with _locked(self.path) as f:
                     self._read(f, name)
             except OSError as error:
                 raise InputError(
@@ -82,14 +87,12 @@ class AnswerStore:
 
     def _append(self, content: bytes) -> None:
         try:
-            f = os.open(self.path, os.O_RDWR)  # a Python file takes twice as long, at each answer
+            f = disk.open_own(self.path)  # a Python file takes twice as long, at each answer
             try:
-                fcntl.flock(f, fcntl.LOCK_EX)
+                disk.lock(f, wait=True)
                 end = os.lseek(f, 0, os.SEEK_END)
                 end -= (end - self._start) % self._row.itemsize  # over what a killed process left half written
-                while content:
-                    written = os.pwrite(f, content, end)
-                    content, end = content[written:], end + written
+                disk.write_at(f, content, end)
             finally:
                 os.close(f)
         except OSError as error:
@@ -108,37 +111,71 @@ class AnswerStore:
         self._size = end
 
     def _read(self, f: IO[bytes], name: str) -> None:
-        header = {"format": FORMAT, "name": name, **self.answers._asdict()}
-        held = _header(f, self.path)
+        first = _first_line(name, self.answers)
+        held = _header(f, self.path, name)
         if held is None:
-            f.truncate(0)
-            f.write(json.dumps(header).encode() + b"\n")
-            f.flush()
+            f.seek(0)
+            rows = self._salvaged(content := f.read())
+            if len(rows):
+                self._write_anew(first, rows)
+            elif BEGIN.startswith(content[: len(BEGIN)]):  # empty, or cut off before anything was kept
+                f.seek(0)
+                f.truncate()
+                f.write(first)
+                f.flush()
+            else:
+                raise _foreign(self.path)
+            self._start = len(first)
+        else:
+            if held["classes"] != self.answers.classes:
+                raise InputError(
+                    f"{self.path} holds answers over {held['classes']} classes, and the target has"
+                    f" {self.answers.classes}: choose another directory, or name the target's versions apart"
+                )
             self._start = f.tell()
-            return
-        if held["classes"] != self.answers.classes:
-            raise InputError(
-                f"{self.path} holds answers over {held['classes']} classes, and the target has {self.answers.classes}:"
-                " choose another directory, or name the target's versions apart"
-            )
-        self._start = f.tell()
-        content = f.read()
-        rows = np.frombuffer(content[: len(content) // self._row.itemsize * self._row.itemsize], self._row)
-        rows = rows[_checksums(rows) == rows["check"]]
+            rows = self._whole(f.read())
         self._keep(np.ascontiguousarray(rows["key"]).view("V32")[:, 0].tolist(), rows["log_p"])
+
+    def _whole(self, content: bytes) -> np.ndarray:
+        """The rows in ``content``, one behind the other, that are as they were written."""
+        rows = np.frombuffer(content[: len(content) // self._row.itemsize * self._row.itemsize], self._row)
+        return rows[_checksums(rows) == rows["check"]]
+
+    def _salvaged(self, content: bytes) -> np.ndarray:
+        """The rows behind a first line that is damaged, perhaps of another length than it had."""
+        size = self._row.itemsize
+        middle = len(content) // 2
+        some = content[max(0, middle - 4 * size) : middle + 4 * size]  # enough to find where rows begin
+        shift = max(range(size), key=lambda shift: len(self._whole(some[shift:])))
+        return self._whole(content[(max(0, middle - 4 * size) + shift) % size :])
+
+    def _write_anew(self, first: bytes, rows: np.ndarray) -> None:
+        warnings.warn(
+            f"the first line of {self.path} is damaged: it is written anew, and {len(rows):,} answers are kept",
+            stacklevel=4,
+        )
+        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        try:
+            partial.write_bytes(first + rows.tobytes())
+            os.replace(partial, self.path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def stored_answers(directory: str | os.PathLike | None, name: str) -> Answers | None:
-    """What the answers kept under this name look like; None where there are none.
+    """What the answers kept under this name look like; None where there are none, or their first line is damaged.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: the file is no file of answers, or it is another target's.
     """
     path = None if directory is None else store_path(directory, name)
     if path is None or not path.exists():
         return None
-    with open(path, "rb") as f:
-        held = _header(f, path)
+    try:
+        with _locked(path) as f:
+            held = _header(f, path, name)
+    except OSError as error:
+        raise InputError(f"{path} cannot be used ({error.strerror}): mend that, or choose another directory") from None
     return None if held is None else Answers(held["classes"], held["kind"], held["digits"])
 
 
@@ -154,7 +191,8 @@ def read_count(path: pathlib.Path) -> int:
         InputError: the file is something else.
     """
     try:
-        return int(path.read_text(encoding="ascii") or 0)
+        with os.fdopen(disk.open_own(path), "rb") as f:
+            return int(f.read(100) or 0)
     except FileNotFoundError:
         return 0
     except (OSError, ValueError):
@@ -169,28 +207,55 @@ def write_count(path: pathlib.Path, count: int) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        f = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        f = disk.open_own(path, create=True)
         try:
-            os.pwrite(f, f"{count:020d}\n".encode(), 0)
+            disk.write_at(f, f"{count:020d}\n".encode(), 0)
         finally:
             os.close(f)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}): mend that, run again") from None
 
 
-def _header(f: IO[bytes], path: pathlib.Path) -> dict | None:
-    """The first line; None where the file was cut off before it ended. Leaves ``f`` behind it."""
+def _first_line(name: str, answers: Answers) -> bytes:
+    told = {"format": FORMAT, "name": name, **answers._asdict()}
+    return json.dumps({**told, "check": _check(told)}).encode() + b"\n"
+
+
+def _check(told: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _header(f: IO[bytes], path: pathlib.Path, name: str) -> dict | None:
+    """The first line, where it is whole; leaves ``f`` behind it. None for a file without one, and for a damaged one.
+
+    Raises:
+        InputError: the file is too short to be one of answers and does not begin as one, or is another target's.
+    """
     f.seek(0)
     line = f.readline()
-    if not line.endswith(b"\n"):
-        return None
     try:
-        held = json.loads(line)
-        if held["format"] == FORMAT:
-            return held
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise InputError(f"{path} is not a file of answers: remove it, or choose another directory")
+        held = json.loads(line) if line.endswith(b"\n") else None
+        told = {key: held[key] for key in ("format", "name", *Answers._fields)}
+        good = told["format"] == FORMAT and isinstance(told["name"], str) and told["kind"] in KINDS
+        good = good and held.get("check", _check(told)) == _check(told)  # files of before 2026-11-27 have none
+        good = good and isinstance(told["classes"], int) and told["classes"] > 1
+    except (ValueError, KeyError, TypeError, AttributeError):
+        good = False
+    if not good:
+        if not BEGIN.startswith(line[: len(BEGIN)]) and len(line + f.read(40)) < 40:  # no room for a single row
+            raise _foreign(path)
+        return None
+    if told["name"] != name:
+        own = store_path(path.parent, told["name"]).name
+        raise InputError(
+            f"{path} holds answers of {told['name']!r}, not of {name!r}: rename it to {own}, or choose another"
+            " directory"
+        )
+    return told
+
+
+def _foreign(path: pathlib.Path) -> InputError:
+    return InputError(f"{path} is not a file of answers: remove it, or choose another directory")
 
 
 def _checksums(rows: np.ndarray) -> np.ndarray:
@@ -204,7 +269,7 @@ def _checksums(rows: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _locked(path: pathlib.Path, mode: str) -> Iterator[IO[bytes]]:
-    with open(path, mode) as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
+def _locked(path: pathlib.Path) -> Iterator[IO[bytes]]:
+    with os.fdopen(disk.open_own(path, create=True), "r+b") as f:
+        disk.lock(f.fileno(), wait=True)
         yield f

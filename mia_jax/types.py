@@ -38,6 +38,10 @@ class InputError(MiaError, ValueError):
     """What the user gave cannot be used: unknown data set, malformed file, impossible sizes."""
 
 
+class DiskError(MiaError, RuntimeError):
+    """The file system does not give or take what a run needs: a full disk, a workdir that is gone."""
+
+
 class WorkdirHeld(MiaError, RuntimeError):
     """Another process is working in the workdir."""
 

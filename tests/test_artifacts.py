@@ -1,8 +1,10 @@
 """Artefacts: written whole, found by what made them, noticed when damaged; one process per workdir."""
 
+import errno
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from mia_jax import artifacts
-from mia_jax.types import InputError, WorkdirHeld
+from mia_jax.types import DiskError, InputError, WorkdirHeld
 
 ARRAYS = {"['a']": np.arange(6, dtype=np.float32).reshape(2, 3), "['b']": np.array(1, np.int32)}
 
@@ -69,6 +71,44 @@ def test_payload_damage_is_noticed(tmp_path):
     path.write_bytes(content[: at + 8] + b"\x01" + content[at + 9 :])
     with artifacts.open_workdir(tmp_path / "w", {"seed": 0}) as workdir, pytest.warns(UserWarning, match="damaged"):
         assert workdir.load("models", {"k": 1}) is None
+
+
+def test_artefacts_that_were_exchanged_are_not_taken_for_one_another(tmp_path):
+    """Each is whole, and what it says it is; its name says something else."""
+    asked = [("models", {"k": 1}), ("models", {"k": 2}), ("scores", {"k": 1})]
+    with artifacts.open_workdir(tmp_path / "w", {"seed": 0}) as workdir:
+        for number, (stage, description) in enumerate(asked):
+            workdir.save(stage, description, {"a": np.full(3, number)})
+        first, second, score = (workdir._file(stage, description) for stage, description in asked)
+        content = [path.read_bytes() for path in (first, second, score)]
+        for one, other in ((0, 1), (0, 2)):
+            (first, second, score)[one].write_bytes(content[other])
+            (first, second, score)[other].write_bytes(content[one])
+            for number in (one, other):
+                with pytest.warns(UserWarning, match="is not what was asked for .* and is made again"):
+                    assert workdir.load(*asked[number]) is None
+                workdir.save(*asked[number], {"a": np.full(3, number)})
+                assert workdir.load(*asked[number]).arrays["a"][0] == number
+
+
+def test_what_cannot_be_read_is_not_damaged(tmp_path, monkeypatch):
+    """A disk that fails for a moment costs no training."""
+    save_one(tmp_path / "w")
+    [path] = (tmp_path / "w" / "models").iterdir()
+    before = path.read_bytes()
+
+    def failing(file, *args, **kwargs):
+        if str(file) == str(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+        return open(file, *args, **kwargs)
+
+    monkeypatch.setattr(artifacts, "open", failing, raising=False)
+    with (
+        pytest.raises(DiskError, match=r"Input/output error; mend that and run the same command again"),
+        artifacts.open_workdir(tmp_path / "w", {"seed": 0}) as workdir,
+    ):
+        workdir.load("models", {"k": 1})
+    assert path.read_bytes() == before
 
 
 def test_same_arrays_same_bytes(tmp_path):
@@ -134,6 +174,146 @@ def test_a_configuration_that_is_none(tmp_path, held):
         artifacts.open_workdir(tmp_path / "w", {"seed": 0}),
     ):
         pass
+
+
+@pytest.mark.parametrize("held", ["[1]", "{", '{"seed": 0'])
+def test_a_damaged_configuration_costs_no_artefact(tmp_path, held):
+    save_one(tmp_path / "w")
+    config = tmp_path / "w" / "config.json"
+    before = config.read_bytes()
+    config.write_text(held)
+    with (
+        pytest.warns(UserWarning, match="config.json is damaged: it is written anew"),
+        artifacts.open_workdir(tmp_path / "w", {"seed": 0}) as workdir,
+    ):
+        assert workdir.load("models", {"k": 1}) is not None
+    assert config.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"report.html": "somebody's"},
+        {"results.json": '{"accuracy": 0.9}'},
+        {"models/net.npz": ""},
+        {"config.json": '{"architectures": ["BertModel"]}'},
+    ],
+)
+def test_a_folder_of_something_else_is_left_alone(tmp_path, files):
+    for name, content in files.items():
+        (tmp_path / "w" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "w" / name).write_text(content)
+    with (
+        pytest.raises(InputError, match=r"the folder .*w holds no run but .*; choose another --workdir"),
+        artifacts.open_workdir(tmp_path / "w", {"seed": 0}),
+    ):
+        pass
+    assert {str(p.relative_to(tmp_path / "w")): p.read_text() for p in (tmp_path / "w").rglob("*") if p.is_file()} == (
+        files if "config.json" not in files else files | {"lock": ""}
+    )
+
+
+def test_folders_that_are_as_good_as_empty(tmp_path):
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / ".DS_Store").write_text("")
+    save_one(tmp_path / "w")
+    shutil.move(tmp_path / "w" / "models", tmp_path / "models")
+    (tmp_path / "v").mkdir()
+    shutil.move(tmp_path / "models", tmp_path / "v" / "models")
+    save_one(tmp_path / "v")  # a run's, and somebody tidied up
+
+
+@pytest.mark.parametrize("how", ["symbolic", "hard"])
+def test_a_lock_that_is_a_link_wipes_nothing(tmp_path, how):
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("three years\n")
+    (tmp_path / "w").mkdir()
+    if how == "symbolic":
+        (tmp_path / "w" / "lock").symlink_to(thesis)
+    else:
+        os.link(thesis, tmp_path / "w" / "lock")
+    with pytest.raises(InputError, match="lock"), artifacts.open_workdir(tmp_path / "w", {"seed": 0}):
+        pass
+    assert thesis.read_text() == "three years\n"
+
+
+def test_a_half_written_file_that_is_a_link_wipes_nothing(tmp_path):
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("three years\n")
+    (tmp_path / f".r.json.{os.getpid()}.partial").symlink_to(thesis)
+    artifacts.write_json(tmp_path / "r.json", {"a": 1})
+    assert thesis.read_text() == "three years\n" and json.loads((tmp_path / "r.json").read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted"])
+def test_a_workdir_that_goes_away_while_it_is_held(tmp_path, how):
+    save_one(tmp_path / "w")
+    with (
+        pytest.raises(DiskError, match=r"w is gone: it was moved or deleted .* what was finished is kept there"),
+        artifacts.open_workdir(tmp_path / "w", {"seed": 0}) as workdir,
+    ):
+        shutil.move(tmp_path / "w", tmp_path / "v") if how == "moved" else shutil.rmtree(tmp_path / "w")
+        workdir.save("scores", {"k": 1}, ARRAYS)
+    assert not (tmp_path / "w").exists()
+    if how == "moved":
+        with artifacts.open_workdir(tmp_path / "v", {"seed": 0}) as workdir:
+            assert workdir.load("models", {"k": 1}) is not None
+
+
+# Windows has no fcntl. Its locks are of bytes, and mandatory: a locked byte can be read by nobody else. POSIX's locks
+# of bytes stand in for them, which are advisory; that the byte lies outside the file is checked beside it.
+WINDOWS = """
+import errno, fcntl, os, signal, sys, types
+import flax, jax, matplotlib, optax, rich, sklearn, subprocess  # others know a Windows by its msvcrt
+import numpy as np
+fork, LK_NBLCK = os.fork, 2
+def locking(descriptor, mode, size):
+    assert mode == LK_NBLCK and os.lseek(descriptor, 0, os.SEEK_CUR) > os.fstat(descriptor).st_size
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, size, os.lseek(descriptor, 0, os.SEEK_CUR))
+    except OSError:
+        raise PermissionError(errno.EACCES, "Permission denied") from None
+sys.modules["msvcrt"] = types.SimpleNamespace(locking=locking, LK_NBLCK=LK_NBLCK)
+sys.modules["fcntl"] = None
+for name in ("O_NOFOLLOW", "pwrite", "pread", "fork", "uname", "getuid", "sched_getaffinity"):
+    delattr(os, name)
+
+import mia_jax.audit, mia_jax.balanced, mia_jax.blackbox, mia_jax.canaries, mia_jax.saved, mia_jax.cli
+from mia_jax import artifacts, store
+from mia_jax.types import Answers, WorkdirHeld
+
+path = sys.argv[1]
+with artifacts.open_workdir(path, {"seed": 0}) as workdir:
+    workdir.save("models", {"k": 1}, {"a": np.arange(3)})
+    for known in (0, 1):
+        kept = store.AnswerStore(Answers(2), workdir.path / "target", "a")
+        assert len(kept) == known
+        kept.put([bytes(32)], np.zeros((1, 2), np.float32))
+    for count in (7, 12):
+        store.write_count(workdir.path / "target" / "asked", count)
+        assert store.read_count(workdir.path / "target" / "asked") == count
+told, tell = os.pipe()
+child = fork()
+if not child:
+    with artifacts.open_workdir(path, {"seed": 0}):
+        os.write(tell, b"held")
+        signal.pause()
+assert os.read(told, 4) == b"held"
+try:
+    with artifacts.open_workdir(path, {"seed": 0}):
+        raise SystemExit("two hold it")
+except WorkdirHeld as error:
+    assert f"held by process {child} on" in str(error), error
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+with artifacts.open_workdir(path, {"seed": 0}) as workdir:
+    assert workdir.load("models", {"k": 1}) is not None
+"""
+
+
+def test_without_fcntl(tmp_path):
+    """The library can be imported, and one process holds a workdir, on Windows too."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", WINDOWS, str(tmp_path / "w")], timeout=600, check=True)
 
 
 HOLD = """

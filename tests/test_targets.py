@@ -278,6 +278,72 @@ def test_a_file_of_something_else_is_refused(tmp_path):
         store.stored_answers(tmp_path, "a")
 
 
+@pytest.mark.parametrize("damage", ["first byte", "line break", "another digit", "shorter", "longer", "gone"])
+def test_a_damaged_first_line_costs_no_answer(tmp_path, damage):
+    """They may have been paid for. The rows say themselves whether they are whole."""
+    x = records(10)
+    targets.cached(Oracle().target(), tmp_path, name="a", batch=1).ask(x)
+    path = store.store_path(tmp_path, "a")
+    before = path.read_bytes()
+    end = before.index(b"\n") + 1
+    changed = {
+        "first byte": b"x" + before[1:],
+        "line break": before[: end - 1] + b"\0" + before[end:],
+        "another digit": before.replace(b'"classes": 4', b'"classes": 3'),
+        "shorter": before[5:],
+        "longer": b"12345" + before,
+        "gone": before[end:],
+    }[damage]
+    path.write_bytes(changed)
+    assert store.stored_answers(tmp_path, "a") is None  # as if nothing were kept: the caller finds out again
+    oracle = Oracle()
+    with pytest.warns(UserWarning, match=r"first line of .* is damaged: it is written anew, and 10 answers are kept"):
+        again = targets.cached(oracle.target(), tmp_path, name="a")
+    np.testing.assert_array_equal(again.ask(x), Oracle().target().ask(x))
+    assert oracle.asked == [] and path.read_bytes() == before
+    assert store.stored_answers(tmp_path, "a") == Answers(4)
+
+
+def test_answers_that_were_exchanged_are_refused(tmp_path):
+    """Two targets, one folder: neither is taken for the other."""
+    x = records(4)
+    for name in "ab":
+        targets.cached(Oracle().target(), tmp_path, name=name).ask(x)
+    a, b = (store.store_path(tmp_path, name) for name in "ab")
+    a.rename(tmp_path / "c")
+    b.rename(a)
+    (tmp_path / "c").rename(b)
+    for name, other in ("ab", "ba"):
+        for use in (store.stored_answers, lambda folder, name: targets.cached(Oracle().target(), folder, name=name)):
+            with pytest.raises(InputError, match=f"holds answers of '{other}', not of '{name}': rename it to"):
+                use(tmp_path, name)
+
+
+def test_links_wipe_nothing(tmp_path):
+    """Neither the file of answers nor the count of questions is written through a link."""
+    thesis = tmp_path / "thesis.txt"
+    for content in ("", "three years", "17\n"):
+        thesis.write_text(content)
+        for path in (store.store_path(tmp_path, "a"), tmp_path / "asked"):
+            path.unlink(missing_ok=True)
+            path.symlink_to(thesis)
+        for use in (
+            lambda: targets.cached(Oracle().target(), tmp_path, name="a"),
+            lambda: store.stored_answers(tmp_path, "a"),
+            lambda: targets.Budget(10, path=tmp_path / "asked"),
+            lambda: store.write_count(tmp_path / "asked", 3),
+        ):
+            with pytest.raises(InputError):
+                use()
+        assert thesis.read_text() == content
+    path.unlink()
+    store.store_path(tmp_path, "a").unlink()
+    store.store_path(tmp_path, "a").write_bytes(bytes(range(11, 200)))  # no line break, and nothing of ours
+    with pytest.raises(InputError, match="is not a file of answers: remove it"):
+        targets.cached(Oracle().target(), tmp_path, name="a")
+    assert store.store_path(tmp_path, "a").read_bytes() == bytes(range(11, 200))
+
+
 def test_a_wrong_answer_is_numbered_in_the_question_not_in_the_batch(tmp_path):
     x = records(10)
 
