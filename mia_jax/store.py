@@ -63,12 +63,17 @@ class AnswerStore:
 
     def find(self, keys: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """Log-probabilities [n, c], and whether each key was found [n]; rows that were not are NaN."""
+        where = self.numbers(keys)  # answers are added, and never moved
         with self._lock:
-            where = np.array([self._where.get(key, -1) for key in keys], np.int64)
             log_p = self._log_p[where]
         found = where >= 0
         log_p[~found] = np.nan
         return log_p, found
+
+    def numbers(self, keys: Sequence[bytes]) -> np.ndarray:
+        """The how manieth answer that of each key is [n], from 0; -1 where there is none."""
+        with self._lock:
+            return np.array([self._where.get(key, -1) for key in keys], np.int64)
 
     def put(self, keys: Sequence[bytes], log_p: np.ndarray) -> None:
         """Keep answers [n, c]; a process killed after this returns has them still.

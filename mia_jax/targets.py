@@ -49,6 +49,7 @@ class BudgetSpent(MiaError, RuntimeError):
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 _SUM_TOLERANCE = 1e-3  # of unrounded answers: float16 over some classes, or four significant digits, stay within it
+_HALF_PRECISION = 2**-8  # rows of bfloat16, which keeps 8 binary digits, may sum to .997
 
 
 def recognise(p: np.ndarray) -> Answers:
@@ -92,7 +93,7 @@ def faults(p: np.ndarray, answers: Answers) -> dict[int, str]:
     the last digit per class. Top-k answers may sum to less. Empty for answers that are all right.
     """
     # Sure answers rounded to one digit may all have been one-hot when they were recognised.
-    tolerance = _tolerance(answers.classes, 1 if answers.kind == "labels" else answers.digits)
+    tolerance = _HALF_PRECISION + _tolerance(answers.classes, 1 if answers.kind == "labels" else answers.digits)
     with np.errstate(invalid="ignore", over="ignore"):
         total = p.sum(axis=1, dtype=np.float64)
         usable = np.abs(total - 1) <= tolerance

@@ -26,6 +26,7 @@ import pytest
 from mia_jax import server, store, targets
 from mia_jax.remote import PROTOCOLS, Options, connect, pace, protocols, replies, urls
 from mia_jax.remote.client import PROBE_ROWS
+from mia_jax.remote.earlier import RECHECKED
 from mia_jax.server import Shown
 from mia_jax.types import Answers, InputError, Model, Records
 
@@ -246,6 +247,32 @@ def test_labels_need_the_number_of_classes():
         (
             b'[{"classes": ["1", "0"], "scores": [0.75, 0.25]}, {"classes": ["0", "1"], "scores": [0.5, 0.5]}]',
             [[0.25, 0.75], [0.5, 0.5]],
+        ),
+        (  # Vertex AutoML, of images and of tables
+            b'{"predictions": [{"ids": ["7", "9"], "displayNames": ["0", "1"], "confidences": [0.25, 0.75]},'
+            b' {"ids": ["9", "7"], "displayNames": ["1", "0"], "confidences": [0.5, 0.5]}], "deployedModelId": "4"}',
+            [[0.25, 0.75], [0.5, 0.5]],
+        ),
+        (  # Hugging Face, all classes
+            b'[[{"label": "LABEL_1", "score": 0.75}, {"label": "LABEL_0", "score": 0.25}],'
+            b' [{"label": "LABEL_0", "score": 0.5}, {"label": "LABEL_1", "score": 0.5}]]',
+            [[0.25, 0.75], [0.5, 0.5]],
+        ),
+        (b'{"predictions": [[[0.25, 0.75]], [[0.5, 0.5]]]}', [[0.25, 0.75], [0.5, 0.5]]),
+        (b'{"predictions": [[[0.25, 0.75], [0.5, 0.5]]]}', [[0.25, 0.75], [0.5, 0.5]]),
+        (b'{"predictions": [[0.75], [0.5]]}', [[0.25, 0.75], [0.5, 0.5]]),
+        (b'{"predictions": ["0.75", "0.5"]}', [[0.25, 0.75], [0.5, 0.5]]),
+        (b'{"predictions": [["0.25", "0.75"], ["0.5", "0.5"]]}', [[0.25, 0.75], [0.5, 0.5]]),
+        (b'{"predictions": [{"0": 0.25, "1": 0.75}, {"0": 0.5, "1": 0.5}]}', [[0.25, 0.75], [0.5, 0.5]]),
+        # SageMaker's linear learner: the score is that of class 1, whatever the label
+        (
+            b'{"predictions": [{"score": 0.25, "predicted_label": 0}, {"score": 0.75, "predicted_label": 1}]}',
+            [[0.75, 0.25], [0.25, 0.75]],
+        ),
+        # and of others, whose best label has its own
+        (
+            b'{"predictions": [{"score": 0.75, "predicted_label": 0}, {"score": 0.75, "predicted_label": 1}]}',
+            [[0.75, 0.25], [0.25, 0.75]],
         ),
     ],
 )
@@ -541,11 +568,10 @@ def test_the_budget_holds_whatever_happens(service, tmp_path):
         target = connect(url, x, cache=tmp_path, budget=budget, options=FAST)
         with pytest.raises(targets.BudgetSpent):
             target.ask(x)
-        refused = sum(8 for fault in proxy.faults.elements() if fault == 503)
-        assert sum(proxy.asked.values()) - refused == budget.spent <= 125
+        assert sum(proxy.asked.values()) == budget.spent <= 125  # what was refused had reached the service, too
         more = connect(url, x, cache=tmp_path, options=FAST)
         np.testing.assert_allclose(more.ask(x), TARGET.ask(x), rtol=1e-5, atol=1e-5)
-    assert proxy.repeated == 0
+    assert proxy.repeated <= RECHECKED
 
 
 def test_a_question_beyond_the_budget_is_not_begun(service):
@@ -588,9 +614,9 @@ np.save(sys.argv[4], target.ask(x))
         proxy.plan = lambda number: None
         subprocess.run(command, env=os.environ, timeout=40, check=True)
     np.testing.assert_allclose(np.load(tmp_path / "log_p.npy"), TARGET.ask(x), rtol=1e-5, atol=1e-5)
-    assert proxy.repeated == 0
-    # Everything is known now: the service need not even be there.
-    target = connect(url, x, cache=tmp_path / "cache", options=FAST)
+    assert proxy.repeated == RECHECKED
+    # Everything is known now: for who trusts it, the service need not even be there.
+    target = connect(url, x, cache=tmp_path / "cache", recheck=0, options=FAST)
     np.testing.assert_array_equal(target.ask(x), np.load(tmp_path / "log_p.npy"))
 
 
@@ -614,7 +640,7 @@ def test_an_interrupted_question_keeps_what_arrived(service, tmp_path):
         proxy.plan = lambda number: None
         again = connect(url, x, cache=tmp_path, options=FAST)
         np.testing.assert_allclose(again.ask(x), TARGET.ask(x), rtol=1e-5, atol=1e-5)
-    assert proxy.repeated == 0
+    assert proxy.repeated <= RECHECKED
 
 
 def test_another_number_of_classes_needs_another_cache(service, tmp_path):

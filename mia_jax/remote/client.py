@@ -9,15 +9,14 @@ import random
 import threading
 import urllib.parse
 import warnings
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from mia_jax import targets
 from mia_jax.progress import Progress, silent
-from mia_jax.remote import credentials, faults, pace, protocols, replies, urls
+from mia_jax.remote import credentials, earlier, faults, protocols, replies, urls
 from mia_jax.remote.options import Options, checked
 from mia_jax.remote.protocols import Codec
 from mia_jax.remote.replies import Reading
@@ -30,6 +29,10 @@ T = TypeVar("T")
 PROBE_ROWS = 16  # enough to tell rounded and top-k answers from others
 PROBE_TRIES = 3
 LONGEST_WAIT = 30.0  # seconds between two tries, where the service does not ask for more
+TOLD_WAIT = 2.0  # seconds; whoever waits longer is told for what
+REPLY_BYTES = 16 * 2**20  # of an answer, at most, and for each number that is expected of it
+NUMBER_BYTES = 64
+LONGEST_LINE = 600  # characters of a message that quotes a service
 
 
 def connect(
@@ -40,18 +43,21 @@ def connect(
     classes: int | None = None,
     names: Sequence[str] | None = None,
     cache: str | os.PathLike | None = None,
+    recheck: int = earlier.RECHECKED,
     budget: Budget | int | None = None,
     options: Options | None = None,
     progress: Progress = silent,
+    notify: Callable[[str], None] = lambda line: None,
 ) -> Target:
     """A prediction service as a Target.
 
     A bearer token is taken from the environment variable ``MIA_JAX_TOKEN``, further headers from ``MIA_JAX_HEADERS`` (a
     JSON object). They are sent to this service only, redirects are not followed, and no message, report or file ever
-    holds them. Integer records are sent as integers.
+    holds them, nor what the URL's query does. Records are sent in the type that they have.
 
     Every answer is checked, and kept as it arrives: about no record is the service asked twice, by this Target or, with
-    ``cache``, by another process later. A model that is deployed anew needs a new ``cache``.
+    ``cache``, by another process later. Before answers of an earlier process are used, a few of them are asked for
+    again, so that a model that was replaced in the meantime is noticed.
 
     Args:
         url: of the model, with or without the protocol's last part (``/infer``, ``:predict``, ``/invocations``).
@@ -61,16 +67,20 @@ def connect(
         classes: their number, where answers do not show it: labels, the k best.
         names: the classes' names in order, where the service answers with names that are not 0, 1, ...
         cache: directory where answers outlive the process.
-        budget: counts every record sent, again for every further try, except where the service refused with a status.
+        recheck: how many answers of an earlier process are asked for again; four times as many where answers are
+            labels, which tell less. 0: they are trusted.
+        budget: counts every record of every request for which a connection was had, answered or not: whatever reached
+            a server may have cost something.
         options: how to ask.
         progress: shows how far a question is.
+        notify: gets a line where the service is waited for.
 
     Returns:
         A host target. Asking raises TargetError, WrongAnswer (with the record and the reason) or BudgetSpent.
 
     Raises:
         InputError: the URL, the records, the headers or the cache cannot be used, or ``classes`` is needed.
-        TargetError: the service refuses, or its answers are none.
+        TargetError: the service refuses, its answers are none, or they are others than an earlier process had.
         BudgetSpent: before the budget is passed.
     """
     url, protocol = urls.resolve(url, protocol)
@@ -79,8 +89,8 @@ def connect(
     x = _records(x)
     if len(x) == 0:
         raise InputError("connect needs a few of the records, to learn what the service answers")
-    name = f"{protocol} {urls.identity(url)}"
-    service = _Service(url, protocol, classes, names, budget, options)
+    name = urls.name(url, protocol)
+    service = _Service(url, protocol, classes, names, budget, options, notify)
     answers, probe = stored_answers(cache, name), None
     if answers is None:
         first = {key: row for row, key in reversed(list(enumerate(targets.record_keys(x[:PROBE_ROWS]))))}
@@ -93,22 +103,45 @@ def connect(
             " (--workdir)"
         )
     service.store = AnswerStore(answers, cache, name)
+    unchecked = earlier.Unchecked(service.store, recheck)
     if probe is not None:
         service.store.put(targets.record_keys(x[probe]), targets.log_probabilities(p, answers))
+    earlier.begin(cache, name, unchecked.size)
 
     def ask(x: Array) -> np.ndarray:
-        return targets.ask_missing(service.store, lambda *question: service.ask(*question, progress), _records(x))
+        x = _records(x)
+        unchecked.check(x, service.ask_again, budget, service.show)
+        return targets.ask_missing(service.store, lambda *question: service.ask(*question, progress), x)
 
     return Target(ask, answers, traced=False)
 
 
 def _records(x: Array) -> np.ndarray:
+    """The records, in a type that JSON can carry without a change of any value."""
     x = np.asarray(x)
     if x.dtype.kind not in "biuf" or x.ndim < 2:
         raise InputError(f"records are numbers [n, *f]; these are {x.dtype} with shape {x.shape}")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        row = np.argmin(np.isfinite(x.reshape(len(x), -1)).all(axis=1))
+
+    def first(right: np.ndarray) -> int:
+        return int(np.argmin(right.reshape(len(x), -1).all(axis=1)))
+
+    if x.dtype.kind == "f" and not (finite := np.isfinite(x)).all():
+        row = first(finite)
         raise InputError(f"record {row} has a feature that is not finite, and JSON has no such number: fill it in")
+    if x.dtype.kind in "iu" and x.dtype.itemsize == 8:
+        kept = (x <= 2**53) & (x >= (-(2**53) if x.dtype.kind == "i" else 0))
+        if not kept.all():
+            row = first(kept)
+            value = x[row].reshape(-1)[np.argmin(kept[row].reshape(-1))]
+            raise InputError(
+                f"record {row} has the whole number {value}, and readers of JSON keep them up to 2^53 = {2**53} only:"
+                " leave that feature out, or send it as several"
+            )
+    if x.dtype.kind == "f" and x.dtype.itemsize not in (4, 8):  # JSON numbers have no halves and no longer ones
+        kept = x.astype(np.float32 if x.dtype.itemsize == 2 else np.float64)
+        if not np.array_equal(kept, x):
+            raise InputError(f"records of type {x.dtype} cannot be sent as they are: make them float64")
+        x = kept
     return x.astype(x.dtype.newbyteorder("="), copy=False)
 
 
@@ -130,26 +163,26 @@ class _Service:
         names: Sequence[str] | None,
         budget: Budget,
         options: Options,
+        notify: Callable[[str], None],
     ):
         try:
-            import httpx
+            from mia_jax.remote.transport import Transport
         except ImportError:
             raise InputError("a remote target needs httpx: pip install 'mia-jax[remote]'") from None
         headers = credentials.from_environment()
-        self.url, self.shown, self.protocol = url, urls.public(url), protocol
-        self.classes, self.names, self.budget, self.options = classes, names, budget, options
-        self._headers = headers
         host = urllib.parse.urlsplit(url).hostname
         if headers and url.startswith("http:") and host not in ("localhost", "127.0.0.1", "::1"):
             warnings.warn(f"credentials are sent to {host} in clear text: use https", stacklevel=4)
-        self._pace = pace.Pace(options.rate)
-        limits = httpx.Limits(max_connections=options.in_flight, max_keepalive_connections=options.in_flight)
-        self._client = httpx.Client(headers=headers, timeout=options.timeout, limits=limits, follow_redirects=False)
-        weakref.finalize(self, self._client.close)
-        self._httpx, self._place = httpx, httpx.URL(url)  # parsed once
+        self.url, self.shown, self.protocol = url, urls.public(url), protocol
+        self.classes, self.names, self.budget, self.options = classes, names, budget, options
+        self._transport = Transport(url, headers, budget, options, notify)
 
     def __repr__(self) -> str:
         return f"<service {self.shown}, {self.protocol}>"
+
+    def show(self, text: str) -> str:
+        """A line about the service as it may be shown."""
+        return f"{self.shown}: {self._transport.show(text, LONGEST_LINE)}"
 
     # A question.
 
@@ -186,13 +219,31 @@ class _Service:
                 stop.set()
                 pool.shutdown(wait=True)  # what is in flight still lands in the store
 
+    def ask_again(self, x: np.ndarray, rows: np.ndarray, parts: int) -> np.ndarray:
+        """What the service answers now about ``rows`` of x, log-probabilities [len(rows), c]; nothing is kept."""
+        if self.codec is None:
+            p = self.probe(x[rows], rows)
+            self._compare()
+            return targets.log_probabilities(p, self.store.answers)
+        step, stop = min(self._step(self.codec, x), -(-len(rows) // parts)), threading.Event()
+
+        def ask(part: np.ndarray) -> np.ndarray:
+            reply = self._ask_once(self.codec, x[part], stop)
+            p = self._understood(replies.read, reply, len(part), self.reading)
+            for row, reason in targets.faults(p, self.store.answers).items():
+                raise faults.Passing(WrongAnswer(int(part[row]), reason))
+            return targets.log_probabilities(p, self.store.answers)
+
+        parts = [rows[i : i + step] for i in range(0, len(rows), step)]
+        return np.concatenate([self._insist(functools.partial(ask, p), self.options.retries, stop) for p in parts])
+
     def _compare(self) -> None:
         """Is this still the service whose answers the cache holds?"""
         now, then = self.reading.answers, self.store.answers
         if now.classes != then.classes or (self.reading.form == "labels" and then.kind != "labels"):
             raise InputError(
                 f"{self.shown} answers with {now.kind} of {now.classes} classes, and the cache holds {then.kind} of"
-                f" {then.classes}: choose another cache (--workdir)"
+                f" {then.classes}: {earlier.ANEW}"
             )
 
     def _step(self, codec: Codec, x: np.ndarray) -> int:
@@ -209,7 +260,7 @@ class _Service:
         def once() -> None:
             nonlocal left, asked
             reply = self._ask_once(self.codec, x[asked], stop)
-            p = faults.understood(replies.read, reply, len(asked), self.reading)
+            p = self._understood(replies.read, reply, len(asked), self.reading)
             wrong = targets.faults(p, answers)
             if not wrong:
                 self.store.put(left, targets.log_probabilities(p, answers))
@@ -259,7 +310,7 @@ class _Service:
         def fetch(part: Sequence[int]) -> None:
             some = self._ask_once(codec, x[list(part)], stop)
             if len(some) != len(part):
-                raise faults.Passing(f"{len(part)} records were asked about and {len(some)} answered", spoken=True)
+                raise faults.Refused(self._line(f"{len(part)} records were asked about and {len(some)} answered"))
             for row, element in zip(part, some, strict=True):
                 reply[row] = element
 
@@ -268,8 +319,8 @@ class _Service:
             for i in range(0, len(todo), step):
                 self._insist(functools.partial(fetch, todo[i : i + step]), PROBE_TRIES, stop)
             todo = range(len(x))
-            reading = faults.understood(replies.learn, reply, self.classes, self.names)
-            p = faults.understood(replies.read, reply, len(x), reading)
+            reading = self._understood(replies.learn, reply, self.classes, self.names)
+            p = self._understood(replies.read, reply, len(x), reading)
             wrong = targets.faults(p, reading.answers)
             todo = list(wrong)
             if wrong:
@@ -279,12 +330,11 @@ class _Service:
 
         return self._insist(once, PROBE_TRIES, stop)
 
-    def _metadata(self) -> dict[str, Any]:
+    def _metadata(self) -> Mapping[str, Any]:
         """What an Open Inference server says of the model. Not a query, and nothing hangs on it."""
-        if self.protocol == "oip":
-            with contextlib.suppress(self._httpx.HTTPError, ValueError):
-                response = self._client.get(urls.metadata_url(self.url))
-                if response.is_success and isinstance(value := protocols.loads(response.content), dict):
+        if self.protocol == "oip" and (body := self._transport.get(urls.metadata_url(self.url))):
+            with contextlib.suppress(ValueError, RecursionError):
+                if isinstance(value := protocols.loads(body), dict):
                     return value
         return {}
 
@@ -292,33 +342,40 @@ class _Service:
 
     def _insist(self, once: Callable[[], T], retries: int, stop: threading.Event) -> T:
         """Call ``once`` until it raises no passing fault; later each time."""
-        tries, arrived = 0, self._arrived()
+        tries, arrived, waited = 0, self._arrived(), 0.0
         while True:
             try:
                 return once()
             except faults.Passing as fault:
+                further, arrived = self._arrived() > arrived, self._arrived()
                 # A service that limits its rate but does answer is waited for as long as it does.
-                tries = 1 if fault.limited and self._arrived() > arrived else tries + 1
-                arrived = self._arrived()
-                if fault.wait > self.options.patience:
+                tries = 1 if fault.limited and further else tries + 1
+                waited = fault.wait + (0.0 if further else waited)
+                if waited > self.options.patience:
                     raise TargetError(
                         self._line(f"it asks to wait {fault.wait:,.0f} s; run the same again then")
                     ) from None
                 if tries > retries:
-                    if isinstance(fault.reason, WrongAnswer):
-                        line = self._line(f"{fault.reason.reason}, {tries} times")
-                        raise WrongAnswer(fault.reason.record, line) from None
-                    line = f"{fault.reason}, {tries} times in a row"
-                    if fault.spoken:
-                        raise faults.Refused(self._line(line)) from None
-                    raise TargetError(
-                        self._line(f"{line}: is it running? The same again goes on where this stopped")
-                    ) from None
-                if fault.wait:
-                    self._pace.hold(fault.wait)
+                    self._give_up(fault, tries)
                 pause = min(LONGEST_WAIT, self.options.backoff * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)
+                if (wait := max(pause, fault.wait)) >= TOLD_WAIT:
+                    asked = ", as it asks for" if fault.wait > pause else ""
+                    self._transport.tell(
+                        f"{fault.words}; waiting {wait:,.0f} s{asked}, then try {tries + 1} of {retries + 1}", wait
+                    )
+                if fault.wait:
+                    self._transport.hold(fault.wait)
                 if stop.wait(pause):
                     raise faults.Stopped from None
+
+    def _give_up(self, fault: faults.Passing, tries: int) -> None:
+        if isinstance(fault.reason, WrongAnswer):
+            line = self._line(f"{fault.reason.reason}, {tries} times")
+            raise WrongAnswer(fault.reason.record, line) from None
+        line = f"{fault.reason}, {tries} times in a row"
+        if fault.spoken:
+            raise faults.Refused(self._line(line)) from None
+        raise TargetError(self._line(f"{line}: is it running? The same again goes on where this stopped")) from None
 
     def _arrived(self) -> int:
         return 0 if self.store is None else len(self.store)
@@ -328,45 +385,23 @@ class _Service:
         body = codec.encode(x)
         if len(body) > self.options.max_bytes and len(x) > 1:
             raise faults.TooLarge
-        self._pace.wait(stop)
-        if stop.is_set():
-            raise faults.Stopped
-        self.budget.take(len(x))
-        try:
-            response = self._client.post(self._place, content=body, headers=codec.headers)
-        except self._httpx.TimeoutException:
-            raise faults.Passing(f"no answer within {self.options.timeout:g} s") from None
-        except self._httpx.RequestError as error:  # by its type: its text may hold headers
-            raise faults.Passing(f"the connection failed ({type(error).__name__})") from None
-        status = response.status_code
-        if not response.is_success:
-            self.budget.give_back(len(x))  # refused, so not answered
-        if status == 413 and len(x) > 1:
-            raise faults.TooLarge
-        if status in (408, 425, 429) or status >= 500:
-            wait = pace.retry_after(response.headers.get("retry-after"))
-            raise faults.Passing(
-                f"HTTP {status}: {self._excerpt(response)}", wait=wait, limited=status == 429, spoken=status == 500
-            )
-        if status in (401, 403):
-            raise TargetError(
-                self._line(f"HTTP {status}: put a valid token into MIA_JAX_TOKEN, or headers into MIA_JAX_HEADERS")
-            )
-        if response.is_redirect:
-            place = urls.public(urllib.parse.urljoin(self.url, response.headers.get("location", "")))
-            raise TargetError(self._line(f"HTTP {status}: it has moved to {place}; use that URL"))
-        if not response.is_success:
-            raise faults.Refused(self._line(f"HTTP {status}: {self._excerpt(response)}"))
-        try:
-            return codec.decode(response.content, len(x))
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise faults.Passing(f"the answer cannot be read: {self._excerpt(response)}", spoken=True) from None
+        expected = 0 if self.store is None else NUMBER_BYTES * len(x) * self.store.answers.classes
+        content = self._transport.post(body, codec.headers, len(x), REPLY_BYTES + expected, stop)
+        return self._understood(codec.decode, content, len(x), said=content)
 
-    def _excerpt(self, response) -> str:
-        """The beginning of what the service said, on one line, without what is secret."""
-        text = " ".join(response.text.split()) or response.reason_phrase
-        text = credentials.hide(text, self._headers)
-        return text if len(text) <= 160 else text[:160] + "..."
+    def _understood(self, function: Callable[..., T], *arguments: Any, said: bytes = b"") -> T:
+        """Call what reads a reply, whatever that holds."""
+        try:
+            return function(*arguments)
+        except TargetError as error:
+            if isinstance(error, replies.Unknown) and not (said and self.reading):  # else it answered well before
+                raise faults.Refused(self.show(str(error))) from None
+            raise faults.Passing(self._transport.show(str(error), LONGEST_LINE), spoken=True) from None
+        except InputError as error:
+            raise InputError(self._transport.show(str(error), LONGEST_LINE)) from None
+        except Exception:  # whatever odd values make of JSON readers and NumPy
+            text = self._transport.show(said[:4096].decode("utf-8", "replace"))
+            raise faults.Passing(f"the answer cannot be read{': ' * bool(text)}{text}", spoken=True) from None
 
     def _line(self, reason: str) -> str:
         kept = self._arrived()

@@ -2,6 +2,8 @@
 
 import json
 import os
+import urllib.parse
+from collections.abc import Mapping, Sequence
 
 from mia_jax.types import InputError
 
@@ -15,7 +17,7 @@ def from_environment() -> dict[str, str]:
     text = os.environ.get("MIA_JAX_HEADERS", "").strip()
     try:
         headers = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         headers = None
     if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
         raise InputError("""MIA_JAX_HEADERS must be a JSON object of strings, as in '{"x-api-key": "..."}'""")
@@ -27,9 +29,19 @@ def from_environment() -> dict[str, str]:
     return headers
 
 
-def hide(text: str, headers: dict[str, str]) -> str:
-    """The text with ``***`` in place of whatever the headers hold: servers quote them in their errors."""
-    values = {part for value in headers.values() for part in (value, *value.split()) if len(part) > 3}
-    for secret in sorted(values - {"Bearer", "Basic"}, key=len, reverse=True):
+def secrets(headers: Mapping[str, str], url: str) -> Sequence[str]:
+    """What must not be shown, longest first: what headers hold and what a URL's query does, as it may be quoted."""
+    values = {part for value in headers.values() for part in (value, *value.split())} - {"Bearer", "Basic"}
+    query = urllib.parse.urlsplit(url).query
+    values |= {query, *(value for _, value in urllib.parse.parse_qsl(query, keep_blank_values=True))}
+    values |= {part.partition("=")[2] for part in query.split("&")}
+    quoted = {urllib.parse.quote(v) for v in values} | {urllib.parse.quote_plus(v, safe="") for v in values}
+    escaped = {form(v)[1:-1] for v in values for form in (repr, json.dumps)}
+    return sorted((v for v in values | quoted | escaped if len(v) > 3), key=len, reverse=True)
+
+
+def hide(text: str, secrets: Sequence[str]) -> str:
+    """The text with ``***`` in place of secrets: servers quote them in their errors."""
+    for secret in secrets:
         text = text.replace(secret, "***")
     return text

@@ -5,12 +5,7 @@ and not before the service allows it. What is too large (413) is asked in halves
 line, and with every answer that arrived in the store.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 from mia_jax.targets import TargetError, WrongAnswer
-
-T = TypeVar("T")
 
 
 class Passing(Exception):
@@ -23,6 +18,11 @@ class Passing(Exception):
     def __init__(self, reason: str | WrongAnswer, *, wait: float = 0.0, limited: bool = False, spoken: bool = False):
         self.reason, self.wait, self.limited, self.spoken = reason, wait, limited, spoken
 
+    @property
+    def words(self) -> str:
+        """The reason, in words."""
+        return self.reason.reason if isinstance(self.reason, WrongAnswer) else self.reason
+
 
 class Refused(TargetError):
     """The service does not understand; another dialect may help."""
@@ -34,11 +34,3 @@ class TooLarge(Exception):
 
 class Stopped(Exception):
     """Another part of the question failed: this one need not go on."""
-
-
-def understood(function: Callable[..., T], *arguments: Any) -> T:
-    """Call what reads a reply; a reply that it cannot use may be better next time."""
-    try:
-        return function(*arguments)
-    except TargetError as error:
-        raise Passing(str(error), spoken=True) from None

@@ -67,7 +67,7 @@ def _csv(x: np.ndarray) -> bytes:
 def _read_any(body: bytes, b: int) -> Reply:
     """A JSON reply of one of the usual forms, or CSV."""
     try:
-        return elements(loads(body))
+        return elements(loads(body), b)
     except json.JSONDecodeError:
         if body.lstrip()[:1] in (b"{", b"[", b"<"):  # JSON that was cut off, or a web page
             raise
@@ -170,10 +170,10 @@ def dialects(protocol: str, url: str, metadata: Mapping[str, Any] | None = None)
     """
     match protocol:
         case "oip":
-            metadata = metadata or {}
-            inputs, outputs = metadata.get("inputs") or [{}], metadata.get("outputs") or []
+            inputs, outputs = (_tensors(metadata, key) for key in ("inputs", "outputs"))
             wanted = next((o["name"] for o in outputs if "prob" in o["name"].lower()), "predict_proba")
-            first = (inputs[0].get("name", "input-0"), inputs[0].get("datatype"))
+            name, datatype = (inputs[0]["name"], inputs[0].get("datatype")) if inputs else ("input-0", None)
+            first = (name, datatype if isinstance(datatype, str) else None)
             return [oip(*first, output) for output in (wanted, None)]
         case "vertex":
             return [INSTANCES]
@@ -185,3 +185,9 @@ def dialects(protocol: str, url: str, metadata: Mapping[str, Any] | None = None)
             return [GOOGLE]
         case _:
             return [amazon(urllib.parse.urlsplit(url).path.rsplit("/", 1)[-1] or "model", public(url))]
+
+
+def _tensors(metadata: Mapping[str, Any] | None, key: str) -> list[dict[str, Any]]:
+    """The tensors that metadata describe, as far as they do."""
+    told = (metadata or {}).get(key)
+    return [t for t in told if isinstance(t, dict) and isinstance(t.get("name"), str)] if isinstance(told, list) else []

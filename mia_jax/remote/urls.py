@@ -62,6 +62,11 @@ def identity(url: str) -> str:
     return public(url) + (f"?{hashlib.sha256(query.encode()).hexdigest()[:12]}" if query else "")
 
 
+def name(url: str, protocol: str) -> str:
+    """What answers of a service are kept under."""
+    return f"{protocol} {identity(url)}"
+
+
 def metadata_url(url: str) -> str:
     """Where an Open Inference server describes the model that questions to ``url`` are for."""
     parts = urllib.parse.urlsplit(url)

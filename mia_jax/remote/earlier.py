@@ -1,0 +1,201 @@
+"""Answers that earlier runs had: how old they are, and whether the service still gives them.
+
+A model behind a URL may be replaced, and answers that were kept are then another model's. So a few of them are asked
+for again before they are used. When they were had is kept beside them: a line for each run.
+"""
+
+import datetime
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from mia_jax import artifacts
+from mia_jax.remote import urls
+from mia_jax.store import AnswerStore, store_path, stored_answers
+from mia_jax.targets import Budget, BudgetSpent, TargetError, record_keys
+from mia_jax.types import Array, InputError
+
+RECHECKED = 8  # answers that are asked for again
+LABELS_TELL_LESS = 4  # so many times more of them
+ALIKE = 0.02  # nats between two answers of one model, computed in another batch or on another machine
+UNSEEN = 1e-6  # probabilities; no difference below is one
+NOISE = 3.0  # times the noise of a service, and it is another one
+ANEW = "--fresh forgets what is kept and asks all again; or choose another cache (--workdir)"
+
+
+class Earlier(NamedTuple):
+    """What earlier runs have left of the records in question."""
+
+    records: int  # of those in question that were answered
+    oldest: str  # when the first and the last of them were had, ISO 8601
+    newest: str
+    generation: int  # how often answers were forgotten
+
+
+def held(directory: str | os.PathLike, url: str, protocol: str, x: Array) -> Earlier:
+    """What is kept of the answers about x [n, *f]; call it before ``connect``.
+
+    Raises:
+        InputError: the URL or the files cannot be used.
+    """
+    url, protocol = urls.resolve(url, protocol)
+    name = urls.name(url, protocol)
+    journal = _read(directory, name)
+    answers = stored_answers(directory, name)
+    if answers is None:
+        return Earlier(0, "", "", journal.generation)
+    store = AnswerStore(answers, directory, name)
+    number = np.unique(store.numbers(record_keys(x)))
+    number = number[number >= 0]
+    begun = journal.runs or ((0, _iso(store.path.stat().st_mtime)),)  # of versions that kept no journal
+    place = np.searchsorted([rows for rows, _ in begun], number, side="right") - 1
+    dates = [begun[max(0, i)][1] for i in np.unique(place)]
+    return Earlier(len(number), min(dates, default=""), max(dates, default=""), journal.generation)
+
+
+def forget(directory: str | os.PathLike, url: str, protocol: str) -> int:
+    """Put the kept answers aside, under another name: they may have been paid for. Returns how many times it was done.
+
+    Raises:
+        InputError: the files cannot be used.
+    """
+    url, protocol = urls.resolve(url, protocol)
+    name = urls.name(url, protocol)
+    path, journal = store_path(directory, name), _read(directory, name)
+    if not path.exists():
+        return journal.generation
+    try:
+        path.rename(path.with_suffix(f".{journal.generation}.old"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be renamed ({error.strerror}): mend that, or choose another cache") from None
+    _write(directory, name, _Journal(journal.generation + 1, ()))
+    return journal.generation + 1
+
+
+def begin(directory: str | os.PathLike | None, name: str, size: int) -> None:
+    """Note that a run begins when so many answers are kept."""
+    if directory is not None:
+        journal = _read(directory, name)
+        runs = tuple(run for run in journal.runs if run[0] < size)  # a run that brought nothing is none
+        _write(directory, name, journal._replace(runs=(*runs, (size, _iso()))))
+
+
+class Unchecked:
+    """The answers that a process found in its store, until it has asked for some of them again.
+
+    Args:
+        store: as it was opened.
+        count: how many are asked for again; 0: none.
+    """
+
+    def __init__(self, store: AnswerStore, count: int):
+        self.size = len(store)
+        self._store = store
+        self._left = count * (LABELS_TELL_LESS if store.answers.kind == "labels" else 1) if self.size else 0
+
+    def check(
+        self,
+        x: np.ndarray,
+        ask_again: Callable[[np.ndarray, np.ndarray, int], np.ndarray],
+        budget: Budget,
+        say: Callable[[str], str],
+    ) -> None:
+        """Ask for some of the answers about x [n, *f] again, if any of them is an earlier process's; only once.
+
+        Args:
+            ask_again: (x, rows, in how many parts at least) -> log-probabilities [rows, c].
+            budget: the records not answered so far must stay within it, too.
+            say: a line about the service from its reason.
+
+        Raises:
+            TargetError: the answers differ by more than the service's own noise.
+            BudgetSpent: there is no room for a single one.
+        """
+        if not self._left:
+            return
+        number = self._store.numbers(record_keys(x))
+        _, rows = np.unique(number, return_index=True)
+        rows = np.sort(rows[(number[rows] >= 0) & (number[rows] < self.size)])
+        if not len(rows):
+            return
+        missing = len(set(record_keys(x[number < 0])))
+        room = budget.max_queries - budget.spent - missing
+        if room < 1:
+            raise BudgetSpent(
+                say(
+                    f"{len(rows):,} answers are an earlier run's, and the budget has no query left to see whether the"
+                    f" service still gives them: raise it by {self._left} (--max_queries), or trust them (--recheck=0)"
+                )
+            )
+        rows = rows[np.linspace(0, len(rows) - 1, int(min(self._left, room, len(rows)))).round().astype(int)]
+        then, _ = self._store.find(record_keys(x[rows]))
+        now = ask_again(x, rows, 1)
+        digits = self._store.answers.digits
+        if (apart := distance(then, now, digits)).max() > ALIKE:
+            if room - len(rows) >= len(rows):  # once more, in other batches: how much does it differ from itself?
+                again = ask_again(x, rows, 2)
+                noise = distance(now, again, digits).mean()
+                apart = np.minimum(apart, distance(then, again, digits))
+            else:
+                noise = 0.0
+            if apart.mean() > NOISE * noise:
+                raise TargetError(
+                    say(
+                        f"{int((apart > ALIKE).sum())} of {len(rows)} records that were asked about again have other"
+                        f" answers than an earlier run had, so the model was replaced since: {ANEW}"
+                    )
+                )
+        self._left = 0
+
+
+def distance(then: np.ndarray, now: np.ndarray, digits: int | None) -> np.ndarray:
+    """How far two answers [n, c] are apart, nats [n]: the largest difference of two log-probabilities.
+
+    A difference that rounding can make, or that nobody could see, is none.
+    """
+    apart = np.abs(then.astype(np.float64) - now)
+    unseen = UNSEEN if digits is None else 1.1 * 10.0**-digits
+    apart[np.abs(np.exp(then, dtype=np.float64) - np.exp(now, dtype=np.float64)) <= unseen] = 0.0
+    return apart.max(axis=1)
+
+
+# --- the journal -----------------------------------------------------------------------------------------------------
+
+
+class _Journal(NamedTuple):
+    generation: int = 0
+    runs: tuple[tuple[int, str], ...] = ()  # (answers that were kept when it began, date)
+
+
+def _path(directory: str | os.PathLike, name: str) -> pathlib.Path:
+    return store_path(directory, name).with_suffix(".runs.json")
+
+
+def _read(directory: str | os.PathLike, name: str) -> _Journal:
+    path = _path(directory, name)
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        runs = tuple((int(rows), datetime.datetime.fromisoformat(date).isoformat()) for rows, date in told["runs"])
+        return _Journal(int(told["generation"]), runs)
+    except FileNotFoundError:
+        return _Journal()
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        raise InputError(f"{path} is damaged: remove it, and the dates of the answers kept are lost") from None
+
+
+def _write(directory: str | os.PathLike, name: str, journal: _Journal) -> None:
+    path = _path(directory, name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        artifacts.write_json(path, journal._asdict())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): mend that, run again") from None
+
+
+def _iso(seconds: float | None = None) -> str:
+    now = datetime.datetime.now() if seconds is None else datetime.datetime.fromtimestamp(seconds)
+    return now.astimezone().isoformat(timespec="seconds")
