@@ -147,13 +147,20 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     root = jax.random.key(config.seed)
     aside, asked = outside.set_aside(config, root, question)
     records = Records(question.records.x[asked], question.records.y[asked])
+    sent = Records(question.sent[asked], records.y)
     member = None if question.member is None else question.member[asked]
     m = max(1, len(asked) // 2 if member is None else int(member.sum()))  # as the target, where that is known
     shadow_data.check(config, question.schema)
     names_of_classes = _class_names(config)
     known = max(question.schema.num_classes, config.num_classes or len(names_of_classes or ()))
-    left = outside.queries_left(config, records.x, m, known)
-    budget = Budget(math.inf if left is None else config.max_queries, path=workdir.path / "target" / "asked")
+    left = outside.queries_left(config, sent.x, m, known)
+    kept = workdir.path / "target"
+    budget = Budget(math.inf if left is None else config.max_queries, path=kept / "asked")
+    if config.fresh:
+        remote.forget(kept, url, config.protocol)
+    earlier = remote.held(kept, url, config.protocol, sent.x)
+    if earlier.records:
+        notify(_earlier_line(earlier, config.recheck))
 
     def called(row: int) -> str:
         return f"row {asked[row]} of {config.data}, counted from 0,"
@@ -161,14 +168,16 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     with _naming(called):
         target = remote.connect(
             url,
-            records.x,
+            sent.x,
             protocol=config.protocol,
             classes=config.num_classes,
             names=names_of_classes,
-            cache=workdir.path / "target",
+            cache=kept,
+            recheck=config.recheck,
             budget=budget,
             options=remote.Options(rows=config.rows_per_request, in_flight=config.in_flight, rate=config.rate),
             progress=progress,
+            notify=notify,
         )
     classes = target.answers.classes
     if int(records.y.max()) >= classes:
@@ -183,13 +192,16 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
         """The target, once it has answered about all records in question: from then on they cost nothing."""
         notify(f"Asking the target about {len(records.y):,} records")
         with _naming(called), runs.timed(seconds, "questions"):
-            target.ask(records.x)
+            target.ask(sent.x)
         return target
 
     seconds: dict[str, float] = {}
     with runs.timed(seconds, "shadow_data"), _naming(lambda row: "a synthesised record"):
         own = Records(question.records.x[aside], question.records.y[aside])
-        limited = dataclasses.replace(config, max_queries=left)
+        again = (
+            f" #{earlier.generation}" if earlier.generation else ""
+        )  # what an older model helped to make is not used
+        limited = dataclasses.replace(config, max_queries=left, target=config.target + again)
         pool, plan, origin, story = outside.obtain(
             limited, workdir, root, own, schema, records.x, answered, m, notify, progress
         )
@@ -205,7 +217,7 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     }
     began = time.perf_counter()
     worn = defences.parse(config.defences)
-    scores, plain, accuracy = _attack(root, attacks, shadow, pool, plan, records, target, worn)
+    scores, plain, accuracy = _attack(root, attacks, shadow, pool, plan, records, sent, target, worn)
     took = time.perf_counter() - began - shadow.spent()
     seconds |= {"shadows": shadow.seconds(), "attack": took}
     found = Found(scores, np.asarray(records.y, np.int32), member, asked, **plain)
@@ -216,6 +228,7 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
             "url": config.target,
             "answers": target.answers._asdict(),
             "records_asked": budget.spent,  # by all runs in this workdir
+            **({"answers_of_earlier_runs": _earlier_block(earlier, config.recheck)} if earlier.records else {}),
         },
         "shadows": results.summarise_shadows(
             len(plan.train), plan.train.shape[1], *accuracy, data=origin, **({"synthesis": story} if story else {})
@@ -249,8 +262,25 @@ def _naming(called: Callable[[int], str]) -> Iterator[None]:
         raise WrongAnswer(wrong.record, line, called(wrong.record)) from None
 
 
-def _attack(root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Records, target: Target, worn):
-    """Scores [n] by attack, what is plain to see of the target, and the shadows' accuracies."""
+def _earlier_line(earlier: remote.Earlier, recheck: int) -> str:
+    """What a run begins with that uses answers of earlier ones."""
+    spread = earlier.oldest if earlier.oldest == earlier.newest else f"{earlier.oldest} to {earlier.newest}"
+    trust = "some of them are asked for again" if recheck else "they are trusted (--recheck=0)"
+    return f"{earlier.records:,} records were answered by earlier runs ({spread}); {trust}; --fresh asks all again"
+
+
+def _earlier_block(earlier: remote.Earlier, recheck: int) -> dict[str, Any]:
+    told = {"records": earlier.records, "oldest": earlier.oldest, "newest": earlier.newest}
+    return told | {"rechecked": bool(recheck)}
+
+
+def _attack(
+    root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Records, sent: Records, target: Target, worn
+):
+    """Scores [n] by attack, what is plain to see of the target, and the shadows' accuracies.
+
+    ``sent`` are the records as the target is asked about them.
+    """
     key_observe, key_fit = jax.random.split(stage_key(root, "attack"))
     plain = {name: attack.observe for name, attack in attacks.items() if not attack.aligned}
     aligned = {name: attack.observe for name, attack in attacks.items() if attack.aligned}
@@ -263,7 +293,7 @@ def _attack(root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Re
     everyone = np.broadcast_to(np.arange(len(records.y)), (len(plan.train), len(records.y)))
     if aligned:
         seen |= shadow.look(Look(key_observe, aligned, worn, {"attacks": list(aligned)}), records, everyone)
-    own = shadows.observe(key_observe, {**plain, **aligned, "summary": shadows.summary}, target, records)
+    own = shadows.observe(key_observe, {**plain, **aligned, "summary": shadows.summary}, target, sent)
     scores = {}
     for number, (name, attack) in enumerate(attacks.items()):
         learned = np.zeros(everyone.shape, bool) if attack.aligned else member

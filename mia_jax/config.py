@@ -242,6 +242,14 @@ class DeployedConfig(Shadows, Training):
     rate: float | None = _option(None, "requests a second, at most (default: any)", identity=False, low=1e-6)
     rows_per_request: int = _option(256, "records in a request, at most", identity=False, low=1)
     in_flight: int = _option(4, "requests at once", identity=False, low=1)
+    recheck: int = _option(
+        8,
+        "answers of an earlier run that are asked for again before they are used, four times as many where answers are"
+        " labels; the run ends where the model was replaced. 0: they are trusted",
+        identity=False,
+        low=0,
+    )
+    fresh: bool = _option(False, "forget the answers of earlier runs and ask all again", identity=False)
 
 
 def resolve(given: C) -> C:

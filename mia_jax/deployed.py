@@ -19,7 +19,8 @@ from mia_jax.types import Array, InputError, Records, Schema
 class Question(NamedTuple):
     """Records that are asked about."""
 
-    records: Records  # [n]
+    records: Records  # [n], as models are trained on them
+    sent: np.ndarray  # [n, *f], as the target is asked about them: in the type of the file, bits as integers
     member: np.ndarray | None  # bool [n], where it is known
     schema: Schema  # num_classes: as far as the labels tell; a target may know more
 
@@ -47,7 +48,8 @@ def load_question(path: str | os.PathLike) -> Question:
     arrays = files.read_own(path, ("x", "y", "member", "schema"), "np.savez(path, x=x, y=y, member=m)")
     try:
         records, schema = local.read(arrays, path.stem, every_class=False)
-        return Question(records, _member(arrays, len(records.y)), schema)
+        sent = records.x if records.x.dtype == np.uint8 else arrays["x"]
+        return Question(records, sent, _member(arrays, len(records.y)), schema)
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
 

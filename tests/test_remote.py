@@ -25,8 +25,8 @@ import pytest
 
 from mia_jax import server, store, targets
 from mia_jax.remote import PROTOCOLS, Options, connect, pace, protocols, replies, urls
-from mia_jax.remote.client import PROBE_ROWS
 from mia_jax.remote.earlier import RECHECKED
+from mia_jax.remote.service import PROBE_ROWS
 from mia_jax.server import Shown
 from mia_jax.types import Answers, InputError, Model, Records
 

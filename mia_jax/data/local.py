@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +13,7 @@ from mia_jax.data import files
 from mia_jax.types import Field, InputError, Records, Schema
 
 RENUMBER = "number the classes 0, 1, ... without gaps, as np.unique(y, return_inverse=True)[1] does"
+SOME = 1000  # records that are looked at for values that become the same
 ANEW = "leave that array out, or write it anew with mia_jax.data.save"
 
 
@@ -91,6 +93,8 @@ def _described(x: np.ndarray, y: np.ndarray, text: str) -> tuple[Records, Schema
     if schema.shape != x.shape[1:]:
         raise ValueError(f"its records have shape {x.shape[1:]} and its schema says {schema.shape}; {ANEW}")
     _check_finite(x)
+    if x.dtype not in (np.uint8, np.bool_, np.float32):
+        x = _float32(x)
     y = _labels(y, schema.num_classes)
     source = schema.source if schema.source in ("simulated", "synthesised") else "local"
     return Records(x, y), schema._replace(source=source, digest=artifacts.array_digest(x, y))
@@ -114,10 +118,7 @@ def _inferred(x: np.ndarray, y: np.ndarray, name: str, every_class: bool) -> tup
     elif x.dtype == np.uint8 and x.ndim > 2:
         fields = (Field("pixels", "pixel", 0, width, 0.0, 255.0),)
     else:
-        with np.errstate(over="ignore"):
-            x = x.astype(np.float32)
-        if not np.isfinite(x).all():
-            raise ValueError("x has values beyond 3e38, where float32 ends; scale them")
+        x = _float32(x)
         flat = x.reshape(len(x), -1)
         ranges = zip(flat.min(axis=0), flat.max(axis=0), strict=True)
         fields = tuple(
@@ -125,6 +126,24 @@ def _inferred(x: np.ndarray, y: np.ndarray, name: str, every_class: bool) -> tup
         )
     schema = Schema(name, "local", artifacts.array_digest(x, y), classes, x.shape[1:], fields)
     return Records(x, y), schema
+
+
+def _float32(x: np.ndarray) -> np.ndarray:
+    """Numbers as models are trained on them; says where distinct ones become the same, as times and ids do."""
+    with np.errstate(over="ignore"):
+        kept = x.astype(np.float32)
+    if not np.isfinite(kept).all():
+        raise ValueError("x has values beyond 3e38, where float32 ends; scale them")
+    some, rounded = (np.sort(a[:SOME].reshape(len(a[:SOME]), -1), axis=0) for a in (x, kept))
+    distinct, left = (1 + (a[1:] != a[:-1]).sum(axis=0) for a in (some, rounded))
+    if (lost := left < 0.9 * distinct).any():
+        column = int(lost.argmax())
+        warnings.warn(
+            f"models are trained on float32, which makes {left[column]:,} of {distinct[column]:,} distinct values of"
+            f" column {column} of x ({lost.sum():,} such columns): subtract the column's smallest value, or scale it",
+            stacklevel=2,
+        )
+    return kept
 
 
 def _labels(y: np.ndarray, classes: int | None = None) -> np.ndarray:
