@@ -108,7 +108,7 @@ def test_what_a_broken_run_asked_is_spent(service, run, marginals):
             run(url, **given)
         assert service.asked.total() == N + 2  # two more tries
         service.broken = None
-        with pytest.raises(targets.BudgetSpent, match="59 answers are an earlier run's, .* raise it by 8"):
+        with pytest.raises(targets.BudgetSpent, match=r"59 answers are an earlier run's, .* raise it by 8"):
             run(url, **given)
         given["recheck"] = 0
         for _ in range(2):
