@@ -20,6 +20,7 @@ from mia_jax import (
     exposure,
     looking,
     matched,
+    membership,
     metrics,
     models,
     over_targets,
@@ -280,12 +281,6 @@ def raise_or_skip(config: BalancedConfig, name: str, reason: str) -> None:
 # --- judging ---------------------------------------------------------------------------------------------------------
 
 
-def others(models: np.ndarray, *without: int) -> np.ndarray:
-    """The models that may be shadows when those ``without`` play a part: neither they nor their partners."""
-    gone = {k for t in without for k in (int(t), splits.partner(int(t)))}
-    return np.array([k for k in models if int(k) not in gone], int)
-
-
 def fit_and_score(key: Key, attack: Attack, sight: Sight, target: int, shadows: np.ndarray) -> np.ndarray:
     """What the attack makes of the target, learned on these shadows: float64 [n'], over ``sight.rows``."""
     place = {int(k): i for i, k in enumerate(sight.which)}
@@ -310,13 +305,15 @@ def judge(
     """Every target in turn, its partner left out; and what fewer shadows would have given. An artefact per target."""
     key = jax.random.fold_in(stage_key(setting.root, "attack"), list(ATTACKS).index(name))
     options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.metadata["identity"]}
+    related = membership.related(setting.member)
     scores = np.full((len(setting.targets), len(setting.candidates)), np.nan)
     chosen: dict[str, list[dict[str, Any]]] = {f"{rate:g}": [] for rate in metrics.RATES}
     curve: dict[int, list[dict[str, float]]] = {}
     for place, t in enumerate(setting.targets):
-        shadows = others(sight.which, t)
+        shadows = membership.others(related, sight.which, t)
         description = {
             "version": stages.VERSION,
+            "left_out": membership.VERSION,
             "attack": name,
             "options": options,
             "key": stages.key_words(key),
@@ -329,7 +326,7 @@ def judge(
         if held is None:
             arrays = {"score": fit_and_score(key, attack, sight, t, shadows)}
             if attack.aligned and len(shadows) > 2:
-                rehearsal = others(sight.which, t, shadows[0])
+                rehearsal = membership.others(related, sight.which, t, shadows[0])
                 arrays["rehearsal"] = fit_and_score(key, attack, sight, shadows[0], rehearsal)
             if attack.aligned and place < CURVE_TARGETS:
                 for count in shadow_counts(len(shadows), attack):

@@ -48,8 +48,10 @@ def terminal_table(results: Results) -> str:
         about += f"{shadows['models']} models trained on {target['train_records']:,} records each"
     else:
         about += f"{target['kind']} under attack, {figures.many(shadows['count'], 'shadow model', 'shadow models')}"
+    first = [*textwrap.wrap(told.doubt_line(results), WIDTH), ""] if results.get("doubts") else []
+    notes_on_shadows = [line for note in shadows.get("notes", ()) for line in textwrap.wrap(note, WIDTH)]
     if not told.measured(results):
-        return "\n".join([*textwrap.wrap(about, WIDTH), "", *_where_the_scores_are(results)])
+        return "\n".join([*first, *textwrap.wrap(about, WIDTH), *notes_on_shadows, "", *_where_the_scores_are(results)])
     targets = max(block.get("targets", 1) for block in results["attacks"].values())
     over = f"over {targets} targets" if targets > 1 else "over records"
     lines = textwrap.wrap(f"{about}; 95% intervals {over} in brackets; TPR: members found", WIDTH)
@@ -66,7 +68,7 @@ def terminal_table(results: Results) -> str:
     lines += textwrap.wrap(proven.short(results), WIDTH)
     for number, reason in enumerate(notes, 1):
         lines += textwrap.wrap(f"({number}) {reason}", WIDTH, subsequent_indent="    ")
-    return "\n".join(lines)
+    return "\n".join([*first, *lines, *notes_on_shadows])
 
 
 def _plain(measure: Any, notes: list[str]) -> str:

@@ -56,8 +56,9 @@ def verdict(results: Results) -> str:
     """What was asked; how many members are found at one false alarm in a thousand, and how sure that is."""
     data, target, shadows = results["dataset"], results["target"], results["shadows"]
     told = [
+        *([doubt_line(results)] if results.get("doubts") else []),
         "Can somebody who may only put questions to a trained model find out whether a certain record was among its"
-        " training data?"
+        " training data?",
     ]
     if data["source"] == "simulated":
         told.insert(
@@ -101,6 +102,11 @@ def verdict(results: Results) -> str:
     told.append(_meaning(found, float(rate), leak, apart))
     told.append(words.cause(target, leak or apart))
     return " ".join(told).strip()
+
+
+def doubt_line(results: Results) -> str:
+    """What comes before all numbers where labels, target and shadows seem not to belong together."""
+    return " ".join(["The numbers below are in doubt.", *results["doubts"]])
 
 
 def _meaning(found: float, rate: float, leak: bool, apart: bool) -> str:
@@ -153,6 +159,7 @@ def reading(results: Results) -> list[str]:
         " person whose record it is. AUC is the chance that a member scores above a non-member; guessing has 0.500."
         " Accuracy, precision and recall are at the threshold that the attack itself chose before it saw the target.",
         f"The table begins with the attack {first}. {sure}{several}",
+        *([" ".join(notes)] if (notes := results["shadows"].get("notes")) else []),
     ]
 
 
@@ -178,7 +185,7 @@ def steps(results: Results) -> list[str]:
         f"The model under attack is {_what(results)}. It only answered questions: a record in, a probability for each"
         f" of the {data['classes']} classes out.",
         f"{figures.many(shadows['count'], 'shadow model imitates', 'shadow models imitate')} it, and the attacker knows"
-        f" what was in their training data: {shadows.get('data', 'not told')}.",
+        f" what was in their training data: {shadows.get('data', 'not told')}.{_sizes(results)}",
         "Each attack learned from the shadow models how answers about members differ from answers about others, and"
         " then gave every record in question a score for having trained the model.",
         "The user's file says which records are members in truth; the scores were counted against that.",
@@ -251,6 +258,17 @@ def unknown(results: Results) -> str:
         "The data do not say who is a member, so how well the attacks do cannot be measured: there are scores only."
         " Larger means more likely a member, and above 0 is called one."
     )
+
+
+def _sizes(results: Results) -> str:
+    """On how many records shadows and target were trained, where both are known."""
+    m, wanted = results["shadows"].get("train_records"), results["target"].get("train_records")
+    if not m or not wanted:
+        return ""
+    text = f" Each was trained on {m:,} records, the target on {wanted:,}."
+    if abs(m - wanted) > 0.05 * wanted:
+        text += " Models of fewer records remember each of them better: as many would imitate it better."
+    return text
 
 
 def _targets(results: Results) -> int:

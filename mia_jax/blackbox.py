@@ -11,6 +11,7 @@ import math
 import pathlib
 import shlex
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -21,8 +22,10 @@ from mia_jax import (
     artifacts,
     defences,
     deployed,
+    doubts,
     given,
     matched,
+    membership,
     outside,
     remote,
     report,
@@ -38,6 +41,7 @@ from mia_jax import (
 from mia_jax import config as configs
 from mia_jax.attacks import ATTACKS
 from mia_jax.config import DeployedConfig
+from mia_jax.data import copies
 from mia_jax.progress import Progress, silent
 from mia_jax.remote import urls
 from mia_jax.runs import Notify
@@ -116,15 +120,20 @@ def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> 
     if worn := defences.parse(config.defences):
         held = deployed.behind(held, worn, shadows_too=config.adaptive)
     classes = held.target.shape[1]
-    names = saved.attack_names(config.attacks, aligned=True, member=held.shadow_member)
+    names, held, notes = _usable(config, held)
     notify(f"{len(held.labels):,} records, {classes} classes, {len(held.shadows)} shadows; attacks: {', '.join(names)}")
+    doubted = list(doubts.of_answers(held.labels, held.target, held.shadows))
+    for line in (*doubted, *notes):
+        notify(f"warning: {line}")
     began = time.perf_counter()
     scores = {}
     with progress("attacks", len(names)) as advance:
         for name in names:
             asked = dict(labels=held.labels, target=held.target, shadows=held.shadows)
             key = stage_key(jax.random.key(config.seed), name)
-            scores[name] = saved.infer(name, **asked, shadow_member=held.shadow_member, key=key)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", saved.AnswersWarning)  # said already, of all attacks
+                scores[name] = saved.infer(name, **asked, shadow_member=held.shadow_member, key=key)
             advance(1, name)
     told = _plain(targets.log_probabilities(held.target, targets.recognise(held.target)), held.labels)
     found = Found(scores, held.labels, held.member, np.arange(len(held.labels)), **told)
@@ -132,10 +141,27 @@ def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> 
     summary = {
         "dataset": _dataset(config.predictions, schema, len(held.labels), found),
         "target": _target_block("saved predictions", found),
-        "shadows": {"count": len(held.shadows), "data": "as the predictions were made"},
+        "shadows": {"count": len(held.shadows), "data": "as the predictions were made", "notes": notes},
+        "doubts": doubted,
         "seconds": {"attack": round(time.perf_counter() - began, 3)},
     }
     return summary, found
+
+
+def _usable(config: DeployedConfig, held: deployed.Predictions) -> tuple[list[str], deployed.Predictions, list[str]]:
+    """The attacks, the shadows that do not give the truth away, and what is to be said of the others.
+
+    Raises:
+        InputError: who trained the shadows tells who trained the target, and that cannot be mended.
+    """
+    names = saved.attack_names(config.attacks, aligned=True, member=held.shadow_member)
+    aligned = any(ATTACKS[name](2).aligned for name in names)
+    design = membership.examine(held.shadow_member, held.member, aligned=aligned)
+    if len(design.kept) < len(held.shadows):
+        held = held._replace(shadows=held.shadows[design.kept], shadow_member=held.shadow_member[design.kept])
+        names = saved.attack_names(config.attacks, aligned=True, member=held.shadow_member)
+    share = None if held.member is None else membership.share_note(held.shadow_member, held.member)
+    return names, held, [*design.notes, *([share] if share else [])]
 
 
 # --- a service -------------------------------------------------------------------------------------------------------
@@ -186,6 +212,7 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
             " from 0 as the target does"
         )
     schema = question.schema._replace(num_classes=classes)
+    schema = runs.noted(schema, copies.note(copies.groups(question.records.x), question.member), notify)
     notify(f"{config.target} answers with {target.answers.kind} over {classes} classes")
 
     def answered() -> Target:
@@ -221,6 +248,9 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     took = time.perf_counter() - began - shadow.spent()
     seconds |= {"shadows": shadow.seconds(), "attack": took}
     found = Found(scores, np.asarray(records.y, np.int32), member, asked, **plain)
+    doubted = doubts.of_service(found.label, target.ask(records.x).argmax(axis=1), classes, float(accuracy[1].mean()))
+    for line in doubted:
+        notify(f"warning: {line}")
     summary = {
         "dataset": _dataset(config.data, schema, len(question.records.y), found),
         "target": {
@@ -233,6 +263,7 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
         "shadows": results.summarise_shadows(
             len(plan.train), plan.train.shape[1], *accuracy, data=origin, **({"synthesis": story} if story else {})
         ),
+        "doubts": list(doubted),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
     return summary, found

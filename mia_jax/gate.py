@@ -5,7 +5,8 @@
     auc.low>0.5                    only where the 95 % interval says so: a leak that is no accident of this sample
 
 A gate **fails closed**: a measure that could not be had (too few records for the rate, an attack that did not run)
-counts as exceeded, for it says nothing of the model's safety. So does an epsilon beyond what an audit of this size
+counts as exceeded, for it says nothing of the model's safety. So does everything where the results have ``doubts``:
+labels, target and shadows seem not to belong together. So does an epsilon beyond what an audit of this size
 could prove if every guess were right. One exception: an attack that calls nobody a member has no precision, and exceeds
 none.
 """
@@ -102,6 +103,8 @@ def judge(conditions: Collection[Condition], results: Mapping[str, Any]) -> list
         conditions: of ``parse``.
         results: what results.json holds.
     """
+    if doubts := results.get("doubts"):  # labels, target and shadows seem not to belong together: no number means much
+        return [Verdict(condition.text, "any attack", None, True, " ".join(doubts)) for condition in conditions]
     verdicts = []
     for condition in conditions:
         found = results["attacks"]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax import shadows, signals
+from mia_jax import membership, shadows, signals
 from mia_jax.stages import Look, Models
 from mia_jax.types import Attack, Defence, Key, Records, Seen
 
@@ -104,7 +104,7 @@ def look(
         asked, public = one_by_one(asked_seen, name, played), one_by_one(known, name, played)
         of[name] = Sight(every, rows_seen.get(name), sample_member, asked, all_rows, public)
 
-    beside = [k for k in every if k not in played and k ^ 1 not in played][:query_shadows]
+    beside = membership.others(membership.related(member), every, *played)[:query_shadows]
     few = np.array([*played, *beside])
     rows = np.sort(np.asarray(jax.random.permutation(jax.random.fold_in(key, 1), len(candidates)))[:query_records])
     seen = seen_by(costly, candidates[rows], few)

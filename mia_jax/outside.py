@@ -8,13 +8,14 @@ import numpy as np
 
 from mia_jax import data, deployed, shadow_data, splits
 from mia_jax.config import DeployedConfig
+from mia_jax.data import copies
 from mia_jax.stages import stage_key
 from mia_jax.targets import record_keys
 from mia_jax.types import InputError, Records, Schema, Target
 
 
 def set_aside(config: DeployedConfig, root, question: deployed.Question) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the file that shadows may be made from, and rows that are asked about."""
+    """Rows of the file that shadows may be made from, and rows that are asked about; no record is in both, copied."""
     n = len(question.records.y)
     given = config.shadow_data is not None and config.shadow_data not in ("noisy", "marginal")
     if given or (config.shadow_data == "marginal" and config.marginals):
@@ -24,10 +25,23 @@ def set_aside(config: DeployedConfig, root, question: deployed.Question) -> tupl
             f"{config.data} does not say who is a member, so no non-members can be set aside for the shadows;"
             " give --shadow_data=other.npz or search, or member in the file"
         )
-    outside = np.flatnonzero(~question.member)
-    first, _ = splits.reserve(stage_key(root, "aside"), len(outside), len(outside) // 2)
-    aside = np.sort(outside[first])
+    group = copies.groups(question.records.x)
+    outside = np.flatnonzero(~question.member & ~np.isin(group, group[question.member]))  # no copies of members
+    order, _ = splits.reserve(stage_key(root, "aside"), len(outside), len(outside))
+    aside = _whole(group, outside[order], np.count_nonzero(~question.member) // 2)
     return aside, np.setdiff1d(np.arange(n), aside)
+
+
+def _whole(group: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """The first of ``rows``, ``count`` at most, such that copies of a record are all among them or none is."""
+    copies_of: dict[int, list[int]] = {}
+    for row in rows:
+        copies_of.setdefault(int(group[row]), []).append(int(row))
+    taken: list[int] = []
+    for each in copies_of.values():
+        if len(taken) + len(each) <= count:
+            taken += each
+    return np.sort(np.array(taken, int))
 
 
 def queries_left(config: DeployedConfig, x: np.ndarray, m: int, classes: int) -> int | None:
@@ -67,7 +81,7 @@ def obtain(
         told = shadow_data.obtain(
             workdir, config, key, some, own, schema, target, about, notify=notify, progress=progress
         )
-        return told.pool, told.plan, told.origin, told.story
+        return _without(config, told, asked, key, notify)
     if config.shadow_data is None:
         pool, origin = own, "a half of the non-members, set aside"
     else:
@@ -89,3 +103,21 @@ def obtain(
             " records, as non-members or in --shadow_data=other.npz, would let them imitate it better"
         )
     return pool, splits.shokri(key, len(pool.y), m, config.num_shadows), origin, {}
+
+
+def _without(config: DeployedConfig, told: shadow_data.ShadowData, asked: np.ndarray, key, notify):
+    """Synthesised records without those under question, which small domains hit upon: pool, plan, origin and story."""
+    free = deployed.apart(told.pool.x, asked)
+    if free.all():
+        return told.pool, told.plan, told.origin, told.story
+    pool = Records(np.asarray(told.pool.x)[free], np.asarray(told.pool.y)[free])
+    m = min(told.plan.train.shape[1], len(pool.y) // 2)
+    left_out = int((~free).sum())
+    if m < 1:
+        raise InputError(
+            f"all but {len(pool.y)} of {len(free):,} synthesised records are under question: give more records with"
+            " --shadow_records, or other data with --shadow_data=other.npz"
+        )
+    notify(f"{left_out:,} of the synthesised records are under question, and left out: shadows train on {m:,} each")
+    plan = splits.shokri(key, len(pool.y), m, config.num_shadows)
+    return pool, plan, told.origin, {**told.story, "under_question": left_out}

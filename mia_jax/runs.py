@@ -13,6 +13,7 @@ import jax
 from mia_jax import data, dp, epsilon, results
 from mia_jax.attacks import ATTACKS
 from mia_jax.config import BalancedConfig, CanaryConfig, Config, Training
+from mia_jax.data import copies
 from mia_jax.types import Records, Schema
 
 Notify = Callable[[str], None]
@@ -22,13 +23,22 @@ def load(
     config: Config | BalancedConfig | CanaryConfig, check: Callable[..., Any], notify: Notify
 ) -> tuple[Records, Schema]:
     """The records of a run; ``check`` (config, schema, number of records) may refuse before any are simulated."""
-    return data.load(
+    records, schema = data.load(
         config.dataset,
         data_dir=config.data_dir,
         source=config.data_source,
         notify=notify,
         check=functools.partial(check, config),
     )
+    return records, noted(schema, copies.note(copies.groups(records.x)), notify)
+
+
+def noted(schema: Schema, note: str | None, notify: Notify) -> Schema:
+    """The schema with one more note on its records, which the user is told; as it is without one."""
+    if note is None:
+        return schema
+    notify(note)
+    return schema._replace(notes=(*schema.notes, note))
 
 
 @contextlib.contextmanager

@@ -1,14 +1,19 @@
 """From saved predictions to membership scores: one call, no model, no query."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from mia_jax import targets
+from mia_jax import doubts, membership, targets
 from mia_jax.attacks import ATTACKS, named, references
 from mia_jax.types import Array, Attack, InputError, Key
+
+
+class AnswersWarning(UserWarning):
+    """Shadows that were left out, or answers that seem not to belong together."""
 
 
 class Answered(NamedTuple):
@@ -27,9 +32,15 @@ def infer(
     shadows: Array,
     shadow_member: Array,
     population: Mapping[str, Array] | tuple[Array, Array, Array] | None = None,
+    member: Array | None = None,
     key: Key | None = None,
 ) -> np.ndarray:
     """Score records for membership in the target's training set, from probabilities that were saved.
+
+    What ``shadow_member`` alone would give away is not used (``mia_jax.membership``): a shadow that may be the target's
+    complement is left out, and where each record is in a fixed number of models, each gets as many on either side. A
+    Python warning, ``AnswersWarning``, says so; so it does where labels, target and shadows seem not to belong together
+    (labels shifted, rows or columns in another order), and where shadows train on another share than the target.
 
     Args:
         attack: a name in ``mia_jax.attacks.ATTACKS``, or an Attack.
@@ -39,6 +50,8 @@ def infer(
         shadow_member: bool [S, n], what each shadow trained on.
         population: records of which no model is known to have trained on any, for RMIA and Attack-P: a dict with
             "labels", "target" and "shadows", or a tuple of these. None: the other records asked about.
+        member: bool [n], who trained the target, where that is known. No score depends on it; a design of
+            ``shadow_member`` that tells it is noticed, and shadows that do are left out.
         key: for attacks that draw random numbers (shokri's networks); by default ``jax.random.key(0)``.
 
     Returns:
@@ -46,7 +59,8 @@ def infer(
         a class without members or without non-members among the shadows.
 
     Raises:
-        InputError: shapes, labels or memberships that do not fit; an attack that needs more than saved answers.
+        InputError: shapes, labels or memberships that do not fit; an attack that needs more than saved answers; a
+            ``shadow_member`` that tells ``member``, in a way that leaving shadows out does not mend.
         TargetError, WrongAnswer: a row that is no probability distribution; whose, and which.
 
     >>> infer("lira", labels=y, target=p, shadows=q, shadow_member=member)  # doctest: +SKIP
@@ -54,8 +68,11 @@ def infer(
     asked = Answered(labels, target, shadows)
     classes = _classes(asked.target)
     attack = _build(attack, classes)
-    member = _membership(shadow_member, asked)
-    references.refuse_without(attack.needs, member)
+    trained = _membership(shadow_member, asked)
+    if member is not None:
+        member = _truth(member, len(asked.target))
+    design = membership.examine(trained, member, aligned=attack.aligned)
+    references.refuse_without(attack.needs, trained[design.kept])
     if "public" in attack.needs and population is None:
         raise InputError("this attack needs a population: answers about records that trained no model")
     read = jax.jit(attack.read)
@@ -63,13 +80,21 @@ def infer(
     public = None
     if population is not None:
         group = _population(population)
-        if np.ndim(group.shadows) != 3 or len(group.shadows) != len(member):
+        if np.ndim(group.shadows) != 3 or len(group.shadows) != len(trained):
             raise InputError(
-                f"population: shadows are probabilities [{len(member)}, m, {classes}], by the same shadows"
+                f"population: shadows are probabilities [{len(trained)}, m, {classes}], by the same shadows"
             )
         first, rest = _read(read, group, classes, "population: ")
-        public = jax.tree.map(lambda one, others: np.concatenate([one[None], others]), first, rest)
-    state = attack.fit(jax.random.key(0) if key is None else key, seen, member, public)
+        public = jax.tree.map(lambda one, others: np.concatenate([one[None], others[design.kept]]), first, rest)
+    share = None if member is None else membership.share_note(trained[design.kept], member)
+    for note in (*design.notes, *((share,) if share else ()), *doubts.of_answers(labels, target, shadows)):
+        warnings.warn(note, AnswersWarning, stacklevel=2)
+    trained, seen = trained[design.kept], jax.tree.map(lambda leaf: leaf[design.kept], seen)
+    if design.evened and not attack.aligned:  # those that are aligned even themselves, and the shadows that play, too
+        rows = membership.deal(trained)
+        trained = np.take_along_axis(trained, rows, axis=0)
+        seen = jax.tree.map(lambda leaf: np.take_along_axis(leaf, references.over(rows, leaf), axis=0), seen)
+    state = attack.fit(jax.random.key(0) if key is None else key, seen, trained, public)
     return np.asarray(attack.score(state, own), np.float64)
 
 
@@ -122,6 +147,15 @@ def _membership(shadow_member: Array, asked: Answered) -> np.ndarray:
         )
     if not np.isin(member, (0, 1)).all():
         raise InputError("shadow_member holds something else than true and false (1 and 0)")
+    return member.astype(bool)
+
+
+def _truth(member: Array, n: int) -> np.ndarray:
+    member = np.asarray(member)
+    if member.shape != (n,) or not np.isin(member, (0, 1)).all():
+        raise InputError(
+            f"member is bool [{n}], true where the record trained the target; it is {member.dtype} {member.shape}"
+        )
     return member.astype(bool)
 
 

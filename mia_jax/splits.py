@@ -80,11 +80,6 @@ def balanced(key: Key, size: int, num_models: int) -> Plan:
     return Plan(train=halves.reshape(num_models, half), test=halves[:, ::-1].reshape(num_models, half))
 
 
-def partner(k: int) -> int:
-    """The model that trains on what model ``k`` of the balanced plan does not."""
-    return k ^ 1
-
-
 def membership(plan: Plan, size: int) -> np.ndarray:
     """Bool [S, size]: True where the record trained the model."""
     member = np.zeros((len(plan.train), size), bool)

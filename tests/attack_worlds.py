@@ -5,7 +5,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from mia_jax import splits
 from mia_jax.attacks import ATTACKS
 
 CLASSES = 4
@@ -54,7 +53,12 @@ def uneven(rng, n):
 
 def others(world, target=0):
     """All models but the target and its partner."""
-    return np.delete(np.arange(len(world.phi)), [target, splits.partner(target)])
+    return np.delete(np.arange(len(world.phi)), [target, partner(target)])
+
+
+def partner(k):
+    """The model that trained on what model k did not."""
+    return k ^ 1
 
 
 def see(attack, world, models):

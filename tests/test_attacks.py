@@ -342,15 +342,6 @@ def test_bavaria_leaves_out_but_keeps_its_prior():
     assert np.abs(scores[0] - again).max() < 0.35 and np.corrcoef(scores[0], again)[0, 1] > 0.999
 
 
-def test_partners_are_found_from_who_trained_on_what():
-    member = WORLD.member
-    np.testing.assert_array_equal(references.partners(member), np.arange(K) ^ 1)
-    order = np.random.default_rng(0).permutation(K)
-    found = references.partners(member[order])
-    np.testing.assert_array_equal(order[found], order ^ 1)
-    np.testing.assert_array_equal(references.partners(member[::2]), np.full(K // 2, -1))
-
-
 @pytest.mark.parametrize("name", ["lira", "lira_offline"])
 def test_a_side_that_no_shadow_has_is_refused(name):
     attack = ATTACKS[name](4)

@@ -117,7 +117,7 @@ def seen(which="trained"):
 @functools.cache
 def fitted(name, k=0, which="trained"):
     """The attack on model k: the others but its partner are the shadows. The population's answers are the target's."""
-    rest = [j for j in range(K) if j not in (k, splits.partner(k))]
+    rest = [j for j in range(K) if j not in (k, k ^ 1)]
     public = jax.tree.map(lambda leaf: leaf[[k]], seen(which)[1]) if name == "quantile" else None
     member = world()[2][rest]
     return attacks()[name].fit(jax.random.key(7), of(seen()[0][name], rest), member, public)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mia_jax import metrics, over_targets, splits
-from mia_jax.attacks import ATTACKS, bavaria, lira, references, rmia
+from mia_jax import metrics, over_targets
+from mia_jax.attacks import ATTACKS, base_ratio, bavaria, lira, references, rmia
 
 AUC_AT_SHIFT = scipy.stats.norm.cdf(1.5 / np.sqrt(2))  # Neyman-Pearson's, of N(mu, 1) against N(mu + 1.5, 1)
 
@@ -46,14 +46,19 @@ def test_with_four_shadows_bavaria_is_better_than_lira():
         assert over_targets.mean(gains[name], within=(-1, 1)).low > 0, name
 
 
-def test_what_leaks_through_counts_is_seen_by_these_tests():
+def test_what_leaks_through_counts_is_seen_by_these_tests_and_closed():
     """With the target's partner among its shadows, the counts of IN models give the membership away: AUC is not 1/2."""
-    found = []
+    leaks, closed = [], []
+    parts = base_ratio.parts()
     for seed in range(12):
         world = worlds.gaussian(seed, 400, 4, shift=4.0, spread=0.2, silent=(0,))
-        _, scores = worlds.play(ATTACKS["base"](4), world, shadows=np.array([1, 2, 3]))
-        found.append(metrics.auc(scores, world.member[0]))
-    assert sum(not m.low <= 0.5 <= m.high for m in found) >= 10
+        shadows = np.array([1, 2, 3])
+        known = parts.gather(worlds.see(ATTACKS["base"](4), world, shadows), world.member[shadows], None)
+        scores = parts.rate(parts.settle(known, ()), worlds.see(ATTACKS["base"](4), world, 0), None)
+        leaks.append(metrics.auc(scores, world.member[0]))
+        closed.append(metrics.auc(worlds.play(ATTACKS["base"](4), world, shadows=shadows)[1], world.member[0]))
+    assert sum(not m.low <= 0.5 <= m.high for m in leaks) >= 10
+    assert sum(not m.low <= 0.5 <= m.high for m in closed) <= 3
 
 
 def nothing_found(name, shadows, seeds, n):
@@ -85,4 +90,4 @@ def test_the_plan_of_these_worlds_is_the_balanced_one():
     member = worlds.gaussian(0, 40, 8).member
     assert (member.sum(axis=1) == 20).all()
     for k in range(8):
-        np.testing.assert_array_equal(member[splits.partner(k)], ~member[k])
+        np.testing.assert_array_equal(member[worlds.partner(k)], ~member[k])

@@ -167,8 +167,13 @@ def _ordered(values: np.ndarray, mask: np.ndarray) -> Ordered:
 def _medians(evidence: Evidence, ordered: list[Ordered], models) -> list[np.ndarray]:
     """[IN, OUT] medians [n, ...] over all models but ``models``; NaN where there are none.
 
-    A model and its partner take one value at most from each side of a record: the order of the rest stays.
+    A model and its partner take one value at most from each side of a record: the order of the rest stays. Where more
+    are left out, the rest is put in order anew.
     """
+    if len(models) > 2 or (len(models) == 2 and (evidence.member[models[0]] == evidence.member[models[1]]).any()):
+        kept = np.setdiff1d(np.arange(len(evidence.values)), models)
+        mask = _mask(evidence, kept)
+        ordered, models = [_ordered(evidence.values[kept], side) for side in (mask, ~mask)], ()
     medians = []
     for inside, side in zip((True, False), ordered, strict=True):
         gone = np.full(side.count.shape, np.inf)

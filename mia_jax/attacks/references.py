@@ -4,7 +4,8 @@ and over those that did not (OUT), and the boundary, found by leaving one out.
 Sums are additive over models: those without model k are the whole ones less k's part, so that every shadow can play the
 target without anything being refitted. When model k plays, its **partner** plays no part: in the balanced plan
 (``splits.balanced``) the partner trained on what k did not, and the counts over the others would give k's membership
-away. The partner is found from the membership matrix itself.
+away. Where the counts of all models are fixed, they do so too, and records are given as many models on each side as all
+others have. Both are found from the membership matrix itself (``mia_jax.membership``).
 
 NumPy, float64, one model's row at a time, in blocks that stay in the cache: there is nothing to compile, and 256 models
 x 60,000 records are summed up in a fraction of a second (benchmarks/scoring.py).
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mia_jax import membership
 from mia_jax.attacks.base import from_answers
 from mia_jax.attacks.thresholds import best_threshold
 from mia_jax.types import Array, Attack, InputError, Key, Seen
@@ -146,17 +148,6 @@ def filled(mean: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(missing, guess, mean)
 
 
-def partners(member: Array) -> np.ndarray:
-    """int [S]: a model that trained on exactly what model k did not, or -1.
-
-    Without model k and such a model, the counts of IN and OUT models no longer say what model k trained on.
-    """
-    packed = np.packbits(np.asarray(member, bool), axis=1)
-    padding = np.packbits(np.ones(np.shape(member)[1], bool))  # the last bits of a row stay zero
-    where = {row.tobytes(): k for k, row in enumerate(packed)}
-    return np.array([where.get((row ^ padding).tobytes(), -1) for row in packed])
-
-
 # --- attacks made of these -------------------------------------------------------------------------------------------
 
 
@@ -235,19 +226,49 @@ class Cast:
         self.parts, self.seen, self.public = parts, seen, public
         self.member = np.asarray(member, bool)
         refuse_without(parts.needs, self.member)
-        self.partners = partners(self.member)
+        self.related = membership.related(self.member)
+        self.lone = membership.lone(self.related)  # one may be the target's partner
+        self.even = membership.fixed_counts(self.member)
         self.trained = np.array([np.count_nonzero(row) for row in self.member])  # records per model
         self.evidence = parts.gather(seen, self.member, public)
-        self.fitted = parts.settle(self.evidence, ())
+        self.fitted = self._dealt(np.arange(len(self.member))) if self.even else None
+        if self.fitted is None:
+            self.fitted = parts.settle(self.evidence, tuple(self.lone))
 
     def play(self, k: int) -> np.ndarray | None:
         """Model k's scores [n] against the others, or None where these lack a side that the attack needs."""
-        models = (k,) if self.partners[k] < 0 else (k, self.partners[k])
-        left, inside = len(self.member) - len(models), self.trained.sum() - self.trained[[*models]].sum()
-        lacks = {"in": inside == 0, "out": inside == left * self.member.shape[1]}
-        if left == 0 or any(lacks[side] for side in self.parts.needs):
+        gone = self.related[k].copy()
+        gone[self.lone] = True
+        models = np.flatnonzero(gone)
+        if self.even:
+            fitted = self._dealt(np.flatnonzero(~gone))
+        else:
+            left, inside = len(gone) - len(models), self.trained.sum() - self.trained[models].sum()
+            lacks = self._lacks(inside == 0, inside == left * self.member.shape[1])
+            fitted = None if left == 0 or lacks else self.parts.settle(self.evidence, tuple(models))
+        return None if fitted is None else self.parts.rate(fitted, row(self.seen, k), row(self.public, k))
+
+    def _dealt(self, models: np.ndarray):
+        """What is learned of these models with as many on each side of every record; None where a side is lacking."""
+        if not len(models):
             return None
-        return self.parts.rate(self.parts.settle(self.evidence, models), row(self.seen, k), row(self.public, k))
+        member = self.member[models]
+        inside, outside = member.sum(axis=0).min(), (~member).sum(axis=0).min()
+        if self._lacks(inside == 0, outside == 0) or inside + outside == 0:
+            return None
+        taken = models[membership.deal(member)]
+        seen = {name: np.take_along_axis(leaf, over(taken, leaf), axis=0) for name, leaf in self.seen.items()}
+        public = None if self.public is None else {name: leaf[models] for name, leaf in self.public.items()}
+        return self.parts.settle(self.parts.gather(seen, np.take_along_axis(self.member, taken, axis=0), public), ())
+
+    def _lacks(self, inside: bool, outside: bool) -> bool:
+        """Whether the attack needs a side that is not there."""
+        return bool(("in" in self.parts.needs and inside) or ("out" in self.parts.needs and outside))
+
+
+def over(index: np.ndarray, leaf: np.ndarray) -> np.ndarray:
+    """``index`` [S, n], beside leaves that may have axes more."""
+    return index.reshape(*index.shape, *(1,) * (np.ndim(leaf) - 2))
 
 
 def players(num_models: int, n: int) -> np.ndarray:

@@ -1,0 +1,183 @@
+"""Whether labels, a target's answers and shadows' answers are about the same records and the same classes.
+
+Labels that are shifted by one, rows in another order and exchanged columns change every score and stop nothing. They
+show where a model is no better than always guessing the most frequent class and others are, or where the records that
+are hard for the target are not those that are hard for the shadows. NumPy and SciPy; never imports jax.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import optimize, stats
+
+from mia_jax.types import Array
+
+MARGIN = 3.0  # standard errors above the most frequent class's share that a model must be right on
+COMPARED = 16  # shadows whose agreement with the others is compared with the target's
+
+
+def of_answers(labels: Array, target: Array, shadows: Array) -> tuple[str, ...]:
+    """Why answers that were had elsewhere may not belong together, in sentences; () where they seem to.
+
+    Args:
+        labels: int [n].
+        target: probabilities [n, c].
+        shadows: probabilities [S, n, c].
+    """
+    labels, classes = np.asarray(labels), np.shape(target)[1]
+    own = np.argmax(target, axis=1)
+    each = np.stack([np.argmax(p, axis=1) for p in shadows])
+    right, others = (own == labels).mean(), (each == labels).mean(axis=1)
+    bar = _bar(labels, classes)
+    good = others > bar
+    found = []
+    if not good.any():
+        found += _labels(labels, own, each, classes) if right <= bar else []
+        if right > bar:
+            found.append(
+                f"The shadows are right on {_percent(others.mean())} of the records, {_no_better(labels)}, and the"
+                f" target on {_percent(right)}{_cause(labels, _consensus(each, classes), classes, 'their')}"
+            )
+        return tuple(found)
+    if right <= bar:
+        found.append(
+            f"The target is right on {_percent(right)} of the records, {_no_better(labels)}, and the shadows on"
+            f" {_percent(np.median(others))}{_cause(labels, own, classes, 'its')}"
+        )
+    elif (told := _exchanged(labels, own, classes)) and not _exchanged(labels, _consensus(each, classes), classes):
+        found.append(f"The target's columns do not fit the labels: {told}.")
+    if right > bar and not good.all():
+        bad = np.flatnonzero(~good)
+        found.append(
+            f"Shadow {', '.join(map(str, bad[:8]))} (counted from 0) is right on {_percent(others[bad].mean())} of the"
+            f" records, {_no_better(labels)}, and the others on {_percent(others[good].mean())}: see whether its rows"
+            " and columns are those of the target, or leave it out."
+        )
+    if not found and _out_of_step(labels, target, shadows):
+        found.append(
+            "The records that are hard for the target are not those that are hard for the shadows, which agree with"
+            " each other: the target's rows seem to be in another order than theirs."
+        )
+    return tuple(found)
+
+
+def of_service(labels: Array, answered: Array, classes: int, shadow_accuracy: float) -> tuple[str, ...]:
+    """Why the labels of somebody's file may not be a service's classes, in sentences; () where they seem to be.
+
+    Args:
+        labels: int [n], of the records asked about.
+        answered: int [n], the class that the service thinks likeliest.
+        classes: that the service answers.
+        shadow_accuracy: of the shadows, on records that they were not trained on.
+    """
+    labels, answered = np.asarray(labels), np.asarray(answered)
+    right, bar = (answered == labels).mean(), _bar(labels, classes)
+    if right > bar or shadow_accuracy <= bar:
+        return ()
+    return (
+        f"The target is right on {_percent(right)} of the records, {_no_better(labels)}, and the shadows on"
+        f" {_percent(shadow_accuracy)} of records new to them{_cause(labels, answered, classes, None)}",
+    )
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _bar(labels: np.ndarray, classes: int) -> float:
+    """What a model is right on that has learned something: more than the most frequent class's share, beyond chance."""
+    chance = max(np.bincount(labels).max() / len(labels), 1 / classes)
+    return float(chance + MARGIN * np.sqrt(chance * (1 - chance) / len(labels)))
+
+
+def _no_better(labels: np.ndarray) -> str:
+    return f"no better than guessing (the most frequent class is {_percent(np.bincount(labels).max() / len(labels))})"
+
+
+def _consensus(each: np.ndarray, classes: int) -> np.ndarray:
+    """int [n]: the class that most of the models [S, n] answer."""
+    votes = np.zeros((each.shape[1], classes), np.int32)
+    for row in each:
+        votes[np.arange(len(row)), row] += 1
+    return votes.argmax(axis=1)
+
+
+def _renumbered(labels: np.ndarray, answered: np.ndarray, classes: int) -> tuple[np.ndarray, float]:
+    """The numbering [c] of the answers that fits the labels best, class -> column, and the share that is right then."""
+    table = np.zeros((classes, classes), np.int64)
+    np.add.at(table, (labels, answered), 1)
+    _, columns = optimize.linear_sum_assignment(table, maximize=True)
+    return columns, float(table[np.arange(classes), columns].sum() / len(labels))
+
+
+def _exchanged(labels: np.ndarray, answered: np.ndarray, classes: int) -> str | None:
+    """How columns look to be exchanged, where another numbering fits much better than the given one; else None."""
+    columns, right = _renumbered(labels, answered, classes)
+    gain = (right - (answered == labels).mean()) * len(labels)
+    moved = np.isin(labels, np.flatnonzero(columns != np.arange(classes))).sum()
+    if right <= _bar(labels, classes) or gain < max(10.0, 0.3 * moved, 5 * np.sqrt(moved)):
+        return None
+    used = np.unique(labels)  # of the others nothing is known
+    steps = np.unique((columns[used] - used) % classes)
+    if len(steps) == 1:
+        by = int(steps[0]) if steps[0] <= classes // 2 else int(steps[0]) - classes
+        return f"they seem to be shifted: class k of the labels is column k {'+' if by > 0 else '-'} {abs(by)}"
+    wrong = [k for k in used if columns[k] != k]
+    pairs = ", ".join(f"{k} is column {columns[k]}" for k in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
+    return f"they seem to be in another order: class {pairs} ({_percent(right)} are right then)"
+
+
+def _cause(labels: np.ndarray, answered: np.ndarray, classes: int, whose: str | None) -> str:
+    """The likely cause of answers no better than guessing, after a colon; ``whose`` None: a service's."""
+    if exchanged := _exchanged(labels, answered, classes):
+        if whose is None:
+            return f": the file's labels do not fit the service's classes; {exchanged}."
+        return f": {whose} columns do not fit the labels; {exchanged}."
+    if len(np.unique(answered)) == 1:
+        return f": the answer is class {answered[0]} everywhere."
+    if whose is None:
+        return ": see whether the service was trained on such records, with these labels and these features."
+    return f": {whose} rows seem to be in another order than the labels, or {whose} columns to be no classes of these."
+
+
+def _labels(labels: np.ndarray, own: np.ndarray, each: np.ndarray, classes: int) -> list[str]:
+    """Neither the target nor the shadows fit the labels: whether they fit each other."""
+    consensus = _consensus(each, classes)
+    said = (
+        f"The target is right on {_percent((own == labels).mean())} of the records and the shadows on"
+        f" {_percent((each == labels).mean())}, {_no_better(labels)}"
+    )
+    if exchanged := _exchanged(labels, consensus, classes):
+        return [f"{said}: the labels do not fit the columns; {exchanged}."]
+    shares = [np.bincount(a, minlength=classes) / len(labels) for a in (own, consensus)]
+    chance = float(shares[0] @ shares[1])
+    if (own == consensus).mean() > chance + 2 * MARGIN * np.sqrt(chance * (1 - chance) / len(labels)):
+        return [f"{said}, yet they agree with each other: the labels seem to be in another order than the answers."]
+    return []
+
+
+def _out_of_step(labels: np.ndarray, target: Array, shadows: Sequence[Array]) -> bool:
+    """Whether shadows agree with each other on what is hard, within classes, and the target does not with them."""
+    if len(shadows) < 2:
+        return False
+
+    def hard(p: Array) -> np.ndarray:
+        rank = stats.rankdata(np.asarray(p)[np.arange(len(labels)), labels])
+        rank -= (np.bincount(labels, rank) / np.maximum(np.bincount(labels), 1))[labels]
+        length = np.sqrt(rank @ rank)
+        return rank / length if length > 0 else rank
+
+    each = np.stack([hard(p) for p in shadows[:COMPARED]])
+    whole = each.sum(axis=0)
+
+    def agreement(rank: np.ndarray, rest: np.ndarray) -> float:
+        length = np.sqrt(rest @ rest)
+        return float(rank @ rest / length) if length > 0 else 0.0
+
+    common = np.median([agreement(rank, whole - rank) for rank in each])
+    sure = np.sqrt(len(labels))
+    own = agreement(hard(target), whole)
+    return bool(common * sure > 3 * MARGIN and own * sure < MARGIN and own < common / 3)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"

@@ -1,0 +1,94 @@
+"""Labels, target and shadows that do not fit each other are noticed, and those that fit are not accused."""
+
+import re
+
+import numpy as np
+import pytest
+
+from mia_jax import doubts, gate
+
+N, C, S = 600, 5, 6
+
+
+def world(seed, *, n=N, classes=C, shadows=S, skill=1.5, spread=1.0, remembered=2.0):
+    """Labels, and probabilities of models that know the class, find the same records hard, and remember some."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(classes, n, p=np.arange(2, classes + 2) / np.arange(2, classes + 2).sum())
+    right = np.eye(classes)[labels]
+    easy = skill + spread * rng.normal(size=(n, 1))
+    member = rng.random((shadows + 1, n, 1)) < 0.5
+    z = right * (easy + remembered * member) + rng.normal(size=(shadows + 1, n, classes))
+    p = np.exp(z) / np.exp(z).sum(axis=2, keepdims=True)
+    return labels, p[0], p[1:]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, dict(skill=0.6), dict(skill=6.0), dict(classes=2, skill=1.0), dict(n=60), dict(n=4000), dict(shadows=1)],
+)
+def test_what_fits_is_not_doubted(given):
+    for seed in range(20):
+        labels, target, shadows = world(seed, **given)
+        assert doubts.of_answers(labels, target, shadows) == (), seed
+        assert doubts.of_answers(labels, np.round(target, 1), shadows) == (), seed
+        assert doubts.of_answers(labels, target, np.round(shadows, 1)) == (), seed
+        assert doubts.of_service(labels, target.argmax(axis=1), target.shape[1], 0.5) == (), seed
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("spread", [0.3, 1.0])
+def test_each_misfit_is_named(seed, spread):
+    labels, target, shadows = world(seed, spread=spread)
+    order = np.random.default_rng(seed).permutation(N)
+    around = np.roll(np.arange(C), 1)
+    swapped = [1, 0, 4, 2, 3]
+    moved = np.empty(N, int)
+    for k in range(C):
+        rows = np.flatnonzero(labels == k)
+        moved[rows] = np.random.default_rng(seed).permutation(rows)
+    cases = [
+        (
+            ((labels + 1) % C, target, shadows),
+            "labels do not fit the columns; they seem to be shifted: .* column k - 1",
+        ),
+        (((labels - 1) % C, target, shadows), r"seem to be shifted: .* column k \+ 1"),
+        ((labels[order], target, shadows), "labels seem to be in another order than the answers"),
+        ((labels, target[:, around], shadows), r"its columns do not fit the labels; .* shifted: .* k \+ 1"),
+        ((labels, target[:, swapped], shadows), "its columns do not fit the labels; they seem to be in another order"),
+        ((labels, target, shadows[:, :, around]), "their columns do not fit the labels; .* shifted"),
+        ((labels, target[order], shadows), "its rows seem to be in another order"),
+        ((labels, target, shadows[:, order]), "their rows seem to be in another order"),
+        ((labels, target, np.concatenate([shadows[:5], shadows[5:, order]])), r"Shadow 5 \(counted from 0\) is right"),
+        ((labels, np.full_like(target, 1 / C), shadows), "the answer is class 0 everywhere"),
+        *(
+            [((labels, target[moved], shadows), "target's rows seem to be in another order than theirs")]
+            * (spread == 1)
+        ),
+    ]
+    for (y, p, q), said in cases:
+        found = doubts.of_answers(y, p, q)
+        assert len(found) == 1, (said, found)
+        assert re.search(said, found[0]), found[0]
+
+
+def test_two_classes_exchanged_are_noticed_though_most_answers_are_right():
+    labels, target, shadows = world(0, skill=4.0)
+    (found,) = doubts.of_answers(labels, target[:, [1, 0, 2, 3, 4]], shadows)
+    assert "class 0 is column 1, 1 is column 0" in found
+
+
+def test_labels_of_a_file_that_are_not_the_services_classes():
+    labels, target, _ = world(0)
+    (found,) = doubts.of_service((labels + 1) % C, target.argmax(axis=1), C, 0.6)
+    assert "the file's labels do not fit the service's classes" in found and "shifted" in found
+    (found,) = doubts.of_service(labels[::-1], target.argmax(axis=1), C, 0.6)
+    assert "see whether the service was trained on such records" in found
+    assert doubts.of_service(labels[::-1], target.argmax(axis=1), C, 0.3) == ()  # the shadows know nothing, either
+
+
+def test_a_gate_fails_closed_where_there_is_doubt():
+    found = {"attacks": {"lira": {"auc": {"value": 0.5}, "epsilon": {"low": 0.0, "provable": 3.0}}}}
+    conditions = gate.parse("auc>0.9, lira:auc>0.9, epsilon>1")
+    assert len(gate.enforce(conditions, found | {"doubts": []})) == 3
+    with pytest.raises(gate.GateExceeded, match=r"auc>0\.9: any attack cannot tell \(labels shifted\); .*epsilon>1"):
+        gate.enforce(conditions, found | {"doubts": ["labels shifted"]})
