@@ -1,5 +1,6 @@
 """What the numbers of an audit by many attacks mean, in sentences for a reader who never read a paper."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from mia_jax import exposure, figures, words
@@ -183,13 +184,23 @@ def steps(results: Results) -> list[str]:
         ]
     return [
         f"The model under attack is {_what(results)}. It only answered questions: a record in, a probability for each"
-        f" of the {data['classes']} classes out.",
+        f" of the {data['classes']} classes out." + _earlier(target.get("answers_of_earlier_runs")),
         f"{figures.many(shadows['count'], 'shadow model imitates', 'shadow models imitate')} it, and the attacker knows"
         f" what was in their training data: {shadows.get('data', 'not told')}.{_sizes(results)}",
         "Each attack learned from the shadow models how answers about members differ from answers about others, and"
         " then gave every record in question a score for having trained the model.",
         "The user's file says which records are members in truth; the scores were counted against that.",
     ]
+
+
+def _earlier(told: Mapping[str, Any] | None) -> str:
+    """What of a service's answers is how old."""
+    if not told:
+        return ""
+    first, last = (told[name][:10] for name in ("oldest", "newest"))
+    when = f"on {first}" if first == last else f"from {first} to {last}"
+    again = "some were asked for again, and had not changed" if told["rechecked"] else "they were trusted unseen"
+    return f" Of its answers {told['records']:,} were had by earlier runs, {when}; {again}."
 
 
 def chance(separation: float) -> str:

@@ -14,12 +14,18 @@ import sys
 import warnings
 from collections.abc import Callable
 
+from mia_jax import plain
 from mia_jax.types import MiaError
 
 
 def say(line: str) -> None:
     """A line for the user, on standard error: standard output is for results."""
-    print(line, file=sys.stderr, flush=True)
+    print(plain.harmless(line), file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Results, on standard output: names in them may be from a file."""
+    print(plain.harmless(text))
 
 
 def use_every_core() -> int:
@@ -93,7 +99,8 @@ def interrupted(*_) -> None:
 
 def fail(error: MiaError) -> None:
     """Print the error in red where that is possible, and exit with its code."""
-    say(f"\033[31merror:\033[0m {error}" if sys.stderr.isatty() else f"error: {error}")
+    word = "\033[31merror:\033[0m" if sys.stderr.isatty() else "error:"
+    print(word, plain.harmless(str(error)), file=sys.stderr, flush=True)
     sys.exit(error.exit_code)
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax import figures
+from mia_jax import figures, plain
 from mia_jax.artifacts import replacing
 from mia_jax.figures import Results, Scores, value
 from mia_jax.types import InputError
@@ -238,4 +238,4 @@ def clip(text: str, width: int) -> str:
 
 
 def escape(text: Any) -> str:
-    return html.escape(str(text))
+    return html.escape(plain.harmless(str(text)))

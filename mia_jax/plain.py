@@ -13,6 +13,18 @@ def harmless(text: str) -> str:
     return _CONTROL.sub(lambda found: found.group().encode("unicode_escape", "surrogatepass").decode(), text)
 
 
+def harmless_values(value: Any) -> Any:
+    """A JSON value whose texts are harmless."""
+    match value:
+        case str():
+            return harmless(value)
+        case dict():
+            return {harmless(key): harmless_values(item) for key, item in value.items()}
+        case list():
+            return [harmless_values(item) for item in value]
+    return value
+
+
 def line(text: str, longest: int = 160) -> str:
     """The beginning of a text, as one harmless line."""
     text = harmless(" ".join(text[: 8 * longest].split()))
@@ -39,4 +51,4 @@ def outline(value: Any, depth: int = 4) -> str:
         case list() | tuple():
             return f"[{len(value):,} x {outline(value[0], depth - 1)}]" if value else "[]"
         case _:
-            return quoted(value, 20)
+            return quoted(value, 60)

@@ -1,43 +1,48 @@
 """A target behind the protocols of prediction services, on this machine: to try a remote attack, and to test one.
 
-It answers the Open Inference Protocol v2, ``:predict``, ``/invocations`` (JSON and CSV), Google Prediction v1.6 and
-Amazon ML ``Predict``, one record or many a call, and can hide what services hide: the k best classes only, rounded
-probabilities, labels only, and too frequent questions (429 with Retry-After).
+``answering`` says what is answered; this is HTTP, by Starlette and uvicorn. What a request may cost is bounded: bytes
+of a body, bytes of all bodies in memory together, seconds until a body is there, connections. On a loopback address
+only requests that name it are answered, and no form that a web page elsewhere can send without leave (DNS rebinding).
 """
 
+import asyncio
+import concurrent.futures
 import contextlib
-import http.server
+import ipaddress
 import json
 import math
+import os
 import re
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import urllib.parse
+from collections.abc import Callable, Iterator, Sequence
 
-import jax
 import numpy as np
 
-from mia_jax.remote.protocols import DATATYPES, dumps, loads
+from mia_jax.answering import Refusal, Reply, Shown, answering, parse, reply_body
+from mia_jax.remote.protocols import dumps
 from mia_jax.types import InputError, Schema, Target
 
-MAX_BODY = 64 * 2**20  # bytes
+try:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+except ImportError:
+    uvicorn = None
 
+__all__ = ["Refusal", "Shown", "dtype_of", "parse", "paths", "reply_body", "serve"]
 
-class Shown(NamedTuple):
-    """What of an answer is shown."""
-
-    top_k: int | None = None  # the k best classes; the others are zeros, or left out where a protocol names classes
-    digits: int | None = None  # decimal places
-    label_only: bool = False
-
-
-class Refusal(Exception):
-    """A request that gets an error status."""
-
-    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None):
-        super().__init__(reason)
-        self.status, self.headers = status, headers or {}
+MAX_BODY = 16 * 2**20  # bytes of a request
+IN_MEMORY = 32 * 2**20  # bytes of all requests that are read or answered at a time
+BODY_SECONDS = 60.0  # until a body must be there, and until there is room for it
+BACKLOG = 2048  # connections that wait to be accepted
+CONNECTIONS = 1024
+TYPES = ("application/json", "application/x-amz-json-1.1", "text/csv")  # none that a page may send across origins
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @contextlib.contextmanager
@@ -70,25 +75,31 @@ def serve(
         ``http://host:port``; ``paths(name)`` are the paths below it.
 
     Raises:
-        InputError: the address cannot be had.
+        InputError: the address cannot be had, or Starlette and uvicorn are missing.
     """
+    if uvicorn is None:
+        raise InputError("serving needs Starlette and uvicorn: pip install 'mia-jax[serve]'")
     classes = target.answers.classes
     labels = [str(c) for c in range(classes)] if labels is None else list(labels)
-    answer = _answering(target, shape, np.dtype(dtype), shown or Shown())
-    limiter = _Limiter(rate)
-    handler = type("Handler", (_Handler,), dict(answer=staticmethod(answer), name=name, labels=labels, limiter=limiter))
-    try:
-        server = _Server((host, port), handler)
-    except OSError as error:
-        raise InputError(f"{host}:{port} cannot be served at ({error.strerror}): choose another port") from None
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://{host}:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    answer = answering(target, shape, np.dtype(dtype), shown or Shown())
+    listening = _listening(host, port)
+    with concurrent.futures.ThreadPoolExecutor(max(4, os.cpu_count() or 1), "mia-jax-answer") as pool, listening:
+        app = _App(answer, name, labels, _Limiter(rate), _is_loopback(host), pool)
+        given = dict(loop="asyncio", http="h11", ws="none", lifespan="off", log_config=None, log_level="critical")
+        limits = dict(limit_concurrency=CONNECTIONS, timeout_keep_alive=60, timeout_graceful_shutdown=1)
+        config = uvicorn.Config(app.routes(), backlog=BACKLOG, access_log=False, server_header=False, **given, **limits)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.005)
+            shown_host = f"[{host}]" if ":" in host else host
+            yield f"http://{shown_host}:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            thread.join()
 
 
 def paths(name: str = "model") -> dict[str, str]:
@@ -109,84 +120,28 @@ def dtype_of(schema: Schema) -> np.dtype:
     return np.dtype(np.uint8 if natural else np.float32)
 
 
-# --- questions and answers -------------------------------------------------------------------------------------------
-
-
-class Reply(NamedTuple):
-    p: np.ndarray  # [b, c], as far as it is shown; zero where it is not
-    sent: np.ndarray  # bool [b, c]: the classes that are shown
-    label: np.ndarray  # [b]
-    label_only: bool
-
-
-def _answering(target: Target, shape: tuple[int, ...], dtype: np.dtype, shown: Shown) -> Callable[[np.ndarray], Reply]:
-    ask = jax.jit(target.ask) if target.traced else target.ask
-
-    def answer(rows: np.ndarray) -> Reply:
-        if rows.ndim < 1 or len(rows) == 0 or rows[0].size != math.prod(shape):
-            raise Refusal(400, f"a record has shape {shape}, and the request has {rows.shape}")
-        try:
-            x = rows.reshape(len(rows), *shape).astype(dtype)
-        except ValueError:
-            raise Refusal(400, "the records are not numbers") from None
-        if target.traced:  # few shapes to compile for
-            padding = [(0, 2 ** math.ceil(math.log2(len(x))) - len(x)), *[(0, 0)] * len(shape)]
-            x = np.pad(x, padding)
-        p = np.exp(np.asarray(ask(x), np.float64))[: len(rows)]
-        label = p.argmax(axis=1)
-        rank = np.argsort(np.argsort(-p, axis=1, kind="stable"), axis=1)
-        sent = rank < (p.shape[1] if shown.top_k is None else shown.top_k)
-        p = np.where(sent, p if shown.digits is None else p.round(shown.digits), 0.0)
-        return Reply(p, sent, label, shown.label_only)
-
-    return answer
-
-
-def parse(path: str, headers: Mapping[str, str], body: bytes) -> np.ndarray:
-    """The records that a request asks about, [b, ...] with the shape that it gives them.
-
-    Raises:
-        Refusal: 400 for a request that is none.
-    """
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With its protocol named: else asyncio leaves Nagle's algorithm on, and each reply waits 40 ms for its second part.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if "csv" in headers.get("content-type", ""):
-            return np.array([[float(cell) for cell in line.split(",")] for line in body.decode().splitlines()])
-        value = loads(body)
-        if "inputs" in value and path.endswith("/infer"):
-            tensor = value["inputs"][0]
-            return np.asarray(tensor["data"]).reshape(tensor["shape"])
-        if "input" in value:
-            return np.asarray([value["input"]["csvInstance"]], np.float64)
-        if "Record" in value:
-            return np.asarray([[float(value["Record"][f"f{j}"]) for j in range(len(value["Record"]))]])
-        return np.asarray(value["instances"] if "instances" in value else value["inputs"])
-    except (ValueError, KeyError, TypeError, IndexError):
-        raise Refusal(400, "the request cannot be read") from None
+        if os.name == "posix":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise InputError(f"{host}:{port} cannot be served at ({error.strerror}): choose another port") from None
+    return listening
 
 
-def reply_body(path: str, headers: Mapping[str, str], name: str, labels: Sequence[str], reply: Reply) -> bytes:
-    """The reply in the protocol of the request."""
-    p, best = reply.p, reply.label
-    scores = {labels[c]: p[0, c] for c in np.flatnonzero(reply.sent[0])} if not reply.label_only else {}
-    if path.endswith("/infer"):
-        return dumps({"model_name": name, "outputs": [_tensor(reply)]})
-    if "/trainedmodels/" in path:
-        many = [{"label": label, "score": repr(float(score))} for label, score in scores.items()]
-        return dumps({"kind": "prediction#output", "outputLabel": labels[best[0]], "outputMulti": many})
-    if "x-amz-target" in headers:
-        return dumps({"Prediction": {"predictedLabel": labels[best[0]], "predictedScores": scores}})
-    if "csv" in headers.get("content-type", ""):
-        return b"\n".join(dumps(row)[1:-1] for row in (best[:, None] if reply.label_only else p)) + b"\n"
-    return dumps({"predictions": best if reply.label_only else p})
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
-def _tensor(reply: Reply) -> dict[str, Any]:
-    name, values = ("predict", reply.label) if reply.label_only else ("predict_proba", reply.p)
-    datatype = f"{DATATYPES[values.dtype.kind]}{8 * values.dtype.itemsize}"
-    return {"name": name, "shape": list(values.shape), "datatype": datatype, "data": values.reshape(-1)}
-
-
-# --- HTTP ------------------------------------------------------------------------------------------------------------
+# --- limits ----------------------------------------------------------------------------------------------------------
 
 
 class _Limiter:
@@ -210,61 +165,124 @@ class _Limiter:
             self._allowance -= 1
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
+class _Room:
+    """Bytes of memory that requests share: each waits until there is room for its own."""
 
-    def handle_error(self, request, client_address) -> None:
-        """A client that goes away is no news."""
+    def __init__(self, size: int):
+        self._left, self._freed = size, asyncio.Condition()
 
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1  # headers and body in one packet
-    timeout = 60
-    answer: Callable[[np.ndarray], Reply]
-    name: str
-    labels: Sequence[str]
-    limiter: _Limiter
-
-    def do_GET(self) -> None:
-        ready = ("/v2/health/live", "/v2/health/ready", f"/v2/models/{self.name}/ready", f"/v1/models/{self.name}")
-        if self.path in ready:
-            self._send(200, dumps({"name": self.name, "ready": True}))
-        elif self.path == f"/v2/models/{self.name}":
-            self._send(200, dumps({"name": self.name, "platform": "mia_jax", "inputs": [], "outputs": []}))
-        else:
-            self._send(404, dumps({"error": f"nothing at {self.path}"}))
-
-    def do_POST(self) -> None:
+    @contextlib.asynccontextmanager
+    async def __call__(self, size: int):
         try:
-            size = int(self.headers.get("content-length", 0))
-            if size > MAX_BODY:
-                self.close_connection = True  # the body is not read
-                raise Refusal(413, f"more than {MAX_BODY} bytes")
-            body = self.rfile.read(size)
-            path = re.sub(r"/v2/models/([^/]+)/versions/[^/]+/", r"/v2/models/\1/", self.path.split("?")[0])
-            known = {*paths(self.name).values(), "/"}
-            if path not in known:
-                raise Refusal(404, f"nothing at {path}")
-            self.limiter.take()
-            headers = {key.lower(): value for key, value in self.headers.items()}
-            reply = self.answer(parse(path, headers, body))
-            kind = "text/csv" if "csv" in headers.get("content-type", "") else "application/json"
-            self._send(200, reply_body(path, headers, self.name, self.labels, reply), kind)
+            async with asyncio.timeout(BODY_SECONDS), self._freed:
+                await self._freed.wait_for(lambda: self._left >= size)
+                self._left -= size
+        except TimeoutError:
+            raise Refusal(503, "too many large requests at once", {"retry-after": "5"}) from None
+        try:
+            yield
+        finally:
+            async with self._freed:
+                self._left += size
+                self._freed.notify_all()
+
+
+# --- HTTP ------------------------------------------------------------------------------------------------------------
+
+
+class _App:
+    """What is said at which path."""
+
+    def __init__(
+        self,
+        answer: Callable[[np.ndarray], Reply],
+        name: str,
+        labels: Sequence[str],
+        limiter: _Limiter,
+        loopback: bool,
+        pool: concurrent.futures.Executor,
+    ):
+        self._answer, self._name, self._labels, self._limiter = answer, name, labels, limiter
+        self._loopback, self._pool, self._room = loopback, pool, _Room(IN_MEMORY)
+
+    def routes(self) -> "Starlette":
+        return Starlette(
+            routes=[
+                Route("/{path:path}", self._get, methods=["GET"]),
+                Route("/{path:path}", self._post, methods=["POST"]),
+            ]
+        )
+
+    async def _get(self, request: "Request") -> "Response":
+        path, name = request.url.path, self._name
+        try:
+            self._check_host(request)
         except Refusal as refusal:
-            self._send(refusal.status, json.dumps({"error": str(refusal)}).encode(), **refusal.headers)
-        except OSError:
-            self.close_connection = True
+            return _refused(refusal)
+        if path in ("/v2/health/live", "/v2/health/ready", f"/v2/models/{name}/ready", f"/v1/models/{name}"):
+            return _json(200, dumps({"name": name, "ready": True}))
+        if path == f"/v2/models/{name}":
+            return _json(200, dumps({"name": name, "platform": "mia_jax", "inputs": [], "outputs": []}))
+        return _json(404, json.dumps({"error": f"nothing at {path}"}).encode())
+
+    async def _post(self, request: "Request") -> "Response":
+        try:
+            self._check_host(request)
+            if (kind := request.headers.get("content-type", "").partition(";")[0].strip().lower()) not in TYPES:
+                raise Refusal(415, f"the content type is {kind or 'not given'}; it must be one of {', '.join(TYPES)}")
+            path = re.sub(r"/v2/models/([^/]+)/versions/[^/]+/", r"/v2/models/\1/", request.url.path)
+            if path not in {*paths(self._name).values(), "/"}:
+                raise Refusal(404, f"nothing at {path}")
+            self._limiter.take()
+            length = request.headers.get("content-length")
+            if length is not None and int(length) > MAX_BODY:  # that it is a number is h11's to see
+                raise Refusal(413, f"more than {MAX_BODY} bytes", {"connection": "close"})
+            async with self._room(MAX_BODY if length is None else int(length)):
+                body = await _body(request)
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._pool, self._reply, path, dict(request.headers), body)
+        except Refusal as refusal:
+            return _refused(refusal)
+        except ClientDisconnect:
+            return Response()
+
+    def _check_host(self, request: "Request") -> None:
+        """Refuse a request under another name than this machine's own, as a page elsewhere makes a browser send it."""
+        try:
+            host = urllib.parse.urlsplit("//" + request.headers.get("host", "")).hostname or ""
+        except ValueError:
+            host = ""
+        if self._loopback and host not in LOOPBACK and not _is_loopback(host):
+            raise Refusal(421, f"this is {LOOPBACK[0]}, and the request is for another host")
+
+    def _reply(self, path: str, headers: dict[str, str], body: bytes) -> "Response":
+        try:
+            reply = self._answer(parse(path, headers, body))
+            kind = "text/csv" if "csv" in headers.get("content-type", "") else "application/json"
+            return Response(reply_body(path, headers, self._name, self._labels, reply), 200, media_type=kind)
+        except Refusal as refusal:
+            return _refused(refusal)
         except Exception as error:  # whatever the target raises: its caller is told, and the server lives on
-            self._send(500, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+            return _json(500, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
 
-    def _send(self, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
-        self.send_response(status)
-        for key, value in {"content-type": kind, "content-length": str(len(body)), **headers}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        self.wfile.write(body)
 
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Silent: standard error is for the user."""
+async def _body(request: "Request") -> bytes:
+    """A request's body, as far as it keeps to the limit. Raises Refusal."""
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                parts.append(part)
+                if (size := size + len(part)) > MAX_BODY:
+                    raise Refusal(413, f"more than {MAX_BODY} bytes", {"connection": "close"})
+    except TimeoutError:
+        raise Refusal(408, f"no whole request within {BODY_SECONDS:g} s", {"connection": "close"}) from None
+    return b"".join(parts)
+
+
+def _json(status: int, body: bytes, headers: dict[str, str] | None = None) -> "Response":
+    return Response(body, status, headers, media_type="application/json")
+
+
+def _refused(refusal: Refusal) -> "Response":
+    return _json(refusal.status, json.dumps({"error": str(refusal)}).encode(), dict(refusal.headers))

@@ -43,7 +43,7 @@ def main() -> None:
         names = balanced.attack_names(config)
     conditions = gate.parse(FAIL_IF.value, attacks=names) if FAIL_IF.value else ()
     results = run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
-    print(told.terminal_table(results))
+    cli.show(told.terminal_table(results))
     workdir = results["config"]["workdir"]
     page = f"Report: {workdir}/report.html    " if balanced_words.measured(results) else ""  # else there is none
     print(f"\n{page}data: {workdir}/results.json, {workdir}/scores.npz")

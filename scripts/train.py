@@ -28,7 +28,7 @@ def main() -> None:
     config = read_config(configs.Config)
     results = audit.run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
     workdir = results["config"]["workdir"]
-    print(report.terminal_table(results))
+    cli.show(report.terminal_table(results))
     print(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mia_jax import artifacts
+from mia_jax import artifacts, plain
 from mia_jax.data import files
 from mia_jax.types import Field, InputError, Records, Schema
 
@@ -82,10 +82,10 @@ def read(arrays: Mapping[str, np.ndarray], name: str, *, every_class: bool = Tru
 
 def _described(x: np.ndarray, y: np.ndarray, text: str) -> tuple[Records, Schema]:
     try:
-        held = json.loads(text)
+        held = plain.harmless_values(json.loads(text))
         fields = tuple(Field(**{**f, "categories": tuple(f["categories"])}) for f in held["fields"])
         schema = Schema(**{**held, "shape": tuple(held["shape"]), "fields": fields, "notes": tuple(held["notes"])})
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, RecursionError):
         raise ValueError(f"its array schema is damaged; {ANEW}") from None
     edges = [0, *(f.stop for f in fields)]
     if [f.start for f in fields] != edges[:-1] or edges[-1] != int(np.prod(x.shape[1:])):
