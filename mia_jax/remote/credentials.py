@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
 
@@ -41,7 +42,5 @@ def secrets(headers: Mapping[str, str], url: str) -> Sequence[str]:
 
 
 def hide(text: str, secrets: Sequence[str]) -> str:
-    """The text with ``***`` in place of secrets: servers quote them in their errors."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
+    """The text with ``***`` in place of secrets, in capitals or not: servers quote them in their errors."""
+    return re.sub("|".join(map(re.escape, secrets)), "***", text, flags=re.IGNORECASE) if secrets else text
