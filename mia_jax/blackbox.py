@@ -248,7 +248,7 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     took = time.perf_counter() - began - shadow.spent()
     seconds |= {"shadows": shadow.seconds(), "attack": took}
     found = Found(scores, np.asarray(records.y, np.int32), member, asked, **plain)
-    doubted = doubts.of_service(found.label, target.ask(records.x).argmax(axis=1), classes, float(accuracy[1].mean()))
+    doubted = doubts.of_service(found.label, np.argmax(target.ask(sent.x), axis=1), classes, float(accuracy[1].mean()))
     for line in doubted:
         notify(f"warning: {line}")
     summary = {

@@ -5,7 +5,12 @@ import re
 import numpy as np
 import pytest
 
-from mia_jax import doubts, gate
+from mia_jax import balanced_report, blackbox, doubts, gate
+from mia_jax.config import DeployedConfig
+from mia_jax.saved import AnswersWarning, infer
+from mia_jax.types import InputError
+
+pytestmark = pytest.mark.usefixtures("one_device")
 
 N, C, S = 600, 5, 6
 
@@ -92,3 +97,71 @@ def test_a_gate_fails_closed_where_there_is_doubt():
     assert len(gate.enforce(conditions, found | {"doubts": []})) == 3
     with pytest.raises(gate.GateExceeded, match=r"auc>0\.9: any attack cannot tell \(labels shifted\); .*epsilon>1"):
         gate.enforce(conditions, found | {"doubts": ["labels shifted"]})
+
+
+# --- in an audit -----------------------------------------------------------------------------------------------------
+
+
+def audited(tmp_path, labels, target, shadows, shadow_member, member, **given):
+    np.savez(
+        tmp_path / "preds.npz",
+        labels=labels,
+        target=target,
+        shadows=shadows,
+        shadow_member=shadow_member,
+        **({} if member is None else {"member": member}),
+    )
+    told = []
+    given = dict(attacks="loss,lira", workdir=str(tmp_path / "run")) | given
+    results = blackbox.run(DeployedConfig(predictions=str(tmp_path / "preds.npz"), **given), notify=told.append)
+    return results, balanced_report.terminal_table(results), told
+
+
+def test_doubts_come_first_in_an_audit(tmp_path):
+    """In results.json, on the terminal and on the page; ``infer`` warns."""
+    labels, target, shadows = world(0)
+    rng = np.random.default_rng(1)
+    member, shadow_member = rng.random(N) < 0.5, rng.random((S, N)) < 0.5
+    results, table, told = audited(tmp_path, (labels + 1) % C, target, shadows, shadow_member, member)
+    assert len(results["doubts"]) == 1 and any(line == f"warning: {results['doubts'][0]}" for line in told)
+    assert table.startswith("The numbers below are in doubt. The target is right on")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.index("The numbers below are in doubt.") < page.index("Can somebody who may only put questions")
+    with pytest.raises(gate.GateExceeded, match=r"cannot tell .*seem to be shifted"):
+        gate.enforce(gate.parse("auc>0.99"), results)
+    with pytest.warns(AnswersWarning, match="seem to be shifted"):
+        infer("loss", labels=(labels + 1) % C, target=target, shadows=shadows, shadow_member=shadow_member)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_design_gives_away_is_not_used_and_said(tmp_path, known):
+    """The target's partner, and a share that is not its own."""
+    labels, target, shadows = world(0, shadows=7)
+    rng = np.random.default_rng(2)
+    halves = [rng.permutation(N) < N // 2 for _ in range(4)]
+    plan = np.array([side for h in halves for side in (h, ~h)])
+    results, table, told = audited(tmp_path, labels, target, shadows, plan[1:], plan[0] if known else None)
+    (note,) = results["shadows"]["notes"]
+    assert results["shadows"]["count"] == 6 and note.startswith("Shadow 0 (counted from 0) is left out: ")
+    assert " ".join(table.split()).count(note) == 1 and f"warning: {note}" in told and results["doubts"] == []
+    if known:
+        assert note.removesuffix(".") in (tmp_path / "run" / "report.html").read_text().replace("&#x27;", "'")
+    asked = dict(labels=labels, target=target, shadows=shadows, shadow_member=plan[1:])
+    with pytest.warns(AnswersWarning, match="Shadow 0 .* is left out"):
+        score = infer("lira", **asked)
+    np.testing.assert_array_equal(score, infer("lira", **asked | {"shadows": shadows[1:], "shadow_member": plan[2:]}))
+
+
+def test_another_share_is_said_and_what_tells_is_refused(tmp_path):
+    labels, target, shadows = world(0)
+    rng = np.random.default_rng(3)
+    member, shadow_member = rng.random(N) < 0.8, rng.random((S, N)) < 0.5
+    results, table, _ = audited(tmp_path, labels, target, shadows, shadow_member, member)
+    assert results["shadows"]["notes"][0].startswith("The target was trained on 8") and "Attacks find most" in table
+    with pytest.warns(AnswersWarning, match="The target was trained on 8"):
+        infer("loss", labels=labels, target=target, shadows=shadows, shadow_member=shadow_member, member=member)
+    hidden = shadow_member & ~member
+    with pytest.raises(InputError, match="shadow_member tells who trained the target"):
+        audited(tmp_path, labels, target, shadows, hidden, member, workdir=str(tmp_path / "other"))
+    with pytest.raises(InputError, match="shadow_member tells who trained the target"):
+        infer("lira", labels=labels, target=target, shadows=shadows, shadow_member=hidden, member=member)
