@@ -258,9 +258,12 @@ def build_attacks(config: BalancedConfig, names: tuple[str, ...], setting: Setti
             )
         lira = {name: {"augment": queries.shifted(config.augment)} for name in ATTACKS if name.startswith("lira")}
         options |= lira
-    attacks = {}
+    attacks, missing = {}, runs.lacks_values(setting.pool)
     for name in names:
         entry = ATTACKS[name]
+        if missing and entry.beyond:
+            raise_or_skip(config, name, "it computes with features, and some are missing (NaN): fill them in")
+            continue
         if lacking := [option for option in entry.options if option not in given]:
             raise_or_skip(config, name, f"it needs {lacking[0]}; give --population")
             continue

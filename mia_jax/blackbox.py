@@ -169,6 +169,8 @@ def _usable(config: DeployedConfig, held: deployed.Predictions) -> tuple[list[st
 
 def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress: Progress) -> tuple[dict, Found]:
     question = deployed.load_question(config.data)
+    for note in question.schema.notes:
+        notify(note)
     names = saved.attack_names(config.attacks, aligned=True)
     root = jax.random.key(config.seed)
     aside, asked = outside.set_aside(config, root, question)

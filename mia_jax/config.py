@@ -6,6 +6,7 @@
 import dataclasses
 import math
 import pathlib
+import re
 from typing import Any, TypeVar
 
 from mia_jax import artifacts
@@ -35,7 +36,7 @@ OTHERS = dict(num_shadows=20, model="mlp")  # for everybody's own data, and wher
 
 def preset(dataset: str) -> dict[str, Any]:
     """The settings for a data set where the user gives none; ``purchase20`` and the like share Purchase's."""
-    return OTHERS | PRESETS.get("purchase" if dataset.startswith("purchase") else dataset, {})
+    return OTHERS | PRESETS.get("purchase" if re.fullmatch(r"purchase\d*", dataset) else dataset, {})
 
 
 def _option(

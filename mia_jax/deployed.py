@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mia_jax import defences, targets
-from mia_jax.data import files, local
+from mia_jax.data import files, local, npz
 from mia_jax.types import Array, InputError, Records, Schema
 
 
@@ -45,10 +45,11 @@ def load_question(path: str | os.PathLike) -> Question:
         InputError: naming the file, what is wrong and what to do.
     """
     path = pathlib.Path(path).expanduser()
-    arrays = files.read_own(path, ("x", "y", "member", "schema"), "np.savez(path, x=x, y=y, member=m)")
+    write = "np.savez(path, x=x, y=y, member=m)"
+    arrays = npz.read_own(path, ("x", "y", "member", "schema"), write, needed=("x", "y"))
     try:
-        records, schema = local.read(arrays, path.stem, every_class=False)
-        sent = records.x if records.x.dtype == np.uint8 else arrays["x"]
+        records, schema = local.read(arrays, path.stem, to_train_on=False)
+        sent = records.x if records.x.dtype == np.uint8 else npz.numbers(arrays["x"], "x")
         return Question(records, sent, _member(arrays, len(records.y)), schema)
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
@@ -65,10 +66,8 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
     path = pathlib.Path(path).expanduser()
     needed = ("labels", "target", "shadows", "shadow_member")
     write = "np.savez(path, labels=y, target=p, shadows=q, shadow_member=s, member=m)"
-    arrays = files.read_own(path, (*needed, "member"), write)
+    arrays = npz.read_own(path, (*needed, "member"), write, needed=needed)
     try:
-        if missing := [name for name in needed if name not in arrays]:
-            raise ValueError(f"it has no array {missing[0]!r}; write it with {write}")
         target, shadows = (_floats(arrays, name) for name in ("target", "shadows"))
         if target.ndim != 2 or len(target) == 0 or target.shape[1] < 2:
             raise ValueError(f"target has shape {target.shape}; needed: probabilities [n, c], n > 0, c > 1")
@@ -78,7 +77,7 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
         if arrays["labels"].shape not in ((n,), (n, 1), (n, classes)):
             raise ValueError(f"labels has shape {arrays['labels'].shape}; needed: [{n}], as target")
         try:
-            labels = files.labels(arrays["labels"], classes)
+            labels = files.labels(npz.numbers(arrays["labels"], "labels"), classes)
         except ValueError as error:
             raise ValueError(f"{error}; number the classes as the columns of target, from 0") from None
         shadow_member = _truth(arrays["shadow_member"], "shadow_member", (len(shadows), n))
@@ -122,7 +121,7 @@ def apart(x: Array, asked: Array) -> np.ndarray:
 
 
 def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    p = arrays[name]
+    p = npz.numbers(arrays[name], name)  # float16 as float32, in which its sums are exact enough and do not overflow
     if p.dtype.kind != "f":
         raise ValueError(f"{name} has type {p.dtype}; needed: floating-point probabilities")
     return p

@@ -215,7 +215,8 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
 
     Args:
         name: "mlp", "cnn", "logistic", or "module:factory", where ``factory(num_classes=c, shape=(*f,))`` returns a
-            ``Model`` or a flax linen module. Modules are looked for in the current folder, too.
+            ``Model`` or a flax linen module. Modules are looked for in the current folder, too. All but a ``Model`` of
+            your own see pixels, and columns that the schema says so of (``Field.zero``, ``Field.one``), scaled.
         schema: of the records.
         hidden: units of the fully connected layer of mlp and cnn.
         dropout: probability that one of these units is dropped in training.
@@ -225,6 +226,7 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
     """
     pixels = all(field.kind == "pixel" for field in schema.fields)
     scale = 1 / max(field.high for field in schema.fields) if pixels else 1.0
+    own = False
     if not 0 <= dropout < 1:
         raise InputError(f"--dropout={dropout} must be at least 0 and below 1")
     if dropout and name not in ("mlp", "cnn"):
@@ -249,6 +251,7 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
             raise InputError(f"--model={name} is called with num_classes= and shape=: {error}") from error
         except Exception as error:
             raise InputError(f"--model={name} raised {type(error).__name__} when it was called: {error}") from error
+        own = isinstance(model, Model)  # functions of the user see the records as they are
         if isinstance(model, nn.Module):
             model = from_flax(model, scale=scale)
         if not isinstance(model, Model):
@@ -257,8 +260,36 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
             )
     else:
         raise InputError(f"there is no model {name!r}; use {', '.join(NAMES)}, or module:factory for your own")
+    if not own and (scaling := units(schema)):
+        model = rescaled(model, *scaling)
     _check(name, model, schema)
     return model
+
+
+def units(schema: Schema) -> tuple[np.ndarray, np.ndarray] | None:
+    """What is 0 to our networks in each column, and how far from there 1 is, float32 [*f] each.
+
+    None where they see the records as they are.
+    """
+    if all((field.zero, field.one) == (0.0, 1.0) for field in schema.fields):
+        return None
+    zero, span = np.empty((2, schema.fields[-1].stop), np.float32)
+    for field in schema.fields:
+        columns = slice(field.start, field.stop)
+        zero[columns], span[columns] = field.zero, field.one - field.zero
+    return zero.reshape(schema.shape), span.reshape(schema.shape)
+
+
+def rescaled(model: Model, zero: np.ndarray, span: np.ndarray) -> Model:
+    """The model, which sees (x - zero) / span of a record x [*f]."""
+
+    def seen(x):
+        return (jnp.asarray(x).astype(jnp.float32) - zero[None]) / span[None]
+
+    def apply(params, x, *, key=None):
+        return model.apply(params, seen(x), key=key)
+
+    return Model(lambda key, x: model.init(key, seen(x)), apply)
 
 
 def source_digest(name: str) -> str:

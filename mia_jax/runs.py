@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import numpy as np
 
 from mia_jax import data, dp, epsilon, results
 from mia_jax.attacks import ATTACKS
 from mia_jax.config import BalancedConfig, CanaryConfig, Config, Training
 from mia_jax.data import copies
-from mia_jax.types import Records, Schema
+from mia_jax.types import InputError, Records, Schema
 
 Notify = Callable[[str], None]
 
@@ -30,6 +31,7 @@ def load(
         notify=notify,
         check=functools.partial(check, config),
     )
+    _refuse_missing(config, records)
     return records, noted(schema, copies.note(copies.groups(records.x)), notify)
 
 
@@ -39,6 +41,25 @@ def noted(schema: Schema, note: str | None, notify: Notify) -> Schema:
         return schema
     notify(note)
     return schema._replace(notes=(*schema.notes, note))
+
+
+def lacks_values(records: Records) -> bool:
+    """Whether features are missing (NaN), as models such as histogram boosting take them."""
+    return records.x.dtype.kind == "f" and bool(np.isnan(records.x).any())
+
+
+def _refuse_missing(config: Config | BalancedConfig | CanaryConfig, records: Records) -> None:
+    """Refuse records with missing values (NaN) where something of ours would compute with them."""
+    if not lacks_values(records):
+        return
+    what = f"{config.dataset} has features that are missing (NaN)"
+    if not config.target_kind.startswith("sklearn:"):
+        raise InputError(
+            f"{what}, and --target_kind={config.target_kind} cannot learn from such: fill them in, or audit a model"
+            " that can, as --target_kind=sklearn:sklearn.ensemble.HistGradientBoostingClassifier"
+        )
+    if getattr(config, "shadow_data", "real") != "real":
+        raise InputError(f"{what}, which --shadow_data={config.shadow_data} cannot make: fill them in")
 
 
 @contextlib.contextmanager

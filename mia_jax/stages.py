@@ -92,6 +92,8 @@ def networks(
         progress: shows epochs done.
     """
     model = models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
+    if scaling := models.units(schema):  # decided by the schema, which may be of other records
+        digest = artifacts.digest({"data": digest, "units": artifacts.array_digest(*scaling)})
     trained = _train(workdir, config, model, pool, digest, keys, np.asarray(train), title, progress)
 
     def look(look: Look, pool: Records, index: Array, which: Array | None = None) -> dict[str, Seen]:

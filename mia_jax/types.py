@@ -66,6 +66,8 @@ class Field(NamedTuple):
 
     ``binary``, ``numeric`` and ``pixel``: every column is an attribute of its own, with values in [low, high].
     ``categorical``: the columns are the one-hot code of a single attribute, one column per category.
+
+    Our networks see the value ``zero`` as 0 and ``one`` as 1: the unit of the column, where it is not 1.
     """
 
     name: str
@@ -75,6 +77,8 @@ class Field(NamedTuple):
     low: float = 0.0
     high: float = 1.0
     categories: tuple[str, ...] = ()
+    zero: float = 0.0
+    one: float = 1.0
 
 
 class Schema(NamedTuple):

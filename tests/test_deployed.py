@@ -61,7 +61,7 @@ def test_a_schema_is_kept(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "reason"),
     [
-        (dict(x=X), "no array 'y'; write x .* with np.savez"),
+        (dict(x=X), "no array 'y', only 'x'; write x, y with np.savez"),
         (dict(x=X, y=Y, member=MEMBER[:-1]), r"member has shape \(11,\); needed: \[12\]"),
         (dict(x=X, y=Y, member=MEMBER * 2), "something else than true and false"),
         (dict(x=X, y=Y, member=MEMBER.astype(str)), "something else than true and false"),

@@ -64,7 +64,7 @@ def load(
         raise InputError(f"the data source {source!r} is not one of {', '.join(_SOURCES)}")
     name = os.fspath(name_or_path)
     if name not in DATASETS:
-        return _load_path(name, source)
+        return _load_path(name, source, notify)
     dataset = DATASETS[name]
     origin = origins.find(dataset, data_dir, source, seed, notify)
     key = {"name": dataset.name, "parse": PARSE_VERSION, "origin": origin.key}
@@ -111,7 +111,7 @@ def title(name: str) -> str:
     return DATASETS[name].title if name in DATASETS else name
 
 
-def _load_path(name: str, source: str) -> tuple[Records, Schema]:
+def _load_path(name: str, source: str, notify: origins.Notify) -> tuple[Records, Schema]:
     path = pathlib.Path(name).expanduser()
     if path.suffix != ".npz" and os.sep not in name and not path.exists():
         close = difflib.get_close_matches(name.lower(), DATASETS, n=2)
@@ -121,7 +121,10 @@ def _load_path(name: str, source: str) -> tuple[Records, Schema]:
         )
     if source != "auto":
         raise InputError(f"{name} is your own file, not {source} data: leave --data_source={source} out")
-    return local.load(path)
+    records, schema = local.load(path)
+    for note in schema.notes:
+        notify(note)
+    return records, schema
 
 
 def _make(dataset: Dataset, origin: origins.Origin, seed: int, notify: origins.Notify) -> cache.Entry:

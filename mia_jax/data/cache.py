@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax import artifacts
-from mia_jax.data import files
+from mia_jax.data import npz
 
 STALE = 3600.0  # seconds after which a file that is half written is nobody's
 
@@ -40,7 +40,7 @@ def path(folder: pathlib.Path, name: str, key: dict[str, Any]) -> pathlib.Path:
 def read(path: pathlib.Path, notify: Callable[[str], None]) -> Entry | None:
     """The records, or None where there are none or they are not what was written."""
     try:
-        arrays = files.read_npz(path, ("x", "y", "meta"))
+        arrays = npz.read(path, ("x", "y", "meta"))
         x, y, meta = arrays["x"], arrays["y"], json.loads(str(arrays["meta"]))
         if meta["packed"]:
             x = np.unpackbits(x, axis=1, count=meta["features"])

@@ -1,4 +1,4 @@
-"""Files that somebody else wrote: digests, archives, npz and labels, read in memory and trusted in nothing.
+"""Files that somebody else wrote: digests, archives and labels, read in memory and trusted in nothing.
 
 A reader raises ``ValueError`` with the reason (in words) where the contents cannot be what they claim; ``UNREADABLE``
 are the errors that the standard readers raise for damaged bytes. ``data.load`` turns all of them into an ``InputError``
@@ -11,7 +11,6 @@ import hashlib
 import http.client
 import importlib.resources
 import io
-import pathlib
 import tarfile
 import threading
 import urllib.request
@@ -20,8 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
 
 import numpy as np
-
-from mia_jax.types import InputError
 
 UNREADABLE = (ValueError, EOFError, OverflowError, OSError, KeyError, tarfile.TarError, zlib.error)
 
@@ -82,65 +79,6 @@ def members(archive: bytes, wanted: Sequence[str]) -> Iterator[tuple[str, IO[byt
             pass
     if missing := [w for w in wanted if w not in found]:
         raise ValueError(f"it has no member {missing[0]!r}, only {', '.join(map(repr, others[:4])) or 'nothing'}")
-
-
-def read_npz(data: bytes | pathlib.Path, wanted: Sequence[str]) -> dict[str, np.ndarray]:
-    """The wanted arrays of an .npz, read without pickle; names that are not there are left out.
-
-    Raises:
-        ValueError: not an .npz, damaged, or an array of Python objects.
-        OSError: the file cannot be opened.
-    """
-    with open(data, "rb") if isinstance(data, pathlib.Path) else io.BytesIO(data) as f:
-        if f.read(4) != b"PK\x03\x04":
-            raise ValueError("it is not an .npz file")
-        f.seek(0)
-        try:
-            with np.load(f, allow_pickle=False) as arrays:
-                return {name: _array(arrays, name) for name in wanted if name in arrays.files}
-        except (Ragged, MemoryError):
-            raise
-        except Exception:  # whatever zipfile, zlib and numpy make of damaged bytes
-            raise ValueError("it is damaged, or was not written to its end") from None
-
-
-class Ragged(ValueError):
-    """An array of Python objects: what rows of unequal length become."""
-
-
-def _array(arrays: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
-    try:
-        return arrays[name]
-    except ValueError as error:
-        if "Object arrays" not in str(error):
-            raise
-        reason = "as rows of unequal length become; give all rows one length and numbers"
-        raise Ragged(f"its array {name!r} holds Python objects, {reason}") from None
-
-
-def read_own(path: pathlib.Path, wanted: Sequence[str], write: str) -> dict[str, np.ndarray]:
-    """``read_npz`` for a file that a user made.
-
-    Args:
-        path: of the file.
-        wanted: arrays.
-        write: how such a file is written, as in ``np.savez(path, x=x, y=y)``.
-
-    Raises:
-        InputError: the file cannot be read; why, and what to do.
-    """
-    try:
-        return read_npz(path, wanted)
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}; write one with {write}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; give the path of a file in it, written with {write}") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); make it readable, or copy it") from None
-    except Ragged as error:
-        raise InputError(f"{path} cannot be used: {error}") from None
-    except ValueError as error:
-        raise InputError(f"{path} cannot be used: {error}; write it with {write}") from None
 
 
 def check_paired(x: np.ndarray, y: np.ndarray, what: str = "records") -> None:

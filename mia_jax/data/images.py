@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mia_jax.data import files
+from mia_jax.data import files, npz
 
 CIFAR10 = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
 CIFAR100 = ["train.bin", "test.bin"]
@@ -61,7 +61,7 @@ def _idx(name: str, data: bytes) -> np.ndarray:
 def parse_npz(contents: Mapping[str, bytes], shape: tuple[int, ...], classes: int):
     """An .npz in the Keras layout: ``x_train``, ``y_train``, ``x_test``, ``y_test``, with any number of rows."""
     (data,) = contents.values()
-    return _joined(*files.keras(files.read_npz(data, files.KERAS)), shape, classes)
+    return _joined(*files.keras(npz.read(data, files.KERAS)), shape, classes)
 
 
 def _joined(train_x, train_y, test_x, test_y, shape: tuple[int, ...], classes: int):

@@ -5,15 +5,18 @@ import os
 import pathlib
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from mia_jax import artifacts, plain
-from mia_jax.data import files
+from mia_jax.data import files, npz, units
+from mia_jax.data.table import DATASETS
 from mia_jax.types import Field, InputError, Records, Schema
 
 RENUMBER = "number the classes 0, 1, ... without gaps, as np.unique(y, return_inverse=True)[1] does"
 SOME = 1000  # records that are looked at for values that become the same
+BIN = "a regression is audited in bins: np.digitize(y, np.quantile(y, [0.25, 0.5, 0.75])) makes four classes"
 ANEW = "leave that array out, or write it anew with mia_jax.data.save"
 
 
@@ -44,74 +47,107 @@ def load(path: pathlib.Path) -> tuple[Records, Schema]:
     Raises:
         InputError: naming the file, what is wrong and what to do.
     """
-    arrays = files.read_own(path, ("x", "y", "schema"), "np.savez(path, x=x, y=y)")
+    arrays = npz.read_own(path, ("x", "y", "schema"), "np.savez(path, x=x, y=y)", needed=("x", "y"))
     try:
-        return read(arrays, path.stem)
+        return read(arrays, path.name if path.stem in DATASETS else path.stem)  # no file is a data set of the table
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
 
 
-def read(arrays: Mapping[str, np.ndarray], name: str, *, every_class: bool = True) -> tuple[Records, Schema]:
+def read(arrays: Mapping[str, np.ndarray], name: str, *, to_train_on: bool = True) -> tuple[Records, Schema]:
     """The records in arrays x [n, *f], y [n] and, perhaps, schema.
 
     Without a schema, the largest label says how many classes there are; the features are binary where all values are 0
     or 1, pixels where they are uint8 with several axes per record, and else numeric, float32, with the range that is
-    there.
+    there. Numeric columns whose unit is far from one are marked: our networks see them scaled (``units``).
 
     Args:
         arrays: as ``np.load`` gives them.
         name: of the data set, where no schema gives one.
-        every_class: each class needs a record, as in a set to train on. Records to ask a model about may lack some:
-            the model says how many classes there are.
+        to_train_on: each class needs a record, and features may be missing (NaN), for models that take such. Records
+            to ask a model about may lack classes: the model says how many there are.
 
     Raises:
         ValueError: the reason, in words, and what to do.
     """
     if missing := [key for key in ("x", "y") if key not in arrays]:
         raise ValueError(f"it has no array {missing[0]!r}; write x [n, ...] and y [n] with np.savez(path, x=x, y=y)")
-    x, y = arrays["x"], arrays["y"]
-    if x.ndim < 2 or x.dtype.kind not in "biuf" or 0 in x.shape:
-        column = "; x[:, None] makes records of single numbers" if x.ndim == 1 and x.dtype.kind in "biuf" else ""
+    x, y = npz.numbers(arrays["x"], "x"), arrays["y"]
+    if x.ndim < 2 or 0 in x.shape:
+        column = "; x[:, None] makes records of single numbers" if x.ndim == 1 else ""
         raise ValueError(f"x has shape {x.shape} and type {x.dtype}; needed: numbers [n, ...], n > 0{column}")
     if y.ndim == 0 or len(x) != len(y):
         raise ValueError(f"x has shape {x.shape} and y {y.shape}; needed: a label for each record, y [{len(x)}]")
+    _check_finite(x, missing_too=to_train_on)
     if "schema" in arrays:
-        return _described(x, y, str(arrays["schema"]))
-    return _inferred(x, y, name, every_class)
+        return _described(x, y, arrays["schema"])
+    return _inferred(x, y, name, to_train_on)
 
 
-def _described(x: np.ndarray, y: np.ndarray, text: str) -> tuple[Records, Schema]:
+def _described(x: np.ndarray, y: np.ndarray, text: np.ndarray) -> tuple[Records, Schema]:
     try:
-        held = plain.harmless_values(json.loads(text))
-        fields = tuple(Field(**{**f, "categories": tuple(f["categories"])}) for f in held["fields"])
-        schema = Schema(**{**held, "shape": tuple(held["shape"]), "fields": fields, "notes": tuple(held["notes"])})
-    except (TypeError, KeyError, ValueError, RecursionError):
+        schema = _schema(plain.harmless_values(json.loads(str(text))))
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError, RecursionError):
         raise ValueError(f"its array schema is damaged; {ANEW}") from None
-    edges = [0, *(f.stop for f in fields)]
-    if [f.start for f in fields] != edges[:-1] or edges[-1] != int(np.prod(x.shape[1:])):
+    edges = [0, *(f.stop for f in schema.fields)]
+    if [f.start for f in schema.fields] != edges[:-1] or edges[-1] != int(np.prod(x.shape[1:])):
         raise ValueError(f"the fields of its schema do not cover the record; {ANEW}")
     if schema.shape != x.shape[1:]:
         raise ValueError(f"its records have shape {x.shape[1:]} and its schema says {schema.shape}; {ANEW}")
-    _check_finite(x)
-    if x.dtype not in (np.uint8, np.bool_, np.float32):
+    if x.dtype == bool:
+        x = x.astype(np.uint8)
+    elif x.dtype not in (np.uint8, np.float32):
         x = _float32(x)
+    _check_fields(x.reshape(len(x), -1), schema)
     y = _labels(y, schema.num_classes)
     source = schema.source if schema.source in ("simulated", "synthesised") else "local"
-    return Records(x, y), schema._replace(source=source, digest=artifacts.array_digest(x, y))
+    fields = units.marked(schema.fields, x)
+    told = [note for note in (*_told_missing(x), *units.told(fields)) if note not in schema.notes]
+    digest = artifacts.array_digest(x, y)
+    return Records(x, y), schema._replace(source=source, digest=digest, fields=fields, notes=(*schema.notes, *told))
 
 
-def _inferred(x: np.ndarray, y: np.ndarray, name: str, every_class: bool) -> tuple[Records, Schema]:
-    _check_finite(x)
+def _schema(held: dict[str, Any]) -> Schema:
+    """A schema from JSON, of which nothing is believed; raises one of many errors where it is none."""
+    fields = tuple(Field(**{**f, "categories": tuple(f["categories"])}) for f in held["fields"])
+    schema = Schema(**{**held, "shape": tuple(held["shape"]), "fields": fields, "notes": tuple(held["notes"])})
+    _demand(all(isinstance(text, str) for text in (schema.name, schema.source, schema.digest, *schema.notes)))
+    _demand(all(type(size) is int and 0 < size < 2**31 for size in (schema.num_classes, *schema.shape)))
+    _demand(bool(schema.shape) and bool(fields))
+    for f in fields:
+        _demand(all(isinstance(text, str) for text in (f.name, f.kind, *f.categories)))
+        _demand(type(f.start) is int and type(f.stop) is int and f.start < f.stop)
+        _demand(all(type(end) in (int, float) and abs(end) < 3e38 for end in (f.low, f.high, f.zero, f.one)))
+        _demand(f.kind in ("binary", "categorical", "numeric", "pixel") and f.low <= f.high and f.zero != f.one)
+        _demand(f.kind != "categorical" or len(f.categories) in (0, f.stop - f.start))
+    return schema
+
+
+def _demand(holds: bool) -> None:
+    if not holds:
+        raise ValueError("it is no schema")
+
+
+def _check_fields(flat: np.ndarray, schema: Schema) -> None:
+    """Refuse records [n, f] with values that their fields cannot have. Numbers may leave the range that was told."""
+    for f in schema.fields:
+        columns = flat[:, f.start : f.stop]
+        if f.kind in ("binary", "categorical") and not np.isin(columns, (0, 1)).all():
+            raise ValueError(f"its schema says that {f.name} is {f.kind}, and it has other values than 0 and 1; {ANEW}")
+        if f.kind == "categorical" and (columns.sum(axis=1) != 1).any():
+            row = int((columns.sum(axis=1) != 1).argmax())
+            raise ValueError(f"its schema says that {f.name} is one of its categories, and record {row} is not; {ANEW}")
+
+
+def _inferred(x: np.ndarray, y: np.ndarray, name: str, to_train_on: bool) -> tuple[Records, Schema]:
     y = _labels(y)
     if (y == y[0]).all():
         raise ValueError(f"y has a single class, {y[0]}; give records of two classes at least")
     classes = int(y.max()) + 1
-    if every_class:
-        try:
-            files.check_classes(y, classes)
-        except ValueError as error:
-            raise ValueError(f"{error}; {RENUMBER}") from None
+    if to_train_on:
+        _check_classes(y, classes)
     width = int(np.prod(x.shape[1:]))
+    notes: tuple[str, ...] = ()
     if ((x == 0) | (x == 1)).all():
         x = x.astype(np.uint8)
         fields = (Field("bits", "binary", 0, width),)
@@ -119,12 +155,9 @@ def _inferred(x: np.ndarray, y: np.ndarray, name: str, every_class: bool) -> tup
         fields = (Field("pixels", "pixel", 0, width, 0.0, 255.0),)
     else:
         x = _float32(x)
-        flat = x.reshape(len(x), -1)
-        ranges = zip(flat.min(axis=0), flat.max(axis=0), strict=True)
-        fields = tuple(
-            Field(f"x{i}", "numeric", i, i + 1, float(low), float(high)) for i, (low, high) in enumerate(ranges)
-        )
-    schema = Schema(name, "local", artifacts.array_digest(x, y), classes, x.shape[1:], fields)
+        fields = units.numeric_fields(x)
+        notes = (*_told_missing(x), *units.told(fields))
+    schema = Schema(name, "local", artifacts.array_digest(x, y), classes, x.shape[1:], fields, notes)
     return Records(x, y), schema
 
 
@@ -132,7 +165,7 @@ def _float32(x: np.ndarray) -> np.ndarray:
     """Numbers as models are trained on them; says where distinct ones become the same, as times and ids do."""
     with np.errstate(over="ignore"):
         kept = x.astype(np.float32)
-    if not np.isfinite(kept).all():
+    if np.isinf(kept).any():
         raise ValueError("x has values beyond 3e38, where float32 ends; scale them")
     some, rounded = (np.sort(a[:SOME].reshape(len(a[:SOME]), -1), axis=0) for a in (x, kept))
     distinct, left = (1 + (a[1:] != a[:-1]).sum(axis=0) for a in (some, rounded))
@@ -146,16 +179,73 @@ def _float32(x: np.ndarray) -> np.ndarray:
     return kept
 
 
+def _told_missing(x: np.ndarray) -> list[str]:
+    if x.dtype.kind != "f":
+        return []
+    wrong = np.isnan(x.reshape(len(x), -1))
+    if not wrong.any():
+        return []
+    rows, columns = wrong.any(axis=1).sum(), wrong.any(axis=0).sum()
+    return [f"{wrong.sum():,} values are missing (NaN), in {rows:,} of {len(x):,} records and {columns:,} columns."]
+
+
+def _check_classes(y: np.ndarray, classes: int) -> None:
+    """Every class needs a record, and one class a second."""
+    many = len(np.unique(y))
+    if many == len(y) > 2:
+        raise ValueError(f"every record has a label of its own, as identifiers and targets of a regression have; {BIN}")
+    try:
+        files.check_classes(y, classes)
+    except ValueError as error:
+        doubt = f"; its {many:,} different labels look like the target of a regression: {BIN}" if _countless(y) else ""
+        raise ValueError(f"{error}; {RENUMBER}{doubt}") from None
+
+
+def _countless(y: np.ndarray) -> bool:
+    """Whether labels [n] are rather measured numbers than classes."""
+    return len(np.unique(y)) > max(10, len(y) // 10)
+
+
 def _labels(y: np.ndarray, classes: int | None = None) -> np.ndarray:
+    if y.dtype.kind in "US":
+        first = ", ".join(map(repr, np.unique(y)[:3].tolist()))
+        raise ValueError(
+            f"its labels are text ({first}, ...); needed: integers [n]: number them, as"
+            " names, y = np.unique(y, return_inverse=True) does, or as the target does"
+        )
+    y = npz.numbers(y, "y")
+    if y.ndim == 2 and y.shape[1] > 1:
+        raise ValueError(f"its labels have shape {y.shape}; needed: integers [n]; {_columns(y)}")
+    if y.dtype.kind == "f" and np.isnan(y).any():
+        row = int(np.isnan(y).reshape(len(y), -1).any(axis=1).argmax())
+        raise ValueError(f"record {row} has no label (nan), not a whole number; leave such records out")
+    if y.dtype.kind == "f" and not np.array_equal(y, np.trunc(y)) and (_countless(y) or len(np.unique(y)) == len(y)):
+        raise ValueError(
+            f"its labels are not whole numbers but the target of a regression, which has no classes; {BIN}"
+        )
     try:
         return files.labels(y, classes)
     except ValueError as error:
-        move = "y.argmax(axis=1) makes them of a one-hot code" if y.ndim == 2 else RENUMBER
-        raise ValueError(f"{error}; {move}") from None
+        raise ValueError(f"{error}; {RENUMBER}") from None
 
 
-def _check_finite(x: np.ndarray) -> None:
-    wrong = ~np.isfinite(x)
+def _columns(y: np.ndarray) -> str:
+    """What to do with a matrix of labels [n, k]."""
+    if np.isin(y, (0, 1)).all():
+        ones = y.sum(axis=1)
+        if (ones == 1).all():
+            return "y.argmax(axis=1) makes them of a one-hot code"
+        row = int((ones != 1).argmax())
+        return f"record {row} has {ones[row]:g} labels at once: audit one label at a time, with y[:, 0] and so on"
+    if y.dtype.kind == "f" and (y >= 0).all() and (np.abs(y.sum(axis=1) - 1) < 1e-3).all():
+        return "y.argmax(axis=1) makes them of probabilities"
+    return "give one column of it, as y[:, 0]"
+
+
+def _check_finite(x: np.ndarray, missing_too: bool) -> None:
+    if x.dtype.kind != "f":
+        return
+    wrong = np.isinf(x) if missing_too else ~np.isfinite(x)
     if wrong.any():
         where = np.unravel_index(wrong.argmax(), x.shape)
         raise ValueError(f"record {where[0]} has a feature that is {x[where]}; fill it in, or leave the record out")

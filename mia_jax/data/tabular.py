@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from mia_jax.data import files
+from mia_jax.data import files, npz
 from mia_jax.types import Field
 
 _ROWS = 8192  # rows parsed at once: the text of Texas is 830 MB, and is never held as a whole
@@ -103,7 +103,7 @@ def parse_texas(contents: Mapping[str, bytes], widths: tuple[int, ...], classes:
 def parse_npz(contents: Mapping[str, bytes], widths: tuple[int, ...], classes: int):
     """An .npz with ``features`` and ``labels`` (integers or one-hot), or in the Keras layout."""
     (data,) = contents.values()
-    arrays = files.read_npz(data, ["features", "labels", *files.KERAS])
+    arrays = npz.read(data, ["features", "labels", *files.KERAS])
     if {"features", "labels"} <= {*arrays}:
         parts = [(arrays["features"], arrays["labels"])]
     elif {"features", "labels"} & {*arrays}:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax import artifacts
-from mia_jax.data import files
+from mia_jax.data import npz
 from mia_jax.synthesis import attributes as attrs
 from mia_jax.types import Array, InputError, Key, Records, Sampler, Schema, Target
 
@@ -79,7 +79,7 @@ def load_marginals(path: str | os.PathLike, schema: Schema) -> Marginals:
     Raises:
         InputError: no such file, or not a table of marginals for this schema; what is wrong with it.
     """
-    arrays = files.read_own(pathlib.Path(path), Marginals._fields, "np.savez(path, share=share)")
+    arrays = npz.read_own(pathlib.Path(path), Marginals._fields, "np.savez(path, share=share)")
     if "share" not in arrays:
         raise InputError(
             f"{path} has no array 'share', one number per column; write it with np.savez(path, share=share)"
