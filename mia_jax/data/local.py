@@ -208,7 +208,7 @@ def _countless(y: np.ndarray) -> bool:
 
 def _labels(y: np.ndarray, classes: int | None = None) -> np.ndarray:
     if y.dtype.kind in "US":
-        first = ", ".join(map(repr, np.unique(y)[:3].tolist()))
+        first = ", ".join(map(plain.quoted, np.unique(y)[:3].tolist()))
         raise ValueError(
             f"its labels are text ({first}, ...); needed: integers [n]: number them, as"
             " names, y = np.unique(y, return_inverse=True) does, or as the target does"
