@@ -11,7 +11,6 @@ import math
 import pathlib
 import shlex
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -129,11 +128,9 @@ def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> 
     scores = {}
     with progress("attacks", len(names)) as advance:
         for name in names:
-            asked = dict(labels=held.labels, target=held.target, shadows=held.shadows)
+            asked = saved.Answered(held.labels, held.target, held.shadows)
             key = stage_key(jax.random.key(config.seed), name)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", saved.AnswersWarning)  # said already, of all attacks
-                scores[name] = saved.infer(name, **asked, shadow_member=held.shadow_member, key=key)
+            scores[name], _ = saved.scored(name, asked, held.shadow_member, key=key)
             advance(1, name)
     told = _plain(targets.log_probabilities(held.target, targets.recognise(held.target)), held.labels)
     found = Found(scores, held.labels, held.member, np.arange(len(held.labels)), **told)

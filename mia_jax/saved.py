@@ -66,13 +66,26 @@ def infer(
     >>> infer("lira", labels=y, target=p, shadows=q, shadow_member=member)  # doctest: +SKIP
     """
     asked = Answered(labels, target, shadows)
+    scores, notes = scored(attack, asked, shadow_member, population=population, member=member, key=key)
+    for note in (*notes, *doubts.of_answers(labels, target, shadows)):
+        warnings.warn(note, AnswersWarning, stacklevel=2)
+    return scores
+
+
+def scored(
+    attack: str | Attack, asked: Answered, shadow_member: Array, *, population=None, member=None, key=None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """``infer``, and what it has to say of the shadows, in sentences, instead of its warnings."""
     classes = _classes(asked.target)
     attack = _build(attack, classes)
     trained = _membership(shadow_member, asked)
     if member is not None:
         member = _truth(member, len(asked.target))
     design = membership.examine(trained, member, aligned=attack.aligned)
-    references.refuse_without(attack.needs, trained[design.kept])
+    kept, notes = design.kept, design.notes
+    if member is not None and (share := membership.share_note(trained[kept], member)):
+        notes = (*notes, share)
+    references.refuse_without(attack.needs, trained[kept])
     if "public" in attack.needs and population is None:
         raise InputError("this attack needs a population: answers about records that trained no model")
     read = jax.jit(attack.read)
@@ -85,17 +98,14 @@ def infer(
                 f"population: shadows are probabilities [{len(trained)}, m, {classes}], by the same shadows"
             )
         first, rest = _read(read, group, classes, "population: ")
-        public = jax.tree.map(lambda one, others: np.concatenate([one[None], others[design.kept]]), first, rest)
-    share = None if member is None else membership.share_note(trained[design.kept], member)
-    for note in (*design.notes, *((share,) if share else ()), *doubts.of_answers(labels, target, shadows)):
-        warnings.warn(note, AnswersWarning, stacklevel=2)
-    trained, seen = trained[design.kept], jax.tree.map(lambda leaf: leaf[design.kept], seen)
+        public = jax.tree.map(lambda one, others: np.concatenate([one[None], others[kept]]), first, rest)
+    trained, seen = trained[kept], jax.tree.map(lambda leaf: leaf[kept], seen)
     if design.evened and not attack.aligned:  # those that are aligned even themselves, and the shadows that play, too
         rows = membership.deal(trained)
         trained = np.take_along_axis(trained, rows, axis=0)
         seen = jax.tree.map(lambda leaf: np.take_along_axis(leaf, references.over(rows, leaf), axis=0), seen)
     state = attack.fit(jax.random.key(0) if key is None else key, seen, trained, public)
-    return np.asarray(attack.score(state, own), np.float64)
+    return np.asarray(attack.score(state, own), np.float64), notes
 
 
 def _build(attack: str | Attack, classes: int) -> Attack:
