@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import struct
 import threading
 
 import numpy as np
@@ -18,9 +19,12 @@ def reply(body=b"", status="200 OK", **headers):
 
 
 @contextlib.contextmanager
-def raw(respond, path="/v1/models/m:predict"):
-    """Yields a URL; ``respond(body, number)`` is what is sent for each request's body: bytes, or pieces of them."""
-    number, lock = 0, threading.Lock()
+def raw(respond, path="/v1/models/m:predict", port=0):
+    """Yields a URL; ``respond(body, number)`` is what is sent for each request's body: bytes, or pieces of them.
+
+    None resets the connection.
+    """
+    number, lock, connections = 0, threading.Lock(), []
 
     def serve(connection):
         nonlocal number
@@ -37,18 +41,22 @@ def raw(respond, path="/v1/models/m:predict"):
                 with lock:
                     number += 1
                 said = respond(body, number)
+                if said is None:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    return
                 whole = isinstance(said, bytes)
                 for piece in [said] if whole else said:
                     connection.sendall(piece)
                 if not whole or b"content-length" not in said.partition(b"\r\n\r\n")[0].lower():
                     return
 
-    listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+    listening = socket.create_server(("127.0.0.1", port), backlog=64)
 
     def accept():
         with contextlib.suppress(OSError):
             while True:
-                threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
+                connections.append(listening.accept()[0])
+                threading.Thread(target=serve, args=(connections[-1],), daemon=True).start()
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
@@ -58,6 +66,9 @@ def raw(respond, path="/v1/models/m:predict"):
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
         thread.join()
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

@@ -590,17 +590,18 @@ def test_a_question_beyond_the_budget_is_not_begun(service):
 
 def test_answers_outlive_the_process_that_was_killed(service, tmp_path):
     program = """
-import sys, numpy as np
-from mia_jax import remote
+import pathlib, sys, numpy as np
+from mia_jax import remote, targets
 x = np.load(sys.argv[1])
-target = remote.connect(sys.argv[2], x, cache=sys.argv[3], options=remote.Options(rows=8, backoff=0.01))
+given = dict(budget=targets.Budget(10_000, path=pathlib.Path(sys.argv[5])), cache=sys.argv[3])
+target = remote.connect(sys.argv[2], x, **given, options=remote.Options(rows=8, backoff=0.01))
 np.save(sys.argv[4], target.ask(x))
 """
     x = records(200)
     np.save(tmp_path / "x.npy", x)
     proxy = Proxy(service, lambda number: "stall" if number > 10 else None)
     with proxy() as url:
-        arguments = [tmp_path / "x.npy", url, tmp_path / "cache", tmp_path / "log_p.npy"]
+        arguments = [tmp_path / "x.npy", url, tmp_path / "cache", tmp_path / "log_p.npy", tmp_path / "asked"]
         command = [sys.executable, "-c", program, *map(str, arguments)]
         first = subprocess.Popen(command, env=os.environ)
         path = store.store_path(tmp_path / "cache", f"vertex {url}")
@@ -615,6 +616,8 @@ np.save(sys.argv[4], target.ask(x))
         subprocess.run(command, env=os.environ, timeout=40, check=True)
     np.testing.assert_allclose(np.load(tmp_path / "log_p.npy"), TARGET.ask(x), rtol=1e-5, atol=1e-5)
     assert proxy.repeated == RECHECKED
+    sent = sum(proxy.asked.values())  # counted before it is sent: what was about to be, too
+    assert sent <= targets.Budget(path=tmp_path / "asked").spent <= sent + FAST.in_flight * FAST.rows
     # Everything is known now: for who trusts it, the service need not even be there.
     target = connect(url, x, cache=tmp_path / "cache", recheck=0, options=FAST)
     np.testing.assert_array_equal(target.ask(x), np.load(tmp_path / "log_p.npy"))
