@@ -53,6 +53,10 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         with open(partial, "r+b") as f:  # Windows syncs only what may be written
             os.fsync(f.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename in (None, str(partial)):  # a write does not know where it goes
+            error.filename = str(path)
+        raise
     finally:
         with contextlib.suppress(OSError):  # what cannot be removed now is swept by the next run; the error is told
             partial.unlink(missing_ok=True)
@@ -220,10 +224,11 @@ def told(path: pathlib.Path) -> Iterator[None]:
     Raises:
         DiskError: for an OSError.
     """
+    there = path.exists()
     try:
         yield
     except OSError as error:
-        if not path.exists():
+        if there and not path.exists():
             raise DiskError(
                 f"the workdir {path} is gone: it was moved or deleted while the run was in it; run the same command"
                 " again, with --workdir where it is now: what was finished is kept there"

@@ -24,7 +24,7 @@ from mia_jax import (
     stages,
 )
 from mia_jax import config as configs
-from mia_jax.attacks import ATTACKS
+from mia_jax.attacks import ATTACKS, sources
 from mia_jax.attacks.shokri import num_parts
 from mia_jax.config import Config, Training
 from mia_jax.figures import many
@@ -252,7 +252,7 @@ def attack_target(
     options = {name: value for name, value in configs.identity(config).items() if name.startswith("attack_")}
     description = {
         "version": [stages.VERSION, SCORES],
-        "attacks": list(RUN),
+        "attacks": sources(RUN),
         "options": options,
         "key": stages.key_words(key),
         **about_target(target, setting),
@@ -268,7 +268,7 @@ def attack_target(
 
     began = time.perf_counter()
     key_observe, key_fit = jax.random.split(key)
-    told = {"attacks": list(RUN), "options": options}
+    told = {"attacks": sources(RUN), "options": options}
     index = np.concatenate([data.plan.train[:, :per_side], data.plan.test[:, :per_side]], axis=1)
     member = np.broadcast_to(np.arange(index.shape[1]) < per_side, index.shape)
     earlier: list[float] = []

@@ -31,7 +31,7 @@ from mia_jax import (
     stages,
 )
 from mia_jax import config as configs
-from mia_jax.attacks import ATTACKS, named, queries
+from mia_jax.attacks import ATTACKS, named, queries, sources
 from mia_jax.config import BalancedConfig
 from mia_jax.looking import Sight
 from mia_jax.progress import Progress, silent
@@ -318,6 +318,7 @@ def judge(
             "version": stages.VERSION,
             "left_out": membership.VERSION,
             "attack": name,
+            "source": sources([name]),
             "options": options,
             "key": stages.key_words(key),
             "target": model_names[t],

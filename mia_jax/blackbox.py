@@ -38,7 +38,7 @@ from mia_jax import (
     targets,
 )
 from mia_jax import config as configs
-from mia_jax.attacks import ATTACKS
+from mia_jax.attacks import ATTACKS, sources
 from mia_jax.config import DeployedConfig
 from mia_jax.data import copies
 from mia_jax.progress import Progress, silent
@@ -317,12 +317,12 @@ def _attack(
     m = plan.train.shape[1]
     index = np.concatenate([plan.train, plan.test[:, :m]], axis=1)
     member = np.broadcast_to(np.arange(index.shape[1]) < m, index.shape)
-    told = {"attacks": list(plain)}
+    told = {"attacks": sources(plain)}
     seen = shadow.look(Look(key_observe, {**plain, "summary": shadows.summary}, worn, told), pool, index)
     correct = seen["summary"]["correct"]
     everyone = np.broadcast_to(np.arange(len(records.y)), (len(plan.train), len(records.y)))
     if aligned:
-        seen |= shadow.look(Look(key_observe, aligned, worn, {"attacks": list(aligned)}), records, everyone)
+        seen |= shadow.look(Look(key_observe, aligned, worn, {"attacks": sources(aligned)}), records, everyone)
     own = shadows.observe(key_observe, {**plain, **aligned, "summary": shadows.summary}, target, sent)
     scores = {}
     for number, (name, attack) in enumerate(attacks.items()):
@@ -363,7 +363,7 @@ def _dataset(path: str, schema: Schema, records: int, found: Found) -> dict[str,
     file = pathlib.Path(path).name
     title = file if schema.source == "local" else f"{file} ({schema.name})"
     return results.dataset(schema, title, records, np.bincount(mine, minlength=schema.num_classes)) | {
-        "name": str(path)
+        "name": results.printable(str(path))
     }
 
 

@@ -6,7 +6,6 @@ budget is spent, 130 interrupted.
 
 import contextlib
 import difflib
-import errno
 import os
 import re
 import signal
@@ -14,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable
 
-from mia_jax import plain
+from mia_jax import disk, plain
 from mia_jax.types import MiaError
 
 
@@ -62,14 +61,16 @@ def start(main: Callable[[], int | None]) -> None:
         logging.set_verbosity(logging.WARNING)  # jax tells which accelerators it did not find
         signal.signal(signal.SIGINT, interrupted)
         warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
         try:
             sys.exit(main() or 0)
         except MiaError as error:
             fail(error)
+        except BrokenPipeError:  # as of `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its end would be a traceback
+            fail(MiaError("whoever read the output has stopped; the results are in the workdir"))
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            fail(MiaError(f"{error.strerror}; make room and run the same command again: what was finished is kept"))
+            fail(MiaError(disk.in_words(error)))
 
     app.run(guarded, flags_parser=parse)
 

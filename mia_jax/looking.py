@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax import membership, shadows, signals
+from mia_jax.attacks import sources
 from mia_jax.stages import Look, Models
 from mia_jax.types import Attack, Defence, Key, Records, Seen
 
@@ -72,7 +73,7 @@ def look(
             return {}
         observers = {name: attacks[name].observe for name in names}
         index = np.broadcast_to(rows, (len(which), rows.shape[-1]))
-        return models.look(Look(key, observers, worn, {"attacks": list(names)}), pool, index, which)
+        return models.look(Look(key, observers, worn, {"attacks": sources(names)}), pool, index, which)
 
     def one_by_one(seen: Mapping[str, Seen], name: str, which: np.ndarray) -> dict[int, Seen]:
         return {

@@ -5,12 +5,8 @@ convolution and max-pooling layers and a hidden layer of 128 tanh units for CIFA
 what Amazon trained.
 """
 
-import hashlib
-import importlib
 import inspect
-import os
-import pathlib
-import sys
+import re
 from collections.abc import Callable, Sequence
 
 import jax
@@ -18,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from mia_jax import artifacts, imported
 from mia_jax.types import InputError, Model, Schema
 
 NAMES = ("mlp", "cnn", "logistic")
@@ -243,14 +240,8 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
         model = logistic(schema.num_classes, scale=scale)
     elif ":" in name:
         factory = _load(name)
-        try:
+        with imported.guarded(f"--model={name}, called with num_classes= and shape=,"):
             model = factory(num_classes=schema.num_classes, shape=schema.shape)
-        except InputError:
-            raise
-        except TypeError as error:
-            raise InputError(f"--model={name} is called with num_classes= and shape=: {error}") from error
-        except Exception as error:
-            raise InputError(f"--model={name} raised {type(error).__name__} when it was called: {error}") from error
         own = isinstance(model, Model)  # functions of the user see the records as they are
         if isinstance(model, nn.Module):
             model = from_flax(model, scale=scale)
@@ -293,27 +284,39 @@ def rescaled(model: Model, zero: np.ndarray, span: np.ndarray) -> Model:
 
 
 def source_digest(name: str) -> str:
-    """SHA-256 of the source file that a "module:factory" comes from, "" for the models of this file.
+    """SHA-256 of the source of a "module:factory" and all that it imports; "" for the models of this file.
 
     What is trained depends on it, and a changed file must not take up the models of the old one.
     """
     if ":" not in name:
         return ""
-    _load(name)
-    return hashlib.sha256(pathlib.Path(sys.modules[name.partition(":")[0]].__file__).read_bytes()).hexdigest()
+    factory = _load(name)
+    return artifacts.digest(
+        {"factory": imported.describe(factory), "module": imported.digest_of(name.partition(":")[0])}
+    )
+
+
+def program_digest(model: Model, x: jax.Array | np.ndarray) -> str:
+    """SHA-256 of what a network computes on records like x [b, *f]: its traced program, and the arrays in that.
+
+    It tells networks apart whose source is one and that were built by something else: a file of settings, a variable of
+    the environment.
+    """
+
+    def forward(key, x):
+        params = model.init(key, x)
+        return model.apply(params, x), model.apply(params, x, key=key)
+
+    traced = jax.make_jaxpr(forward)(jax.random.key(0), jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype))
+    text = re.sub(r" at 0x[0-9a-f]+", "", str(traced))
+    return artifacts.digest({"program": text, "arrays": [artifacts.array_digest(np.asarray(c)) for c in traced.consts]})
 
 
 def _load(name: str) -> Callable:
-    module_name, _, factory_name = name.partition(":")
-    if os.getcwd() not in sys.path:  # of `python scripts/train.py` only scripts/ is
-        sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InputError(f"--model={name} cannot be imported: {error}; is {module_name}.py in this folder?") from error
-    factory = getattr(module, factory_name, None)
+    factory = imported.load(name, f"--model={name}")
     if not callable(factory):
-        raise InputError(f"--model={name}: {module_name} has no function {factory_name!r}")
+        module, _, called = name.partition(":")
+        raise InputError(f"--model={name}: {called!r} of {module} is {type(factory).__name__}, no function")
     return factory
 
 
@@ -330,8 +333,9 @@ def _check(name: str, model: Model, schema: Schema) -> None:
         logits = jax.eval_shape(forward, x)
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = str(error).strip().split("\n")[0]
+        reason = f"it calls sys.exit({reason})" if isinstance(error, SystemExit) else reason
         raise InputError(f"--model={name} does not take records of shape {schema.shape}: {reason}") from error
     if getattr(logits, "shape", None) != (2, schema.num_classes):
         shape = getattr(logits, "shape", type(logits).__name__)

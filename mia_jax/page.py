@@ -18,6 +18,7 @@ import numpy as np
 from mia_jax import figures, plain
 from mia_jax.artifacts import replacing
 from mia_jax.figures import Results, Scores, value
+from mia_jax.results import printable
 from mia_jax.types import InputError
 
 STYLE = pathlib.Path(__file__).with_name("report.css")
@@ -40,7 +41,7 @@ def read(workdir: pathlib.Path, script: str) -> Finished:
     """
     try:
         raw = (workdir / "scores.npz").read_bytes()
-        results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
+        results = printable(json.loads((workdir / "results.json").read_text(encoding="utf-8")))
         with np.load(io.BytesIO(raw), allow_pickle=False) as f:
             scores = {name: f[name] for name in f.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:

@@ -8,10 +8,7 @@ own training set and seed, never on what else is trained.
 """
 
 import functools
-import importlib
-import os
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mia_jax import models, targets, training
+from mia_jax import imported, models, targets, training
 from mia_jax.types import Answers, Array, InputError, Key, Model, Params, Records, Target
 
 SEARCH_RECORDS = 3000  # of a training set, at most, for the choices that stand-ins make
@@ -78,6 +75,14 @@ def platform(kind: str, num_classes: int) -> Platform:
     raise InputError(
         f"no platform is called {kind!r}: choose {', '.join(PLATFORMS)}, amazon(<passes>,<L2>) or sklearn:<import path>"
     )
+
+
+def source(kind: str) -> str:
+    """SHA-256 of what decides how a user's classifier trains: its parameters, its source, the version of its library.
+
+    "" for platforms of this file. Raises InputError as ``platform``.
+    """
+    return imported.describe(_estimator(kind.removeprefix("sklearn:"))) if kind.startswith("sklearn:") else ""
 
 
 def _alone(fit_many: Callable[..., Iterator[Target]]) -> Callable[..., Target]:
@@ -150,13 +155,7 @@ def sklearn(estimator: Any, num_classes: int) -> Platform:
     Raises:
         InputError: no classifier is to be found at the import path.
     """
-    estimator = _imported(estimator) if isinstance(estimator, str) else estimator
-    try:
-        estimator = estimator() if isinstance(estimator, type) else estimator
-    except TypeError as error:
-        raise InputError(f"{estimator.__name__} needs arguments ({error}): give an instance of it") from None
-    if not all(hasattr(estimator, name) for name in ("fit", "predict", "get_params")):
-        raise InputError(f"{estimator!r} has no fit, predict and get_params: give a classifier of scikit-learn's kind")
+    estimator = _estimator(estimator)
 
     def fit(x: Array, y: Array, *, seed: int = 0) -> Target:
         from sklearn.base import clone
@@ -167,20 +166,41 @@ def sklearn(estimator: Any, num_classes: int) -> Platform:
     return Platform(f"{kind.__name__} of {kind.__module__.partition('.')[0]}", fit, _in_turn(fit))
 
 
+def _estimator(given: Any) -> Any:
+    """The instance that ``sklearn`` was given, by whatever name."""
+    named = f"the classifier {given if isinstance(given, str) else getattr(given, '__name__', type(given).__name__)}"
+    found = imported.load(given, named) if isinstance(given, str) else given
+    if isinstance(found, type):
+        try:
+            with imported.guarded(named):
+                found = found()
+        except InputError as error:
+            if not isinstance(error.__cause__, TypeError):
+                raise
+            raise InputError(f"{found.__name__} needs arguments ({error.__cause__}): give an instance of it") from None
+    if not all(hasattr(found, name) for name in ("fit", "predict", "get_params")):
+        raise InputError(f"{found!r} has no fit, predict and get_params: give a classifier of scikit-learn's kind")
+    return found
+
+
 def _fit_target(model: Any, x: np.ndarray, y: np.ndarray, seed: int, num_classes: int) -> Target:
     """Fit, and answer over all classes; what the answers are is recognised on the first training records."""
     present, codes = np.unique(y, return_inverse=True)  # some libraries insist on 0, 1, ... without gaps
+    name = type(model).__name__
     try:
         model = _fitted(model, x, codes, seed)
-    except (ValueError, TypeError) as error:
+    except (Exception, SystemExit) as error:  # users' code may do anything
         reason = str(error).strip().partition("\n")[0]
-        raise targets.TargetError(f"{type(model).__name__} cannot be trained on these records: {reason}") from error
+        reason = f"it calls sys.exit({reason})" if isinstance(error, SystemExit) else reason
+        raise targets.TargetError(f"{name} cannot be trained on these records: {reason}") from error
 
     def labels(x: Array) -> np.ndarray:
-        return present[np.asarray(model.predict(_flat(x)), np.int64).reshape(-1)]
+        with imported.guarded(f"{name}.predict"):
+            return present[np.asarray(model.predict(_flat(x)), np.int64).reshape(-1)]
 
     def probabilities(x: Array) -> np.ndarray:
-        p = np.asarray(model.predict_proba(_flat(x)))
+        with imported.guarded(f"{name}.predict_proba"):
+            p = np.asarray(model.predict_proba(_flat(x)))
         spread = np.zeros((len(p), num_classes), p.dtype)
         spread[:, present] = p
         return spread
@@ -200,18 +220,6 @@ def _fitted(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> Any:
 def _flat(x: Array) -> np.ndarray:
     x = np.asarray(x)
     return x.reshape(len(x), -1)
-
-
-def _imported(path: str) -> Any:
-    module, _, name = path.replace(":", ".").rpartition(".")
-    if os.getcwd() not in sys.path:  # of `python scripts/audit.py` only scripts/ is
-        sys.path.insert(0, os.getcwd())
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        raise InputError(
-            f"there is no {path!r} to import: give a path such as sklearn.ensemble.RandomForestClassifier"
-        ) from None
 
 
 # --- Google Prediction API -------------------------------------------------------------------------------------------

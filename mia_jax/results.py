@@ -8,11 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax import metrics, paper
+from mia_jax import metrics, paper, plain
 from mia_jax.types import Schema
 
 SCHEMA = 1
 PACKAGES = ("mia-jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "tensorflow-datasets")
+
+
+def printable(value: Any) -> Any:
+    """JSON values, every text in them ``plain.harmless``: names of files may hold anything, and need not be UTF-8."""
+    if isinstance(value, str):
+        return plain.harmless(value)
+    if isinstance(value, Mapping):
+        return {printable(name): printable(each) for name, each in value.items()}
+    return [printable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def versions() -> dict[str, str]:
@@ -34,8 +43,8 @@ def machine() -> str:
 def dataset(schema: Schema, title: str, records: int, class_counts: np.ndarray) -> dict[str, Any]:
     """The ``dataset`` block. ``class_counts`` [c]: training records of the target per class."""
     return {
-        "name": schema.name,
-        "title": title,
+        "name": printable(schema.name),
+        "title": printable(title),
         "source": schema.source,
         "digest": schema.digest,
         "records": int(records),

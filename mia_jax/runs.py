@@ -75,10 +75,10 @@ def header(command: str, config: dict[str, Any], *, plan: str | None = None) -> 
     return {
         "schema": results.SCHEMA,
         **({"plan": plan} if plan else {}),
-        "command": command,
+        "command": results.printable(command),
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "machine": results.machine(),
-        "config": config,
+        "config": results.printable(config),
         "versions": results.versions(),
         "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
     }

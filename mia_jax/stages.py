@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import optax
 
-from mia_jax import artifacts, defences, models, platforms, regularisers, shadows, targets, training
+from mia_jax import artifacts, attacks, defences, models, platforms, regularisers, shadows, targets, training
 from mia_jax.config import TRAINING_DEFENCES, Training
 from mia_jax.progress import Progress
 from mia_jax.shadows import Observer
@@ -129,6 +129,7 @@ def _train(
     progress: Progress,
 ) -> Trained:
     described = training_description(config, digest)
+    described |= {"program": models.program_digest(model, pool.x)} if ":" in config.model else {}
     descriptions = [
         {**described, "key": key_words(keys[k]), "train": artifacts.array_digest(train[k])} for k in range(len(keys))
     ]
@@ -221,6 +222,7 @@ def platform_models(
     seeds = [key_words(key)[-1] for key in keys]
     train = np.asarray(train)
     described = {"version": VERSION, "data": digest, "kind": config.target_kind, "packages": _packages()}
+    described |= {"source": platforms.source(config.target_kind)} if config.target_kind.startswith("sklearn:") else {}
     descriptions = [
         {**described, "seed": seed, "train": artifacts.array_digest(rows)}
         for seed, rows in zip(seeds, train, strict=True)
@@ -284,6 +286,7 @@ def remembering(workdir: artifacts.Workdir, stage: str, done: Callable[[float], 
     def remember(about: Mapping[str, Any]):
         described = {name: artifacts.array_digest(v) if isinstance(v, np.ndarray) else v for name, v in about.items()}
         described |= {"stages": VERSION, "jax": jax.__version__, "backend": jax.default_backend()}
+        described |= {"source": attacks.sources([about["attack"]])} if "attack" in about else {}
 
         def kept(part: str, work: Callable[[], dict]) -> dict:
             held = workdir.load(stage, {**described, "part": part})

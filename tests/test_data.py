@@ -79,6 +79,25 @@ def test_damaged_cache_is_made_again(folder, tmp_path):
         assert entry.read_bytes() == whole
 
 
+def test_cached_records_of_another_data_set_are_not_taken(folder, tmp_path):
+    """Two files of one shape, exchanged: each is whole, and would have passed for official records of the other."""
+    (folder / "purchase100.npz").write_bytes(npz(features=PX, labels=PY))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "purchase100.npz").write_bytes(npz(features=1 - PX, labels=PY))
+    places = {folder: PX, tmp_path / "other": 1 - PX}
+    for place in places:
+        data.load("purchase", data_dir=place)
+    one, other = (tmp_path / "cache").iterdir()
+    content = one.read_bytes(), other.read_bytes()
+    one.write_bytes(content[1])
+    other.write_bytes(content[0])
+    for place, x in places.items():
+        said = []
+        np.testing.assert_array_equal(data.load("purchase", data_dir=place, notify=said.append)[0].x, x)
+        assert len(said) == 1 and "does not say that it is what was asked for, and is made again" in said[0]
+    assert (one.read_bytes(), other.read_bytes()) == content
+
+
 def test_unwritable_cache_is_told_and_no_error(folder, tmp_path):
     (folder / "purchase100.npz").write_bytes(npz(features=PX, labels=PY))
     (tmp_path / "file").write_text("in the way")

@@ -4,9 +4,10 @@
 attack is testing it: the contract tests run over this table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from mia_jax import imported
 from mia_jax.attacks import (
     attack_p,
     attack_r,
@@ -106,4 +107,9 @@ def named(wanted: str) -> list[str]:
     return names
 
 
-__all__ = ["ATTACKS", "Entry", "named"]
+def sources(names: Iterable[str]) -> dict[str, str]:
+    """Attack -> SHA-256 of its source and of all that this imports, a user's or ours: it names what the attack made."""
+    return {name: imported.describe(ATTACKS[name].factory, library=True) if name in ATTACKS else "" for name in names}
+
+
+__all__ = ["ATTACKS", "Entry", "named", "sources"]

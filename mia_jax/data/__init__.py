@@ -71,13 +71,13 @@ def load(
     if not origin.labelled:
         key |= {"seed": seed, "cluster": origins.code_digest("cluster.py")}
     path = cache.path(cache.folder(cache_dir), dataset.name, key)
-    entry = cache.read(path, notify)
+    entry = cache.read(path, key, notify)
     if entry is None:
         if origin.source == "simulated":
             fields = _fields(dataset, dataset.shape)
             check(Schema(dataset.name, "simulated", "", dataset.classes, dataset.shape, fields), dataset.records)
         entry = _make(dataset, origin, seed, notify)
-        cache.write(path, entry, binary=dataset.kind == "binary", notify=notify)
+        cache.write(path, key, entry, binary=dataset.kind == "binary", notify=notify)
     notes = entry.notes
     if len(entry.y) != dataset.records:
         notes += (f"These are {len(entry.y):,} records; published are {dataset.records:,}.",)

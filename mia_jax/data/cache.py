@@ -1,4 +1,5 @@
-"""Decoded records on disk, one .npz each: bits packed, written whole and renamed, checked by digest when read.
+"""Decoded records on disk, one .npz each: bits packed, written whole and renamed, checked by digest when read, and by
+what they were decoded from: a file under another one's name is not taken for it.
 
 A cache is a convenience: a folder that cannot be written, or an entry that is damaged, is told and worked around.
 """
@@ -37,8 +38,8 @@ def path(folder: pathlib.Path, name: str, key: dict[str, Any]) -> pathlib.Path:
     return folder / f"{name}-{artifacts.digest(key)[:32]}.npz"
 
 
-def read(path: pathlib.Path, notify: Callable[[str], None]) -> Entry | None:
-    """The records, or None where there are none or they are not what was written."""
+def read(path: pathlib.Path, key: dict[str, Any], notify: Callable[[str], None]) -> Entry | None:
+    """The records made from ``key``, or None where there are none, or they are others or not what was written."""
     try:
         arrays = npz.read(path, ("x", "y", "meta"))
         x, y, meta = arrays["x"], arrays["y"], json.loads(str(arrays["meta"]))
@@ -51,13 +52,19 @@ def read(path: pathlib.Path, notify: Callable[[str], None]) -> Entry | None:
     except Exception as error:  # whatever zipfile, zlib, numpy or json make of damaged bytes
         notify(f"The cached {path} is damaged ({error or type(error).__name__}) and is made again")
         return None
+    if meta.get("key") != artifacts.digest(key):  # caches of before 2026-11-27 do not say it
+        notify(f"The cached {path} does not say that it is what was asked for, and is made again")
+        return None
     return Entry(x, y, meta["digest"], tuple(meta["notes"]))
 
 
-def write(path: pathlib.Path, entry: Entry, *, binary: bool, notify: Callable[[str], None]) -> None:
-    """Keep records; bits [n, f] are packed eight to a byte, row by row."""
+def write(
+    path: pathlib.Path, key: dict[str, Any], entry: Entry, *, binary: bool, notify: Callable[[str], None]
+) -> None:
+    """Keep the records made from ``key``; bits [n, f] are packed eight to a byte, row by row."""
     x = np.packbits(entry.x, axis=1) if binary else entry.x
     meta = {"packed": binary, "features": entry.x.shape[-1], "digest": entry.digest, "notes": entry.notes}
+    meta |= {"key": artifacts.digest(key)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for partial in path.parent.glob(f".{path.name}.*.partial"):  # a killed process's, or another's at work

@@ -62,6 +62,7 @@ def execute(
 
     Raises:
         InputError: none of the runs could be made.
+        DiskError: a file cannot be read or written.
         WorkdirHeld: another process works on one of them.
     """
     root = pathlib.Path(root)
@@ -82,14 +83,16 @@ def execute(
     if not runs:
         label, reason = next(iter(skipped.items()))
         raise InputError(f"none of the runs of {experiment.name} could be made; {label}: {reason}")
-    return write(experiment, scale, root, runs, skipped, command=command, seconds=time.perf_counter() - began)
+    with artifacts.told(root):
+        return write(experiment, scale, root, runs, skipped, command=command, seconds=time.perf_counter() - began)
 
 
 def make(config: Config, root: pathlib.Path, *, data_dir: str | None = None, **options: Any) -> Run:
     """One run in its folder below ``root``; models that other runs there have trained are not trained again."""
     config = configs.resolve(config)
     workdir = root / configs.workdir(config).name
-    share_models(config, workdir)
+    with artifacts.told(root):
+        share_models(config, workdir)
     found = audit.run(dataclasses.replace(config, data_dir=data_dir, workdir=str(workdir)), **options)
     with np.load(workdir / "scores.npz") as f:
         return Run(found, {name: f[name] for name in f.files})
