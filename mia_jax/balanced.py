@@ -60,8 +60,8 @@ class Judged(NamedTuple):
     """One attack on every target."""
 
     scores: np.ndarray  # float64 [T, n]; NaN where a record was not judged
-    chosen: dict[str, list[dict[str, Any]]]  # rate -> by target, what a threshold chosen on a shadow realises
-    curve: dict[int, list[dict[str, float]]]  # number of shadows -> by target, {"auc", "tpr"} (at 1 % FPR)
+    chosen: dict[str, list[float]]  # rate -> by target, the threshold chosen on a shadow
+    curve: dict[int, list[np.ndarray]]  # number of shadows -> of the first targets, scores [n]
 
 
 def run(
@@ -310,10 +310,11 @@ def judge(
     options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.metadata["identity"]}
     related = membership.related(setting.member)
     scores = np.full((len(setting.targets), len(setting.candidates)), np.nan)
-    chosen: dict[str, list[dict[str, Any]]] = {f"{rate:g}": [] for rate in metrics.RATES}
-    curve: dict[int, list[dict[str, float]]] = {}
+    chosen: dict[str, list[float]] = {f"{rate:g}": [] for rate in metrics.RATES}
+    curve: dict[int, list[np.ndarray]] = {}
     for place, t in enumerate(setting.targets):
         shadows = membership.others(related, sight.which, t)
+        actor = shadows[np.searchsorted(shadows, t) % len(shadows)]  # another for each target: plays it in rehearsal
         description = {
             "version": stages.VERSION,
             "left_out": membership.VERSION,
@@ -325,28 +326,29 @@ def judge(
             "shadows": [model_names[k] for k in shadows],
             "candidates": artifacts.array_digest(setting.candidates, setting.population, sight.rows),
             "curve": place < CURVE_TARGETS,
+            "rehearsal": model_names[actor],
         }
         held = workdir.load("scores", description)
         if held is None:
             arrays = {"score": fit_and_score(key, attack, sight, t, shadows)}
             if attack.aligned and len(shadows) > 2:
-                rehearsal = membership.others(related, sight.which, t, shadows[0])
-                arrays["rehearsal"] = fit_and_score(key, attack, sight, shadows[0], rehearsal)
+                rehearsal = membership.others(related, sight.which, t, actor)
+                arrays["rehearsal"] = fit_and_score(key, attack, sight, actor, rehearsal)
             if attack.aligned and place < CURVE_TARGETS:
                 for count in shadow_counts(len(shadows), attack):
                     arrays[f"curve/{count}"] = fit_and_score(key, attack, sight, t, shadows[:count])
             workdir.save("scores", description, arrays)
             held = artifacts.Artifact(arrays, {})
-        score, member = held.arrays["score"], setting.member[t][sight.rows]
-        scores[place, sight.rows] = score
+        scores[place, sight.rows] = held.arrays["score"]
         if "rehearsal" in held.arrays:
-            its = setting.member[shadows[0]][sight.rows]
+            its = setting.member[actor][sight.rows]
             for rate in metrics.RATES:
-                threshold = metrics.threshold_at_fpr(held.arrays["rehearsal"], its, rate)
-                chosen[f"{rate:g}"].append({"threshold": threshold, **metrics.realised(threshold, score, member)})
+                chosen[f"{rate:g}"].append(metrics.threshold_at_fpr(held.arrays["rehearsal"], its, rate))
         for column, values in held.arrays.items():
             if column.startswith("curve/"):
-                curve.setdefault(int(column.removeprefix("curve/")), []).append(_at_a_glance(values, member))
+                full = np.full(len(setting.candidates), np.nan)
+                full[sight.rows] = values
+                curve.setdefault(int(column.removeprefix("curve/")), []).append(full)
     return Judged(scores, chosen, curve)
 
 
@@ -359,43 +361,45 @@ def shadow_counts(available: int, attack: Attack) -> list[int]:
     return [*counts, available]
 
 
-def _at_a_glance(score: np.ndarray, member: np.ndarray) -> dict[str, float]:
-    scored = ~np.isnan(score)
-    tpr = metrics.tpr_at_fpr(score[scored], member[scored], CURVE_RATE, pooled_others=10**9).value
-    return {"auc": metrics.auc(score[scored], member[scored]).value, "tpr": tpr}
-
-
 def summarise(setting: Setting, label: np.ndarray, name: str, judged: Judged) -> dict[str, Any]:
-    """An attack's block: means over targets with Student's t interval; with one target, that target's own intervals."""
+    """An attack's block: means over targets, ``over_targets``; with one target, that target's own intervals."""
+    score, member = np.asarray(judged.scores, np.float64), setting.member[setting.targets]
     blocks = []
-    pooled = sum(
-        int((~setting.member[t] & ~np.isnan(s)).sum()) for t, s in zip(setting.targets, judged.scores, strict=True)
-    )
-    for t, score in zip(setting.targets, judged.scores, strict=True):
-        scored = ~np.isnan(score)
-        blocks.append(
-            metrics.evaluate(
-                score[scored],
-                setting.member[t][scored],
-                label[scored],
-                setting.schema.num_classes,
-                pooled_others=pooled,
-            )
-        )
-    block = dict(blocks[0]) if len(blocks) == 1 else over_targets.block(blocks)
-    block |= {"title": runs.title(name), "targets": len(blocks), "unscored": int(np.isnan(judged.scores).sum())}
+    for s, m in zip(score, member, strict=True):
+        scored = ~np.isnan(s)
+        blocks.append(metrics.evaluate(s[scored], m[scored], label[scored], setting.schema.num_classes))
+    block = dict(blocks[0]) if len(blocks) == 1 else over_targets.block(blocks, score, member, label)
+    block |= {"title": runs.title(name), "targets": len(blocks), "unscored": int(np.isnan(score).sum())}
     block["auc_by_target"] = [b["auc"]["value"] for b in blocks]
     if any(judged.chosen.values()):
         block["chosen_threshold"] = {
-            rate: {side: over_targets.mean([r[side]["value"] for r in found]).json() for side in ("fpr", "tpr")}
-            for rate, found in judged.chosen.items()
+            rate: {side: measure.json() for side, measure in _chosen(score, member, thresholds, rate).items()}
+            for rate, thresholds in judged.chosen.items()
         }
     if judged.curve:
         block["by_shadows"] = {
-            str(count): {m: over_targets.mean([f[m] for f in found]).json() for m in ("auc", "tpr")}
+            str(count): {m: measure.json() for m, measure in _at_a_glance(np.stack(found), member).items()}
             for count, found in sorted(judged.curve.items())
         }
     return block
+
+
+def _chosen(score: np.ndarray, member: np.ndarray, thresholds: list[float], rate: str) -> dict[str, metrics.Measure]:
+    """The FPR and TPR that thresholds bring about which were set on shadows."""
+    others = int((~np.isnan(score) & ~member).sum(axis=1).min())  # as many as its shadow's
+    if float(rate) * (others + 1) < 1:
+        reason = f"not resolvable: {others:,} non-members of a shadow are too few to set a threshold for {rate} on"
+        return dict.fromkeys(("fpr", "tpr"), metrics.Measure(None, reason=reason))
+    return over_targets.at_threshold(score, member, np.asarray(thresholds))
+
+
+def _at_a_glance(score: np.ndarray, member: np.ndarray) -> dict[str, metrics.Measure]:
+    """Of the targets whose scores [t, n] these are, the first of ``member``."""
+    member = member[: len(score)]
+    return {
+        "auc": over_targets.auc(score, member),
+        "tpr": over_targets.tpr_at_fpr(score, member, CURVE_RATE),
+    }
 
 
 def _sample_rows(config: BalancedConfig, num_classes: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax import exposure, metrics, paper_figures
+from mia_jax import exposure, metrics, paper_figures, ranks
 from mia_jax.balanced_words import OFTEN, chance, not_aligned, ranked
 from mia_jax.figures import Drawing, Plot, Results, Scores, as_percent, canvas, legend, many, short, value
 
@@ -70,7 +70,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
     styles = looks(results, found)
     for attack, style in styles.items():
         grid = np.geomspace(starts[attack], 1, 300)
-        curve = np.mean([_roc_on(grid, s, m) for s, m in zip(*found[attack], strict=True)], axis=0)
+        curve = _roc_on(grid, *found[attack])
         lowest = min([lowest, *curve[curve > 0]])
         ax.plot(grid, np.where(curve > 0, curve, np.nan), **style)
     ax.plot([left, 1], [left, 1], color="#000000", lw=1.2, ls=(0, (4, 4)), label="guessing")
@@ -84,6 +84,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
         axis.set_major_formatter(as_percent)
     legend(figure, ax)
     targets = len(next(iter(found.values()))[0])
+    fewest = min(int((~member & ~np.isnan(score)).sum(axis=1).min()) for score, member in found.values())
     mean = f", a mean over the {targets} targets," if targets > 1 else ""
     named = f" Grey: {', '.join(grey)}." if grey else ""
     flat = [short(a) for a in results["attacks"] if a not in found]
@@ -96,6 +97,8 @@ def roc(results: Results, scores: Scores) -> Drawing:
         if metrics.RESOLVABLE / max(others.values()) <= 0.2
         else "So few non-members were judged that fewer than 10 false alarms stand behind the left part of every curve."
     )
+    if targets > 1 and left < (own := metrics.RESOLVABLE / max(1, fewest)) < 1:
+        resolved += f" Left of {100 * own:.2g}% all targets share one threshold: each alone has too few false alarms."
     caption = (
         "This is the ROC curve. An attacker may choose how sure to be before calling a record a member. Each curve"
         f"{mean} shows the share of members found (upwards) for the share of non-members falsely accused (to the"
@@ -109,9 +112,17 @@ def roc(results: Results, scores: Scores) -> Drawing:
 
 
 def _roc_on(grid: np.ndarray, score: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """The TPR at each FPR of ``grid``: as in the table, a mean over targets, or at one threshold where each has few."""
     scored = ~np.isnan(score)
-    curve = metrics.roc(score[scored], member[scored])
-    return np.interp(grid, curve.fpr, curve.tpr)
+
+    def curve(s: np.ndarray, m: np.ndarray) -> np.ndarray:
+        t = metrics.tally(s, m)
+        return ranks.at(ranks.above(t.members, t.others), grid * (t.others.sum() + 1))
+
+    pooled = curve(score[scored], member[scored])
+    each = np.mean([curve(s[j], m[j]) for s, m, j in zip(score, member, scored, strict=True)], axis=0)
+    fewest = (scored & ~member).sum(axis=1).min()
+    return np.where(fewest * grid >= metrics.RESOLVABLE, each, pooled)
 
 
 def by_shadows(results: Results, scores: Scores) -> Drawing:

@@ -1,8 +1,9 @@
 """How well an attack tells members from others, and how sure that is. NumPy and SciPy in float64; never imports jax.
 
 Letters: m members and n others with a score each, k distinct score values. A record is **called a member when its score
-is above 0**; a score of exactly 0 is on the boundary and is not called one. Ties are one step of the ROC, whatever
-order they come in. Every interval is at 95 % and none has zero width: a record that was never seen may still come.
+is above 0**; a score of exactly 0 is on the boundary and is not called one. Ties are one straight piece of the ROC,
+whatever order they come in. Every interval is at 95 % and none has zero width: a record that was never seen may still
+come.
 
 References:
     DeLong, DeLong and Clarke-Pearson 1988 (AUC), in the fast form of Sun and Xu 2014: midranks instead of pairs.
@@ -15,18 +16,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
+from mia_jax import ranks
 from mia_jax.types import InputError
 
-LEVEL = 0.95
-TAIL = (1 - LEVEL) / 2
-Z = float(stats.norm.ppf(1 - TAIL))
+TAIL, Z = ranks.TAIL, ranks.Z
 RATES = (0.1, 0.01, 0.001, 0.0001)  # false-positive rates of a report, the last where it is resolvable
 PRIORS = (0.5, 0.1, 0.01)  # shares of members among the records that an adversary asks about
-GRID = 1000  # quantiles of a threshold's place: as many as a bootstrap would draw
-RESOLVABLE = 10  # false positives that a rate must stand on before it is a number
-FEW = 5  # members found, or missed, below which the interval is Clopper and Pearson's: Jeffreys' may cover too little
+RESOLVABLE = 10  # false alarms that a rate must stand on before it is a number
 
 
 class Measure(NamedTuple):
@@ -36,9 +34,10 @@ class Measure(NamedTuple):
     low: float | None = None
     high: float | None = None
     reason: str | None = None
+    read: str | None = None  # how, where there are several ways
 
     def json(self) -> dict[str, Any]:
-        """As results.json has it: {"value", "low", "high"} or {"value": null, "reason"}."""
+        """As results.json has it: {"value", "low", "high"} or {"value": null, "reason"}; "read" where it is told."""
         return {key: v for key, v in self._asdict().items() if key == "value" or v is not None}
 
 
@@ -107,9 +106,7 @@ def auc(score: np.ndarray, member: np.ndarray) -> Measure:
         InputError: as ``tally``.
     """
     t = tally(score, member)
-    m, n = int(t.members.sum()), int(t.others.sum())
-    beats = (n - np.cumsum(t.others) + t.others / 2) / n  # share of the others below a member of this score, ties half
-    loses = (np.cumsum(t.members) - t.members / 2) / m  # share of the members above another of this score
+    m, n, beats, loses = _placements(t)
     area = float(t.members @ beats) / m
     if min(m, n) < 2:
         return Measure(area, 0.0, 1.0)
@@ -125,6 +122,21 @@ def auc(score: np.ndarray, member: np.ndarray) -> Measure:
     return Measure(area, low, high)
 
 
+def _placements(t: Tally) -> tuple[int, int, np.ndarray, np.ndarray]:
+    """m, n, and at each distinct score the share of the others below it and of the members above it; ties half."""
+    m, n = int(t.members.sum()), int(t.others.sum())
+    return m, n, (n - np.cumsum(t.others) + t.others / 2) / n, (np.cumsum(t.members) - t.members / 2) / m
+
+
+def auc_influence(score: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """How much each record moves the area, [n]: DeLong's terms, which sum to 0. Raises as ``tally``."""
+    t = tally(score, member)
+    m, n, beats, loses = _placements(t)
+    area = float(t.members @ beats) / m
+    where = np.searchsorted(-t.value, -np.asarray(score, np.float64))
+    return np.where(np.asarray(member, bool), (beats[where] - area) / m, (loses[where] - area) / n)
+
+
 def _newcombe(area: float, m: int, n: int) -> tuple[float, float]:
     """The areas a that are Z standard errors from ``area``, with the error that exponential scores of area a have."""
     size = (m + n) / 2
@@ -138,70 +150,37 @@ def _newcombe(area: float, m: int, n: int) -> tuple[float, float]:
     return low, high
 
 
-def tpr_at_fpr(score: np.ndarray, member: np.ndarray, rate: float, *, pooled_others: int | None = None) -> Measure:
-    """The largest TPR that a threshold reaches with FPR <= ``rate``; tied scores cannot be split, so nor is a step.
+def tpr_at_fpr(score: np.ndarray, member: np.ndarray, rate: float) -> Measure:
+    """The TPR at a false-positive rate, which false alarms not yet seen have in expectation (``ranks``).
 
     Args:
         score: [n].
         member: [n].
         rate: the false-positive rate, in (0, 1).
-        pooled_others: non-members that the rate stands on, where several targets are pooled later; default: these.
 
     Returns:
-        The rate found and its interval, or a reason if fewer than 10 false positives are expected.
+        The TPR and its interval, or a reason if fewer than 10 false alarms are expected.
 
     Raises:
         InputError: as ``tally``.
     """
     t = tally(score, member)
-    n = int(t.others.sum()) if pooled_others is None else pooled_others
-    if n * rate < RESOLVABLE * (1 - 1e-9):
-        expected = f"{n:,} non-members x {rate:g} = {n * rate:.3g} false alarms"
-        return Measure(None, reason=f"not resolvable: {expected}, fewer than {RESOLVABLE}")
-    return _tpr_interval(t, rate)
-
-
-def _tpr_interval(t: Tally, rate: float) -> Measure:
-    """Both uncertainties of a TPR at a FPR: where the threshold lies, and how many members are above it.
-
-    The threshold is the (J + 1)-th largest score of the others, where J of them, Binomial(n, rate), lie above the true
-    one; of the members j lie above that, and the TPR is Beta(j + 1/2, m - j + 1/2). That is the stratified bootstrap
-    over members and others, without its noise, and with Jeffreys' half.
-
-    Counts of a few are too coarse for that: with a steady threshold Jeffreys' interval covers as little as .87 there,
-    and none that depends on the count alone covers between .92 and .98 everywhere. So where fewer than 5 members are
-    found, or missed, the limits are Clopper and Pearson's, Beta(j, m - j + 1) and Beta(j + 1, m - j). Together they
-    cover at least .93 (computed for a steady threshold and 9, 20 and 200 members).
-    """
     m, n = int(t.members.sum()), int(t.others.sum())
-    above = np.cumsum(t.members) - t.members
-    last = np.cumsum(t.others)
-
-    def found(j):  # members above the (j + 1)-th largest of the others
-        return above[np.searchsorted(last, np.minimum(j, n - 1), side="right")]
-
-    at = int(found(whole(n * rate)))
-    draws = (np.arange(GRID) + 0.5) / GRID
-    hits, weight = np.unique(found(stats.binom.ppf(draws, n, rate).astype(np.int64)), return_counts=True)
-
-    def quantile(p, extra):
-        a, b = np.maximum(hits + extra, 1e-9), np.maximum(m - hits + 1 - extra, 1e-9)  # 0 of m and m of m: the limit
-        low, high = 0.0, 1.0
-        for _ in range(40):
-            middle = (low + high) / 2
-            below = weight @ special.betainc(a, b, middle) / GRID
-            low, high = (middle, high) if below < p else (low, middle)
-        return (low + high) / 2
-
-    lower, upper = (0, 1) if min(at, m - at) < FEW else (0.5, 0.5)
-    low = 0.0 if at == 0 else min(quantile(TAIL, lower), at / m)
-    high = 1.0 if at == m else max(quantile(1 - TAIL, upper), at / m)
-    return Measure(at / m, low, high)
+    if not resolvable(n, rate):
+        return Measure(None, reason=unresolved(f"{n:,} non-members", n * rate, rate))
+    score, member = np.asarray(score, np.float64), np.asarray(member, bool)
+    found = ranks.read(score, member, rate, ranks.above(t.members, t.others))
+    return Measure(found.tpr, *ranks.interval(found, rate, m, float((found.influence**2).sum())))
 
 
-def whole(x: float) -> int:
-    """The whole number of others that a rate allows."""
-    return math.floor(x * (1 + 1e-12))  # 2,000 x 0.0005 is 1, whatever the last bit says
+def resolvable(others: int, rate: float) -> bool:
+    """Whether so many non-members make ten false alarms at a rate."""
+    return others * rate >= RESOLVABLE * (1 - 1e-9)
+
+
+def unresolved(who: str, expected: float, rate: float) -> str:
+    """The reason why there is no TPR at this rate."""
+    return f"not resolvable: {who} x {rate:g} = {expected:.3g} false alarms, fewer than {RESOLVABLE}"
 
 
 # --- at a threshold --------------------------------------------------------------------------------------------------
@@ -298,15 +277,27 @@ def per_class(score: np.ndarray, member: np.ndarray, label: np.ndarray, num_clas
 
 
 def threshold_at_fpr(score: np.ndarray, member: np.ndarray, rate: float) -> float:
-    """The lowest threshold whose FPR is at most ``rate`` on these scores: those of a shadow that plays the target.
+    """The threshold that raises a share ``rate`` of false alarms in expectation, set on a shadow that plays the target.
 
-    Use it on the target's scores with ``realised``: what a threshold was chosen for, and what it does there, differ.
+    It lies at rank r (n + 1) of the shadow's n non-members, between two of them on a straight line (which between the
+    first and the second raises up to a tenth less); tied scores fall together, on the side of fewer false alarms. Use
+    it on the target's scores with ``realised``: what a threshold was set for, and what it does there, differ.
+
+    Returns:
+        ``score > threshold`` is called a member. Infinity, which calls nobody, where r (n + 1) is below 1: a threshold
+        at the largest of so few non-members would raise more than that.
 
     Raises:
         InputError: as ``tally``.
     """
-    curve = roc(score, member)
-    return float(curve.threshold[np.flatnonzero(curve.fpr <= rate * (1 + 1e-12))[-1]])
+    tally(score, member)
+    others = np.sort(np.asarray(score, np.float64)[~np.asarray(member, bool)])[::-1]
+    rank = rate * (len(others) + 1) * (1 + 1e-12)
+    if rank < 1:
+        return math.inf
+    k = math.floor(rank)
+    upper, lower = float(others[k - 1]), float(others[min(k, len(others) - 1)])
+    return upper + (rank - k) * (lower - upper) if math.isfinite(upper) and math.isfinite(lower) else upper
 
 
 def realised(threshold: float, score: np.ndarray, member: np.ndarray) -> dict[str, dict[str, Any]]:
@@ -328,7 +319,6 @@ def evaluate(
     num_classes: int,
     *,
     rates: Sequence[float] = RATES,
-    pooled_others: int | None = None,
 ) -> Mapping[str, Any]:
     """An attack's block of results.json.
 
@@ -338,7 +328,6 @@ def evaluate(
         label: [n] true classes, 0-based.
         num_classes: c.
         rates: false-positive rates.
-        pooled_others: as ``tpr_at_fpr``.
 
     Returns:
         accuracy, balanced_accuracy, precision, recall, auc, tpr_at_fpr {rate: I}, ppv_at_prior {prior: I},
@@ -356,7 +345,7 @@ def evaluate(
     both = 0 < member.sum() < len(member)
     if both:
         ranked = {"auc": auc(score, member).json()}
-        at = {f"{rate:g}": tpr_at_fpr(score, member, rate, pooled_others=pooled_others).json() for rate in rates}
+        at = {f"{rate:g}": tpr_at_fpr(score, member, rate).json() for rate in rates}
     else:
         absent = Measure(None, reason=f"{member.sum()} members and {(~member).sum()} others were judged").json()
         ranked, at = {"auc": absent}, {f"{rate:g}": absent for rate in rates}

@@ -26,7 +26,8 @@ def bootstrap(
     """AUC and TPR at FPR of samples drawn anew from these members and, apart, from these others (stratified).
 
     For joint questions, such as the difference of two rates; ``metrics.auc`` and ``metrics.tpr_at_fpr`` have intervals
-    of their own. A sample is its counts, and nothing is sorted twice.
+    of their own. TPRs are at rank r (n + 1) of the others, members tied with one of them are not found. A sample is its
+    counts, and nothing is sorted twice.
 
     Raises:
         InputError: as ``metrics.tally``.
@@ -37,13 +38,17 @@ def bootstrap(
     at_member, at_other = np.repeat(distinct, t.members), np.repeat(distinct, t.others)  # best scores first
     before, until = (np.searchsorted(at_member, at_other, side) for side in ("left", "right"))  # members above, or tied
     tied = bool((before != until).any())
-    allowed = [metrics.whole(n * rate) for rate in rates]
+    ranks = np.array([rate * (n + 1) for rate in rates]) - 1  # of others, from 0
+    first = np.floor(ranks)
     rng = np.random.Generator(np.random.SFC64(seed))
-    area, tpr, above = np.empty(resamples), np.empty((resamples, len(allowed))), np.zeros(m + 1, np.int64)
+    area, tpr, above = np.empty(resamples), np.empty((resamples, len(ranks))), np.zeros(m + 1, np.int64)
     for k in range(resamples):
         np.cumsum(np.bincount(rng.integers(0, m, m, np.int32), minlength=m), out=above[1:])
         count = np.bincount(rng.integers(0, n, n, np.int32), minlength=n)
         won = above[before]
         area[k] = count @ won + (count @ above[until] if tied else count @ won)
-        tpr[k] = won[np.minimum(np.searchsorted(np.cumsum(count), allowed, "right"), n - 1)]
+        seen = np.cumsum(count)
+        places = (np.minimum(np.searchsorted(seen, r, "right"), n - 1) for r in (first, first + 1))
+        one, two = (np.where(r < 0, 0, won[place]) for r, place in zip((first, first + 1), places, strict=True))
+        tpr[k] = one + (ranks - first) * (two - one)
     return Resamples(area / (2 * m * n), tpr / m)

@@ -101,10 +101,10 @@ def audited(
             for s, m in zip(score, member[played], strict=True):
                 for rate in metrics.RATES:
                     threshold = metrics.threshold_at_fpr(rng.permuted(s[~m]), np.arange((~m).sum()) % 2 == 0, rate)
-                    chosen[f"{rate:g}"].append({"threshold": threshold, **metrics.realised(threshold, s, m)})
+                    chosen[f"{rate:g}"].append(threshold)
                 for count in (1, 2, 4, 6):
                     noisy = s + rng.normal(0, 2 / count, n)
-                    curve.setdefault(count, []).append(balanced._at_a_glance(noisy, m))
+                    curve.setdefault(count, []).append(noisy)
         if name in few:
             chosen, curve = {}, {}
         columns[name] = score.astype(np.float32)
@@ -247,7 +247,8 @@ def test_verdict_answers_the_question(run):
     rate = balanced_words.lowest_rate(summary)
     best, measure = balanced_words.strongest(summary, rate)
     assert (
-        f"{figures.short(best)}, identifies {100 * measure['value']:.1f}" in said and balanced_words.OFTEN[rate] in said
+        f"{figures.short(best)}, identifies {words.percent(measure['value'])}" in said
+        and balanced_words.OFTEN[rate] in said
     )
     assert ("no leak was found" in said) == (name == "blind")
     assert ("severe leak" in said) == (name in ("all", "pictures"))
@@ -337,8 +338,10 @@ def test_mean_curve_is_a_mean_over_targets(monkeypatch):
     score = np.stack([member[0] + 0.0, np.tile(np.arange(n), 2)])
     drawn = balanced_figures.roc({"attacks": {"lira": {}}}, {"member": member, "score_lira": score})
     line = made[0].get_lines()[0].get_xydata()
-    np.testing.assert_allclose(line[:, 1], (1 + line[:, 0]) / 2, rtol=1e-6)
+    own = line[line[:, 0] >= 10 / n]  # further left each target alone has too few false alarms
+    np.testing.assert_allclose(own[:, 1], (1 + own[:, 0]) / 2, rtol=1e-3)
     assert line[0, 0] == pytest.approx(10 / (2 * n)) and "mean over the 2 targets" in drawn.caption
+    assert "Left of 0.5% all targets share one threshold" in drawn.caption
 
 
 @pytest.mark.parametrize(
