@@ -126,7 +126,11 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
         scores = {name: found.scores for name, found in scored.items()}
         for name, found in scores.items():
             blocks[name]["epsilon"] = matched.from_scores(
-                found, setting.member[setting.targets], delta=config.dp_delta, seed=config.seed
+                found,
+                setting.member[setting.targets],
+                delta=config.dp_delta,
+                seed=config.seed,
+                attacks=len(scores),
             )
         exposed = exposure.summarise(sights.phi, setting.member, label, setting.candidates, schema.num_classes, scores)
         most = np.asarray(pool.x)[[record["index"] for record in exposed["records"]]]

@@ -12,7 +12,7 @@ from typing import Any
 
 from mia_jax import balanced_figures as plots
 from mia_jax import balanced_words as told
-from mia_jax import figures, page, proven, words
+from mia_jax import figures, metrics, page, proven, words
 from mia_jax.figures import Results, Scores, short, value
 from mia_jax.types import InputError
 from mia_jax.words import percent
@@ -55,17 +55,19 @@ def terminal_table(results: Results) -> str:
     targets = max(block.get("targets", 1) for block in results["attacks"].values())
     over = f"over {targets} targets" if targets > 1 else "over records"
     lines = textwrap.wrap(f"{about}; 95% intervals {over} in brackets; TPR: members found", WIDTH)
-    head = f"{'attack':<19}{'AUC':<21}{'TPR at 1% FPR':<21}{'TPR at 0.1% FPR':<21}{'accuracy':<9}{'epsilon':>8}"
+    key, column = ("accuracy", "accuracy") if words.equal(results) else ("balanced_accuracy", "balanced")
+    head = f"{'attack':<19}{'AUC':<21}{'TPR at 1% FPR':<21}{'TPR at 0.1% FPR':<21}{column:<9}{'epsilon':>8}"
     lines += ["", head]
     notes: list[str] = []
     for name in told.ranked(results):
         block = results["attacks"][name]
         found = [block.get("auc"), *(block.get("tpr_at_fpr", {}).get(rate) for rate in ("0.01", "0.001"))]
         cells = "".join(f"{_plain(measure, notes):<21}" for measure in found)
-        right = value(block.get("accuracy"))
-        right = "-" if right is None else f"{right:.3f}"
+        right = value(block.get(key))
+        right = f"- ({_note(page.reason(block.get(key)), notes)})" if right is None else f"{right:.3f}"
         lines.append(f"{page.clip(name, 18):<19}{cells}{right:<9}{_proven(block.get('epsilon'), notes):>8}")
-    lines += textwrap.wrap(proven.short(results), WIDTH)
+    for text in (*_short(results), proven.short(results)):
+        lines += textwrap.wrap(text, WIDTH)
     for number, reason in enumerate(notes, 1):
         lines += textwrap.wrap(f"({number}) {reason}", WIDTH, subsequent_indent="    ")
     return "\n".join([*first, *lines, *notes_on_shadows])
@@ -154,11 +156,15 @@ def _tiles(results: Results) -> list[tuple[str, str, Any, bool]]:
     if areas:
         name = max(areas, key=areas.__getitem__)
         hint = f"chance that a member scores above a non-member, by {short(name)}; guessing: 0.500"
+        if results["plan"] == "deployed":
+            hint += f", {proven.IF_SPLIT}"
         out.append(("Best AUC", hint, results["attacks"][name]["auc"], True))
-    if bounds := {n: low for n, b in results["attacks"].items() if (low := proven.low(b.get("epsilon"))) is not None}:
-        name = max(bounds, key=bounds.__getitem__)
-        hint = f"of differential privacy, proven by {short(name)}; 0: nothing is proven"
-        out.append(("Epsilon, at least", hint, bounds[name], True))
+    if best := proven.largest(results):
+        count = results["attacks"][best[0]]["epsilon"].get("attacks", 1)
+        corrected = f", corrected for the number of attacks ({count})" if count > 1 else ""
+        given = f" {proven.IF_SPLIT}" if results["plan"] == "deployed" else ""
+        hint = f"of differential privacy, proven by {short(best[0])}{given}{corrected}; 0: nothing is proven"
+        out.append(("Epsilon, at least", hint, best[1], True))
     if isinstance(promised := results["target"].get("epsilon"), Mapping):
         hint = f"what differentially private training promises, at delta {promised.get('delta', 0):g}"
         out.append(("Promised epsilon", hint, promised, True))
@@ -168,16 +174,24 @@ def _tiles(results: Results) -> list[tuple[str, str, Any, bool]]:
 def _attacks_table(results: Results, mark: str) -> str:
     notes: list[str] = []
     head = ["Attack", "AUC", *(f"Found at {percent(float(rate))} false alarms" for rate in words.rates(results))]
-    head += ["Accuracy", "Precision", "Recall", "Epsilon, at least"]
+    equal = words.equal(results)
+    head += ["Accuracy" if equal else "Balanced accuracy", "Precision", "Recall", "Epsilon, at least"]
+    keys = ("accuracy" if equal else "balanced_accuracy", "precision", "recall")
     rows = []
     for name in told.ranked(results):
         block = results["attacks"][name]
         measures = [block.get("tpr_at_fpr", {}).get(rate) for rate in words.rates(results)]
-        measures += [block.get(key) for key in ("accuracy", "precision", "recall")]
+        measures += [block.get(key) for key in keys]
         cells = [_cell(block.get("auc"), notes, fraction=True), *(_cell(measure, notes) for measure in measures)]
         rows.append([_attack(name, block), *cells, _epsilon(block.get("epsilon"), notes)])
     caption = f"{mark}All attacks, the strongest first. Small print: 95% intervals."
+    caption += "".join(f" {page.escape(text)}." for text in _short(results) if text)
     return page.table(caption, head, rows) + _notes(notes)
+
+
+def _short(results: Results) -> tuple[str, ...]:
+    """What a reader of the table must know, in a line each; empty where there is nothing to know."""
+    return told.caveat(results), told.base_rate(results), told.read(results)
 
 
 def _attack(name: str, block: Mapping[str, Any]) -> str:
@@ -236,7 +250,8 @@ def _thresholds(results: Results, scores: Scores, mark: str) -> list[str]:
         return page.paragraphs(["No attack of this run can set its threshold on a shadow model that plays the target."])
     others = int((~scores["member"].astype(bool)).sum())
     rates = sorted({rate for c in chosen.values() for rate in c}, key=float, reverse=True)
-    kept = [rate for rate in rates if others * float(rate) >= 10 * (1 - 1e-9)]
+    at_all = [rate for rate in rates if any(value(c[rate]["tpr"]) is not None for c in chosen.values())]
+    kept = [rate for rate in at_all if metrics.resolvable(others, float(rate))]
     texts = [told.thresholds(results)]
     if left := [f"{100 * float(rate):g}%" for rate in rates[len(kept) :]]:
         texts.append(

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mia_jax import exposure, figures, words
+from scipy import stats
+
+from mia_jax import exposure, figures, metrics, over_targets, words
 from mia_jax.figures import Results, short, value
 
 OFTEN = {  # a false-positive rate in words
@@ -45,11 +47,43 @@ def lowest_rate(results: Results) -> str | None:
     return next((rate for rate in reversed(words.rates(results)) if strongest(results, rate)), None)
 
 
-def others_judged(results: Results) -> int:
-    """Non-members judged, over all targets, by the attack that judged most."""
-    return max(
-        (sum(row["non_members"] for row in block.get("per_class", [])) for block in results["attacks"].values()),
-        default=0,
+def caveat(results: Results) -> str:
+    """What the numbers rest on where nobody here decided who is a member; short, for a table. Else empty."""
+    if results["plan"] != "deployed":
+        return ""
+    return (
+        "These numbers tell members from others; what the model remembers they tell only if a random split decided who"
+        " is a member (members that are merely easier, or older, score apart too)"
+    )
+
+
+def base_rate(results: Results) -> str:
+    """What guessing gives where members and others are not as many; short, for a table. Else empty."""
+    if words.equal(results):
+        return ""
+    members, others = words.shares(results)
+    share = members / (members + others)
+    return (
+        f"{words.percent(share)} of the records are members, so guessing alone has an accuracy of"
+        f" {words.percent(words.guessing(results))} and a precision of {words.percent(share)}; balanced accuracy"
+        " weighs both sides alike, guessing has 50%"
+    )
+
+
+def read(results: Results) -> str:
+    """At which rates all targets share a threshold; short, for a table. Empty where each has its own."""
+    at = {
+        rate
+        for rate in words.rates(results)
+        for block in results["attacks"].values()
+        if (block.get("tpr_at_fpr", {}).get(rate) or {}).get("read") == over_targets.POOLED
+    }
+    if not at:
+        return ""
+    told = " and ".join(words.percent(float(rate)) for rate in sorted(at, key=float, reverse=True))
+    return (
+        f"At {told} false alarms one threshold serves all targets, as each alone has fewer than {metrics.RESOLVABLE} of"
+        " them; elsewhere each target has its own"
     )
 
 
@@ -75,7 +109,7 @@ def verdict(results: Results) -> str:
     else:
         told.append(
             f"Here the model is {_what(results)}; {attacks} judged {target['train_records']:,} records that it was"
-            f" trained on and {others_judged(results):,} others."
+            f" trained on and {words.shares(results)[1]:,} others."
         )
     rate = lowest_rate(results)
     if rate is None:
@@ -98,8 +132,8 @@ def verdict(results: Results) -> str:
         f" {words.percent(found)} of the members{interval}, where guessing identifies {words.percent(float(rate))}."
     )
     auc = results["attacks"][name].get("auc", {})
-    apart = (value(auc.get("low")) or 0) > 0.5
-    leak = found > float(rate) if low is None else low > float(rate)
+    count = len(results["attacks"])
+    apart, leak = surely(auc, 0.5, count), surely(measure, float(rate), count)
     told.append(_meaning(found, float(rate), leak, apart))
     told.append(words.cause(target, leak or apart))
     return " ".join(told).strip()
@@ -108,6 +142,18 @@ def verdict(results: Results) -> str:
 def doubt_line(results: Results) -> str:
     """What comes before all numbers where labels, target and shadows seem not to belong together."""
     return " ".join(["The numbers below are in doubt.", *results["doubts"]])
+
+
+def surely(measure: Any, guess: float, attacks: int) -> bool:
+    """Whether an interval lies above what guessing gives, though its attack was picked as the best of several.
+
+    The interval is widened from 95 % to 1 - 5 % / attacks, as if it were Gaussian.
+    """
+    found, low = value(measure), value(measure.get("low")) if isinstance(measure, dict) else None
+    if found is None or low is None:
+        return found is not None and found > guess * (1 + 1e-9)
+    wider = float(stats.norm.isf(metrics.TAIL / attacks)) / metrics.Z
+    return found - wider * (found - low) > guess
 
 
 def _meaning(found: float, rate: float, leak: bool, apart: bool) -> str:
@@ -133,8 +179,8 @@ def reading(results: Results) -> list[str]:
     """Paragraphs below the table of attacks."""
     if results["plan"] == "balanced" and (t := _targets(results)) > 1:
         sure = (
-            f"An interval (95%, Student's t) covers what another choice of {t} models trained on records of this pool"
-            " would change; it does not cover other records."
+            f"An interval (95%, Student's t) covers what {t} other models and as many other records of the same kind"
+            " would change; it does not cover another way of training."
         )
         if t < 5:
             sure += f" From {t} targets it is wide; give more with --num_targets."
@@ -144,7 +190,8 @@ def reading(results: Results) -> list[str]:
             " model, or another seed."
         )
     several = (
-        " The strongest of several attacks was picked after the fact, which flatters it a little."
+        " The strongest of several attacks was picked after the fact, which flatters it a little; whether it finds more"
+        " than guessing is judged with an interval that allows for that."
         if len(results["attacks"]) > 1
         else ""
     )
@@ -158,7 +205,8 @@ def reading(results: Results) -> list[str]:
         " a member. Each attack gives every record a score; the columns on false alarms ask which share of the members"
         " an attacker finds who raises the bar until only so many false alarms are left: that is what matters to each"
         " person whose record it is. AUC is the chance that a member scores above a non-member; guessing has 0.500."
-        " Accuracy, precision and recall are at the threshold that the attack itself chose before it saw the target.",
+        f" {'Accuracy' if words.equal(results) else 'Balanced accuracy'}, precision and recall are at the threshold"
+        " that the attack itself chose before it saw the target.",
         f"The table begins with the attack {first}. {sure}{several}",
         *([" ".join(notes)] if (notes := results["shadows"].get("notes")) else []),
     ]

@@ -350,7 +350,7 @@ def _blocks(found: Found, classes: int, config: DeployedConfig) -> dict[str, Any
             name: {"title": runs.title(name), "reason": "the data do not say who is a member"} for name in found.scores
         }
     arguments = (found.member, found.label, classes)
-    proven = dict(delta=config.dp_delta, seed=config.seed)
+    proven = dict(delta=config.dp_delta, seed=config.seed, attacks=len(found.scores))
     return {
         name: results.attack(score, *arguments, runs.title(name))
         | {"epsilon": matched.from_scores(score, found.member, **proven)}

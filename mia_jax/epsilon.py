@@ -150,10 +150,9 @@ class Bonferroni:
 
     Ranks are known beforehand although values are not: the error rate beyond the (j + 1)-th score of a side has the
     upper limit that j errors have at a fixed threshold (it is Beta(j + 1, n - j), as ``joint_beta`` takes it), and the
-    other side is independent of it. Ties are broken at random.
+    other side is independent of it. Ties are broken as by a coin, of which the mean is taken
+    (rounded down): a coin of ours would prove something of constant scores now and then.
     """
-
-    seed: int = 0
 
 
 class Bound(NamedTuple):
@@ -201,8 +200,8 @@ def from_scores(
             threshold = _best(score[first], member[first], bound, significance, options)
             c = metrics.call(score[~first], member[~first], threshold)
             return Bound(bound(c, significance=significance, **options), threshold, c)
-        case Bonferroni(seed):
-            candidates = _ranked(score, member, direction, seed)
+        case Bonferroni():
+            candidates = _ranked(score, member, direction)
             found = [
                 Bound(bound(c, significance=significance / len(candidates), **options), threshold, c)
                 for threshold, c in candidates
@@ -237,16 +236,17 @@ def _best(score: np.ndarray, member: np.ndarray, bound: Callable[..., float], si
     return float(t.value[k + 1] if k + 1 < len(t.value) else -np.inf)  # above the next value: this one and better
 
 
-def _ranked(score: np.ndarray, member: np.ndarray, direction: Direction, seed: int) -> list[tuple[float, Called]]:
+def _ranked(score: np.ndarray, member: np.ndarray, direction: Direction) -> list[tuple[float, Called]]:
     m, n = int(member.sum()), int((~member).sum())
-    order = np.lexsort((np.random.default_rng(seed).permutation(len(score)), -score))  # best first
-    order, few = (order, ~member) if direction == "found" else (order[::-1], member)
-    place = np.flatnonzero(few[order])  # of the side whose errors must be few
+    sign, few = (1, ~member) if direction == "found" else (-1, member)
+    side, other = np.sort(sign * score[few])[::-1], np.sort(sign * score[~few])  # of the side whose errors must be few
     out = []
-    for j in [0, *(2**k for k in range(len(place).bit_length()) if 2**k < len(place))]:
-        right = int(place[j]) - j  # of the other side, beyond the same record
+    for j in [0, *(2**k for k in range(len(side).bit_length()) if 2**k < len(side))]:
+        below, until = (int(np.searchsorted(other, side[j], side=end)) for end in ("left", "right"))
+        place, tied = j + 1 - int((side > side[j]).sum()), int((side == side[j]).sum())
+        right = len(other) - until + (until - below) * place // (tied + 1)  # of the other side, beyond the same record
         c = Called(right, j, m, n) if direction == "found" else Called(m - j, n - right, m, n)
-        out.append((float(score[order[place[j]]]), c))
+        out.append((sign * float(side[j]), c))
     return out
 
 

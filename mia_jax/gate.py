@@ -4,6 +4,11 @@
     lira:auc>0.6, epsilon>1        LiRA's area; the epsilon that any attack proves, its lower bound
     auc.low>0.5                    only where the 95 % interval says so: a leak that is no accident of this sample
 
+``epsilon`` without an attack is the largest of the audit, corrected for the number of attacks. Where members and others
+are not as many, a condition on accuracy or precision says what guessing alone would give: ``balanced_accuracy`` does
+not depend on it. Bounds that a measure can never pass, or always passes, are refused, and so is an empty gate: a shell
+variable that is not set must not pass for one.
+
 A gate **fails closed**: a measure that could not be had (too few records for the rate, an attack that did not run)
 counts as exceeded, for it says nothing of the model's safety. So does everything where the results have ``doubts``:
 labels, target and shadows seem not to belong together. So does an epsilon beyond what an audit of this size
@@ -18,16 +23,18 @@ from typing import Any, NamedTuple
 
 from mia_jax import metrics
 from mia_jax.types import InputError, MiaError
+from mia_jax.words import EQUAL
 
 PLAIN = ("auc", "accuracy", "balanced_accuracy", "precision", "median_precision", "recall", "epsilon")
 AT = {  # measure@place -> (key of the block, places that are evaluated)
     "tpr": ("tpr_at_fpr", metrics.RATES),
     "ppv": ("ppv_at_prior", metrics.PRIORS),
 }
+BY_SHARE = ("accuracy", "precision", "median_precision")  # what guessing gives depends on how many are members
 NEEDS_CALLS = ("precision", "median_precision", "ppv")
 
 NUMBER = r"\d*\.?\d+(?:[eE][+-]?\d+)?"
-CONDITION = re.compile(rf"(?:(\w+):)?([a-z_]+)(?:@({NUMBER}))?(?:\.(low|high))? *(>=?) *({NUMBER})")
+CONDITION = re.compile(rf"(?:(\w+):)?([a-z_]+)(?:@({NUMBER}))?(?:\.(low|high))? *(>=?) *(-?{NUMBER})")
 
 
 class GateExceeded(MiaError, RuntimeError):
@@ -54,6 +61,7 @@ class Verdict(NamedTuple):
     value: float | None
     exceeded: bool
     reason: str = ""  # why there is no value
+    note: str = ""  # what guessing would give
 
 
 def parse(text: str, *, attacks: Collection[str] | None = None) -> tuple[Condition, ...]:
@@ -66,6 +74,8 @@ def parse(text: str, *, attacks: Collection[str] | None = None) -> tuple[Conditi
     Raises:
         InputError: naming the condition and what is possible instead.
     """
+    if not text.strip():
+        raise InputError("--fail_if is empty: give a condition such as tpr@0.01>0.05, or leave the flag out")
     return tuple(_condition(part.strip(), attacks) for part in text.split(","))
 
 
@@ -92,8 +102,21 @@ def _condition(text: str, attacks: Collection[str] | None) -> Condition:
         None if at is None else float(at),
         end or ("low" if measure == "epsilon" else "value"),  # an attack proves a lower bound, and no value
         sign == ">",
-        float(bound),
+        _bound(text, measure, sign, float(bound)),
     )
+
+
+def _bound(text: str, measure: str, sign: str, bound: float) -> float:
+    """The number of a condition, if the measure can lie on either side of it."""
+    can = "any number from 0 up" if measure == "epsilon" else "a number from 0 to 1"
+    if not math.isfinite(bound) or bound < 0 or (bound > 1 and measure != "epsilon"):
+        hint = f"; {bound:g} % is {bound / 100:g}" if 1 < bound <= 100 and measure != "epsilon" else ""
+        raise InputError(f"--fail_if: {text!r} can never be met or always is: {measure} is {can}{hint}")
+    if bound == 1 and sign == ">" and measure != "epsilon":
+        raise InputError(f"--fail_if: {text!r} can never be met: {measure} is {can}; write >=1")
+    if bound == 0 and sign == ">=":
+        raise InputError(f"--fail_if: {text!r} is always met: {measure} is {can}; write >0")
+    return bound
 
 
 def judge(conditions: Collection[Condition], results: Mapping[str, Any]) -> list[Verdict]:
@@ -124,7 +147,10 @@ def _verdict(condition: Condition, name: str, block: Mapping[str, Any] | None) -
     measure = block.get(condition.measure)
     if condition.measure in AT:
         measure = block.get(AT[condition.measure][0], {}).get(f"{condition.at:g}")
-    value = _number(measure, condition.end)
+    value, most = _number(measure, condition.end), math.inf
+    if condition.measure == "epsilon" and value is not None:
+        largest = "_joint" if condition.attack is None else ""
+        value, most = (measure.get(k + largest, measure.get(k, math.inf)) for k in ("low", "provable"))
     if value is None:
         if condition.measure in NEEDS_CALLS and _number(block.get("recall"), "value") == 0:
             return Verdict(condition.text, name, None, False, "no record was called a member")
@@ -132,10 +158,21 @@ def _verdict(condition: Condition, name: str, block: Mapping[str, Any] | None) -
         missing = "it has no such measure" if measure is None else f"it has no {condition.end}"
         return Verdict(condition.text, name, None, True, reason or missing)
     exceeded = value > condition.bound if condition.strict else value >= condition.bound
-    if condition.measure == "epsilon" and not exceeded and measure.get("provable", math.inf) <= condition.bound:
-        most = f"an audit of this size proves {measure['provable']:.3g} at most"
-        return Verdict(condition.text, name, None, True, most)
-    return Verdict(condition.text, name, value, exceeded)
+    if not exceeded and most <= condition.bound:
+        return Verdict(condition.text, name, None, True, f"an audit of this size proves {most:.3g} at most")
+    return Verdict(condition.text, name, value, exceeded, note=_guessing(condition.measure, block))
+
+
+def _guessing(measure: str, block: Mapping[str, Any]) -> str:
+    """What guessing gives of a measure that depends on how many are members; empty where that is a half."""
+    if measure not in BY_SHARE:
+        return ""
+    members, others = (sum(row[side] for row in block.get("per_class", [])) for side in ("members", "non_members"))
+    if members + others == 0 or max(members, others) < EQUAL * (members + others):
+        return ""
+    gives = max(members, others) if measure == "accuracy" else members
+    note = f"guessing has {gives / (members + others):.3g}, as {members:,} of {members + others:,} are members"
+    return f"{note}; balanced_accuracy does not depend on it"
 
 
 def _number(measure: Any, end: str) -> float | None:
@@ -144,6 +181,11 @@ def _number(measure: Any, end: str) -> float | None:
     elif end != "value":
         measure = None
     return None if measure is None or math.isnan(measure) else float(measure)
+
+
+def notes(verdicts: Collection[Verdict]) -> list[str]:
+    """What a gate that holds leaves to be said, a line each: conditions that guessing alone would nearly meet."""
+    return list(dict.fromkeys(f"{v.condition}: {v.note}" for v in verdicts if v.note))
 
 
 def enforce(conditions: Collection[Condition], results: Mapping[str, Any]) -> list[Verdict]:
@@ -157,7 +199,7 @@ def enforce(conditions: Collection[Condition], results: Mapping[str, Any]) -> li
     silent: dict[tuple[str, str], list[str]] = {}  # often all attacks for the same reason, which is then said once
     for v in verdicts:
         if v.exceeded and v.value is not None:
-            met.setdefault(v.condition, []).append(f"{v.attack} {v.value:.4g}")
+            met.setdefault(v.condition, []).append(f"{v.attack} {v.value:.4g}{f' ({v.note})' if v.note else ''}")
         elif v.exceeded:
             silent.setdefault((v.condition, v.reason), []).append(v.attack)
     for (condition, reason), names in silent.items():

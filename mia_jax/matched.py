@@ -68,23 +68,30 @@ def surest(score: np.ndarray, member: np.ndarray, seed: int | tuple[int, ...] = 
     Args:
         score: [n], larger = more likely a member; infinities are scores.
         member: bool [n].
-        seed: of the pairs, and of what breaks ties.
+        seed: of the pairs, and of the order of those that are equally sure.
 
     Returns:
         bool [k], which guesses are right, the surest first: by the difference of the two scores. k is the number of the
-        fewer side.
+        fewer side. Two equal scores are no guess: such pairs come last and count as wrong. (How many guesses there may
+        be is fixed beforehand, and fewer are allowed; a coin of ours, tossed by seed and size, would let every constant
+        score of an unlucky size prove something.)
     """
     score, member = np.clip(np.asarray(score, np.float64), -1e300, 1e300), np.asarray(member, bool)
     rng = np.random.default_rng(seed)
     inside, outside = (rng.permutation(np.flatnonzero(side)) for side in (member, ~member))
     count = min(len(inside), len(outside))
     ahead = score[inside[:count]] - score[outside[:count]]
-    right = np.where(ahead == 0, rng.random(count) < 0.5, ahead > 0)
-    return right[np.lexsort((rng.permutation(count), -np.abs(ahead)))]
+    return (ahead > 0)[np.lexsort((rng.permutation(count), -np.abs(ahead)))]
 
 
 def from_scores(
-    score: np.ndarray, member: np.ndarray, *, delta: float, significance: float = SIGNIFICANCE, seed: int = 0
+    score: np.ndarray,
+    member: np.ndarray,
+    *,
+    delta: float,
+    significance: float = SIGNIFICANCE,
+    seed: int = 0,
+    attacks: int = 1,
 ) -> dict[str, Any]:
     """The ``epsilon`` of an attack in results.json: what it proves about the way in which the targets were trained.
 
@@ -99,12 +106,14 @@ def from_scores(
         delta: of (epsilon, delta)-DP.
         significance: probability of a bound that is too high.
         seed: as ``surest``.
+        attacks: how many there are in this audit, of whose bounds somebody may tell the largest.
 
     Returns:
         JSON values. "low": the bound, at least 0; "provable": what it would be if every guess were right, beyond which
         an audit of this size sees nothing; "guesses" and "right": those of the target in the middle that gave the
-        bound; "pairs": fewest of a target; "delta", "confidence" and "method". Without a bound "low" is None, and
-        "reason" says why.
+        bound; "low_joint", "provable_joint", "attacks": the same at ``significance`` / ``attacks``, so that the
+        largest of the audit holds, too; "pairs": fewest of a target; "delta", "confidence" and "method". Without a
+        bound "low" is None, and "reason" says why.
 
     Raises:
         InputError: shapes that differ, delta or significance out of range.
@@ -119,23 +128,37 @@ def from_scores(
     if not 0 <= delta < 1 or not 0 < significance < 0.5:
         raise InputError(f"delta {delta}, significance {significance}: give delta in [0, 1), significance in (0, 0.5)")
     told = {"delta": delta, "confidence": 1 - significance, "method": METHOD}
-    targets = len(score)
-    half = (targets + 1) // 2
-    level = significance * half / targets
-    each, ideal, pairs = [], [], []
+    rights = []
     for t, (values, truth) in enumerate(zip(score, member, strict=True)):
         judged = ~np.isnan(values)
-        right = surest(values[judged], truth[judged], (seed, t))
-        each.append(_best(right, delta, level))
-        ideal.append(_best(np.ones_like(right), delta, level))
-        pairs.append(len(right))
-    middle = sorted(each, reverse=True)[half - 1]
-    provable = sorted(ideal, reverse=True)[half - 1].epsilon
+        rights.append(surest(values[judged], truth[judged], (seed, t)))
+    pairs = min(len(right) for right in rights)
+    found, provable = _middle(rights, delta, significance)
     if provable == 0:
-        few = f"not resolvable: {min(pairs):,} pairs of a member and a non-member prove nothing, whatever is guessed"
-        return {"low": None, "reason": few, "pairs": min(pairs), **told}
-    found = {"low": middle.epsilon, "provable": provable, "guesses": middle.guesses, "right": middle.right}
-    return {**found, "pairs": min(pairs), **told}
+        few = f"not resolvable: {pairs:,} pairs of a member and a non-member prove nothing, whatever is guessed"
+        return {"low": None, "reason": few, "pairs": pairs, **told}
+    joint, joint_provable = _middle(rights, delta, significance / attacks) if attacks > 1 else (found, provable)
+    return {
+        "low": found.epsilon,
+        "provable": provable,
+        "guesses": found.guesses,
+        "right": found.right,
+        "low_joint": joint.epsilon,
+        "provable_joint": joint_provable,
+        "attacks": attacks,
+        "pairs": pairs,
+        **told,
+    }
+
+
+def _middle(rights: list[np.ndarray], delta: float, significance: float) -> tuple[Guessed, float]:
+    """The bound of the target in the middle, and what it would be if every guess were right."""
+    targets = len(rights)
+    half = (targets + 1) // 2
+    level = significance * half / targets
+    each = sorted((_best(right, delta, level) for right in rights), reverse=True)
+    ideal = sorted((_best(np.ones_like(right), delta, level).epsilon for right in rights), reverse=True)
+    return each[half - 1], ideal[half - 1]
 
 
 def _best(right: np.ndarray, delta: float, significance: float) -> Guessed:

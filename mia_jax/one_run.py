@@ -109,7 +109,9 @@ def from_scores(
         two_sided: guess the best half "in" and the worst half "out"; else all of the best "in".
         delta: of (epsilon, delta)-DP.
         significance: probability of a bound that is too high.
-        seed: breaks ties, which must not be broken by the order of records: members often come first.
+        seed: breaks ties, which must not be broken by the order of records: members often come first. A score that
+            would be guessed both ways is no guess, and counts as a wrong one: the order of such canaries is ours, and
+            by seed and number alone it would prove something of every constant score now and then.
     """
     score, member = np.asarray(score, np.float64), np.asarray(member, bool)
     metrics.tally(score, member)
@@ -117,11 +119,15 @@ def from_scores(
     if not tries or min(tries) < 1 or max(tries) > len(score):
         raise InputError(f"guesses {tries}: give numbers from 1 to {len(score)}, the number of canaries")
     chance = np.random.default_rng(seed).permutation(len(score))
-    ranked = member[np.lexsort((chance, -score))]  # best first
+    order = np.lexsort((chance, -score))  # best first
+    ranked, score = member[order], score[order]
     found = []
     for r in tries:
         best = (r + 1) // 2 if two_sided else r
-        right = int(ranked[:best].sum() + (~ranked[len(ranked) - (r - best) :]).sum())
+        first_out = len(ranked) - (r - best)
+        lowest_in, highest_out = score[best - 1], score[first_out] if first_out < len(ranked) else score[-1]
+        told = score != highest_out if lowest_in == highest_out else np.ones(len(ranked), bool)
+        right = int((ranked & told)[:best].sum() + (~ranked & told)[first_out:].sum())
         found.append(OneRun(bound(len(score), r, right, delta=delta, significance=significance / len(tries)), r, right))
     return max(found, key=lambda b: b.epsilon)
 

@@ -4,12 +4,29 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from mia_jax import figures
 from mia_jax.figures import Results, many
+
+IF_SPLIT = "if a random split decided who is a member"
 
 
 def low(measure: Any) -> float | None:
     """The bound in an attack's ``epsilon`` block; None where there is none."""
     return measure.get("low") if isinstance(measure, Mapping) else None
+
+
+def joint(measure: Any) -> float | None:
+    """The same, corrected for the number of attacks: the largest of an audit holds, too."""
+    return measure.get("low_joint", measure.get("low")) if isinstance(measure, Mapping) else None
+
+
+def largest(results: Results) -> tuple[str, float] | None:
+    """The attack that proves most and what holds of it although it was picked; None where none has a bound."""
+    bounds = {n: v for n, b in results["attacks"].items() if (v := joint(b.get("epsilon"))) is not None}
+    if not bounds:
+        return None
+    name = max(bounds, key=bounds.__getitem__)
+    return name, bounds[name]
 
 
 def told(results: Results) -> Mapping[str, Any] | None:
@@ -22,11 +39,19 @@ def short(results: Results) -> str:
     block = told(results)
     if block is None:
         return ""
-    given = ", if a random split decided who is a member" if results["plan"] == "deployed" else ""
+    given = f", {IF_SPLIT}" if results["plan"] == "deployed" else ""
+    best = largest(results)
+    together = (
+        f"; the largest, corrected for {block['attacks']} attacks: {best[1]:.2f}" if _several(block, best) else ""
+    )
     return (
         f"epsilon >= x: the attack proves that training is not (epsilon, {block['delta']:g})-differentially private for"
-        f" an epsilon below x{given} ({block['confidence']:.0%}, each attack by itself); 0: it proves nothing"
+        f" an epsilon below x{given} ({block['confidence']:.0%}, each attack by itself{together}); 0: it proves nothing"
     )
+
+
+def _several(block: Mapping[str, Any], best: tuple[str, float] | None) -> bool:
+    return best is not None and block.get("attacks", 1) > 1
 
 
 def meaning(results: Results) -> list[str]:
@@ -38,12 +63,25 @@ def meaning(results: Results) -> list[str]:
         what(block),
         _how(results, block),
         "A bound of 0 proves nothing, in neither direction: a better attack, or more records, may prove more. With"
-        f" {block['confidence']:.0%} confidence means that of twenty audits one may prove too much; it holds for each"
-        " attack by itself, and the largest of several bounds is a little less sure.",
+        f" {block['confidence']:.0%} confidence means that of twenty audits one may prove too much; in the table that"
+        f" holds for each attack by itself.{_together(results, block)}",
     ]
     if (most := block.get("provable")) is not None:
         texts.append(f"An audit of this size proves an epsilon of {most:.2f} at most, even if every guess is right.")
     return texts
+
+
+def _together(results: Results, block: Mapping[str, Any]) -> str:
+    """What may be said of the largest of the bounds."""
+    best = largest(results)
+    if not _several(block, best):
+        return ""
+    number, each = block["attacks"], (1 - block["confidence"]) / block["attacks"]
+    return (
+        f" The largest of {number} such bounds would be too high more often. So every attack was bounded once more,"
+        f" with {1 - each:.2%} confidence: these all hold together with {block['confidence']:.0%}, and the largest of"
+        f" them, {best[1]:.2f} by {figures.short(best[0])}, is what this audit proves."
+    )
 
 
 def what(block: Mapping[str, Any]) -> str:

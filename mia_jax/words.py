@@ -9,6 +9,7 @@ PAPER = (
     "The attack is that of R. Shokri, M. Stronati, C. Song and V. Shmatikov, Membership Inference Attacks Against"
     " Machine Learning Models (IEEE Symposium on Security and Privacy, 2017), called the paper below."
 )
+EQUAL = 0.51  # a larger share of either side, and accuracies are told with both sides weighted alike
 PLATFORMS = {  # how a row of the paper begins: what that target was
     "Google": "a prediction service, closed since, which told nobody what kind of model it trained",
     "Amazon": "a logistic regression that a prediction service trained",
@@ -20,6 +21,27 @@ PLATFORMS = {  # how a row of the paper begins: what that target was
 def main_attack(results: Results) -> str:
     """The attack that a report is about: the paper's, or the first of the run."""
     return "shokri" if "shokri" in results["attacks"] else next(iter(results["attacks"]))
+
+
+def shares(results: Results) -> tuple[int, int]:
+    """Members and others that were judged, over all targets, by the attack that judged most."""
+    counts = [
+        [sum(row[side] for row in block.get("per_class", [])) for side in ("members", "non_members")]
+        for block in results["attacks"].values()
+    ]
+    members, others = max(counts, key=sum, default=(0, 0))
+    return members, others
+
+
+def guessing(results: Results) -> float:
+    """The accuracy of whoever calls all records what most of them are."""
+    members, others = shares(results)
+    return max(members, others) / (members + others) if members + others else 0.5
+
+
+def equal(results: Results) -> bool:
+    """Whether about as many members as others were judged, so that guessing is right half of the time."""
+    return guessing(results) < EQUAL
 
 
 def rates(results: Results) -> list[str]:

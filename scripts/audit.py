@@ -23,7 +23,7 @@ from mia_jax import config as configs
 
 read_config = given.define_flags(flags, configs.BalancedConfig, configs.DeployedConfig, configs.CanaryConfig)
 FAIL_IF = flags.DEFINE_string(
-    "fail_if", "", "conditions that must not hold, as in tpr@0.01>0.05,lira:auc>0.6; see mia_jax.gate"
+    "fail_if", None, "conditions that must not hold, as in tpr@0.01>0.05,lira:auc>0.6; see mia_jax.gate"
 )
 flags.adopt_module_key_flags(given)
 
@@ -41,15 +41,15 @@ def main() -> None:
     else:
         config, run = read_config(configs.BalancedConfig), balanced.run
         names = balanced.attack_names(config)
-    conditions = gate.parse(FAIL_IF.value, attacks=names) if FAIL_IF.value else ()
+    conditions = () if FAIL_IF.value is None else gate.parse(FAIL_IF.value, attacks=names)
     results = run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
     cli.show(told.terminal_table(results))
     workdir = results["config"]["workdir"]
     page = f"Report: {workdir}/report.html    " if balanced_words.measured(results) else ""  # else there is none
     print(f"\n{page}data: {workdir}/results.json, {workdir}/scores.npz")
     if conditions:
-        gate.enforce(conditions, results)
-        print(f"The gate holds: {FAIL_IF.value}")
+        verdicts = gate.enforce(conditions, results)
+        print("\n".join([f"The gate holds: {FAIL_IF.value}", *gate.notes(verdicts)]))
 
 
 if __name__ == "__main__":

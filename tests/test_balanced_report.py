@@ -109,7 +109,7 @@ def audited(
             chosen, curve = {}, {}
         columns[name] = score.astype(np.float32)
         blocks[name] = balanced.summarise(setting, label, name, balanced.Judged(columns[name], chosen, curve))
-        blocks[name]["epsilon"] = matched.from_scores(columns[name], member[played], delta=1e-5)
+        blocks[name]["epsilon"] = matched.from_scores(columns[name], member[played], delta=1e-5, attacks=len(names))
     phi = rng.normal(0, 1, (K, n)) + leak * 2 * member
     exposed = exposure.summarise(phi, member, label, np.arange(n), classes, columns)
     most = x[[row["index"] for row in exposed["records"]]]
@@ -294,12 +294,57 @@ def test_epsilon_is_told_and_explained(run):
         if told["low"] is not None:
             evidence = f"<small>{told['right']:,} of {told['guesses']:,} guesses right</small>"
             assert f"<b>{told['low']:.2f}</b> {evidence}" in text
+    name_, joint = proven.largest(summary)
+    assert f"<dt>Epsilon, at least</dt><dd><b>{joint:.3f}</b>" in text and joint <= bounds[name_]["low"]
+    if len(bounds) > 1:
+        assert f"corrected for the number of attacks ({len(bounds)})" in shown
+        assert f"{joint:.2f} by {figures.short(name_)}, is what this audit proves" in shown
+        assert f"the largest, corrected for {len(bounds)} attacks: {joint:.2f}" in " ".join(
+            balanced_report.terminal_table(summary).split()
+        )
     assert "Epsilon, at least" in shown and "Epsilon is how much a trained model may tell of a single record" in shown
     assert "drawn at random" in shown and "cannot be checked here" not in shown
     assert "middle one's" in shown or name == "pictures"
     assert (name == "blind") == all(told["low"] == 0 for told in bounds.values())
     del summary["attacks"][next(iter(bounds))]["epsilon"]
     assert (proven.told(summary) is None) == (len(bounds) == 1)
+
+
+def test_unequal_sides_are_told_beside_the_numbers(tmp_path):
+    """Eight of ten records are members, in the audit of a deployed model: guessing is right on .8."""
+    rng = np.random.default_rng(0)
+    n = 3000
+    member = rng.permutation(n) < 0.8 * n
+    label = (np.arange(n) % 3).astype(np.int32)
+    blocks = {}
+    for name, lean in (("loss", 0.1), ("lira", 1.0)):
+        score = rng.normal(1, 1, n) + lean * member
+        blocks[name] = metrics.evaluate(score, member, label, 3) | {"title": name}
+        blocks[name]["epsilon"] = matched.from_scores(score, member, delta=1e-5, attacks=2)
+    summary = base("toy", "deployed", "local", "Toy", 3, n, {"workdir": str(tmp_path)}) | {
+        "target": {"kind": "a service", "train_records": 2400, "train_accuracy": 1.0, "test_accuracy": 0.6},
+        "shadows": {"count": 4, "data": "noisy"},
+        "attacks": blocks,
+    }
+    table = balanced_report.terminal_table(summary)
+    flat = " ".join(table.split())
+    assert max(map(len, table.splitlines())) <= 100 and "balanced epsilon" in flat
+    for block in blocks.values():
+        assert f" {block['balanced_accuracy']['value']:.3f}" in table
+        assert f" {block['accuracy']['value']:.3f}" not in table
+    for told in ("80% of the records are members, so guessing alone has an accuracy of 80%", "only if a random split"):
+        assert told in flat
+    folder = folder_of(tmp_path / "run", summary, member=member, label=label, index=np.arange(n))
+    shown = visible(balanced_report.write_report(folder).read_text())
+    assert "Balanced accuracy" in shown and "guessing alone has an accuracy of 80%" in shown
+    assert shown.index("only if a random split decided") < shown.index("How it was done")
+    assert "guessing: 0.500, if a random split decided who is a member" in shown
+
+
+def test_an_attack_picked_from_many_must_beat_guessing_by_more():
+    measure = {"value": 0.015, "low": 0.0105, "high": 0.02}
+    assert balanced_words.surely(measure, 0.01, 1) and not balanced_words.surely(measure, 0.01, 23)
+    assert not balanced_words.surely({"value": 0.01 + 1e-17, "reason": "no spread"}, 0.01, 1)
 
 
 def test_intervals_stay_where_shares_can_be():

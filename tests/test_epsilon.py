@@ -327,9 +327,14 @@ def test_the_order_of_records_is_no_evidence():
     """A constant score, members first: ties broken by position would guess everybody right."""
     member = np.arange(1000) < 500
     for seed in range(20):
-        assert one_run.from_scores(np.zeros(1000), member, 1000, significance=1e-4, seed=seed).epsilon == 0
+        for tries, two_sided in ((1000, True), ([15, 62, 250, 1000], True), (250, False)):
+            found = one_run.from_scores(np.zeros(1000), member, tries, two_sided=two_sided, seed=seed)
+            assert found.epsilon == found.right == 0  # a coin of ours is no guess
     for choose in (SPLIT, RANKS, epsilon.Fixed()):
         assert epsilon.from_scores(np.zeros(1000), member, choose=choose).epsilon == 0
+    few = np.where(np.arange(1000) < 40, 1.0, 0.0)  # some are told, the others tied: guessed both ways where all are
+    assert one_run.from_scores(few, member, 60, two_sided=False).right == 40
+    assert one_run.from_scores(few, member, 1000).right == 40
 
 
 @pytest.mark.parametrize("direction", ["found", "cleared"])
