@@ -377,8 +377,8 @@ def summarise(setting: Setting, label: np.ndarray, name: str, judged: Judged) ->
     block["auc_by_target"] = [b["auc"]["value"] for b in blocks]
     if any(judged.chosen.values()):
         block["chosen_threshold"] = {
-            rate: {side: measure.json() for side, measure in _chosen(score, member, thresholds, rate).items()}
-            for rate, thresholds in judged.chosen.items()
+            rate: {side: m.json() for side, m in over_targets.realised(score, member, found, float(rate)).items()}
+            for rate, found in judged.chosen.items()
         }
     if judged.curve:
         block["by_shadows"] = {
@@ -386,15 +386,6 @@ def summarise(setting: Setting, label: np.ndarray, name: str, judged: Judged) ->
             for count, found in sorted(judged.curve.items())
         }
     return block
-
-
-def _chosen(score: np.ndarray, member: np.ndarray, thresholds: list[float], rate: str) -> dict[str, metrics.Measure]:
-    """The FPR and TPR that thresholds bring about which were set on shadows."""
-    others = int((~np.isnan(score) & ~member).sum(axis=1).min())  # as many as its shadow's
-    if float(rate) * (others + 1) < 1:
-        reason = f"not resolvable: {others:,} non-members of a shadow are too few to set a threshold for {rate} on"
-        return dict.fromkeys(("fpr", "tpr"), metrics.Measure(None, reason=reason))
-    return over_targets.at_threshold(score, member, np.asarray(thresholds))
 
 
 def _at_a_glance(score: np.ndarray, member: np.ndarray) -> dict[str, metrics.Measure]:

@@ -133,9 +133,20 @@ def auc(score: np.ndarray, member: np.ndarray) -> Measure:
     return mean(values, influence)
 
 
-def at_threshold(score: np.ndarray, member: np.ndarray, threshold: np.ndarray) -> dict[str, Measure]:
-    """The mean "fpr" and "tpr" of ``score > threshold``; ``threshold`` [T], the rest as ``tpr_at_fpr``."""
-    c = Calls.of(score, member, threshold)
+def realised(score: np.ndarray, member: np.ndarray, thresholds: Sequence[float], rate: float) -> dict[str, Measure]:
+    """The mean "fpr" and "tpr" of thresholds that were set on shadows (``metrics.threshold_at_fpr``).
+
+    Args:
+        score: [T, n]; NaN where a record was not judged.
+        member: bool [T, n].
+        thresholds: [T]; ``score > threshold`` is called a member.
+        rate: that they were set for; where the shadows had too few non-members there is a reason and no value.
+    """
+    others = int((~np.isnan(score) & ~member).sum(axis=1).min())  # as many as its shadow's
+    if rate * (others + 1) < 1:
+        reason = f"not resolvable: {others:,} non-members of a shadow are too few to set a threshold for {rate:g} on"
+        return dict.fromkeys(("fpr", "tpr"), Measure(None, reason=reason))
+    c = Calls.of(score, member, np.asarray(thresholds))
     return {"fpr": mean(c.fpr, c.moves_fpr), "tpr": mean(c.tpr, c.moves_tpr)}
 
 

@@ -110,6 +110,18 @@ def test_one_target_is_itself_and_what_was_not_judged_plays_no_part():
     assert over_targets.auc(more, flags) == over_targets.auc(score, member)
 
 
+def test_thresholds_set_on_shadows_bring_about_what_they_were_set_for():
+    """Another shadow for each target; too few non-members to set a threshold on are said to be."""
+    rng = np.random.default_rng(4)
+    shadow, target = (independent(rng, 8, 1000, 1.0) for _ in range(2))
+    thresholds = [metrics.threshold_at_fpr(s, m, 0.01) for s, m in zip(*shadow, strict=True)]
+    found = over_targets.realised(*target, thresholds, 0.01)
+    truth = stats.norm.sf(Z(0.01) - 1)
+    assert found["fpr"].low < 0.01 < found["fpr"].high and found["tpr"].low < truth < found["tpr"].high
+    few = over_targets.realised(*target, [np.inf] * 8, 0.0001)
+    assert few["tpr"].value is few["fpr"].value is None and "1,000 non-members of a shadow" in few["fpr"].reason
+
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_influences_are_derivatives(ties):
     """A record counted a little more moves a measure by its influence: for areas and rates of calls exactly so."""
