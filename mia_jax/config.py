@@ -236,7 +236,8 @@ class DeployedConfig(Shadows, Training):
     max_queries: int | None = _option(
         None,
         "records that the target may be asked about, all runs in this workdir together: those of --data first, and the"
-        " synthesis of shadow data gets the rest (default: any number)",
+        " synthesis of shadow data gets the rest. What reached the service counts, answered or refused, and each"
+        " further try (default: any number)",
         identity=False,
         low=1,
     )

@@ -274,7 +274,7 @@ class Budget:
             self._add(records)  # before they are sent: a process that is killed has counted what it asked
 
     def give_back(self, records: int) -> None:
-        """Uncount records that were refused, not asked."""
+        """Uncount records that could not be sent."""
         with self._lock:
             self._add(-records)
 

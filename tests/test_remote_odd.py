@@ -258,6 +258,29 @@ def test_odd_metadata_are_left_alone():
         assert protocols.dialects("oip", "http://h/v2/models/m/infer", odd)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h\x1b[2J/v2/models/m",
+        "http://h/v2/models/m\x00",
+        "http://a b/v2/models/m",
+        "http://" + "a" * 300 + "/v2/models/m",
+        "http://\u202e/v2/models/m",
+        "http://h:99999/v2/models/m",
+        "http://[::1/v2/models/m",
+    ],
+)
+def test_a_url_that_is_none_is_one_line(url):
+    assert told(url)
+
+
+@pytest.mark.parametrize("headers", [{"a b": "c"}, {"": "c"}, {"x": "a\tb"}, {"a:b": "c"}])
+def test_a_header_that_is_none_is_one_line(monkeypatch, headers):
+    monkeypatch.setenv("MIA_JAX_HEADERS", json.dumps(headers))
+    with services.raw(lambda body, number: reply({"predictions": GOOD})) as url:
+        assert "MIA_JAX_HEADERS" in told(url)
+
+
 # --- floods and trickles ---------------------------------------------------------------------------------------------
 
 
@@ -329,7 +352,7 @@ with services.raw(lambda body, number: services.reply({"predictions": odd.GOOD})
     odd.told(url)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 odd.spaces()
-respond = {flood}
+respond = FLOOD
 with services.raw(respond) as url:
     line = odd.told(url)
 print(line)
@@ -349,7 +372,7 @@ FLOODS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_flood_takes_less_than_a_gigabyte(name):
-    command = [sys.executable, "-c", MEASURED.format(flood=FLOODS[name])]
+    command = [sys.executable, "-c", MEASURED.replace("FLOOD", FLOODS[name])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     line, grown = done.stdout.splitlines()

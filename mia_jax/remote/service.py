@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mia_jax import targets
+from mia_jax import plain, targets
 from mia_jax.progress import Progress
 from mia_jax.remote import credentials, earlier, faults, protocols, replies, urls
 from mia_jax.remote.options import Options
@@ -286,6 +286,8 @@ class Service:
         except InputError as error:
             raise InputError(self._transport.show(str(error), LONGEST_LINE)) from None
         except Exception:  # whatever odd values make of JSON readers and NumPy
+            if said and not self.reading and (unknown := _outline(said)):
+                raise faults.Refused(self.show(unknown)) from None
             text = self._transport.show(said[:4096].decode("utf-8", "replace"))
             raise faults.Passing(f"the answer cannot be read{': ' * bool(text)}{text}", spoken=True) from None
 
@@ -293,3 +295,11 @@ class Service:
         kept = self._arrived()
         where = "" if self.store is None or self.store.path is None else f" in {self.store.path}"
         return f"{self.shown}: {reason}" + (f" ({kept:,} answers are kept{where})" if kept else "")
+
+
+def _outline(said: bytes) -> str | None:
+    """What a reply is that is whole, and yet cannot be read; None where it is not whole."""
+    try:
+        return f"its answer is of a form that is not known, {plain.outline(protocols.loads(said))}"
+    except (ValueError, RecursionError):
+        return None

@@ -22,6 +22,7 @@ from mia_jax import plain
 from mia_jax.remote import credentials, faults, pace, urls
 from mia_jax.remote.options import Options
 from mia_jax.targets import Budget, TargetError
+from mia_jax.types import InputError
 
 ERROR_BYTES = 16 * 2**10  # of an error's body: a line of it is shown
 _NEVER_SENT = (
@@ -50,7 +51,11 @@ class Transport:
     ):
         self.url, self.shown, self.options, self._budget, self._notify = url, urls.public(url), options, budget, notify
         self._secrets = credentials.secrets(headers, url)
-        self._place = self._parsed(url)
+        try:
+            self._place = self._parsed(url)
+            self._place.host.decode("ascii").encode("idna")  # as the look-up of a name does
+        except (httpx.InvalidURL, UnicodeError):
+            raise InputError(f"{plain.line(self.shown)} is no URL that can be asked: check its host and path") from None
         self._headers = {"user-agent": "mia-jax", "accept": "*/*", "accept-encoding": "gzip, deflate"} | {
             name.lower(): value for name, value in headers.items()
         }
@@ -111,6 +116,11 @@ class Transport:
             late = self._clock.left() <= 0
             what = f"no whole answer within {self.options.deadline:g} s" if late else "no answer within"
             raise faults.Passing(what if late else f"{what} {self.options.timeout:g} s") from None
+        except httpcore.LocalProtocolError:
+            self._budget.give_back(records)
+            raise TargetError(
+                f"{self.shown}: a header in MIA_JAX_HEADERS is none that HTTP has: mend its name or value"
+            ) from None
         except _BROKEN as error:  # by its type: its text may hold headers
             raise faults.Passing(f"the connection failed ({type(error).__name__})") from None
 
