@@ -282,7 +282,7 @@ def attack_target(
     seen = shadow.look(Look(key_observe, observers, setting.expected, told), data.pool, index)
     correct = seen.pop("summary")["correct"]
     states = {}
-    with progress("attack networks", num_parts(num_classes, config.attack_l2)) as advance:
+    with progress("attack networks", num_parts(num_classes, l2=config.attack_l2)) as advance:
         for number, (name, attack) in enumerate(attacks.items()):
             states[name] = attack.fit(jax.random.fold_in(key_fit, number), seen.pop(name), member, None)
 

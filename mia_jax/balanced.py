@@ -6,6 +6,7 @@ model plays the target its partner plays no part: counts over the others would g
 """
 
 import dataclasses
+import functools
 import time
 from typing import Any, NamedTuple
 
@@ -31,13 +32,14 @@ from mia_jax import (
     stages,
 )
 from mia_jax import config as configs
-from mia_jax.attacks import ATTACKS, named, queries, sources
+from mia_jax.attacks import ATTACKS, named, queries, quick_first, sources
+from mia_jax.attacks.base import telling
 from mia_jax.config import BalancedConfig
 from mia_jax.looking import Sight
-from mia_jax.progress import Progress, silent
+from mia_jax.progress import Advance, Progress, silent
 from mia_jax.runs import Notify
 from mia_jax.stages import Models, stage_key
-from mia_jax.types import Attack, InputError, Key, Records, Schema
+from mia_jax.types import Attack, InputError, Key, Records, Remember, Schema
 
 CURVE_TARGETS = 4  # that the curve over numbers of shadows is a mean of
 CURVE_RATE = 0.01
@@ -89,7 +91,8 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
         pool, schema = runs.load(config, check, notify)
     setting = set_up(config, pool, schema)
     worn = defences.parse(config.defences)
-    attacks = build_attacks(config, names, setting)
+    attacks = build_attacks(config, names, setting, telling(lambda seconds: advance(1, "shokri")))
+    parts = quick_first(attacks, schema.num_classes, {"shokri": runs.shokri_options(config)})
     promised = runs.promised_epsilon(config, setting.plan.train.shape[1])
     n, half = len(setting.candidates), setting.plan.train.shape[1]
     notify(
@@ -114,10 +117,14 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
         query_records=config.query_records,
     )
     scored = {}
-    with progress("attacks", len(attacks)) as advance:
-        for name, attack in attacks.items():
-            scored[name] = judge(workdir, config, setting, name, attack, sights.of[name], trained.names)
-            advance(1, name)
+    with progress("attacks", sum(parts.values()) * len(setting.targets)) as advance:
+        for name, count in parts.items():
+            advance(0, name)
+            tell = functools.partial(advance, note=name)
+            scored[name] = judge(
+                workdir, config, setting, name, attacks[name], sights.of[name], trained.names, parts=count, advance=tell
+            )
+    scored = {name: scored[name] for name in attacks}
     label = np.asarray(pool.y, np.int32)[setting.candidates]
     took = time.perf_counter() - began - trained.spent()
     seconds |= {"shadows": trained.seconds(), "attack": took}
@@ -242,7 +249,9 @@ def train(workdir: artifacts.Workdir, config: BalancedConfig, setting: Setting, 
     return stages.build_models(config)(*arguments, title="models", progress=progress)
 
 
-def build_attacks(config: BalancedConfig, names: tuple[str, ...], setting: Setting) -> dict[str, Attack]:
+def build_attacks(
+    config: BalancedConfig, names: tuple[str, ...], setting: Setting, remember: Remember
+) -> dict[str, Attack]:
     """The attacks, with what they need of the run."""
     schema = setting.schema
     population = Records(*(np.asarray(leaf)[setting.population] for leaf in setting.pool))
@@ -252,7 +261,7 @@ def build_attacks(config: BalancedConfig, names: tuple[str, ...], setting: Setti
         given["population"] = population
         given["model"] = models.build(config.model, schema, hidden=config.hidden)
     options: dict[str, dict[str, Any]] = {
-        "shokri": runs.shokri_options(config),
+        "shokri": dict(runs.shokri_options(config), remember=remember),
         "label_only": {"num_queries": config.num_queries},
     }
     if config.augment:
@@ -308,8 +317,14 @@ def judge(
     attack: Attack,
     sight: Sight,
     model_names: list[str],
+    *,
+    parts: int,
+    advance: Advance,
 ) -> Judged:
-    """Every target in turn, its partner left out; and what fewer shadows would have given. An artefact per target."""
+    """Every target in turn, its partner left out; and what fewer shadows would have given. An artefact per target.
+
+    ``advance`` is told of ``parts`` per target; an attack that has parts tells of those that it does itself.
+    """
     key = jax.random.fold_in(stage_key(setting.root, "attack"), list(ATTACKS).index(name))
     options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.metadata["identity"]}
     related = membership.related(setting.member)
@@ -333,6 +348,7 @@ def judge(
             "rehearsal": model_names[actor],
         }
         held = workdir.load("scores", description)
+        untold = parts if held is not None or ATTACKS[name].parts is None else 0
         if held is None:
             arrays = {"score": fit_and_score(key, attack, sight, t, shadows)}
             if attack.aligned and len(shadows) > 2:
@@ -343,6 +359,7 @@ def judge(
                     arrays[f"curve/{count}"] = fit_and_score(key, attack, sight, t, shadows[:count])
             workdir.save("scores", description, arrays)
             held = artifacts.Artifact(arrays, {})
+        advance(untold)
         scores[place, sight.rows] = held.arrays["score"]
         if "rehearsal" in held.arrays:
             its = setting.member[actor][sight.rows]

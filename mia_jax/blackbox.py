@@ -38,10 +38,10 @@ from mia_jax import (
     targets,
 )
 from mia_jax import config as configs
-from mia_jax.attacks import ATTACKS, sources
+from mia_jax.attacks import ATTACKS, quick_first, sources
 from mia_jax.config import DeployedConfig
 from mia_jax.data import copies
-from mia_jax.progress import Progress, silent
+from mia_jax.progress import Progress, silent, within
 from mia_jax.remote import urls
 from mia_jax.runs import Notify
 from mia_jax.stages import Look, stage_key
@@ -126,12 +126,14 @@ def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> 
         notify(f"warning: {line}")
     began = time.perf_counter()
     scores = {}
-    with progress("attacks", len(names)) as advance:
-        for name in names:
+    parts = quick_first(names, classes)
+    with progress("attacks", sum(parts.values())) as advance:
+        for name, count in parts.items():
+            advance(0, name)
             asked = saved.Answered(held.labels, held.target, held.shadows)
-            key = stage_key(jax.random.key(config.seed), name)
-            scores[name], _ = saved.scored(name, asked, held.shadow_member, key=key)
-            advance(1, name)
+            options = dict(key=stage_key(jax.random.key(config.seed), name), progress=within(advance, count, name))
+            scores[name], _ = saved.scored(name, asked, held.shadow_member, **options)
+    scores = {name: scores[name] for name in names}
     told = _plain(targets.log_probabilities(held.target, targets.recognise(held.target)), held.labels)
     found = Found(scores, held.labels, held.member, np.arange(len(held.labels)), **told)
     schema = Schema(config.predictions, "local", digest, classes, (0,), ())  # the records themselves are not there
@@ -238,12 +240,17 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     arguments = (workdir, config, schema, pool, artifacts.array_digest(*pool), keys, plan.train)
     shadow = stages.build_models(config)(*arguments, title="shadow models", progress=progress)
 
-    attacks = {
-        name: ATTACKS[name](classes, **(runs.shokri_options(config) if name == "shokri" else {})) for name in names
-    }
+    options = {"shokri": runs.shokri_options(config)} if "shokri" in names else {}
+    parts = quick_first(names, classes, options)
+
+    def build(part_done: Callable[[float], None]) -> dict[str, Attack]:
+        kept = {"shokri": {"remember": stages.remembering(workdir, "attack", part_done)}} if options else {}
+        return {name: ATTACKS[name](classes, **options.get(name, {}), **kept.get(name, {})) for name in names}
+
     began = time.perf_counter()
     worn = defences.parse(config.defences)
-    scores, plain, accuracy = _attack(root, attacks, shadow, pool, plan, records, sent, target, worn)
+    looked = (shadow, pool, plan, records, sent, target, worn)
+    scores, plain, accuracy = _attack(root, build, parts, *looked, progress)
     took = time.perf_counter() - began - shadow.spent()
     seconds |= {"shadows": shadow.seconds(), "attack": took}
     found = Found(scores, np.asarray(records.y, np.int32), member, asked, **plain)
@@ -304,13 +311,13 @@ def _earlier_block(earlier: remote.Earlier, recheck: int) -> dict[str, Any]:
     return told | {"rechecked": bool(recheck)}
 
 
-def _attack(
-    root, attacks: Mapping[str, Attack], shadow, pool, plan, records: Records, sent: Records, target: Target, worn
-):
+def _attack(root, build, parts, shadow, pool, plan, records: Records, sent: Records, target: Target, worn, progress):
     """Scores [n] by attack, what is plain to see of the target, and the shadows' accuracies.
 
-    ``sent`` are the records as the target is asked about them.
+    ``build`` makes the attacks, given what to call when a part of the work of one is done; ``parts`` of each, in the
+    order in which they are tried; ``sent`` are the records as the target is asked about them.
     """
+    attacks: Mapping[str, Attack] = build(lambda seconds: advance(1, "shokri"))
     key_observe, key_fit = jax.random.split(stage_key(root, "attack"))
     plain = {name: attack.observe for name, attack in attacks.items() if not attack.aligned}
     aligned = {name: attack.observe for name, attack in attacks.items() if attack.aligned}
@@ -324,11 +331,17 @@ def _attack(
     if aligned:
         seen |= shadow.look(Look(key_observe, aligned, worn, {"attacks": sources(aligned)}), records, everyone)
     own = shadows.observe(key_observe, {**plain, **aligned, "summary": shadows.summary}, target, sent)
-    scores = {}
-    for number, (name, attack) in enumerate(attacks.items()):
-        learned = np.zeros(everyone.shape, bool) if attack.aligned else member
-        state = attack.fit(jax.random.fold_in(key_fit, number), seen[name], learned, None)
-        scores[name] = np.asarray(attack.score(state, own[name]), np.float64)
+    scores, number = {}, {name: i for i, name in enumerate(attacks)}
+    with progress("attacks", sum(parts.values())) as advance:
+        for name in parts:
+            advance(0, name)
+            attack = attacks[name]
+            learned = np.zeros(everyone.shape, bool) if attack.aligned else member
+            state = attack.fit(jax.random.fold_in(key_fit, number[name]), seen[name], learned, None)
+            scores[name] = np.asarray(attack.score(state, own[name]), np.float64)
+            if ATTACKS[name].parts is None:
+                advance(1, name)
+    scores = {name: scores[name] for name in attacks}
     plain_seen = {name: np.asarray(value) for name, value in own["summary"].items()}
     return scores, plain_seen, (correct[:, :m].mean(axis=1), correct[:, m:].mean(axis=1))
 

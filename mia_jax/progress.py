@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 Advance = Callable[..., None]  # (steps: float, note: str = "") -> None
 Progress = Callable[[str, float], contextlib.AbstractContextManager[Advance]]  # (title, total steps)
+PATIENCE = 60.0  # seconds that a library may be silent for
 
 
 @contextlib.contextmanager
@@ -21,6 +22,24 @@ def shown(title: str, total: float) -> Iterator[Advance]:
     """Progress on standard error: a rich bar on a terminal, a line every ten seconds otherwise."""
     with (_bar if sys.stderr.isatty() else _lines)(title, total) as advance:
         yield advance
+
+
+@contextlib.contextmanager
+def patient(title: str, total: float) -> Iterator[Advance]:
+    """Progress where none is expected: silent for a minute, then a line on standard error every ten seconds."""
+    with _lines(title, total, after=PATIENCE) as advance:
+        yield advance
+
+
+def within(advance: Advance, steps: float, note: str) -> Progress:
+    """Progress of work that is ``steps`` of a larger whole, whose bar or lines tell of it."""
+
+    @contextlib.contextmanager
+    def piece(title: str, total: float) -> Iterator[Advance]:
+        del title
+        yield lambda done, _="": advance(done * steps / total, note)
+
+    return piece
 
 
 @contextlib.contextmanager
@@ -50,17 +69,17 @@ def _bar(title: str, total: float) -> Iterator[Advance]:
 
 
 @contextlib.contextmanager
-def _lines(title: str, total: float, every: float = 10.0) -> Iterator[Advance]:
+def _lines(title: str, total: float, every: float = 10.0, after: float = 0.0) -> Iterator[Advance]:
     start = last = time.monotonic()
-    done, first = 0.0, None
+    done, first, told = 0.0, None, after == 0
 
     def advance(steps: float, note: str = "") -> None:
-        nonlocal done, last, first
+        nonlocal done, last, first, told
         done += steps
         now = time.monotonic()
         first = first or (now, done)  # what came before is compilation, too, and tells no rate
-        if now - last >= every and 0 < done < total:
-            last = now
+        if now - last >= every and now - start >= after and 0 < done < total:
+            last, told = now, True
             rate = (done - first[1]) / max(now - first[0], 1e-9)
             left = [f"{(total - done) / rate:,.0f} s left"] if rate > 0 else []
             print(
@@ -70,4 +89,5 @@ def _lines(title: str, total: float, every: float = 10.0) -> Iterator[Advance]:
             )
 
     yield advance
-    print(f"{title}: done in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+    if told:
+        print(f"{title}: done in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)

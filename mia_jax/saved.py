@@ -1,7 +1,7 @@
 """From saved predictions to membership scores: one call, no model, no query."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -9,6 +9,8 @@ import numpy as np
 
 from mia_jax import doubts, membership, targets
 from mia_jax.attacks import ATTACKS, named, references
+from mia_jax.attacks.base import telling
+from mia_jax.progress import Progress, patient, silent
 from mia_jax.types import Array, Attack, InputError, Key
 
 
@@ -34,6 +36,7 @@ def infer(
     population: Mapping[str, Array] | tuple[Array, Array, Array] | None = None,
     member: Array | None = None,
     key: Key | None = None,
+    progress: Progress = patient,
 ) -> np.ndarray:
     """Score records for membership in the target's training set, from probabilities that were saved.
 
@@ -53,6 +56,8 @@ def infer(
         member: bool [n], who trained the target, where that is known. No score depends on it; a design of
             ``shadow_member`` that tells it is noticed, and shadows that do are left out.
         key: for attacks that draw random numbers (shokri's networks); by default ``jax.random.key(0)``.
+        progress: told how far the attack is, as by ``mia_jax.progress.shown``; by default work of more than a minute
+            tells on standard error, and ``mia_jax.progress.silent`` never does.
 
     Returns:
         float64 [n]; larger = more likely a member, 0 = the boundary learned on the shadows. NaN = unscored: shokri, for
@@ -66,18 +71,27 @@ def infer(
     >>> infer("lira", labels=y, target=p, shadows=q, shadow_member=member)  # doctest: +SKIP
     """
     asked = Answered(labels, target, shadows)
-    scores, notes = scored(attack, asked, shadow_member, population=population, member=member, key=key)
+    options = dict(population=population, member=member, key=key, progress=progress)
+    scores, notes = scored(attack, asked, shadow_member, **options)
     for note in (*notes, *doubts.of_answers(labels, target, shadows)):
         warnings.warn(note, AnswersWarning, stacklevel=2)
     return scores
 
 
 def scored(
-    attack: str | Attack, asked: Answered, shadow_member: Array, *, population=None, member=None, key=None
+    attack: str | Attack,
+    asked: Answered,
+    shadow_member: Array,
+    *,
+    population=None,
+    member=None,
+    key=None,
+    progress: Progress = silent,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """``infer``, and what it has to say of the shadows, in sentences, instead of its warnings."""
     classes = _classes(asked.target)
-    attack = _build(attack, classes)
+    title = attack if isinstance(attack, str) else "attack"
+    attack, parts = _build(attack, classes, lambda seconds: advance(1))
     trained = _membership(shadow_member, asked)
     if member is not None:
         member = _truth(member, len(asked.target))
@@ -104,19 +118,26 @@ def scored(
         rows = membership.deal(trained)
         trained = np.take_along_axis(trained, rows, axis=0)
         seen = jax.tree.map(lambda leaf: np.take_along_axis(leaf, references.over(rows, leaf), axis=0), seen)
-    state = attack.fit(jax.random.key(0) if key is None else key, seen, trained, public)
-    return np.asarray(attack.score(state, own), np.float64), notes
+    with progress(title, parts or 1) as advance:
+        state = attack.fit(jax.random.key(0) if key is None else key, seen, trained, public)
+        scores = np.asarray(attack.score(state, own), np.float64)
+        if parts is None:
+            advance(1)
+    return scores, notes
 
 
-def _build(attack: str | Attack, classes: int) -> Attack:
-    name = attack if isinstance(attack, str) else "this attack"
+def _build(attack: str | Attack, classes: int, part_done: Callable[[float], None]) -> tuple[Attack, int | None]:
+    """The attack, and the parts of which ``part_done`` is told, or None if it has none."""
+    name, parts = attack if isinstance(attack, str) else "this attack", None
     if isinstance(attack, str):
         if attack not in ATTACKS:
             raise InputError(f'there is no attack "{attack}"; there are {", ".join(ATTACKS)}')
         _refuse(name, ATTACKS[attack].beyond)
-        attack = ATTACKS[attack](classes)
+        entry = ATTACKS[attack]
+        parts = None if entry.parts is None else entry.parts(classes)
+        attack = entry(classes, **({} if parts is None else {"remember": telling(part_done)}))
     _refuse(name, attack.needs & {"features", "queries", "trainer"} or (frozenset() if attack.read else {"queries"}))
-    return attack
+    return attack, parts
 
 
 def lacking(name: str, beyond: Iterable[str]) -> str:

@@ -107,7 +107,7 @@ def test_parts_that_were_kept_are_taken_up(monkeypatch, tmp_path):
     assert list(plain.trained) == [True, True, True, False, True]
     with artifacts.open_workdir(tmp_path / "w", {}) as workdir:
         state, took = fit(workdir)
-        assert same(state, plain) and took == [0] * num_parts(5, None) == [0] * 6
+        assert same(state, plain) and took == [0] * num_parts(5) == [0] * 6
         state, took = fit(workdir)
         assert same(state, plain) and min(took) > 0
         lost, damaged, *_ = (tmp_path / "w" / "attack").iterdir()
@@ -117,7 +117,7 @@ def test_parts_that_were_kept_are_taken_up(monkeypatch, tmp_path):
             state, took = fit(workdir)
         assert same(state, plain) and took.count(0) == 2
         state, took = fit(workdir, l2=plain.l2)  # the choice is not made, and what it led to is there
-        assert same(state, plain) and len(took) == num_parts(5, plain.l2) == 3 and min(took) > 0
+        assert same(state, plain) and len(took) == num_parts(5, l2=plain.l2) == 3 and min(took) > 0
 
 
 def test_what_decides_a_part_names_it(monkeypatch):

@@ -11,6 +11,7 @@ from small_runs import compiled_once, shared_folder  # noqa: F401 (fixtures)
 
 from mia_jax import blackbox, deployed, outside, remote, saved, server, targets
 from mia_jax.config import DeployedConfig
+from mia_jax.progress import silent
 from mia_jax.synthesis.search import PRIOR_QUERIES
 from mia_jax.types import InputError
 
@@ -57,11 +58,11 @@ def run(tmp_path, monkeypatch):
     y = (X @ PULL).argmax(axis=1)
     np.savez(tmp_path / "mine.npz", x=X.astype(np.uint8), y=y, member=np.arange(N) >= N - MEMBERS)
 
-    def run(url, **given):
+    def run(url, progress=silent, **given):
         small = dict(num_shadows=2, num_epochs=1, hidden=4, attacks="loss", k_max=3, k_min=1, iter_max=40)
         where = dict(data=str(tmp_path / "mine.npz"), workdir=str(tmp_path / "run"))
         path = server.paths()[given.get("protocol", "vertex")]
-        return blackbox.run(DeployedConfig(target=url + path, **(where | small | given)))
+        return blackbox.run(DeployedConfig(target=url + path, **(where | small | given)), progress=progress)
 
     return run
 

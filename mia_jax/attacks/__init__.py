@@ -4,8 +4,8 @@
 attack is testing it: the contract tests run over this table.
 """
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from mia_jax import imported
 from mia_jax.attacks import (
@@ -35,13 +35,16 @@ class Entry(NamedTuple):
     reference: str
     options: tuple[str, ...] = ()  # options of the factory that have no default
     beyond: frozenset[str] = frozenset()  # of "features", "queries", "trainer": what answers alone do not give
+    parts: Callable[..., int] | None = None  # of long work, by (num_classes, **options); the factory has ``remember``
 
     def __call__(self, num_classes: int, **options) -> Attack:
         return self.factory(num_classes, **options)
 
 
 ATTACKS: dict[str, Entry] = {
-    "shokri": Entry(shokri.shokri, "Shadow models, one attack network per class", "Shokri et al. 2017"),
+    "shokri": Entry(
+        shokri.shokri, "Shadow models, one attack network per class", "Shokri et al. 2017", parts=shokri.num_parts
+    ),
     "gap": Entry(gap.gap, "Gap: right answers are members", "Yeom et al. 2018"),
     "loss": Entry(thresholds.loss, "Loss threshold", "Yeom et al. 2018"),
     "confidence": Entry(thresholds.confidence, "Confidence threshold", "Yeom et al. 2018; Song & Mittal 2021"),
@@ -93,6 +96,22 @@ ATTACKS: dict[str, Entry] = {
 }
 
 
+def quick_first(
+    names: Iterable[str], num_classes: int, options: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, int]:
+    """The attacks, with the parts that the work of each has; those of many parts last: no other waits for them.
+
+    Args:
+        names: of ``ATTACKS``.
+        num_classes: c.
+        options: of their factories, by name.
+    """
+    each = {name: (options or {}).get(name, {}) for name in names}
+    parts = {name: ATTACKS[name].parts for name in each}
+    counts = {name: 1 if parts[name] is None else parts[name](num_classes, **given) for name, given in each.items()}
+    return dict(sorted(counts.items(), key=lambda item: (parts[item[0]] is not None, item[1])))
+
+
 def named(wanted: str) -> list[str]:
     """The attacks that a list names, as ``--attacks`` takes it: separated by commas.
 
@@ -112,4 +131,4 @@ def sources(names: Iterable[str]) -> dict[str, str]:
     return {name: imported.describe(ATTACKS[name].factory, library=True) if name in ATTACKS else "" for name in names}
 
 
-__all__ = ["ATTACKS", "Entry", "named", "sources"]
+__all__ = ["ATTACKS", "Entry", "named", "quick_first", "sources"]

@@ -5,13 +5,15 @@ minus the loss, "confidence", "entropy", "modified_entropy", "correct", "y" the 
 the union of what several attacks see can be kept once and handed to each of them.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mia_jax import signals
 from mia_jax.attacks.perturbation import record_keys
-from mia_jax.types import Array, Attack, Key, Records, Target
+from mia_jax.types import Array, Attack, Key, Records, Remember, Target
 
 # -log of the smallest normal float32, where targets clip what they answer: no attack sees an infinity, whatever a
 # defence did to the answer.
@@ -26,6 +28,18 @@ def scaled_logit(log_p: Array, y: Array) -> dict[str, Array]:
 def log_likelihood(log_p: Array, y: Array) -> dict[str, Array]:
     """{"log_p_y"}: minus the loss, from -87.3 to 0."""
     return {"log_p_y": jnp.clip(-signals.loss(log_p, y), -LIMIT, 0.0)}
+
+
+def telling(done: Callable[[float], None]) -> Remember:
+    """Remember no part of long work; ``done`` is told of each, as by ``stages.remembering``."""
+
+    def kept(part: str, work: Callable[[], dict]) -> dict:
+        del part
+        made = work()
+        done(0.0)
+        return made
+
+    return lambda about: kept
 
 
 def from_answers(read, fit, score, *, augment=None, needs: frozenset[str] = frozenset(), **properties) -> Attack:

@@ -8,6 +8,11 @@ the per-class networks are trained by the same ``fit_many`` as the shadows, ``vm
 
 How much there is to learn depends on the target: networks that find all of it where members stand out learn nothing
 but noise where they hardly do, as under DP-SGD. So the strength of their L2 is chosen on shadows that they did not see.
+
+With more than ``WIDE`` classes, networks on whole answers would cost c x c, and have few rows to learn c weights per
+unit from. There we depart from the paper: a network sees p_y and the largest of the other probabilities in descending
+order (Salem et al. 2019, "ML-Leaks", sort and keep the top three), and L2 is chosen on a sample of the classes. So the
+attack costs as much per class whatever the number of classes.
 """
 
 import functools
@@ -26,6 +31,9 @@ from mia_jax.types import Array, Attack, Key, Records, Remember, TrainState
 
 LANES = 16  # networks per compiled program: they are small
 BLOCK = 32  # classes whose rows are on the devices at once
+WIDE = 128  # classes up to which the networks see whole answers, as the paper's
+SEEN = 32  # of more classes: probabilities that they see, that of the true class first
+SAMPLE = 64  # of more classes: classes that the strength of L2 is chosen on
 SMALLEST_SCALE = 1e-3  # answers that hardly differ are not blown up without limit
 STRENGTHS = (1e-4, 5e-4, 2e-3, 1e-2)  # of L2, to choose from
 VERSION = 1  # raise it when the same rows would teach other networks: an interrupted run goes on with those it has kept
@@ -40,7 +48,7 @@ def forget(about: Mapping[str, Any]) -> Callable[[str, Callable[[], dict]], dict
 
 class State(NamedTuple):
     params: dict  # leaves [c, ...]
-    centre: np.ndarray  # float32 [c, c]: of the answers of each class
+    centre: np.ndarray  # float32 [c, inputs]: of the answers of each class
     scale: np.ndarray  # float32 [c]: their spread, one number per class
     trained: np.ndarray  # bool [c]: False for a class without members or without non-members among the shadows' rows
     l2: float  # as given or chosen
@@ -49,7 +57,7 @@ class State(NamedTuple):
 class Rows(NamedTuple):
     """What the shadows answered: their axis and that of the records are one, n."""
 
-    log_p: np.ndarray  # [n, c]
+    log_p: np.ndarray  # [n, inputs]
     y: np.ndarray  # [n]
     member: np.ndarray  # bool [n]
 
@@ -64,9 +72,31 @@ def rows_by_class(y: np.ndarray, num_classes: int) -> np.ndarray:
     return rectangle
 
 
-def num_parts(num_classes: int, l2: float | None) -> int:
-    """How many parts the work of ``fit`` has."""
-    return math.ceil(num_classes / BLOCK) * (2 if l2 is None else 1)
+def by_row(index: np.ndarray, n: int) -> np.ndarray:
+    """The inverse of ``rows_by_class``: int32 [n], the line of index [c, R] that names a row; 0 where none does."""
+    y = np.zeros(n, np.int32)
+    line, place = np.nonzero(index >= 0)
+    y[index[line, place]] = line
+    return y
+
+
+def sorted_answers(log_p: Array, y: Array) -> jax.Array:
+    """What networks see of many classes: log-probabilities [n, SEEN], the true class's, then the others', descending.
+
+    Args:
+        log_p: [n, c], c > SEEN.
+        y: [n].
+    """
+    true = jnp.arange(log_p.shape[-1])[None] == jnp.asarray(y)[:, None]
+    others = jax.lax.top_k(jnp.where(true, -jnp.inf, log_p), SEEN - 1)[0]
+    return jnp.concatenate([jnp.take_along_axis(jnp.asarray(log_p), jnp.asarray(y)[:, None], axis=1), others], axis=1)
+
+
+def num_parts(num_classes: int, *, l2: float | None = None, **others: Any) -> int:
+    """How many parts the work of ``fit`` has, with these options of ``shokri``."""
+    del others
+    chosen_on = 0 if l2 is not None else num_classes if num_classes <= WIDE else SAMPLE
+    return math.ceil(num_classes / BLOCK) + math.ceil(chosen_on / BLOCK)
 
 
 def held_out(rng: np.random.Generator, num_shadows: int, n: int) -> np.ndarray:
@@ -109,6 +139,12 @@ def shokri(
         without members or non-members among the shadows' rows scores NaN: it is reported, not guessed.
     """
 
+    wide = num_classes > WIDE
+    leaf = "sorted_log_p" if wide else "log_p"  # of what is seen
+
+    def read(log_p, y):
+        return {leaf: sorted_answers(log_p, y) if wide else log_p, "y": y}
+
     def features(log_p):
         return np.exp(np.asarray(log_p, np.float32))
 
@@ -137,23 +173,24 @@ def shokri(
 
     def learn(key: Key, rows: Rows, index: np.ndarray, strengths: Sequence[float], steps: int, kept) -> list[State]:
         """One network per class and strength of L2; index int32 [c, R]: the rows of each class, -1 is none."""
-        centre, scale = np.zeros((num_classes, num_classes), np.float32), np.ones(num_classes, np.float32)
-        trained = np.zeros(num_classes, bool)
-        wide = np.full((num_classes, math.ceil(index.shape[1] / batch_size) * batch_size), -1, np.int32)
-        for c in range(num_classes):
+        classes = len(index)
+        centre, scale = np.zeros((classes, rows.log_p.shape[1]), np.float32), np.ones(classes, np.float32)
+        trained = np.zeros(classes, bool)
+        whole = np.full((classes, math.ceil(index.shape[1] / batch_size) * batch_size), -1, np.int32)
+        for c in range(classes):
             own = index[c, index[c] >= 0]
             if len(own):
                 p = features(rows.log_p[own])
                 centre[c], scale[c] = p.mean(0), max(p.std(0).max(), SMALLEST_SCALE)
                 trained[c] = len(np.unique(rows.member[own])) == 2
-                wide[c] = np.resize(own, wide.shape[1])  # in a small class, rows come more often
-        num_epochs = math.ceil(steps * batch_size / wide.shape[1])
-        keys = jax.vmap(lambda c: jax.random.fold_in(key, c))(jnp.arange(num_classes))
+                whole[c] = np.resize(own, whole.shape[1])  # in a small class, rows come more often
+        num_epochs = math.ceil(steps * batch_size / whole.shape[1])
+        keys = jax.vmap(lambda c: jax.random.fold_in(key, c))(jnp.arange(classes))
 
         def block(first: int) -> dict:
             """Parameters [classes of a block, ...] by strength."""
-            some = wide[first : first + BLOCK]
-            padded = np.pad(some, ((0, -len(some) % min(BLOCK, num_classes)), (0, 0)), constant_values=-1)
+            some = whole[first : first + BLOCK]
+            padded = np.pad(some, ((0, -len(some) % min(BLOCK, classes)), (0, 0)), constant_values=-1)
             flat = padded.reshape(-1)
             x = standardised(features(rows.log_p[flat]), rows.y[flat], centre, scale)
             pool = Records(x, rows.member[flat].astype(np.int32))
@@ -166,16 +203,17 @@ def shokri(
             return learned
 
         named = f"{steps} steps, L2 {', '.join(map(str, strengths))}, {BLOCK} classes from"
-        blocks = [kept(f"{named} {c}", functools.partial(block, c)) for c in range(0, num_classes, BLOCK)]
+        blocks = [kept(f"{named} {c}", functools.partial(block, c)) for c in range(0, classes, BLOCK)]
         joined = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
         return [State(joined[str(l2)], centre, scale, trained, l2) for l2 in strengths]
 
     def choose(key: Key, rows: Rows, index: np.ndarray, held: np.ndarray, kept) -> float:
         """The strength of L2 that teaches most about the rows that are held [n]."""
+        rows = rows._replace(y=by_row(index, len(rows.y)))  # index may be of some classes only: they are renumbered
         seen, unseen = np.where(held[index], -1, index), index[(index >= 0) & held[index]]
 
         def loss(state: State) -> float:
-            log_odds = score(state, {"log_p": rows.log_p[unseen], "y": rows.y[unseen]})
+            log_odds = score(state, {leaf: rows.log_p[unseen], "y": rows.y[unseen]})
             wrong = np.where(rows.member[unseen], -log_odds, log_odds)
             return np.logaddexp(0, wrong[~np.isnan(wrong)]).sum()  # NaN: a class of which nothing was learned
 
@@ -185,28 +223,32 @@ def shokri(
         del public
         key_rows, key_train, key_trial = jax.random.split(key, 3)
         rng = np.random.Generator(np.random.Philox(key=np.asarray(jax.random.key_data(key_rows), np.uint64)))
-        log_p, y, member = (np.asarray(leaf) for leaf in (seen["log_p"], seen["y"], member))
+        log_p, y, member = (np.asarray(each) for each in (seen[leaf], seen["y"], member))
         options = dict(hidden=hidden, learning_rate=learning_rate, batch_size=batch_size, max_rows=max_rows)
         words = np.asarray(jax.random.key_data(key))
         kept = remember(dict(attack="shokri", version=VERSION, key=words, log_p=log_p, y=y, member=member, **options))
-        rows = Rows(log_p.reshape(-1, num_classes), y.reshape(-1), member.reshape(-1).astype(bool))
+        rows = Rows(log_p.reshape(-1, log_p.shape[-1]), y.reshape(-1), member.reshape(-1).astype(bool))
         shuffled = rng.permutation(len(rows.y))  # so that the first rows of a class are a sample of them
         index = rows_by_class(rows.y[shuffled], num_classes)[:, :max_rows]
         index = np.where(index >= 0, shuffled[index], -1)
         strength = l2
         if strength is None:
-            strength = choose(key_trial, rows, index, held_out(rng, *member.shape).reshape(-1), kept)
+            held = held_out(rng, *member.shape).reshape(-1)
+            some = np.sort(rng.permutation(num_classes)[:SAMPLE]) if wide else slice(None)
+            strength = choose(key_trial, rows, index[some], held, kept)
         return learn(key_train, rows, index, (strength,), num_steps, kept)[0]
 
     def score(state: State, seen) -> np.ndarray:
         y = np.asarray(seen["y"])
-        p = standardised(features(seen["log_p"]), y, state.centre, state.scale)
-        index = rows_by_class(y, num_classes)  # [c, R]
-        log_p = answers(state.params, p[index])
-        log_odds = np.asarray(log_p[..., 1] - log_p[..., 0])
+        p = standardised(features(seen[leaf]), y, state.centre, state.scale)
+        index = rows_by_class(y, len(state.trained))  # [c, R]
         scores = np.full(len(y), np.nan, np.float32)
-        filled = (index >= 0) & state.trained[:, None]
-        scores[index[filled]] = log_odds[filled]
+        for first in range(0, len(index), BLOCK):  # R is that of the largest class
+            block = slice(first, first + BLOCK)
+            log_p = answers(jax.tree.map(lambda p, block=block: p[block], state.params), p[index[block]])
+            log_odds = np.asarray(log_p[..., 1] - log_p[..., 0])
+            filled = (index[block] >= 0) & state.trained[block, None]
+            scores[index[block][filled]] = log_odds[filled]
         return scores
 
-    return from_answers(lambda log_p, y: {"log_p": log_p, "y": y}, fit, score, needs=frozenset({"in", "out"}))
+    return from_answers(read, fit, score, needs=frozenset({"in", "out"}))

@@ -6,8 +6,8 @@ from typing import NamedTuple
 # half of k bits change. flip: bits flip, categories become another; numbers and pixels take a uniform value.
 REDRAWS = ("random", "flip")
 REDRAW_HELP = (
-    "search: what redrawn attributes become: random (any value, for a bit perhaps the one it had: needed no more"
-    " queries where both were measured) or flip (bits the other value, categories another, as the paper is said to do)"
+    "search: what redrawn attributes become: random (any value, for a bit perhaps the one it had) or flip (bits the"
+    " other value, categories another, as the paper is said to do; with half the --k_max it costs as many queries)"
 )
 
 
