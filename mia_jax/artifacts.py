@@ -251,7 +251,11 @@ def _refuse_foreign(path: pathlib.Path) -> None:
     """
     if not path.is_dir() or (path / "config.json").exists() or _signs_of_a_run(path):
         return
-    others = sorted(p.name for p in path.iterdir() if p.name != "lock" and not p.name.startswith("."))
+
+    def shown(folder: pathlib.Path) -> list[pathlib.Path]:
+        return [p for p in folder.iterdir() if not p.name.startswith(".")]
+
+    others = sorted(p.name for p in shown(path) if p.name != "lock" and (not p.is_dir() or shown(p)))
     if others:
         raise InputError(f"{_foreign(path, others)}; choose another --workdir, or leave it out")
 

@@ -395,6 +395,7 @@ def _write(workdir: artifacts.Workdir, summary: dict[str, Any], found: Found) ->
     columns = {runs.column(name): score.astype(np.float32) for name, score in found.scores.items()}
     known = {} if found.member is None else {"member": found.member}
     shared = {"label": found.label, "index": found.index, "confidence": found.confidence, "entropy": found.entropy}
+    workdir.claim()  # of saved predictions there is no artefact, and a folder with scores alone would be somebody's
     artifacts.write_npz(workdir.path / "scores.npz", {**known, **shared, **columns})
     artifacts.write_json(workdir.path / "results.json", summary)
     if found.member is not None:

@@ -216,6 +216,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, files):
 def test_folders_that_are_as_good_as_empty(tmp_path):
     (tmp_path / "w").mkdir()
     (tmp_path / "w" / ".DS_Store").write_text("")
+    (tmp_path / "w" / "target").mkdir()  # of a run that ended there
     save_one(tmp_path / "w")
     shutil.move(tmp_path / "w" / "models", tmp_path / "models")
     (tmp_path / "v").mkdir()

@@ -211,7 +211,7 @@ def prepare(folder: pathlib.Path) -> pathlib.Path:
         labels=y,
         target=p[0],
         shadows=p[1:],
-        shadow_member=member[1:] & ~member[:1],
+        shadow_member=member[1:],
         member=member[0],
     )
     return folder
