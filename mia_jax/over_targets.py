@@ -120,7 +120,7 @@ def _strangers(alarms: np.ndarray, counts: np.ndarray) -> bool:
     expected = alarms.sum() * counts / counts.sum()
     excess = float(((alarms - expected) ** 2 / expected).sum())  # chi-square with T - 1 degrees of freedom
     spread = (excess / (len(alarms) - 1) - 1) / expected.mean()  # the rates' variance over their squared mean
-    return spread > 1 and stats.chi2.sf(excess, len(alarms) - 1) < 1e-3
+    return spread > 1 and stats.chi2.sf(excess, len(alarms) - 1) < 1e-5
 
 
 def auc(score: np.ndarray, member: np.ndarray) -> Measure:
