@@ -28,13 +28,14 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
     Raises:
         InputError: as there; or nobody told who is a member, so that there is nothing to report but scores.
     """
-    run = page.read(pathlib.Path(workdir), "scripts/audit.py")
-    if run.results.get("plan") not in PLANS:
-        raise InputError(f"{workdir} holds no audit by many attacks; use mia_jax.report.write_report")
-    if not told.measured(run.results):
-        raise InputError(f"{workdir}: the data do not say who is a member; the scores are in {workdir}/scores.npz")
-    drawings = figures.draw(run.results, run.scores, plots.PLOTS[run.results["plan"]])
-    return page.write(pathlib.Path(workdir), _page(run, drawings), drawings)
+    with page.believed(workdir):
+        run = page.read(pathlib.Path(workdir), "scripts/audit.py")
+        if run.results.get("plan") not in PLANS:
+            raise InputError(f"{workdir} holds no audit by many attacks; use mia_jax.report.write_report")
+        if not told.measured(run.results):
+            raise InputError(f"{workdir}: the data do not say who is a member; the scores are in {workdir}/scores.npz")
+        drawings = figures.draw(run.results, run.scores, plots.PLOTS[run.results["plan"]])
+        return page.write(pathlib.Path(workdir), _page(run, drawings), drawings)
 
 
 # --- the terminal ----------------------------------------------------------------------------------------------------
@@ -232,7 +233,7 @@ def _records(results: Results, drawings: Sequence[figures.Rendered], mark: str) 
     cells = []
     for row in rows:
         d = row["separation"]
-        cell = [f"{row['index']:,}", f"{row['class']}", f"{d:.1f}", told.chance(d)]
+        cell = [f"{row['index']:,}", page.escape(row["class"]), f"{d:.1f}", told.chance(d)]
         if described:
             cell.append(page.escape(row.get("attributes", "not told")))
         cells.append(cell)
@@ -304,7 +305,7 @@ def _classes(results: Results, mark: str) -> str:
     for row in results["attacks"][name].get("per_class", []):
         rows.append(
             [
-                f"{row['class']}",
+                page.escape(row["class"]),
                 f"{row['members']:,} / {row['non_members']:,}",
                 *([_exposure(separation.get(row["class"]))] if separation else []),
                 page.cell(row["precision"], absent="no record was called a member"),

@@ -23,11 +23,12 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
     Raises:
         InputError: as there.
     """
-    run = page.read(pathlib.Path(workdir), "scripts/audit.py --canaries=1000")
-    if run.results.get("plan") != "canaries":
-        raise InputError(f"{workdir} holds no audit by canaries; use mia_jax.report.write_report")
-    drawings = figures.draw(run.results, run.scores, (suspicion,))
-    return page.write(pathlib.Path(workdir), _page(run, drawings), drawings)
+    with page.believed(workdir):
+        run = page.read(pathlib.Path(workdir), "scripts/audit.py --canaries=1000")
+        if run.results.get("plan") != "canaries":
+            raise InputError(f"{workdir} holds no audit by canaries; use mia_jax.report.write_report")
+        drawings = figures.draw(run.results, run.scores, (suspicion,))
+        return page.write(pathlib.Path(workdir), _page(run, drawings), drawings)
 
 
 def terminal_table(results: Results) -> str:

@@ -121,7 +121,10 @@ def apart(x: Array, asked: Array) -> np.ndarray:
 
 
 def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    p = npz.numbers(arrays[name], name)  # float16 as float32, in which its sums are exact enough and do not overflow
+    p = arrays[name]
+    if p.dtype.kind == "f" and p.dtype.itemsize == 2:  # stays: its zeros mean more than those of wider types
+        return p.astype(np.float16)
+    p = npz.numbers(p, name)
     if p.dtype.kind != "f":
         raise ValueError(f"{name} has type {p.dtype}; needed: floating-point probabilities")
     return p

@@ -4,13 +4,14 @@ Pages are read on desktops and phones, in light and dark; report.css does that. 
 """
 
 import base64
+import contextlib
 import hashlib
 import html
 import io
 import json
 import pathlib
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from mia_jax import figures, plain
 from mia_jax.artifacts import replacing
 from mia_jax.figures import Results, Scores, value
 from mia_jax.results import printable
-from mia_jax.types import InputError
+from mia_jax.types import InputError, MiaError
 
 STYLE = pathlib.Path(__file__).with_name("report.css")
 COLLAPSE = 20  # rows by class; a longer table is folded
@@ -49,6 +50,21 @@ def read(workdir: pathlib.Path, script: str) -> Finished:
     if results.get("schema") != 1:
         raise InputError(f"{workdir / 'results.json'} has schema {results.get('schema')}, not 1; run the command again")
     return Finished(results, scores, hashlib.sha256(raw).hexdigest())
+
+
+@contextlib.contextmanager
+def believed(workdir: str | pathlib.Path) -> Iterator[None]:
+    """Make a page of files that anybody may have changed: what is none of a run's values is an InputError."""
+    try:
+        yield
+    except MiaError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        where = pathlib.Path(workdir) / "results.json"
+        raise InputError(
+            f"{where} or scores.npz is not as a run leaves it ({type(error).__name__}: {plain.line(str(error))});"
+            " the same command as before writes it again"
+        ) from error
 
 
 def write(workdir: pathlib.Path, text: str, drawings: Sequence[figures.Rendered]) -> pathlib.Path:

@@ -39,13 +39,14 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
     Raises:
         InputError: a file is missing or cannot be read, or it is of another schema.
     """
-    run = page.read(pathlib.Path(workdir), "scripts/train.py")
-    if run.results.get("plan") in balanced_report.PLANS:
-        return balanced_report.write_report(workdir)
-    if run.results.get("plan") == "canaries":
-        return canary_report.write_report(workdir)
-    drawings = figures.draw(run.results, run.scores, paper_figures.PLOTS)
-    return page.write(pathlib.Path(workdir), _page(run.results, drawings, run.digest), drawings)
+    with page.believed(workdir):
+        run = page.read(pathlib.Path(workdir), "scripts/train.py")
+        if run.results.get("plan") in balanced_report.PLANS:
+            return balanced_report.write_report(workdir)
+        if run.results.get("plan") == "canaries":
+            return canary_report.write_report(workdir)
+        drawings = figures.draw(run.results, run.scores, paper_figures.PLOTS)
+        return page.write(pathlib.Path(workdir), _page(run.results, drawings, run.digest), drawings)
 
 
 # --- the terminal ----------------------------------------------------------------------------------------------------
@@ -214,7 +215,7 @@ def _classes_table(results: Results, mark: str) -> str:
                 ),
                 page.cell(row["recall"], absent="no member judged"),
             ]
-        rows.append([f"{c}", trained, f"{row['members']:,} / {row['non_members']:,}", *found])
+        rows.append([page.escape(c), trained, f"{row['members']:,} / {row['non_members']:,}", *found])
     head = ["Class", "Training records", "Judged: members / others", "Precision", "Recall"]
     caption = f"{mark}{page.escape(short(main))}, class by class; classes are numbered from 0."
     if without:

@@ -63,6 +63,7 @@ def recognise(p: np.ndarray) -> Answers:
         not always in the same columns (that is a class never learned), or they do not sum to one; ``probabilities``
         otherwise; and the decimal digits that all entries are rounded to, if 6 or fewer.
     """
+    p = np.asarray(p, np.float64).clip(0, 1)  # float16 overflows when it is rounded
     above, classes = p > 0, p.shape[1]
     count = above.sum(axis=1)
     if np.all(count == 1) and np.all(p.max(axis=1) == 1):

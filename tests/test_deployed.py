@@ -159,3 +159,52 @@ def test_shadows_may_not_train_on_records_that_are_asked_about():
     assert not deployed.apart(X, X.astype(bool)).any()
     with pytest.raises(InputError, match=r"shape \(5,\)"):
         deployed.apart(X, X[:, :3])
+
+
+# --- types of numbers ------------------------------------------------------------------------------------------------
+
+
+def thousand(n: int, *more: int) -> np.ndarray:
+    return np.random.default_rng(3).dirichlet(np.full(1000, 0.05), (*more, n))
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "g", ">f2", ">f4", ">f8"])
+def test_predictions_of_any_floating_type_are_read(tmp_path, dtype):
+    asked = dict(labels=Y, target=thousand(N), shadows=thousand(N, S), shadow_member=PREDICTIONS["shadow_member"])
+    typed = {name: a.astype(dtype) if a.dtype.kind == "f" else a for name, a in asked.items()}
+    found = deployed.load_predictions(written(tmp_path, **typed, member=MEMBER))
+    np.testing.assert_allclose(found.target, asked["target"], rtol=2e-3, atol=1e-7)
+    assert found.target.dtype.isnative and found.target.dtype.itemsize in (2, 4, 8)
+
+    from mia_jax.saved import infer
+
+    for attack in ("lira", "rmia", "modified_entropy", "attack_r"):
+        scores = infer(attack, **{name: getattr(found, name) for name in asked})  # warnings are errors
+        assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        (dict(target=answers(N).astype("f2").view("V2")), r"target has type \|V2, as bfloat16 becomes in a file"),
+        (dict(shadows=answers(S, N).astype(complex)), "shadows has type complex128; needed: real numbers"),
+        (dict(target=answers(N).astype("f2") * np.float16(60000)), "target, record 0: the probabilities sum to"),
+        (dict(target=np.full((N, C), np.inf, "f2")), "the probability of class 0 is not finite"),
+        (dict(target=np.full((N, C), np.longdouble("1e4000"))), "the probability of class 0 is not finite"),
+        (dict(labels=Y.astype(str)), "labels has type <U11, text|labels has type"),
+        (dict(labels=np.where(Y == 1, np.nan, Y)), "not whole numbers"),
+        (dict(labels=np.eye(C)[Y] + np.eye(C)[(Y + 1) % C]), "not one-hot"),
+    ],
+)
+def test_numbers_that_are_none_are_told_as_what_they_are(tmp_path, arrays, reason):
+    with pytest.raises(InputError, match=reason) as error:
+        deployed.load_predictions(written(tmp_path, **(PREDICTIONS | arrays)))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [bool, "u1", "i8", "f2", "f4", "g", ">i4"])
+def test_memberships_of_any_type_are_read(tmp_path, dtype):
+    given = PREDICTIONS | {"shadow_member": PREDICTIONS["shadow_member"].astype(dtype), "member": MEMBER.astype(dtype)}
+    found = deployed.load_predictions(written(tmp_path, **given))
+    np.testing.assert_array_equal(found.shadow_member, PREDICTIONS["shadow_member"])
+    np.testing.assert_array_equal(found.member, MEMBER)
