@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import importlib.resources
 import io
+import pathlib
 import tarfile
 import threading
 import urllib.request
@@ -19,6 +20,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
 
 import numpy as np
+
+from mia_jax import plain as plain_text
+from mia_jax.data import limits
 
 UNREADABLE = (ValueError, EOFError, OverflowError, OSError, KeyError, tarfile.TarError, zlib.error)
 
@@ -36,10 +40,20 @@ def published() -> dict[str, Published]:
     return {name: Published(url, int(size), sha256) for url, size, sha256, name in rows}
 
 
-def digest(contents: Mapping[str, bytes]) -> str:
+Content = bytes | pathlib.Path  # of a file: read, or to be read where the whole would be too much at once
+
+
+def digest(contents: Mapping[str, Content]) -> str:
     """SHA-256 of one file as its publisher would print it; of several files, over their digests in order."""
-    each = [hashlib.sha256(data) for data in contents.values()]
+    each = [_sha256(data) for data in contents.values()]
     return each[0].hexdigest() if len(each) == 1 else hashlib.sha256(b"".join(h.digest() for h in each)).hexdigest()
+
+
+def _sha256(data: Content):
+    if isinstance(data, bytes):
+        return hashlib.sha256(data)
+    with open(data, "rb") as f:
+        return hashlib.file_digest(f, "sha256")
 
 
 def check_published(name: str, data: bytes) -> None:
@@ -66,19 +80,69 @@ def members(archive: bytes, wanted: Sequence[str]) -> Iterator[tuple[str, IO[byt
     """
     found: set[str] = set()
     others: list[str] = []
-    with gzip.GzipFile(fileobj=io.BytesIO(archive)) as plain:
+    with gzip.GzipFile(fileobj=io.BytesIO(archive)) as unbounded:
+        plain = _Bounded(unbounded, limits.most(len(archive)))
         with tarfile.open(fileobj=plain, mode="r|") as tar:
             for member in tar:
                 name = next((w for w in wanted if f"/{member.name}".endswith(f"/{w}") and w not in found), None)
-                if name is None or not member.isreg():
-                    others.append(member.name)
+                if name is None or not member.isreg() or member.issparse():  # sparse: zeros that are nowhere
+                    if len(others) < 4:
+                        others.append(member.name)
                     continue
                 found.add(name)
                 yield name, tar.extractfile(member)
         while plain.read(1 << 20):
             pass
     if missing := [w for w in wanted if w not in found]:
-        raise ValueError(f"it has no member {missing[0]!r}, only {', '.join(map(repr, others[:4])) or 'nothing'}")
+        raise ValueError(
+            f"it has no member {missing[0]!r}, only {', '.join(map(plain_text.quoted, others)) or 'nothing'}"
+        )
+
+
+class _Bounded:
+    """A stream of which no more than ``left`` bytes are read."""
+
+    def __init__(self, stream: IO[bytes], left: int):
+        self._stream, self._left = stream, left
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size if 0 <= size <= self._left else self._left + 1)
+        self._left -= len(data)
+        if self._left < 0:
+            raise limits.TooLarge("it unpacks to more than such files do")
+        return data
+
+
+def unzipped(name: str, data: bytes) -> bytes:
+    """What is in a .gz.
+
+    Raises:
+        ValueError: more than such files hold; and what ``gzip`` raises for damaged bytes.
+    """
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as plain:
+        out = plain.read(most := limits.most(len(data)))
+        if plain.read(1):
+            raise limits.TooLarge(f"{name} unpacks to more than {most:,} bytes")
+    return out
+
+
+LINE = 1 << 14  # bytes of a row: those of Texas have 12,340
+LINES = 5_000_000  # of a file: Purchase has 197,324
+
+
+def lines(f: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file, with their ends.
+
+    Raises:
+        ValueError: a line, or all of them, are longer than those of a data set.
+    """
+    for number in range(1, LINES + 2):
+        if not (line := f.readline(LINE + 1)):
+            return
+        if len(line) > LINE:
+            raise limits.TooLarge(f"row {number:,} is longer than {LINE:,} bytes")
+        yield line
+    raise limits.TooLarge(f"it has more than {LINES:,} rows")
 
 
 def check_paired(x: np.ndarray, y: np.ndarray, what: str = "records") -> None:

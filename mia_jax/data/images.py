@@ -4,35 +4,77 @@ A parser takes the contents of the files of one format, by name, and gives (x, y
 reason where they are not what they should be. Training records come first, in the order of the files.
 """
 
-import gzip
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mia_jax.data import files, npz
+from mia_jax.data import files, npz, pickled
 
-CIFAR10 = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
-CIFAR100 = ["train.bin", "test.bin"]
+CIFAR10 = tuple([*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"])
+CIFAR100 = ("train.bin", "test.bin")
 
 
-def parse_cifar(contents: Mapping[str, bytes], members: list[str], label_bytes: int, classes: int):
+def parse_cifar(contents: Mapping[str, bytes], members: Sequence[str], label_bytes: int, classes: int):
     """The binary version of CIFAR: rows of ``label_bytes`` labels and 3,072 pixels, channel by channel.
 
     CIFAR-100 has two labels, coarse (20 superclasses) and fine (100 classes); the last, the fine one, is the class.
 
+    Args:
+        contents: the .tar.gz, or its members, unpacked.
+
     Returns:
         (x [n, 32, 32, 3] uint8, y [n] int32).
     """
-    (archive,) = contents.values()
-    found = {name: f.read() for name, f in files.members(archive, members)}
+    found = _members(contents, members)
     width = label_bytes + 3072
     for name, data in found.items():
         if not data or len(data) % width:
             raise ValueError(f"its member {name} has {len(data):,} bytes, not a multiple of {width:,}")
     rows = np.frombuffer(b"".join(found[name] for name in members), np.uint8).reshape(-1, width)
-    x = rows[:, label_bytes:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(x), files.labels(rows[:, label_bytes - 1], classes)
+    return _pixels(rows[:, label_bytes:]), files.labels(rows[:, label_bytes - 1], classes)
+
+
+def parse_cifar_python(contents: Mapping[str, bytes], members: Sequence[str], label: str, classes: int):
+    """The Python version of CIFAR, as torchvision keeps it: pickles, of which nothing is executed (``pickled``).
+
+    Args:
+        contents: the .tar.gz, or its members, unpacked.
+        label: what the labels are called, "labels" or "fine_labels".
+
+    Returns:
+        (x [n, 32, 32, 3] uint8, y [n] int32).
+    """
+    found = _members(contents, members)
+    xs, ys = zip(*(_batch(name, found[name], label) for name in members), strict=True)
+    return _pixels(np.concatenate(xs)), files.labels(np.concatenate(ys), classes)
+
+
+def _batch(name: str, data: bytes, label: str) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        held = pickled.load(data)
+        held = {key.decode("ascii") if isinstance(key, bytes) else key: value for key, value in held.items()}
+        x, y = held["data"], np.asarray(held[label])
+    except (AttributeError, KeyError, UnicodeDecodeError):
+        raise ValueError(f"its member {name} has no data and {label}") from None
+    except ValueError as error:
+        raise ValueError(f"its member {name} cannot be read: {error}") from None
+    if not isinstance(x, np.ndarray) or x.dtype != np.uint8 or x.ndim != 2 or x.shape[1] != 3072 or y.dtype.kind != "i":
+        raise ValueError(f"its member {name} does not hold images: data uint8 [n, 3072] and whole numbers as {label}")
+    files.check_paired(x, y, f"images in {name}")
+    return x, y
+
+
+def _members(contents: Mapping[str, bytes], members: Sequence[str]) -> dict[str, bytes]:
+    if len(contents) == len(members):  # unpacked
+        return dict(zip(members, contents.values(), strict=True))
+    (archive,) = contents.values()
+    return {name: f.read() for name, f in files.members(archive, members)}
+
+
+def _pixels(rows: np.ndarray) -> np.ndarray:
+    """Images [n, 32, 32, 3] of rows [n, 3072], which are channel by channel."""
+    return np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
 
 
 def parse_mnist(contents: Mapping[str, bytes]):
@@ -47,7 +89,7 @@ def parse_mnist(contents: Mapping[str, bytes]):
 
 def _idx(name: str, data: bytes) -> np.ndarray:
     if name.endswith(".gz"):
-        data = gzip.decompress(data)
+        data = files.unzipped(name, data)
     rank = data[3] if len(data) > 3 else 0
     if data[:3] != b"\0\0\x08" or rank not in (1, 3) or len(data) < 4 + 4 * rank:
         raise ValueError(f"{name} is not an idx file of bytes")

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from mia_jax.data import files
+from mia_jax.data import files, limits
 from mia_jax.data.table import BUILDER_VERSION, Dataset, Format
 from mia_jax.types import InputError
 
@@ -105,7 +105,7 @@ def _data_dir(given: str | os.PathLike | None) -> pathlib.Path | None:
 def _from_files(dataset: Dataset, folder: pathlib.Path) -> Origin | None:
     incomplete = []
     for form in dataset.formats:
-        missing = [name for name in form.files if not (folder / name).is_file()]
+        missing = [name for name in form.files if not _place(dataset, folder, name).is_file()]
         if not missing:
             return _from_format(dataset, form, folder)
         if len(missing) < len(form.files):
@@ -115,16 +115,29 @@ def _from_files(dataset: Dataset, folder: pathlib.Path) -> Origin | None:
     return None
 
 
+def _place(dataset: Dataset, folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Where a file is: in the folder, in one that is called as the archive that it was in, or in the folder's parent
+    where the folder is itself the one that was unpacked, or a part of it."""
+    parts = pathlib.PurePath(name).parts
+    archives = [file for form in dataset.formats for file in form.files if file.endswith((".tgz", ".tar.gz"))]
+    places = [folder / name, *(folder / archive.partition(".")[0] / name for archive in archives)]
+    places += [folder.joinpath(*parts[k:]) for k in range(1, len(parts)) if folder.absolute().parts[-k:] == parts[:k]]
+    return next((place for place in places if place.is_file()), places[0])
+
+
 def _from_format(dataset: Dataset, form: Format, folder: pathlib.Path) -> Origin:
     def refused(name: str, error: Exception) -> InputError:
         reason = str(error) or type(error).__name__
         return InputError(f"{folder / name} cannot be used: {reason}; get it again from {dataset.page}, or remove it")
 
-    contents = {}
+    contents: dict[str, files.Content] = {}
     for name in form.files:
+        place = _place(dataset, folder, name)
         try:
-            contents[name] = (folder / name).read_bytes()
-            files.check_published(name, contents[name])
+            limits.check(0 if form.streamed else place.stat().st_size, None, "it")
+            contents[name] = place if form.streamed else place.read_bytes()
+            if not form.streamed:
+                files.check_published(name, contents[name])
         except (OSError, ValueError) as error:
             raise refused(name, error) from None
     sha256 = files.digest(contents)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,10 @@ class Format(NamedTuple):
     """One way in which a data set lies on disk: these files, all of them, and what reads their contents."""
 
     files: tuple[str, ...]
-    parse: Callable[[Mapping[str, bytes]], tuple[np.ndarray, np.ndarray]]  # may raise files.UNREADABLE
+    parse: Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]  # may raise files.UNREADABLE
     labelled: bool = True  # False: the labels of these files are for other classes, and k-means finds ours
+    folder: str = ""  # where an archive is unpacked: what people call all files together
+    streamed: bool = False  # ``parse`` gets paths, for files that are too large to be held
 
 
 class Dataset(NamedTuple):
@@ -45,7 +47,7 @@ class Dataset(NamedTuple):
     @property
     def files(self) -> tuple[str, ...]:
         """The files that are accepted, best first; files that belong together are joined by " + "."""
-        return tuple(" + ".join(form.files) for form in self.formats)
+        return tuple(form.folder or " + ".join(form.files) for form in self.formats)
 
 
 def _purchase(classes: int) -> Dataset:
@@ -56,6 +58,8 @@ def _purchase(classes: int) -> Dataset:
         Format(("dataset_purchase.tgz",), read_csv, own),
         Format(("purchase100.npz",), functools.partial(read_npz, classes=100), own),
     ]
+    rows = functools.partial(tabular.parse_labelled_rows, width=600, classes=100)
+    formats.append(Format(("dataset_purchase",), rows, own, streamed=True))
     if own:
         formats.append(Format(("purchase.npz",), functools.partial(read_npz, classes=100)))
     else:
@@ -77,10 +81,12 @@ def _purchase(classes: int) -> Dataset:
     )
 
 
-def _cifar(classes: int, members: list[str], label_bytes: int) -> Dataset:
+def _cifar(classes: int, members: tuple[str, ...], label_bytes: int, label: str, folders: tuple[str, str]) -> Dataset:
     name = f"cifar{classes}"
     archive = f"cifar-{classes}-binary.tar.gz"
     read = functools.partial(images.parse_cifar, members=members, label_bytes=label_bytes, classes=classes)
+    pickles = tuple(member.removesuffix(".bin") for member in members)
+    unpickle = functools.partial(images.parse_cifar_python, members=pickles, label=label, classes=classes)
     return Dataset(
         name=name,
         title=f"CIFAR-{classes}",
@@ -90,7 +96,12 @@ def _cifar(classes: int, members: list[str], label_bytes: int) -> Dataset:
         kind="pixel",
         formats=(
             Format((archive,), read),
+            Format((f"cifar-{classes}-python.tar.gz",), unpickle),
             Format((f"{name}.npz",), functools.partial(images.parse_npz, shape=(32, 32, 3), classes=classes)),
+            *(
+                Format(tuple(f"{folder}/{file}" for file in files), parse, folder=f"{folder}/")
+                for folder, files, parse in zip(folders, (members, pickles), (read, unpickle), strict=True)
+            ),
         ),
         urls=(f"https://www.cs.toronto.edu/~kriz/{archive}",),
         page="https://www.cs.toronto.edu/~kriz/cifar.html",
@@ -115,6 +126,11 @@ _ALL = (
             Format(("dataset_texas.tgz",), functools.partial(tabular.parse_texas, widths=(6169, 6170), classes=100)),
             Format(("texas100.npz",), functools.partial(tabular.parse_npz, widths=(6169, 6170), classes=100)),
             Format(("texas.npz",), functools.partial(tabular.parse_npz, widths=(6169, 6170), classes=100)),
+            Format(
+                ("texas/100/feats", "texas/100/labels"),
+                functools.partial(tabular.parse_texas_rows, widths=(6169, 6170), classes=100),
+                streamed=True,
+            ),
         ),
         urls=(f"{_TRUSTLAB}/raw/master/dataset_texas.tgz",),
         page=_TRUSTLAB,
@@ -135,6 +151,7 @@ _ALL = (
                 functools.partial(tabular.parse_labelled_csv, member="bangkok", width=446, classes=30),
             ),
             Format(("location.npz",), functools.partial(tabular.parse_npz, widths=(446,), classes=30)),
+            Format(("bangkok",), functools.partial(tabular.parse_labelled_rows, width=446, classes=30), streamed=True),
         ),
         urls=(f"{_TRUSTLAB}/raw/master/dataset_location.tgz",),
         page=_TRUSTLAB,
@@ -142,8 +159,8 @@ _ALL = (
         stand_in="location",
         builder="location",
     ),
-    _cifar(10, images.CIFAR10, 1),
-    _cifar(100, images.CIFAR100, 2),
+    _cifar(10, images.CIFAR10, 1, "labels", ("cifar-10-batches-bin", "cifar-10-batches-py")),
+    _cifar(100, images.CIFAR100, 2, "fine_labels", ("cifar-100-binary", "cifar-100-python")),
     Dataset(
         name="mnist",
         title="MNIST",
@@ -154,6 +171,9 @@ _ALL = (
         formats=(
             Format(tuple(f"{name}.gz" for name in _IDX), images.parse_mnist),
             Format(_IDX, images.parse_mnist),
+            Format(
+                tuple(f"MNIST/raw/{name}" for name in _IDX), images.parse_mnist, folder="MNIST/raw/"
+            ),  # torchvision's
             Format(("mnist.npz",), functools.partial(images.parse_npz, shape=(28, 28), classes=10)),
         ),
         urls=tuple(f"https://storage.googleapis.com/cvdf-datasets/mnist/{name}.gz" for name in _IDX),

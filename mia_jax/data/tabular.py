@@ -5,7 +5,8 @@ reason where they are not what they should be.
 """
 
 import itertools
-from collections.abc import Mapping
+import pathlib
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 import numpy as np
@@ -16,11 +17,14 @@ from mia_jax.types import Field
 _ROWS = 8192  # rows parsed at once: the text of Texas is 830 MB, and is never held as a whole
 
 
-def bit_rows(lines: IO[bytes], *, labelled: bool) -> tuple[np.ndarray, list[bytes]]:
+def bit_rows(lines: IO[bytes], *, labelled: bool, widths: Sequence[int] = ()) -> tuple[np.ndarray, list[bytes]]:
     """Parse CSV rows of single characters 0 and 1, after a label of any length where ``labelled``.
 
     All rows have as many features as the first; blank lines are skipped. The tail of a row has a fixed width, so a
     block of rows is one array of bytes, and checked as such.
+
+    Args:
+        widths: numbers of features that rows may have; any, where none are given.
 
     Returns:
         (x [n, f] uint8, the n labels without their quotes).
@@ -31,7 +35,9 @@ def bit_rows(lines: IO[bytes], *, labelled: bool) -> tuple[np.ndarray, list[byte
     blocks: list[np.ndarray] = []
     names: list[bytes] = []
     f, done = -1, 0
-    while block := list(itertools.islice(lines, _ROWS)):
+    bounded, size = files.lines(lines), 1  # the first row alone: it tells whether the others are worth reading
+    while block := list(itertools.islice(bounded, size)):
+        size = _ROWS
         rows = [row.rstrip() for row in block]
         rows = [row if labelled else b"," + row for row in rows if row]
         if not rows:
@@ -40,6 +46,7 @@ def bit_rows(lines: IO[bytes], *, labelled: bool) -> tuple[np.ndarray, list[byte
             f = rows[0].count(b",")
             if not f:
                 raise ValueError("row 1 is not comma-separated")
+            _check_features(f, *widths)
         tails = np.frombuffer(b"".join(row[-2 * f :] for row in rows), np.uint8)
         heads = [row[: -2 * f] for row in rows]
         if len(tails) != 2 * f * len(rows) or any(b"," in head for head in heads):
@@ -81,8 +88,19 @@ def parse_labelled_csv(contents: Mapping[str, bytes], member: str, width: int, c
     """One .tgz with one CSV member: the class (1-based, perhaps quoted), then the bits. Purchase and Location."""
     (archive,) = contents.values()
     for _, lines in files.members(archive, [member]):
-        x, names = bit_rows(lines, labelled=True)
-    _check_width(x, width)
+        found = _labelled(lines, width, classes)
+    return found
+
+
+def parse_labelled_rows(contents: Mapping[str, pathlib.Path], width: int, classes: int):
+    """The member of such a .tgz, unpacked."""
+    (path,) = contents.values()
+    with open(path, "rb") as lines:
+        return _labelled(lines, width, classes)
+
+
+def _labelled(lines: IO[bytes], width: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    x, names = bit_rows(lines, labelled=True, widths=(width,))
     return x, files.labels(_whole_numbers(names), classes, one_based=True)
 
 
@@ -91,12 +109,28 @@ def parse_texas(contents: Mapping[str, bytes], widths: tuple[int, ...], classes:
     (archive,) = contents.values()
     for name, lines in files.members(archive, ["100/feats", "100/labels"]):
         if name == "100/feats":
-            x, _ = bit_rows(lines, labelled=False)
+            x, _ = bit_rows(lines, labelled=False, widths=widths)
         else:
-            found = [line.strip().strip(b'"') for line in lines if line.strip()]
+            found = _label_lines(lines)
+    return _together(x, found, classes)
+
+
+def parse_texas_rows(contents: Mapping[str, pathlib.Path], widths: tuple[int, ...], classes: int):
+    """The two members of that archive, unpacked: feats, labels."""
+    feats, labels = contents.values()
+    with open(feats, "rb") as lines:
+        x, _ = bit_rows(lines, labelled=False, widths=widths)
+    with open(labels, "rb") as lines:
+        return _together(x, _label_lines(lines), classes)
+
+
+def _label_lines(lines: IO[bytes]) -> list[bytes]:
+    return [line.strip().strip(b'"') for line in files.lines(lines) if line.strip()]
+
+
+def _together(x: np.ndarray, found: list[bytes], classes: int) -> tuple[np.ndarray, np.ndarray]:
     if len(found) != len(x):
         raise ValueError(f"it has {len(x):,} rows of features and {len(found):,} labels")
-    _check_width(x, *widths)
     return x, files.labels(_whole_numbers(found), classes, one_based=True)
 
 
@@ -122,8 +156,12 @@ def parse_npz(contents: Mapping[str, bytes], widths: tuple[int, ...], classes: i
 def _check_width(x: np.ndarray, *allowed: int) -> None:
     if x.ndim != 2 or x.dtype.kind not in "biuf":
         raise ValueError(f"its features have shape {x.shape} and type {x.dtype}; needed: numbers [n, f]")
-    if x.shape[1] not in allowed:
-        raise ValueError(f"it has {x.shape[1]:,} features per record, not {' or '.join(f'{f:,}' for f in allowed)}")
+    _check_features(x.shape[1], *allowed)
+
+
+def _check_features(f: int, *allowed: int) -> None:
+    if allowed and f not in allowed:
+        raise ValueError(f"it has {f:,} features per record, not {' or '.join(f'{f:,}' for f in allowed)}")
 
 
 # --- Adult -----------------------------------------------------------------------------------------------------------
