@@ -43,4 +43,4 @@ def note(group: np.ndarray, member: Array | None = None) -> str | None:
             f" {seen:,} of the non-members are copies of members: the model saw them, and whoever calls them members"
             " counts as wrong. Leave them out of the file, or say that they are members."
         )
-    return text
+    return f"{text} Each copy counts as a record, so that intervals are narrower than they should be."
