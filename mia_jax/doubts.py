@@ -118,7 +118,7 @@ def _exchanged(labels: np.ndarray, answered: np.ndarray, classes: int) -> str | 
         return None
     used = np.unique(labels)  # of the others nothing is known
     steps = np.unique((columns[used] - used) % classes)
-    if len(steps) == 1:
+    if len(steps) == 1 and len(used) > 2:
         by = int(steps[0]) if steps[0] <= classes // 2 else int(steps[0]) - classes
         return f"they seem to be shifted: class k of the labels is column k {'+' if by > 0 else '-'} {abs(by)}"
     wrong = [k for k in used if columns[k] != k]
@@ -157,7 +157,8 @@ def _labels(labels: np.ndarray, own: np.ndarray, each: np.ndarray, classes: int)
 
 def _out_of_step(labels: np.ndarray, target: Array, shadows: Sequence[Array]) -> bool:
     """Whether shadows agree with each other on what is hard, within classes, and the target does not with them."""
-    if len(shadows) < 2:
+    own = np.asarray(target)[np.arange(len(labels)), labels]
+    if len(shadows) < 2 or len(np.unique(own)) < len(labels) / 10:  # a few leaves of a tree say little of a record
         return False
 
     def hard(p: Array) -> np.ndarray:

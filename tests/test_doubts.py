@@ -82,6 +82,19 @@ def test_two_classes_exchanged_are_noticed_though_most_answers_are_right():
     assert "class 0 is column 1, 1 is column 0" in found
 
 
+def test_two_classes_and_models_of_a_few_leaves():
+    """Two classes are exchanged, not shifted; trees of one split that took different features are no shuffled rows."""
+    labels, target, shadows = world(0, classes=2)
+    (found,) = doubts.of_answers(1 - labels, target, shadows)
+    assert "class 0 is column 1, 1 is column 0" in found
+    rng = np.random.default_rng(0)
+    y = np.arange(N) % 10
+    split, other = ((y == k) ^ (rng.random(N) < 0.1) for k in (3, 6))
+    leaves = [np.where(np.arange(10) == k, 0.91, 0.01) for k in range(10)]
+    trees = [np.where(rows[:, None], leaves[a], leaves[b]) for rows, a, b in ((split, 3, 1), (other, 6, 2))]
+    assert doubts.of_answers(y, trees[1], np.stack([trees[0]] * 5)) == ()
+
+
 def test_labels_of_a_file_that_are_not_the_services_classes():
     labels, target, _ = world(0)
     (found,) = doubts.of_service((labels + 1) % C, target.argmax(axis=1), C, 0.6)
