@@ -30,10 +30,10 @@ def ours(trainer, shadows, steps):
     """A turn of ``fit_many``: one epoch on so many records that it has ``steps`` steps."""
     import jax
 
-    from mia_jax import training
+    from mia_jax import programs, training
     from mia_jax.types import Records
 
-    pool = training.replicate(Records(*data()))
+    pool = programs.replicate(Records(*data()))
     rng = np.random.default_rng(1)
     index = np.stack([rng.permutation(2 * RECORDS)[: steps * BATCH] for _ in range(shadows)])
     keys = jax.random.split(jax.random.key(0), shadows)

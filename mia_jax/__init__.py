@@ -1,7 +1,37 @@
-"""Membership inference in JAX: shadow models, attacks and honest statistics, as pure functions."""
+"""Membership inference in JAX: shadow models, attacks and honest statistics, as pure functions.
+
+Begin here:
+
+    mia_jax.infer("lira", labels=y, target=p, shadows=q, shadow_member=m)
+        Scores from answers that were had elsewhere: one call, no model, no query.
+    mia_jax.models.from_flax(module), mia_jax.training.make_trainer(model, optimizer, batch_size)
+        A network, and how one is trained.
+    mia_jax.training.fit_many(trainer, keys, records, index, num_epochs)
+        Many of them, at once.
+    mia_jax.splits.shokri, mia_jax.splits.balanced
+        Who trains on what.
+    mia_jax.targets.as_target, from_callable, from_predictions; mia_jax.remote.connect(url, x)
+        Whatever can be asked, as a Target.
+    mia_jax.shadows.observe_shadows(...), mia_jax.attacks.ATTACKS["rmia"](num_classes)
+        Look at the shadows as at the target; learn an attack from them, and score records.
+    mia_jax.metrics.evaluate(...), mia_jax.matched.from_scores(...)
+        Measures with their intervals, and lower bounds on epsilon.
+    mia_jax.data.load(name)
+        Records and their schema.
+
+Whole runs, with their report, are mia_jax.audit.run(mia_jax.Config(...)) (the paper's attack), mia_jax.balanced.run,
+mia_jax.blackbox.run (a deployed model) and mia_jax.canaries.run; scripts/train.py and scripts/audit.py call these.
+
+>>> from mia_jax import attacks, data, models, shadows, splits, targets, training  # modules are imported by name
+"""
+
+from typing import TYPE_CHECKING
 
 from mia_jax.config import Config
 from mia_jax.types import Answers, Attack, InputError, MiaError, Model, Records, Schema, Target, Trainer
+
+if TYPE_CHECKING:
+    from mia_jax.saved import infer
 
 __version__ = "0.1.0"
 
@@ -27,3 +57,7 @@ def __getattr__(name: str):
 
         return infer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__} - {"TYPE_CHECKING"})

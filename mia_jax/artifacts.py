@@ -80,7 +80,17 @@ def write_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
 def to_arrays(tree: Params) -> dict[str, np.ndarray]:
     """A pytree of arrays as a flat dict, named by key path."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    return {jax.tree_util.keystr(path): _plain(np.asarray(leaf)) for path, leaf in leaves}
+
+
+def _plain(leaf: np.ndarray) -> np.ndarray:
+    """bfloat16 and its like, which NumPy's files do not know, as whole numbers of the same bits."""
+    return leaf.view(f"u{leaf.dtype.itemsize}") if leaf.dtype.kind == "V" else leaf
+
+
+def _typed(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The inverse of ``_plain``."""
+    return array.view(dtype) if np.dtype(dtype).kind == "V" else array
 
 
 def from_arrays(template: Params, arrays: Mapping[str, np.ndarray]) -> Params:
@@ -90,7 +100,8 @@ def from_arrays(template: Params, arrays: Mapping[str, np.ndarray]) -> Params:
         KeyError: if a leaf of the template is not among the arrays.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
-    return jax.tree_util.tree_unflatten(structure, [arrays[jax.tree_util.keystr(path)] for path, _ in leaves])
+    found = [_typed(arrays[jax.tree_util.keystr(path)], leaf.dtype) for path, leaf in leaves]
+    return jax.tree_util.tree_unflatten(structure, found)
 
 
 # --- the workdir -----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from mia_jax import (
     artifacts,
     data,
     defences,
+    divergence,
     models,
     report,
     results,
@@ -30,7 +31,7 @@ from mia_jax.config import Config, Training
 from mia_jax.figures import many
 from mia_jax.platforms import platform
 from mia_jax.progress import Progress, silent
-from mia_jax.runs import Notify, column, header, load, promised_epsilon, shokri_options, timed, title
+from mia_jax.runs import Notify, column, header, load, once, promised_epsilon, shokri_options, timed, title
 from mia_jax.shadow_data import ShadowData
 from mia_jax.stages import Look, Models, stage_key
 from mia_jax.types import Attack, Defence, InputError, Key, Records, Remember, Schema
@@ -78,6 +79,7 @@ def run(
 
 def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notify, progress: Progress) -> dict:
     seconds: dict[str, float] = {}
+    notify = once(notify)
     with timed(seconds, "data"):
         pool, schema = load(config, check, notify)
     setting = set_up(config, pool, schema)
@@ -87,12 +89,18 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
     shadow_models = many(config.num_shadows, "shadow model", "shadow models")
     notify(f"The target and {shadow_models} train on {setting.m:,} records each. In {workdir.path}")
 
-    target = train_target(workdir, config, setting, progress)
+    target = train_target(workdir, config, setting, progress, notify)
+    divergence.refuse(target, "target model", config)
     with timed(seconds, "shadow_data"):
         shadow_pool = obtain_shadow_data(workdir, config, setting, target, notify, progress)
-    shadow = train_shadows(workdir, config, setting, shadow_pool, progress)
-    notify("Attacking: one network per class, and the baselines")
-    attacked = attack_target(workdir, config, setting, target, shadow_pool, shadow, progress)
+    everyone = train_shadows(workdir, config, setting, shadow_pool, progress, notify)
+
+    def attack(shadow: Models, which: np.ndarray):
+        notify("Attacking: one network per class, and the baselines")
+        theirs = shadow_pool._replace(plan=splits.Plan(*(np.asarray(rows)[which] for rows in shadow_pool.plan)))
+        return attack_target(workdir, config, setting, target, theirs, shadow, progress), shadow, which
+
+    attacked, shadow, which = divergence.going_on(everyone, attack, "shadow models", config, notify)
     seconds |= attacked.info["seconds"]
     found = attacked.arrays
     member = found["member"]
@@ -123,13 +131,14 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
             **({"epsilon": promised} if promised is not None else {}),
         },
         "shadows": results.summarise_shadows(
-            config.num_shadows,
+            len(which),
             shadow_pool.plan.train.shape[1],
             found["shadow_train_accuracy"],
             found["shadow_test_accuracy"],
             data=shadow_pool.origin,
             **({"synthesis": shadow_pool.story} if shadow_pool.story else {}),
             **({"curves": results.curves(*shadow.curves)} if shadow.curves else {}),
+            **divergence.story(everyone, which),
         ),
         "attacks": blocks,
         "classes_without_rows": [int(c) for c in np.flatnonzero(~found["classes_trained"])],
@@ -176,7 +185,13 @@ def set_up(config: Config, pool: Records, schema: Schema) -> Setting:
     return Setting(root, pool, schema, m, plan, rest, worn, worn if config.adaptive else ())
 
 
-def train_target(workdir: artifacts.Workdir, config: Config, setting: Setting, progress: Progress) -> Models:
+def train_target(
+    workdir: artifacts.Workdir,
+    config: Config,
+    setting: Setting,
+    progress: Progress,
+    notify: Notify = lambda line: None,
+) -> Models:
     """The target; for another library, as soon as it is asked or looked at."""
     keys = jax.random.fold_in(stage_key(setting.root, "target"), 0)[None]
     return stages.build_models(config)(
@@ -189,6 +204,7 @@ def train_target(workdir: artifacts.Workdir, config: Config, setting: Setting, p
         setting.plan.train,
         title="target model",
         progress=progress,
+        notify=notify,
     )
 
 
@@ -217,7 +233,12 @@ def obtain_shadow_data(
 
 
 def train_shadows(
-    workdir: artifacts.Workdir, config: Config, setting: Setting, data: ShadowData, progress: Progress
+    workdir: artifacts.Workdir,
+    config: Config,
+    setting: Setting,
+    data: ShadowData,
+    progress: Progress,
+    notify: Notify = lambda line: None,
 ) -> Models:
     """The shadows, trained as the attacker believes that the target was."""
     believed = config if config.adaptive else configs.undefended(config)
@@ -233,6 +254,7 @@ def train_shadows(
         data.plan.train,
         title="shadow models",
         progress=progress,
+        notify=notify,
     )
 
 

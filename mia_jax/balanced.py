@@ -18,6 +18,7 @@ from mia_jax import (
     balanced_report,
     data,
     defences,
+    divergence,
     exposure,
     looking,
     matched,
@@ -36,6 +37,7 @@ from mia_jax.attacks import ATTACKS, named, queries, quick_first, sources
 from mia_jax.attacks.base import telling
 from mia_jax.config import BalancedConfig
 from mia_jax.looking import Sight
+from mia_jax.platforms import platform
 from mia_jax.progress import Advance, Progress, silent
 from mia_jax.runs import Notify
 from mia_jax.stages import Models, stage_key
@@ -87,6 +89,7 @@ def run(
 
 def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
     seconds: dict[str, float] = {}
+    notify = runs.once(notify)
     with runs.timed(seconds, "data"):
         pool, schema = runs.load(config, check, notify)
     setting = set_up(config, pool, schema)
@@ -99,22 +102,30 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
         f"{schema.marked_name}: {n:,} records are asked about; each of {config.num_models} models trains on {half:,}"
     )
 
-    trained = train(workdir, config, setting, progress)
-    began = time.perf_counter()
-    notify(f"Looking at {config.num_models} models for {len(attacks)} attacks")
-    sights = looking.look(
-        stage_key(setting.root, "look"),
-        attacks,
-        trained,
-        worn,
-        pool,
-        setting.candidates,
-        setting.population,
-        setting.member,
-        setting.targets,
-        sample_rows=_sample_rows(config, schema.num_classes),
-        query_shadows=config.query_shadows,
-        query_records=config.query_records,
+    everyone = train(workdir, config, setting, progress, notify)
+    began, all_models = time.perf_counter(), setting
+
+    def look(trained: Models, which: np.ndarray):
+        setting = of_models(all_models, which)
+        notify(f"Looking at {len(which)} models for {len(attacks)} attacks")
+        sights = looking.look(
+            stage_key(setting.root, "look"),
+            attacks,
+            trained,
+            worn,
+            pool,
+            setting.candidates,
+            setting.population,
+            setting.member,
+            setting.targets,
+            sample_rows=_sample_rows(config, schema.num_classes),
+            query_shadows=config.query_shadows,
+            query_records=config.query_records,
+        )
+        return sights, setting, trained, which
+
+    sights, setting, trained, which = divergence.going_on(
+        everyone, look, "models", config, notify, choose=pairs, least=4
     )
     scored = {}
     with progress("attacks", sum(parts.values()) * len(setting.targets)) as advance:
@@ -171,7 +182,12 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
             "test_accuracy": sights.accuracy[1],
             **({"epsilon": promised} if promised is not None else {}),
         },
-        "shadows": {"count": config.num_models - 2, "models": config.num_models, "data": "balanced"},
+        "shadows": {
+            "count": len(which) - 2,
+            "models": len(which),
+            "data": "balanced",
+            **divergence.story(everyone, which),
+        },
         "attacks": blocks,
         "exposure": exposed,
         "paper": {"rows": []},
@@ -224,6 +240,8 @@ def check(config: BalancedConfig, schema: Schema, total: int) -> tuple[int, int]
     if config.target_kind == "nn":
         model = models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
         stages.build_trainer(config, model, n // 2)
+    else:
+        platform(config.target_kind, schema.num_classes)
     return n, reserve
 
 
@@ -235,18 +253,41 @@ def set_up(config: BalancedConfig, pool: Records, schema: Schema) -> Setting:
     population, rest = splits.reserve(stage_key(root, "population"), total, reserve)
     candidates = np.sort(rest[:n])
     plan = splits.balanced(stage_key(root, "balanced"), n, config.num_models)
-    spread = np.arange(config.num_targets) * 2 % config.num_models  # one of each pair first
-    targets = np.where(np.arange(config.num_targets) * 2 < config.num_models, spread, spread + 1)
+    targets = _targets(config.num_targets, config.num_models)
     return Setting(root, pool, schema, candidates, population, plan, splits.membership(plan, n), targets)
 
 
-def train(workdir: artifacts.Workdir, config: BalancedConfig, setting: Setting, progress: Progress) -> Models:
+def _targets(count: int, num_models: int) -> np.ndarray:
+    """The models that play the target, [T]: one of each pair first."""
+    doubled = np.arange(count) * 2
+    return np.where(doubled < num_models, doubled % num_models, doubled % num_models + 1)
+
+
+def pairs(models: np.ndarray) -> np.ndarray:
+    """Those of the models whose partners are among them, too."""
+    return models[np.isin(splits.partner(models), models)]
+
+
+def of_models(setting: Setting, which: np.ndarray) -> Setting:
+    """The setting as if there were only these models, in pairs; as many of them play the target, if there are."""
+    targets = _targets(min(len(setting.targets), len(which)), len(which))
+    plan = splits.Plan(*(np.asarray(rows)[which] for rows in setting.plan))
+    return setting._replace(plan=plan, member=setting.member[which], targets=targets)
+
+
+def train(
+    workdir: artifacts.Workdir,
+    config: BalancedConfig,
+    setting: Setting,
+    progress: Progress,
+    notify: Notify = lambda line: None,
+) -> Models:
     """All models of the plan."""
     key = stage_key(setting.root, "models")
     keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(np.arange(config.num_models))
     rows = setting.candidates[setting.plan.train]
     arguments = (workdir, config, setting.schema, setting.pool, setting.schema.digest, keys, rows)
-    return stages.build_models(config)(*arguments, title="models", progress=progress)
+    return stages.build_models(config)(*arguments, title="models", progress=progress, notify=notify)
 
 
 def build_attacks(

@@ -220,7 +220,8 @@ def steps(results: Results) -> list[str]:
         return [
             f"{shadows['models']:,} models were trained in complementary pairs: the records were split at random, one"
             f" model learned from the one half and its partner from the other. So every model was trained on"
-            f" {target['train_records']:,} records, and every record trained half of the models.",
+            f" {target['train_records']:,} records, and every record trained half of the models."
+            f"{words.diverged(results)}",
             f"{t:,} of the models played the target, one after the other. A target only answers questions: a record"
             f" in, a probability for each of the {data['classes']} classes out. The attacker knows of the others, the"
             " shadow models, who trained on what. The target's own partner plays no part: it would give the answer"
@@ -234,7 +235,8 @@ def steps(results: Results) -> list[str]:
         f"The model under attack is {_what(results)}. It only answered questions: a record in, a probability for each"
         f" of the {data['classes']} classes out." + _earlier(target.get("answers_of_earlier_runs")),
         f"{figures.many(shadows['count'], 'shadow model imitates', 'shadow models imitate')} it, and the attacker knows"
-        f" what was in their training data: {shadows.get('data', 'not told')}.{_sizes(results)}",
+        f" what was in their training data: {shadows.get('data', 'not told')}.{_sizes(results)}"
+        f"{words.diverged(results)}",
         "Each attack learned from the shadow models how answers about members differ from answers about others, and"
         " then gave every record in question a score for having trained the model.",
         "The user's file says which records are members in truth; the scores were counted against that.",

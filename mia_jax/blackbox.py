@@ -21,11 +21,14 @@ from mia_jax import (
     artifacts,
     defences,
     deployed,
+    divergence,
     doubts,
+    estimators,
     given,
     matched,
     membership,
     outside,
+    platforms,
     remote,
     report,
     results,
@@ -34,6 +37,7 @@ from mia_jax import (
     shadow_data,
     shadows,
     signals,
+    splits,
     stages,
     targets,
 )
@@ -167,7 +171,11 @@ def _usable(config: DeployedConfig, held: deployed.Predictions) -> tuple[list[st
 
 
 def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress: Progress) -> tuple[dict, Found]:
+    notify = runs.once(notify)
     question = deployed.load_question(config.data)
+    if config.target_kind != "nn":
+        platforms.platform(config.target_kind, question.schema.num_classes)
+    estimators.refuse_nan(config.target_kind, question.records.x, question.schema)
     for note in question.schema.notes:
         notify(note)
     names = saved.attack_names(config.attacks, aligned=True)
@@ -238,7 +246,7 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
     key = stage_key(root, "shadows")
     keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(np.arange(len(plan.train)))
     arguments = (workdir, config, schema, pool, artifacts.array_digest(*pool), keys, plan.train)
-    shadow = stages.build_models(config)(*arguments, title="shadow models", progress=progress)
+    shadow = stages.build_models(config)(*arguments, title="shadow models", progress=progress, notify=notify)
 
     options = {"shokri": runs.shokri_options(config)} if "shokri" in names else {}
     parts = quick_first(names, classes, options)
@@ -249,8 +257,12 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
 
     began = time.perf_counter()
     worn = defences.parse(config.defences)
-    looked = (shadow, pool, plan, records, sent, target, worn)
-    scores, plain, accuracy = _attack(root, build, parts, *looked, progress)
+
+    def attack(shadow: stages.Models, which: np.ndarray):
+        theirs = splits.Plan(*(np.asarray(rows)[which] for rows in plan))
+        return *_attack(root, build, parts, shadow, pool, theirs, records, sent, target, worn, progress), which
+
+    scores, plain, accuracy, which = divergence.going_on(shadow, attack, "shadow models", config, notify)
     took = time.perf_counter() - began - shadow.spent()
     seconds |= {"shadows": shadow.seconds(), "attack": took}
     found = Found(scores, np.asarray(records.y, np.int32), member, asked, **plain)
@@ -267,7 +279,12 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
             **({"answers_of_earlier_runs": _earlier_block(earlier, config.recheck)} if earlier.records else {}),
         },
         "shadows": results.summarise_shadows(
-            len(plan.train), plan.train.shape[1], *accuracy, data=origin, **({"synthesis": story} if story else {})
+            len(which),
+            plan.train.shape[1],
+            *accuracy,
+            data=origin,
+            **({"synthesis": story} if story else {}),
+            **divergence.story(shadow, which),
         ),
         "doubts": list(doubted),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},

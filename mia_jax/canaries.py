@@ -19,6 +19,7 @@ from mia_jax import (
     canary_report,
     data,
     defences,
+    divergence,
     epsilon,
     matched,
     metrics,
@@ -89,6 +90,7 @@ def run(
 
 def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: Progress) -> dict[str, Any]:
     seconds: dict[str, float] = {}
+    notify = runs.once(notify)
     with runs.timed(seconds, "data"):
         pool, schema = runs.load(config, check, notify)
     root = jax.random.key(config.seed)
@@ -102,7 +104,8 @@ def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: 
     )
     key = jax.random.fold_in(stage_key(root, "model"), 0)[None]
     arguments = (workdir, config, schema, setting.pool, artifacts.array_digest(*setting.pool), key, setting.train)
-    model = stages.networks(*arguments, title="model", progress=progress)
+    model = stages.networks(*arguments, title="model", progress=progress, notify=notify)
+    divergence.refuse(model, "model", config)
 
     with runs.timed(seconds, "attack"):
         look = Look(stage_key(root, "look"), {"summary": shadows.summary}, worn, {})

@@ -14,6 +14,7 @@ from mia_jax.synthesis.parameters import REDRAW_HELP, REDRAWS, Parameters
 from mia_jax.types import InputError
 
 SEARCH = Parameters()
+LARGEST = 1e38  # of a number that is given: what computes with it computes in float32
 C = TypeVar("C", bound="Training")
 
 # Sizes of training sets and numbers of shadows are the paper's (section VI). Its optimiser (SGD, learning rate 1e-3,
@@ -276,6 +277,8 @@ def resolve(given: C) -> C:
             raise InputError(f"--{f.name}={value} is not one of {', '.join(meta['choices'])}")
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"--{f.name}={value} must be a finite number")
+        if isinstance(value, float) and abs(value) > LARGEST:
+            raise InputError(f"--{f.name}={value} must be at most {LARGEST:g}, where float32 ends soon")
         if meta["low"] is not None and value is not None and not value >= meta["low"]:
             raise InputError(f"--{f.name}={value} must be at least {meta['low']}")
     if config.seed >= 2**32:

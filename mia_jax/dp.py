@@ -91,6 +91,10 @@ def make_trainer(
         raise InputError(f"--dp_noise_multiplier={noise_multiplier} must be at least 0 and finite")
     if noise_multiplier and math.isinf(clip):
         raise InputError("noise is measured in units of the clipping norm: give a finite --dp_clip")
+    if noise_multiplier * clip > 1e38:
+        raise InputError(
+            f"--dp_noise_multiplier={noise_multiplier:g} times --dp_clip={clip:g} is more than float32 holds: lower one"
+        )
 
     def init(key: Key, x: Array) -> TrainState:
         key_params, key_epochs = jax.random.split(key)
@@ -166,6 +170,7 @@ def clipped_gradients(
 def _ghost(model, loss, offsets, params, x, y, real, clip, key) -> Clipped:
     def objective(offsets):
         logits, inputs = dense.apply(model, params, x, offsets, key)
+        logits = training.full_precision(logits)
         losses = loss(logits, y)
         return losses.sum(), (inputs, losses, training.top_class(logits) == y)
 
@@ -182,7 +187,7 @@ def _ghost(model, loss, offsets, params, x, y, real, clip, key) -> Clipped:
 
 def _one_by_one(model, loss, params, x, y, real, clip, key, microbatch) -> Clipped:
     def one(params, x, y, key):
-        logits = model.apply(params, x[None], key=key)
+        logits = training.full_precision(model.apply(params, x[None], key=key))
         return loss(logits, y[None])[0], training.top_class(logits)[0] == y
 
     def some(added, batch):

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from mia_jax import artifacts, imported
+from mia_jax import artifacts, convolutions, imported
+from mia_jax.convolutions import conv_same
 from mia_jax.types import InputError, Model, Schema
 
 NAMES = ("mlp", "cnn", "logistic")
-ALIGNED = 16  # float32 numbers of a cache line: matmuls over a multiple of it are faster on CPUs
 
 
 # --- the paper's networks --------------------------------------------------------------------------------------------
@@ -116,49 +116,6 @@ def logistic(num_classes: int, *, scale: float = 1.0) -> Model:
     return mlp(num_classes, (), scale=scale)
 
 
-def conv_same(x: jax.Array, kernel: jax.Array, strides=(1, 1), padding="SAME", **rest) -> jax.Array:
-    """2-D convolution as copies and one matmul.
-
-    Under ``vmap`` over kernels ``lax.conv_general_dilated`` becomes a grouped convolution, and inside ``scan`` it
-    leaves the fast path, which on CPUs costs a factor of 20 and more (benchmarks/README.md). This one becomes a batched
-    matmul.
-
-    The taps of a kernel's row are concatenated as channels. Its rows are concatenated, too, where that is less to copy,
-    or else are columns of the matmul, whose results are shifted and added.
-
-    Args:
-        x: [b, h, w, i].
-        kernel: [kh, kw, i, o].
-        strides, padding, rest: what flax passes besides; nothing but its defaults is implemented.
-
-    Returns:
-        [b, h, w, o], equal to ``lax.conv_general_dilated`` with padding SAME, up to rounding.
-    """
-    assert tuple(strides) == (1, 1) and padding == "SAME", "only what cnn() uses"
-    kh, kw, i, o = kernel.shape
-    b, h, w, _ = x.shape
-    above, left = (kh - 1) // 2, (kw - 1) // 2
-    x = jnp.concatenate([_shifted(x, left - s, axis=2) for s in range(kw)], axis=-1)
-    if kw * i <= o:
-        x = [_shifted(x, above - r, axis=1) for r in range(kh)]
-        unaligned = -(kh * kw * i) % ALIGNED
-        x = jnp.concatenate([*x, jnp.zeros((b, h, w, unaligned), x[0].dtype)], axis=-1)
-        kernel = jnp.pad(kernel.reshape(-1, o), ((0, unaligned), (0, 0)))
-        return (x.reshape(b * h * w, -1) @ kernel).reshape(b, h, w, o)
-    columns = kernel.transpose(1, 2, 0, 3).reshape(kw * i, kh * o)
-    y = (x.reshape(b * h * w, kw * i) @ columns).reshape(b, h, w, kh * o)
-    # Split, not sliced: so that the gradient is a concatenation, not a sum of padded arrays.
-    rows = jax.lax.split(y, [o] * kh, axis=-1)
-    return sum(_shifted(row, above - r, axis=1) for r, row in enumerate(rows))
-
-
-def _shifted(x: jax.Array, by: int, axis: int) -> jax.Array:
-    """x, moved along an axis; zeros come in, what leaves is lost."""
-    config = [(0, 0, 0)] * x.ndim
-    config[axis] = (by, -by, 0)
-    return jax.lax.pad(x, jnp.zeros((), x.dtype), config)
-
-
 def max_pool(x: jax.Array) -> jax.Array:
     """2x2 max-pooling of [b, h, w, i] with stride 2; an odd last row or column is dropped, as by flax and PyTorch.
 
@@ -176,11 +133,15 @@ def from_flax(module: nn.Module, *, scale: float = 1.0) -> Model:
 
     Records are cast to float32 and multiplied by ``scale`` before the module sees them. If its ``__call__`` has an
     argument ``train`` or ``training``, that tells whether it is trained; ``deterministic`` tells the opposite. Dropout
-    draws from the random stream "dropout".
+    draws from the random stream "dropout". On CPUs plain convolutions are computed by ``convolutions.conv``: the same
+    up to rounding, and ten times as fast where many networks are trained.
 
     Raises:
-        InputError: on init, if the module keeps statistics of batches (or any state other than parameters).
+        InputError: it is no linen module; on init, if the module keeps statistics of batches (or any state other than
+            parameters).
     """
+    if not isinstance(module, nn.Module):
+        raise InputError(f"{_named(module)} is no flax linen module: {_instead(module)}")
     arguments = inspect.signature(module.__call__).parameters
 
     def mode(train: bool) -> dict[str, bool]:
@@ -202,9 +163,25 @@ def from_flax(module: nn.Module, *, scale: float = 1.0) -> Model:
 
     def apply(params, x, *, key=None):
         rngs = None if key is None else {"dropout": key}
-        return module.apply({"params": params}, cast(x), **mode(key is not None), rngs=rngs)
+        with convolutions.in_place_of_flax():
+            return module.apply({"params": params}, cast(x), **mode(key is not None), rngs=rngs)
 
     return Model(init, apply)
+
+
+def _named(module) -> str:
+    return module.__name__ if isinstance(module, type) else f"an object of type {type(module).__name__}"
+
+
+def _instead(module) -> str:
+    """What to give in the place of what is no linen module."""
+    if isinstance(module, type) and issubclass(module, nn.Module):
+        return f"it is a class, so give an instance of it, as {module.__name__}(...)"
+    from flax import nnx
+
+    kind = module if isinstance(module, type) else type(module)
+    nnx_too = "flax.nnx is not supported yet, " if issubclass(kind, nnx.Module) else ""
+    return f"{nnx_too}give a flax.linen module or a mia_jax.Model(init, apply)"
 
 
 def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0) -> Model:
@@ -247,14 +224,15 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
             model = from_flax(model, scale=scale)
         if not isinstance(model, Model):
             raise InputError(
-                f"{name} returned {type(model).__name__}; a factory returns a mia_jax.Model or a flax linen module"
+                f"{name} returned {type(model).__name__}; a factory returns a mia_jax.Model or a flax linen module:"
+                f" {_instead(model)}"
             )
     else:
         raise InputError(f"there is no model {name!r}; use {', '.join(NAMES)}, or module:factory for your own")
     if not own and (scaling := units(schema)):
         model = rescaled(model, *scaling)
-    _check(name, model, schema)
-    return model
+    replaced = _check(name, model, schema)
+    return _computed(name, model, schema) if replaced else model
 
 
 def units(schema: Schema) -> tuple[np.ndarray, np.ndarray] | None:
@@ -280,7 +258,7 @@ def rescaled(model: Model, zero: np.ndarray, span: np.ndarray) -> Model:
     def apply(params, x, *, key=None):
         return model.apply(params, seen(x), key=key)
 
-    return Model(lambda key, x: model.init(key, seen(x)), apply)
+    return model._replace(init=lambda key, x: model.init(key, seen(x)), apply=apply)
 
 
 def source_digest(name: str) -> str:
@@ -320,17 +298,22 @@ def _load(name: str) -> Callable:
     return factory
 
 
-def _check(name: str, model: Model, schema: Schema) -> None:
-    """Shapes of a forward pass in training mode, without computing it."""
-    natural = all(field.kind in ("binary", "pixel") for field in schema.fields)
-    x = jax.ShapeDtypeStruct((2, *schema.shape), np.uint8 if natural else np.float32)
+def _natural(schema: Schema) -> type:
+    """The dtype of records of the schema."""
+    return np.uint8 if all(field.kind in ("binary", "pixel") for field in schema.fields) else np.float32
+
+
+def _check(name: str, model: Model, schema: Schema) -> int:
+    """Shapes of a forward pass in training mode, without computing it; how many convolutions replace flax's."""
+    x = jax.ShapeDtypeStruct((2, *schema.shape), _natural(schema))
 
     def forward(x):
         key = jax.random.key(0)
         return model.apply(model.init(key, x), x, key=key)
 
     try:
-        logits = jax.eval_shape(forward, x)
+        with convolutions.counted() as replaced:
+            logits = jax.eval_shape(forward, x)
     except InputError:
         raise
     except (Exception, SystemExit) as error:
@@ -342,3 +325,48 @@ def _check(name: str, model: Model, schema: Schema) -> None:
         raise InputError(
             f"--model={name} answers 2 records of {schema.name} with {shape}, not with logits (2, {schema.num_classes})"
         )
+    return len(replaced)
+
+
+def _computed(name: str, model: Model, schema: Schema) -> Model:
+    """The model with the convolutions that are in flax's place, if it answers two records as its author's own does."""
+    asked = (name, source_digest(name), schema.shape, schema.num_classes)
+    if asked not in _AGREED:
+        _AGREED[asked] = _agree(model, as_written(model), schema)
+    if _AGREED[asked]:
+        return model._replace(arithmetic="its convolutions are computed as copies and one matmul, which is faster here")
+    return as_written(model)
+
+
+_AGREED: dict[tuple, bool] = {}  # what was found out in this process
+
+
+def as_written(model: Model) -> Model:
+    """The model with the convolutions that its author called."""
+
+    def init(key, x):
+        with convolutions.as_written():
+            return model.init(key, x)
+
+    def apply(params, x, *, key=None):
+        with convolutions.as_written():
+            return model.apply(params, x, key=key)
+
+    return Model(init, apply)
+
+
+def _agree(model: Model, written: Model, schema: Schema) -> bool:
+    """Whether both answer two random records alike, as far as the precision of their logits goes."""
+    key_x, key_init, key_far = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.randint(key_x, (2, *schema.shape), 0, 2).astype(_natural(schema))
+    try:
+        params = jax.jit(written.init)(key_init, x)
+        leaves, structure = jax.tree.flatten(params)
+        keys = jax.random.split(key_far, len(leaves))  # away from zeros, which layers may begin with
+        far = [leaf + 0.1 * jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+        ours, theirs = (np.asarray(jax.jit(m.apply)(structure.unflatten(far), x)) for m in (model, written))
+    except Exception:  # whatever it is, it is met again where it is told
+        return False
+    precision = float(jnp.finfo(ours.dtype).eps) if jnp.issubdtype(ours.dtype, jnp.floating) else 0.0
+    ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
+    return bool(np.abs(ours - theirs).max() <= 1000 * precision * max(1.0, np.abs(theirs).max()))

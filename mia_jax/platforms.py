@@ -9,7 +9,6 @@ own training set and seed, never on what else is trained.
 
 import functools
 import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mia_jax import imported, models, targets, training
-from mia_jax.types import Answers, Array, InputError, Key, Model, Params, Records, Target
+from mia_jax import estimators, imported, models, programs, targets, training
+from mia_jax.types import Array, InputError, Key, Model, Params, Records, Target
 
 SEARCH_RECORDS = 3000  # of a training set, at most, for the choices that stand-ins make
 FOLDS = 3
@@ -82,7 +81,7 @@ def source(kind: str) -> str:
 
     "" for platforms of this file. Raises InputError as ``platform``.
     """
-    return imported.describe(_estimator(kind.removeprefix("sklearn:"))) if kind.startswith("sklearn:") else ""
+    return imported.describe(estimators.instance(kind.removeprefix("sklearn:"))) if kind.startswith("sklearn:") else ""
 
 
 def _alone(fit_many: Callable[..., Iterator[Target]]) -> Callable[..., Target]:
@@ -155,71 +154,15 @@ def sklearn(estimator: Any, num_classes: int) -> Platform:
     Raises:
         InputError: no classifier is to be found at the import path.
     """
-    estimator = _estimator(estimator)
+    estimator = estimators.instance(estimator)
 
     def fit(x: Array, y: Array, *, seed: int = 0) -> Target:
         from sklearn.base import clone
 
-        return _fit_target(clone(estimator), _flat(x), np.asarray(y), seed, num_classes)
+        return estimators.fit_target(clone(estimator), estimators.flat(x), np.asarray(y), seed, num_classes)
 
     kind = type(estimator)
     return Platform(f"{kind.__name__} of {kind.__module__.partition('.')[0]}", fit, _in_turn(fit))
-
-
-def _estimator(given: Any) -> Any:
-    """The instance that ``sklearn`` was given, by whatever name."""
-    named = f"the classifier {given if isinstance(given, str) else getattr(given, '__name__', type(given).__name__)}"
-    found = imported.load(given, named) if isinstance(given, str) else given
-    if isinstance(found, type):
-        try:
-            with imported.guarded(named):
-                found = found()
-        except InputError as error:
-            if not isinstance(error.__cause__, TypeError):
-                raise
-            raise InputError(f"{found.__name__} needs arguments ({error.__cause__}): give an instance of it") from None
-    if not all(hasattr(found, name) for name in ("fit", "predict", "get_params")):
-        raise InputError(f"{found!r} has no fit, predict and get_params: give a classifier of scikit-learn's kind")
-    return found
-
-
-def _fit_target(model: Any, x: np.ndarray, y: np.ndarray, seed: int, num_classes: int) -> Target:
-    """Fit, and answer over all classes; what the answers are is recognised on the first training records."""
-    present, codes = np.unique(y, return_inverse=True)  # some libraries insist on 0, 1, ... without gaps
-    name = type(model).__name__
-    try:
-        model = _fitted(model, x, codes, seed)
-    except (Exception, SystemExit) as error:  # users' code may do anything
-        reason = str(error).strip().partition("\n")[0]
-        reason = f"it calls sys.exit({reason})" if isinstance(error, SystemExit) else reason
-        raise targets.TargetError(f"{name} cannot be trained on these records: {reason}") from error
-
-    def labels(x: Array) -> np.ndarray:
-        with imported.guarded(f"{name}.predict"):
-            return present[np.asarray(model.predict(_flat(x)), np.int64).reshape(-1)]
-
-    def probabilities(x: Array) -> np.ndarray:
-        with imported.guarded(f"{name}.predict_proba"):
-            p = np.asarray(model.predict_proba(_flat(x)))
-        spread = np.zeros((len(p), num_classes), p.dtype)
-        spread[:, present] = p
-        return spread
-
-    if not hasattr(model, "predict_proba"):
-        return targets.from_callable(labels, Answers(num_classes, "labels"))
-    return targets.from_callable(probabilities, targets.recognise(probabilities(x[:64])))
-
-
-def _fitted(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> Any:
-    seeds = {name: seed for name in model.get_params() if name.split("__")[-1] == "random_state"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it did not converge: passes are part of the recipe
-        return model.set_params(**seeds).fit(x, y)
-
-
-def _flat(x: Array) -> np.ndarray:
-    x = np.asarray(x)
-    return x.reshape(len(x), -1)
 
 
 # --- Google Prediction API -------------------------------------------------------------------------------------------
@@ -238,10 +181,10 @@ def google(num_classes: int) -> Platform:
     """
 
     def fit(x: Array, y: Array, *, seed: int = 0) -> Target:
-        x, y = _flat(x), np.asarray(y)
+        x, y = estimators.flat(x), np.asarray(y)
         some = np.random.default_rng(seed).permutation(len(y))[:SEARCH_RECORDS]
         best = max(_techniques(), key=lambda technique: _accuracy(technique, x[some], y[some], seed))
-        return _fit_target(best, x, y, seed, num_classes)
+        return estimators.fit_target(best, x, y, seed, num_classes)
 
     return Platform("Google Prediction API (stand-in)", fit, _in_turn(fit))
 
@@ -270,7 +213,7 @@ def _accuracy(technique: Any, x: np.ndarray, y: np.ndarray, seed: int) -> float:
     right = 0
     for k in range(FOLDS):
         if len(np.unique(y[fold != k])) > 1:
-            model = _fitted(clone(technique), x[fold != k], y[fold != k], seed)
+            model = estimators.fitted(clone(technique), x[fold != k], y[fold != k], seed)
             right += np.sum(model.predict(x[fold == k]) == y[fold == k])
     return right / len(y)
 
@@ -293,7 +236,7 @@ class Columns(NamedTuple):
 
 def columns_of(x: Array) -> Columns:
     """The kinds of the columns of records x [n, *f]."""
-    x = _flat(x)
+    x = estimators.flat(x)
     low, high = x.min(axis=0), x.max(axis=0)
     two = np.array([np.all((column == a) | (column == b)) for column, a, b in zip(x.T, low, high, strict=True)])
     binary, numeric = np.flatnonzero(two & (low < high)), np.flatnonzero(~two)
@@ -302,7 +245,7 @@ def columns_of(x: Array) -> Columns:
 
 def quantile_edges(columns: Columns, x: Array) -> np.ndarray:
     """Edges [fn, BINS - 1] of bins that hold equally many of the records x [m, *f] each."""
-    x = _flat(x)[:, columns.numeric].astype(np.float32)
+    x = estimators.flat(x)[:, columns.numeric].astype(np.float32)
     return np.quantile(x, np.arange(1, BINS) / BINS, axis=0).T.astype(np.float32)
 
 
@@ -350,7 +293,7 @@ def amazon(num_classes: int, *, passes: int = 10, l2: float = 1e-6) -> Platform:
     def run(key: Key, x: jax.Array, y: jax.Array, rate: jax.Array) -> Params:
         return after(passes, rate, key, Records(x, y), jnp.arange(len(y)))
 
-    losses_of_many, run_many = training.spread(losses, in_axes=(0, 0, 0, None)), training.spread(run)
+    losses_of_many, run_many = programs.spread(losses, in_axes=(0, 0, 0, None)), programs.spread(run)
 
     def fit_some(columns: Columns, x: np.ndarray, y: np.ndarray, seeds: Sequence[int]) -> Iterator[Target]:
         """Records x [k, m, *f] and y [k, m]."""

@@ -67,6 +67,8 @@ def mixing(alpha: float) -> training.Augment | None:
         return None
     # jax.random.beta draws by rejection, in a loop: half a training step of the Purchase network; this is a fifth.
     quantiles = scipy.stats.beta.ppf((np.arange(4096) + 0.5) / 4096, alpha, alpha).astype(np.float32)
+    if not np.isfinite(quantiles).all():
+        raise InputError(f"--mixup={alpha:g} is no alpha that Beta(alpha, alpha) can be computed of: 0.1 to 1 is usual")
 
     def augment(key, x, y, real):
         key_partner, key_share = jax.random.split(key)

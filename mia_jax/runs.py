@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mia_jax import data, dp, epsilon, results
+from mia_jax import data, dp, epsilon, estimators, results
 from mia_jax.attacks import ATTACKS
 from mia_jax.config import BalancedConfig, CanaryConfig, Config, Training
 from mia_jax.data import copies
@@ -23,7 +23,11 @@ Notify = Callable[[str], None]
 def load(
     config: Config | BalancedConfig | CanaryConfig, check: Callable[..., Any], notify: Notify
 ) -> tuple[Records, Schema]:
-    """The records of a run; ``check`` (config, schema, number of records) may refuse before any are simulated."""
+    """The records of a run; ``check`` (config, schema, number of records) may refuse before any are simulated.
+
+    Raises:
+        InputError: there are none, or they lack values (NaN) and what the run does needs all.
+    """
     records, schema = data.load(
         config.dataset,
         data_dir=config.data_dir,
@@ -31,7 +35,7 @@ def load(
         notify=notify,
         check=functools.partial(check, config),
     )
-    _refuse_missing(config, records)
+    _refuse_missing(config, records, schema)
     return records, noted(schema, copies.note(copies.groups(records.x)), notify)
 
 
@@ -48,18 +52,26 @@ def lacks_values(records: Records) -> bool:
     return records.x.dtype.kind == "f" and bool(np.isnan(records.x).any())
 
 
-def _refuse_missing(config: Config | BalancedConfig | CanaryConfig, records: Records) -> None:
+def _refuse_missing(config: Config | BalancedConfig | CanaryConfig, records: Records, schema: Schema) -> None:
     """Refuse records with missing values (NaN) where something of ours would compute with them."""
-    if not lacks_values(records):
-        return
-    what = f"{config.dataset} has features that are missing (NaN)"
-    if not config.target_kind.startswith("sklearn:"):
+    estimators.refuse_nan(config.target_kind, records.x, schema)
+    if lacks_values(records) and getattr(config, "shadow_data", "real") != "real":
         raise InputError(
-            f"{what}, and --target_kind={config.target_kind} cannot learn from such: fill them in, or audit a model"
-            " that can, as --target_kind=sklearn:sklearn.ensemble.HistGradientBoostingClassifier"
+            f"{config.dataset} has features that are missing (NaN), which --shadow_data={config.shadow_data} cannot"
+            " make: fill them in"
         )
-    if getattr(config, "shadow_data", "real") != "real":
-        raise InputError(f"{what}, which --shadow_data={config.shadow_data} cannot make: fill them in")
+
+
+def once(notify: Notify) -> Notify:
+    """Tells each line once: target and shadows are trained alike, and what is said of both need not be said twice."""
+    said: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            notify(line)
+
+    return tell
 
 
 @contextlib.contextmanager
@@ -92,8 +104,16 @@ def promised_epsilon(config: Training, m: int) -> dict[str, Any] | None:
     """
     if config.dp_noise_multiplier is None:
         return None
-    told = dp.mechanism(m, config.batch_size, config.num_epochs, config.dp_noise_multiplier)
-    value = epsilon.accountant(told.noise_multiplier, told.sampling_rate, told.steps, config.dp_delta)
+    told = dp.mechanism(m, min(config.batch_size, m), config.num_epochs, config.dp_noise_multiplier)
+    try:
+        value = epsilon.accountant(told.noise_multiplier, told.sampling_rate, told.steps, config.dp_delta)
+    except (ValueError, ArithmeticError, MemoryError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"no epsilon can be computed for --dp_noise_multiplier={config.dp_noise_multiplier:g} and"
+            f" --dp_delta={config.dp_delta:g}: use a noise of 0.1 or more, or 0, which clips only and promises nothing"
+        ) from error
     return {"value": value if math.isfinite(value) else None, "delta": config.dp_delta, **told._asdict()}
 
 

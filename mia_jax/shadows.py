@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax import signals, training
+from mia_jax import programs, signals
 from mia_jax.types import Array, Key, Params, Records, Seen, Target
 
 Observer = Callable[[Key, Target, Records], Seen]
@@ -61,10 +61,12 @@ def observe_shadows(
     def look(params, rows, key, pool):
         return observe(key, observers, to_target(params), Records(pool.x[rows], pool.y[rows]))
 
-    spread = training.spread(look, in_axes=(0, 0, None, None))
+    spread = programs.spread(look, in_axes=(0, 0, None, None))
     pool = Records(*(jnp.asarray(leaf) for leaf in pool))
-    seen = []
-    for first in range(0, len(index), chunk):
-        some, rows = jax.tree.map(operator.itemgetter(slice(first, first + chunk)), (params, index))
-        seen.append(jax.tree.map(np.asarray, spread(some, rows, key, pool)))
+
+    def look_at(part: slice, at_once: int):
+        some, rows = jax.tree.map(operator.itemgetter(part), (params, index))
+        return jax.tree.map(np.asarray, spread(some, rows, key, pool))
+
+    seen = [some for _, some in programs.in_chunks(look_at, len(index), chunk)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *seen)

@@ -4,23 +4,51 @@
 that an audit needs of a target and its shadows: who they are, each as a black box, and what observers saw of them.
 """
 
+import dataclasses
 import functools
 import operator
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 import optax
 
-from mia_jax import artifacts, attacks, defences, models, platforms, regularisers, shadows, targets, training
+from mia_jax import (
+    artifacts,
+    attacks,
+    defences,
+    divergence,
+    models,
+    platforms,
+    regularisers,
+    shadows,
+    targets,
+    training,
+)
 from mia_jax.config import TRAINING_DEFENCES, Training
+from mia_jax.divergence import Diverged
 from mia_jax.progress import Progress
 from mia_jax.shadows import Observer
-from mia_jax.types import Array, Defence, Key, Model, Params, Records, Remember, Schema, Seen, Target
+from mia_jax.targets import WrongAnswer
+from mia_jax.types import (
+    Array,
+    Defence,
+    EpochInfo,
+    Key,
+    Model,
+    Params,
+    Records,
+    Remember,
+    Schema,
+    Seen,
+    Target,
+)
 
+C = TypeVar("C", bound=Training)
+Notify = Callable[[str], None]
 VERSION = 1  # of what artefacts mean: raise it when the same description would give other numbers
 
 
@@ -34,6 +62,9 @@ class Models(NamedTuple):
     seconds: Callable[[], float]  # what training took, whenever it was done
     spent: Callable[[], float]  # of it, what was spent inside ``look`` in this process
     curves: tuple[np.ndarray, np.ndarray] | None  # loss and accuracy [K, epochs], where there is such a thing
+    # Of those whose training diverged: model -> what became of it, in words. Other libraries' models show it when they
+    # are looked at.
+    lost: Mapping[int, str]
 
 
 class Look(NamedTuple):
@@ -77,6 +108,7 @@ def networks(
     *,
     title: str,
     progress: Progress,
+    notify: Notify = lambda line: None,
 ) -> Models:
     """Train the networks that the workdir does not hold yet; each is an artefact of its own.
 
@@ -90,13 +122,25 @@ def networks(
         train: int32 [K, m], the training set of each.
         title: for progress.
         progress: shows epochs done.
+        notify: told which network diverged, as soon as it is known.
+
+    Returns:
+        The networks. ``lost`` says which diverged; looking at one of those raises Diverged.
     """
     model = models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
     if scaling := models.units(schema):  # decided by the schema, which may be of other records
         digest = artifacts.digest({"data": digest, "units": artifacts.array_digest(*scaling)})
-    trained = _train(workdir, config, model, pool, digest, keys, np.asarray(train), title, progress)
+    train = np.asarray(train)
+    if model.arithmetic:
+        notify(f"--model={config.model}: {model.arithmetic}")
+    config = fitting(config, train.shape[1], notify)
+    trained = _train(workdir, config, model, pool, digest, keys, train, title, progress, notify)
+    lost = _lost(config, title, trained, notify)
 
     def look(look: Look, pool: Records, index: Array, which: Array | None = None) -> dict[str, Seen]:
+        if among := {k: what for k, what in lost.items() if which is None or k in which}:
+            raise Diverged(title, among, len(train), divergence.advice(config))
+
         def to_target(params: Params) -> Target:
             return wear(targets.as_target(model, params, schema.num_classes), look.worn)
 
@@ -106,7 +150,27 @@ def networks(
     def target(k: int) -> Target:
         return targets.as_target(model, jax.tree.map(lambda leaf: leaf[k], trained.params), schema.num_classes)
 
-    return Models(trained.names, target, look, lambda: trained.seconds, lambda: 0.0, (trained.loss, trained.accuracy))
+    curves = trained.loss, trained.accuracy
+    return Models(trained.names, target, look, lambda: trained.seconds, lambda: 0.0, curves, lost)
+
+
+def _lost(config: Training, title: str, trained: "Trained", notify: Notify) -> dict[int, str]:
+    """The networks that diverged, and when, in words; those that have not been named yet are."""
+    total, lost = len(trained.names), {}
+    for k, epoch in enumerate(training.diverged(trained.params, trained.loss)):
+        if epoch:
+            lost[k] = f"diverged in epoch {epoch} of {config.num_epochs}"
+            if k not in trained.named and total > 1:  # of a single one an error tells
+                notify(divergence.named(config, title, k, total, lost[k]))
+    return lost
+
+
+def fitting(config: C, m: int, notify: Notify = lambda line: None) -> C:
+    """The configuration with a batch of at most the m training records, and a word about it."""
+    if config.batch_size <= m:
+        return config
+    notify(f"--batch_size={config.batch_size} is above the {m:,} training records: each step takes all of them")
+    return dataclasses.replace(config, batch_size=m)
 
 
 class Trained(NamedTuple):
@@ -115,6 +179,7 @@ class Trained(NamedTuple):
     accuracy: np.ndarray  # [K, epochs]
     names: list[str]
     seconds: float
+    named: set[int]  # the networks that somebody was told to have diverged
 
 
 def _train(
@@ -127,15 +192,26 @@ def _train(
     train: np.ndarray,
     title: str,
     progress: Progress,
+    notify: Notify,
 ) -> Trained:
-    described = training_description(config, digest)
+    described = description(config, model, digest)
     described |= {"program": models.program_digest(model, pool.x)} if ":" in config.model else {}
     descriptions = [
         {**described, "key": key_words(keys[k]), "train": artifacts.array_digest(train[k])} for k in range(len(keys))
     ]
     found = [workdir.load("models", d) for d in descriptions]
     missing = np.flatnonzero([artifact is None for artifact in found])
+    named: set[int] = set()
     if len(missing):
+
+        def on_epoch(part: slice, epoch: int, info: EpochInfo) -> None:
+            for k in missing[part][~np.isfinite(info.loss)]:
+                if k not in named and len(keys) > 1:
+                    named.add(int(k))
+                    what = f"diverged in epoch {epoch} of {config.num_epochs}"
+                    notify(divergence.named(config, title, int(k), len(keys), what))
+            advance(part.stop - part.start)
+
         trainer = build_trainer(config, model, train.shape[1])
         with progress(title, len(missing) * config.num_epochs) as advance:
             began = time.perf_counter()
@@ -147,7 +223,7 @@ def _train(
                 config.num_epochs,
                 chunk=config.chunk,
                 stopped=regularisers.stopped if config.early_stopping else None,
-                on_epoch=lambda part, epoch, info: advance(part.stop - part.start),
+                on_epoch=on_epoch,
             ):
                 took = (time.perf_counter() - began) / (part.stop - part.start)
                 for lane, k in enumerate(missing[part]):
@@ -164,6 +240,7 @@ def _train(
         accuracy=np.stack([artifact.arrays["accuracy"] for artifact in found]),
         names=[artifacts.digest(d) for d in descriptions],
         seconds=sum(artifact.info["seconds"] for artifact in found),
+        named=named,
     )
 
 
@@ -181,9 +258,16 @@ def training_description(config: Training, digest: str) -> dict[str, Any]:
     return described | ({} if config.dp_noise_multiplier is None else {"dp_clip": config.dp_clip})
 
 
+def description(config: Training, model: Model, digest: str) -> dict[str, Any]:
+    """What makes a trained network, apart from its key and its training set."""
+    arithmetic = {"arithmetic": model.arithmetic} if model.arithmetic else {}
+    return training_description(config, digest) | arithmetic
+
+
 def build_trainer(config: Training, model: Model, m: int) -> training.Trainer:
     """The Trainer of one network, with the defences that are in training."""
     names = ("l2", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier", "dp_clip")
+    config = fitting(config, m)
     return regularisers.make_trainer(
         model, build_optimizer(config), config.batch_size, m, **{name: getattr(config, name) for name in names}
     )
@@ -213,11 +297,13 @@ def platform_models(
     *,
     title: str,
     progress: Progress,
+    notify: Notify = lambda line: None,
 ) -> Models:
     """Models of another library or of a stand-in: arguments as of ``networks``.
 
     They are trained when they are first looked at, one after the other, and what is seen of each is an artefact: other
-    libraries' models go to disk by pickle only, which nobody should trust.
+    libraries' models go to disk by pickle only, which nobody should trust. A model that answers with what is no number
+    is lost; looking at models raises Diverged for it after all others have been looked at.
     """
     seeds = [key_words(key)[-1] for key in keys]
     train = np.asarray(train)
@@ -229,6 +315,7 @@ def platform_models(
     ]
     took: dict[int, float] = {}  # by model, whenever it was trained
     spent: list[float] = []  # here and now
+    lost: dict[int, str] = {}
 
     def fitted(which: np.ndarray):
         return platforms.train(config.target_kind, pool, train[which], [seeds[k] for k in which], schema.num_classes)
@@ -255,18 +342,29 @@ def platform_models(
             for k, model in zip(missing, fitted(which[missing]) if len(missing) else (), strict=True):
                 seconds = time.perf_counter() - began
                 records = Records(pool.x[index[k]], pool.y[index[k]])
-                seen = shadows.observe(look.key, look.observers, wear(model, look.worn), records)
-                arrays = flat(jax.tree.map(np.asarray, seen))
-                workdir.save("answers", about[k], arrays, seconds=seconds)
-                found[k] = artifacts.Artifact(arrays, {"seconds": seconds})
+                info: dict[str, Any] = {"seconds": seconds}
+                try:
+                    seen = shadows.observe(look.key, look.observers, wear(model, look.worn), records)
+                    arrays = flat(jax.tree.map(np.asarray, seen))
+                    if model.traced and np.isnan(model.ask(records.x)).any():
+                        raise WrongAnswer(0, "it is not a number")
+                except WrongAnswer as wrong:
+                    arrays, info["lost"] = {}, f"is of no use, for of what it answers {wrong.reason}"
+                    notify(f"warning: {divergence.called(title, which[k], len(train))} {info['lost']}")
+                workdir.save("answers", about[k], arrays, **info)
+                found[k] = artifacts.Artifact(arrays, info)
                 spent.append(seconds)
                 advance(1)
                 began = time.perf_counter()
         took.update({int(k): a.info["seconds"] for k, a in zip(which, found, strict=True) if int(k) not in took})
+        gone = {int(k): a.info["lost"] for k, a in zip(which, found, strict=True) if "lost" in a.info}
+        if gone:
+            lost.update(gone)
+            raise Diverged(title, gone, len(train), divergence.advice(config))
         return jax.tree.map(lambda *leaves: np.stack(leaves), *(nested(artifact.arrays) for artifact in found))
 
     names = [artifacts.digest(d) for d in descriptions]
-    return Models(names, target, look, lambda: sum(took.values()), lambda: sum(spent), None)
+    return Models(names, target, look, lambda: sum(took.values()), lambda: sum(spent), None, lost)
 
 
 def build_models(config: Training) -> Callable[..., Models]:

@@ -5,8 +5,6 @@ steps in ``scan``, models under ``vmap``. A model's random numbers depend on its
 on how many are trained, how many at once, or on how many devices.
 """
 
-import functools
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,14 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mia_jax import dense
+from mia_jax import dense, programs
 from mia_jax.types import Array, EpochInfo, Key, Model, Params, Records, Trainer, TrainState
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
-# (key, x [b, *f], y [b], real [b]) -> x and labels, pairs of y [b] and the share of the loss that counts for it. Only
-# the rows that are real may be mixed into others.
+# (key, x [b, *f], y [b], real [b]) -> x and labels, a tuple of pairs of y [b] and the share of the loss that counts for
+# it, [b] or one number for all: ((y, 1.0),) is y alone. Only the rows that are real may be mixed into others.
 Augment = Callable[[Key, jax.Array, jax.Array, jax.Array], tuple[jax.Array, tuple]]
 
 
@@ -73,6 +70,7 @@ def make_trainer(
         y [b], or what ``augment`` gives as labels.
         """
         logits, inputs = dense.apply(model, params, x, offsets, key)
+        logits = full_precision(logits)
         labels = y if isinstance(y, tuple) else ((y, 1.0),)
         losses = sum(share * loss(logits, label) for label, share in labels)
         correct = weight @ (top_class(logits) == labels[0][0])
@@ -90,7 +88,8 @@ def make_trainer(
         def augmented(key, rows):
             """The records of a batch's rows [microbatches, records], augmented all together."""
             flat = rows.reshape(-1)
-            batch = augment(key, pool.x[flat], pool.y[flat], flat >= 0)
+            x, labels = augment(key, pool.x[flat], pool.y[flat], flat >= 0)
+            batch = x, tuple((y, jnp.broadcast_to(jnp.asarray(share), y.shape)) for y, share in labels)
             return jax.tree.map(lambda leaf: leaf.reshape(*rows.shape, *leaf.shape[1:]), batch)
 
         def gradient(params, offsets, rows, batch, key):
@@ -171,6 +170,11 @@ def _microbatch(sums: Callable, params: Params, pool: Records, batch_size: int) 
     return math.ceil(batch_size / max(1, parts))
 
 
+def full_precision(logits: jax.Array) -> jax.Array:
+    """The same logits in float32 at least: networks may compute in bfloat16, losses and answers must not."""
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+
 def top_class(logits: jax.Array) -> jax.Array:
     """The class that a network predicts, [b] of [b, c]; of equal ones the first; c, which is none, where one is NaN.
 
@@ -191,46 +195,13 @@ def predict(model: Model, params: Params, x: Array, *, batch_size: int | None = 
         logits = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype))
         return jnp.zeros((0, logits.shape[1]))
     if n <= batch_size:
-        return jax.nn.log_softmax(model.apply(params, x))
+        return jax.nn.log_softmax(full_precision(model.apply(params, x)))
     rows = jnp.minimum(jnp.arange(-(-n // batch_size) * batch_size), n - 1).reshape(-1, batch_size)
-    log_p = jax.lax.map(lambda rows: jax.nn.log_softmax(model.apply(params, x[rows])), rows)
+    log_p = jax.lax.map(lambda rows: jax.nn.log_softmax(full_precision(model.apply(params, x[rows]))), rows)
     return log_p.reshape(-1, log_p.shape[-1])[:n]
 
 
 # --- many networks ---------------------------------------------------------------------------------------------------
-
-
-def spread(fn: Callable, *, in_axes: int | Sequence = 0, devices: Sequence[jax.Device] | None = None) -> Callable:
-    """``jit(vmap(fn))`` over a leading axis that is dealt out to every local device, ``LANES`` at a time on CPUs.
-
-    Args:
-        fn: pure function of arrays.
-        in_axes: as of ``vmap``: 0 for arguments that are spread, None for arguments that all share. Shared arguments
-            are copied to each device at each call, unless ``replicate`` has put them there before.
-        devices: by default ``jax.local_devices()``.
-
-    Returns:
-        A function of the same arguments, whose results are NumPy arrays with the leading axis.
-    """
-    devices = tuple(devices or jax.local_devices())
-
-    def call(*args):
-        axes = (in_axes,) * len(args) if isinstance(in_axes, int) else tuple(in_axes)
-        size = len(jax.tree.leaves([a for a, axis in zip(args, axes, strict=True) if axis == 0])[0])
-        lanes = _lanes_per_program(size, None, devices)
-        dealt = [
-            itertools.cycle(_copies(a, devices)) if axis is None else _deal(a, lanes, devices)
-            for a, axis in zip(args, axes, strict=True)
-        ]
-        return _gather([_program(fn, axes)(*some) for some in zip(*dealt, strict=False)], size)
-
-    return call
-
-
-def replicate(tree, devices: Sequence[jax.Device] | None = None):
-    """The arrays of a tree, on every device once: for arguments that many calls of a ``spread`` function share."""
-    mesh = Mesh(np.array(devices or jax.local_devices()), ("devices",))
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def fit_chunks(
@@ -248,6 +219,9 @@ def fit_chunks(
 ) -> Iterator[tuple[slice, Params, EpochInfo]]:
     """Train S networks, some at once, and give each chunk away as soon as it is trained.
 
+    Where the memory ends, the chunk is halved, with a warning, and begun anew. A network may diverge: ``diverged``
+    tells which did. A chunk all of whose networks' losses have ceased to be finite ends there.
+
     Args:
         trainer: of one network.
         keys: [S]; or what else the trainer's ``init`` takes in the place of a key, a tree with leaves [S, ...].
@@ -255,8 +229,8 @@ def fit_chunks(
         index: int32 [S, m], the training set of each network in the pool; -1 is no record.
         num_epochs: passes over the training set.
         chunk: networks at once, over all devices; None: see ``choose_chunk``.
-        lanes: networks per compiled program; None: ``LANES`` on CPUs, elsewhere the device's share of the chunk. The
-            last bits of results depend on it.
+        lanes: networks per compiled program; None: ``programs.LANES`` on CPUs, elsewhere the device's share of the
+            chunk. The last bits of results depend on it.
         devices: by default ``jax.local_devices()``.
         on_epoch: told (chunk, epochs done, EpochInfo with leaves [k]) while the next epoch runs.
         stopped: (state of one network) -> bool []: whether further epochs will change nothing, neither the network nor
@@ -265,46 +239,108 @@ def fit_chunks(
 
     Yields:
         slice of S, parameters with NumPy leaves [k, ...], EpochInfo with NumPy leaves [k, num_epochs].
+
+    Raises:
+        programs.OutOfMemory: two networks at once are too much.
     """
     devices = tuple(devices or jax.local_devices())
     total = len(index)
     if chunk is None:
         chunk = choose_chunk(trainer, pool, index, devices) if lanes is None else total
-    lanes = _lanes_per_program(min(chunk, total), lanes, devices)
-    pools = _copies(Records(pool.x, pool.y), devices)
-    init = _program(trainer.init, (0, None))
-    epoch = _program(trainer.epoch, (0, None, 0), donate=(0,))
-    for start in range(0, total, chunk):
-        part = slice(start, min(start + chunk, total))
-        k = part.stop - part.start
-        some_keys = _deal(jax.tree.map(lambda leaf, part=part: leaf[part], keys), lanes, devices)
-        some_index = _deal(np.asarray(index[part], np.int32), lanes, devices)
-        some_pools = [pools[i % len(devices)] for i in range(len(some_keys))]
-        states = [init(key, pool.x[:1]) for key, pool in zip(some_keys, some_pools, strict=True)]
-        infos: list[tuple[EpochInfo, ...]] = []  # by epoch, then by program
-        halted: list[list[jax.Array]] = []
-        for e in range(num_epochs):
-            done = [epoch(*each) for each in zip(states, some_pools, some_index, strict=True)]
-            states, info = zip(*done, strict=True)
-            infos.append(info)
-            if on_epoch is not None and e > 0:
-                on_epoch(part, e, _gather(infos[e - 1], k))
-            if stopped is not None:
-                halted.append([_program(stopped, (0,))(state) for state in states])
-                if e > 0 and all(np.all(flags) for flags in halted[e - 1]):  # read while this epoch runs
-                    break
-        ran = len(infos)
-        infos += [infos[-1]] * (num_epochs - ran)
-        history = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *(_gather(info, k) for info in infos))
-        for e in range(ran - 1, num_epochs if on_epoch is not None else 0):
-            on_epoch(part, e + 1, jax.tree.map(lambda leaf, e=e: leaf[:, e], history))
-        yield part, _gather([state.params for state in states], k), history
+    pools = programs.copies(Records(pool.x, pool.y), devices)
+    told = on_epoch or (lambda part, epochs, info: None)
+
+    def fit(part: slice, at_once: int) -> tuple[Params, EpochInfo]:
+        some = jax.tree.map(lambda leaf: leaf[part], (keys, np.asarray(index, np.int32)))
+        dealt = [programs.deal(each, programs.lanes_per_program(at_once, lanes, devices), devices) for each in some]
+        return _fit_chunk(trainer, *dealt, pools, num_epochs, part, told, stopped)
+
+    for part, (params, history) in programs.in_chunks(fit, total, chunk, least=lanes or programs.LANES):
+        yield part, params, history
 
 
-def fit_many(*args, **kwargs) -> tuple[Params, EpochInfo]:
-    """``fit_chunks``, put together: parameters with NumPy leaves [S, ...], EpochInfo with leaves [S, num_epochs]."""
-    chunks = [(params, info) for _, params, info in fit_chunks(*args, **kwargs)]
+def _fit_chunk(trainer, keys: list, index: list, pools: list, num_epochs: int, part: slice, on_epoch, stopped):
+    """Parameters [k, ...] and EpochInfo [k, num_epochs] of one chunk, whose keys and rows are dealt to the programs."""
+    k = part.stop - part.start
+    pools = [pools[i % len(pools)] for i in range(len(keys))]
+    init, epoch = programs.program(trainer.init, (0, None)), programs.program(trainer.epoch, (0, None, 0), donate=(0,))
+    states = [init(key, pool.x[:1]) for key, pool in zip(keys, pools, strict=True)]
+    infos: list[tuple[EpochInfo, ...]] = []  # by epoch, then by program
+    halted: list[list[jax.Array]] = []
+    for e in range(num_epochs):
+        done = [epoch(*each) for each in zip(states, pools, index, strict=True)]
+        states, info = zip(*done, strict=True)
+        infos.append(info)
+        if stopped is not None:
+            halted.append([programs.program(stopped, (0,))(state) for state in states])
+        if e > 0:  # read while this epoch runs
+            last = programs.gather(infos[e - 1], k)
+            on_epoch(part, e, last)
+            if not np.isfinite(last.loss).any():
+                break
+            if stopped is not None and all(np.all(flags) for flags in halted[e - 1]):
+                break
+    ran = len(infos)
+    infos += [infos[-1]] * (num_epochs - ran)
+    history = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *(programs.gather(info, k) for info in infos))
+    for e in range(ran - 1, num_epochs):
+        on_epoch(part, e + 1, jax.tree.map(lambda leaf, e=e: leaf[:, e], history))
+    return programs.gather([state.params for state in states], k), history
+
+
+def fit_many(
+    trainer: Trainer,
+    keys: Key,
+    pool: Records,
+    index: Array,
+    num_epochs: int,
+    *,
+    chunk: int | None = None,
+    lanes: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    on_epoch: Callable[[slice, int, EpochInfo], None] | None = None,
+    stopped: Callable[[TrainState], Array] | None = None,
+) -> tuple[Params, EpochInfo]:
+    """Train S networks: ``fit_chunks``, whose arguments these are, put together.
+
+    Args:
+        trainer: of one network, as ``make_trainer`` makes it.
+        keys: [S], as of ``jax.random.split``; each network depends on its own alone.
+        pool: records [N].
+        index: int32 [S, m], the training set of each network in the pool; -1 is no record.
+        num_epochs: passes over the training set.
+        chunk: networks at once, over all devices; None: see ``choose_chunk``.
+        lanes: networks per compiled program; None: ``programs.LANES`` on CPUs.
+        devices: by default ``jax.local_devices()``.
+        on_epoch: told (chunk, epochs done, EpochInfo with leaves [k]).
+        stopped: (state of one network) -> bool []: whether further epochs will change nothing.
+
+    Returns:
+        Parameters with NumPy leaves [S, ...], EpochInfo (nats, and accuracies in [0, 1]) with leaves [S, num_epochs].
+        Of a network that ``diverged`` both may be NaN.
+
+    Raises:
+        programs.OutOfMemory: two networks at once are too much.
+    """
+    options = dict(chunk=chunk, lanes=lanes, devices=devices, on_epoch=on_epoch, stopped=stopped)
+    chunks = [(params, info) for _, params, info in fit_chunks(trainer, keys, pool, index, num_epochs, **options)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *chunks)
+
+
+def diverged(params: Params, loss: Array) -> np.ndarray:
+    """The epoch, counted from 1, at which each network ceased to be one of finite numbers, int [S]; 0: it did not.
+
+    Args:
+        params: leaves [S, ...].
+        loss: [S, epochs], of each epoch. A network whose losses are finite and whose parameters are not diverged in
+            the last epoch.
+    """
+    loss = np.asarray(loss)
+    wrong = ~np.isfinite(loss)
+    for leaf in jax.tree.leaves(params):
+        finite = np.isfinite(np.asarray(leaf, np.float32)).reshape(len(loss), -1).all(axis=1)
+        wrong[:, -1:] |= ~finite[:, None]
+    return np.where(wrong.any(axis=1), wrong.argmax(axis=1) + 1, 0)
 
 
 def choose_chunk(trainer: Trainer, pool: Records, index: Array, devices: Sequence[jax.Device]) -> int:
@@ -315,7 +351,7 @@ def choose_chunk(trainer: Trainer, pool: Records, index: Array, devices: Sequenc
     """
     total, stats = len(index), devices[0].memory_stats()
     if stats is None:
-        return LANES * len(devices)
+        return programs.LANES * len(devices)
     free = stats["bytes_limit"] - stats["bytes_in_use"] - sum(leaf.nbytes for leaf in pool)
     fit = int(free / 2 // lane_bytes(trainer, pool, index.shape[1]))
     return min(total, max(1, fit) * len(devices))
@@ -335,55 +371,3 @@ def lane_bytes(trainer: Trainer, pool: Records, m: int) -> int:
     compiled = jax.jit(jax.vmap(trainer.epoch, (0, None, 0))).lower(state, Records(x, y), index).compile()
     memory = compiled.memory_analysis()
     return (memory.temp_size_in_bytes + 2 * memory.output_size_in_bytes) // 2
-
-
-# --- lanes -----------------------------------------------------------------------------------------------------------
-
-# A program is compiled for one device and a fixed number of lanes, and dispatched to each device in turn before any is
-# waited for. How the compiler fuses, and with it the last bits of a result, depends on the number of lanes and, where
-# one program is partitioned over the devices (``shard_map``), on their number: so neither may depend on how many
-# networks there are, on what an interrupted run had finished, or on the machine. With two lanes nothing is lost on
-# CPUs: networks per second are the same with two to six. A single lane would be compiled away, to other bits.
-LANES = 2
-
-# XLA's CPU compiler is asked to see that Adam's moments, which both their own update and that of the parameters read,
-# can be overwritten in place. By default it copies them at every step: a tenth of the Purchase network's time. The
-# results are the same.
-CPU_OPTIONS = {"xla_cpu_copy_insertion_use_region_analysis": True}
-
-
-def _lanes_per_program(size: int, wanted: int | None, devices: Sequence[jax.Device]) -> int:
-    return wanted or (LANES if devices[0].platform == "cpu" else max(LANES, math.ceil(size / len(devices))))
-
-
-@functools.lru_cache(maxsize=64)
-def _program(fn: Callable, axes: tuple, donate: tuple = ()) -> Callable:
-    options = CPU_OPTIONS if jax.default_backend() == "cpu" else None
-    return jax.jit(jax.vmap(fn, in_axes=axes), donate_argnums=donate, compiler_options=options)
-
-
-def _deal(tree, lanes: int, devices: Sequence[jax.Device]) -> list:
-    """Leaves [k, ...] as trees with leaves [lanes, ...], on the devices in turn; the first element fills up."""
-    size = len(jax.tree.leaves(tree)[0])
-    rows = np.arange(math.ceil(size / lanes) * lanes)
-    each = np.where(rows < size, rows, 0).reshape(-1, lanes)
-    return [
-        jax.device_put(jax.tree.map(lambda leaf, at=at: leaf[at], tree), device)
-        for at, device in zip(each, itertools.cycle(devices), strict=False)
-    ]
-
-
-def _copies(tree, devices: Sequence[jax.Device]) -> list:
-    """One copy of a tree per device, without copying what ``replicate`` has put there."""
-
-    def on(leaf, device):
-        if isinstance(leaf, jax.Array) and leaf.is_fully_replicated and device in leaf.devices():
-            return next(shard.data for shard in leaf.addressable_shards if shard.device == device)
-        return jax.device_put(leaf, device)
-
-    return [jax.tree.map(lambda leaf, d=d: on(leaf, d), tree) for d in devices]
-
-
-def _gather(trees: Sequence, size: int):
-    """One tree with NumPy leaves [size, ...] from the trees of the programs."""
-    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:size], *trees)

@@ -54,7 +54,8 @@ class WorkdirHeld(MiaError, RuntimeError):
 class Records(NamedTuple):
     """Labelled records.
 
-    ``x`` keeps its natural dtype (uint8 for bits and pixels, float32 otherwise); models cast per batch.
+    ``x`` keeps its natural dtype (uint8 for bits and pixels, float32 otherwise); models cast per batch. A float may be
+    NaN, for a value that is missing: few models take that (``platforms.refuse_nan``).
     """
 
     x: Array  # [n, *f]
@@ -106,6 +107,7 @@ class Model(NamedTuple):
 
     init: Callable[..., Params]  # (key, x [b, *f]) -> params
     apply: Callable[..., jax.Array]  # (params, x [b, *f], *, key=None) -> logits [b, c]; a key means training mode
+    arithmetic: str = ""  # in words, where it is computed otherwise than its author wrote: the same but for rounding
 
 
 class TrainState(NamedTuple):

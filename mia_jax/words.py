@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mia_jax.figures import Results, short, value
+from mia_jax.figures import Results, many, short, value
 
 PAPER = (
     "The attack is that of R. Shokri, M. Stronati, C. Song and V. Shmatikov, Membership Inference Attacks Against"
@@ -176,12 +176,26 @@ def steps(results: Results) -> list[str]:
         f"The target, the model under attack, was trained on {target['train_records']:,} records. From here on it"
         f" only answers questions: a record in, a probability for each of the {data['classes']} classes out.",
         f"{many} trained in the same way on {origin}; the attacker made them, and so knows what each was trained"
-        f" on.{similar}",
+        f" on.{similar}{diverged(results)}",
         "The shadow models were asked about records that they were trained on and about others. From the answers, a"
         f" small network for each class learned to tell the two kinds apart{_strength(results)}.",
         "The target was asked about all of its training records and as many others, and these networks said who is a"
         " member.",
     ]
+
+
+def diverged(results: Results) -> str:
+    """Which models came to nothing and play no part: sentences with a space before them, or nothing."""
+    shadows = results["shadows"]
+    if not (lost := shadows.get("diverged")):
+        return ""
+    more = len(lost) - 1
+    text = f" {many(len(lost), 'more model was', 'more models were')} trained and {'plays' if not more else 'play'} no"
+    text += f" part: number {lost[0]['model']} {lost[0]['what']}{f', and so did {more} others' if more else ''}."
+    partners = shadows.get("unused", 0)
+    return text + (
+        f" {many(partners, 'partner', 'partners')} of such models had to be left out with them." * bool(partners)
+    )
 
 
 def _strength(results: Results) -> str:

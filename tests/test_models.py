@@ -124,6 +124,28 @@ def test_batch_statistics_are_refused():
         models.from_flax(Normed()).init(jax.random.key(0), np.ones((2, 3), np.float32))
 
 
+def test_what_is_no_linen_module_is_refused_in_a_line():
+    from flax import nnx
+
+    class Own(nnx.Module):
+        def __init__(self):
+            self.layer = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+
+        def __call__(self, x):
+            return self.layer(x)
+
+    for module, message in (
+        (
+            Own(),
+            r"type Own is no flax linen module: flax.nnx is not supported yet, give a flax.linen module",
+        ),
+        (nn.Dense, r"^Dense is no flax linen module: it is a class, so give an instance of it, as Dense\(...\)$"),
+        (len, "is no flax linen module: give a flax.linen module or a mia_jax.Model"),
+    ):
+        with pytest.raises(InputError, match=message):
+            models.from_flax(module)
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "kind", "high"),
     [
@@ -169,6 +191,10 @@ def plain(num_classes, shape):
 def number(num_classes, shape):
     return 3
 
+def nnx(num_classes, shape):
+    from flax import nnx
+    return nnx.Linear(shape[0], num_classes, rngs=nnx.Rngs(0))
+
 def too_many(num_classes, shape):
     return nn.Dense(num_classes + 1)
 
@@ -211,6 +237,7 @@ def test_a_user_s_factory(mine, factory):
         ("MINE:nothing", "has no 'nothing'"),
         ("MINE:constant", "'constant' of mine_.* is int, no function"),
         ("MINE:number", "returned int; a factory returns"),
+        ("MINE:nnx", "returned Linear; a factory returns .*: flax.nnx is not supported yet"),
         ("MINE:too_many", r"answers 2 records of test with \(2, 4\), not with logits \(2, 3\)"),
         ("MINE:broken", "does not take records of shape"),
         ("MINE:raising", "called with num_classes= and shape=, raised OSError: no weights here"),

@@ -8,8 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from mia_jax import models, platforms, targets, training
-from mia_jax.types import Answers, InputError, Records
+from mia_jax import estimators, models, platforms, targets, training
+from mia_jax.types import Answers, Field, InputError, Records, Schema
 
 CLASSES = 4
 
@@ -61,6 +61,81 @@ def test_the_seed_decides():
 def test_what_is_no_platform_is_refused(kind):
     with pytest.raises(InputError):
         platforms.platform(kind, CLASSES)
+
+
+@pytest.mark.parametrize("path", ["sklearn.linear_model.LinearRegression", "sklearn.ensemble.RandomForestRegressor"])
+def test_regressors_are_refused(path):
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MinMaxScaler
+
+    with pytest.raises(InputError, match=r"is a regressor, and its numbers are no classes: give a classifier, such as"):
+        platforms.platform(f"sklearn:{path}", CLASSES)
+    with pytest.raises(InputError, match="is a regressor"):
+        platforms.sklearn(make_pipeline(MinMaxScaler(), Ridge()), CLASSES)
+
+
+def test_what_predicts_numbers_without_saying_so_is_refused():
+    class Line:
+        def get_params(self, deep=True):
+            return {}
+
+        def set_params(self):
+            return self
+
+        def fit(self, x, y):
+            return self
+
+        def predict(self, x):
+            return x[:, 0]
+
+    with pytest.raises(targets.TargetError, match="neither predict_proba nor classes_"):
+        platforms.sklearn(Line(), CLASSES).fit(*records(20))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import no_such_library", "No module named .no_such_library., which .* asks for; install"),
+        ("from numpy import no_such_thing", "cannot import name .no_such_thing"),
+        ("x = (", "raised SyntaxError"),
+        ("1 / 0", "raised ZeroDivisionError: division by zero"),
+        ("raise SystemExit(0)", r"calls sys.exit\(0\)"),
+        ("x = 1", "has no 'forest'"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_says_why(source, message, tmp_path, monkeypatch):
+    name = f"broken_{abs(hash(source))}"
+    (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=message) as error:
+        platforms.platform(f"sklearn:{name}.forest", CLASSES)
+    assert "\n" not in str(error.value)
+    if "forest" not in message:
+        with pytest.raises(InputError, match=message):
+            models.build(f"{name}:forest", SCHEMA)
+
+
+SCHEMA = Schema("mine", "local", "", CLASSES, (3, 2), (Field("a", "numeric", 0, 4), Field("b", "numeric", 4, 6)))
+
+
+def test_records_that_lack_values_are_for_models_that_take_them():
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    x, y = records()
+    x[7, 2, 0] = x[9, 0, 0] = np.nan
+    takers = "sklearn.ensemble.HistGradientBoostingClassifier", "sklearn.tree.DecisionTreeClassifier"
+    for kind in ("nn", "logistic", "google", "amazon", "sklearn:sklearn.linear_model.LogisticRegression"):
+        with pytest.raises(InputError, match=r"record 7 of mine lacks .* column 4 \(b\), 2 records lack one") as error:
+            estimators.refuse_nan(kind, x, SCHEMA)
+        assert takers[0] in str(error.value)
+        estimators.refuse_nan(kind, x[:7], SCHEMA)
+        estimators.refuse_nan(kind, (x[:7] > 0).astype(np.uint8), SCHEMA)
+    for kind in takers:
+        estimators.refuse_nan(f"sklearn:{kind}", x, SCHEMA)
+    target = platforms.sklearn(HistGradientBoostingClassifier(max_iter=5), CLASSES).fit(x, y)
+    assert np.isfinite(target.ask(x)).all()
 
 
 def test_the_google_stand_in_chooses_what_fits_the_data():
@@ -164,6 +239,8 @@ def test_models_come_as_they_are_trained():
     trained = []
 
     class Counted:
+        classes_ = np.arange(1)
+
         def get_params(self, deep=True):
             return {}
 

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 
-from mia_jax import models, training
+from mia_jax import artifacts, dp, models, programs, training
 from mia_jax.types import Records
 
 S, N, M, EPOCHS = 5, 60, 23, 3  # M is no multiple of any batch size below
@@ -149,10 +150,10 @@ def test_microbatches_add_up_to_the_batch(name, one_device):
 
 def test_what_the_compiler_is_asked_for_changes_no_bit(one_device, monkeypatch):
     trainer, expected = reference("mlp")
-    monkeypatch.setattr(training, "CPU_OPTIONS", None)
-    training._program.cache_clear()
+    monkeypatch.setattr(programs, "CPU_OPTIONS", None)
+    programs.program.cache_clear()
     assert_equal(training.fit_many(trainer, *arguments((7,)), EPOCHS, chunk=S), expected)
-    training._program.cache_clear()
+    programs.program.cache_clear()
 
 
 def test_the_cache_decides_microbatches():
@@ -185,6 +186,41 @@ def test_the_loss_can_be_chosen(one_device):
     _, info = training.fit_many(make_trainer(MODELS["mlp"][1], batch_size=M, loss=hinge), *arguments((7,)), 1)
     _, plain = training.fit_many(make_trainer(MODELS["mlp"][1], batch_size=M), *arguments((7,)), 1)
     np.testing.assert_allclose(info.loss, 2 * plain.loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "given", [lambda y: ((y, 1.0),), lambda y: ((y, jnp.float32(1)),), lambda y: ((y, 0.5), (y, 0.5))]
+)
+def test_labels_of_an_augmented_batch_may_share_one_weight(given, one_device):
+    """As the type of ``Augment`` says."""
+    plain = training.fit_many(make_trainer(MODELS["mlp"][1]), *arguments((7,)), 1)
+    trainer = make_trainer(MODELS["mlp"][1], augment=lambda key, x, y, real: (x, given(y)), microbatch=3)
+    assert_close(training.fit_many(trainer, *arguments((7,)), 1), plain, rtol=1e-3, atol=1e-4)
+
+
+class Half(nn.Module):
+    """Computes and keeps its parameters in bfloat16."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = jnp.tanh(nn.Dense(8, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)(x))
+        return nn.Dense(3, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)(x)
+
+
+def test_logits_are_float32_where_they_enter(one_device):
+    model = models.from_flax(Half())
+    keys, pool, index = arguments((7,))
+    params, info = training.fit_many(make_trainer(model, microbatch=2), keys, pool, index, 20)
+    assert info.loss.dtype == np.float32 and np.all(info.loss[:, -1] < info.loss[:, 0])
+    one = jax.tree.map(lambda leaf: leaf[0], params)
+    for x in (pool.x, pool.x[:0]):
+        assert training.predict(model, one, x).dtype == jnp.float32
+    np.testing.assert_allclose(np.exp(training.predict(model, one, pool.x, batch_size=7)).sum(axis=1), 1, rtol=1e-5)
+    private = dp.make_trainer(model, optax.sgd(0.1), 5, M, clip=1.0, noise_multiplier=0.1)
+    assert training.fit_many(private, keys, pool, index, 1)[1].loss.dtype == np.float32
+    kept = artifacts.from_arrays(one, artifacts.to_arrays(one))
+    assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(kept))
+    assert_equal(kept, one)
 
 
 # --- many networks ---------------------------------------------------------------------------------------------------
@@ -254,7 +290,7 @@ def test_memory_does_not_grow_with_the_data():
 def test_a_chunk_on_cpus_is_a_program_per_device(total):
     trainer, index = make_trainer(MODELS["mlp"][1]), np.zeros((total, 3), np.int32)
     for devices in (jax.local_devices(), jax.local_devices()[:1]):
-        assert training.choose_chunk(trainer, make_pool(), index, devices) == training.LANES * len(devices)
+        assert training.choose_chunk(trainer, make_pool(), index, devices) == programs.LANES * len(devices)
 
 
 # --- lanes, predictions ----------------------------------------------------------------------------------------------
@@ -263,15 +299,15 @@ def test_a_chunk_on_cpus_is_a_program_per_device(total):
 @pytest.mark.parametrize("lanes", [1, 2, 3, 7])
 def test_spread_is_vmap(lanes):
     a, b = np.arange(lanes * 3.0, dtype=np.float32).reshape(lanes, 3), np.arange(3.0, dtype=np.float32)
-    out = training.spread(lambda a, b: {"sum": a + b, "dot": a @ b}, in_axes=(0, None))(a, b)
+    out = programs.spread(lambda a, b: {"sum": a + b, "dot": a @ b}, in_axes=(0, None))(a, b)
     assert_equal(out, {"sum": a + b[None], "dot": a @ b})
-    assert_equal(training.spread(lambda a: 2 * a)(a), 2 * a)
+    assert_equal(programs.spread(lambda a: 2 * a)(a), 2 * a)
 
 
 def test_what_is_replicated_is_not_copied_again():
     # Off the 64-byte grid: memory that happens to lie on it is taken over by every CPU device, without a copy.
-    x = training.replicate(np.arange(5, dtype=np.float32)[1:])
-    again = training.replicate(x)
+    x = programs.replicate(np.arange(5, dtype=np.float32)[1:])
+    again = programs.replicate(x)
     pointers = [{s.data.unsafe_buffer_pointer() for s in array.addressable_shards} for array in (x, again)]
     assert pointers[0] == pointers[1] and len(pointers[0]) == len(jax.local_devices())
 
@@ -291,7 +327,7 @@ def test_predictions_of_many():
     shape, model = MODELS["mlp"]
     _, (params, _) = reference("mlp")
     x = make_pool(shape).x
-    ask = training.spread(lambda params, x: training.predict(model, params, x, batch_size=8), in_axes=(0, None))
+    ask = programs.spread(lambda params, x: training.predict(model, params, x, batch_size=8), in_axes=(0, None))
     log_p = ask(params, x)
     assert log_p.shape == (S, N, 3)
     for s in range(S):

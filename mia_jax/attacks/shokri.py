@@ -25,9 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mia_jax import models, training
+from mia_jax import models, programs, training
 from mia_jax.attacks.base import from_answers
-from mia_jax.types import Array, Attack, Key, Records, Remember, TrainState
+from mia_jax.types import Array, Attack, InputError, Key, Records, Remember, TrainState
 
 LANES = 16  # networks per compiled program: they are small
 BLOCK = 32  # classes whose rows are on the devices at once
@@ -136,7 +136,8 @@ def shokri(
 
     Returns:
         An Attack whose score is the log-odds of "in" that the network of the record's class gives. A record of a class
-        without members or non-members among the shadows' rows scores NaN: it is reported, not guessed.
+        without members or non-members among the shadows' rows scores NaN: it is reported, not guessed. Scoring raises
+        InputError where networks diverged.
     """
 
     wide = num_classes > WIDE
@@ -152,7 +153,7 @@ def shokri(
         return (p - centre[y]) / scale[y, None]
 
     model = models.mlp(2, hidden=(hidden,), activation=jax.nn.relu)
-    answers = training.spread(functools.partial(training.predict, model))
+    answers = programs.spread(functools.partial(training.predict, model))
 
     def descent(l2, steps):
         # Steps, not passes: few shadows have few rows. Those that complete the last pass find a rate of 0.
@@ -213,7 +214,9 @@ def shokri(
         seen, unseen = np.where(held[index], -1, index), index[(index >= 0) & held[index]]
 
         def loss(state: State) -> float:
-            log_odds = score(state, {leaf: rows.log_p[unseen], "y": rows.y[unseen]})
+            log_odds = log_odds_of(state, {leaf: rows.log_p[unseen], "y": rows.y[unseen]})
+            if len(diverged(state, rows.y[unseen], log_odds)):
+                return np.inf
             wrong = np.where(rows.member[unseen], -log_odds, log_odds)
             return np.logaddexp(0, wrong[~np.isnan(wrong)]).sum()  # NaN: a class of which nothing was learned
 
@@ -238,7 +241,21 @@ def shokri(
             strength = choose(key_trial, rows, index[some], held, kept)
         return learn(key_train, rows, index, (strength,), num_steps, kept)[0]
 
+    def diverged(state: State, y: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
+        """The classes whose networks learned something and tell no number."""
+        return np.unique(y[state.trained[y] & ~np.isfinite(log_odds)])
+
     def score(state: State, seen) -> np.ndarray:
+        log_odds = log_odds_of(state, seen)
+        if len(lost := diverged(state, np.asarray(seen["y"]), log_odds)):
+            names = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
+            raise InputError(
+                f"the attack network{'s' * (len(lost) > 1)} of class {names} diverged: lower --attack_learning_rate"
+                f" ({learning_rate:g})" + (f" or --attack_l2 ({l2:g})" if l2 else "")
+            )
+        return log_odds
+
+    def log_odds_of(state: State, seen) -> np.ndarray:
         y = np.asarray(seen["y"])
         p = standardised(features(seen[leaf]), y, state.centre, state.scale)
         index = rows_by_class(y, len(state.trained))  # [c, R]
