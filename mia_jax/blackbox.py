@@ -11,7 +11,7 @@ import math
 import pathlib
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +24,7 @@ from mia_jax import (
     divergence,
     doubts,
     estimators,
+    formats,
     given,
     matched,
     membership,
@@ -35,22 +36,22 @@ from mia_jax import (
     runs,
     saved,
     shadow_data,
-    shadows,
+    shown,
     signals,
     splits,
     stages,
     targets,
 )
 from mia_jax import config as configs
-from mia_jax.attacks import ATTACKS, quick_first, sources
+from mia_jax.attacks import ATTACKS, quick_first
 from mia_jax.config import DeployedConfig
 from mia_jax.data import copies
 from mia_jax.progress import Progress, silent, within
 from mia_jax.remote import urls
 from mia_jax.runs import Notify
-from mia_jax.stages import Look, stage_key
+from mia_jax.stages import stage_key
 from mia_jax.targets import Budget, WrongAnswer
-from mia_jax.types import Attack, InputError, Records, Schema, Target
+from mia_jax.types import InputError, Records, Schema, Target
 
 
 class Found(NamedTuple):
@@ -58,6 +59,8 @@ class Found(NamedTuple):
     label: np.ndarray  # [n]
     member: np.ndarray | None  # bool [n], where it is known
     index: np.ndarray  # [n], rows of the user's file
+    about: dict[str, dict]  # attack -> how the shadows answered by which it judged, for results.json
+    no_boundary: dict[str, str]  # attack -> why it has no boundary
     confidence: np.ndarray  # [n]
     entropy: np.ndarray  # [n]
     correct: np.ndarray  # bool [n]
@@ -124,27 +127,39 @@ def _predictions(config: DeployedConfig, notify: Notify, progress: Progress) -> 
         held = deployed.behind(held, worn, shadows_too=config.adaptive)
     classes = held.target.shape[1]
     names, held, notes = _usable(config, held)
+    known = formats.of_saved(held.target, held.shadows, dress=not worn)
     notify(f"{len(held.labels):,} records, {classes} classes, {len(held.shadows)} shadows; attacks: {', '.join(names)}")
     doubted = list(doubts.of_answers(held.labels, held.target, held.shadows))
     for line in (*doubted, *notes):
         notify(f"warning: {line}")
     began = time.perf_counter()
-    scores = {}
+    judged: dict[str, saved.Scored] = {}
     parts = quick_first(names, classes)
     with progress("attacks", sum(parts.values())) as advance:
         for name, count in parts.items():
             advance(0, name)
             asked = saved.Answered(held.labels, held.target, held.shadows)
             options = dict(key=stage_key(jax.random.key(config.seed), name), progress=within(advance, count, name))
-            scores[name], _ = saved.scored(name, asked, held.shadow_member, **options)
-    scores = {name: scores[name] for name in names}
-    told = _plain(targets.log_probabilities(held.target, targets.recognise(held.target)), held.labels)
-    found = Found(scores, held.labels, held.member, np.arange(len(held.labels)), **told)
+            judged[name] = saved.scored(name, asked, held.shadow_member, **options, known=known)
+    told = _plain(targets.log_probabilities(held.target, known.target), held.labels)
+    scores = {name: judged[name].scores for name in names}
+    about = {name: judged[name].settled.json() for name in names}
+    without = {name: reason for name in names if (reason := judged[name].no_boundary)}
+    found = Found(scores, held.labels, held.member, np.arange(len(held.labels)), about, without, **told)
     schema = Schema(config.predictions, "local", digest, classes, (0,), ())  # the records themselves are not there
     summary = {
         "dataset": _dataset(config.predictions, schema, len(held.labels), found),
-        "target": _target_block("saved predictions", found),
-        "shadows": {"count": len(held.shadows), "data": "as the predictions were made", "notes": notes},
+        "target": {
+            **_target_block("saved predictions", found),
+            "answers": known.target._asdict(),
+            **({"read_as": [defence.name for defence in known.on_target]} if known.on_target else {}),
+        },
+        "shadows": {
+            "count": len(held.shadows),
+            "data": "as the predictions were made",
+            "answers": shown.told(known.worn, config.defences),
+            "notes": notes,
+        },
         "doubts": doubted,
         "seconds": {"attack": round(time.perf_counter() - began, 3)},
     }
@@ -222,13 +237,16 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
         )
     schema = question.schema._replace(num_classes=classes)
     schema = runs.noted(schema, copies.note(copies.groups(question.records.x), question.member), notify)
-    notify(f"{config.target} answers with {target.answers.kind} over {classes} classes")
+    named = remote.names_classes(target)
+    notify(f"{config.target} answers over {classes} classes")
 
     def answered() -> Target:
         """The target, once it has answered about all records in question: from then on they cost nothing."""
         notify(f"Asking the target about {len(records.y):,} records")
+        nonlocal target
         with _naming(called), runs.timed(seconds, "questions"):
-            target.ask(sent.x)
+            target = targets.settle(target, sent.x)
+        notify(f"It answers with {formats.words(target.answers)}{_assumed(target, named)}")
         return target
 
     seconds: dict[str, float] = {}
@@ -256,17 +274,20 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
         return {name: ATTACKS[name](classes, **options.get(name, {}), **kept.get(name, {})) for name in names}
 
     began = time.perf_counter()
-    worn = defences.parse(config.defences)
+    worn = shown.worn(target.answers, defences.parse(config.defences))
 
     def attack(shadow: stages.Models, which: np.ndarray):
         theirs = splits.Plan(*(np.asarray(rows)[which] for rows in plan))
-        return *_attack(root, build, parts, shadow, pool, theirs, records, sent, target, worn, progress), which
+        looked = (shadow, pool, theirs, records, shown.Asked(target, sent), worn)
+        return shown.attack(root, build, parts, *looked, progress), which
 
-    scores, plain, accuracy, which = divergence.going_on(shadow, attack, "shadow models", config, notify)
+    attacked, which = divergence.going_on(shadow, attack, "shadow models", config, notify)
     took = time.perf_counter() - began - shadow.spent()
     seconds |= {"shadows": shadow.seconds(), "attack": took}
-    found = Found(scores, np.asarray(records.y, np.int32), member, asked, **plain)
-    doubted = doubts.of_service(found.label, np.argmax(target.ask(sent.x), axis=1), classes, float(accuracy[1].mean()))
+    about = attacked.about, attacked.no_boundary
+    found = Found(attacked.scores, np.asarray(records.y, np.int32), member, asked, *about, **attacked.plain)
+    own = float(attacked.accuracy[1].mean())
+    doubted = doubts.of_service(found.label, np.argmax(target.ask(sent.x), axis=1), classes, own)
     for line in doubted:
         notify(f"warning: {line}")
     summary = {
@@ -275,14 +296,16 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
             **_target_block("a service", found),
             "url": config.target,
             "answers": target.answers._asdict(),
+            **({"assumed": assumed.strip(" ()")} if (assumed := _assumed(target, named)) else {}),
             "records_asked": budget.spent,  # by all runs in this workdir
             **({"answers_of_earlier_runs": _earlier_block(earlier, config.recheck)} if earlier.records else {}),
         },
         "shadows": results.summarise_shadows(
             len(which),
             plan.train.shape[1],
-            *accuracy,
+            *attacked.accuracy,
             data=origin,
+            answers=shown.told(worn, config.defences),
             **({"synthesis": story} if story else {}),
             **divergence.story(shadow, which),
         ),
@@ -290,6 +313,13 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
     return summary, found
+
+
+def _assumed(target: Target, names_classes: bool) -> str:
+    """What is taken for granted of the format, in brackets; nothing where the service says it itself."""
+    if target.answers.kind != "labels" or names_classes:
+        return ""
+    return " (every answer was 1 for one class and 0 for the others: they are taken for labels)"
 
 
 def _class_names(config: DeployedConfig) -> list[str] | None:
@@ -328,41 +358,6 @@ def _earlier_block(earlier: remote.Earlier, recheck: int) -> dict[str, Any]:
     return told | {"rechecked": bool(recheck)}
 
 
-def _attack(root, build, parts, shadow, pool, plan, records: Records, sent: Records, target: Target, worn, progress):
-    """Scores [n] by attack, what is plain to see of the target, and the shadows' accuracies.
-
-    ``build`` makes the attacks, given what to call when a part of the work of one is done; ``parts`` of each, in the
-    order in which they are tried; ``sent`` are the records as the target is asked about them.
-    """
-    attacks: Mapping[str, Attack] = build(lambda seconds: advance(1, "shokri"))
-    key_observe, key_fit = jax.random.split(stage_key(root, "attack"))
-    plain = {name: attack.observe for name, attack in attacks.items() if not attack.aligned}
-    aligned = {name: attack.observe for name, attack in attacks.items() if attack.aligned}
-    m = plan.train.shape[1]
-    index = np.concatenate([plan.train, plan.test[:, :m]], axis=1)
-    member = np.broadcast_to(np.arange(index.shape[1]) < m, index.shape)
-    told = {"attacks": sources(plain)}
-    seen = shadow.look(Look(key_observe, {**plain, "summary": shadows.summary}, worn, told), pool, index)
-    correct = seen["summary"]["correct"]
-    everyone = np.broadcast_to(np.arange(len(records.y)), (len(plan.train), len(records.y)))
-    if aligned:
-        seen |= shadow.look(Look(key_observe, aligned, worn, {"attacks": sources(aligned)}), records, everyone)
-    own = shadows.observe(key_observe, {**plain, **aligned, "summary": shadows.summary}, target, sent)
-    scores, number = {}, {name: i for i, name in enumerate(attacks)}
-    with progress("attacks", sum(parts.values())) as advance:
-        for name in parts:
-            advance(0, name)
-            attack = attacks[name]
-            learned = np.zeros(everyone.shape, bool) if attack.aligned else member
-            state = attack.fit(jax.random.fold_in(key_fit, number[name]), seen[name], learned, None)
-            scores[name] = np.asarray(attack.score(state, own[name]), np.float64)
-            if ATTACKS[name].parts is None:
-                advance(1, name)
-    scores = {name: scores[name] for name in attacks}
-    plain_seen = {name: np.asarray(value) for name, value in own["summary"].items()}
-    return scores, plain_seen, (correct[:, :m].mean(axis=1), correct[:, m:].mean(axis=1))
-
-
 # --- results ---------------------------------------------------------------------------------------------------------
 
 
@@ -381,11 +376,14 @@ def _blocks(found: Found, classes: int, config: DeployedConfig) -> dict[str, Any
         }
     arguments = (found.member, found.label, classes)
     proven = dict(delta=config.dp_delta, seed=config.seed, attacks=len(found.scores))
-    return {
-        name: results.attack(score, *arguments, runs.title(name))
-        | {"epsilon": matched.from_scores(score, found.member, **proven)}
-        for name, score in found.scores.items()
-    }
+    blocks = {}
+    for name, score in found.scores.items():
+        block = results.attack(score, *arguments, runs.title(name), no_boundary=found.no_boundary.get(name))
+        blocks[name] = block | {
+            "shadows": found.about[name],
+            "epsilon": matched.from_scores(score, found.member, **proven),
+        }
+    return blocks
 
 
 def _dataset(path: str, schema: Schema, records: int, found: Found) -> dict[str, Any]:

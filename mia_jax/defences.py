@@ -55,7 +55,9 @@ def top_k(k: int) -> AnswerDefence:
         return jnp.where(told, jnp.maximum(log_p, HIDDEN), HIDDEN)
 
     def after(answers):
-        return answers._replace(kind="top_k") if answers.kind != "labels" and k < answers.classes else answers
+        if answers.kind == "labels" or k >= answers.classes:
+            return answers
+        return answers._replace(kind="top_k", k=k if answers.k is None else min(k, answers.k), least=None)
 
     return AnswerDefence(f"top_k({k})", apply, after)
 
@@ -84,9 +86,30 @@ def round_to(digits: int) -> AnswerDefence:
         return jnp.log(jnp.maximum(rounded, 0.5) / 10.0**digits)
 
     def after(answers):
-        return answers._replace(digits=digits if answers.digits is None else min(digits, answers.digits))
+        return answers._replace(digits=digits if answers.digits is None else min(digits, answers.digits), least=None)
 
     return AnswerDefence(f"round_to({digits})", apply, after)
+
+
+def at_least(p: float) -> AnswerDefence:
+    """Probabilities below p are told as zero: as of a forest, whose trees vote, or of counts among few records.
+
+    Args:
+        p: within (0, 1].
+    """
+    p = _number("at_least", "p", p)
+    if not 0 < p <= 1:
+        raise InputError(f"at_least({p}): p must be above 0 and not above 1")
+
+    def apply(log_p):
+        log_p, least = jnp.asarray(log_p), np.float32(np.log(p))
+        return jnp.where(log_p < least, np.float32(np.log(p / 2)), log_p)
+
+    def after(answers):
+        told = answers.kind == "probabilities" and answers.digits is None
+        return answers._replace(least=max(p, answers.least or 0.0)) if told else answers
+
+    return AnswerDefence(f"at_least({p:g})", apply, after)
 
 
 def temperature(t: float) -> AnswerDefence:
@@ -104,7 +127,7 @@ def temperature(t: float) -> AnswerDefence:
         told = log_p != HIDDEN
         return jnp.where(told, jax.nn.log_softmax(jnp.where(told, log_p / t, -jnp.inf)), HIDDEN)
 
-    return AnswerDefence(f"temperature({t:g})", apply, lambda answers: answers._replace(digits=None))
+    return AnswerDefence(f"temperature({t:g})", apply, lambda answers: answers._replace(digits=None, least=None))
 
 
 def memguard(budget: float, seed: int = 0) -> AnswerDefence:
@@ -153,7 +176,7 @@ def memguard(budget: float, seed: int = 0) -> AnswerDefence:
         return jnp.asarray(log_p) if budget == 0 else many(log_p)
 
     def after(answers):
-        return answers if budget == 0 else answers._replace(digits=None)
+        return answers if budget == 0 else answers._replace(digits=None, least=None)
 
     return AnswerDefence(f"memguard({budget:g}, {seed})", apply, after)
 
@@ -184,13 +207,35 @@ def compose(defences: Sequence[AnswerDefence]) -> AnswerDefence:
     def after(answers):
         return functools.reduce(lambda answers, defence: defence.after(answers), defences, answers)
 
-    digits = after(Answers(2)).digits  # as far as the defences know: a target's own rounding has left its floor already
+    lowest = floor(after(Answers(2)))  # as far as the defences know: a target's own rounding has left its floor already
 
     def apply(log_p):
         log_p = functools.reduce(lambda log_p, defence: defence(log_p), defences, log_p)
-        return log_p if digits is None else jnp.maximum(log_p, np.float32(np.log(0.5 * 10.0**-digits)))
+        return log_p if lowest is None else jnp.maximum(log_p, np.float32(np.log(lowest)))
 
     return AnswerDefence(",".join(defence.name for defence in defences), apply, after)
+
+
+def floor(answers: Answers) -> float | None:
+    """What a zero stands for: half of the least that such answers tell, a unit of the last digit or the smallest
+    probability above zero. None: of full precision, nothing is known of it."""
+    if answers.digits is not None:
+        return 0.5 * 10.0**-answers.digits
+    return None if answers.least is None else 0.5 * answers.least
+
+
+def from_answers(answers: Answers) -> tuple[AnswerDefence, ...]:
+    """What makes answers of full precision look like these: labels, the k best, rounded, with zeros for what is small.
+
+    >>> [defence.name for defence in from_answers(Answers(10, "top_k", digits=2, k=3))]
+    ['top_k(3)', 'round_to(2)']
+    """
+    if answers.kind == "labels":
+        return (label_only(),)
+    best = (top_k(answers.k),) if answers.kind == "top_k" and answers.k is not None else ()
+    if answers.digits is not None:
+        return (*best, round_to(answers.digits))
+    return best if answers.least is None else (*best, at_least(answers.least))
 
 
 def probabilities(log_p: Array, answers: Answers) -> np.ndarray:
@@ -202,6 +247,8 @@ def probabilities(log_p: Array, answers: Answers) -> np.ndarray:
     if answers.digits is not None:
         # Half a unit, the floor, would be rounded to even: down for some digits and, by the last bit, up for others.
         return np.where(p < 0.75 * 10.0**-answers.digits, 0.0, np.round(p, answers.digits))
+    if answers.least is not None:
+        return np.where(p < 0.75 * answers.least, 0.0, p)
     return np.where(np.asarray(log_p) <= HIDDEN, 0.0, p)
 
 

@@ -1,6 +1,7 @@
 """Classifiers with scikit-learn's interface: found by their import path, checked, trained, asked over all classes."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from mia_jax import imported, targets
 from mia_jax.types import Answers, Array, InputError, Schema, Target
 
+FORMAT_RECORDS = 4096  # of a training set, at most, that tell what a model's answers look like
 EXAMPLE = "sklearn.ensemble.RandomForestClassifier"
 
 
@@ -92,7 +94,7 @@ def takes_nan(kind: str) -> bool:
 
 
 def fit_target(model: Any, x: np.ndarray, y: np.ndarray, seed: int, num_classes: int) -> Target:
-    """Fit, and answer over all classes; what the answers are is recognised on the first training records."""
+    """Fit, and answer over all classes. What a zero stands for is the same in all models of as many records."""
     present, codes = np.unique(y, return_inverse=True)  # some libraries insist on 0, 1, ... without gaps
     name = type(model).__name__
     try:
@@ -120,7 +122,23 @@ def fit_target(model: Any, x: np.ndarray, y: np.ndarray, seed: int, num_classes:
 
     if not hasattr(model, "predict_proba"):
         return targets.from_callable(labels, Answers(num_classes, "labels"))
-    return targets.from_callable(probabilities, targets.recognise(probabilities(x[:64])))
+    return targets.from_callable(probabilities, _format(probabilities, x, present, num_classes))
+
+
+def _format(probabilities: Callable[[Array], np.ndarray], x: np.ndarray, present: np.ndarray, c: int) -> Answers:
+    """Of the answers of a model to its training records x [m, *f]: a forest of a hundred trees votes in two digits.
+
+    Where no such grid is certain, a zero is the frequency of what was not met among m records, and one that was met
+    once is 1 / m. A format guessed from one tree's few leaves would differ from the next tree's, zero for zero.
+    """
+    some = np.unique(np.linspace(0, len(x) - 1, FORMAT_RECORDS).astype(int))
+    p = probabilities(x[some])
+    if not np.isfinite(p).all():  # what is wrong with an answer is said where it is asked for
+        return Answers(c)
+    answers, zeros = targets.recognise(p), p[:, present] == 0
+    if answers.kind == "probabilities" and answers.digits is not None:
+        return answers
+    return Answers(c, least=min(1 / len(x), float(p[p > 0].min())) if zeros.any() and p.any() else None)
 
 
 def fitted(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> Any:

@@ -67,11 +67,32 @@ def curves(loss: np.ndarray, accuracy: np.ndarray) -> dict[str, Any]:
     return {"epoch": list(range(1, loss.shape[1] + 1)), "loss": band(loss), "accuracy": band(accuracy)}
 
 
-def attack(scores: np.ndarray, member: np.ndarray, label: np.ndarray, num_classes: int, title: str) -> dict[str, Any]:
-    """One attack's block. Records without a score (NaN: their class had no shadow rows) are counted, not guessed."""
+def attack(
+    scores: np.ndarray,
+    member: np.ndarray,
+    label: np.ndarray,
+    num_classes: int,
+    title: str,
+    *,
+    no_boundary: str | None = None,
+) -> dict[str, Any]:
+    """One attack's block. Records without a score (NaN: their class had no shadow rows) are counted, not guessed.
+
+    Args:
+        no_boundary: why 0 is no boundary of these scores; what depends on one has no value then, and this reason.
+    """
     scored = ~np.isnan(scores)
     block = metrics.evaluate(scores[scored], member[scored], label[scored], num_classes)
+    if no_boundary:
+        block = _without_boundary(block, metrics.Measure(None, reason=no_boundary).json())
     return {"title": title, **block, "unscored": int((~scored).sum())}
+
+
+def _without_boundary(block: Mapping[str, Any], absent: dict[str, Any]) -> dict[str, Any]:
+    at: dict[str, Any] = dict.fromkeys(("accuracy", "balanced_accuracy", "precision", "recall"), absent)
+    at |= {"median_precision": absent, "ppv_at_prior": dict.fromkeys(block["ppv_at_prior"], absent)}
+    at["per_class"] = [{**row, "precision": absent, "recall": absent} for row in block["per_class"]]
+    return {**block, **at}
 
 
 def paper_rows(name: str) -> list[dict[str, Any]]:

@@ -7,11 +7,16 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from mia_jax import doubts, membership, targets
+from mia_jax import calibration, defences, doubts, formats, membership, targets
 from mia_jax.attacks import ATTACKS, named, references
 from mia_jax.attacks.base import telling
+from mia_jax.calibration import Rehearsal, Settled
+from mia_jax.defences import AnswerDefence
+from mia_jax.formats import Formats
 from mia_jax.progress import Progress, patient, silent
-from mia_jax.types import Array, Attack, InputError, Key
+from mia_jax.types import Answers, Array, Attack, InputError, Key
+
+ONE_SIDED = "the shadow models trained on all of the records in question, or on none"
 
 
 class AnswersWarning(UserWarning):
@@ -59,9 +64,14 @@ def infer(
         progress: told how far the attack is, as by ``mia_jax.progress.shown``; by default work of more than a minute
             tells on standard error, and ``mia_jax.progress.silent`` never does.
 
+    What target and shadows answer is recognised from all of their rows. Where the target rounds, or tells the best
+    classes or labels only, a shadow that plays the target does so too, and the others do what makes the attack better
+    on such shadows (``calibration``); where the shadows are the coarser ones, the target is read as they answer.
+
     Returns:
-        float64 [n]; larger = more likely a member, 0 = the boundary learned on the shadows. NaN = unscored: shokri, for
-        a class without members or without non-members among the shadows.
+        float64 [n]; larger = more likely a member, 0 = the boundary learned on the shadows. Where these trained on all
+        of the records, or on none, there is no boundary, and scores only order. NaN = unscored: shokri, for a class
+        without members or without non-members among the shadows.
 
     Raises:
         InputError: shapes, labels or memberships that do not fit; an attack that needs more than saved answers; a
@@ -72,10 +82,19 @@ def infer(
     """
     asked = Answered(labels, target, shadows)
     options = dict(population=population, member=member, key=key, progress=progress)
-    scores, notes = scored(attack, asked, shadow_member, **options)
-    for note in (*notes, *doubts.of_answers(labels, target, shadows)):
+    found = scored(attack, asked, shadow_member, **options)
+    for note in (*found.notes, *doubts.of_answers(labels, target, shadows)):
         warnings.warn(note, AnswersWarning, stacklevel=2)
-    return scores
+    return found.scores
+
+
+class Scored(NamedTuple):
+    """Scores, and how they were had."""
+
+    scores: np.ndarray  # float64 [n]
+    notes: tuple[str, ...]  # of the shadows, in sentences
+    settled: Settled  # how these answered
+    no_boundary: str | None  # why 0 is no boundary, where it is none
 
 
 def scored(
@@ -87,8 +106,13 @@ def scored(
     member=None,
     key=None,
     progress: Progress = silent,
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """``infer``, and what it has to say of the shadows, in sentences, instead of its warnings."""
+    known: Formats | None = None,
+) -> Scored:
+    """``infer``, and what it has to say of the shadows instead of its warnings.
+
+    Args:
+        known: the formats of target and shadows, where they were found out before.
+    """
     classes = _classes(asked.target)
     title = attack if isinstance(attack, str) else "attack"
     attack, parts = _build(attack, classes, lambda seconds: advance(1))
@@ -102,28 +126,39 @@ def scored(
     references.refuse_without(attack.needs, trained[kept])
     if "public" in attack.needs and population is None:
         raise InputError("this attack needs a population: answers about records that trained no model")
+    asked = _checked(asked, classes, "")
+    known = known or formats.of_saved(asked.target, asked.shadows)
     read = jax.jit(attack.read)
-    own, seen = _read(read, asked, classes, "")
-    public = None
+    own, seen = _read(read, asked, known)
+    public = dict.fromkeys(seen)
     if population is not None:
         group = _population(population)
         if np.ndim(group.shadows) != 3 or len(group.shadows) != len(trained):
             raise InputError(
                 f"population: shadows are probabilities [{len(trained)}, m, {classes}], by the same shadows"
             )
-        first, rest = _read(read, group, classes, "population: ")
-        public = jax.tree.map(lambda one, others: np.concatenate([one[None], others[kept]]), first, rest)
+        first, rest = _read(read, _checked(group, classes, "population: "), known)
+        for answer, many in rest.items():
+            public[answer] = jax.tree.map(lambda one, others: np.concatenate([one[None], others[kept]]), first, many)
     trained, seen = trained[kept], jax.tree.map(lambda leaf: leaf[kept], seen)
     if design.evened and not attack.aligned:  # those that are aligned even themselves, and the shadows that play, too
         rows = membership.deal(trained)
         trained = np.take_along_axis(trained, rows, axis=0)
         seen = jax.tree.map(lambda leaf: np.take_along_axis(leaf, references.over(rows, leaf), axis=0), seen)
-    with progress(title, parts or 1) as advance:
-        state = attack.fit(jax.random.key(0) if key is None else key, seen, trained, public)
+    key = jax.random.key(0) if key is None else key
+    both = bool(trained.any() and not trained.all())
+    settled = Settled(calibration.AS_TARGET, {}, "")
+    chooses = len(seen) > 1 and both
+    with progress(title, (parts or 1) * (calibration.fits(attack, len(trained)) if chooses else 1)) as advance:
+        if chooses:
+            rehearsal = Rehearsal(seen, trained, public)
+            settled = (calibration.aligned if attack.aligned else calibration.learned)(key, attack, rehearsal)
+        state = calibration.fit(key, attack, settled, seen[settled.answer], trained, public[settled.answer])
         scores = np.asarray(attack.score(state, own), np.float64)
         if parts is None:
             advance(1)
-    return scores, notes
+    reason = None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}"
+    return Scored(scores, notes, settled, reason)
 
 
 def _build(attack: str | Attack, classes: int, part_done: Callable[[float], None]) -> tuple[Attack, int | None]:
@@ -199,25 +234,37 @@ def _labels(labels: Array, n: int, classes: int, whose: str) -> np.ndarray:
     return y.astype(np.int32)
 
 
-def _read(read, asked: Answered, classes: int, whose: str):
-    """What the attack sees of the target, leaves [n, ...], and of the shadows, leaves [S, n, ...]."""
+def _checked(asked: Answered, classes: int, whose: str) -> Answered:
+    """The same as arrays, once they are what they should be."""
     n = len(asked.target)
-    y = _labels(asked.labels, n, classes, whose)
 
-    def look(p: Array, who: str):
+    def look(p: Array, who: str) -> np.ndarray:
         p = np.asarray(p)
         if p.shape != (n, classes) or p.dtype.kind != "f":
             raise InputError(f"{whose}{who} holds probabilities [{n}, {classes}]; it is {p.dtype} {p.shape}")
-        answers = targets.recognise(p)
         try:
-            targets.check(p, answers, n)
+            targets.check(p, targets.recognise(p, few=True), n)
         except targets.WrongAnswer as wrong:
             raise targets.WrongAnswer(wrong.record, f"{whose}{who}: {wrong.reason}") from None
-        return jax.tree.map(np.asarray, read(targets.log_probabilities(p, answers), y))
+        return p
 
-    own = look(asked.target, "target")
-    each = [look(p, f"shadow {k}") for k, p in enumerate(asked.shadows)]
-    return own, jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+    y = _labels(asked.labels, n, classes, whose)
+    target = look(asked.target, "target")
+    return Answered(y, target, np.stack([look(p, f"shadow {k}") for k, p in enumerate(asked.shadows)]))
+
+
+def _read(read, asked: Answered, known: Formats):
+    """What the attack sees of the target, leaves [n, ...], and of the shadows, by how they answer, [S, n, ...]."""
+
+    def look(p: np.ndarray, answers: Answers, worn: tuple[AnswerDefence, ...]):
+        log_p = targets.log_probabilities(p, answers)
+        return jax.tree.map(np.asarray, read(defences.compose(worn)(log_p) if worn else log_p, asked.labels))
+
+    seen = {}
+    for answer, worn in known.worn.items():
+        each = [look(p, known.shadows, worn) for p in asked.shadows]
+        seen[answer] = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+    return look(asked.target, known.target, known.on_target), seen
 
 
 # --- which attacks ---------------------------------------------------------------------------------------------------

@@ -21,10 +21,12 @@ from typing import IO, Any, get_args
 import numpy as np
 
 from mia_jax import disk
+from mia_jax.defences import HIDDEN
 from mia_jax.types import Answers, InputError
 
-FORMAT = "mia_jax answers 1"
-BEGIN = json.dumps({"format": FORMAT})[:-1].encode()
+FORMAT = "mia_jax answers 2"
+FLOORED = "mia_jax answers 1"  # of before 2026-11-27: zeros were kept as half a unit of the digits in the first line
+BEGIN = json.dumps({"format": FORMAT})[:-3].encode()  # of both
 KINDS = get_args(Answers.__annotations__["kind"])
 
 
@@ -74,6 +76,11 @@ class AnswerStore:
         """The how manieth answer that of each key is [n], from 0; -1 where there is none."""
         with self._lock:
             return np.array([self._where.get(key, -1) for key in keys], np.int64)
+
+    def everything(self) -> np.ndarray:
+        """Log-probabilities of all answers, [len, c]."""
+        with self._lock:
+            return self._log_p[: self._size].copy()
 
     def put(self, keys: Sequence[bytes], log_p: np.ndarray) -> None:
         """Keep answers [n, c]; a process killed after this returns has them still.
@@ -139,6 +146,9 @@ class AnswerStore:
                 )
             self._start = f.tell()
             rows = self._whole(f.read())
+            if held["format"] == FLOORED and held["digits"] is not None:
+                zero = rows["log_p"] <= np.log(0.6 * 10.0 ** -held["digits"])
+                rows["log_p"] = np.where(zero, HIDDEN, rows["log_p"])
         self._keep(np.ascontiguousarray(rows["key"]).view("V32")[:, 0].tolist(), rows["log_p"])
 
     def _whole(self, content: bytes) -> np.ndarray:
@@ -181,7 +191,7 @@ def stored_answers(directory: str | os.PathLike | None, name: str) -> Answers | 
             held = _header(f, path, name)
     except OSError as error:
         raise InputError(f"{path} cannot be used ({error.strerror}): mend that, or choose another directory") from None
-    return None if held is None else Answers(held["classes"], held["kind"], held["digits"])
+    return None if held is None else Answers(*(held[name] for name in Answers._fields))
 
 
 def store_path(directory: str | os.PathLike, name: str) -> pathlib.Path:
@@ -240,8 +250,9 @@ def _header(f: IO[bytes], path: pathlib.Path, name: str) -> dict | None:
     line = f.readline()
     try:
         held = json.loads(line) if line.endswith(b"\n") else None
-        told = {key: held[key] for key in ("format", "name", *Answers._fields)}
-        good = told["format"] == FORMAT and isinstance(told["name"], str) and told["kind"] in KINDS
+        fields = Answers._fields[:3] if held["format"] == FLOORED else Answers._fields
+        told = {key: held[key] for key in ("format", "name", *fields)}
+        good = told["format"] in (FORMAT, FLOORED) and isinstance(told["name"], str) and told["kind"] in KINDS
         good = good and held.get("check", _check(told)) == _check(told)  # files of before 2026-11-27 have none
         good = good and isinstance(told["classes"], int) and told["classes"] > 1
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -250,6 +261,7 @@ def _header(f: IO[bytes], path: pathlib.Path, name: str) -> dict | None:
         if not BEGIN.startswith(line[: len(BEGIN)]) and len(line + f.read(40)) < 40:  # no room for a single row
             raise _foreign(path)
         return None
+    told = {**dict.fromkeys(Answers._fields), **told}
     if told["name"] != name:
         own = store_path(path.parent, told["name"]).name
         raise InputError(

@@ -142,6 +142,8 @@ class Answers(NamedTuple):
     classes: int
     kind: Literal["probabilities", "labels", "top_k"] = "probabilities"
     digits: int | None = None  # decimal digits the answers are rounded to; None: full precision
+    k: int | None = None  # of top_k: classes that are told; None: not known
+    least: float | None = None  # the smallest probability above zero, where some are zero: nothing smaller is told
 
 
 class Target(NamedTuple):
@@ -170,6 +172,9 @@ class Attack(NamedTuple):
     score:   (state, seen, leaves [n, ...]) -> [n]; larger = more likely a member, 0 = the decision boundary.
     aligned: True when column j of every shadow must be candidate j itself (LiRA, RMIA, ...).
     needs:   of "in", "out", "public", "features", "queries", "trainer"; refused before any work where missing.
+    play:    of aligned attacks whose ``fit`` takes ``boundary=``: (seen, member, public, played) -> [S, n], what each
+             shadow scores as the target against the others, without a boundary; NaN where it did not play. ``played``
+             is what is seen of shadows and population when they play, where that differs. None: they cannot.
     """
 
     observe: Callable[..., Seen]
@@ -178,6 +183,7 @@ class Attack(NamedTuple):
     read: Callable[[Array, Array], Seen] | None = None
     aligned: bool = False
     needs: frozenset[str] = frozenset()
+    play: Callable[..., np.ndarray] | None = None
 
 
 # Long work in parts: (what decides the work, NumPy arrays and JSON values) -> (name of a part, how to do it) -> the

@@ -190,11 +190,11 @@ def test_a_defended_target_says_so_traced_or_not():
         worn = defences.parse("temperature(2),round_to(2),top_k(3)")
         target = targets.Target(lambda x: x, Answers(C), traced)
         target = targets.defend(target, *worn, answers=defences.compose(worn).after(target.answers))
-        assert target.answers == Answers(C, "top_k", 2)
+        assert target.answers == Answers(C, "top_k", 2, k=3)
         assert isinstance(target.ask(log_p), jax.Array if traced else np.ndarray)
     composite = defences.compose(worn)
     target = targets.defend(target, composite, answers=composite.after(target.answers))
-    assert target.answers == Answers(C, "top_k", 2)
+    assert target.answers == Answers(C, "top_k", 2, k=3)
 
 
 # --- from text -------------------------------------------------------------------------------------------------------

@@ -670,7 +670,7 @@ def test_credentials_are_sent_and_nowhere_else_to_be_found(service, tmp_path, mo
             target.ask(x)
         except targets.TargetError as error:
             text = f"{error} {error!r} {error.__cause__!r} {error.__suppress_context__}"
-        text += repr(target) + repr(target.ask) + repr([cell.cell_contents for cell in target.ask.__closure__])
+        text += repr(target) + repr(target.ask) + repr([cell.cell_contents for cell in target.ask.exact.__closure__])
     assert (fault is None) == ("HTTP" not in text and "connection" not in text and "read" not in text)
     text += caplog.text + "".join(p.read_bytes().decode("latin1") + p.name for p in pathlib.Path(tmp_path).iterdir())
     for secret in SECRETS:

@@ -99,7 +99,7 @@ def test_defences_end_at_one_floor():
         worn = stages.wear(target, defences.parse(text))
         told = np.asarray(worn.ask(np.zeros((1, 1))))
         np.testing.assert_allclose(told, np.log([[0.6, 0.25, 0.005, 0.005]]), rtol=1e-5)
-        assert worn.answers == Answers(4, "top_k", 2)
+        assert worn.answers == Answers(4, "top_k", 2, k=2)
 
 
 def test_a_target_that_wears_nothing_is_itself():

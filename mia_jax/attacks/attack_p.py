@@ -8,7 +8,7 @@ import numpy as np
 from mia_jax.attacks import references
 from mia_jax.attacks.base import from_answers, log_likelihood
 from mia_jax.attacks.population import share_below
-from mia_jax.attacks.thresholds import best_threshold
+from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.types import Array, Attack, Key, Seen
 
 
@@ -37,6 +37,6 @@ def attack_p(num_classes: int) -> Attack:
         return State(mine, best_threshold(np.concatenate(scores), member[players].reshape(-1)))
 
     def score(state: State, seen) -> np.ndarray:
-        return rate(seen, state.public) - state.boundary
+        return beyond(rate(seen, state.public), state.boundary)
 
     return from_answers(log_likelihood, fit, score, needs=frozenset({"in", "out"}))

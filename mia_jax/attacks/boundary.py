@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.attacks import perturbation as near
-from mia_jax.attacks.thresholds import best_threshold
+from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.synthesis import attributes as attrs
 from mia_jax.types import Array, Attack, InputError, Key, Records, Schema, Target
 
@@ -261,6 +261,6 @@ def boundary(
         return best_threshold(np.asarray(seen["distance"]).reshape(-1), np.asarray(member).reshape(-1))
 
     def score(state: float, seen) -> np.ndarray:
-        return np.asarray(seen["distance"], np.float64) - state
+        return beyond(np.asarray(seen["distance"], np.float64), state)
 
     return Attack(observe, fit, score, needs=frozenset({"in", "out", "queries"}))

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import optimize, special
 
 from mia_jax.attacks import perturbation as near
-from mia_jax.attacks.thresholds import best_threshold
+from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.types import Array, Attack, InputError, Key, Records, Schema, Target
 
 
@@ -100,7 +100,7 @@ def label_only(
         return State(weights, best_threshold(agree @ weights, member))
 
     def score(state: State, seen) -> np.ndarray:
-        return np.asarray(seen["agree"], np.float64) @ state.weights - state.threshold
+        return beyond(np.asarray(seen["agree"], np.float64) @ state.weights, state.threshold)
 
     return Attack(observe, fit, score, needs=frozenset({"in", "out", "queries"}))
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from mia_jax import membership
 from mia_jax.attacks.base import from_answers
-from mia_jax.attacks.thresholds import best_threshold
+from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.types import Array, Attack, InputError, Key, Seen
 
 # Rows of shadows playing the target that set the boundary: more do not move it.
@@ -176,13 +176,16 @@ class State(NamedTuple):
 def attack(parts: Parts, *, augment=None) -> Attack:
     """An aligned Attack, whose boundary is the best one for shadows playing the target, each against the others.
 
-    Too few shadows to leave one out: then each is judged with itself among its own references.
+    Too few shadows to leave one out: then each is judged with itself among its own references. Where all records are on
+    one side there is no boundary, NaN, and scores are as they are; ``fit`` takes one from elsewhere (``boundary=``).
     """
 
-    def fit(key: Key, seen, member: Array, public=None) -> State:
+    def fit(key: Key, seen, member: Array, public=None, *, boundary: float | None = None) -> State:
         del key
         mine, theirs = split_public(public)
         cast = Cast(parts, seen, member, theirs)
+        if boundary is not None or cast.member.all() or not cast.member.any():
+            return State(cast.fitted, mine, np.nan if boundary is None else boundary)
         some = players(*cast.member.shape)
         scores = {k: score for k in some if (score := cast.play(k)) is not None}
         if not scores:
@@ -191,12 +194,17 @@ def attack(parts: Parts, *, augment=None) -> Attack:
         return State(cast.fitted, mine, boundary)
 
     def score(state: State, seen) -> np.ndarray:
-        return parts.rate(state.fitted, seen, state.public) - state.boundary
+        return beyond(parts.rate(state.fitted, seen, state.public), state.boundary)
 
-    return from_answers(parts.read, fit, score, augment=augment, aligned=True, needs=parts.needs)
+    def play(seen, member: Array, public=None, played=None) -> np.ndarray:
+        return in_turn(parts, seen, member, split_public(public)[1], played, models=players(*np.shape(member)))
+
+    return from_answers(parts.read, fit, score, augment=augment, aligned=True, needs=parts.needs, play=play)
 
 
-def in_turn(parts: Parts, seen, member: Array, public=None) -> np.ndarray:
+def in_turn(
+    parts: Parts, seen, member: Array, public=None, played=None, models: Iterable[int] | None = None
+) -> np.ndarray:
     """Every model as the target, the others less its partner as its shadows; without boundaries.
 
     What the models have in common is gathered once, so all S targets cost little more than one.
@@ -206,13 +214,16 @@ def in_turn(parts: Parts, seen, member: Array, public=None) -> np.ndarray:
         seen: leaves [S, n, ...].
         member: bool [S, n].
         public: leaves [S, m, ...], or None.
+        played: what is seen of a model that plays, and of the population then, where that is not ``seen`` and
+            ``public``: a target that rounds is judged by shadows that do not.
+        models: those that play; by default all.
 
     Returns:
         float64 [S, n]; a row of NaN where too few models are left.
     """
-    cast = Cast(parts, seen, member, public)
+    cast = Cast(parts, seen, member, public, played)
     out = np.full(cast.member.shape, np.nan)
-    for k in range(len(out)):
+    for k in range(len(out)) if models is None else models:
         score = cast.play(k)
         if score is not None:
             out[k] = score
@@ -222,8 +233,9 @@ def in_turn(parts: Parts, seen, member: Array, public=None) -> np.ndarray:
 class Cast:
     """The shadows, each of which can play the target."""
 
-    def __init__(self, parts: Parts, seen, member: Array, public):
+    def __init__(self, parts: Parts, seen, member: Array, public, played=None):
         self.parts, self.seen, self.public = parts, seen, public
+        self.played = (seen, public) if played is None else played
         self.member = np.asarray(member, bool)
         refuse_without(parts.needs, self.member)
         self.related = membership.related(self.member)
@@ -246,7 +258,7 @@ class Cast:
             left, inside = len(gone) - len(models), self.trained.sum() - self.trained[models].sum()
             lacks = self._lacks(inside == 0, inside == left * self.member.shape[1])
             fitted = None if left == 0 or lacks else self.parts.settle(self.evidence, tuple(models))
-        return None if fitted is None else self.parts.rate(fitted, row(self.seen, k), row(self.public, k))
+        return None if fitted is None else self.parts.rate(fitted, *(row(seen, k) for seen in self.played))
 
     def _dealt(self, models: np.ndarray):
         """What is learned of these models with as many on each side of every record; None where a side is lacking."""

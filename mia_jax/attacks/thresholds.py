@@ -16,9 +16,12 @@ from mia_jax.types import Array, Attack, Key
 def best_threshold(values: np.ndarray, member: np.ndarray) -> float:
     """The tau that maximises TPR - FPR of ``values > tau``: midway between the two values around it.
 
-    Ties form one step, as in a ROC. With one side empty, or no value of use, everything or nothing is called a member.
+    Ties form one step, as in a ROC. With no value of use, everything or nothing is called a member. With one side empty
+    there is no boundary, NaN: any would do, and none would mean anything (``beyond``).
     """
     values, member = np.asarray(values, np.float64), np.asarray(member, bool)
+    if member.all() or not member.any():
+        return np.nan
     order = np.argsort(-values)  # need not be stable: ties form one step
     values, member = values[order], member[order]
     ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))  # the last row of each distinct value
@@ -34,6 +37,11 @@ def best_threshold(values: np.ndarray, member: np.ndarray) -> float:
     return float((distinct[best - 1] + distinct[best]) / 2)
 
 
+def beyond(score: np.ndarray, boundary: float | np.ndarray) -> np.ndarray:
+    """``score`` less its boundary; as it is where there is none (NaN)."""
+    return score - np.nan_to_num(boundary)
+
+
 class State(NamedTuple):
     threshold: np.ndarray  # [] or, per class, [c]
 
@@ -46,7 +54,8 @@ def threshold(read, leaf: str, *, sign: float, num_classes: int, per_class: bool
         leaf: its name.
         sign: +1 if members have the larger signal, -1 if the smaller.
         num_classes: c.
-        per_class: learn one tau for each class. A class that no shadow row has keeps the global one.
+        per_class: learn one tau for each class. A class without members or without others among the shadows' rows keeps
+            the global one.
     """
 
     def read_with_class(log_p, y):
@@ -59,12 +68,12 @@ def threshold(read, leaf: str, *, sign: float, num_classes: int, per_class: bool
         if not per_class:
             return State(np.asarray(overall))
         y = np.asarray(seen["y"]).reshape(-1)
-        rows = [y == c for c in range(num_classes)]
-        return State(np.array([best_threshold(value[r], member[r]) if r.any() else overall for r in rows]))
+        own = np.array([best_threshold(value[y == c], member[y == c]) for c in range(num_classes)])
+        return State(np.where(np.isnan(own), overall, own))
 
     def score(state: State, seen) -> np.ndarray:
         tau = state.threshold[np.asarray(seen["y"])] if per_class else state.threshold
-        return sign * np.asarray(seen[leaf], np.float64) - tau
+        return beyond(sign * np.asarray(seen[leaf], np.float64), tau)
 
     return base.from_answers(read_with_class if per_class else read, fit, score, needs=frozenset({"in", "out"}))
 

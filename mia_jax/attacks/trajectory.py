@@ -17,7 +17,7 @@ import optax
 
 from mia_jax import models, training
 from mia_jax.attacks.base import scaled_logit
-from mia_jax.attacks.thresholds import best_threshold
+from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.types import Array, Attack, InputError, Key, Model, Params, Records, Target
 
 
@@ -147,7 +147,7 @@ def trajectory(
 
     def score(state: State, seen) -> np.ndarray:
         phi = standard(np.asarray(seen["trajectory"]), state.mean, state.spread)
-        return np.asarray(log_odds(state.params, phi), np.float64) - state.threshold
+        return beyond(np.asarray(log_odds(state.params, phi), np.float64), state.threshold)
 
     needs = frozenset({"in", "out", "public", "queries", "trainer"})
     return Attack(observe, fit, score, needs=needs)

@@ -41,8 +41,8 @@ def connect(
 
     Args:
         url: of the model, with or without the protocol's last part (``/infer``, ``:predict``, ``/invocations``).
-        x: records [b, *f] of those to be asked about later. The first 16 are asked at once, to learn what the answers
-            are, unless ``cache`` knows it.
+        x: records [b, *f] of those to be asked about later. 16 of them, from first to last, are asked at once, to learn
+            what the answers are, unless ``cache`` knows it.
         protocol: auto (told by the path) or one of ``PROTOCOLS``.
         classes: their number, where answers do not show it: labels, the k best.
         names: the classes' names in order, where the service answers with names that are not 0, 1, ...
@@ -56,7 +56,9 @@ def connect(
         notify: gets a line where the service is waited for.
 
     Returns:
-        A host target. Asking raises TargetError, WrongAnswer (with the record and the reason) or BudgetSpent.
+        A host target. Asking raises TargetError, WrongAnswer (with the record and the reason) or BudgetSpent. Its
+        ``answers`` are a guess from those 16; ``ask`` reads zeros by all answers had so far, and ``targets.settle``
+        fixes the format once all records in question are answered.
 
     Raises:
         InputError: the URL, the records, the headers or the cache cannot be used, or ``classes`` is needed.
@@ -73,7 +75,8 @@ def connect(
     service = Service(url, protocol, classes, names, budget, options, notify)
     answers, probe = stored_answers(cache, name), None
     if answers is None:
-        first = {key: row for row, key in reversed(list(enumerate(targets.record_keys(x[:PROBE_ROWS]))))}
+        rows = np.unique(np.linspace(0, len(x) - 1, PROBE_ROWS).astype(int))  # the first may all be members
+        first = dict(zip(reversed(targets.record_keys(x[rows])), reversed(rows), strict=True))
         probe = np.sort(np.array(list(first.values())))  # a record that occurs twice is asked once
         p = service.probe(x[probe], probe)
         answers = service.reading.answers
@@ -85,7 +88,7 @@ def connect(
     service.store = AnswerStore(answers, cache, name)
     unchecked = earlier.Unchecked(service.store, recheck)
     if probe is not None:
-        service.store.put(targets.record_keys(x[probe]), targets.log_probabilities(p, answers))
+        service.store.put(targets.record_keys(x[probe]), targets.exact(p))
     earlier.begin(cache, name, unchecked.size)
 
     def ask(x: Array) -> np.ndarray:
@@ -93,7 +96,36 @@ def connect(
         unchecked.check(x, service.ask_again, budget, service.show)
         return targets.ask_missing(service.store, lambda *question: service.ask(*question, progress), x)
 
-    return Target(ask, answers, traced=False)
+    # From a cache alone it cannot be told: there "labels" is what an earlier process was sure of.
+    named = answers.kind == "labels" if service.reading is None else service.reading.form == "labels"
+    return Target(_Asked(ask, service.store, named), answers, traced=False)
+
+
+def names_classes(target: Target) -> bool:
+    """Whether the service behind a target answers with the names of classes, so that one-hot answers are no guess."""
+    return getattr(target.ask, "names_classes", False)
+
+
+class _Asked:
+    """How a service is asked as a Target.
+
+    Args:
+        exact: records [b, *f] -> log-probabilities [b, c] as they were answered, ``targets.exact``.
+        store: keeps them.
+        names_classes: what the service answers are classes.
+    """
+
+    def __init__(self, exact: Callable[[Array], np.ndarray], store: AnswerStore, names_classes: bool):
+        self.exact, self._store, self.names_classes = exact, store, names_classes
+        self._format, self._seen = store.answers, 0  # the format of so many answers
+
+    def __call__(self, x: Array) -> np.ndarray:
+        """Log-probabilities [b, c], their zeros at the precision that the answers have as far as they are known."""
+        log_p = self.exact(x)
+        if len(self._store) >= 1.25 * self._seen:  # not at every small question, for it takes all answers
+            everything = targets.told(self._store.everything())
+            self._format, self._seen = targets.recognise(everything), len(everything)
+        return targets.read(log_p, self._format)
 
 
 def _records(x: Array) -> np.ndarray:

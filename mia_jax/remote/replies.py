@@ -179,9 +179,9 @@ def learn(reply: Reply, classes: int | None = None, names: Sequence[str] | None 
     if form == "labels":
         return reading._replace(answers=Answers(classes, "labels"))
     p = read(reply, len(reply), reading)
-    answers = recognise(np.nan_to_num(p))
+    answers = recognise(np.nan_to_num(p), few=True)
     if form == "scores" and classes > 2 and any(len(_by_class(row)) < classes for row in reply):
-        answers = answers._replace(kind="top_k")
+        answers = answers._replace(kind="top_k", k=max(len(_by_class(row)) for row in reply), least=None)
     finite = p[np.isfinite(p).all(axis=1)]
     if 1 < len(finite) <= 2 * len(faults(finite, answers)):  # most of them are none: no accident
         raise Unknown(_no_probabilities(finite if form != "positive" else finite[:, 1:]))

@@ -78,7 +78,7 @@ class Service:
         if self.codec is None:  # the cache knew what the answers are, but not how to ask
             p = self.probe(x[rows[:PROBE_ROWS]], rows[:PROBE_ROWS])
             self._compare()
-            self.store.put(keys[:PROBE_ROWS], targets.log_probabilities(p, self.store.answers))
+            self.store.put(keys[:PROBE_ROWS], targets.exact(p))
             rows, keys = rows[PROBE_ROWS:], keys[PROBE_ROWS:]
         step = self._step(self.codec, x)
         parts: queue.SimpleQueue = queue.SimpleQueue()
@@ -110,7 +110,7 @@ class Service:
         if self.codec is None:
             p = self.probe(x[rows], rows)
             self._compare()
-            return targets.log_probabilities(p, self.store.answers)
+            return targets.exact(p)
         step, stop = min(self._step(self.codec, x), -(-len(rows) // parts)), threading.Event()
 
         def ask(part: np.ndarray) -> np.ndarray:
@@ -118,7 +118,7 @@ class Service:
             p = self._understood(replies.read, reply, len(part), self.reading)
             for row, reason in targets.faults(p, self.store.answers).items():
                 raise faults.Passing(WrongAnswer(int(part[row]), reason))
-            return targets.log_probabilities(p, self.store.answers)
+            return targets.exact(p)
 
         parts = [rows[i : i + step] for i in range(0, len(rows), step)]
         return np.concatenate([self._insist(functools.partial(ask, p), self.options.retries, stop) for p in parts])
@@ -149,10 +149,10 @@ class Service:
             p = self._understood(replies.read, reply, len(asked), self.reading)
             wrong = targets.faults(p, answers)
             if not wrong:
-                self.store.put(left, targets.log_probabilities(p, answers))
+                self.store.put(left, targets.exact(p))
                 return
             good = [i for i in range(len(left)) if i not in wrong]
-            self.store.put([left[i] for i in good], targets.log_probabilities(p[good], answers))
+            self.store.put([left[i] for i in good], targets.exact(p[good]))
             left, asked = [left[i] for i in wrong], asked[list(wrong)]  # only they are asked again
             raise faults.Passing(WrongAnswer(int(asked[0]), next(iter(wrong.values()))))
 

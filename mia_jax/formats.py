@@ -1,0 +1,60 @@
+"""What answers look like, of a target and of its shadows, and what makes the ones look like the others."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mia_jax import defences, targets
+from mia_jax.calibration import AS_TARGET, IN_FULL
+from mia_jax.defences import AnswerDefence
+from mia_jax.types import Answers
+
+ENTRIES = 2**23  # of the shadows' answers, at most, by which they are recognised
+
+
+class Formats(NamedTuple):
+    """Of saved answers."""
+
+    target: Answers
+    shadows: Answers  # of all of them together: one tree's few leaves are no format
+    on_target: tuple[AnswerDefence, ...]  # what brings the target to the shadows' format, where that is coarser
+    on_shadows: tuple[AnswerDefence, ...]  # and the shadows to the target's
+
+    @property
+    def worn(self) -> dict[str, tuple[AnswerDefence, ...]]:
+        """How shadows may answer -> what they wear then."""
+        return {AS_TARGET: self.on_shadows, **({IN_FULL: ()} if self.on_shadows else {})}
+
+
+def of_saved(target: np.ndarray, shadows: np.ndarray, *, dress: bool = True) -> Formats:
+    """The formats of saved answers.
+
+    Args:
+        target: probabilities [n, c].
+        shadows: probabilities [S, n, c].
+        dress: bring both to a common format; otherwise each is read as it is.
+    """
+    flat = shadows.reshape(-1, shadows.shape[-1])
+    step = max(1, flat.size // ENTRIES)
+    one, other = targets.recognise(target), targets.recognise(flat[::step])
+    if one.least and other.least:  # votes and counts: a zero is the same of both
+        least = min(one.least, other.least)
+        one, other = one._replace(least=least), other._replace(least=least)
+    if not dress:
+        return Formats(one, other, (), ())
+    return Formats(one, other, lacking(one, other), lacking(other, one))
+
+
+def lacking(answers: Answers, like: Answers) -> tuple[AnswerDefence, ...]:
+    """What makes ``answers`` look ``like`` others, without what they do already."""
+    return tuple(defence for defence in defences.from_answers(like) if defence.after(answers) != answers)
+
+
+def words(answers: Answers) -> str:
+    """A format in words, to follow "answers with"."""
+    if answers.kind == "labels":
+        return "labels"
+    told = "probabilities" if answers.kind == "probabilities" else f"the {answers.k or 'best'} best probabilities"
+    if answers.digits is not None:
+        return f"{told}, rounded to {answers.digits} decimal digit{'s' if answers.digits > 1 else ''}"
+    return told if answers.least is None else f"{told}, none between 0 and {answers.least:.3g}"
