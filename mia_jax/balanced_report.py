@@ -20,6 +20,7 @@ from mia_jax.words import percent
 PLANS = ("balanced", "deployed")
 WIDTH = 100  # of the terminal
 UNRESOLVED = "not resolvable: "  # how metrics begins such a reason
+NO_BOUNDARY = "no boundary: "  # and audits, of attacks whose scores only order
 
 
 def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
@@ -67,7 +68,7 @@ def terminal_table(results: Results) -> str:
         right = value(block.get(key))
         right = f"- ({_note(page.reason(block.get(key)), notes)})" if right is None else f"{right:.3f}"
         lines.append(f"{page.clip(name, 18):<19}{cells}{right:<9}{_proven(block.get('epsilon'), notes):>8}")
-    for text in (*_short(results), proven.short(results)):
+    for text in (*_short(results), proven.short(results), told.shadows_answer(results).strip()):
         lines += textwrap.wrap(text, WIDTH)
     for number, reason in enumerate(notes, 1):
         lines += textwrap.wrap(f"({number}) {reason}", WIDTH, subsequent_indent="    ")
@@ -205,8 +206,9 @@ def _attack(name: str, block: Mapping[str, Any]) -> str:
 def _cell(measure: Any, notes: list[str], fraction: bool = False) -> str:
     """As ``page.cell``; what is not resolvable is told below the table, once."""
     reason = page.reason(measure)
-    if value(measure) is None and reason.startswith(UNRESOLVED):
-        return f'<span class="absent">not resolvable ({_note(reason, notes)})</span>'
+    for begin in (UNRESOLVED, NO_BOUNDARY):
+        if value(measure) is None and reason.startswith(begin):
+            return f'<span class="absent">{begin.removesuffix(": ")} ({_note(reason, notes)})</span>'
     return page.cell(measure, fraction)
 
 
@@ -220,8 +222,15 @@ def _epsilon(measure: Any, notes: list[str]) -> str:
 def _notes(notes: Sequence[str]) -> str:
     if not notes:
         return ""
-    texts = [f"({k}) {html.escape(note.removeprefix(UNRESOLVED))}" for k, note in enumerate(notes, 1)]
-    return f"\n<p><small>Not resolvable: {'; '.join(texts)}. Fewer would be luck, not a rate.</small></p>"
+    numbered = {f"({k}) {html.escape(note)}": note.startswith(UNRESOLVED) for k, note in enumerate(notes, 1)}
+    rates = [text.replace(UNRESOLVED, "", 1) for text, unresolved in numbered.items() if unresolved]
+    told = [f"Not resolvable: {'; '.join(rates)}. Fewer would be luck, not a rate."] if rates else []
+    told += [
+        f"{text}: so no record is called a member, and there is nothing to count."
+        for text, u in numbered.items()
+        if not u
+    ]
+    return f"\n<p><small>{' '.join(told)}</small></p>"
 
 
 def _records(results: Results, drawings: Sequence[figures.Rendered], mark: str) -> list[str]:
@@ -290,12 +299,12 @@ def _priors(results: Results, mark: str) -> list[str]:
     if not shares:
         return page.paragraphs(["This run has no precision at other shares of members."])
     head = ["Attack", *(f"{percent(float(share))} of those asked about are members" for share in shares)]
-    rows = []
+    rows, notes = [], []
     for name in told.ranked(results):
         at = results["attacks"][name].get("ppv_at_prior", {})
-        rows.append([page.escape(short(name)), *(page.cell(at.get(share)) for share in shares)])
+        rows.append([page.escape(short(name)), *(_cell(at.get(share), notes) for share in shares)])
     caption = f"{mark}Of the records called members, the share that are."
-    return [*page.paragraphs([told.priors(results)]), page.table(caption, head, rows)]
+    return [*page.paragraphs([told.priors(results)]), page.table(caption, head, rows) + _notes(notes)]
 
 
 def _classes(results: Results, mark: str) -> str:
@@ -308,8 +317,8 @@ def _classes(results: Results, mark: str) -> str:
                 page.escape(row["class"]),
                 f"{row['members']:,} / {row['non_members']:,}",
                 *([_exposure(separation.get(row["class"]))] if separation else []),
-                page.cell(row["precision"], absent="no record was called a member"),
-                page.cell(row["recall"], absent="no member judged"),
+                _of_class(row["precision"], "no record was called a member"),
+                _of_class(row["recall"], "no member judged"),
             ]
         )
     head = ["Class", "Judged: members / others", *(["Exposure"] if separation else []), "Precision", "Recall"]
@@ -317,6 +326,12 @@ def _classes(results: Results, mark: str) -> str:
     caption = f"{mark}{page.escape(short(name))}, class by class; classes are numbered from 0.{over}"
     table = page.table(caption, head, rows, css="numbers")
     return table if len(rows) <= page.COLLAPSE else page.folded(f"Show all {len(rows)} classes", mark, table)
+
+
+def _of_class(measure: Any, absent: str) -> str:
+    if page.reason(measure).startswith(NO_BOUNDARY):
+        return '<span class="absent">no boundary</span>'
+    return page.cell(measure, absent=absent)
 
 
 def _exposure(mean: float | None) -> str:

@@ -233,14 +233,46 @@ def steps(results: Results) -> list[str]:
         ]
     return [
         f"The model under attack is {_what(results)}. It only answered questions: a record in, a probability for each"
-        f" of the {data['classes']} classes out." + _earlier(target.get("answers_of_earlier_runs")),
+        f" of the {data['classes']} classes out." + _earlier(target.get("answers_of_earlier_runs")) + _format(target),
         f"{figures.many(shadows['count'], 'shadow model imitates', 'shadow models imitate')} it, and the attacker knows"
         f" what was in their training data: {shadows.get('data', 'not told')}.{_sizes(results)}"
         f"{words.diverged(results)}",
         "Each attack learned from the shadow models how answers about members differ from answers about others, and"
-        " then gave every record in question a score for having trained the model.",
+        f" then gave every record in question a score for having trained the model.{shadows_answer(results)}",
         "The user's file says which records are members in truth; the scores were counted against that.",
     ]
+
+
+def _format(target: Mapping[str, Any]) -> str:
+    """What its answers look like, where that is less than all it could tell."""
+    told = target.get("answers") or {"kind": "probabilities"}
+    text = words.answers(told)
+    assumed = f" ({target['assumed']})" if target.get("assumed") else ""
+    return "" if text == "probabilities" else f" It answers with {text}{assumed}."
+
+
+def shadows_answer(results: Results) -> str:
+    """How the shadow models answered, where they do not simply answer in full: sentences with a space before them."""
+    told, read_as = results["shadows"].get("answers", {}), results["target"].get("read_as")
+    text = ""
+    if read_as:
+        text = (
+            f" The shadow models' answers are coarser than its own, which were read as if it had: {', '.join(read_as)}."
+        )
+    if not told.get("defences"):
+        return text
+    worn = ", ".join(told["defences"])
+    if told["from"] == "--defences":
+        return f"{text} The shadow models answered behind {worn}, as --defences says."
+    blocks = {name: block.get("shadows", {}).get("answer") for name, block in results["attacks"].items()}
+    full = [short(name) for name, answer in blocks.items() if answer == "in full"]
+    rest = "all attacks" if not full else "the other attacks"
+    text += (
+        f" Shadow models answered in the same format ({worn}) whenever they played the target, and for {rest} always"
+    )
+    if full:
+        text += f"; for {', '.join(full)} they answered in full otherwise, which did better on shadow models"
+    return f"{text}."
 
 
 def _earlier(told: Mapping[str, Any] | None) -> str:

@@ -52,6 +52,7 @@ from mia_jax.runs import Notify
 from mia_jax.stages import stage_key
 from mia_jax.targets import Budget, WrongAnswer
 from mia_jax.types import InputError, Records, Schema, Target
+from mia_jax.words import answers as answers_told
 
 
 class Found(NamedTuple):
@@ -246,7 +247,7 @@ def _service(config: DeployedConfig, url: str, workdir, notify: Notify, progress
         nonlocal target
         with _naming(called), runs.timed(seconds, "questions"):
             target = targets.settle(target, sent.x)
-        notify(f"It answers with {formats.words(target.answers)}{_assumed(target, named)}")
+        notify(f"It answers with {answers_told(target.answers._asdict())}{_assumed(target, named)}")
         return target
 
     seconds: dict[str, float] = {}

@@ -48,13 +48,3 @@ def of_saved(target: np.ndarray, shadows: np.ndarray, *, dress: bool = True) -> 
 def lacking(answers: Answers, like: Answers) -> tuple[AnswerDefence, ...]:
     """What makes ``answers`` look ``like`` others, without what they do already."""
     return tuple(defence for defence in defences.from_answers(like) if defence.after(answers) != answers)
-
-
-def words(answers: Answers) -> str:
-    """A format in words, to follow "answers with"."""
-    if answers.kind == "labels":
-        return "labels"
-    told = "probabilities" if answers.kind == "probabilities" else f"the {answers.k or 'best'} best probabilities"
-    if answers.digits is not None:
-        return f"{told}, rounded to {answers.digits} decimal digit{'s' if answers.digits > 1 else ''}"
-    return told if answers.least is None else f"{told}, none between 0 and {answers.least:.3g}"

@@ -57,6 +57,16 @@ def percent(share: float) -> str:
     return text.removesuffix(".0") + "%"
 
 
+def answers(told: Mapping[str, Any]) -> str:
+    """What a target's answers look like, to follow "answers with"; ``told`` is ``types.Answers`` as JSON."""
+    if told["kind"] == "labels":
+        return "labels"
+    text = "probabilities" if told["kind"] == "probabilities" else f"the {told.get('k') or ''} best probabilities"
+    if digits := told.get("digits"):
+        return f"{text}, rounded to {digits} decimal digit{'s' if digits > 1 else ''}"
+    return f"{text}, none of them between 0 and {least:.3g}" if (least := told.get("least")) else text
+
+
 def verdict(results: Results) -> str:
     """One paragraph: what was asked, what an attacker achieves against guessing, what that means."""
     data, target = results["dataset"], results["target"]
