@@ -258,6 +258,7 @@ DEFENCES: dict[str, Callable[..., AnswerDefence]] = {
     "top_k": top_k,
     "label_only": label_only,
     "round_to": round_to,
+    "at_least": at_least,
     "temperature": temperature,
     "memguard": memguard,
 }

@@ -290,8 +290,7 @@ def test_a_threshold_maximises_balanced_accuracy_on_the_shadows(name, leaf, sign
 
 def test_thresholds_ties_and_empty_sides():
     assert best_threshold([1, 1, 2, 2], [0, 1, 1, 1]) == 1.5
-    assert best_threshold([1.0, 2.0], [0, 0]) >= 2.0  # nobody to call a member
-    assert best_threshold([3.0, 1.0], [1, 1]) < 3.0
+    assert np.isnan(best_threshold([1.0, 2.0], [0, 0])) and np.isnan(best_threshold([3.0, 1.0], [1, 1]))
     tau = best_threshold([5.0, 5.0], [0, 1])
     assert tau >= 5.0
 
