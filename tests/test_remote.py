@@ -197,7 +197,7 @@ def test_each_protocol_tells_what_is_hidden(protocol, shown):
         log_p = target.ask(x)
     want = np.asarray(TARGET.ask(x))
     kind = "labels" if shown.label_only else "top_k" if shown.top_k else "probabilities"
-    assert target.answers == Answers(CLASSES, kind, shown.digits)
+    assert target.answers == Answers(CLASSES, kind, shown.digits, shown.top_k)
     if not shown.digits:  # rounding makes ties
         np.testing.assert_array_equal(log_p.argmax(1), want.argmax(1))
     told = log_p > np.log(np.finfo(np.float32).tiny) + 1
@@ -453,13 +453,13 @@ def test_a_fault_that_stays_is_one_line_and_everything_is_kept(service, tmp_path
 
 def test_a_record_whose_answer_is_always_impossible_is_named(service):
     x = records(60)
-    bad = json.dumps([float(v) for v in json.loads(protocols.INSTANCES.encode(x[43:44]))["instances"][0]])
+    bad = json.dumps([float(v) for v in json.loads(protocols.INSTANCES.encode(x[44:45]))["instances"][0]])
     proxy = Proxy(service, lambda number: ("nan", bad))
     with proxy() as url:
         target = connect(url, x, options=FAST._replace(retries=2))
-        with pytest.raises(targets.WrongAnswer, match=r"record 43 .*class 2 is not finite .*3 times") as error:
+        with pytest.raises(targets.WrongAnswer, match=r"record 44 .*class 2 is not finite .*3 times") as error:
             target.ask(x)
-    assert error.value.record == 43
+    assert error.value.record == 44
     assert proxy.repeated == 0 and proxy.asked[bad] == 3
 
 
@@ -578,7 +578,7 @@ def test_a_question_beyond_the_budget_is_not_begun(service):
     x = records(100)
     proxy = Proxy(service)
     with proxy() as url:
-        target = connect(url, x, budget=50, options=FAST)
+        target = connect(url, x[:50], budget=50, options=FAST)
         with pytest.raises(targets.BudgetSpent, match="84 more records"):
             target.ask(x)
         assert proxy.number == PROBES
