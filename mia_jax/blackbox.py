@@ -51,7 +51,7 @@ from mia_jax.remote import urls
 from mia_jax.runs import Notify
 from mia_jax.stages import stage_key
 from mia_jax.targets import Budget, WrongAnswer
-from mia_jax.types import InputError, Records, Schema, Target
+from mia_jax.types import Attack, InputError, Records, Schema, Target
 from mia_jax.words import answers as answers_told
 
 
