@@ -326,16 +326,19 @@ def test_a_limit_on_the_size_of_files(shared, finished, own, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8 there")
-def test_a_name_that_is_no_text(tmp_path, shared):
-    """A file of an old archive, its name in Latin-1, through a whole run and onto its page."""
-    folder = pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
-    folder.mkdir()
-    write_data(folder / "own.npz")
-    (folder / "own.npz").rename(folder / os.fsdecode(b"donn\xe9es.npz"))
-    command = [sys.executable, "scripts/train.py", *arguments(dataset=folder / os.fsdecode(b"donn\xe9es.npz"))]
-    command += [f"--workdir={folder / 'w'}", "--num_epochs=1", "--num_shadows=1"]
+@pytest.mark.parametrize("script", ["audit", pytest.param("train", marks=pytest.mark.slow)])
+def test_a_name_that_is_no_text(script, tmp_path, shared):
+    """Files of an old archive, their names in Latin-1, through a whole run and onto its page."""
+    folder = prepare(pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")))
+    mine = folder / os.fsdecode(b"donn\xe9es.npz")
+    (folder / ("preds.npz" if script == "audit" else "own.npz")).rename(mine)
+    flags = [f"--predictions={mine}", "--attacks=loss"]
+    if script == "train":
+        flags = arguments(dataset=mine, num_epochs=1, num_shadows=1)
+    command = [sys.executable, f"scripts/{script}.py", f"--workdir={folder / 'w'}", *flags]
     done = subprocess.run(command, env=environment(shared), capture_output=True, check=False)
     assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
-    assert rb"donn\udce9es: 3 classes" in done.stdout
+    assert rb"donn\udce9es" in done.stdout and rb"caf\udce9/w/report.html" in done.stdout
     assert r"donn\udce9es" in (folder / "w" / "report.html").read_text(encoding="utf-8")
-    assert data.load(os.fspath(folder / os.fsdecode(b"donn\xe9es.npz")))[0].x.shape == (4 * M, F)
+    if script == "train":
+        assert data.load(os.fspath(mine))[0].x.shape == (4 * M, F)
