@@ -174,17 +174,18 @@ def predictions(folder):
     )
 
 
+PORT: dict[str, int] = {}
+
+
 def deployed(folder):
-    x, y = records(80)["x"], records(80)["y"]
     pull = np.random.default_rng(0).normal(size=(F, C))
 
     def ask(rows):
         z = np.asarray(rows, np.float64) @ pull
         return (z - np.log(np.exp(z).sum(axis=1, keepdims=True))).astype(np.float32)
 
-    if not (folder / "mine.npz").exists():
-        write_data(folder / "mine.npz", x=x, y=y, member=np.arange(80) < 20)
-    with server.serve(targets.Target(ask, targets.Answers(C), traced=False), (F,)) as url:
+    with server.serve(targets.Target(ask, targets.Answers(C), traced=False), (F,), port=PORT.get("", 0)) as url:
+        PORT[""] = int(re.search(r":(\d+)", url)[1])  # the same in all runs, for it is part of what a run is
         config = DeployedConfig(
             target=url + server.paths()["oip"],
             data=str(folder / "mine.npz"),
@@ -203,6 +204,7 @@ PLANS = {run.__name__: run for run in (train, balance, forest, canary, predictio
 def prepare(folder: pathlib.Path) -> pathlib.Path:
     folder.mkdir()
     write_data(folder / "own.npz")
+    write_data(folder / "mine.npz", x=records(80)["x"], y=records(80)["y"], member=np.arange(80) < 20)
     x, y = records(60)["x"], records(60)["y"]
     p = np.random.default_rng(1).dirichlet(np.ones(C), (5, len(x)))
     member = np.random.default_rng(2).random((5, len(x))) < 0.5
