@@ -247,8 +247,8 @@ class DeployedConfig(Shadows, Training):
     in_flight: int = _option(4, "requests at once", identity=False, low=1)
     recheck: int = _option(
         8,
-        "answers of an earlier run that are asked for again before they are used, four times as many where answers are"
-        " labels; the run ends where the model was replaced. 0: they are trusted",
+        "answers of an earlier run that are asked for again before they are used, more where answers are labels or have"
+        " one digit; the run ends where the model was replaced. 0: they are trusted",
         identity=False,
         low=0,
     )

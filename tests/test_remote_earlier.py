@@ -179,15 +179,15 @@ def test_an_audit_ends_where_the_model_was_replaced_and_tells_which_answers_are_
 
 
 def models(seed):
-    """A forest, and another that replaced it: trained on other records of the same kind."""
-    from sklearn.ensemble import RandomForestClassifier
+    """A model that memorises, and another that replaced it: trained on other records of the same kind."""
+    from sklearn.neighbors import KNeighborsClassifier
 
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(C, F))
-    for number in range(2):
+    for _ in range(2):
         y = rng.integers(0, C, 300)
         x = centres[y] + 1.5 * rng.normal(size=(300, F))
-        yield RandomForestClassifier(30, random_state=number).fit(x, y).predict_proba
+        yield KNeighborsClassifier(10, weights="distance").fit(x, y).predict_proba
     y = rng.integers(0, C, 200)
     yield centres[y] + 1.5 * rng.normal(size=(200, F))
 
@@ -241,4 +241,4 @@ def test_how_often_a_replaced_model_is_noticed(title):
         except targets.TargetError:
             alarms += 1
     print(f"{title}: of 50 replaced models {missed} missed; of 50 that stayed {alarms} taken for replaced")
-    assert missed <= (5 if kind == "labels" or title == "noisy" else 0) and alarms <= 1
+    assert missed <= (20 if title == "noisy" else 3 if kind == "labels" else 0) and alarms <= 1

@@ -365,7 +365,7 @@ FLOODS = {
     "empty objects": "lambda b, n: services.reply(b'[' + b'{},' * 5_000_000 + b'{}]')",
     "empty lists": "lambda b, n: services.reply(b'[' + b'[],' * 5_000_000 + b'[]]')",
     "one number many times": "lambda b, n: services.reply(b'[[' + b'0,' * 8_000_000 + b'0]]')",
-    "long names": "lambda b, n: services.reply([{'label': 'a' * 900_000, 'score': 0.5}] * 16)",
+    "long names": "lambda b, n, r=services.reply([{'label': 'a' * 900_000, 'score': 0.5}] * 16): r",
 }
 
 

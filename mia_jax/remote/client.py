@@ -47,8 +47,8 @@ def connect(
         classes: their number, where answers do not show it: labels, the k best.
         names: the classes' names in order, where the service answers with names that are not 0, 1, ...
         cache: directory where answers outlive the process.
-        recheck: how many answers of an earlier process are asked for again; four times as many where answers are
-            labels, which tell less. 0: they are trusted.
+        recheck: how many answers of an earlier process are asked for again; eight times as many where answers are
+            labels, four times where they are rounded to one digit, which tell less. 0: they are trusted.
         budget: counts every record of every request for which a connection was had, answered or not: whatever reached
             a server may have cost something.
         options: how to ask.

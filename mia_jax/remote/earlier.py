@@ -20,10 +20,11 @@ from mia_jax.targets import Budget, BudgetSpent, TargetError, record_keys
 from mia_jax.types import Array, InputError
 
 RECHECKED = 8  # answers that are asked for again
-LABELS_TELL_LESS = 4  # so many times more of them
-ALIKE = 0.02  # nats between two answers of one model, computed in another batch or on another machine
+COARSE = {"labels": 8, 1: 4}  # so many times more where answers tell less: labels, one digit
+ALIKE = 0.05  # nats between two answers of one model, computed in another batch or on another machine
 UNSEEN = 1e-6  # probabilities; no difference below is one
-NOISE = 3.0  # times the noise of a service, and it is another one
+CHANCE = 0.002  # that a noisy model is taken for another one
+DRAWS = 20_000
 ANEW = "--fresh forgets what is kept and asks all again; or choose another cache (--workdir)"
 
 
@@ -95,7 +96,9 @@ class Unchecked:
     def __init__(self, store: AnswerStore, count: int):
         self.size = len(store)
         self._store = store
-        self._left = count * (LABELS_TELL_LESS if store.answers.kind == "labels" else 1) if self.size else 0
+        answers = store.answers
+        times = COARSE.get("labels" if answers.kind == "labels" else answers.digits, 1)
+        self._left = count * times if self.size else 0
 
     def check(
         self,
@@ -135,18 +138,15 @@ class Unchecked:
         then, _ = self._store.find(record_keys(x[rows]))
         now = ask_again(x, rows, 1)
         digits = self._store.answers.digits
-        if (apart := distance(then, now, digits)).max() > ALIKE:
-            if room - len(rows) >= len(rows):  # once more, in other batches: how much does it differ from itself?
-                again = ask_again(x, rows, 2)
-                noise = distance(now, again, digits).mean()
-                apart = np.minimum(apart, distance(then, again, digits))
-            else:
-                noise = 0.0
-            if apart.mean() > NOISE * noise:
+        other = distance(then, now, digits) > ALIKE
+        if other.any():
+            again = ask_again(x, rows, 2) if room >= 2 * len(rows) else now  # once more, in other batches
+            steady = (distance(now, again, digits) <= ALIKE / 10).all()  # else it answers differently each time
+            if steady or odd_one_out(then, now, again):
                 raise TargetError(
                     say(
-                        f"{int((apart > ALIKE).sum())} of {len(rows)} records that were asked about again have other"
-                        f" answers than an earlier run had, so the model was replaced since: {ANEW}"
+                        f"{other.sum()} of {len(rows)} records that were asked about again have other answers than an"
+                        f" earlier run had, so the model was replaced since: {ANEW}"
                     )
                 )
         self._left = 0
@@ -161,6 +161,21 @@ def distance(then: np.ndarray, now: np.ndarray, digits: int | None) -> np.ndarra
     unseen = UNSEEN if digits is None else 1.1 * 10.0**-digits
     apart[np.abs(np.exp(then, dtype=np.float64) - np.exp(now, dtype=np.float64)) <= unseen] = 0.0
     return apart.max(axis=1)
+
+
+def odd_one_out(then: np.ndarray, now: np.ndarray, again: np.ndarray) -> bool:
+    """Whether of three answers [n, c] the first is another model's, where each model is noisy.
+
+    Of one model, any of the three is as likely to be the one far from the others, record by record: a permutation test,
+    on total variation. And it must be twice as far from them as they are from each other.
+    """
+    p = np.exp(np.stack([then, now, again]), dtype=np.float64)
+    pairs = 0.5 * np.abs(p[:, None] - p).sum(axis=3)  # [3, 3, n]
+    apart = pairs.sum(axis=1)  # of each from the other two
+    drawn = np.random.default_rng(0).integers(0, 3, (DRAWS, len(then)))
+    total = apart[drawn, np.arange(len(then))].sum(axis=1)
+    chance = (1 + (total >= apart[0].sum() - 1e-12).sum()) / (1 + DRAWS)
+    return chance < CHANCE and pairs[0, 1:].min(axis=0).mean() > 2 * pairs[1, 2].mean()
 
 
 # --- the journal -----------------------------------------------------------------------------------------------------
