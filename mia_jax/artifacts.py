@@ -100,7 +100,7 @@ def from_arrays(template: Params, arrays: Mapping[str, np.ndarray]) -> Params:
         KeyError: if a leaf of the template is not among the arrays.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
-    found = [_typed(arrays[jax.tree_util.keystr(path)], leaf.dtype) for path, leaf in leaves]
+    found = [_typed(arrays[jax.tree_util.keystr(path)], getattr(leaf, "dtype", None)) for path, leaf in leaves]
     return jax.tree_util.tree_unflatten(structure, found)
 
 
