@@ -3,7 +3,7 @@
 Each defence maps log-probabilities [b, c] to log-probabilities [b, c], inside ``jit`` or on a host's arrays, and knows
 what the answers look like afterwards. What is hidden becomes a floor that tells nothing: ``HIDDEN`` where a probability
 is not told, log(10^-d / 2) where it is rounded to zero at d digits. Those are the floors that
-``targets.log_probabilities`` gives to a service's zeros, so shadows in process look like a remote target.
+``answer_format.log_probabilities`` gives to a service's zeros, so shadows in process look like a remote target.
 
 Defences of the training are in ``regularisers.py`` and ``dp.py``.
 """
@@ -239,7 +239,7 @@ def from_answers(answers: Answers) -> tuple[AnswerDefence, ...]:
 
 
 def probabilities(log_p: Array, answers: Answers) -> np.ndarray:
-    """The inverse of ``targets.log_probabilities``, for whoever serves a defended target: float64 [b, c].
+    """The inverse of ``answer_format.log_probabilities``, for whoever serves a defended target: float64 [b, c].
 
     The floor becomes zero, and what is rounded is a decimal number again.
     """

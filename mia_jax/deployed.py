@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax import defences, targets
+from mia_jax import answer_format, defences, targets
 from mia_jax.data import files, local, npz
 from mia_jax.types import Array, InputError, Records, Schema
 
@@ -82,7 +82,7 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
             raise ValueError(f"{error}; number the classes as the columns of target, from 0") from None
         shadow_member = _truth(arrays["shadow_member"], "shadow_member", (len(shadows), n))
         for name, p in (("target", target), *((f"shadows[{k}]", p) for k, p in enumerate(shadows))):
-            if wrong := targets.faults(p, targets.recognise(np.nan_to_num(p))):
+            if wrong := answer_format.faults(p, answer_format.recognise(np.nan_to_num(p))):
                 row, reason = next(iter(wrong.items()))
                 raise ValueError(f"{name}, record {row}: {reason}; needed: probabilities, as softmax gives them")
         return Predictions(labels, target, shadows, shadow_member, _member(arrays, n))
@@ -95,8 +95,8 @@ def behind(held: Predictions, worn: tuple[defences.AnswerDefence, ...], *, shado
     together = defences.compose(worn)
 
     def sent(p):
-        answers = targets.recognise(p)
-        return defences.probabilities(together(targets.log_probabilities(p, answers)), together.after(answers))
+        answers = answer_format.recognise(p)
+        return defences.probabilities(together(answer_format.log_probabilities(p, answers)), together.after(answers))
 
     shadows = np.stack([sent(p) for p in held.shadows]) if shadows_too else held.shadows
     return held._replace(target=sent(held.target), shadows=shadows)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax import imported, targets
+from mia_jax import answer_format, imported, targets
 from mia_jax.types import Answers, Array, InputError, Schema, Target
 
 FORMAT_RECORDS = 4096  # of a training set, at most, that tell what a model's answers look like
@@ -135,7 +135,7 @@ def _format(probabilities: Callable[[Array], np.ndarray], x: np.ndarray, present
     p = probabilities(x[some])
     if not np.isfinite(p).all():  # what is wrong with an answer is said where it is asked for
         return Answers(c)
-    answers, zeros = targets.recognise(p), p[:, present] == 0
+    answers, zeros = answer_format.recognise(p), p[:, present] == 0
     if answers.kind == "probabilities" and answers.digits is not None:
         return answers
     return Answers(c, least=min(1 / len(x), float(p[p > 0].min())) if zeros.any() and p.any() else None)

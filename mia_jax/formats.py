@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax import defences, targets
+from mia_jax import answer_format, defences
 from mia_jax.calibration import AS_TARGET, IN_FULL
 from mia_jax.defences import AnswerDefence
 from mia_jax.types import Answers
@@ -36,7 +36,7 @@ def of_saved(target: np.ndarray, shadows: np.ndarray, *, dress: bool = True) -> 
     """
     flat = shadows.reshape(-1, shadows.shape[-1])
     step = max(1, flat.size // ENTRIES)
-    one, other = targets.recognise(target), targets.recognise(flat[::step])
+    one, other = answer_format.recognise(target), answer_format.recognise(flat[::step])
     if one.least and other.least:  # votes and counts: a zero is the same of both
         least = min(one.least, other.least)
         one, other = one._replace(least=least), other._replace(least=least)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from mia_jax import calibration, defences, doubts, formats, membership, targets
+from mia_jax import answer_format, calibration, defences, doubts, formats, membership
 from mia_jax.attacks import ATTACKS, named, references
 from mia_jax.attacks.base import telling
 from mia_jax.calibration import Rehearsal, Settled
@@ -243,9 +243,9 @@ def _checked(asked: Answered, classes: int, whose: str) -> Answered:
         if p.shape != (n, classes) or p.dtype.kind != "f":
             raise InputError(f"{whose}{who} holds probabilities [{n}, {classes}]; it is {p.dtype} {p.shape}")
         try:
-            targets.check(p, targets.recognise(p, few=True), n)
-        except targets.WrongAnswer as wrong:
-            raise targets.WrongAnswer(wrong.record, f"{whose}{who}: {wrong.reason}") from None
+            answer_format.check(p, answer_format.recognise(p, few=True), n)
+        except answer_format.WrongAnswer as wrong:
+            raise answer_format.WrongAnswer(wrong.record, f"{whose}{who}: {wrong.reason}") from None
         return p
 
     y = _labels(asked.labels, n, classes, whose)
@@ -257,7 +257,7 @@ def _read(read, asked: Answered, known: Formats):
     """What the attack sees of the target, leaves [n, ...], and of the shadows, by how they answer, [S, n, ...]."""
 
     def look(p: np.ndarray, answers: Answers, worn: tuple[AnswerDefence, ...]):
-        log_p = targets.log_probabilities(p, answers)
+        log_p = answer_format.log_probabilities(p, answers)
         return jax.tree.map(np.asarray, read(defences.compose(worn)(log_p) if worn else log_p, asked.labels))
 
     seen = {}

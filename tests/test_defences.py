@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mia_jax import defences, targets
+from mia_jax import answer_format, defences, targets
 from mia_jax.types import Answers, InputError
 
 B, C = 64, 7
@@ -93,7 +93,7 @@ def test_the_label_alone():
 def test_rounding_is_numpy_s_and_zeros_stand_at_half_a_unit(digits):
     log_p = answers_of()
     p = np.round(np.exp(np.float64(log_p)), digits)
-    expected = targets.log_probabilities(p, Answers(C, digits=digits))
+    expected = answer_format.log_probabilities(p, Answers(C, digits=digits))
     np.testing.assert_allclose(defences.round_to(digits)(log_p), expected, atol=3e-7)
 
 
@@ -176,9 +176,9 @@ def test_answers_are_what_they_are_said_to_be(text):
     answers = defences.compose(defences.parse(text)).after(Answers(C))
     log_p = np.asarray(composed(text)(answers_of()))
     p = defences.probabilities(log_p, answers)
-    targets.check(p, answers, B)
-    np.testing.assert_allclose(targets.log_probabilities(p, answers), log_p, rtol=1e-6, atol=3e-7)
-    seen = targets.recognise(p)
+    answer_format.check(p, answers, B)
+    np.testing.assert_allclose(answer_format.log_probabilities(p, answers), log_p, rtol=1e-6, atol=3e-7)
+    seen = answer_format.recognise(p)
     assert seen.classes == C and seen.digits == answers.digits
     # A rounded top-k answer may show less than k: then it cannot be told from rounding alone.
     assert seen.kind == answers.kind or answers == Answers(C, "top_k", answers.digits)

@@ -9,6 +9,7 @@ import pytest
 from small_runs import compiled_once, shared_folder  # noqa: F401 (fixtures)
 
 from mia_jax import (
+    answer_format,
     balanced_report,
     blackbox,
     calibration,
@@ -37,17 +38,17 @@ pytestmark = pytest.mark.usefixtures("one_device")
 
 def test_a_few_fractions_are_no_digits():
     leaves = np.array([[1.0, 0], [0.75, 0.25], [0.5, 0.5], [0, 1.0]])[np.arange(200) % 4]
-    assert targets.recognise(leaves) == Answers(2, least=0.25)
-    assert targets.recognise(leaves, few=True).digits == 2  # others are checked by what these may have been
+    assert answer_format.recognise(leaves) == Answers(2, least=0.25)
+    assert answer_format.recognise(leaves, few=True).digits == 2  # others are checked by what these may have been
     votes = np.random.default_rng(0).binomial(100, 0.3, (400, 1)) / 100
-    assert targets.recognise(np.hstack([votes, 1 - votes])).digits == 2
+    assert answer_format.recognise(np.hstack([votes, 1 - votes])).digits == 2
     uneven = np.array([[0.33, 0.33, 0.33], [1.0, 0, 0]])
-    assert targets.recognise(uneven).digits == 2  # they do not sum to one: rounded
+    assert answer_format.recognise(uneven).digits == 2  # they do not sum to one: rounded
 
 
 def test_the_best_classes_are_recognised_among_sure_answers():
     p = np.array([[0.5, 0.2, 0, 0, 0], [0, 0.6, 0.3, 0, 0], [1.0, 0, 0, 0, 0], [0.999, 0.001, 0, 0, 0]])
-    assert targets.recognise(p) == Answers(5, "top_k", k=2)
+    assert answer_format.recognise(p) == Answers(5, "top_k", k=2)
 
 
 @pytest.mark.parametrize("text", ["label_only()", "top_k(3)", "round_to(2)", "top_k(3),round_to(2)", "at_least(0.01)"])
@@ -56,7 +57,7 @@ def test_what_is_recognised_makes_the_same_of_full_answers(text):
     log_p = np.asarray(jax.nn.log_softmax(4 * np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)))
     together = defences.compose(worn)
     p = defences.probabilities(together(log_p), together.after(Answers(6)))
-    found = targets.recognise(p)
+    found = answer_format.recognise(p)
     again = defences.compose(defences.from_answers(found))
     np.testing.assert_allclose(again(log_p), together(log_p), atol=0.01 if found.least else 0)
     assert not formats.lacking(found, found)
@@ -66,23 +67,25 @@ def test_nothing_is_lost_before_the_format_is_known():
     p = np.random.default_rng(0).dirichlet(np.full(5, 0.2), 500)
     for digits in (1, 2, 4, 6, None):
         told = p if digits is None else p.round(digits)
-        kept = targets.exact(told)
-        np.testing.assert_allclose(targets.told(kept), told, rtol=3e-6)
-        assert targets.recognise(targets.told(kept)) == targets.recognise(told)
-        answers = targets.recognise(told)
-        np.testing.assert_allclose(targets.read(kept, answers), targets.log_probabilities(told, answers), atol=2e-6)
+        kept = answer_format.exact(told)
+        np.testing.assert_allclose(answer_format.told(kept), told, rtol=3e-6)
+        assert answer_format.recognise(answer_format.told(kept)) == answer_format.recognise(told)
+        answers = answer_format.recognise(told)
+        np.testing.assert_allclose(
+            answer_format.read(kept, answers), answer_format.log_probabilities(told, answers), atol=2e-6
+        )
 
 
 def test_files_of_answers_whose_zeros_were_floored_are_read(tmp_path):
     keys, p = [bytes(32), bytes([1] * 32)], np.array([[1, 0.0], [0.97, 0.03]])
     old = store.AnswerStore(Answers(2, "probabilities", 2), tmp_path, "a")
-    old.put(keys, targets.log_probabilities(p, old.answers))
+    old.put(keys, answer_format.log_probabilities(p, old.answers))
     _, rows = old.path.read_bytes().split(b"\n", 1)
     first = b'{"format": "mia_jax answers 1", "name": "a", "classes": 2, "kind": "probabilities", "digits": 2}\n'
     old.path.write_bytes(first + rows)
     assert store.stored_answers(tmp_path, "a") == Answers(2, "probabilities", 2)
     kept = store.AnswerStore(Answers(2), tmp_path, "a")
-    np.testing.assert_allclose(targets.told(kept.everything()), p, atol=1e-6)
+    np.testing.assert_allclose(answer_format.told(kept.everything()), p, atol=1e-6)
 
 
 @pytest.mark.parametrize("digits", [None, 1])
@@ -106,7 +109,7 @@ def test_a_service_is_recognised_by_all_of_its_answers(digits):
         for order in (np.arange(200), np.arange(200)[::-1]):
             found = targets.settle(remote.connect(place, x[:40][order % 40], classes=3), x[order])
             assert found.answers.kind == "probabilities" and found.answers.digits == digits
-            expected = targets.log_probabilities(want if digits is None else want.round(digits), found.answers)
+            expected = answer_format.log_probabilities(want if digits is None else want.round(digits), found.answers)
             np.testing.assert_allclose(found.ask(x), expected, atol=1e-4)
 
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mia_jax import server, store, targets
+from mia_jax import answer_format, server, store, targets
 from mia_jax.remote import PROTOCOLS, Options, connect, pace, protocols, replies, urls
 from mia_jax.remote.earlier import RECHECKED
 from mia_jax.remote.service import PROBE_ROWS
@@ -288,7 +288,7 @@ def test_null_is_no_probability():
     tensor = {"name": "p", "shape": [2, 2], "datatype": "FP32", "data": [0.5, 0.5, None, 1.0]}
     v2 = protocols.oip().decode(json.dumps({"outputs": [tensor]}).encode(), 2)
     for reply in (v1, v2):
-        assert targets.faults(replies.read(reply, 2, reading), Answers(2)).keys() == {1}
+        assert answer_format.faults(replies.read(reply, 2, reading), Answers(2)).keys() == {1}
 
 
 @pytest.mark.parametrize(

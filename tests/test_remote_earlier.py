@@ -9,7 +9,7 @@ import pytest
 import services
 from small_runs import compiled_once, shared_folder  # noqa: F401 (fixtures)
 
-from mia_jax import balanced_words, blackbox, remote, store, targets
+from mia_jax import answer_format, balanced_words, blackbox, remote, store, targets
 from mia_jax.config import DeployedConfig
 from mia_jax.remote import Options, connect, earlier
 from mia_jax.types import Answers, InputError
@@ -198,9 +198,9 @@ def shown(predict, kind, noise, rng):
     p = np.abs(p) / np.abs(p).sum(axis=1, keepdims=True)
     match kind:
         case "labels":
-            return targets.one_hot(p.argmax(axis=1), C).astype(float)
+            return answer_format.one_hot(p.argmax(axis=1), C).astype(float)
         case "top 1":
-            return p * targets.one_hot(p.argmax(axis=1), C)
+            return p * answer_format.one_hot(p.argmax(axis=1), C)
         case int():
             return p.round(kind)
     return p
@@ -224,10 +224,10 @@ def test_how_often_a_replaced_model_is_noticed(title):
         def checked(predict, x=x, before=before):
             kept = store.AnswerStore(answers)
             p = shown(before(x), kind, noise, rng)
-            kept.put(targets.record_keys(x), targets.log_probabilities(p, answers))
+            kept.put(targets.record_keys(x), answer_format.log_probabilities(p, answers))
 
             def again(x, rows, parts):
-                return targets.log_probabilities(shown(predict(x[rows]), kind, noise, rng), answers)
+                return answer_format.log_probabilities(shown(predict(x[rows]), kind, noise, rng), answers)
 
             earlier.Unchecked(kept, earlier.RECHECKED).check(x, again, targets.Budget(), str)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import services
 
-from mia_jax import metrics, plain, platforms, splits, targets
+from mia_jax import answer_format, metrics, plain, platforms, splits, targets
 from mia_jax.attacks import ATTACKS
 from mia_jax.remote import Options, connect, protocols, replies
 from mia_jax.types import Answers, InputError, Records
@@ -143,7 +143,7 @@ def test_probabilities_of_half_precision_are_probabilities(dtype, classes):
     p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     rounded = np.asarray(jnp.asarray(p, dtype), np.float64)
     assert abs(rounded.sum(axis=1) - 1).max() > (1.5e-3 if dtype == jnp.bfloat16 else 2e-4)
-    assert not targets.faults(rounded, Answers(classes))
+    assert not answer_format.faults(rounded, Answers(classes))
     reading = replies.learn(rounded[:16].tolist())
     assert reading.answers.classes == classes and reading.answers.kind == "probabilities"
 

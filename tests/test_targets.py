@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mia_jax import store, targets
+from mia_jax import answer_format, store, targets
 from mia_jax.types import Answers, InputError, Model, Target
 
 
@@ -38,77 +38,6 @@ def records(n, f=3, seed=0):
     return np.random.default_rng(seed).normal(size=(n, f)).astype(np.float32)
 
 
-# --- what answers are ------------------------------------------------------------------------------------------------
-
-
-def test_recognises_full_precision_rounding_top_k_and_labels():
-    p = answers_of(16)
-    assert targets.recognise(p) == Answers(4, "probabilities", None)
-    assert targets.recognise(p.astype(np.float32)) == Answers(4, "probabilities", None)
-    for digits in range(1, 7):
-        assert targets.recognise(p.round(digits)).digits == digits
-        assert targets.recognise(p.round(digits).astype(np.float32)).digits == digits
-    best = np.where(p >= np.sort(p)[:, -2:-1], p, 0)
-    assert targets.recognise(best) == Answers(4, "top_k", k=2)
-    assert targets.recognise(targets.one_hot(p.argmax(1), 4)) == Answers(4, "labels", None)
-
-
-def test_a_class_that_was_never_learned_is_not_a_hidden_one():
-    p = np.insert(answers_of(16), 2, 0, axis=1)
-    assert targets.recognise(p) == Answers(5, "probabilities", None)
-    assert targets.recognise(p[:1, [0, 1, 2]]).kind == "top_k"  # one row of them, and they do not sum to one
-
-
-def test_sure_answers_are_not_taken_for_rounded_ones():
-    p = np.array([[1 - 1e-9, 1e-9], [1 - 3e-12, 3e-12]])
-    assert targets.recognise(p).digits is None
-
-
-@hypothesis.given(st.integers(1, 6), st.integers(2, 30), st.integers(0, 2**32 - 1))
-@hypothesis.settings(deadline=None, max_examples=50)
-def test_rounded_answers_pass_as_recognised(digits, classes, seed):
-    p = answers_of(16, classes, seed).round(digits)
-    hypothesis.assume((p.sum(axis=1) > 0).all())
-    assert targets.faults(p, targets.recognise(p)) == {}
-
-
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ([0.2, np.nan, 0.3, 0.5], "class 1 is not finite"),
-        ([0.2, np.inf, 0.3, 0.5], "class 1 is not finite"),
-        ([1.2, 0.1, 0.1, -0.4], "class 3 is negative"),
-        ([0.2, 0.2, 0.2, 0.2], "sum to 0.8"),
-        ([3.0, 1.0, 2.0, 0.0], "sum to 6"),
-    ],
-)
-def test_a_wrong_answer_names_its_record_and_the_reason(row, reason):
-    p = answers_of(9)
-    p[6] = row
-    with pytest.raises(targets.WrongAnswer, match=f"record 6 .*{reason}") as error:
-        targets.check(p, Answers(4), 9)
-    assert error.value.record == 6
-    assert list(targets.faults(p, Answers(4))) == [6]
-
-
-def test_a_missing_answer_is_refused():
-    with pytest.raises(targets.TargetError, match="9 records"):
-        targets.check(answers_of(8), Answers(4), 9)
-    with pytest.raises(targets.TargetError, match=r"\(9, 5\)"):
-        targets.check(answers_of(9), Answers(5), 9)
-
-
-def test_logs_are_exact_where_answers_are_and_floored_where_they_are_not():
-    p = np.array([[1.0, 0.0], [1.0, 1e-30]])
-    exact = targets.log_probabilities(p, Answers(2))
-    assert exact.dtype == np.float32
-    np.testing.assert_allclose(exact, [[0, np.log(np.finfo(np.float32).tiny)], [0, np.log(1e-30)]], rtol=1e-6)
-    rounded = targets.log_probabilities(np.array([[1.0, 0.0], [0.99, 0.01]]), Answers(2, digits=2))
-    np.testing.assert_allclose(rounded, np.log([[1, 0.005], [0.99, 0.01]]), rtol=1e-6)
-    half = targets.log_probabilities(np.array([[1.0, 0.0]], np.float16), Answers(2))
-    np.testing.assert_allclose(half[0, 1], np.log(float(np.finfo(np.float16).tiny)), rtol=1e-6)
-
-
 # --- targets ---------------------------------------------------------------------------------------------------------
 
 
@@ -128,7 +57,7 @@ def test_scikit_learn_is_a_callable():
 
     x = records(60)
     model = LogisticRegression().fit(x, np.arange(60) % 3)
-    target = targets.from_callable(model.predict_proba, targets.recognise(model.predict_proba(x[:16])))
+    target = targets.from_callable(model.predict_proba, answer_format.recognise(model.predict_proba(x[:16])))
     assert target.answers == Answers(3) and not target.traced
     np.testing.assert_allclose(target.ask(x), model.predict_log_proba(x), rtol=1e-5)
     labels = targets.from_callable(model.predict, Answers(3, "labels"))

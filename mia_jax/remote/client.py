@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mia_jax import targets
+from mia_jax import answer_format, targets
 from mia_jax.progress import Progress, silent
 from mia_jax.remote import earlier, urls
 from mia_jax.remote.options import Options, checked
@@ -88,7 +88,7 @@ def connect(
     service.store = AnswerStore(answers, cache, name)
     unchecked = earlier.Unchecked(service.store, recheck)
     if probe is not None:
-        service.store.put(targets.record_keys(x[probe]), targets.exact(p))
+        service.store.put(targets.record_keys(x[probe]), answer_format.exact(p))
     earlier.begin(cache, name, unchecked.size)
 
     def ask(x: Array) -> np.ndarray:
@@ -110,7 +110,7 @@ class _Asked:
     """How a service is asked as a Target.
 
     Args:
-        exact: records [b, *f] -> log-probabilities [b, c] as they were answered, ``targets.exact``.
+        exact: records [b, *f] -> log-probabilities [b, c] as they were answered, ``answer_format.exact``.
         store: keeps them.
         names_classes: what the service answers are classes.
     """
@@ -123,9 +123,9 @@ class _Asked:
         """Log-probabilities [b, c], their zeros at the precision that the answers have as far as they are known."""
         log_p = self.exact(x)
         if len(self._store) >= 1.25 * self._seen:  # not at every small question, for it takes all answers
-            everything = targets.told(self._store.everything())
-            self._format, self._seen = targets.recognise(everything), len(everything)
-        return targets.read(log_p, self._format)
+            everything = answer_format.told(self._store.everything())
+            self._format, self._seen = answer_format.recognise(everything), len(everything)
+        return answer_format.read(log_p, self._format)
 
 
 def _records(x: Array) -> np.ndarray:

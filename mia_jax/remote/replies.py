@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from mia_jax import plain
-from mia_jax.targets import TargetError, faults, one_hot, recognise
+from mia_jax.answer_format import TargetError, faults, one_hot, recognise
 from mia_jax.types import Answers, InputError
 
 # One element per record: a list of numbers, a label, a number, {class name: score}, or Scored.
@@ -146,7 +146,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """A number, NaN and null among them: what is wrong with a score is for ``targets.faults`` to say."""
+    """A number, NaN and null among them: what is wrong with a score is for ``answer_format.faults`` to say."""
     if value is None or isinstance(value, (int, float)):
         return True
     try:
@@ -277,7 +277,7 @@ def _is_label(value: Any) -> bool:
 
 
 def read(reply: Reply, b: int, reading: Reading) -> np.ndarray:
-    """The reply to b records as probabilities float64 [b, c]; whether they are any is for ``targets.faults`` to say.
+    """The reply to b records as probabilities float64 [b, c]; ``answer_format.faults`` says whether they are any.
 
     Raises:
         Unknown: an answer has another shape than those before.

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mia_jax import plain, targets
+from mia_jax import answer_format, plain
 from mia_jax.progress import Progress
 from mia_jax.remote import credentials, earlier, faults, protocols, replies, urls
 from mia_jax.remote.options import Options
@@ -78,7 +78,7 @@ class Service:
         if self.codec is None:  # the cache knew what the answers are, but not how to ask
             p = self.probe(x[rows[:PROBE_ROWS]], rows[:PROBE_ROWS])
             self._compare()
-            self.store.put(keys[:PROBE_ROWS], targets.exact(p))
+            self.store.put(keys[:PROBE_ROWS], answer_format.exact(p))
             rows, keys = rows[PROBE_ROWS:], keys[PROBE_ROWS:]
         step = self._step(self.codec, x)
         parts: queue.SimpleQueue = queue.SimpleQueue()
@@ -110,15 +110,15 @@ class Service:
         if self.codec is None:
             p = self.probe(x[rows], rows)
             self._compare()
-            return targets.exact(p)
+            return answer_format.exact(p)
         step, stop = min(self._step(self.codec, x), -(-len(rows) // parts)), threading.Event()
 
         def ask(part: np.ndarray) -> np.ndarray:
             reply = self._ask_once(self.codec, x[part], stop)
             p = self._understood(replies.read, reply, len(part), self.reading)
-            for row, reason in targets.faults(p, self.store.answers).items():
+            for row, reason in answer_format.faults(p, self.store.answers).items():
                 raise faults.Passing(WrongAnswer(int(part[row]), reason))
-            return targets.exact(p)
+            return answer_format.exact(p)
 
         parts = [rows[i : i + step] for i in range(0, len(rows), step)]
         return np.concatenate([self._insist(functools.partial(ask, p), self.options.retries, stop) for p in parts])
@@ -147,12 +147,12 @@ class Service:
             nonlocal left, asked
             reply = self._ask_once(self.codec, x[asked], stop)
             p = self._understood(replies.read, reply, len(asked), self.reading)
-            wrong = targets.faults(p, answers)
+            wrong = answer_format.faults(p, answers)
             if not wrong:
-                self.store.put(left, targets.exact(p))
+                self.store.put(left, answer_format.exact(p))
                 return
             good = [i for i in range(len(left)) if i not in wrong]
-            self.store.put([left[i] for i in good], targets.exact(p[good]))
+            self.store.put([left[i] for i in good], answer_format.exact(p[good]))
             left, asked = [left[i] for i in wrong], asked[list(wrong)]  # only they are asked again
             raise faults.Passing(WrongAnswer(int(asked[0]), next(iter(wrong.values()))))
 
@@ -207,7 +207,7 @@ class Service:
             todo = range(len(x))
             reading = self._understood(replies.learn, reply, self.classes, self.names)
             p = self._understood(replies.read, reply, len(x), reading)
-            wrong = targets.faults(p, reading.answers)
+            wrong = answer_format.faults(p, reading.answers)
             todo = list(wrong)
             if wrong:
                 raise faults.Passing(WrongAnswer(int(rows[todo[0]]), wrong[todo[0]]))
