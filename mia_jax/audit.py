@@ -16,7 +16,7 @@ from mia_jax import (
     data,
     defences,
     divergence,
-    models,
+    memory,
     report,
     results,
     shadow_data,
@@ -165,11 +165,10 @@ def check(config: Config, schema: Schema, num_records: int) -> int:
     m = _training_size(config, num_records)
     shadow_data.check_budget(config, m, schema.num_classes)
     if config.target_kind == "nn":
-        stages.build_trainer(
-            config, models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout), m
-        )
+        memory.check_networks(config, schema, m)
     else:
         platform(config.target_kind, schema.num_classes)
+    memory.check_attack_networks(config, schema.num_classes)
     defences.parse(config.defences)
     promised_epsilon(config, m)
     return m

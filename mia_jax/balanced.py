@@ -23,6 +23,7 @@ from mia_jax import (
     looking,
     matched,
     membership,
+    memory,
     metrics,
     models,
     over_targets,
@@ -238,10 +239,11 @@ def check(config: BalancedConfig, schema: Schema, total: int) -> tuple[int, int]
     if config.num_targets > config.num_models:
         raise InputError(f"--num_targets={config.num_targets} of --num_models={config.num_models}: give more models")
     if config.target_kind == "nn":
-        model = models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
-        stages.build_trainer(config, model, n // 2)
+        memory.check_networks(config, schema, n // 2)
     else:
         platform(config.target_kind, schema.num_classes)
+    if "shokri" in attack_names(config):
+        memory.check_attack_networks(config, schema.num_classes)
     return n, reserve
 
 

@@ -22,8 +22,8 @@ from mia_jax import (
     divergence,
     epsilon,
     matched,
+    memory,
     metrics,
-    models,
     one_run,
     results,
     runs,
@@ -174,8 +174,7 @@ def check(config: CanaryConfig, schema: Schema, total: int) -> int:
             f"--canaries={m} and --train_size={size} leave none of the {total:,} records of {config.dataset} to test"
             " on; use fewer"
         )
-    model = models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
-    stages.build_trainer(config, model, size + m)
+    memory.check_networks(config, schema, size + m)
     return size
 
 

@@ -6,6 +6,7 @@ budget is spent, 130 interrupted.
 
 import contextlib
 import difflib
+import errno
 import os
 import re
 import signal
@@ -70,9 +71,34 @@ def start(main: Callable[[], int | None]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its end would be a traceback
             fail(MiaError("whoever read the output has stopped; the results are in the workdir"))
         except OSError as error:
-            fail(MiaError(disk.in_words(error)))
+            fail(_out_of_memory() if error.errno == errno.ENOMEM else MiaError(disk.in_words(error)))
+        except Exception as error:
+            if not _says_out_of_memory(error):
+                raise
+            fail(_out_of_memory())
 
     app.run(guarded, flags_parser=parse)
+
+
+# What makes a run smaller, and how much at once: flags of the scripts, of which each has some.
+SMALLER = ("chunk", "batch_size", "hidden", "attack_rows", "attack_hidden", "rows_per_request", "num_records")
+
+
+def _says_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    from mia_jax import programs  # jax, which a script that failed so early may do without
+
+    return programs.is_out_of_memory(error)
+
+
+def _out_of_memory() -> MiaError:
+    """The line for a run that ended where nobody could do with less: the flags of this script that ask for less."""
+    from absl import flags
+
+    smaller = [f"--{name}" for name in SMALLER if name in flags.FLAGS]
+    lower = f"lower {', '.join(smaller)}, or give fewer records" if smaller else "give fewer records"
+    return MiaError(f"the memory of this machine does not suffice: {lower}; what was finished is kept")
 
 
 def _reason(error: Exception) -> str:

@@ -100,8 +100,9 @@ def fit_target(model: Any, x: np.ndarray, y: np.ndarray, seed: int, num_classes:
     try:
         model = fitted(model, x, codes, seed)
     except (Exception, SystemExit) as error:  # users' code may do anything
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         reason = f"it calls sys.exit({reason})" if isinstance(error, SystemExit) else reason
+        reason += "; give fewer records" if isinstance(error, MemoryError) else ""
         raise targets.TargetError(f"{name} cannot be trained on these records: {reason}") from error
     if not hasattr(model, "predict_proba") and not hasattr(model, "classes_"):
         raise targets.TargetError(

@@ -104,6 +104,10 @@ def promised_epsilon(config: Training, m: int) -> dict[str, Any] | None:
     """
     if config.dp_noise_multiplier is None:
         return None
+    if not config.dp_delta > 0:
+        raise InputError(
+            "--dp_delta must be above 0 with --dp_noise_multiplier: Gaussian noise has no epsilon at delta 0"
+        )
     told = dp.mechanism(m, min(config.batch_size, m), config.num_epochs, config.dp_noise_multiplier)
     try:
         value = epsilon.accountant(told.noise_multiplier, told.sampling_rate, told.steps, config.dp_delta)

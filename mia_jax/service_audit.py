@@ -22,6 +22,7 @@ from mia_jax import (
     divergence,
     doubts,
     estimators,
+    memory,
     outside,
     platforms,
     remote,
@@ -38,6 +39,7 @@ from mia_jax.attacks import ATTACKS, quick_first
 from mia_jax.config import DeployedConfig
 from mia_jax.data import copies
 from mia_jax.deployed_results import Found
+from mia_jax.models import NAMES
 from mia_jax.progress import Progress
 from mia_jax.runs import Notify
 from mia_jax.stages import Models, stage_key
@@ -155,6 +157,10 @@ def _load(run: Run) -> Inputs:
     shadow_data.check(config, question.schema)
     class_names = _class_names(config)
     classes = max(question.schema.num_classes, config.num_classes or len(class_names or ()))
+    if config.target_kind == "nn" and config.model in NAMES:  # a factory may need to know how many classes
+        memory.check_networks(config, question.schema._replace(num_classes=classes), m)
+    if "shokri" in attacks:
+        memory.check_attack_networks(config, classes)
     left = outside.queries_left(config, sent.x, m, classes)
     own = _take(question.records, aside)
     return Inputs(question, rows, records, sent, member, own, m, attacks, class_names, left)

@@ -25,9 +25,9 @@ def check(size: int, packed: int | None, what: str) -> None:
         TooLarge: it says what, and why.
     """
     if packed is not None and size > max(SMALL, RATIO * packed):
-        raise TooLarge(f"{what} takes {_bytes(size)}, packed into {_bytes(packed)}: that is no data; give another file")
+        raise TooLarge(f"{what} takes {amount(size)}, packed into {amount(packed)}: that is no data; give another file")
     if size > SHARE * (free := free_memory()):
-        raise TooLarge(f"{what} takes {_bytes(size)}, and {_bytes(int(free))} of memory are free; give fewer records")
+        raise TooLarge(f"{what} takes {amount(size)}, and {amount(int(free))} of memory are free; give fewer records")
 
 
 def most(packed: int) -> int:
@@ -69,7 +69,8 @@ def _read(path: str) -> str:
         return ""
 
 
-def _bytes(size: int) -> str:
+def amount(size: float) -> str:
+    """Bytes for people, as in 1.2 GB."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}" if unit != "bytes" else f"{size} bytes"
