@@ -25,7 +25,7 @@ def check_networks(config: Training, schema: Schema, m: int) -> None:
     """
     model = models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
     trainer = stages.build_trainer(config, model, m)
-    x = jax.ShapeDtypeStruct((1, *schema.shape), np.float32)
+    x = jax.ShapeDtypeStruct((1, *schema.shape), models.natural(schema))
     state = jax.eval_shape(trainer.init, jax.eval_shape(lambda: jax.random.key(0)), x)
     one = _bytes(state.params) + _bytes((state.params, state.opt_state))  # the gradient, and what is updated
     smaller = f"--hidden={config.hidden}" if config.model in ("mlp", "cnn") else f"--model={config.model}"

@@ -298,14 +298,14 @@ def _load(name: str) -> Callable:
     return factory
 
 
-def _natural(schema: Schema) -> type:
+def natural(schema: Schema) -> type:
     """The dtype of records of the schema."""
     return np.uint8 if all(field.kind in ("binary", "pixel") for field in schema.fields) else np.float32
 
 
 def _check(name: str, model: Model, schema: Schema) -> int:
     """Shapes of a forward pass in training mode, without computing it; how many convolutions replace flax's."""
-    x = jax.ShapeDtypeStruct((2, *schema.shape), _natural(schema))
+    x = jax.ShapeDtypeStruct((2, *schema.shape), natural(schema))
 
     def forward(x):
         key = jax.random.key(0)
@@ -358,7 +358,7 @@ def as_written(model: Model) -> Model:
 def _agree(model: Model, written: Model, schema: Schema) -> bool:
     """Whether both answer two random records alike, as far as the precision of their logits goes."""
     key_x, key_init, key_far = jax.random.split(jax.random.key(0), 3)
-    if _natural(schema) is np.uint8:  # pixels over all of their range, or the layers would see next to nothing
+    if natural(schema) is np.uint8:  # pixels over all of their range, or the layers would see next to nothing
         x = jax.random.randint(key_x, (2, *schema.shape), 0, int(max(f.high for f in schema.fields)) + 1)
         x = x.astype(np.uint8)
     else:

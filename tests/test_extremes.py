@@ -107,6 +107,34 @@ def test_what_networks_take_is_counted(own, monkeypatch):
     memory.check_attack_networks(given, 3)
 
 
+MINE = """
+import jax.numpy as jnp
+from mia_jax import Model
+
+
+def embedding(num_classes, shape):
+    def init(key, x):
+        return {"table": jnp.zeros((WORDS, num_classes))}
+
+    return Model(init, lambda params, x, *, key=None: params["table"][x.reshape(len(x), -1)].sum(axis=1))
+"""
+
+
+@pytest.mark.parametrize(("words", "fits"), [(256, True), (2 * 10**9, False)])
+def test_a_network_of_one_s_own_is_counted_as_it_sees_records(own, tmp_path, monkeypatch, words, fits):
+    """A table is looked up by integers: records are shown to it in their own dtype."""
+    module = f"table_{words}"
+    (tmp_path / f"{module}.py").write_text(MINE.replace("WORDS", str(words)))
+    monkeypatch.syspath_prepend(tmp_path)
+    _, schema = data.load(str(own))
+    given = config(own, tmp_path / "run", model=f"{module}:embedding")
+    if fits:
+        memory.check_networks(given, schema, 100)
+    else:
+        with pytest.raises(InputError, match=rf"--model={module}:embedding takes at least 192 GB of memory"):
+            memory.check_networks(given, schema, 100)
+
+
 @pytest.mark.parametrize("noise", [1e30, 0.0])
 @pytest.mark.parametrize("delta", [1e-5, 1 - 1e-12])
 def test_what_dp_sgd_promises_of_extremes_is_a_number_or_none(own, noise, delta):
