@@ -31,7 +31,18 @@ from mia_jax.config import Config, Training
 from mia_jax.figures import many
 from mia_jax.platforms import platform
 from mia_jax.progress import Progress, silent
-from mia_jax.runs import Notify, column, header, load, once, promised_epsilon, shokri_options, timed, title
+from mia_jax.runs import (
+    Notify,
+    build_models,
+    column,
+    header,
+    load,
+    once,
+    promised_epsilon,
+    shokri_options,
+    timed,
+    title,
+)
 from mia_jax.shadow_data import ShadowData
 from mia_jax.stages import Look, Models, stage_key
 from mia_jax.types import Attack, Defence, InputError, Key, Records, Remember, Schema
@@ -193,7 +204,7 @@ def train_target(
 ) -> Models:
     """The target; for another library, as soon as it is asked or looked at."""
     keys = jax.random.fold_in(stage_key(setting.root, "target"), 0)[None]
-    return stages.build_models(config)(
+    return build_models(config)(
         workdir,
         config,
         setting.schema,
@@ -243,7 +254,7 @@ def train_shadows(
     believed = config if config.adaptive else configs.undefended(config)
     key = stage_key(setting.root, "shadows")
     keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(np.arange(len(data.plan.train)))
-    return stages.build_models(config)(
+    return build_models(config)(
         workdir,
         believed,
         setting.schema,

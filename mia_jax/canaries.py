@@ -24,12 +24,12 @@ from mia_jax import (
     matched,
     memory,
     metrics,
+    networks,
     one_run,
     results,
     runs,
     shadows,
     splits,
-    stages,
 )
 from mia_jax import config as configs
 from mia_jax.attacks.base import LIMIT
@@ -104,7 +104,7 @@ def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: 
     )
     key = jax.random.fold_in(stage_key(root, "model"), 0)[None]
     arguments = (workdir, config, schema, setting.pool, artifacts.array_digest(*setting.pool), key, setting.train)
-    model = stages.networks(*arguments, title="model", progress=progress, notify=notify)
+    model = networks.networks(*arguments, title="model", progress=progress, notify=notify)
     divergence.refuse(model, "model", config)
 
     with runs.timed(seconds, "attack"):

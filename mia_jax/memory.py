@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from mia_jax import models, programs, stages
+from mia_jax import models, networks, programs
 from mia_jax.attacks import shokri
 from mia_jax.config import Training
 from mia_jax.data import limits
@@ -24,7 +24,7 @@ def check_networks(config: Training, schema: Schema, m: int) -> None:
         InputError: it names the flag. Nothing is computed to find out.
     """
     model = models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
-    trainer = stages.build_trainer(config, model, m)
+    trainer = networks.build_trainer(config, model, m)
     x = jax.ShapeDtypeStruct((1, *schema.shape), models.natural(schema))
     state = jax.eval_shape(trainer.init, jax.eval_shape(lambda: jax.random.key(0)), x)
     one = _bytes(state.params) + _bytes((state.params, state.opt_state))  # the gradient, and what is updated

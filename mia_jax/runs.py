@@ -15,6 +15,9 @@ from mia_jax import data, dp, epsilon, estimators, results
 from mia_jax.attacks import ATTACKS
 from mia_jax.config import BalancedConfig, CanaryConfig, Config, Training
 from mia_jax.data import copies
+from mia_jax.networks import networks
+from mia_jax.platform_models import platform_models
+from mia_jax.stages import Models
 from mia_jax.types import InputError, Records, Schema
 
 Notify = Callable[[str], None]
@@ -94,6 +97,11 @@ def header(command: str, config: dict[str, Any], *, plan: str | None = None) -> 
         "versions": results.versions(),
         "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
     }
+
+
+def build_models(config: Training) -> Callable[..., Models]:
+    """Who trains, by ``--target_kind``: ``networks`` or ``platform_models``, which are called alike."""
+    return networks if config.target_kind == "nn" else platform_models
 
 
 def promised_epsilon(config: Training, m: int) -> dict[str, Any] | None:

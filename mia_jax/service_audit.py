@@ -284,7 +284,7 @@ def _train(run: Run, service: Service, data: ShadowData) -> Models:
     digest = artifacts.array_digest(*data.pool)
     arguments = (run.workdir, run.config, service.schema, data.pool, digest, keys, data.plan.train)
     options = dict(title="shadow models", progress=run.progress, notify=run.notify)
-    return stages.build_models(run.config)(*arguments, **options)
+    return runs.build_models(run.config)(*arguments, **options)
 
 
 # --- attack ----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from small_runs import (
     write_data,
 )
 
-from mia_jax import artifacts, audit, balanced, canaries, data, platforms, stages, words
+from mia_jax import artifacts, audit, balanced, canaries, data, platforms, words
 from mia_jax import config as configs
 from mia_jax.attacks.shokri import STRENGTHS
 from mia_jax.data import simulated
@@ -491,7 +491,7 @@ def test_an_attacker_may_know_how_the_target_was_trained(own, tmp_path, monkeypa
             raise Known
         return types.SimpleNamespace(names=["the target"])
 
-    monkeypatch.setattr(stages, "build_models", lambda config: train)
+    monkeypatch.setattr(audit, "build_models", lambda config: train)
     with pytest.raises(Known):
         audit.run(config(own, tmp_path / "w", l2=0.01, dropout=0.5, adaptive=adaptive))
     assert trained == {"target model": (0.01, 0.5, 3), "shadow models": (0.01, 0.5, 3) if adaptive else (0, 0, 3)}

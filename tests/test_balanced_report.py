@@ -29,7 +29,9 @@ from mia_jax import (
     words,
 )
 from mia_jax.attacks import ATTACKS
+from mia_jax.balanced_plan import Setting
 from mia_jax.config import BalancedConfig, DeployedConfig
+from mia_jax.judging import Judged
 from mia_jax.runs import column
 from mia_jax.types import Field, InputError, Records, Schema
 
@@ -88,7 +90,7 @@ def audited(
     schema = Schema("toy", source, "0123abcd" * 8, classes, (2, 2, 3) if pixels else (12,), fields)
     x = rng.integers(0, 256 if pixels else 2, (n, *schema.shape)).astype(np.uint8)
     played = np.arange(targets) * 2
-    setting = balanced.Setting(
+    setting = Setting(
         jax.random.key(0), Records(x, label), schema, np.arange(n), np.zeros(0, int), plan, member, played
     )
     columns, blocks = {}, {}
@@ -108,7 +110,7 @@ def audited(
         if name in few:
             chosen, curve = {}, {}
         columns[name] = score.astype(np.float32)
-        blocks[name] = balanced.summarise(setting, label, name, balanced.Judged(columns[name], chosen, curve))
+        blocks[name] = balanced.summarise(setting, label, name, Judged(columns[name], chosen, curve))
         blocks[name]["epsilon"] = matched.from_scores(columns[name], member[played], delta=1e-5, attacks=len(names))
     phi = rng.normal(0, 1, (K, n)) + leak * 2 * member
     exposed = exposure.summarise(phi, member, label, np.arange(n), classes, columns)

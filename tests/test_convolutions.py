@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from mia_jax import convolutions, models, stages
+from mia_jax import convolutions, models, networks
 from mia_jax.config import Training
 from mia_jax.types import Field, InputError, Model, Schema
 
@@ -126,8 +126,8 @@ def test_a_user_s_network_is_the_same_and_says_how_it_is_computed(mine):
 def test_artefacts_are_named_by_the_arithmetic(mine):
     written = Model(*models.build(mine, SCHEMA)[:2])
     config = Training(model=mine)
-    ours, theirs = (stages.description(config, m, "digest") for m in (models.build(mine, SCHEMA), written))
-    assert theirs == stages.training_description(config, "digest")
+    ours, theirs = (networks.description(config, m, "digest") for m in (models.build(mine, SCHEMA), written))
+    assert theirs == networks.training_description(config, "digest")
     assert ours == theirs | {"arithmetic": models.build(mine, SCHEMA).arithmetic}
 
 

@@ -8,7 +8,7 @@ from archives import cycle, npz
 from flax import linen as nn
 from small_runs import compiled_once, config, shared_folder  # noqa: F401 (fixtures)
 
-from mia_jax import audit, data, models, stages
+from mia_jax import audit, data, models, networks
 from mia_jax.config import PRESETS, Config, preset
 from mia_jax.types import Field, InputError, Model, Records, Schema
 
@@ -132,16 +132,16 @@ def test_a_run_on_pixels_gives_the_scores_of_one_on_scaled_pixels(tmp_path):
 def test_the_unit_is_part_of_what_names_a_model(tmp_path, monkeypatch):
     named = []
 
-    def stopped(workdir, config, model, pool, digest, *rest):
+    def stopped(config, model, pool, digest, *rest):
         named.append(digest)
         raise InterruptedError
 
-    monkeypatch.setattr(stages, "_train", stopped)
+    monkeypatch.setattr(networks, "_descriptions", stopped)
     _, schema = load(tmp_path, PIXELS)
     for fields in (schema.fields, tuple(f._replace(one=255.0) for f in schema.fields), (Field("a", "numeric", 0, 12),)):
         arguments = (None, Config(model="mlp"), schema._replace(fields=fields), None, "digest", None, np.zeros((1, 1)))
         with pytest.raises(InterruptedError):
-            stages.networks(*arguments, title="", progress=None)
+            networks.networks(*arguments, title="", progress=None)
     assert len(set(named)) == 3 and named[2] == "digest"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_runs import M, artefacts, compiled_once, config, own_data, shared_folder  # noqa: F401 (fixtures)
 
-from mia_jax import artifacts, data, defences, shadows, splits, stages, training
+from mia_jax import artifacts, data, defences, networks, runs, shadows, splits, stages, training
 from mia_jax import config as configs
 from mia_jax.config import Config
 from mia_jax.progress import silent
@@ -72,19 +72,19 @@ NOT_BY = {
 
 def test_what_names_a_trained_network():
     """All that decides it, and nothing else: the key and the training set come on top, model by model."""
-    plain = stages.training_description(Config(model="mlp"), "digest")
+    plain = networks.training_description(Config(model="mlp"), "digest")
     for name, value in (TRAINED_BY | NOT_BY).items():
-        changed = stages.training_description(Config(**({"model": "mlp"} | {name: value})), "digest")
+        changed = networks.training_description(Config(**({"model": "mlp"} | {name: value})), "digest")
         assert (changed != plain) == (name in TRAINED_BY), name
-    assert stages.training_description(Config(model="mlp"), "other") != plain
+    assert networks.training_description(Config(model="mlp"), "other") != plain
     noisy = [
-        stages.training_description(Config(model="mlp", dp_noise_multiplier=1.0, dp_clip=c), "") for c in (1.0, 2.0)
+        networks.training_description(Config(model="mlp", dp_noise_multiplier=1.0, dp_clip=c), "") for c in (1.0, 2.0)
     ]
     assert noisy[0] != noisy[1]
 
 
 def test_the_papers_learning_rate_decays():
-    optimizer = stages.build_optimizer(Config(optimizer="sgd", learning_rate=0.5, learning_rate_decay=0.1))
+    optimizer = networks.build_optimizer(Config(optimizer="sgd", learning_rate=0.5, learning_rate_decay=0.1))
     state = optimizer.init(jnp.zeros(1))
     for step in range(4):
         update, state = optimizer.update(jnp.ones(1), state)
@@ -134,7 +134,7 @@ def train(world, which=slice(None), progress=silent, **changed):
     path, pool, schema, plan, keys = world
     given = configs.resolve(dataclasses.replace(config("own.npz", path), **changed))
     with artifacts.open_workdir(path, {}) as workdir:
-        yield stages.build_models(given)(
+        yield runs.build_models(given)(
             workdir,
             given,
             schema,
