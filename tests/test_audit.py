@@ -489,7 +489,7 @@ def test_an_attacker_may_know_how_the_target_was_trained(own, tmp_path, monkeypa
         trained[title] = (config.l2, config.dropout, config.num_epochs)
         if title == "shadow models":
             raise Known
-        return types.SimpleNamespace(names=["the target"])
+        return types.SimpleNamespace(names=["the target"], lost={})
 
     monkeypatch.setattr(audit, "build_models", lambda config: train)
     with pytest.raises(Known):
