@@ -80,4 +80,6 @@ def in_words(error: OSError) -> str:
         return f"{where}; make room and {KEPT}"
     if error.errno == errno.EFBIG:
         return f"{where}; raise the limit on the size of files (ulimit -f) and {KEPT}"
+    if error.errno == errno.ENOMEM:
+        return f"{where}; lower --batch_size or --hidden, or give fewer records; what was finished is kept"
     return f"{where}; mend that and {KEPT}"
