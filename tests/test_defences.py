@@ -221,7 +221,8 @@ def test_text(text, names):
     [
         (
             "topk(3)",
-            r"no defence 'topk'; use top_k\(k\), label_only\(\), round_to\(digits\), temperature\(t\), memguard",
+            r"no defence 'topk'; use top_k\(k\), label_only\(\), round_to\(digits\), at_least\(p\), "
+            r"temperature\(t\), memguard",
         ),
         ("top_k", r"missing a required argument: 'k'; use top_k\(k\)"),
         ("top_k(1,2)", "too many positional arguments"),

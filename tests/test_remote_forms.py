@@ -59,7 +59,7 @@ def test_the_best_of_more_classes_is_a_top_1_answer():
     with services.answering(predict) as url:
         target = connect(url, X, classes=3, options=FAST)
         p = np.exp(target.ask(X))
-    assert target.answers == Answers(3, "top_k")
+    assert target.answers == Answers(3, "top_k", k=1)
     truth = np.exp(X) / np.exp(X).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(p.max(axis=1), truth.max(axis=1), rtol=1e-5)
     np.testing.assert_array_equal(p.argmax(axis=1), truth.argmax(axis=1))
