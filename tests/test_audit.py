@@ -261,7 +261,7 @@ def with_a(value):
 
 Y = records()["y"]
 BAD_FILES = {
-    "NaN": (with_a(np.nan), "record 5 has a feature that is nan"),
+    "NaN": (with_a(np.nan), r"record 5 of own lacks a value \(NaN\) in column 3"),
     "infinity": (with_a(np.inf), "record 5 has a feature that is inf"),
     "a negative label": ({"y": np.where(np.arange(N) == 5, -1, Y)}, "record 5 has the label -1, which is negative"),
     "a label that leaves classes out": ({"y": np.where(Y == 2, 7, Y)}, "class 2 .* has no record"),
@@ -285,7 +285,7 @@ BAD_FLAGS = {
     "an unknown network": (dict(model="nothing"), "no model 'nothing'"),
     "a network that cannot be imported": (dict(model="nothing:at_all"), "cannot be imported"),
     "an unknown platform": (dict(target_kind="aws"), "no platform is called 'aws'"),
-    "a platform that cannot be imported": (dict(target_kind="sklearn:sklearn.Nothing"), "no 'sklearn.Nothing' to imp"),
+    "a platform that cannot be imported": (dict(target_kind="sklearn:sklearn.Nothing"), "sklearn has no 'Nothing'"),
     "an unknown defence": (dict(defences="prayer(3)"), "no defence 'prayer'"),
     "a defence that cannot be read": (dict(defences="top_k(2"), "cannot be read"),
     "a defence for our networks only": (dict(target_kind=LOGISTIC, l2=0.1), "--l2 is for our own networks"),

@@ -164,7 +164,7 @@ def test_missing_values_are_for_models_that_take_them(tmp_path):
     own = tmp_path / "own.npz"
     for kind in ("nn", "google", "amazon"):
         with pytest.raises(
-            InputError, match=r"missing \(NaN\), and --target_kind=.* cannot learn from such: fill them in"
+            InputError, match=r"lacks a value \(NaN\) in column .* cannot learn from such: fill them in"
         ):
             audit.run(Config(dataset=str(own), workdir=str(tmp_path / kind), target_kind=kind, num_shadows=2))
     tree = "sklearn:sklearn.tree.DecisionTreeClassifier"

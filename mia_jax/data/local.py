@@ -192,7 +192,7 @@ def _told_missing(x: np.ndarray) -> list[str]:
 def _check_classes(y: np.ndarray, classes: int) -> None:
     """Every class needs a record, and one class a second."""
     many = len(np.unique(y))
-    if many == len(y) > 2:
+    if many == len(y) > 3:
         raise ValueError(f"every record has a label of its own, as identifiers and targets of a regression have; {BIN}")
     try:
         files.check_classes(y, classes)

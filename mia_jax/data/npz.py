@@ -4,13 +4,15 @@ A reader raises ``ValueError`` with the reason where the file cannot be what it 
 reason already says what to do, as ``limits.TooLarge`` does.
 """
 
+import bz2
+import contextlib
 import io
 import math
 import pathlib
 import pickletools
 import stat
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 import numpy as np
@@ -65,7 +67,7 @@ def _read(archive: zipfile.ZipFile, size: int, wanted: Sequence[str], needed: Se
     limits.check(sum(nbytes for _, nbytes in shapes.values()), None, "what it holds")
     arrays = {}
     for name, (info, _) in shapes.items():
-        with archive.open(info) as member:
+        with _opened(archive, info) as member:
             arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
     return arrays
 
@@ -86,9 +88,9 @@ def _header(
     (info,) = infos
     if info.flag_bits & 1:
         raise Refused(f"its array {name!r} is encrypted")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a bound
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2):
         raise Refused(f"its array {name!r} is packed in a way that NumPy does not write")
-    with archive.open(info) as member:
+    with _opened(archive, info) as member:
         try:
             version = np.lib.format.read_magic(member)
         except ValueError:
@@ -103,6 +105,21 @@ def _header(
             raise Refused(DAMAGED)
     limits.check(nbytes, min(info.compress_size, size), f"its array {name!r}")
     return info, nbytes
+
+
+@contextlib.contextmanager
+def _opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+    """A member's content. zipfile unpacks all of what it reads of a bzip2 member, however much that comes to; ``bz2``
+    unpacks no more than is asked for."""
+    if info.compress_type != zipfile.ZIP_BZIP2:
+        with archive.open(info) as member:
+            yield member
+        return
+    archive.fp.seek(info.header_offset + 26)  # of the local header: lengths of the name and of what follows it
+    name, extra = np.frombuffer(archive.fp.read(4), "<u2")
+    archive.fp.seek(int(name) + int(extra), io.SEEK_CUR)
+    with bz2.BZ2File(io.BytesIO(archive.fp.read(info.compress_size))) as member:
+        yield member
 
 
 COLUMNS = "make plain numbers of them, a column each"
