@@ -246,6 +246,10 @@ def word(item: Any) -> str:
         return "not set"
     if isinstance(item, float):
         return f"{item:.6g}"
+    if isinstance(item, Mapping):
+        return ", ".join(f"{name} {word(value)}" for name, value in item.items() if value is not None) or "none"
+    if isinstance(item, list):
+        return ", ".join(map(word, item)) or "none"
     return (item or "none") if isinstance(item, str) else json.dumps(item)
 
 
