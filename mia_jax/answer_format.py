@@ -106,7 +106,29 @@ def faults(p: np.ndarray, answers: Answers) -> dict[int, str]:
     return {int(row): _reason(p[row], answers) for row in np.flatnonzero(~usable)}
 
 
+def mistaken_for(values: np.ndarray) -> str:
+    """What rows of numbers [b, c] are that are no probabilities: log-probabilities, percentages, sigmoids or logits."""
+    total, classes = values.sum(axis=1, dtype=np.float64), values.shape[1]
+    with np.errstate(over="ignore"):
+        whole = np.abs(np.exp(np.minimum(values, 1), dtype=np.float64).sum(axis=1) - 1) < 1e-2
+    if (values <= 0).all() and whole.all():
+        return "log-probabilities"
+    rounded = np.all(values == np.round(values))
+    if (values >= 0).all() and (np.abs(total - 100) <= (max(1, min(classes / 2, 50)) if rounded else 1)).all():
+        return "percentages"
+    return "sigmoids" if (values >= 0).all() and (values <= 1).all() else "logits"
+
+
+def beginning(row: np.ndarray) -> str:
+    """The first numbers of a row, as an example in a message."""
+    return "[" + ", ".join(f"{v:.4g}" for v in row[:4]) + (", ...]" if len(row) > 4 else "]")
+
+
 def _reason(row: np.ndarray, answers: Answers) -> str:
+    if np.isnan(row).all():
+        return "there is none: null, or NaN for every class"
+    if not row.any():
+        return "the probabilities are all 0, as of a model that abstains"
     for wrong, what in ((~np.isfinite(row), "not finite"), (row < 0, "negative")):
         if wrong.any():
             column = int(np.argmax(wrong))

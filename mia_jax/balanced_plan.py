@@ -34,7 +34,7 @@ def attack_names(config: BalancedConfig) -> tuple[str, ...]:
     Raises:
         InputError: one is unknown.
     """
-    if config.attacks == "all":
+    if config.attacks.strip().lower() == "all":
         return tuple(name for name in ATTACKS if name != "majority")
     return tuple(named(config.attacks))
 

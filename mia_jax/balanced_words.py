@@ -233,7 +233,7 @@ def steps(results: Results) -> list[str]:
         ]
     return [
         f"The model under attack is {_what(results)}. It only answered questions: a record in, a probability for each"
-        f" of the {data['classes']} classes out." + _earlier(target.get("answers_of_earlier_runs")) + _format(target),
+        f" of the {data['classes']} classes out." + _earlier(target) + _unsteady(target) + _format(target),
         f"{figures.many(shadows['count'], 'shadow model imitates', 'shadow models imitate')} it, and the attacker knows"
         f" what was in their training data: {shadows.get('data', 'not told')}.{_sizes(results)}"
         f"{words.diverged(results)}",
@@ -275,13 +275,25 @@ def shadows_answer(results: Results) -> str:
     return f"{text}."
 
 
-def _earlier(told: Mapping[str, Any] | None) -> str:
+def _unsteady(target: Mapping[str, Any]) -> str:
+    """That a service answers differently each time, where it does."""
+    if target.get("unsteady") is None:
+        return ""
+    return (
+        " The service answers differently each time: a few records were asked about twice, and a probability differed"
+        f" by up to {target['unsteady']:.2g}; the scores hold that noise."
+    )
+
+
+def _earlier(target: Mapping[str, Any]) -> str:
     """What of a service's answers is how old."""
+    told = target.get("answers_of_earlier_runs")
     if not told:
         return ""
     first, last = (told[name][:10] for name in ("oldest", "newest"))
     when = f"on {first}" if first == last else f"from {first} to {last}"
-    again = "some were asked for again, and had not changed" if told["rechecked"] else "they were trusted unseen"
+    same = "had not changed" if target.get("unsteady") is None else "differed as they do each time"
+    again = f"some were asked for again, and {same}" if told["rechecked"] else "they were trusted unseen"
     return f" Of its answers {told['records']:,} were had by earlier runs, {when}; {again}."
 
 

@@ -6,7 +6,7 @@ np.savez("preds.npz", labels=y, target=p, shadows=q, shadow_member=member_of_sha
 
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -83,11 +83,24 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
         shadow_member = _truth(arrays["shadow_member"], "shadow_member", (len(shadows), n))
         for name, p in (("target", target), *((f"shadows[{k}]", p) for k, p in enumerate(shadows))):
             if wrong := answer_format.faults(p, answer_format.recognise(np.nan_to_num(p))):
+                _refuse_other_numbers(name, p, wrong)
                 row, reason = next(iter(wrong.items()))
                 raise ValueError(f"{name}, record {row}: {reason}; needed: probabilities, as softmax gives them")
         return Predictions(labels, target, shadows, shadow_member, _member(arrays, n))
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
+
+
+def _refuse_other_numbers(name: str, p: np.ndarray, wrong: Collection[int]) -> None:
+    """Say what numbers [n, c] are of which most are no probabilities, where they can be turned into some."""
+    rows = p[~(np.isnan(p) | (p == np.inf)).any(axis=1)]
+    if not 1 < len(rows) <= 2 * len(wrong):
+        return
+    kind, array = answer_format.mistaken_for(rows), name.partition("[")[0]
+    turn = {"log-probabilities": f"np.exp({array})", "percentages": f"{array} / 100"}
+    if kind in turn:
+        example = answer_format.beginning(rows[0])
+        raise ValueError(f"{name}: its rows look like {kind} ({example}): save {turn[kind]}, which are probabilities")
 
 
 def behind(held: Predictions, worn: tuple[defences.AnswerDefence, ...], *, shadows_too: bool) -> Predictions:
@@ -126,6 +139,9 @@ def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         return p.astype(np.float16)
     p = npz.numbers(p, name)
     if p.dtype.kind != "f":
+        if p.ndim > 1 and len(p) and p.min() >= 0 and p.max() > 1:
+            rows = p.reshape(-1, p.shape[-1])
+            _refuse_other_numbers(name, rows, range(len(rows)))
         raise ValueError(f"{name} has type {p.dtype}; needed: floating-point probabilities")
     return p
 

@@ -80,10 +80,13 @@ def parse(text: str, *, attacks: Collection[str] | None = None) -> tuple[Conditi
 
 
 def _condition(text: str, attacks: Collection[str] | None) -> Condition:
-    told = CONDITION.fullmatch(text)
+    close = "".join(text.split())
+    told = CONDITION.fullmatch(close) or CONDITION.fullmatch(close.lower())
     if told is None:
         raise InputError(f"--fail_if: {text!r} is no condition; one is written tpr@0.01>0.05, or lira:auc>0.6")
     attack, measure, at, end, sign, bound = told.groups()
+    if attack is not None and attacks is not None and attack not in attacks and attack.lower() in attacks:
+        attack = attack.lower()
     if attack is not None and attacks is not None and attack not in attacks:
         raise InputError(
             f"--fail_if: {text!r} asks about {attack}, and the attacks of this audit are {', '.join(attacks)}"
@@ -206,5 +209,6 @@ def enforce(conditions: Collection[Condition], results: Mapping[str, Any]) -> li
         met.setdefault(condition, []).append(f"{', '.join(names)} cannot tell ({reason})")
     if met:
         lines = [f"{condition}: {', '.join(told)}" for condition, told in met.items()]
-        raise GateExceeded(f"the gate is exceeded; {'; '.join(lines)}")
+        sure = any(v.exceeded and v.value is not None for v in verdicts)
+        raise GateExceeded(f"the gate {'is exceeded' if sure else 'cannot tell'}; {'; '.join(lines)}")
     return verdicts

@@ -60,7 +60,7 @@ def _ours(v: Training) -> bool:
 
 
 def _attacks(*names: str) -> Callable[[Any], bool]:
-    return lambda v: v.attacks == "all" or not {*names}.isdisjoint(name.strip() for name in v.attacks.split(","))
+    return lambda v: not {*names, "all"}.isdisjoint(name.strip().lower() for name in v.attacks.split(","))
 
 
 def _is_defended(v: Training) -> bool:

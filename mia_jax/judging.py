@@ -75,7 +75,7 @@ def build_attacks(
 
 def raise_or_skip(config: BalancedConfig, name: str, reason: str) -> None:
     """An attack that was asked for by name is missed; of ``all`` it is left out."""
-    if config.attacks != "all":
+    if config.attacks.strip().lower() != "all":
         raise InputError(f"--attacks: {name} cannot run here: {reason}")
 
 

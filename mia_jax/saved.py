@@ -283,7 +283,7 @@ def attack_names(wanted: str, *, aligned: bool, member: np.ndarray | None = None
     """
     reasons = {name: _lacking(name, aligned, member) for name in ATTACKS}
     possible = [name for name, reason in reasons.items() if reason is None]
-    if wanted == "all":
+    if wanted.strip().lower() == "all":
         return possible
     names = named(wanted)
     if refused := [name for name in names if name not in possible]:

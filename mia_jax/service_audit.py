@@ -204,11 +204,21 @@ def _connect(run: Run, inputs: Inputs) -> Service:
             cache=cache,
             recheck=config.recheck,
             budget=budget,
-            options=remote.Options(rows=config.rows_per_request, in_flight=config.in_flight, rate=config.rate),
+            options=remote.Options(
+                rows=config.rows_per_request,
+                in_flight=config.in_flight,
+                rate=config.rate,
+                **({} if _repeats(config) else {"repeat": False}),
+            ),
             progress=run.progress,
             notify=run.notify,
         )
     classes, most = target.answers.classes, int(inputs.records.y.max())
+    if most >= classes == 2 and remote.answers_one_number(target):
+        raise InputError(
+            f"the target answers with one number for each record, which is no distribution over the {most + 1} classes"
+            f" that the labels of {config.data} name: serve a probability for each class, or labels (--num_classes)"
+        )
     if most >= classes:
         raise InputError(
             f"{config.data} has the label {most}, and the target answers {classes} classes: number them from 0 as the"
@@ -219,6 +229,11 @@ def _connect(run: Run, inputs: Inputs) -> Service:
     schema = runs.noted(schema, copies.note(copies.groups(question.records.x), question.member), run.notify)
     run.notify(f"{config.target} answers over {classes} classes")
     return Service(target, schema, remote.names_classes(target), budget, earlier)
+
+
+def _repeats(config: DeployedConfig) -> bool:
+    """Whether some records are asked about twice at first: a synthesis that asks gets all that a budget leaves."""
+    return config.recheck > 0 and (config.max_queries is None or config.shadow_data not in ("marginal", "search"))
 
 
 def _settle(run: Run, inputs: Inputs, service: Service) -> Target:
@@ -249,7 +264,7 @@ def _naming(called: Callable[[int], str]) -> Iterator[None]:
     except WrongAnswer as wrong:
         if wrong.known_as:
             raise
-        line = f"{wrong.reason}; mend the service, or ask about other records"
+        line = f"{wrong.reason}; mend the service, or leave such records out of the file"
         raise WrongAnswer(wrong.record, line, called(wrong.record)) from None
 
 
@@ -344,12 +359,14 @@ def _on_shadows(config: DeployedConfig, target: Target) -> shown.Worn:
 
 def _target_block(run: Run, service: Service, target: Target, found: Found) -> dict[str, Any]:
     assumed, earlier = _assumed(target, service.names_classes), service.earlier
+    unsteady = remote.unsteady(service.target)
     return {
         **deployed_results.target("a service", found),
         "url": run.config.target,
         "answers": target.answers._asdict(),
         **({"assumed": assumed.strip(" ()")} if assumed else {}),
         "records_asked": service.budget.spent,  # by all runs in this workdir
+        **({} if unsteady is None else {"unsteady": unsteady}),  # how far a probability was from the one before
         **({"answers_of_earlier_runs": _earlier_block(earlier, run.config.recheck)} if earlier.records else {}),
     }
 

@@ -127,7 +127,10 @@ def spoiled(name, where, value):
         (spoiled("shadows", (2, 5), [0.9, 0.3, 0.1]), r"shadows\[2\], record 5: the probabilities sum to 1\.3"),
         (spoiled("shadows", (3, 0), [1.2, -0.2, 0.0]), r"shadows\[3\], record 0: .* negative"),
         (dict(member=MEMBER[:3]), r"member has shape \(3,\)"),
-        (dict(target=np.log(answers(N))), "target, record 0: .* negative"),
+        (dict(target=np.log(answers(N))), r"target: its rows look like log-probabilities .*save np\.exp\(target\)"),
+        (dict(shadows=100 * answers(S, N)), r"shadows\[0\]: its rows look like percentages .*save shadows / 100"),
+        (dict(target=np.round(100 * answers(N)).astype(int)), "target: its rows look like percentages"),
+        (spoiled("target", (0, 0), -5.0), "target, record 0: the probability of class 0 is negative"),
     ],
 )
 def test_predictions_that_are_none_are_refused(tmp_path, change, reason):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mia_jax import gate, matched, metrics
+from mia_jax import attacks, gate, matched, metrics
 from mia_jax.types import InputError
 
 
@@ -64,7 +64,7 @@ def test_all_that_is_exceeded_is_told_at_once():
 
 def test_what_cannot_be_told_counts_as_exceeded():
     few = results(lira=block(n=200))
-    with pytest.raises(gate.GateExceeded, match=r"lira cannot tell .*not resolvable: 100 non-members"):
+    with pytest.raises(gate.GateExceeded, match=r"^the gate cannot tell; .*lira cannot tell .*not resolvable: 100"):
         gate.enforce(gate.parse("tpr@0.01>0.5"), few)
     with pytest.raises(gate.GateExceeded, match=r"0\.5: lira, loss cannot tell \(not resolvable: [^()]*\)$"):
         gate.enforce(gate.parse("tpr@0.01>0.5"), results(lira=block(n=200), loss=block(n=200)))
@@ -166,3 +166,9 @@ def test_numbers_may_be_written_in_any_way():
     (condition,) = gate.parse("lira:tpr@1e-2.low >= 5e-2")
     assert condition == gate.Condition("lira:tpr@1e-2.low >= 5e-2", "lira", "tpr", 0.01, "low", False, 0.05)
     assert gate.parse("tpr@.01>.05")[0].at == 0.01
+    (condition,) = gate.parse(" LiRA : TPR @ 0.01 > 0.05 ", attacks=["lira", "loss"])
+    assert condition[1:] == ("lira", "tpr", 0.01, "value", True, 0.05)
+
+
+def test_attacks_may_be_written_in_capitals():
+    assert attacks.named(" LOSS, LiRA_offline") == ["loss", "lira_offline"]

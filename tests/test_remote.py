@@ -36,7 +36,7 @@ CLASSES, FEATURES = 5, 6
 WEIGHTS = np.random.default_rng(1).normal(size=(FEATURES, CLASSES)).astype(np.float32)
 NETWORK = Model(init=lambda key, x: WEIGHTS, apply=lambda params, x, *, key=None: x.astype(jnp.float32) @ params)
 TARGET = targets.as_target(NETWORK, jnp.asarray(WEIGHTS), CLASSES)
-FAST = Options(rows=8, in_flight=4, timeout=5.0, backoff=0.01)
+FAST = Options(rows=8, in_flight=4, timeout=5.0, backoff=0.01, repeat=False)  # each question is counted
 PROBES = PROBE_ROWS // FAST.rows  # questions until connected
 
 
@@ -594,7 +594,7 @@ import pathlib, sys, numpy as np
 from mia_jax import remote, targets
 x = np.load(sys.argv[1])
 given = dict(budget=targets.Budget(10_000, path=pathlib.Path(sys.argv[5])), cache=sys.argv[3])
-target = remote.connect(sys.argv[2], x, **given, options=remote.Options(rows=8, backoff=0.01))
+target = remote.connect(sys.argv[2], x, **given, options=remote.Options(rows=8, backoff=0.01, repeat=False))
 np.save(sys.argv[4], target.ask(x))
 """
     x = records(200)

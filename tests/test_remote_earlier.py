@@ -16,7 +16,7 @@ from mia_jax.types import Answers, InputError
 
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
 
-FAST = Options(rows=16, timeout=5.0, backoff=0.001, retries=1)
+FAST = Options(rows=16, timeout=5.0, backoff=0.001, retries=1, repeat=False)  # each question is counted
 N, F, C = 60, 10, 3
 X = np.random.default_rng(0).permutation(2**F)[:N, None] >> np.arange(F) & 1
 PATH = "/v1/models/m:predict"
@@ -137,7 +137,7 @@ def test_answers_have_a_date(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    monkeypatch.setattr(remote, "Options", functools.partial(remote.Options, backoff=0.001, retries=1))
+    monkeypatch.setattr(remote, "Options", functools.partial(remote.Options, backoff=0.001, retries=1, repeat=False))
     monkeypatch.setattr(blackbox.report, "write_report", lambda workdir: None)
     np.savez(tmp_path / "m.npz", share=np.full(F, 0.5))
     np.savez(tmp_path / "mine.npz", x=X.astype(np.uint8), y=np.arange(N) % C, member=np.arange(N) >= 40)

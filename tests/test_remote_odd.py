@@ -23,7 +23,7 @@ from mia_jax.types import InputError, MiaError
 
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
 
-FAST = Options(rows=16, in_flight=2, timeout=0.4, deadline=0.8, backoff=0.001, retries=0, patience=2.0)
+FAST = Options(16, in_flight=2, timeout=0.4, deadline=0.8, backoff=0.001, retries=0, patience=2.0, repeat=False)
 X = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
 GOOD = [[0.25, 0.75]] * 16
 

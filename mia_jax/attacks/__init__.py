@@ -119,6 +119,7 @@ def named(wanted: str) -> list[str]:
         InputError: one is unknown, or there is none.
     """
     names = [name.strip() for name in wanted.split(",") if name.strip()]
+    names = [name if name in ATTACKS else name.lower() for name in names]
     if unknown := [name for name in names if name not in ATTACKS]:
         raise InputError(f"--attacks: there is no attack {unknown[0]!r}; there are {', '.join(ATTACKS)}, or all")
     if not names:

@@ -7,7 +7,7 @@ import numpy as np
 
 from mia_jax import answer_format, targets
 from mia_jax.progress import Progress, silent
-from mia_jax.remote import earlier, urls
+from mia_jax.remote import earlier, repeats, urls
 from mia_jax.remote.options import Options, checked
 from mia_jax.remote.service import PROBE_ROWS, Service
 from mia_jax.store import AnswerStore, stored_answers
@@ -36,8 +36,9 @@ def connect(
     holds them, nor what the URL's query does. Records are sent in the type that they have.
 
     Every answer is checked, and kept as it arrives: about no record is the service asked twice, by this Target or, with
-    ``cache``, by another process later. Before answers of an earlier process are used, a few of them are asked for
-    again, so that a model that was replaced in the meantime is noticed.
+    ``cache``, by another process later. But for two exceptions: a few of the first records are asked about again, and
+    alone, to see whether the service answers in the same way and in the order of the records; and before answers of an
+    earlier process are used, a few of them are asked for again, so that a model that was replaced is noticed.
 
     Args:
         url: of the model, with or without the protocol's last part (``/infer``, ``:predict``, ``/invocations``).
@@ -53,7 +54,7 @@ def connect(
             a server may have cost something.
         options: how to ask.
         progress: shows how far a question is.
-        notify: gets a line where the service is waited for.
+        notify: gets a line where the service is waited for, or answers differently each time.
 
     Returns:
         A host target. Asking raises TargetError, WrongAnswer (with the record and the reason) or BudgetSpent. Its
@@ -62,7 +63,8 @@ def connect(
 
     Raises:
         InputError: the URL, the records, the headers or the cache cannot be used, or ``classes`` is needed.
-        TargetError: the service refuses, its answers are none, or they are others than an earlier process had.
+        TargetError: the service refuses, its answers are none, they are others than an earlier process had, or they
+            belong to other records of a request.
         BudgetSpent: before the budget is passed.
     """
     url, protocol = urls.resolve(url, protocol)
@@ -73,22 +75,25 @@ def connect(
         raise InputError("connect needs a few of the records, to learn what the service answers")
     name = urls.name(url, protocol)
     service = Service(url, protocol, classes, names, budget, options, notify)
-    answers, probe = stored_answers(cache, name), None
+    answers, probe, unsteady = stored_answers(cache, name), None, None
     if answers is None:
         rows = np.unique(np.linspace(0, len(x) - 1, PROBE_ROWS).astype(int))  # the first may all be members
         first = dict(zip(reversed(targets.record_keys(x[rows])), reversed(rows), strict=True))
         probe = np.sort(np.array(list(first.values())))  # a record that occurs twice is asked once
-        p = service.probe(x[probe], probe)
+        p = answer_format.exact(service.probe(x[probe], probe))
         answers = service.reading.answers
+        missing = len(set(targets.record_keys(x))) - len(probe)
+        if options.repeat and budget.max_queries - budget.spent - missing >= repeats.REPEATED:
+            unsteady = service.repeat(x, probe, p)
     elif classes not in (None, answers.classes):
         raise InputError(
             f"the answers kept in {cache} have {answers.classes} classes, not {classes}: choose another cache"
             " (--workdir)"
         )
     service.store = AnswerStore(answers, cache, name)
-    unchecked = earlier.Unchecked(service.store, recheck)
+    unchecked = earlier.Unchecked(service.store, recheck, notify, unsteady)
     if probe is not None:
-        service.store.put(targets.record_keys(x[probe]), answer_format.exact(p))
+        service.store.put(targets.record_keys(x[probe]), p)
     earlier.begin(cache, name, unchecked.size)
 
     def ask(x: Array) -> np.ndarray:
@@ -98,7 +103,19 @@ def connect(
 
     # From a cache alone it cannot be told: there "labels" is what an earlier process was sure of.
     named = answers.kind == "labels" if service.reading is None else service.reading.form == "labels"
-    return Target(_Asked(ask, service.store, named), answers, traced=False)
+    form = None if service.reading is None else service.reading.form
+    return Target(_Asked(ask, service.store, named, unchecked, form), answers, traced=False)
+
+
+def unsteady(target: Target) -> float | None:
+    """How far a probability was from what the same question brought before, where that is more than rounding."""
+    unchecked = getattr(target.ask, "unchecked", None)
+    return None if unchecked is None else unchecked.unsteady
+
+
+def answers_one_number(target: Target) -> bool:
+    """Whether the service behind a target gives one number for each record: a probability of the second class."""
+    return getattr(target.ask, "form", None) == "positive"
 
 
 def names_classes(target: Target) -> bool:
@@ -113,10 +130,20 @@ class _Asked:
         exact: records [b, *f] -> log-probabilities [b, c] as they were answered, ``answer_format.exact``.
         store: keeps them.
         names_classes: what the service answers are classes.
+        unchecked: knows whether it answers in the same way again.
+        form: of ``replies.Reading``; None where an earlier process learned it.
     """
 
-    def __init__(self, exact: Callable[[Array], np.ndarray], store: AnswerStore, names_classes: bool):
+    def __init__(
+        self,
+        exact: Callable[[Array], np.ndarray],
+        store: AnswerStore,
+        names_classes: bool,
+        unchecked: earlier.Unchecked,
+        form: str | None,
+    ):
         self.exact, self._store, self.names_classes = exact, store, names_classes
+        self.unchecked, self.form = unchecked, form
         self._format, self._seen = store.answers, 0  # the format of so many answers
 
     def __call__(self, x: Array) -> np.ndarray:

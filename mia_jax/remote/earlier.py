@@ -91,10 +91,18 @@ class Unchecked:
     Args:
         store: as it was opened.
         count: how many are asked for again; 0: none.
+        notify: gets a line about what came of it.
+        unsteady: the largest difference of a probability between answers to the same question, as far as it is known.
     """
 
-    def __init__(self, store: AnswerStore, count: int):
-        self.size = len(store)
+    def __init__(
+        self,
+        store: AnswerStore,
+        count: int,
+        notify: Callable[[str], None] = lambda line: None,
+        unsteady: float | None = None,
+    ):
+        self.size, self.unsteady, self._notify = len(store), unsteady, notify
         self._store = store
         answers = store.answers
         times = COARSE.get("labels" if answers.kind == "labels" else answers.digits, 1)
@@ -152,6 +160,13 @@ class Unchecked:
                         f" earlier run had, so the model was replaced since: {ANEW}"
                     )
                 )
+            self.unsteady = largest(then, now)
+            self._notify(
+                f"warning: {len(rows)} of them were asked again, and a probability differs by up to"
+                f" {self.unsteady:.2g}: the service answers differently each time"
+            )
+        else:
+            self._notify(f"{len(rows)} of them were asked again: the same answers")
         self._left = 0
 
 
@@ -164,6 +179,11 @@ def distance(then: np.ndarray, now: np.ndarray, digits: int | None) -> np.ndarra
     unseen = UNSEEN if digits is None else 1.1 * 10.0**-digits
     apart[np.abs(np.exp(then, dtype=np.float64) - np.exp(now, dtype=np.float64)) <= unseen] = 0.0
     return apart.max(axis=1)
+
+
+def largest(then: np.ndarray, now: np.ndarray) -> float:
+    """The largest difference of a probability between answers [n, c], given as log-probabilities."""
+    return float(np.abs(np.exp(then, dtype=np.float64) - np.exp(now, dtype=np.float64)).max())
 
 
 def odd_one_out(then: np.ndarray, now: np.ndarray, again: np.ndarray) -> bool:

@@ -17,6 +17,7 @@ class Options(NamedTuple):
     retries: int = 8  # tries again, until the question is given up
     backoff: float = 0.5  # seconds before the first of them; doubles, up to 30
     patience: float = 300.0  # seconds that are waited, as Retry-After asks, while no answer arrives
+    repeat: bool = True  # ask about a few of the first records twice, to see whether the answers are the same
 
 
 def checked(options: Options) -> Options:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from mia_jax import plain
-from mia_jax.answer_format import TargetError, faults, one_hot, recognise
+from mia_jax.answer_format import TargetError, beginning, faults, mistaken_for, one_hot, recognise
 from mia_jax.types import Answers, InputError
 
 # One element per record: a list of numbers, a label, a number, {class name: score}, or Scored.
@@ -174,14 +174,17 @@ def learn(reply: Reply, classes: int | None = None, names: Sequence[str] | None 
         raise TargetError("the service answered with no prediction at all")
     names = None if names is None else tuple(map(str, names))
     classes = len(names) if names is not None else classes
-    form, classes = _form(reply, classes, names)
+    told = reply
+    if any(element is None for element in reply) and not (told := [one for one in reply if one is not None]):
+        raise Unknown("its answer to every record is null: see whether it takes the records as they are sent")
+    form, classes = _form(told, classes, names)
     reading = Reading(form, Answers(classes), names)
     if form == "labels":
         return reading._replace(answers=Answers(classes, "labels"))
-    p = read(reply, len(reply), reading)
+    p = read(told, len(told), reading)
     answers = recognise(np.nan_to_num(p), few=True)
-    if form == "scores" and classes > 2 and any(len(_by_class(row)) < classes for row in reply):
-        answers = answers._replace(kind="top_k", k=max(len(_by_class(row)) for row in reply), least=None)
+    if form == "scores" and classes > 2 and any(len(_by_class(row)) < classes for row in told):
+        answers = answers._replace(kind="top_k", k=max(len(_by_class(row)) for row in told), least=None)
     finite = p[np.isfinite(p).all(axis=1)]
     if 1 < len(finite) <= 2 * len(faults(finite, answers)):  # most of them are none: no accident
         raise Unknown(_no_probabilities(finite if form != "positive" else finite[:, 1:]))
@@ -253,19 +256,17 @@ def _is_of_second_class(reply: Reply, classes: int | None, names: tuple[str, ...
 
 def _no_probabilities(values: np.ndarray) -> str:
     """What numbers are that are no probabilities, and what to do."""
-    example = "[" + ", ".join(f"{v:.4g}" for v in values[0][:4]) + (", ...]" if values.shape[1] > 4 else "]")
-    total = values.sum(axis=1)
-    with np.errstate(over="ignore"):
-        whole = np.abs(np.exp(np.minimum(values, 1)).sum(axis=1) - 1) < 1e-2
-    if (values <= 0).all() and whole.all():
-        return f"its answers look like log-probabilities ({example}): serve the probabilities themselves"
-    if (values >= 0).all() and (np.abs(total - 100) < 1).all():
-        return f"its answers look like percentages ({example}): serve probabilities, which sum to 1"
-    if (values >= 0).all() and (values <= 1).all():
-        return (
-            f"its answers are a probability for each class that do not sum to 1 ({example} sums to {total[0]:.4g}), as"
-            " several sigmoids give them: serve a softmax over the classes"
-        )
+    example = beginning(values[0])
+    match mistaken_for(values):
+        case "log-probabilities":
+            return f"its answers look like log-probabilities ({example}): serve the probabilities themselves"
+        case "percentages":
+            return f"its answers look like percentages ({example}): serve probabilities, which sum to 1"
+        case "sigmoids":
+            return (
+                f"its answers are a probability for each class that do not sum to 1 ({example} sums to"
+                f" {values[0].sum():.4g}), as several sigmoids give them: serve a softmax over the classes"
+            )
     return (
         f"its answers look like logits ({example} is negative somewhere, or does not sum to 1): serve probabilities,"
         " as by a softmax (of one output: a sigmoid) at the end of the served model"
@@ -287,6 +288,14 @@ def read(reply: Reply, b: int, reading: Reading) -> np.ndarray:
         raise TargetError(f"{b} records were asked about and {len(reply)} answered")
     classes = reading.answers.classes
     try:
+        if isinstance(reply, list) and any(
+            element is None for element in reply
+        ):  # where a service abstains; ``faults`` then says so
+            p = np.full((b, classes), np.nan)
+            told = [i for i, element in enumerate(reply) if element is not None]
+            if told:
+                p[told] = read([reply[i] for i in told], len(told), reading)
+            return p
         match reading.form:
             case "vectors":
                 p = np.asarray(reply, np.float64)

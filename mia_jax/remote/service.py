@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import functools
+import math
 import queue
 import random
 import threading
@@ -15,7 +16,7 @@ import numpy as np
 
 from mia_jax import answer_format, plain
 from mia_jax.progress import Progress
-from mia_jax.remote import credentials, earlier, faults, protocols, replies, urls
+from mia_jax.remote import credentials, earlier, faults, protocols, repeats, replies, urls
 from mia_jax.remote.options import Options
 from mia_jax.remote.protocols import Codec
 from mia_jax.remote.replies import Reading
@@ -62,6 +63,8 @@ class Service:
         self.url, self.shown, self.protocol = url, urls.public(url), protocol
         self.classes, self.names, self.budget, self.options = classes, names, budget, options
         self._transport = Transport(url, headers, budget, options, notify)
+        self._notify, self._lock = notify, threading.Lock()
+        self._most = math.inf  # records of a request that are all answered, where some were not
 
     def __repr__(self) -> str:
         return f"<service {self.shown}, {self.protocol}>"
@@ -112,16 +115,36 @@ class Service:
             self._compare()
             return answer_format.exact(p)
         step, stop = min(self._step(self.codec, x), -(-len(rows) // parts)), threading.Event()
+        answers = self.reading.answers if self.store is None else self.store.answers
 
         def ask(part: np.ndarray) -> np.ndarray:
             reply = self._ask_once(self.codec, x[part], stop)
             p = self._understood(replies.read, reply, len(part), self.reading)
-            for row, reason in answer_format.faults(p, self.store.answers).items():
+            for row, reason in answer_format.faults(p, answers).items():
                 raise faults.Passing(WrongAnswer(int(part[row]), reason))
             return answer_format.exact(p)
 
         parts = [rows[i : i + step] for i in range(0, len(rows), step)]
         return np.concatenate([self._insist(functools.partial(ask, p), self.options.retries, stop) for p in parts])
+
+    def repeat(self, x: np.ndarray, rows: np.ndarray, log_p: np.ndarray) -> float | None:
+        """Whether it answers a few of the ``rows`` of its probe, [b, c], in the same way again: ``repeats.check``.
+
+        Asked only to learn that: a service that does not answer now is found out by the next question.
+        """
+
+        def ask(places: np.ndarray, parts: int) -> np.ndarray:
+            return self.ask_again(x, rows[places], parts)
+
+        def say(line: str) -> None:
+            self._notify(line.replace("warning: ", f"warning: {self.shown}: ", 1))
+
+        try:
+            return repeats.check(log_p, self.reading.answers, self._step(self.codec, x), ask, say)
+        except repeats.OtherOrder as error:
+            raise TargetError(self.show(str(error))) from None
+        except TargetError:
+            return None
 
     def _compare(self) -> None:
         """Is this still the service whose answers the cache holds?"""
@@ -142,10 +165,16 @@ class Service:
         """Ask until each of ``rows`` has an answer."""
         answers = self.store.answers
         left, asked = list(keys), rows  # of those without an answer so far
+        short = None  # (records asked about, answers) of the try before, where these were too few
 
         def once() -> None:
-            nonlocal left, asked
+            nonlocal left, asked, short
+            if len(asked) > self._most:  # another part found out
+                raise faults.TooLarge
             reply = self._ask_once(self.codec, x[asked], stop)
+            if len(reply) < len(asked):
+                before, short = short, (len(asked), len(reply))
+                self._too_few(*short, again=short == before)
             p = self._understood(replies.read, reply, len(asked), self.reading)
             wrong = answer_format.faults(p, answers)
             if not wrong:
@@ -167,6 +196,26 @@ class Service:
         except BaseException:
             stop.set()  # here, for this thread would begin the next part before anybody heard of it
             raise
+
+    def _too_few(self, asked: int, answered: int, *, again: bool) -> None:
+        """A request has brought fewer answers than records: an accident, or all that this service answers at once."""
+        if not again:
+            raise faults.Passing(_count(asked, answered), spoken=True)
+        if asked == 1:
+            raise TargetError(
+                self._line(
+                    f"it gave {answered} answers to a request of one record, twice in a row, and no smaller"
+                    " --rows_per_request can help: mend the service"
+                )
+            )
+        with self._lock:
+            first, self._most = self._most == math.inf, min(self._most, asked // 2)
+        if first:
+            self._notify(
+                f"{self.shown}: {_count(asked, answered)}, twice in a row; asking about fewer at a time"
+                f" (--rows_per_request={asked // 2} does so at once)"
+            )
+        raise faults.TooLarge
 
     # The probe.
 
@@ -196,7 +245,8 @@ class Service:
         def fetch(part: Sequence[int]) -> None:
             some = self._ask_once(codec, x[list(part)], stop)
             if len(some) != len(part):
-                raise faults.Refused(self._line(f"{len(part)} records were asked about and {len(some)} answered"))
+                fewer = "; ask about fewer at a time (--rows_per_request)" if len(some) < len(part) > 1 else ""
+                raise faults.Refused(self._line(_count(len(part), len(some)) + fewer))
             for row, element in zip(part, some, strict=True):
                 reply[row] = element
 
@@ -295,6 +345,11 @@ class Service:
         kept = self._arrived()
         where = "" if self.store is None or self.store.path is None else f" in {self.store.path}"
         return f"{self.shown}: {reason}" + (f" ({kept:,} answers are kept{where})" if kept else "")
+
+
+def _count(asked: int, answered: int) -> str:
+    """How many records a request asked about, and how many answers came."""
+    return f"{asked} records were asked about and {answered} answered"
 
 
 def _outline(said: bytes) -> str | None:
