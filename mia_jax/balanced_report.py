@@ -193,7 +193,7 @@ def _attacks_table(results: Results, mark: str) -> str:
 
 def _short(results: Results) -> tuple[str, ...]:
     """What a reader of the table must know, in a line each; empty where there is nothing to know."""
-    return told.caveat(results), told.base_rate(results), told.read(results)
+    return told.caveat(results), told.base_rate(results), told.read(results), told.worse(results)
 
 
 def _attack(name: str, block: Mapping[str, Any]) -> str:

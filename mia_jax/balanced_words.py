@@ -144,6 +144,22 @@ def doubt_line(results: Results) -> str:
     return " ".join(["The numbers below are in doubt.", *results["doubts"]])
 
 
+def worse(results: Results) -> str:
+    """The attacks whose AUC lies below guessing with its whole interval; short, for a table. Else empty."""
+    areas = {name: results["attacks"][name].get("auc") for name in ranked(results)}
+    below = [short(n) for n, auc in areas.items() if isinstance(auc, Mapping) and (auc.get("high") or 1.0) < 0.5]
+    if not below:
+        return ""
+    if results["plan"] == "balanced":
+        cause = "the shadows do not imitate the target"
+    else:
+        cause = "something is inverted (member, shadow_member), or the shadows do not imitate the target"
+    return (
+        f"Worse than guessing, for the whole interval of the AUC lies below .5: {', '.join(below)}; {cause}; by chance"
+        " one interval in forty does so"
+    )
+
+
 def surely(measure: Any, guess: float, attacks: int) -> bool:
     """Whether an interval lies above what guessing gives, though its attack was picked as the best of several.
 

@@ -159,13 +159,17 @@ def deal(member: Array, seed: int = 0) -> np.ndarray:
 # --- somebody else's design ------------------------------------------------------------------------------------------
 
 
-def examine(shadow_member: Array, member: Array | None = None, *, aligned: bool = True) -> Design:
+def examine(
+    shadow_member: Array, member: Array | None = None, *, aligned: bool = True, twins: Array | None = None
+) -> Design:
     """What of the shadows may be used against a target, so that nothing but its answers tells who trained it.
 
     Args:
         shadow_member: bool [S, n].
         member: bool [n], who trained the target, where that is known: then it is tested, too.
         aligned: the attack compares a record with itself in other models.
+        twins: int [S], the first shadow that gives the very same answers (``remembered.twins``); one that is said to
+            have trained on the same records, too, counts once.
 
     Raises:
         InputError: the design tells who trained the target, and that cannot be mended here.
@@ -175,10 +179,14 @@ def examine(shadow_member: Array, member: Array | None = None, *, aligned: bool 
 
     def leave_out(rows: np.ndarray, why: str) -> None:
         nonlocal kept
+        rows = np.intersect1d(rows, kept)
         if len(rows):
             notes.append(f"{_shadows(rows)} left out: {why}.")
             kept = np.setdiff1d(kept, rows)
 
+    if twins is not None:
+        again = (twins != kept) & (shadow_member == shadow_member[twins]).all(axis=1)
+        leave_out(np.flatnonzero(again), "the answers, bit by bit, and the training records are those of one before")
     if member is not None:
         member = np.asarray(member, bool)
         like = related(np.concatenate([member[None], shadow_member]))[0, 1:]

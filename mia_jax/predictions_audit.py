@@ -15,6 +15,7 @@ from mia_jax import (
     doubts,
     formats,
     membership,
+    remembered,
     saved,
     shown,
 )
@@ -73,7 +74,8 @@ def _load(config: DeployedConfig) -> Inputs:
         held = deployed.behind(held, chosen, shadows_too=config.adaptive)
     names, held, notes = _usable(config, held)
     known = formats.of_saved(held.target, held.shadows, dress=not chosen)
-    return Inputs(held, digest, names, known, notes, list(doubts.of_answers(held.labels, held.target, held.shadows)))
+    doubted = doubts.of_answers(held.labels, held.target, held.shadows) or remembered.of_members(*held)
+    return Inputs(held, digest, names, known, notes, list(doubted))
 
 
 def _usable(config: DeployedConfig, held: deployed.Predictions) -> tuple[list[str], deployed.Predictions, list[str]]:
@@ -84,7 +86,8 @@ def _usable(config: DeployedConfig, held: deployed.Predictions) -> tuple[list[st
     """
     names = saved.attack_names(config.attacks, aligned=True, member=held.shadow_member)
     aligned = any(ATTACKS[name](2).aligned for name in names)
-    design = membership.examine(held.shadow_member, held.member, aligned=aligned)
+    twins = remembered.twins(held.shadows)
+    design = membership.examine(held.shadow_member, held.member, aligned=aligned, twins=twins)
     if len(design.kept) < len(held.shadows):
         held = held._replace(shadows=held.shadows[design.kept], shadow_member=held.shadow_member[design.kept])
         names = saved.attack_names(config.attacks, aligned=True, member=held.shadow_member)

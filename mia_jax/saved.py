@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from mia_jax import answer_format, calibration, defences, doubts, formats, membership
+from mia_jax import answer_format, calibration, defences, doubts, formats, membership, remembered
 from mia_jax.attacks import ATTACKS, named, references
 from mia_jax.attacks.base import telling
 from mia_jax.calibration import Rehearsal, Settled
@@ -83,7 +83,10 @@ def infer(
     asked = Answered(labels, target, shadows)
     options = dict(population=population, member=member, key=key, progress=progress)
     found = scored(attack, asked, shadow_member, **options)
-    for note in (*found.notes, *doubts.of_answers(labels, target, shadows)):
+    doubted = doubts.of_answers(labels, target, shadows) or remembered.of_members(
+        labels, target, np.asarray(shadows)[found.kept], np.asarray(shadow_member, bool)[found.kept], member
+    )
+    for note in (*found.notes, *doubted):
         warnings.warn(note, AnswersWarning, stacklevel=2)
     return found.scores
 
@@ -95,6 +98,7 @@ class Scored(NamedTuple):
     notes: tuple[str, ...]  # of the shadows, in sentences
     settled: Settled  # how these answered
     no_boundary: str | None  # why 0 is no boundary, where it is none
+    kept: np.ndarray  # int [S'], the shadows that were used
 
 
 def scored(
@@ -119,7 +123,7 @@ def scored(
     trained = _membership(shadow_member, asked)
     if member is not None:
         member = _truth(member, len(asked.target))
-    design = membership.examine(trained, member, aligned=attack.aligned)
+    design = membership.examine(trained, member, aligned=attack.aligned, twins=remembered.twins(asked.shadows))
     kept, notes = design.kept, design.notes
     if member is not None and (share := membership.share_note(trained[kept], member)):
         notes = (*notes, share)
@@ -158,7 +162,7 @@ def scored(
         if parts is None:
             advance(1)
     reason = None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}"
-    return Scored(scores, notes, settled, reason)
+    return Scored(scores, notes, settled, reason, kept)
 
 
 def _build(attack: str | Attack, classes: int, part_done: Callable[[float], None]) -> tuple[Attack, int | None]:
