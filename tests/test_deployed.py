@@ -173,7 +173,9 @@ def thousand(n: int, *more: int) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "g", ">f2", ">f4", ">f8"])
 def test_predictions_of_any_floating_type_are_read(tmp_path, dtype):
-    asked = dict(labels=Y, target=thousand(N), shadows=thousand(N, S), shadow_member=PREDICTIONS["shadow_member"])
+    asked = dict(
+        labels=Y, target=thousand(N), shadows=thousand(N, S + 1)[1:], shadow_member=PREDICTIONS["shadow_member"]
+    )
     typed = {name: a.astype(dtype) if a.dtype.kind == "f" else a for name, a in asked.items()}
     found = deployed.load_predictions(written(tmp_path, **typed, member=MEMBER))
     np.testing.assert_allclose(found.target, asked["target"], rtol=2e-3, atol=1e-7)
