@@ -169,7 +169,7 @@ def tpr_at_fpr(score: np.ndarray, member: np.ndarray, rate: float) -> Measure:
     if not resolvable(n, rate):
         return Measure(None, reason=unresolved(f"{n:,} non-members", n * rate, rate))
     score, member = np.asarray(score, np.float64), np.asarray(member, bool)
-    found = ranks.read(score, member, rate, ranks.above(t.members, t.others))
+    found = ranks.read(score, member, rate, ranks.above(t.members, t.others), ranks.plain)
     return Measure(found.tpr, *ranks.interval(found, rate, m, float((found.influence**2).sum())))
 
 

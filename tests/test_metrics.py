@@ -91,7 +91,7 @@ def test_the_jackknife_is_what_all_halves_give(rows):
             for some in itertools.combinations(range(n), half)
         ]
         expected = (n * plain - half * np.mean(halves)) / (n - half)
-        assert ranks.estimate(curve, rate) == pytest.approx(min(1, max(0, expected)), abs=1e-9)
+        assert ranks.jackknifed(curve, rate) == pytest.approx(min(1, max(0, expected)), abs=1e-9)
 
 
 def test_delong_s_variance_is_that_of_pairs():

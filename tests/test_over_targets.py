@@ -60,8 +60,7 @@ ATTACKS = {"lira": lira, "attack_r": attack_r, "loss": lambda phi, member, t: ph
 def population(make, rate):
     """The TPR at ``rate`` of very many records, one threshold for all."""
     score, member = (np.concatenate(part) for part in zip(*(make() for _ in range(8)), strict=True))
-    t = metrics.tally(score.ravel(), member.ravel())
-    return ranks.estimate(ranks.above(t.members, t.others), rate)
+    return jackknifed(score.ravel(), member.ravel(), rate)
 
 
 def coverage(make, measure, truth, count):
@@ -72,6 +71,11 @@ def coverage(make, measure, truth, count):
     return np.mean((low <= truth) & (truth <= high)), value.mean(), (high - low).mean()
 
 
+def jackknifed(score, member, rate):
+    t = metrics.tally(score, member)
+    return ranks.jackknifed(ranks.above(t.members, t.others), rate)
+
+
 # --- how a rate is read ----------------------------------------------------------------------------------------------
 
 
@@ -79,15 +83,15 @@ def test_each_target_has_its_threshold_where_it_has_ten_false_alarms():
     score, member = independent(np.random.default_rng(0), 3, 1000, 1.0)
     score[1] += 5  # another target's scores are higher: with thresholds of its own that is nothing
     found = over_targets.tpr_at_fpr(score, member, 0.01)
-    each = [metrics.tpr_at_fpr(s, m, 0.01).value for s, m in zip(score, member, strict=True)]
+    each = [jackknifed(s, m, 0.01) for s, m in zip(score, member, strict=True)]
     assert found.value == pytest.approx(np.mean(each)) and found.read == over_targets.EACH
 
 
 def test_all_targets_share_a_threshold_where_each_has_too_few_false_alarms():
     score, member = independent(np.random.default_rng(1), 4, 300, 1.0)
     found = over_targets.tpr_at_fpr(score, member, 0.01)
-    pooled = metrics.tpr_at_fpr(score.ravel(), member.ravel(), 0.01)
-    assert found.value == pooled.value and found.read == over_targets.POOLED
+    pooled = jackknifed(score.ravel(), member.ravel(), 0.01)
+    assert found.value == pooled and found.read == over_targets.POOLED
     assert found.json()["read"] == over_targets.POOLED and found.low < found.value < found.high
     few = over_targets.tpr_at_fpr(score, member, 0.001)
     assert few.value is None and "1,200 non-members of 4 targets x 0.001 = 1.2 false alarms" in few.reason
