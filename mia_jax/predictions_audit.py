@@ -69,16 +69,19 @@ def _load(config: DeployedConfig) -> Inputs:
     """Read the predictions, and refuse before any work what cannot be used."""
     held = deployed.load_predictions(config.predictions)
     digest = artifacts.array_digest(*(array for array in held if array is not None))
+    twins = remembered.twins(held.shadows)  # before defences: labels of two models may well be the same
     chosen = defences.parse(config.defences)
     if chosen:
         held = deployed.behind(held, chosen, shadows_too=config.adaptive)
-    names, held, notes = _usable(config, held)
+    names, held, notes = _usable(config, held, twins)
     known = formats.of_saved(held.target, held.shadows, dress=not chosen)
     doubted = doubts.of_answers(held.labels, held.target, held.shadows) or remembered.of_members(*held)
     return Inputs(held, digest, names, known, notes, list(doubted))
 
 
-def _usable(config: DeployedConfig, held: deployed.Predictions) -> tuple[list[str], deployed.Predictions, list[str]]:
+def _usable(
+    config: DeployedConfig, held: deployed.Predictions, twins: np.ndarray
+) -> tuple[list[str], deployed.Predictions, list[str]]:
     """The attacks, the shadows that do not give the truth away, and what is to be said of the others.
 
     Raises:
@@ -86,7 +89,6 @@ def _usable(config: DeployedConfig, held: deployed.Predictions) -> tuple[list[st
     """
     names = saved.attack_names(config.attacks, aligned=True, member=held.shadow_member)
     aligned = any(ATTACKS[name](2).aligned for name in names)
-    twins = remembered.twins(held.shadows)
     design = membership.examine(held.shadow_member, held.member, aligned=aligned, twins=twins)
     if len(design.kept) < len(held.shadows):
         held = held._replace(shadows=held.shadows[design.kept], shadow_member=held.shadow_member[design.kept])
