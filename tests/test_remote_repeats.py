@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import services
 
-from mia_jax import answer_format, balanced_words, targets
+from mia_jax import answer_format, balanced_words, blackbox, targets
+from mia_jax.config import DeployedConfig
 from mia_jax.remote import Options, answers_one_number, connect, unsteady
 from mia_jax.types import InputError
 
@@ -124,6 +125,7 @@ def test_a_service_that_answers_some_of_a_large_request_is_asked_about_fewer():
         log_p = connect(url, X, options=FAST._replace(in_flight=1), notify=heard.append).ask(X)
     np.testing.assert_allclose(log_p, np.log(softmax(X @ WEIGHTS[0])), atol=1e-5)
     assert len(heard) == 1 and "256 records were asked about and 100 answered" in heard[0]
+    assert "--rows_per_request=100 " in heard[0]
     assert service.sizes[8:] == [256, 256, 128, 128, 64, 64, 64, 64, 28]
 
 
@@ -153,6 +155,13 @@ def test_one_number_for_each_record_is_known_as_such():
             assert answers_one_number(connect(url, X, options=FAST))
             with pytest.raises(InputError, match="one number for each record"):
                 connect(url, X, classes=C, options=FAST)
+
+
+def test_an_audit_of_one_number_for_each_record_says_what_to_do(tmp_path):
+    spoil, said = lambda p, x, n: p.max(axis=1), "one number for each record, .* no distribution over the 5 classes"
+    np.savez(tmp_path / "mine.npz", x=X, y=np.arange(N) % C, member=np.arange(N) >= 150)
+    with services.answering(Service(spoil)) as url, pytest.raises((InputError, targets.TargetError), match=said):
+        blackbox.run(DeployedConfig(target=url, data=str(tmp_path / "mine.npz"), workdir=str(tmp_path / "run")))
 
 
 @pytest.mark.parametrize("abstains", [None, [0.0] * C])

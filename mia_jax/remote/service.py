@@ -108,7 +108,7 @@ class Service:
                 stop.set()
                 pool.shutdown(wait=True)  # what is in flight still lands in the store
 
-    def ask_again(self, x: np.ndarray, rows: np.ndarray, parts: int) -> np.ndarray:
+    def ask_again(self, x: np.ndarray, rows: np.ndarray, parts: int, retries: int | None = None) -> np.ndarray:
         """What the service answers now about ``rows`` of x, log-probabilities [len(rows), c]; nothing is kept."""
         if self.codec is None:
             p = self.probe(x[rows], rows)
@@ -116,6 +116,7 @@ class Service:
             return answer_format.exact(p)
         step, stop = min(self._step(self.codec, x), -(-len(rows) // parts)), threading.Event()
         answers = self.reading.answers if self.store is None else self.store.answers
+        retries = self.options.retries if retries is None else retries
 
         def ask(part: np.ndarray) -> np.ndarray:
             reply = self._ask_once(self.codec, x[part], stop)
@@ -125,7 +126,7 @@ class Service:
             return answer_format.exact(p)
 
         parts = [rows[i : i + step] for i in range(0, len(rows), step)]
-        return np.concatenate([self._insist(functools.partial(ask, p), self.options.retries, stop) for p in parts])
+        return np.concatenate([self._insist(functools.partial(ask, p), retries, stop) for p in parts])
 
     def repeat(self, x: np.ndarray, rows: np.ndarray, log_p: np.ndarray) -> float | None:
         """Whether it answers a few of the ``rows`` of its probe, [b, c], in the same way again: ``repeats.check``.
@@ -134,7 +135,7 @@ class Service:
         """
 
         def ask(places: np.ndarray, parts: int) -> np.ndarray:
-            return self.ask_again(x, rows[places], parts)
+            return self.ask_again(x, rows[places], parts, min(self.options.retries, PROBE_TRIES))
 
         def say(line: str) -> None:
             self._notify(line.replace("warning: ", f"warning: {self.shown}: ", 1))
@@ -213,7 +214,7 @@ class Service:
         if first:
             self._notify(
                 f"{self.shown}: {_count(asked, answered)}, twice in a row; asking about fewer at a time"
-                f" (--rows_per_request={asked // 2} does so at once)"
+                f" (--rows_per_request={max(1, answered)} does so from the beginning)"
             )
         raise faults.TooLarge
 
