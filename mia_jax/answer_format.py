@@ -126,7 +126,7 @@ def beginning(row: np.ndarray) -> str:
 
 def _reason(row: np.ndarray, answers: Answers) -> str:
     if np.isnan(row).all():
-        return "there is none: null, or NaN for every class"
+        return "it is null, or NaN for every class"
     if not row.any():
         return "the probabilities are all 0, as of a model that abstains"
     for wrong, what in ((~np.isfinite(row), "not finite"), (row < 0, "negative")):

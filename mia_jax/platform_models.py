@@ -63,7 +63,7 @@ def platform_models(
                 arrays, wrong = _seen(look, model, Records(pool.x[index[k]], pool.y[index[k]]))
                 info: dict[str, Any] = {"seconds": seconds}
                 if wrong is not None:
-                    info["lost"] = f"is of no use, for of what it answers {wrong}"
+                    info["lost"] = f"gives an answer that is none: {wrong}"
                     notify(f"warning: {divergence.called(title, which[k], len(train))} {info['lost']}")
                 workdir.save("answers", about[k], arrays, **info)
                 found[k] = artifacts.Artifact(arrays, info)

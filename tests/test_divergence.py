@@ -190,7 +190,7 @@ def test_another_platform_s_model_that_answers_nan_is_left_out(mine, own, tmp_pa
     results = audit.run(given, notify=told.append)
     lost = [entry["model"] for entry in results["shadows"]["diverged"]]
     assert lost and results["shadows"]["count"] == 6 - len(lost)
-    assert sum("is of no use, for of what it answers the probability of class 0 is not finite" in line for line in told)
+    assert sum("gives an answer that is none: it is null, or NaN for every class" in line for line in told)
     first = (tmp_path / "run" / "scores.npz").read_bytes()
     (tmp_path / "run" / "scores.npz").unlink()
     audit.run(given)

@@ -174,5 +174,5 @@ def test_an_abstention_is_of_a_record(abstains, row):
 
     with services.answering(Service(spoil)) as url, pytest.raises(targets.WrongAnswer) as error:
         connect(url, X, options=FAST).ask(X)
-    assert error.value.record == row and ("there is none: null" in str(error.value)) == (abstains is None)
+    assert error.value.record == row and ("it is null, or NaN" in str(error.value)) == (abstains is None)
     assert abstains is None or "all 0, as of a model that abstains" in str(error.value)
