@@ -10,9 +10,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mia_jax import answer_words, figures, metrics, page, proven, words
 from mia_jax import balanced_figures as plots
 from mia_jax import balanced_words as told
-from mia_jax import figures, metrics, page, proven, words
 from mia_jax.figures import Results, Scores, short, value
 from mia_jax.types import InputError
 from mia_jax.words import percent
@@ -68,7 +68,7 @@ def terminal_table(results: Results) -> str:
         right = value(block.get(key))
         right = f"- ({_note(page.reason(block.get(key)), notes)})" if right is None else f"{right:.3f}"
         lines.append(f"{page.clip(name, 18):<19}{cells}{right:<9}{_proven(block.get('epsilon'), notes):>8}")
-    for text in (*_short(results), proven.short(results), told.shadows_answer(results).strip()):
+    for text in (*_short(results), proven.short(results), answer_words.shadows(results).strip()):
         lines += textwrap.wrap(text, WIDTH)
     for number, reason in enumerate(notes, 1):
         lines += textwrap.wrap(f"({number}) {reason}", WIDTH, subsequent_indent="    ")

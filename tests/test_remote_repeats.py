@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import services
 
-from mia_jax import answer_format, balanced_words, blackbox, targets
+from mia_jax import answer_format, answer_words, blackbox, targets
 from mia_jax.config import DeployedConfig
 from mia_jax.remote import Options, answers_one_number, connect, unsteady
 from mia_jax.types import InputError
@@ -114,9 +114,9 @@ def test_what_came_of_asking_again_is_said(tmp_path):
 
 def test_the_report_says_that_answers_differ():
     told = {"records": 5, "oldest": "2026-01-01", "newest": "2026-01-01", "rechecked": True}
-    text = balanced_words._earlier({"answers_of_earlier_runs": told, "unsteady": 0.43})
-    assert "had not changed" not in text and "0.43" in balanced_words._unsteady({"unsteady": 0.43})
-    assert "had not changed" in balanced_words._earlier({"answers_of_earlier_runs": told})
+    text = answer_words.earlier({"answers_of_earlier_runs": told, "unsteady": 0.43})
+    assert "had not changed" not in text and "0.43" in answer_words.unsteady({"unsteady": 0.43})
+    assert "had not changed" in answer_words.earlier({"answers_of_earlier_runs": told})
 
 
 def test_a_service_that_answers_some_of_a_large_request_is_asked_about_fewer():
