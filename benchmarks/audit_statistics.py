@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from mia_jax import epsilon, metrics, one_run, resampling
+from mia_jax.statistics import epsilon, metrics, one_run, resampling
 
 SIZE, RESAMPLES, RATES = 10_000, 1000, (0.1, 0.01, 0.001)
 CANARIES, GUESSES, RIGHT, DELTA = 10_000, 2000, 1500, 1e-5

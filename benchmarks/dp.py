@@ -30,14 +30,14 @@ def ours(trainer, shadows, steps):
     """A turn of ``fit_many``: one epoch on so many records that it has ``steps`` steps."""
     import jax
 
-    from mia_jax import programs, training
+    from mia_jax.training import loop, parallel
     from mia_jax.types import Records
 
-    pool = programs.replicate(Records(*data()))
+    pool = parallel.replicate(Records(*data()))
     rng = np.random.default_rng(1)
     index = np.stack([rng.permutation(2 * RECORDS)[: steps * BATCH] for _ in range(shadows)])
     keys = jax.random.split(jax.random.key(0), shadows)
-    return lambda: training.fit_many(trainer, keys, pool, index, 1, chunk=shadows)
+    return lambda: loop.fit_many(trainer, keys, pool, index, 1, chunk=shadows)
 
 
 def peer(update, init, model, shadows, steps, vmapped):
@@ -109,16 +109,21 @@ def main():
     import jax
     import optax
 
-    from mia_jax import cli, dp, models, training
+    from mia_jax import cli
+    from mia_jax.models import networks
+    from mia_jax.training import dp_sgd, loop
 
     cores = cli.use_every_core()
-    loss, model = optax.softmax_cross_entropy_with_integer_labels, models.mlp(CLASSES)
+    loss, model = optax.softmax_cross_entropy_with_integer_labels, networks.mlp(CLASSES)
     records = args.steps * BATCH
     options = dict(clip=CLIP, noise_multiplier=NOISE)
-    rows = {"plain": (training.make_trainer(model, optax.sgd(RATE), BATCH), args.steps)}
-    rows["DP-SGD, ghost clipping"] = (dp.make_trainer(model, optax.sgd(RATE), BATCH, records, **options), args.steps)
+    rows = {"plain": (loop.make_trainer(model, optax.sgd(RATE), BATCH), args.steps)}
+    rows["DP-SGD, ghost clipping"] = (
+        dp_sgd.make_trainer(model, optax.sgd(RATE), BATCH, records, **options),
+        args.steps,
+    )
     rows["the same without noise"] = (
-        dp.make_trainer(model, optax.sgd(RATE), BATCH, records, clip=CLIP, noise_multiplier=0.0),
+        dp_sgd.make_trainer(model, optax.sgd(RATE), BATCH, records, clip=CLIP, noise_multiplier=0.0),
         args.steps,
     )
     runs = {name: (ours(trainer, args.shadows, steps), steps) for name, (trainer, steps) in rows.items()}

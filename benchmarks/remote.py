@@ -25,8 +25,8 @@ import httpx
 import numpy as np
 import real_servers
 
-from mia_jax import remote
-from mia_jax.remote import protocols
+from mia_jax.targets import remote
+from mia_jax.targets.remote import protocols
 
 CLASSES, FEATURES = 100, 600  # as Purchase-100 in the paper
 

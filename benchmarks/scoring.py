@@ -5,7 +5,8 @@
 Simulated answers (Gaussian scaled logits, balanced plan). Two tasks:
 
 * one target: 254 shadows observed, fit (with the boundary) and score one model;
-* every model in turn as the target, the others less its partner as its shadows (``references.in_turn``), no boundary.
+* every model in turn as the target, the others less its partner as its shadows (``leave_one_out.in_turn``), without a
+  boundary.
 
 The loops score one record at a time: LiRA a mean and a standard deviation per side and two ``scipy.stats.norm.logpdf``
 per record, RMIA the share of the population's ratios that a record's ratio passes. They are timed on ``--sample``
@@ -20,7 +21,7 @@ import time
 import numpy as np
 import scipy.stats
 
-from mia_jax.attacks import ATTACKS, lira, references, rmia
+from mia_jax.attacks import ATTACKS, leave_one_out, lira, rmia
 
 
 def world(models: int, records: int) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +89,7 @@ def main() -> None:
             return attack.score(state, {key: leaf[0]}) + state.boundary
 
         def every(parts=parts, key=key, leaf=leaf):
-            return references.in_turn(parts, {key: leaf}, member)
+            return leave_one_out.in_turn(parts, {key: leaf}, member)
 
         fast, scores = best_of(one)
         check(name, scores, expected, args.records)

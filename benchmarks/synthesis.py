@@ -28,11 +28,14 @@ def trained(seed):
     import jax
     import optax
 
-    from mia_jax import data, models, splits, training
+    from mia_jax import data
+    from mia_jax.models import networks
+    from mia_jax.plans import splits
+    from mia_jax.training import loop as training
 
     pool, schema = data.load("purchase", source="simulated", seed=seed, notify=print)
     mine, _ = splits.reserve(jax.random.key(seed), len(pool.y), 20_000)
-    model = models.mlp(C, (HIDDEN,))
+    model = networks.mlp(C, (HIDDEN,))
     trainer = training.make_trainer(model, optax.adam(1e-3), 100)
     keys = jax.random.split(jax.random.key(seed + 1), 1)
     params, _ = training.fit_many(trainer, keys, pool, mine[None, :10_000], 100)
@@ -211,11 +214,11 @@ def main():
 
     import jax
 
-    from mia_jax import targets
     from mia_jax.synthesis.parameters import Parameters
+    from mia_jax.targets import black_box
 
     model, params, schema = trained(0)
-    target, options = targets.as_target(model, params, C), Parameters()._asdict()
+    target, options = black_box.as_target(model, params, C), Parameters()._asdict()
     predict = plain(params)
     probe = np.random.default_rng(0).integers(0, 2, (8, F), dtype=np.uint8)
     np.testing.assert_allclose(predict(probe.astype(np.float32)), np.exp(target.ask(probe)), rtol=1e-3, atol=1e-5)

@@ -8,30 +8,30 @@ Begin here:
         A network, and how one is trained.
     mia_jax.training.fit_many(trainer, keys, records, index, num_epochs)
         Many of them, at once.
-    mia_jax.splits.shokri, mia_jax.splits.balanced
+    mia_jax.plans.shokri, mia_jax.plans.balanced
         Who trains on what.
-    mia_jax.targets.as_target, from_callable, from_predictions; mia_jax.remote.connect(url, x)
+    mia_jax.targets.as_target, from_callable, from_predictions; mia_jax.targets.remote.connect(url, x)
         Whatever can be asked, as a Target.
-    mia_jax.shadows.observe_shadows(...), mia_jax.attacks.ATTACKS["rmia"](num_classes)
-        Look at the shadows as at the target; learn an attack from them, and score records.
-    mia_jax.metrics.evaluate(...), mia_jax.matched.from_scores(...)
+    mia_jax.targets.observe_shadows(...), mia_jax.attacks.ATTACKS["rmia"](num_classes)
+        Observe the shadows as the target is observed; learn an attack from them, and score records.
+    mia_jax.statistics.evaluate(...), mia_jax.statistics.matched_pairs.from_scores(...)
         Measures with their intervals, and lower bounds on epsilon.
     mia_jax.data.load(name)
         Records and their schema.
 
-Whole runs, with their report, are mia_jax.audit.run(mia_jax.Config(...)) (the paper's attack), mia_jax.balanced.run,
-mia_jax.blackbox.run (a deployed model) and mia_jax.canaries.run; scripts/train.py and scripts/audit.py call these.
+Whole runs, with their report, are in mia_jax.audits: shokri.run(Config(...)) (the paper's attack), balanced.audit.run,
+deployed.audit.run (somebody's model) and canaries.run; scripts/train.py and scripts/audit.py call these.
 
->>> from mia_jax import attacks, data, models, shadows, splits, targets, training  # modules are imported by name
+>>> from mia_jax import attacks, data, models, plans, statistics, targets, training  # rooms are imported by name
 """
 
 from typing import TYPE_CHECKING
 
-from mia_jax.config import Config
+from mia_jax.audits.config import Config
 from mia_jax.types import Answers, Attack, InputError, MiaError, Model, Records, Schema, Target, Trainer
 
 if TYPE_CHECKING:
-    from mia_jax.saved import infer
+    from mia_jax.audits.deployed.infer import infer
 
 __version__ = "0.1.0"
 
@@ -53,7 +53,7 @@ __all__ = [
 def __getattr__(name: str):
     """``infer`` brings every attack, and with them flax and optax: it is imported when it is asked for."""
     if name == "infer":
-        from mia_jax.saved import infer
+        from mia_jax.audits.deployed.infer import infer
 
         return infer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

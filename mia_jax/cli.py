@@ -14,18 +14,19 @@ import sys
 import warnings
 from collections.abc import Callable
 
-from mia_jax import disk, plain
+from mia_jax import sanitize
+from mia_jax.storage import disk
 from mia_jax.types import MiaError
 
 
 def say(line: str) -> None:
     """A line for the user, on standard error: standard output is for results."""
-    print(plain.harmless(line), file=sys.stderr, flush=True)
+    print(sanitize.harmless(line), file=sys.stderr, flush=True)
 
 
 def show(text: str) -> None:
     """Results, on standard output: names in them may be from a file."""
-    print(plain.harmless(text))
+    print(sanitize.harmless(text))
 
 
 def use_every_core() -> int:
@@ -87,9 +88,9 @@ SMALLER = ("chunk", "batch_size", "hidden", "attack_rows", "attack_hidden", "row
 def _says_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError):
         return True
-    from mia_jax import programs  # jax, which a script that failed so early may do without
+    from mia_jax.training import parallel  # jax, which a script that failed so early may do without
 
-    return programs.is_out_of_memory(error)
+    return parallel.is_out_of_memory(error)
 
 
 def _out_of_memory() -> MiaError:
@@ -127,7 +128,7 @@ def interrupted(*_) -> None:
 def fail(error: MiaError) -> None:
     """Print the error in red where that is possible, and exit with its code."""
     word = "\033[31merror:\033[0m" if sys.stderr.isatty() else "error:"
-    print(word, plain.harmless(str(error)), file=sys.stderr, flush=True)
+    print(word, sanitize.harmless(str(error)), file=sys.stderr, flush=True)
     sys.exit(error.exit_code)
 
 

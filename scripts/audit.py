@@ -18,26 +18,31 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 
 from absl import flags
 
-from mia_jax import cli, given
-from mia_jax import config as configs
+from mia_jax import cli
+from mia_jax.audits import config as configs
+from mia_jax.audits import flags as given
 
 read_config = given.define_flags(flags, configs.BalancedConfig, configs.DeployedConfig, configs.CanaryConfig)
 FAIL_IF = flags.DEFINE_string(
-    "fail_if", None, "conditions that must not hold, as in tpr@0.01>0.05,lira:auc>0.6; see mia_jax.gate"
+    "fail_if", None, "conditions that must not hold, as in tpr@0.01>0.05,lira:auc>0.6; see mia_jax.audits.gate"
 )
 flags.adopt_module_key_flags(given)
 
 
 def main() -> None:
     cli.use_every_core()
-    from mia_jax import balanced, balanced_report, balanced_words, blackbox, canaries, canary_report, gate, progress
+    from mia_jax import progress
     from mia_jax.attacks import ATTACKS
+    from mia_jax.audits import canaries, gate
+    from mia_jax.audits.balanced import audit as balanced
+    from mia_jax.audits.deployed import audit as deployed
+    from mia_jax.reports import balanced_report, balanced_words, canary_report
 
     told = balanced_report
     if flags.FLAGS["canaries"].present:
         config, run, told, names = read_config(configs.CanaryConfig), canaries.run, canary_report, ("canaries",)
     elif any(flags.FLAGS[name].present for name in ("target", "data", "predictions")):
-        config, run, names = read_config(configs.DeployedConfig), blackbox.run, (*ATTACKS,)
+        config, run, names = read_config(configs.DeployedConfig), deployed.run, (*ATTACKS,)
     else:
         config, run = read_config(configs.BalancedConfig), balanced.run
         names = balanced.attack_names(config)

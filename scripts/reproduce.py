@@ -16,7 +16,8 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 
 from absl import flags
 
-from mia_jax import cli, given
+from mia_jax import cli
+from mia_jax.audits import flags as given
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("experiment", None, "one of those that --list shows; several are separated by commas")
@@ -43,11 +44,11 @@ def command(name: str) -> str:
 def main() -> None:
     given.refuse_idle(given.REPRODUCE, given.present(flags), FLAGS)
     cli.use_every_core()
-    from mia_jax import experiments, progress
-    from mia_jax.experiments import run
+    from mia_jax import progress, reproduction
+    from mia_jax.reproduction import run
     from mia_jax.types import InputError
 
-    known = experiments.EXPERIMENTS
+    known = reproduction.EXPERIMENTS
     if FLAGS.list:
         for name, experiment in known.items():
             print(f"{name:<18} {experiment.title} ({experiment.section})")

@@ -19,8 +19,9 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 
 from absl import flags
 
-from mia_jax import cli, given
-from mia_jax import config as configs
+from mia_jax import cli
+from mia_jax.audits import config as configs
+from mia_jax.audits import flags as given
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of a finished run of scripts/train.py", required=True)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "folder of official files (default: $MIA_JAX_DATA_DIR)")
@@ -36,9 +37,11 @@ LABEL_ONLY = flags.DEFINE_bool("label_only", False, "show the best class and no 
 def main() -> None:
     given.refuse_idle(given.SERVE, given.present(flags), flags.FLAGS)
     cli.use_every_core()
-    from mia_jax import data, server, workdirs
+    from mia_jax import data
+    from mia_jax.audits import finished
+    from mia_jax.targets import server
 
-    opened = workdirs.open_target(WORKDIR.value, data_dir=DATA_DIR.value)
+    opened = finished.open_target(WORKDIR.value, data_dir=DATA_DIR.value)
     target, schema = opened.target, opened.schema
     mine = opened.workdir.path / "mine.npz"
     data.save(mine, opened.asked, schema, member=opened.member)
@@ -71,7 +74,7 @@ def main() -> None:
 
 
 def _as_the_run(config: configs.Config) -> dict[str, Any]:
-    """Flags of audit.py, by which shadows are trained as the run trained its target, on records of the same data."""
+    """Flags of train.py, by which shadows are trained as the run trained its target, on records of the same data."""
     usual = configs.resolve(configs.DeployedConfig())
     kept = [f.name for f in dataclasses.fields(configs.Training) if f.metadata["identity"] or f.name == "data_dir"]
     told = {name: getattr(config, name) for name in kept if getattr(config, name) != getattr(usual, name)}

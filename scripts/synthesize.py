@@ -16,7 +16,8 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 
 from absl import flags
 
-from mia_jax import cli, given
+from mia_jax import cli
+from mia_jax.audits import flags as given
 from mia_jax.synthesis.parameters import REDRAW_HELP, REDRAWS, Parameters
 
 FLAGS = flags.FLAGS
@@ -53,7 +54,8 @@ def main() -> int:
     cli.use_every_core()
     import jax
 
-    from mia_jax import data, progress, synthesis, workdirs
+    from mia_jax import data, progress, synthesis
+    from mia_jax.audits import finished
     from mia_jax.synthesis import marginal, resume, search
     from mia_jax.types import InputError
 
@@ -66,7 +68,7 @@ def main() -> int:
             f"--max_queries={budget} is too few: --class_prior=target costs {prior:,} before the search; raise it or"
             " leave --class_prior out"
         )
-    opened = workdirs.open_target(FLAGS.workdir, data_dir=FLAGS.data_dir, progress=progress.shown)
+    opened = finished.open_target(FLAGS.workdir, data_dir=FLAGS.data_dir, progress=progress.shown)
     target, schema, key, n = opened.target, opened.schema, jax.random.key(FLAGS.seed), FLAGS.num_records
     exhausted = False
     if FLAGS.method == "search":

@@ -14,8 +14,9 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 
 from absl import flags
 
-from mia_jax import cli, given
-from mia_jax import config as configs
+from mia_jax import cli
+from mia_jax.audits import config as configs
+from mia_jax.audits import flags as given
 
 read_config = given.define_flags(flags, configs.Config)
 flags.adopt_module_key_flags(given)
@@ -23,10 +24,12 @@ flags.adopt_module_key_flags(given)
 
 def main() -> None:
     cli.use_every_core()
-    from mia_jax import audit, progress, report
+    from mia_jax import progress
+    from mia_jax.audits import shokri
+    from mia_jax.reports import report
 
     config = read_config(configs.Config)
-    results = audit.run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
+    results = shokri.run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
     workdir = results["config"]["workdir"]
     cli.show(report.terminal_table(results))
     print(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")

@@ -21,7 +21,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 # Files of few and long tests come first, then those of many: at the end no process waits long for another.
-LONG = ("interrupt", "attacks_shokri", "train_script", "canaries", "workdirs", "synthesize_script", "serve")
+LONG = ("interrupt", "attacks_shokri", "train_script", "canaries", "finished", "synthesize_script", "serve_script")
 
 
 def pytest_collection_modifyitems(items):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from mia_jax import audit
-from mia_jax.config import Config
+from mia_jax.audits import shokri
+from mia_jax.audits.config import Config
 
 N, F, C = 400, 12, 3
 SHADOWS = 3
@@ -86,10 +86,10 @@ def own_data(shared):
 
 @pytest.fixture(scope="module", name="finished")
 def finished_run(shared, own):
-    """A run that nobody interrupted: its workdir, and what ``audit.run`` returned. To be copied, not written to."""
+    """A run that nobody interrupted: its workdir, and what ``shokri.run`` returned. To be copied, not written to."""
     workdir = shared / "finished"
     if workdir not in _runs:
-        _runs[workdir] = audit.run(config(own, workdir), command="the command")
+        _runs[workdir] = shokri.run(config(own, workdir), command="the command")
     return workdir, _runs[workdir]
 
 

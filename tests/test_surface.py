@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import mia_jax
-from mia_jax import training
+from mia_jax.training import loop
 
 
 def test_help_begins_with_the_entry_points():
@@ -26,13 +26,16 @@ def test_what_help_names_is_there():
 
 
 def test_infer_is_listed_without_being_imported():
-    code = "import sys, mia_jax; print('infer' in dir(mia_jax), 'mia_jax.saved' in sys.modules, mia_jax.infer.__name__)"
+    code = (
+        "import sys, mia_jax; loaded = 'mia_jax.audits.deployed.infer' in sys.modules;"
+        " print('infer' in dir(mia_jax), loaded, mia_jax.infer.__name__)"
+    )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told.split() == ["True", "False", "infer"]
     assert {*mia_jax.__all__} <= {*dir(mia_jax)}
 
 
 def test_fit_many_takes_what_fit_chunks_takes():
-    many, chunks = (inspect.signature(f) for f in (training.fit_many, training.fit_chunks))
+    many, chunks = (inspect.signature(f) for f in (loop.fit_many, loop.fit_chunks))
     assert many.parameters == chunks.parameters
-    assert all(f"{name}:" in training.fit_many.__doc__ for name in many.parameters)
+    assert all(f"{name}:" in loop.fit_many.__doc__ for name in many.parameters)

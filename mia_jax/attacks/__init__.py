@@ -7,7 +7,7 @@ attack is testing it: the contract tests run over this table.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from mia_jax import imported
+from mia_jax import user_code
 from mia_jax.attacks import (
     attack_p,
     attack_r,
@@ -129,7 +129,7 @@ def named(wanted: str) -> list[str]:
 
 def sources(names: Iterable[str]) -> dict[str, str]:
     """Attack -> SHA-256 of its source and of all that this imports, a user's or ours: it names what the attack made."""
-    return {name: imported.describe(ATTACKS[name].factory, library=True) if name in ATTACKS else "" for name in names}
+    return {name: user_code.describe(ATTACKS[name].factory, library=True) if name in ATTACKS else "" for name in names}
 
 
 __all__ = ["ATTACKS", "Entry", "named", "quick_first", "sources"]

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.attacks import references
-from mia_jax.attacks.base import from_answers, log_likelihood
+from mia_jax.attacks import leave_one_out
+from mia_jax.attacks.common import from_answers, log_likelihood
 from mia_jax.attacks.population import share_below
 from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.types import Array, Attack, Key, Seen
@@ -31,9 +31,9 @@ def attack_p(num_classes: int) -> Attack:
     def fit(key: Key, seen, member: Array, public=None) -> State:
         del key
         member = np.asarray(member, bool)
-        mine, theirs = references.split_public(public)
-        players = references.players(*member.shape)
-        scores = [rate(references.row(seen, k), references.row(theirs, k)) for k in players]
+        mine, theirs = leave_one_out.split_public(public)
+        players = leave_one_out.players(*member.shape)
+        scores = [rate(leave_one_out.row(seen, k), leave_one_out.row(theirs, k)) for k in players]
         return State(mine, best_threshold(np.concatenate(scores), member[players].reshape(-1)))
 
     def score(state: State, seen) -> np.ndarray:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from mia_jax.attacks import references
-from mia_jax.attacks.base import scaled_logit
-from mia_jax.attacks.references import Evidence, Parts
+from mia_jax.attacks import leave_one_out
+from mia_jax.attacks.common import scaled_logit
+from mia_jax.attacks.leave_one_out import Evidence, Parts
 from mia_jax.types import Attack
 
 TINY = 1e-300
@@ -35,24 +35,24 @@ def attack_r(num_classes: int, *, bandwidth: float = 1.06) -> Attack:
             models)^(-1/5), which is Silverman's rule with 1.06. 0: the plain share, with half a model on either side.
     """
     del num_classes
-    return references.attack(parts(bandwidth=bandwidth))
+    return leave_one_out.attack(parts(bandwidth=bandwidth))
 
 
 def parts(*, bandwidth: float = 1.06) -> Parts:
     def gather(seen, member, public) -> Evidence:
         del public
-        return references.gather(seen["phi"], member)
+        return leave_one_out.gather(seen["phi"], member)
 
     def settle(evidence: Evidence, models) -> Kernels:
-        inside, outside = references.without(evidence, models)
+        inside, outside = leave_one_out.without(evidence, models)
         kept = np.delete(np.arange(len(evidence.values)), models) if len(models) else slice(None)
         freedom = np.maximum(outside.count - 1, 0).sum()
         if freedom == 0:  # one model each: whoever is left out, all of them say how much models differ
-            whole = references.without(evidence, ())[1]
+            whole = leave_one_out.without(evidence, ())[1]
             freedom, outside = np.maximum(whole.count - 1, 0).sum(), outside._replace(scatter=whole.scatter)
         deviation = np.sqrt(outside.scatter.sum() / freedom) if freedom else 1.0
         width = bandwidth * (deviation or 1.0) * np.maximum(outside.count, 1) ** -0.2
-        alone = references.filled(outside.mean, inside.mean)
+        alone = leave_one_out.filled(outside.mean, inside.mean)
         return Kernels(evidence.values[kept], ~evidence.member[kept], width, alone)
 
     def rate(kernels: Kernels, seen, public) -> np.ndarray:

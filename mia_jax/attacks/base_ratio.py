@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.attacks import references
-from mia_jax.attacks.base import log_likelihood
-from mia_jax.attacks.references import Evidence, Parts
+from mia_jax.attacks import leave_one_out
+from mia_jax.attacks.common import log_likelihood
+from mia_jax.attacks.leave_one_out import Evidence, Parts
 from mia_jax.attacks.rmia import log_mean
 from mia_jax.types import Attack
 
@@ -21,7 +21,7 @@ from mia_jax.types import Attack
 def base(num_classes: int) -> Attack:
     """Online: all shadows, whatever they trained on."""
     del num_classes
-    return references.attack(parts())
+    return leave_one_out.attack(parts())
 
 
 def base_offline(num_classes: int, *, c: float = 0.33) -> Attack:
@@ -32,7 +32,7 @@ def base_offline(num_classes: int, *, c: float = 0.33) -> Attack:
         c: the weight of the OUT mean.
     """
     del num_classes
-    return references.attack(parts(c=c))
+    return leave_one_out.attack(parts(c=c))
 
 
 class Fitted(NamedTuple):
@@ -44,14 +44,14 @@ def parts(*, c: float | None = None) -> Parts:
 
     def gather(seen, member, public) -> Evidence:
         del public
-        return references.gather(seen["log_p_y"], member, of=np.exp, origin=0.0, squares=False)
+        return leave_one_out.gather(seen["log_p_y"], member, of=np.exp, origin=0.0, squares=False)
 
     def settle(evidence: Evidence, models) -> Fitted:
-        inside, outside = references.without(evidence, models)
+        inside, outside = leave_one_out.without(evidence, models)
         if c is None:
             total = np.nan_to_num(inside.mean) * inside.count + np.nan_to_num(outside.mean) * outside.count
             return Fitted(log_mean(total / (inside.count + outside.count)))
-        return Fitted(c * references.filled(log_mean(outside.mean), log_mean(inside.mean)))
+        return Fitted(c * leave_one_out.filled(log_mean(outside.mean), log_mean(inside.mean)))
 
     def rate(fitted: Fitted, seen, public) -> np.ndarray:
         del public

@@ -27,10 +27,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import digamma, gammaln, polygamma, stdtr
 
-from mia_jax.attacks import references
-from mia_jax.attacks.base import scaled_logit
+from mia_jax.attacks import leave_one_out
+from mia_jax.attacks.common import scaled_logit
+from mia_jax.attacks.leave_one_out import Evidence, Moments, Parts
 from mia_jax.attacks.lira import VARIANCE_FLOOR, over_queries
-from mia_jax.attacks.references import Evidence, Moments, Parts
 from mia_jax.types import Attack
 
 SHAPES = (0.5, 1e4)  # a_0 stays within: from Cauchy tails to a variance that is the same for all records
@@ -70,13 +70,13 @@ def bavaria(num_classes: int, *, augment=None) -> Attack:
         augment: (key, x [*f]) -> x [q, *f]: q queries in each record's place; their scores are averaged.
     """
     del num_classes
-    return references.attack(parts(), augment=augment)
+    return leave_one_out.attack(parts(), augment=augment)
 
 
 def bavaria_offline(num_classes: int, *, augment=None) -> Attack:
     """Offline: OUT models only. Scores are -log(-log tail), which orders as the tail does."""
     del num_classes
-    return references.attack(parts(offline=True), augment=augment)
+    return leave_one_out.attack(parts(offline=True), augment=augment)
 
 
 def parts(*, offline: bool = False) -> Parts:
@@ -84,8 +84,8 @@ def parts(*, offline: bool = False) -> Parts:
 
     def gather(seen, member, public) -> Known:
         del public
-        evidence = references.gather(seen["phi"], member)
-        inside, outside = references.without(evidence, ())
+        evidence = leave_one_out.gather(seen["phi"], member)
+        inside, outside = leave_one_out.without(evidence, ())
         difference = inside.mean - outside.mean
         there = np.isfinite(difference)
         priors = [_prior(side, difference[there]) for side in (inside, outside)]
@@ -95,7 +95,7 @@ def parts(*, offline: bool = False) -> Parts:
         return Known(evidence, *priors, float(shift), float(spread))
 
     def settle(known: Known, models) -> tuple[Student, Student]:
-        inside, outside = references.without(known.evidence, models)
+        inside, outside = leave_one_out.without(known.evidence, models)
         from_out = _Other(outside, known.outside.variance, known.shift, known.spread)
         from_in = None if offline else _Other(inside, known.inside.variance, -known.shift, known.spread)
         return _posterior(known.inside, inside, from_out), _posterior(known.outside, outside, from_in)

@@ -3,9 +3,9 @@ ICLR 2022: a loss that is low for everybody is no sign of membership."""
 
 import numpy as np
 
-from mia_jax.attacks import references
-from mia_jax.attacks.base import log_likelihood
-from mia_jax.attacks.references import Evidence, Parts
+from mia_jax.attacks import leave_one_out
+from mia_jax.attacks.common import log_likelihood
+from mia_jax.attacks.leave_one_out import Evidence, Parts
 from mia_jax.types import Attack
 
 
@@ -15,17 +15,17 @@ def calibrated_loss(num_classes: int) -> Attack:
     A record that every shadow trained on is given its IN mean plus the mean difference of the sides over all records.
     """
     del num_classes
-    return references.attack(parts())
+    return leave_one_out.attack(parts())
 
 
 def parts() -> Parts:
     def gather(seen, member, public) -> Evidence:
         del public
-        return references.gather(seen["log_p_y"], member, squares=False)
+        return leave_one_out.gather(seen["log_p_y"], member, squares=False)
 
     def settle(evidence: Evidence, models) -> np.ndarray:
-        inside, outside = references.without(evidence, models)
-        return references.filled(outside.mean, inside.mean)
+        inside, outside = leave_one_out.without(evidence, models)
+        return leave_one_out.filled(outside.mean, inside.mean)
 
     def rate(out_mean: np.ndarray, seen, public) -> np.ndarray:
         del public

@@ -4,7 +4,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.attacks.base import from_answers
+from mia_jax.attacks.common import from_answers
 from mia_jax.types import Array, Attack, Key
 
 

@@ -23,9 +23,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log_ndtr
 
-from mia_jax.attacks import references
-from mia_jax.attacks.base import scaled_logit
-from mia_jax.attacks.references import Evidence, Moments, Parts
+from mia_jax.attacks import leave_one_out
+from mia_jax.attacks.common import scaled_logit
+from mia_jax.attacks.leave_one_out import Evidence, Moments, Parts
 from mia_jax.types import Attack, InputError
 
 VARIANCE_FLOOR = 1e-10  # nats^2: below what float32 resolves of a scaled logit
@@ -55,25 +55,25 @@ def lira(num_classes: int, *, center: str = "mean", augment=None) -> Attack:
         augment: (key, x [*f]) -> x [q, *f]: q queries in each record's place (``mia_jax.attacks.queries``).
     """
     del num_classes
-    return references.attack(parts(center=center), augment=augment)
+    return leave_one_out.attack(parts(center=center), augment=augment)
 
 
 def lira_fixed(num_classes: int, *, center: str = "mean", augment=None) -> Attack:
     """Online, one variance per side for all records (section VI-A): better below 64 shadows."""
     del num_classes
-    return references.attack(parts(center=center, fixed=True), augment=augment)
+    return leave_one_out.attack(parts(center=center, fixed=True), augment=augment)
 
 
 def lira_offline(num_classes: int, *, center: str = "mean", augment=None) -> Attack:
     """Offline: OUT models only. Scores are -log(-log Phi), which orders as log Phi does and keeps the tail apart."""
     del num_classes
-    return references.attack(parts(center=center, offline=True), augment=augment)
+    return leave_one_out.attack(parts(center=center, offline=True), augment=augment)
 
 
 def lira_offline_fixed(num_classes: int, *, center: str = "mean", augment=None) -> Attack:
     """Offline, one variance for all records."""
     del num_classes
-    return references.attack(parts(center=center, fixed=True, offline=True), augment=augment)
+    return leave_one_out.attack(parts(center=center, fixed=True, offline=True), augment=augment)
 
 
 def parts(*, center: str = "mean", fixed: bool = False, offline: bool = False) -> Parts:
@@ -83,19 +83,19 @@ def parts(*, center: str = "mean", fixed: bool = False, offline: bool = False) -
 
     def gather(seen, member, public) -> Known:
         del public
-        evidence = references.gather(seen["phi"], member)
+        evidence = leave_one_out.gather(seen["phi"], member)
         mask = _mask(evidence, slice(None))
         ordered = [_ordered(evidence.values, side) for side in (mask, ~mask)] if center == "median" else None
-        return Known(evidence, _spare(*references.without(evidence, ())), ordered)
+        return Known(evidence, _spare(*leave_one_out.without(evidence, ())), ordered)
 
     def settle(known: Known, models) -> Gaussians:
-        sides = references.without(known.evidence, models)
+        sides = leave_one_out.without(known.evidence, models)
         pooled = _pooled(sides, known.spare)
         variance = pooled if fixed else [_own(side, value) for side, value in zip(sides, pooled, strict=True)]
         mean = [side.mean for side in sides]
         if known.ordered is not None:
             mean = _medians(known.evidence, known.ordered, models)
-        return Gaussians(references.filled(*mean), variance[0], references.filled(*mean[::-1]), variance[1])
+        return Gaussians(leave_one_out.filled(*mean), variance[0], leave_one_out.filled(*mean[::-1]), variance[1])
 
     needs = frozenset({"out"} if offline else {"in", "out"})
     return Parts(scaled_logit, gather, settle, _tail if offline else _log_ratio, needs)

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mia_jax import models, training
-from mia_jax.attacks.base import scaled_logit
+from mia_jax.attacks.common import scaled_logit
+from mia_jax.models import networks
+from mia_jax.training import loop
 from mia_jax.types import Array, Attack, InputError, Key, Params, Records, Target
 
 _ROWS = 8192  # scored at once
@@ -86,9 +87,9 @@ def quantile(
     if not 0 < alpha < 1 or not 0 < held_out < 1:
         raise InputError(f"alpha = {alpha} and held_out = {held_out} must be within (0, 1)")
     loss = {"gaussian": gaussian, "pinball": pinball(alpha)}[head]
-    model = models.mlp({"gaussian": 2, "pinball": 1}[head], hidden=hidden, activation=jax.nn.relu)
+    model = networks.mlp({"gaussian": 2, "pinball": 1}[head], hidden=hidden, activation=jax.nn.relu)
     optimizer = optax.adamw(learning_rate, weight_decay=weight_decay)
-    trainer = training.make_trainer(model, optimizer, batch_size, loss=loss)
+    trainer = loop.make_trainer(model, optimizer, batch_size, loss=loss)
 
     def features(seen) -> np.ndarray:
         x, y = np.asarray(seen["x"]), np.asarray(seen["y"])

@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.attacks import references
-from mia_jax.attacks.base import log_likelihood
+from mia_jax.attacks import leave_one_out
+from mia_jax.attacks.common import log_likelihood
+from mia_jax.attacks.leave_one_out import Evidence, Parts
 from mia_jax.attacks.population import share_below
-from mia_jax.attacks.references import Evidence, Parts
 from mia_jax.types import Attack
 
 
@@ -44,7 +44,7 @@ def rmia(num_classes: int, *, gamma: float = 2.0, strict: bool = False) -> Attac
         strict: > gamma, not >=.
     """
     del num_classes
-    return references.attack(parts(gamma=gamma, strict=strict))
+    return leave_one_out.attack(parts(gamma=gamma, strict=strict))
 
 
 def rmia_offline(num_classes: int, *, gamma: float = 2.0, a: float = 0.3, strict: bool = False) -> Attack:
@@ -56,7 +56,7 @@ def rmia_offline(num_classes: int, *, gamma: float = 2.0, a: float = 0.3, strict
         a: how the mean over IN is guessed from that over OUT, a + ... : IN = a OUT + 1 - a.
     """
     del num_classes
-    return references.attack(parts(gamma=gamma, strict=strict, offline=True, a=a))
+    return leave_one_out.attack(parts(gamma=gamma, strict=strict, offline=True, a=a))
 
 
 def parts(*, gamma: float = 2.0, strict: bool = False, offline: bool = False, a: float = 0.3) -> Parts:
@@ -66,20 +66,20 @@ def parts(*, gamma: float = 2.0, strict: bool = False, offline: bool = False, a:
         population = None
         if public is not None:
             log_z = np.asarray(public["log_p_y"])
-            population = references.gather(log_z, np.zeros(log_z.shape, bool), of=np.exp, origin=0.0, squares=False)
-        return Known(references.gather(seen["log_p_y"], member, of=np.exp, origin=0.0, squares=False), population)
+            population = leave_one_out.gather(log_z, np.zeros(log_z.shape, bool), of=np.exp, origin=0.0, squares=False)
+        return Known(leave_one_out.gather(seen["log_p_y"], member, of=np.exp, origin=0.0, squares=False), population)
 
     def average(log_in: np.ndarray, log_out: np.ndarray) -> np.ndarray:
         """log p(x)"""
         if offline:
-            return np.log(((1 + a) * np.exp(references.filled(log_out, log_in)) + 1 - a) / 2)
-        return np.logaddexp(references.filled(log_in, log_out), references.filled(log_out, log_in)) - np.log(2)
+            return np.log(((1 + a) * np.exp(leave_one_out.filled(log_out, log_in)) + 1 - a) / 2)
+        return np.logaddexp(leave_one_out.filled(log_in, log_out), leave_one_out.filled(log_out, log_in)) - np.log(2)
 
     def settle(known: Known, models) -> Ratios:
-        log_p = average(*(log_mean(side.mean) for side in references.without(known.inside, models)))
+        log_p = average(*(log_mean(side.mean) for side in leave_one_out.without(known.inside, models)))
         if known.population is None:
             return Ratios(log_p, None)
-        log_out = log_mean(references.without(known.population, models)[1].mean)
+        log_out = log_mean(leave_one_out.without(known.population, models)[1].mean)
         return Ratios(log_p, average(log_out, log_out))
 
     def rate(ratios: Ratios, seen, public) -> np.ndarray:

@@ -25,8 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mia_jax import models, programs, training
-from mia_jax.attacks.base import from_answers
+from mia_jax.attacks.common import from_answers
+from mia_jax.models import networks
+from mia_jax.training import loop, parallel
 from mia_jax.types import Array, Attack, InputError, Key, Records, Remember, TrainState
 
 LANES = 16  # networks per compiled program: they are small
@@ -152,8 +153,8 @@ def shokri(
     def standardised(p, y, centre, scale):
         return (p - centre[y]) / scale[y, None]
 
-    model = models.mlp(2, hidden=(hidden,), activation=jax.nn.relu)
-    answers = programs.spread(functools.partial(training.predict, model))
+    model = networks.mlp(2, hidden=(hidden,), activation=jax.nn.relu)
+    answers = parallel.spread(functools.partial(loop.predict, model))
 
     def descent(l2, steps):
         # Steps, not passes: few shadows have few rows. Those that complete the last pass find a rate of 0.
@@ -163,7 +164,7 @@ def shokri(
         return optax.chain(optax.add_decayed_weights(l2), optax.adam(rate))
 
     # Both are numbers in the optimiser's state, so every strength and number of steps runs the same compiled program.
-    trainer = training.make_trainer(model, optax.inject_hyperparams(descent)(l2=0.0, steps=1.0), batch_size)
+    trainer = loop.make_trainer(model, optax.inject_hyperparams(descent)(l2=0.0, steps=1.0), batch_size)
 
     def init(start: tuple[Key, Array, Array], x: Array) -> TrainState:
         key, l2, steps = start
@@ -200,7 +201,7 @@ def shokri(
             for strength in strengths:
                 numbers = (np.full(len(some), number, np.float32) for number in (strength, steps))
                 start = (keys[first : first + BLOCK], *numbers)
-                learned[str(strength)], _ = training.fit_many(tuned, start, pool, own, num_epochs, lanes=LANES)
+                learned[str(strength)], _ = loop.fit_many(tuned, start, pool, own, num_epochs, lanes=LANES)
             return learned
 
         named = f"{steps} steps, L2 {', '.join(map(str, strengths))}, {BLOCK} classes from"

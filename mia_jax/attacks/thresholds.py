@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax import signals
-from mia_jax.attacks import base
+from mia_jax.attacks import common
 from mia_jax.types import Array, Attack, Key
 
 
@@ -75,7 +75,7 @@ def threshold(read, leaf: str, *, sign: float, num_classes: int, per_class: bool
         tau = state.threshold[np.asarray(seen["y"])] if per_class else state.threshold
         return beyond(sign * np.asarray(seen[leaf], np.float64), tau)
 
-    return base.from_answers(read_with_class if per_class else read, fit, score, needs=frozenset({"in", "out"}))
+    return common.from_answers(read_with_class if per_class else read, fit, score, needs=frozenset({"in", "out"}))
 
 
 def _confidence(log_p, y):
@@ -87,12 +87,12 @@ def _entropy(log_p, y):
 
 
 def _modified_entropy(log_p, y):
-    return {"modified_entropy": jnp.minimum(signals.modified_entropy(log_p, y), base.LIMIT)}
+    return {"modified_entropy": jnp.minimum(signals.modified_entropy(log_p, y), common.LIMIT)}
 
 
 def loss(num_classes: int, *, per_class: bool = False) -> Attack:
     """tau - loss (Yeom et al. 2018, whose tau is the mean training loss; here the best one on the shadows)."""
-    return threshold(base.log_likelihood, "log_p_y", sign=1.0, num_classes=num_classes, per_class=per_class)
+    return threshold(common.log_likelihood, "log_p_y", sign=1.0, num_classes=num_classes, per_class=per_class)
 
 
 def confidence(num_classes: int, *, per_class: bool = False) -> Attack:
@@ -129,4 +129,4 @@ def majority(num_classes: int) -> Attack:
     def score(state: np.ndarray, seen) -> np.ndarray:
         return np.full(np.shape(seen["y"]), state)
 
-    return base.from_answers(read, fit, score)
+    return common.from_answers(read, fit, score)

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mia_jax import models, training
-from mia_jax.attacks.base import scaled_logit
+from mia_jax.attacks.common import scaled_logit
 from mia_jax.attacks.thresholds import best_threshold, beyond
+from mia_jax.models import networks
+from mia_jax.training import loop
 from mia_jax.types import Array, Attack, InputError, Key, Model, Params, Records, Target
 
 
@@ -58,12 +59,12 @@ def distil(
         return -jnp.sum(p[row] * jax.nn.log_softmax(logits), axis=-1)
 
     # The label of a public record is its row number: a trainer's labels are integers, what was answered is looked up.
-    trainer = training.make_trainer(model, optimizer, batch_size, loss=loss)
+    trainer = loop.make_trainer(model, optimizer, batch_size, loss=loss)
     pool = Records(jnp.asarray(x), jnp.arange(len(x)))
 
     def epoch(state, _):
         state, _ = trainer.epoch(state, pool, jnp.arange(len(x)))
-        return state, scaled_logit(training.predict(model, state.params, candidates.x), candidates.y)["phi"]
+        return state, scaled_logit(loop.predict(model, state.params, candidates.x), candidates.y)["phi"]
 
     _, along = jax.lax.scan(epoch, trainer.init(key, pool.x[:1]), None, length=num_epochs)
     return along.T
@@ -103,8 +104,8 @@ def trajectory(
     if len(population.x) < 1 or num_epochs < 1:
         raise InputError("trajectory needs public records to distil the target on, and at least one epoch")
     optimizer = optimizer or optax.adam(1e-3)
-    judge = models.mlp(2, (hidden,), activation=jax.nn.relu)
-    trainer = training.make_trainer(judge, optax.adam(1e-3), 128)
+    judge = networks.mlp(2, (hidden,), activation=jax.nn.relu)
+    trainer = loop.make_trainer(judge, optax.adam(1e-3), 128)
 
     def look(key: Key, log_p: Array, own: Array, records: Records) -> jax.Array:
         along = distil(key, model, optimizer, batch_size, population.x, log_p, records, num_epochs)
@@ -140,7 +141,7 @@ def trajectory(
         folds = np.arange(fold.max() + 2)
         index = np.where(fold != folds[:, None], np.arange(len(rows)), -1)
         keys = jax.vmap(lambda k: jax.random.fold_in(key_train, k))(folds)
-        params, _ = training.fit_many(trainer, keys, pool, index, attack_epochs)
+        params, _ = loop.fit_many(trainer, keys, pool, index, attack_epochs)
         each = [jax.tree.map(lambda leaf, k=k: leaf[k], params) for k in folds]
         odds = np.stack([log_odds(params, pool.x) for params in each[:-1]])[fold, np.arange(len(rows))]
         return State(each[-1], mean, spread, best_threshold(odds, member))

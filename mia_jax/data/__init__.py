@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mia_jax import artifacts
 from mia_jax.data import cache, local, origins, tabular
 from mia_jax.data.local import save
 from mia_jax.data.table import DATASETS, Dataset
+from mia_jax.storage import artifacts
 from mia_jax.types import Field, InputError, Records, Schema
 
 __all__ = ["DATASETS", "Dataset", "load", "save", "synthesised", "title"]

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax import artifacts
 from mia_jax.data import npz
+from mia_jax.storage import artifacts
 
 STALE = 3600.0  # seconds after which a file that is half written is nobody's
 

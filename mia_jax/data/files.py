@@ -21,7 +21,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from mia_jax import plain as plain_text
+from mia_jax import sanitize as plain_text
 from mia_jax.data import limits
 
 UNREADABLE = (ValueError, EOFError, OverflowError, OSError, KeyError, tarfile.TarError, zlib.error)

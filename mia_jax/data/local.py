@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax import artifacts, plain
+from mia_jax import sanitize
 from mia_jax.data import files, npz, units
 from mia_jax.data.table import DATASETS
+from mia_jax.storage import artifacts
 from mia_jax.types import Field, InputError, Records, Schema
 
 RENUMBER = "number the classes 0, 1, ... without gaps, as np.unique(y, return_inverse=True)[1] does"
@@ -86,7 +87,7 @@ def read(arrays: Mapping[str, np.ndarray], name: str, *, to_train_on: bool = Tru
 
 def _described(x: np.ndarray, y: np.ndarray, text: np.ndarray) -> tuple[Records, Schema]:
     try:
-        schema = _schema(plain.harmless_values(json.loads(str(text))))
+        schema = _schema(sanitize.harmless_values(json.loads(str(text))))
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError, RecursionError):
         raise ValueError(f"its array schema is damaged; {ANEW}") from None
     edges = [0, *(f.stop for f in schema.fields)]
@@ -208,7 +209,7 @@ def _countless(y: np.ndarray) -> bool:
 
 def _labels(y: np.ndarray, classes: int | None = None) -> np.ndarray:
     if y.dtype.kind in "US":
-        first = ", ".join(map(plain.quoted, np.unique(y)[:3].tolist()))
+        first = ", ".join(map(sanitize.quoted, np.unique(y)[:3].tolist()))
         raise ValueError(
             f"its labels are text ({first}, ...); needed: integers [n]: number them, as"
             " names, y = np.unique(y, return_inverse=True) does, or as the target does"

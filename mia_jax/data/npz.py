@@ -17,7 +17,7 @@ from typing import IO
 
 import numpy as np
 
-from mia_jax import plain
+from mia_jax import sanitize
 from mia_jax.data import limits
 from mia_jax.types import InputError
 
@@ -75,7 +75,7 @@ def _read(archive: zipfile.ZipFile, size: int, wanted: Sequence[str], needed: Se
 def _absent(name: str, members, needed: Sequence[str]) -> str:
     if {"indices", "indptr", "data"} <= {*members}:
         return "it is a sparse matrix of SciPy; write its m.toarray() as an array of np.savez"
-    others = ", ".join(map(plain.quoted, sorted(members)[:6])) or "nothing"
+    others = ", ".join(map(sanitize.quoted, sorted(members)[:6])) or "nothing"
     return f"it has no array {name!r}, only {others}; write {', '.join(needed)} with np.savez"
 
 

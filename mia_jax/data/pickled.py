@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax import plain
+from mia_jax import sanitize
 
 
 class _Noted:
@@ -61,7 +61,7 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._names:
-            raise pickle.UnpicklingError(f"it would run {plain.quoted(f'{module}.{name}')}, and nothing is run")
+            raise pickle.UnpicklingError(f"it would run {sanitize.quoted(f'{module}.{name}')}, and nothing is run")
         return self._names[module, name]
 
     def persistent_load(self, pid: Any) -> Any:

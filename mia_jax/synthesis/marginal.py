@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax import artifacts
 from mia_jax.data import npz
+from mia_jax.storage import artifacts
 from mia_jax.synthesis import attributes as attrs
 from mia_jax.types import Array, InputError, Key, Records, Sampler, Schema, Target
 

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from mia_jax import artifacts
 from mia_jax.progress import Progress, silent
+from mia_jax.storage import artifacts
 from mia_jax.synthesis import search as algorithm
 from mia_jax.synthesis.lanes import Found, Lanes
 from mia_jax.types import Key, MiaError, Records, Schema, Target

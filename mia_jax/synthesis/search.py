@@ -15,7 +15,7 @@ import numpy as np
 from mia_jax.synthesis import attributes as attrs
 from mia_jax.synthesis.lanes import Found, Lanes, begin, propose, update
 from mia_jax.synthesis.parameters import REDRAWS, Parameters
-from mia_jax.targets import BudgetSpent
+from mia_jax.targets.black_box import BudgetSpent
 from mia_jax.types import Array, InputError, Key, Records, Sampler, Schema, Target
 
 PRIOR_QUERIES = 4096  # that the shares of the classes in the target's answers cost, before a search by them

@@ -1,0 +1,110 @@
+"""The plan of a balanced audit: who is asked about, who trains on whom, and which models play the target."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from mia_jax.attacks import ATTACKS, named
+from mia_jax.audits import common, memory
+from mia_jax.audits.common import Notify
+from mia_jax.audits.config import BalancedConfig
+from mia_jax.audits.stages import Models, stage_key
+from mia_jax.plans import splits
+from mia_jax.progress import Progress
+from mia_jax.storage import artifacts
+from mia_jax.targets.platforms import platform
+from mia_jax.types import InputError, Key, Records, Schema
+
+
+class Setting(NamedTuple):
+    """Who is asked about, who trains on whom."""
+
+    root: Key
+    pool: Records
+    schema: Schema
+    candidates: np.ndarray  # int32 [n], rows of the pool
+    population: np.ndarray  # int32 [P], rows of the pool that train nobody
+    plan: splits.Plan  # of the candidates: [K, n // 2]
+    member: np.ndarray  # bool [K, n]
+    targets: np.ndarray  # [T], models
+
+
+def attack_names(config: BalancedConfig) -> tuple[str, ...]:
+    """The attacks that ``--attacks`` names.
+
+    Raises:
+        InputError: one is unknown.
+    """
+    if config.attacks.strip().lower() == "all":
+        return tuple(name for name in ATTACKS if name != "majority")
+    return tuple(named(config.attacks))
+
+
+def check(config: BalancedConfig, schema: Schema, total: int) -> tuple[int, int]:
+    """Check what can be checked before the work; returns the records asked about and those of the population.
+
+    Raises:
+        InputError: too few records, too many targets, a network that does not fit.
+    """
+    reserve = config.population if config.population is not None else min(total // 10, 5000)
+    n = config.num_records or total - reserve
+    if n + reserve > total:
+        raise InputError(
+            f"{n:,} records asked about and a population of {reserve:,} are more than {config.dataset} has ({total:,});"
+            f" use --num_records={max(total - reserve, 0)} or less"
+        )
+    if config.num_targets > config.num_models:
+        raise InputError(f"--num_targets={config.num_targets} of --num_models={config.num_models}: give more models")
+    if config.target_kind == "nn":
+        memory.check_networks(config, schema, n // 2)
+    else:
+        platform(config.target_kind, schema.num_classes)
+    if "shokri" in attack_names(config):
+        memory.check_attack_networks(config, schema.num_classes)
+    return n, reserve
+
+
+def set_up(config: BalancedConfig, pool: Records, schema: Schema) -> Setting:
+    """Decide who is asked about and who trains on whom. Raises InputError as ``check``."""
+    total = len(pool.y)
+    n, reserve = check(config, schema, total)
+    root = jax.random.key(config.seed)
+    population, rest = splits.reserve(stage_key(root, "population"), total, reserve)
+    candidates = np.sort(rest[:n])
+    plan = splits.balanced(stage_key(root, "balanced"), n, config.num_models)
+    targets = _targets(config.num_targets, config.num_models)
+    return Setting(root, pool, schema, candidates, population, plan, splits.membership_matrix(plan, n), targets)
+
+
+def _targets(count: int, num_models: int) -> np.ndarray:
+    """The models that play the target, [T]: one of each pair first."""
+    doubled = np.arange(count) * 2
+    return np.where(doubled < num_models, doubled % num_models, doubled % num_models + 1)
+
+
+def pairs(models: np.ndarray) -> np.ndarray:
+    """Those of the models whose partners are among them, too."""
+    return models[np.isin(models ^ 1, models)]  # splits.balanced: 2p and 2p + 1
+
+
+def of_models(setting: Setting, which: np.ndarray) -> Setting:
+    """The setting as if there were only these models, in pairs; as many of them play the target, if there are."""
+    targets = _targets(min(len(setting.targets), len(which)), len(which))
+    plan = splits.Plan(*(np.asarray(rows)[which] for rows in setting.plan))
+    return setting._replace(plan=plan, member=setting.member[which], targets=targets)
+
+
+def train(
+    workdir: artifacts.Workdir,
+    config: BalancedConfig,
+    setting: Setting,
+    progress: Progress,
+    notify: Notify = lambda line: None,
+) -> Models:
+    """All models of the plan."""
+    key = stage_key(setting.root, "models")
+    keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(np.arange(config.num_models))
+    rows = setting.candidates[setting.plan.train]
+    arguments = (workdir, config, setting.schema, setting.pool, setting.schema.digest, keys, rows)
+    return common.build_models(config)(*arguments, title="models", progress=progress, notify=notify)

@@ -1,0 +1,205 @@
+"""The attacks of a balanced audit, each on every model that plays the target, with the others as its shadows.
+
+When a model plays the target its partner plays no part: counts over the others would give membership away.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mia_jax.attacks import ATTACKS, queries, sources
+from mia_jax.audits import common as runs
+from mia_jax.audits import stages
+from mia_jax.audits.balanced.observations import Sight
+from mia_jax.audits.balanced.plan import Setting
+from mia_jax.audits.config import BalancedConfig
+from mia_jax.audits.stages import stage_key
+from mia_jax.models import networks
+from mia_jax.plans import membership
+from mia_jax.progress import Advance
+from mia_jax.statistics import metrics
+from mia_jax.storage import artifacts
+from mia_jax.storage.artifacts import Artifact
+from mia_jax.types import Attack, InputError, Key, Records, Remember
+
+CURVE_TARGETS = 4  # that the curve over numbers of shadows is a mean of
+
+
+class Judged(NamedTuple):
+    """One attack on every target."""
+
+    scores: np.ndarray  # float64 [T, n]; NaN where a record was not judged
+    chosen: dict[str, list[float]]  # rate -> by target, the threshold chosen on a shadow
+    curve: dict[int, list[np.ndarray]]  # number of shadows -> of the first targets, scores [n]
+
+
+# --- which attacks ---------------------------------------------------------------------------------------------------
+
+
+def build_attacks(
+    config: BalancedConfig, names: tuple[str, ...], setting: Setting, remember: Remember
+) -> dict[str, Attack]:
+    """The attacks, with what they need of the run."""
+    schema = setting.schema
+    population = Records(*(np.asarray(leaf)[setting.population] for leaf in setting.pool))
+    public = len(setting.population) > 0
+    given: dict[str, Any] = {"schema": schema}
+    if "trajectory" in names and public:
+        given["population"] = population
+        given["model"] = networks.build(config.model, schema, hidden=config.hidden)
+    options: dict[str, dict[str, Any]] = {
+        "shokri": dict(runs.shokri_options(config), remember=remember),
+        "label_only": {"num_queries": config.num_queries},
+    }
+    if config.augment:
+        if len(schema.shape) != 3:
+            raise InputError(
+                f"--augment moves images [h, w, channels], and records of {schema.name} are {schema.shape}"
+            )
+        lira = {name: {"augment": queries.shifted(config.augment)} for name in ATTACKS if name.startswith("lira")}
+        options |= lira
+    attacks, missing = {}, runs.lacks_values(setting.pool)
+    for name in names:
+        entry = ATTACKS[name]
+        if missing and entry.beyond:
+            raise_or_skip(config, name, "it computes with features, and some are missing (NaN): fill them in")
+            continue
+        if lacking := [option for option in entry.options if option not in given]:
+            raise_or_skip(config, name, f"it needs {lacking[0]}; give --population")
+            continue
+        attack = entry(schema.num_classes, **{o: given[o] for o in entry.options}, **options.get(name, {}))
+        if "public" in attack.needs and not public:
+            raise_or_skip(config, name, "it needs a --population")
+            continue
+        attacks[name] = attack
+    return attacks
+
+
+def raise_or_skip(config: BalancedConfig, name: str, reason: str) -> None:
+    """An attack that was asked for by name is missed; of ``all`` it is left out."""
+    if config.attacks.strip().lower() != "all":
+        raise InputError(f"--attacks: {name} cannot run here: {reason}")
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+def fit_and_score(key: Key, attack: Attack, sight: Sight, target: int, shadows: np.ndarray) -> np.ndarray:
+    """What the attack makes of the target, learned on these shadows: float64 [n'], over ``sight.rows``."""
+    place = {int(k): i for i, k in enumerate(sight.which)}
+    rows = np.array([place[int(k)] for k in shadows], int)
+    public = None
+    if sight.public:
+        seen = [sight.public[int(k)] for k in (target, *(shadows if attack.aligned else ()))]
+        public = jax.tree.map(lambda *leaves: np.stack(leaves), *seen)
+    state = attack.fit(key, jax.tree.map(lambda leaf: leaf[rows], sight.fit), sight.fit_member[rows], public)
+    return np.asarray(attack.score(state, sight.asked[int(target)]), np.float64)
+
+
+def judge(
+    workdir: artifacts.Workdir,
+    config: BalancedConfig,
+    setting: Setting,
+    name: str,
+    attack: Attack,
+    sight: Sight,
+    model_names: list[str],
+    *,
+    parts: int,
+    advance: Advance,
+) -> Judged:
+    """Every target in turn, its partner left out; and what fewer shadows would have given. An artefact per target.
+
+    ``advance`` is told of ``parts`` per target; an attack that has parts tells of those that it does itself.
+    """
+    key = jax.random.fold_in(stage_key(setting.root, "attack"), list(ATTACKS).index(name))
+    options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.metadata["identity"]}
+    common = {
+        "version": stages.VERSION,
+        "left_out": membership.VERSION,
+        "attack": name,
+        "source": sources([name]),
+        "options": options,
+        "key": stages.key_words(key),
+        "candidates": artifacts.array_digest(setting.candidates, setting.population, sight.rows),
+    }
+    related = membership.related(setting.member)
+    found, actors = [], []
+    for place, t in enumerate(setting.targets):
+        shadows = membership.others(related, sight.which, t)
+        actor = shadows[np.searchsorted(shadows, t) % len(shadows)]  # another for each target: plays it in rehearsal
+        curve = place < CURVE_TARGETS
+        description = {
+            **common,
+            "target": model_names[t],
+            "shadows": [model_names[k] for k in shadows],
+            "curve": curve,
+            "rehearsal": model_names[actor],
+        }
+        held = workdir.load("scores", description)
+        untold = parts if held is not None or ATTACKS[name].parts is None else 0
+        if held is None:
+            arrays = _attack_target(key, attack, sight, related, t, shadows, actor, curve=curve)
+            workdir.save("scores", description, arrays)
+            held = Artifact(arrays, {})
+        advance(untold)
+        found.append(held.arrays)
+        actors.append(actor)
+    return _collected(setting, sight.rows, found, actors)
+
+
+def _attack_target(
+    key: Key,
+    attack: Attack,
+    sight: Sight,
+    related: np.ndarray,
+    target: int,
+    shadows: np.ndarray,
+    actor: int,
+    *,
+    curve: bool,
+) -> dict[str, np.ndarray]:
+    """Scores [n'] of one target, "score"; an attack that compares a record with itself in other models has more.
+
+    "rehearsal" are the scores of ``actor``, a shadow that plays the target, on which thresholds are chosen; "curve/1",
+    "curve/2", ... (if ``curve``) what the first so many shadows would have given. ``related``: ``membership.related``.
+    """
+    arrays = {"score": fit_and_score(key, attack, sight, target, shadows)}
+    if attack.aligned and len(shadows) > 2:
+        rehearsal = membership.others(related, sight.which, target, actor)
+        arrays["rehearsal"] = fit_and_score(key, attack, sight, actor, rehearsal)
+    if attack.aligned and curve:
+        for count in shadow_counts(len(shadows), attack):
+            arrays[f"curve/{count}"] = fit_and_score(key, attack, sight, target, shadows[:count])
+    return arrays
+
+
+def _collected(setting: Setting, rows: np.ndarray, found: list[Mapping[str, np.ndarray]], actors: list[int]) -> Judged:
+    """The arrays of ``_attack_target``, over ``rows``, of every target and the actor of its rehearsal."""
+    scores = np.full((len(found), len(setting.candidates)), np.nan)
+    chosen: dict[str, list[float]] = {f"{rate:g}": [] for rate in metrics.RATES}
+    curve: dict[int, list[np.ndarray]] = {}
+    for place, (arrays, actor) in enumerate(zip(found, actors, strict=True)):
+        scores[place, rows] = arrays["score"]
+        if "rehearsal" in arrays:
+            member = setting.member[actor][rows]
+            for rate in metrics.RATES:
+                chosen[f"{rate:g}"].append(metrics.threshold_at_fpr(arrays["rehearsal"], member, rate))
+        for column, values in arrays.items():
+            if column.startswith("curve/"):
+                full = np.full(len(setting.candidates), np.nan)
+                full[rows] = values
+                curve.setdefault(int(column.removeprefix("curve/")), []).append(full)
+    return Judged(scores, chosen, curve)
+
+
+def shadow_counts(available: int, attack: Attack) -> list[int]:
+    """1, 2, 4, ... shadows; an attack that needs both sides begins with a pair, which has every record on both."""
+    counts, count = [], 2 if "in" in attack.needs else 1
+    while count < available:
+        counts.append(count)
+        count *= 2
+    return [*counts, available]

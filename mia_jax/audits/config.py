@@ -1,0 +1,323 @@
+"""One frozen dataclass is what a run is; presets per data set hold the paper's settings.
+
+``audits/flags.py`` makes flags from its fields. Configuration stops in ``audits/``: nothing below is given one.
+"""
+
+import dataclasses
+import math
+import pathlib
+import re
+from typing import Any, TypeVar
+
+from mia_jax.storage import artifacts
+from mia_jax.synthesis.parameters import REDRAW_HELP, REDRAWS, Parameters
+from mia_jax.types import InputError
+
+SEARCH = Parameters()
+LARGEST = 1e38  # of a number that is given: what computes with it computes in float32
+C = TypeVar("C", bound="Training")
+
+# Sizes of training sets and numbers of shadows are the paper's (section VI). Its optimiser (SGD, learning rate 1e-3,
+# decay 1e-7, up to 100 or 200 epochs, batch size not told) is not enough: Adam 1e-3, batches of 100, 100 epochs are
+# ours.
+PRESETS: dict[str, dict[str, Any]] = {
+    "cifar10": dict(num_shadows=100, train_size=15_000, model="cnn"),
+    # The largest of the paper's sizes that leaves as many records again for disjoint shadows.
+    "cifar100": dict(num_shadows=100, train_size=10_520, model="cnn"),
+    "purchase": dict(num_shadows=20, train_size=10_000),
+    "location": dict(num_shadows=60, train_size=1_200),
+    "texas": dict(num_shadows=10, train_size=10_000),
+    "mnist": dict(num_shadows=50, train_size=10_000),
+    "adult": dict(num_shadows=20, train_size=10_000),
+}
+
+
+OTHERS = dict(num_shadows=20, model="mlp")  # for everybody's own data, and where a preset is silent
+
+
+def preset(dataset: str) -> dict[str, Any]:
+    """The settings for a data set where the user gives none; ``purchase20`` and the like share Purchase's."""
+    return OTHERS | PRESETS.get("purchase" if re.fullmatch(r"purchase\d*", dataset) else dataset, {})
+
+
+def _option(
+    default: Any, help: str, *, identity: bool = True, choices: tuple[str, ...] = (), low: float | None = None
+) -> Any:
+    """A field. ``identity``: part of what the run is, so of the workdir's name; the rest is how it is shown or done."""
+    return dataclasses.field(default=default, metadata=dict(help=help, identity=identity, choices=choices, low=low))
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How models are trained, what defends them, and how the paper's attack learns."""
+
+    seed: int = _option(0, "seed of everything random", low=0)
+    model: str | None = _option(
+        None, "network of the target and the shadows: mlp, cnn, logistic, or module:factory (your own)"
+    )
+    hidden: int = _option(128, "units of the fully connected layer of mlp and cnn", low=1)
+    num_epochs: int = _option(100, "passes over the training set", low=1)
+    batch_size: int = _option(100, "records per training step", low=1)
+    learning_rate: float = _option(1e-3, "learning rate", low=0)
+    learning_rate_decay: float = _option(
+        0.0, "the rate at step t is learning_rate / (1 + t * decay); the paper has 1e-7", low=0
+    )
+    optimizer: str = _option("adam", "optimizer; the paper has sgd", choices=("adam", "sgd"))
+    target_kind: str = _option(
+        "nn",
+        "what trains the target and the shadows: nn, logistic, google, amazon or amazon(passes,L2) (stand-ins), or"
+        " sklearn:<import path>",
+    )
+    defences: str = _option(
+        "", "what the target does to its answers, as in top_k(3),round_to(2); see mia_jax.targets.defenses"
+    )
+    l2: float = _option(0.0, "the paper's lambda: lambda * sum(theta^2) is added to the loss", low=0)
+    dropout: float = _option(0.0, "probability that a hidden unit is dropped in training", low=0)
+    label_smoothing: float = _option(0.0, "share of the label that goes to all classes alike", low=0)
+    mixup: float = _option(0.0, "alpha of mixup; 0: none", low=0)
+    early_stopping: int = _option(0, "epochs without a lower validation loss before training ends; 0: none", low=0)
+    dp_noise_multiplier: float | None = _option(
+        None, "DP-SGD: standard deviation of the noise in units of --dp_clip (default: no DP-SGD)", low=0
+    )
+    dp_clip: float = _option(1.0, "DP-SGD: the longest that one record's gradient may be", low=0)
+    dp_delta: float = _option(
+        1e-5, "delta of every epsilon that is told, promised by DP-SGD or proven by an attack", low=0
+    )
+    attack_hidden: int = _option(64, "ReLU units of each class's attack network", low=1)
+    attack_steps: int = _option(2000, "training steps of each attack network", low=1)
+    attack_batch_size: int = _option(128, "rows per training step of the attack networks", low=1)
+    attack_learning_rate: float = _option(
+        2e-2, "Adam's learning rate for the attack networks at first; it falls to 0", low=0
+    )
+    attack_l2: float | None = _option(
+        None,
+        "L2 on the attack networks' parameters: half of it times their square is added to the loss "
+        "(default: chosen on held-out shadows)",
+        low=0,
+    )
+    attack_rows: int = _option(
+        8192, "rows per class that the attack networks learn from; sampled where there are more", low=2
+    )
+    data_dir: str | None = _option(None, "folder with official data files (default: $MIA_JAX_DATA_DIR)", identity=False)
+    workdir: str | None = _option(
+        None, "folder of this run (default: runs/<data set>-<hash of the configuration>)", identity=False
+    )
+    chunk: int | None = _option(
+        None, "shadows trained at once (default: chosen from the model and the memory)", identity=False, low=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Shadows:
+    """Where an attacker's shadows come from."""
+
+    num_shadows: int | None = _option(
+        None, "shadow models; more in the same workdir train only what is missing", identity=False, low=1
+    )
+    shadow_data: str = _option(
+        "real",
+        "what the shadows are trained on: real records, noisy ones, marginal (attributes drawn one by one), or search"
+        " (synthesised by querying the target, Algorithm 1)",
+        choices=("real", "noisy", "marginal", "search"),
+    )
+    noise: float = _option(0.1, "fraction of the attributes that are changed, for --shadow_data=noisy", low=0)
+    marginals: str | None = _option(
+        None, "an .npz of marginals, for --shadow_data=marginal (default: counted in the records that the target lacks)"
+    )
+    shadow_records: int | None = _option(
+        None, "records that marginal or search make for all shadows to draw from (default: 4 * train_size)", low=2
+    )
+    class_prior: str = _option(
+        "balanced",
+        "classes of the synthesised records: balanced, or target (as the target answers random records)",
+        choices=("balanced", "target"),
+    )
+    k_max: int = _option(SEARCH.k_max, "search: attributes redrawn at first", low=1)
+    k_min: int = _option(SEARCH.k_min, "search: attributes redrawn at least", low=1)
+    conf_min: float = _option(SEARCH.conf_min, "search: confidence below which a record is not sampled", low=0)
+    rej_max: int = _option(SEARCH.rej_max, "search: rejections in a row before fewer attributes are redrawn", low=0)
+    iter_max: int = _option(SEARCH.iter_max, "search: queries before a search fails", low=1)
+    redraw: str = _option(REDRAWS[0], REDRAW_HELP, choices=REDRAWS)
+    max_queries: int | None = _option(
+        None, "queries that the synthesis of shadow data may cost (default: any number)", identity=False, low=1
+    )
+    adaptive: bool = _option(True, "the attacker knows the defences, and trains and reads the shadows under them")
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Which records a run is on."""
+
+    dataset: str = _option(
+        "purchase", "data set: one of mia_jax.data.DATASETS, or the path of an .npz with arrays x, y"
+    )
+    data_source: str = _option(
+        "auto",
+        "official: real files or nothing; simulated: the look-alike; auto: official if to be had",
+        choices=("auto", "official", "simulated"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Source, Shadows, Training):
+    """What a run of the paper's attack is. ``None``: the data set's preset; without one, ``train_size`` is a quarter of
+    the records."""
+
+    train_size: int | None = _option(
+        None, "training records of the target and of each shadow; each has as many test records", low=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class BalancedConfig(Source, Training):
+    """What an audit on the balanced plan is: every model in turn the target, the others its shadows."""
+
+    attacks: str = _option("all", "attacks, separated by commas, or all: see mia_jax.attacks.ATTACKS", identity=False)
+    num_models: int = _option(
+        64, "models, in complementary pairs; more train only what is missing", identity=False, low=4
+    )
+    num_targets: int = _option(8, "of them that play the target in turn", identity=False, low=1)
+    num_records: int | None = _option(
+        None, "records asked about; each trains half of the models (default: all but the population)", low=8
+    )
+    population: int | None = _option(
+        None, "records that train no model, for the attacks that ask for them (default: a tenth, at most 5,000)", low=0
+    )
+    augment: int = _option(0, "LiRA's augmented queries: images moved by up to so many pixels, and mirrored", low=0)
+    num_queries: int = _option(40, "questions per record of the attack label_only", low=1)
+    query_shadows: int = _option(4, "shadows of the attacks that ask many questions about each record", low=2)
+    query_records: int = _option(1000, "records that these attacks are judged on, at most", low=8)
+
+
+@dataclasses.dataclass(frozen=True)
+class CanaryConfig(Source, Training):
+    """What an audit by canaries is: one model, trained once, and what it proves about its training."""
+
+    canaries: int = _option(
+        1000, "audit one training run by so many canaries, each among its records by a coin toss", low=16
+    )
+    canary_kind: str = _option(
+        "mislabelled",
+        "canaries: mislabelled (records with a label drawn from the other classes) or plain records",
+        choices=("mislabelled", "plain"),
+    )
+    guesses: int | None = _option(
+        None,
+        "canaries that are guessed, the best half in and the worst half out (default: 1, 1/4, 1/16 and 1/64 of them,"
+        " corrected for)",
+        low=1,
+    )
+    train_size: int | None = _option(
+        None, "records that train beside the canaries (default: the preset's, or a half of the others)", low=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DeployedConfig(Shadows, Training):
+    """What the audit of a model is that somebody else has trained: behind a URL, or known by saved predictions."""
+
+    target: str | None = _option(None, "URL of the model under audit")
+    protocol: str = _option(
+        "auto",
+        "how it is spoken to; auto: told by the URL",
+        choices=("auto", "oip", "vertex", "sagemaker", "mlflow", "google", "amazon"),
+    )
+    num_classes: int | None = _option(None, "classes, where the answers do not show how many there are", low=2)
+    class_names: str | None = _option(
+        None, "names of all classes in the order of the labels 0, 1, ..., separated by commas, where answers have names"
+    )
+    data: str | None = _option(None, "an .npz with x, y and member: the records to ask about")
+    predictions: str | None = _option(
+        None, "an .npz with labels, target, shadows, shadow_member and perhaps member: all answers were had elsewhere"
+    )
+    shadow_data: str | None = _option(
+        None,
+        "what the shadows are trained on: noisy, marginal, search, or a data set (a name, or an .npz with x and y) less"
+        " the records of --data (default: a half of the non-members of --data, which then are not asked about)",
+    )
+    attacks: str = _option("all", "attacks, separated by commas, or all that can run on what there is", identity=False)
+    max_queries: int | None = _option(
+        None,
+        "records that the target may be asked about, all runs in this workdir together: those of --data first, and the"
+        " synthesis of shadow data gets the rest. What reached the service counts, answered or refused, and each"
+        " further try (default: any number)",
+        identity=False,
+        low=1,
+    )
+    rate: float | None = _option(None, "requests a second, at most (default: any)", identity=False, low=1e-6)
+    rows_per_request: int = _option(256, "records in a request, at most", identity=False, low=1)
+    in_flight: int = _option(4, "requests at once", identity=False, low=1)
+    recheck: int = _option(
+        8,
+        "answers of an earlier run that are asked for again before they are used, more where answers are labels or have"
+        " one digit; the run ends where the model was replaced. 0: they are trusted",
+        identity=False,
+        low=0,
+    )
+    fresh: bool = _option(False, "forget the answers of earlier runs and ask all again", identity=False)
+
+
+def resolve(given: C) -> C:
+    """Fill in the data set's preset and check every value.
+
+    Raises:
+        InputError: for a value out of range, naming the flag.
+    """
+    settings = {f.name for f in dataclasses.fields(given)}
+    dataset = getattr(given, "dataset", "")
+    if dataset == "purchase":
+        given = dataclasses.replace(given, dataset="purchase100")
+    elif dataset.endswith(".npz") and "://" not in dataset:  # ./mine.npz is mine.npz
+        given = dataclasses.replace(given, dataset=str(pathlib.Path(dataset)))
+    missing = {
+        name: value for name, value in preset(dataset).items() if name in settings and getattr(given, name) is None
+    }
+    config = dataclasses.replace(given, **missing)
+    for f in dataclasses.fields(given):
+        value, meta = getattr(config, f.name), f.metadata
+        if meta["choices"] and value not in meta["choices"]:
+            raise InputError(f"--{f.name}={value} is not one of {', '.join(meta['choices'])}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"--{f.name}={value} must be a finite number")
+        if isinstance(value, float) and abs(value) > LARGEST:
+            raise InputError(f"--{f.name}={value} must be at most {LARGEST:g}, where float32 ends soon")
+        if meta["low"] is not None and value is not None and not value >= meta["low"]:
+            raise InputError(f"--{f.name}={value} must be at least {meta['low']}")
+    if config.seed >= 2**32:
+        raise InputError(f"--seed={config.seed} must be below 2**32, the seeds that give different random numbers")
+    if config.learning_rate <= 0 or config.attack_learning_rate <= 0:
+        raise InputError("--learning_rate and --attack_learning_rate must be above 0")
+    if config.dp_delta >= 1:
+        raise InputError(f"--dp_delta={config.dp_delta} must be below 1; 1e-5 is usual")
+    if config.target_kind == "logistic":  # one of our networks
+        config = dataclasses.replace(config, target_kind="nn", model="logistic")
+    if config.target_kind != "nn":
+        ours = [name for name in TRAINING_DEFENCES if getattr(config, name) != getattr(OFF, name)]
+        if ours:
+            raise InputError(
+                f"--{ours[0]} is for our own networks; {config.target_kind} trains as it does: leave it out"
+            )
+    return config
+
+
+TRAINING_DEFENCES = ("l2", "dropout", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier")
+OFF = Training()  # no defences
+
+
+def undefended(config: C) -> C:
+    """What an attacker believes who does not know of the defences."""
+    return dataclasses.replace(config, defences="", **{name: getattr(OFF, name) for name in TRAINING_DEFENCES})
+
+
+def identity(config: Training) -> dict[str, Any]:
+    """The part of a configuration that the results depend on, except for the number of shadows."""
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.metadata["identity"]}
+
+
+def workdir(config: Training) -> pathlib.Path:
+    """Where the run lives: ``--workdir``, or ``runs/<data>-<hash>``."""
+    if config.workdir:
+        return pathlib.Path(config.workdir)
+    about = config.dataset if hasattr(config, "dataset") else config.predictions or config.data
+    name = pathlib.Path(about).stem
+    return pathlib.Path("runs") / f"{name}-{artifacts.digest(identity(config))[:8]}"

@@ -1,0 +1,75 @@
+"""What an audit of a deployed model gives, and the blocks of results.json that say it."""
+
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax import signals
+from mia_jax.audits import common
+from mia_jax.audits.config import DeployedConfig
+from mia_jax.reports import results
+from mia_jax.statistics import matched_pairs
+from mia_jax.types import Schema
+
+
+class Found(NamedTuple):
+    scores: dict[str, np.ndarray]  # attack -> [n]
+    label: np.ndarray  # [n]
+    member: np.ndarray | None  # bool [n], where it is known
+    index: np.ndarray  # [n], rows of the user's file
+    about: dict[str, dict]  # attack -> how the shadows answered by which it judged, for results.json
+    no_boundary: dict[str, str]  # attack -> why it has no boundary
+    confidence: np.ndarray  # [n]
+    entropy: np.ndarray  # [n]
+    correct: np.ndarray  # bool [n]
+
+
+def without_attack(log_p: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
+    """The fields of ``Found`` that need no attack, from the target's log-probabilities [n, c]."""
+    return {
+        "confidence": np.asarray(signals.confidence(log_p, label)),
+        "entropy": np.asarray(signals.normalized_entropy(log_p)),
+        "correct": log_p.argmax(axis=1) == label,
+    }
+
+
+def attacks(found: Found, classes: int, config: DeployedConfig) -> dict[str, Any]:
+    """The block of every attack: its measures, or why there are none."""
+    if found.member is None:
+        return {
+            name: {"title": common.title(name), "reason": "the data do not say who is a member"}
+            for name in found.scores
+        }
+    arguments = (found.member, found.label, classes)
+    proven = dict(delta=config.dp_delta, seed=config.seed, attacks=len(found.scores))
+    blocks = {}
+    for name, score in found.scores.items():
+        block = results.attack(score, *arguments, common.title(name), no_boundary=found.no_boundary.get(name))
+        blocks[name] = block | {
+            "shadows": found.about[name],
+            "epsilon": matched_pairs.from_scores(score, found.member, **proven),
+        }
+    return blocks
+
+
+def dataset(path: str, schema: Schema, records: int, found: Found) -> dict[str, Any]:
+    """The block of the data: the file at ``path``, which has so many records."""
+    mine = found.label if found.member is None else found.label[found.member]
+    file = pathlib.Path(path).name
+    title = file if schema.source == "local" else f"{file} ({schema.name})"
+    return results.dataset(schema, title, records, np.bincount(mine, minlength=schema.num_classes)) | {
+        "name": results.printable(str(path))
+    }
+
+
+def target(kind: str, found: Found) -> dict[str, Any]:
+    """The block of the target, as far as services and saved predictions have it in common."""
+    if found.member is None:
+        return {"kind": kind, "train_records": 0, "test_accuracy": float(found.correct.mean())}
+    return {
+        "kind": kind,
+        "train_records": int(found.member.sum()),
+        "train_accuracy": float(found.correct[found.member].mean()),
+        "test_accuracy": float(found.correct[~found.member].mean()),
+    }

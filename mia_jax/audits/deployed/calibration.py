@@ -1,0 +1,147 @@
+"""How shadows answer, and where an attack's boundary lies: both are chosen on shadows that play the target.
+
+A service may round, or tell the best classes only. A shadow that plays the target answers as the target does, for that
+is what an attacker sees of the target; the others, by which it is judged, may do so too, or answer in full. What does
+better on shadows is what the attack then does to the target. The target's own members decide nothing.
+
+Attacks that compare a record with itself in other models find their boundary on records that some shadows were trained
+on; records in question of which none was trained on any say nothing of it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax.attacks.thresholds import best_threshold
+from mia_jax.statistics import metrics
+from mia_jax.types import Array, Attack, Key, Plan, Seen
+
+AS_TARGET, IN_FULL = "as the target", "in full"  # how shadows answer
+ROWS = 4096  # of the shadows' own records, at most, on which they play the target
+NO_BOUNDARY = "no boundary: "  # how such a reason begins
+
+
+class Rehearsal(NamedTuple):
+    """What is seen of shadows, on records of which it is known whom they trained."""
+
+    seen: Mapping[str, Seen]  # AS_TARGET and perhaps IN_FULL -> leaves [S, r, ...]
+    member: np.ndarray  # bool [S, r]
+    public: Mapping[str, Seen | None]  # the same -> leaves [1 + S, p, ...], the target's first
+
+
+class Settled(NamedTuple):
+    """What was chosen for an attack."""
+
+    answer: str  # AS_TARGET or IN_FULL: how the shadows answer by which the target is judged
+    measured: dict[str, float]  # by both, over shadows playing the target; empty where there was no choice
+    measure: str  # what that is: "auc" or "balanced_accuracy"
+    boundary: float | None = None  # of an aligned attack; None: it finds its own
+
+    def json(self) -> dict[str, Any]:
+        """As results.json has it."""
+        return {"answer": self.answer, **({"measure": self.measure, **self.measured} if self.measured else {})}
+
+
+def rows(plan: Plan, most: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
+    """Records of the shadows' pool on which they can play the target, and who trained on which.
+
+    Args:
+        plan: rows of the pool.
+        most: how many, about; of each model as many training as test records.
+
+    Returns:
+        rows int [r], ascending, and member bool [S, r].
+    """
+    train, test = np.asarray(plan.train), np.asarray(plan.test)
+    each = max(1, most // (2 * len(train)))
+    some = np.unique(np.concatenate([train[:, :each], test[:, :each]], axis=None))
+    return some, np.stack([np.isin(some, own) for own in train])
+
+
+def fits(attack: Attack, num_shadows: int) -> int:
+    """How often the work of ``attack.fit`` is done where there is a choice."""
+    return 1 if attack.aligned or num_shadows < 2 else 3
+
+
+def aligned(key: Key, attack: Attack, rehearsal: Rehearsal) -> Settled:
+    """For an attack that compares a record with itself in other models: each shadow plays against the others.
+
+    The boundary is NaN where nothing could play: too few shadows, or records that are all on one side.
+    """
+    del key
+    member = rehearsal.member
+    if attack.play is None or member.all() or not member.any():
+        return Settled(AS_TARGET, {}, "auc", np.nan)
+    played = (rehearsal.seen[AS_TARGET], _of_shadows(rehearsal.public[AS_TARGET]))
+    scores = {
+        answer: attack.play(seen, member, rehearsal.public[answer], played) for answer, seen in rehearsal.seen.items()
+    }
+    there = {answer: ~np.isnan(score) for answer, score in scores.items()}
+    if not all(judged.any() for judged in there.values()):
+        return Settled(AS_TARGET, {}, "auc", np.nan)
+    areas = {answer: _mean(_auc, score, member) for answer, score in scores.items()}
+    best = _best(areas)
+    boundary = best_threshold(scores[best][there[best]], member[there[best]])
+    return Settled(best, areas if len(areas) > 1 else {}, "auc", boundary)
+
+
+def learned(key: Key, attack: Attack, rehearsal: Rehearsal) -> Settled:
+    """For an attack that learns from rows of any records: a fifth of the shadows play, and the others teach it."""
+    shadows, member = len(rehearsal.member), rehearsal.member
+    plays = max(1, shadows // 5)
+    if len(rehearsal.seen) < 2 or shadows < 2 or member.all() or not member.any():
+        return Settled(AS_TARGET, {}, "balanced_accuracy")
+    teach = slice(0, shadows - plays)
+    right = {}
+    for answer, seen in rehearsal.seen.items():
+        public = rehearsal.public[answer]
+        public = public and {name: leaf[: 1 + shadows - plays] for name, leaf in public.items()}
+        state = attack.fit(key, {name: leaf[teach] for name, leaf in seen.items()}, member[teach], public)
+        scores = [
+            np.asarray(attack.score(state, {name: leaf[k] for name, leaf in rehearsal.seen[AS_TARGET].items()}))
+            for k in range(shadows - plays, shadows)
+        ]
+        right[answer] = _mean(_balanced, np.stack(scores), member[shadows - plays :])
+    return Settled(_best(right), right, "balanced_accuracy")
+
+
+def fit(key: Key, attack: Attack, settled: Settled, seen: Seen, member: Array, public=None):
+    """The attack's state, with the boundary that was found where it cannot find its own."""
+    boundary = {} if settled.boundary is None or attack.play is None else {"boundary": settled.boundary}
+    return attack.fit(key, seen, member, public, **boundary)
+
+
+def missing(settled: Settled, num_shadows: int) -> str | None:
+    """Why an attack has no boundary; None where it has one."""
+    if settled.boundary is None or not np.isnan(settled.boundary):
+        return None
+    if num_shadows < 2:
+        return f"{NO_BOUNDARY}one shadow model cannot play the target against others; give more"
+    return f"{NO_BOUNDARY}no shadow model is known to have trained on records that it was asked about"
+
+
+def _of_shadows(public: Seen | None) -> Seen | None:
+    return None if public is None else {name: np.asarray(leaf)[1:] for name, leaf in public.items()}
+
+
+def _best(measured: Mapping[str, float]) -> str:
+    return max(measured, key=lambda answer: (measured[answer], answer == AS_TARGET))
+
+
+def _mean(measure: Callable[..., float | None], scores: np.ndarray, member: np.ndarray) -> float:
+    """Over the models that played: of scores [S, r]."""
+    found = []
+    for score, mine in zip(scores, member, strict=True):
+        there = ~np.isnan(score)
+        if (mine & there).any() and (~mine & there).any():
+            found.append(measure(score[there], mine[there]))
+    return float(np.mean(found)) if found else 0.5
+
+
+def _auc(score: np.ndarray, member: np.ndarray) -> float:
+    return metrics.auc(score, member).value
+
+
+def _balanced(score: np.ndarray, member: np.ndarray) -> float:
+    return metrics.balanced_accuracy(metrics.call(score, member)).value

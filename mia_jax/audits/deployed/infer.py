@@ -1,0 +1,319 @@
+"""From saved predictions to membership scores: one call, no model, no query."""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from mia_jax.attacks import ATTACKS, leave_one_out, named
+from mia_jax.attacks.common import telling
+from mia_jax.audits.deployed import answer_formats, calibration
+from mia_jax.audits.deployed.answer_formats import Formats
+from mia_jax.audits.deployed.calibration import Rehearsal, Settled
+from mia_jax.plans import membership
+from mia_jax.progress import Progress, patient, silent
+from mia_jax.statistics import consistency, memorization
+from mia_jax.targets import answer_format, defenses
+from mia_jax.targets.defenses import AnswerDefence
+from mia_jax.types import Answers, Array, Attack, InputError, Key
+
+ONE_SIDED = "the shadow models trained on all of the records in question, or on none"
+
+
+class AnswersWarning(UserWarning):
+    """Shadows that were left out, or answers that seem not to belong together."""
+
+
+class Answered(NamedTuple):
+    """Records of which only the answers are left: labels [m], target [m, c], shadows [S, m, c]."""
+
+    labels: Array
+    target: Array
+    shadows: Array
+
+
+def infer(
+    attack: str | Attack,
+    *,
+    labels: Array,
+    target: Array,
+    shadows: Array,
+    shadow_member: Array,
+    population: Mapping[str, Array] | tuple[Array, Array, Array] | None = None,
+    member: Array | None = None,
+    key: Key | None = None,
+    progress: Progress = patient,
+) -> np.ndarray:
+    """Score records for membership in the target's training set, from probabilities that were saved.
+
+    What ``shadow_member`` alone would give away is not used (``mia_jax.plans.membership``): a shadow that may be the
+    target's complement is left out, and where each record is in a fixed number of models, each gets as many on either
+    side. A Python warning, ``AnswersWarning``, says so; so it does where labels, target and shadows seem not to belong
+    together (labels shifted, rows or columns in another order), and where shadows train on another share than the
+    target.
+
+    Args:
+        attack: a name in ``mia_jax.attacks.ATTACKS``, or an Attack.
+        labels: int [n], the true classes, 0-based.
+        target: probabilities [n, c] that the target answered.
+        shadows: probabilities [S, n, c] that S shadow models answered about the same records, in the same order.
+        shadow_member: bool [S, n], what each shadow trained on.
+        population: records of which no model is known to have trained on any, for RMIA and Attack-P: a dict with
+            "labels", "target" and "shadows", or a tuple of these. None: the other records asked about.
+        member: bool [n], who trained the target, where that is known. No score depends on it; a design of
+            ``shadow_member`` that tells it is noticed, and shadows that do are left out.
+        key: for attacks that draw random numbers (shokri's networks); by default ``jax.random.key(0)``.
+        progress: told how far the attack is, as by ``mia_jax.progress.shown``; by default work of more than a minute
+            tells on standard error, and ``mia_jax.progress.silent`` never does.
+
+    What target and shadows answer is recognised from all of their rows. Where the target rounds, or tells the best
+    classes or labels only, a shadow that plays the target does so too, and the others do what makes the attack better
+    on such shadows (``calibration``); where the shadows are the coarser ones, the target is read as they answer.
+
+    Returns:
+        float64 [n]; larger = more likely a member, 0 = the boundary learned on the shadows. Where these trained on all
+        of the records, or on none, there is no boundary, and scores only order. NaN = unscored: shokri, for a class
+        without members or without non-members among the shadows.
+
+    Raises:
+        InputError: shapes, labels or memberships that do not fit; an attack that needs more than saved answers; a
+            ``shadow_member`` that tells ``member``, in a way that leaving shadows out does not mend.
+        TargetError, WrongAnswer: a row that is no probability distribution; whose, and which.
+
+    >>> infer("lira", labels=y, target=p, shadows=q, shadow_member=member)  # doctest: +SKIP
+    """
+    asked = Answered(labels, target, shadows)
+    options = dict(population=population, member=member, key=key, progress=progress)
+    found = scored(attack, asked, shadow_member, **options)
+    doubted = consistency.of_answers(labels, target, shadows) or memorization.of_members(
+        labels, target, np.asarray(shadows)[found.kept], np.asarray(shadow_member, bool)[found.kept], member
+    )
+    for note in (*found.notes, *doubted):
+        warnings.warn(note, AnswersWarning, stacklevel=2)
+    return found.scores
+
+
+class Scored(NamedTuple):
+    """Scores, and how they were had."""
+
+    scores: np.ndarray  # float64 [n]
+    notes: tuple[str, ...]  # of the shadows, in sentences
+    settled: Settled  # how these answered
+    no_boundary: str | None  # why 0 is no boundary, where it is none
+    kept: np.ndarray  # int [S'], the shadows that were used
+
+
+def scored(
+    attack: str | Attack,
+    asked: Answered,
+    shadow_member: Array,
+    *,
+    population=None,
+    member=None,
+    key=None,
+    progress: Progress = silent,
+    known: Formats | None = None,
+) -> Scored:
+    """``infer``, and what it has to say of the shadows instead of its warnings.
+
+    Args:
+        known: the formats of target and shadows, where they were found out before.
+    """
+    classes = _classes(asked.target)
+    title = attack if isinstance(attack, str) else "attack"
+    attack, parts = _build(attack, classes, lambda seconds: advance(1))
+    trained = _membership(shadow_member, asked)
+    if member is not None:
+        member = _truth(member, len(asked.target))
+    design = membership.examine(trained, member, aligned=attack.aligned, twins=memorization.twins(asked.shadows))
+    kept, notes = design.kept, design.notes
+    if member is not None and (share := membership.share_note(trained[kept], member)):
+        notes = (*notes, share)
+    leave_one_out.refuse_without(attack.needs, trained[kept])
+    if "public" in attack.needs and population is None:
+        raise InputError("this attack needs a population: answers about records that trained no model")
+    asked = _checked(asked, classes, "")
+    known = known or answer_formats.of_saved(asked.target, asked.shadows)
+    read = jax.jit(attack.read)
+    own, seen = _read(read, asked, known)
+    public = dict.fromkeys(seen)
+    if population is not None:
+        group = _population(population)
+        if np.ndim(group.shadows) != 3 or len(group.shadows) != len(trained):
+            raise InputError(
+                f"population: shadows are probabilities [{len(trained)}, m, {classes}], by the same shadows"
+            )
+        first, rest = _read(read, _checked(group, classes, "population: "), known)
+        for answer, many in rest.items():
+            public[answer] = jax.tree.map(lambda one, others: np.concatenate([one[None], others[kept]]), first, many)
+    trained, seen = trained[kept], jax.tree.map(lambda leaf: leaf[kept], seen)
+    if design.evened and not attack.aligned:  # those that are aligned even themselves, and the shadows that play, too
+        rows = membership.deal(trained)
+        trained = np.take_along_axis(trained, rows, axis=0)
+        seen = jax.tree.map(lambda leaf: np.take_along_axis(leaf, leave_one_out.over(rows, leaf), axis=0), seen)
+    key = jax.random.key(0) if key is None else key
+    both = bool(trained.any() and not trained.all())
+    settled = Settled(calibration.AS_TARGET, {}, "")
+    chooses = len(seen) > 1 and both
+    with progress(title, (parts or 1) * (calibration.fits(attack, len(trained)) if chooses else 1)) as advance:
+        if chooses:
+            rehearsal = Rehearsal(seen, trained, public)
+            settled = (calibration.aligned if attack.aligned else calibration.learned)(key, attack, rehearsal)
+        state = calibration.fit(key, attack, settled, seen[settled.answer], trained, public[settled.answer])
+        scores = np.asarray(attack.score(state, own), np.float64)
+        if parts is None:
+            advance(1)
+    reason = None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}"
+    return Scored(scores, notes, settled, reason, kept)
+
+
+def _build(attack: str | Attack, classes: int, part_done: Callable[[float], None]) -> tuple[Attack, int | None]:
+    """The attack, and the parts of which ``part_done`` is told, or None if it has none."""
+    name, parts = attack if isinstance(attack, str) else "this attack", None
+    if isinstance(attack, str):
+        if attack not in ATTACKS:
+            raise InputError(f'there is no attack "{attack}"; there are {", ".join(ATTACKS)}')
+        _refuse(name, ATTACKS[attack].beyond)
+        entry = ATTACKS[attack]
+        parts = None if entry.parts is None else entry.parts(classes)
+        attack = entry(classes, **({} if parts is None else {"remember": telling(part_done)}))
+    _refuse(name, attack.needs & {"features", "queries", "trainer"} or (frozenset() if attack.read else {"queries"}))
+    return attack, parts
+
+
+def lacking(name: str, beyond: Iterable[str]) -> str:
+    """Why answers alone are not enough for an attack, in words."""
+    return f"{name} needs {' and '.join(sorted(beyond))}, which plain answers do not give"
+
+
+def _refuse(name: str, beyond: Iterable[str]) -> None:
+    if beyond:
+        raise InputError(f"{lacking(name, beyond)}: audit the model itself")
+
+
+def _population(population: Mapping[str, Array] | tuple[Array, Array, Array]) -> Answered:
+    names = tuple(population) if isinstance(population, Mapping) else Answered._fields[: len(population)]
+    if set(names) != set(Answered._fields):
+        raise InputError(f"population has {', '.join(Answered._fields)}; what was given has {', '.join(names)}")
+    return Answered(**population) if isinstance(population, Mapping) else Answered(*population)
+
+
+def _classes(target: Array) -> int:
+    if np.ndim(target) != 2 or np.shape(target)[0] < 1 or np.shape(target)[1] < 2:
+        raise InputError(f"target holds probabilities [n, c] of two classes or more; it has shape {np.shape(target)}")
+    return np.shape(target)[1]
+
+
+def _membership(shadow_member: Array, asked: Answered) -> np.ndarray:
+    member, shape = np.asarray(shadow_member), np.shape(asked.shadows)
+    expected = (*shape[:1], *np.shape(asked.target))
+    if len(shape) != 3 or shape != expected or shape[0] < 1:
+        raise InputError(
+            f"shadows hold probabilities [S, n, c], one shadow at least, of the {expected[-2]} records and"
+            f" {expected[-1]} classes of target; they have shape {shape}"
+        )
+    if member.shape != shape[:2]:
+        raise InputError(
+            f"shadow_member is {list(shape[:2])}, [S, n], true where the record trained the shadow; it has shape"
+            f" {member.shape}"
+        )
+    if not np.isin(member, (0, 1)).all():
+        raise InputError("shadow_member holds something else than true and false (1 and 0)")
+    return member.astype(bool)
+
+
+def _truth(member: Array, n: int) -> np.ndarray:
+    member = np.asarray(member)
+    if member.shape != (n,) or not np.isin(member, (0, 1)).all():
+        raise InputError(
+            f"member is bool [{n}], true where the record trained the target; it is {member.dtype} {member.shape}"
+        )
+    return member.astype(bool)
+
+
+def _labels(labels: Array, n: int, classes: int, whose: str) -> np.ndarray:
+    y = np.asarray(labels)
+    if y.shape != (n,) or y.dtype.kind not in "iu":
+        raise InputError(f"{whose}labels are integers [{n}], one for each record; they are {y.dtype} {y.shape}")
+    if y.min() < 0 or y.max() >= classes:
+        raise InputError(f"{whose}labels lie between 0 and {classes - 1}; these lie between {y.min()} and {y.max()}")
+    return y.astype(np.int32)
+
+
+def _checked(asked: Answered, classes: int, whose: str) -> Answered:
+    """The same as arrays, once they are what they should be."""
+    n = len(asked.target)
+
+    def look(p: Array, who: str) -> np.ndarray:
+        p = np.asarray(p)
+        if p.shape != (n, classes) or p.dtype.kind != "f":
+            raise InputError(f"{whose}{who} holds probabilities [{n}, {classes}]; it is {p.dtype} {p.shape}")
+        try:
+            answer_format.check(p, answer_format.recognise(p, few=True), n)
+        except answer_format.WrongAnswer as wrong:
+            raise answer_format.WrongAnswer(wrong.record, f"{whose}{who}: {wrong.reason}") from None
+        return p
+
+    y = _labels(asked.labels, n, classes, whose)
+    target = look(asked.target, "target")
+    return Answered(y, target, np.stack([look(p, f"shadow {k}") for k, p in enumerate(asked.shadows)]))
+
+
+def _read(read, asked: Answered, known: Formats):
+    """What the attack sees of the target, leaves [n, ...], and of the shadows, by how they answer, [S, n, ...]."""
+
+    def look(p: np.ndarray, answers: Answers, worn: tuple[AnswerDefence, ...]):
+        log_p = answer_format.log_probabilities(p, answers)
+        return jax.tree.map(np.asarray, read(defenses.compose(worn)(log_p) if worn else log_p, asked.labels))
+
+    seen = {}
+    for answer, worn in known.worn.items():
+        each = [look(p, known.shadows, worn) for p in asked.shadows]
+        seen[answer] = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+    return look(asked.target, known.target, known.on_target), seen
+
+
+# --- which attacks ---------------------------------------------------------------------------------------------------
+
+
+def attack_names(wanted: str, *, aligned: bool, member: np.ndarray | None = None) -> list[str]:
+    """The attacks that can run from plain answers.
+
+    Args:
+        wanted: names, separated by commas, or all.
+        aligned: shadows were asked about the very records in question.
+        member: bool [S, n], who of the shadows trained on which of these; None: nobody.
+
+    Raises:
+        InputError: one that was asked for by name cannot run, or is unknown.
+    """
+    reasons = {name: _lacking(name, aligned, member) for name in ATTACKS}
+    possible = [name for name, reason in reasons.items() if reason is None]
+    if wanted.strip().lower() == "all":
+        return possible
+    names = named(wanted)
+    if refused := [name for name in names if name not in possible]:
+        raise InputError(f"--attacks: {reasons[refused[0]]}; {', '.join(possible)} can run")
+    return names
+
+
+def _lacking(name: str, aligned: bool, member: np.ndarray | None) -> str | None:
+    """Why an attack cannot run; None if it can."""
+    entry = ATTACKS[name]
+    if entry.beyond or entry.options:
+        return lacking(name, entry.beyond or entry.options)
+    if name == "majority":
+        return "majority says the same of everybody, whatever the target answers"
+    attack = entry(2)
+    both = member is not None and member.any() and not member.all()
+    if "public" in attack.needs:
+        return f"{name} needs a population: answers about records that trained no model"
+    if attack.aligned and not aligned:
+        return f"{name} needs shadows that were asked about the very records in question"
+    if attack.aligned and "in" in attack.needs and not both:
+        return f"{name} needs shadows that trained on some of the records in question"
+    if not attack.aligned and aligned and member is not None and not both:
+        return f"{name} needs shadows that trained on some of the records in question, and not on others"
+    return None

@@ -1,0 +1,167 @@
+"""What an audit of somebody's deployed model starts from: their records (``mine.npz``), or answers saved elsewhere.
+
+np.savez("mine.npz", x=x, y=y, member=member)
+np.savez("preds.npz", labels=y, target=p, shadows=q, shadow_member=member_of_shadows, member=member)
+"""
+
+import os
+import pathlib
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from mia_jax.data import files, local, npz
+from mia_jax.targets import answer_format, black_box, defenses
+from mia_jax.types import Array, InputError, Records, Schema
+
+
+class Question(NamedTuple):
+    """Records that are asked about."""
+
+    records: Records  # [n], as models are trained on them
+    sent: np.ndarray  # [n, *f], as the target is asked about them: in the type of the file, bits as integers
+    member: np.ndarray | None  # bool [n], where it is known
+    schema: Schema  # num_classes: as far as the labels tell; a target may know more
+
+
+class Predictions(NamedTuple):
+    """Answers that were had elsewhere: what ``infer`` takes, and the truth where it is known."""
+
+    labels: np.ndarray  # int32 [n]
+    target: np.ndarray  # probabilities [n, c]
+    shadows: np.ndarray  # probabilities [S, n, c]
+    shadow_member: np.ndarray  # bool [S, n]
+    member: np.ndarray | None  # bool [n]
+
+
+def load_question(path: str | os.PathLike) -> Question:
+    """Read ``mine.npz``: x [n, *f], y [n] and, for an evaluation, member [n], true where the target trained on it.
+
+    ``schema`` may be there too, as ``data.save`` writes it. Unlike a data set to train on, not every class needs a
+    record: the target says how many there are.
+
+    Raises:
+        InputError: naming the file, what is wrong and what to do.
+    """
+    path = pathlib.Path(path).expanduser()
+    write = "np.savez(path, x=x, y=y, member=m)"
+    arrays = npz.read_own(path, ("x", "y", "member", "schema"), write, needed=("x", "y"))
+    try:
+        records, schema = local.read(arrays, path.stem, to_train_on=False)
+        sent = records.x if records.x.dtype == np.uint8 else npz.numbers(arrays["x"], "x")
+        return Question(records, sent, _member(arrays, len(records.y)), schema)
+    except ValueError as error:
+        raise InputError(f"{path} cannot be used: {error}") from None
+
+
+def load_predictions(path: str | os.PathLike) -> Predictions:
+    """Read ``preds.npz``: labels [n], target [n, c], shadows [S, n, c], shadow_member [S, n] and perhaps member [n].
+
+    Column j of every shadow is record j: the shadows were asked about the same records, in the same order.
+
+    Raises:
+        InputError: naming the file, the array, what is wrong and what to do.
+    """
+    path = pathlib.Path(path).expanduser()
+    needed = ("labels", "target", "shadows", "shadow_member")
+    write = "np.savez(path, labels=y, target=p, shadows=q, shadow_member=s, member=m)"
+    arrays = npz.read_own(path, (*needed, "member"), write, needed=needed)
+    try:
+        target, shadows = (_floats(arrays, name) for name in ("target", "shadows"))
+        if target.ndim != 2 or len(target) == 0 or target.shape[1] < 2:
+            raise ValueError(f"target has shape {target.shape}; needed: probabilities [n, c], n > 0, c > 1")
+        n, classes = target.shape
+        if shadows.ndim != 3 or len(shadows) == 0 or shadows.shape[1:] != target.shape:
+            raise ValueError(f"shadows has shape {shadows.shape}; needed: [S, {n}, {classes}], as target, S > 0")
+        if arrays["labels"].shape not in ((n,), (n, 1), (n, classes)):
+            raise ValueError(f"labels has shape {arrays['labels'].shape}; needed: [{n}], as target")
+        try:
+            labels = files.labels(npz.numbers(arrays["labels"], "labels"), classes)
+        except ValueError as error:
+            raise ValueError(f"{error}; number the classes as the columns of target, from 0") from None
+        shadow_member = _truth(arrays["shadow_member"], "shadow_member", (len(shadows), n))
+        for name, p in (("target", target), *((f"shadows[{k}]", p) for k, p in enumerate(shadows))):
+            if wrong := answer_format.faults(p, answer_format.recognise(np.nan_to_num(p))):
+                _refuse_other_numbers(name, p, wrong)
+                row, reason = next(iter(wrong.items()))
+                raise ValueError(f"{name}, record {row}: {reason}; needed: probabilities, as softmax gives them")
+        return Predictions(labels, target, shadows, shadow_member, _member(arrays, n))
+    except ValueError as error:
+        raise InputError(f"{path} cannot be used: {error}") from None
+
+
+def _refuse_other_numbers(name: str, p: np.ndarray, wrong: Collection[int]) -> None:
+    """Say what numbers [n, c] are of which most are no probabilities, where they can be turned into some."""
+    rows = p[~(np.isnan(p) | (p == np.inf)).any(axis=1)]
+    if not 1 < len(rows) <= 2 * len(wrong):
+        return
+    kind, array = answer_format.mistaken_for(rows), name.partition("[")[0]
+    turn = {"log-probabilities": f"np.exp({array})", "percentages": f"{array} / 100"}
+    if kind in turn:
+        example = answer_format.beginning(rows[0])
+        raise ValueError(f"{name}: its rows look like {kind} ({example}): save {turn[kind]}, which are probabilities")
+
+
+def behind(held: Predictions, worn: tuple[defenses.AnswerDefence, ...], *, shadows_too: bool) -> Predictions:
+    """The predictions as a service behind defences would have sent them; the shadows' only if the attacker knows."""
+    together = defenses.compose(worn)
+
+    def sent(p):
+        answers = answer_format.recognise(p)
+        return defenses.probabilities(together(answer_format.log_probabilities(p, answers)), together.after(answers))
+
+    shadows = np.stack([sent(p) for p in held.shadows]) if shadows_too else held.shadows
+    return held._replace(target=sent(held.target), shadows=shadows)
+
+
+def apart(x: Array, asked: Array) -> np.ndarray:
+    """Bool [N]: which of the records x [N, *f] are not among those asked about [n, *f]; shadows may train on these.
+
+    Values decide, not types: 1 and 1.0 are the same. Numbers are compared as float32, as ``load_question`` gives them.
+
+    Raises:
+        InputError: records of another shape.
+    """
+    x, asked = np.asarray(x, np.float32), np.asarray(asked, np.float32)
+    if x.shape[1:] != asked.shape[1:]:
+        raise InputError(
+            f"shadow data have records of shape {x.shape[1:]}, and those asked about have {asked.shape[1:]}"
+        )
+    x, asked = x + 0.0, asked + 0.0  # -0 is 0
+    known = set(black_box.record_keys(asked))
+    return np.array([key not in known for key in black_box.record_keys(x)], bool)
+
+
+def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    p = arrays[name]
+    if p.dtype.kind == "f" and p.dtype.itemsize == 2:  # stays: its zeros mean more than those of wider types
+        return p.astype(np.float16)
+    p = npz.numbers(p, name)
+    if p.dtype.kind != "f":
+        if p.ndim > 1 and len(p) and p.min() >= 0 and p.max() > 1:
+            rows = p.reshape(-1, p.shape[-1])
+            _refuse_other_numbers(name, rows, range(len(rows)))
+        raise ValueError(f"{name} has type {p.dtype}; needed: floating-point probabilities")
+    return p
+
+
+def _truth(values: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    if values.shape != shape:
+        raise ValueError(f"{name} has shape {values.shape}; needed: {list(shape)}, true where the record trained")
+    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+        raise ValueError(f"{name} holds something else than true and false (1 and 0); needed: bool {list(shape)}")
+    return values.astype(bool)
+
+
+def _member(arrays: Mapping[str, np.ndarray], n: int) -> np.ndarray | None:
+    if "member" not in arrays:
+        return None
+    member = _truth(arrays["member"], "member", (n,))
+    if member.all() or not member.any():
+        everywhere = "true" if member.all() else "false"
+        raise ValueError(
+            f"member is {everywhere} everywhere, and an evaluation needs both; leave it out, or add records of the"
+            " other kind"
+        )
+    return member

@@ -1,0 +1,122 @@
+"""Models whose training diverged: how they are told, and how an audit goes on without them.
+
+A network has diverged when its loss or a parameter is no finite number any more (``loop.diverged``); a model of
+another library when it answers with what is no probability.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mia_jax.audits.config import Training
+from mia_jax.types import Array, MiaError
+
+T = TypeVar("T")
+
+
+class Diverged(MiaError, RuntimeError):
+    """Models whose training ended in numbers that are none: nobody can look at them.
+
+    Args:
+        title: what they are, as in "shadow models".
+        lost: model -> what became of it, in words.
+        total: how many models there are of that title.
+        advice: what to change.
+    """
+
+    def __init__(self, title: str, lost: Mapping[int, str], total: int, advice: str):
+        first, what = next(iter(lost.items()))
+        others = f", and {len(lost) - 1} more of {total}" if len(lost) > 1 else ""
+        super().__init__(f"{called(title, first, total)} {what}{others}: {advice}")
+        self.lost = lost
+
+
+def called(title: str, k: int, total: int) -> str:
+    """The k-th model of a title, for people: the target model, shadow model 3 of 20."""
+    one = title.removesuffix("s")
+    return f"the {one}" if total == 1 else f"{one} {k + 1} of {total}"
+
+
+def refuse(models: Any, title: str, config: Training) -> None:
+    """Raises Diverged if one of ``stages.Models`` has."""
+    if models.lost:
+        raise Diverged(title, models.lost, len(models.names), advice(config))
+
+
+def going_on(
+    models: Any,
+    attempt: Callable[[Any, np.ndarray], T],
+    title: str,
+    config: Training,
+    notify: Callable[[str], None],
+    *,
+    choose: Callable[[np.ndarray], np.ndarray] = lambda sound: sound,
+    least: int = 1,
+) -> T:
+    """Do what needs ``stages.Models`` with those that have not diverged; anew, if some show only then that they have.
+
+    Args:
+        models: all of them, K.
+        attempt: (models [K'], which of all they are [K']) -> what is wanted.
+        title, config: of the models.
+        notify: told how many are left.
+        choose: the models that have not diverged -> those to go on with.
+        least: models that it takes.
+
+    Raises:
+        Diverged: fewer than ``least`` are left.
+    """
+    while True:
+        known, total = len(models.lost), len(models.names)
+        which = choose(np.array([k for k in range(total) if k not in models.lost], int))
+        if len(which) < least:
+            refuse(models, title, config)
+        if len(which) < total:
+            notify(f"Going on with {len(which)} of {total} {title}")
+        try:
+            return attempt(_only(models, which) if known else models, which)
+        except Diverged:
+            if len(models.lost) == known:  # it was another's
+                raise
+
+
+def story(models: Any, which: np.ndarray) -> dict[str, Any]:
+    """What results.json says of models [K] of which only some were of use; nothing where all were.
+
+    ``diverged``: the number of each, counted from 1, and what became of it. ``unused``: how many more were left out.
+    """
+    if len(which) == len(models.names):
+        return {}
+    lost = [{"model": int(k) + 1, "what": what} for k, what in sorted(models.lost.items())]
+    return {"diverged": lost, "unused": len(models.names) - len(which) - len(lost)}
+
+
+def _only(models: Any, which: np.ndarray) -> Any:
+    """These [K'] of ``stages.Models``, renumbered."""
+
+    def look(look, pool, index: Array, among: Array | None = None):
+        return models.look(look, pool, index, which if among is None else which[np.asarray(among)])
+
+    return models._replace(
+        names=[models.names[k] for k in which],
+        target=lambda k: models.target(int(which[k])),
+        look=look,
+        curves=models.curves and tuple(curve[which] for curve in models.curves),
+        lost={},
+    )
+
+
+def named(config: Training, title: str, k: int, total: int, what: str) -> str:
+    """The line that says that a network has diverged."""
+    return f"warning: {called(title, k, total)} {what}: {advice(config)}"
+
+
+def advice(config: Training) -> str:
+    """What to change where training diverges: the learning rate first, and whatever else was asked for."""
+    if config.target_kind != "nn":
+        return f"give {config.target_kind} other settings, or scale the records"
+    extremes = ("l2", "dp_noise_multiplier", "mixup", "learning_rate_decay")
+    values = {name: getattr(config, name) for name in extremes if getattr(config, name)}
+    others = "".join(f", or --{name}={value:g}" for name, value in values.items())
+    return f"its numbers are not finite any more; lower --learning_rate={config.learning_rate:g}{others}"

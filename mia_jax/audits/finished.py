@@ -1,0 +1,65 @@
+"""A finished run, opened again: its target as a black box, to serve it or to synthesise records by asking it."""
+
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax import data
+from mia_jax.audits import config as configs
+from mia_jax.audits import shokri, stages
+from mia_jax.audits.config import Config
+from mia_jax.progress import Progress, silent
+from mia_jax.storage import artifacts
+from mia_jax.types import InputError, Records, Schema, Target
+
+
+class Opened(NamedTuple):
+    target: Target  # behind the run's defences
+    schema: Schema
+    others: Records  # of the population, none of them the target's: an adversary may have these
+    about: dict[str, Any]  # JSON values that tell the target
+    workdir: artifacts.Workdir  # no longer held; what is saved there is found again by its description
+    asked: Records  # [2m], those that the run's attack was judged on
+    member: np.ndarray  # bool [2m], the target's training records among them: the first m
+    config: Config
+
+
+def open_target(
+    path: str | os.PathLike, *, data_dir: str | os.PathLike | None = None, progress: Progress = silent
+) -> Opened:
+    """The target of a run of ``scripts/train.py``, from the parameters that its workdir holds.
+
+    The data set is loaded as the run loaded it. A target that another library trained is trained again: the same seed
+    and records give the same model.
+
+    Raises:
+        InputError: there is no finished run, or its data are no longer to be had.
+        WorkdirHeld: a run is going on there.
+    """
+    path = pathlib.Path(path)
+    try:
+        identity = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        there = json.loads((path / "results.json").read_text(encoding="utf-8"))["dataset"]
+        digest, source = there["digest"], there["source"]
+        config = configs.resolve(configs.Config(**identity, workdir=str(path), data_dir=data_dir))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path} holds no finished run; run scripts/train.py --workdir={path} to its end") from None
+    pool, schema = data.load(config.dataset, data_dir=config.data_dir, source=config.data_source)
+    if schema.digest != digest:
+        raise InputError(
+            f"the records of {config.dataset} ({schema.source}) are not those of the run in {path} ({source}); give its"
+            " --data_dir, or run it again"
+        )
+    with artifacts.open_workdir(path, identity) as workdir:
+        setting = shokri.set_up(config, pool, schema)
+        target = shokri.train_target(workdir, config, setting, progress)
+        x, y = np.asarray(pool.x), np.asarray(pool.y)
+        others = Records(x[setting.rest], y[setting.rest])
+        black_box = stages.wear(target.target(0), setting.worn)
+        rows = np.concatenate([setting.plan.train[0], setting.plan.test[0]])
+        asked, member = Records(x[rows], y[rows]), np.arange(len(rows)) < setting.m
+        about = shokri.about_target(target, setting)
+        return Opened(black_box, schema, others, about, workdir, asked, member, config)

@@ -1,0 +1,213 @@
+"""What was given on the command line: a flag for each field of a configuration, and which flags mean something.
+
+A flag that was given and would change nothing beside the others is refused, for its user believes that it does. The
+tables say what each needs; defaults, presets and a ``Config`` made in Python are not looked at.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from mia_jax.audits.config import OFF, TRAINING_DEFENCES, BalancedConfig, CanaryConfig, Config, DeployedConfig, Training
+from mia_jax.types import InputError
+
+C = TypeVar("C", bound=Training)
+
+
+class Rule(NamedTuple):
+    """Flags that mean something only beside others."""
+
+    flags: tuple[str, ...]
+    meant: Callable[[Any], bool]  # of the values of all flags, as attributes: whether these mean something
+    otherwise: str  # where they do not, in words that tell which flags decide
+
+
+# --- the tables ------------------------------------------------------------------------------------------------------
+
+SEARCH = ("class_prior", "k_max", "k_min", "conf_min", "rej_max", "iter_max", "redraw", "give_up", "lanes")
+METHODS = {  # of synthesis -> its flags
+    ("noisy",): ("noise",),
+    ("marginal",): ("marginals",),
+    ("search",): SEARCH,
+    ("marginal", "search"): ("shadow_records", "max_queries"),
+}
+
+
+def _synthesis(method: str, *, beside: tuple[str, ...] = ()) -> tuple[Rule, ...]:
+    """The rules where the flag ``method`` says how records are synthesised; flags ``beside`` them are left out."""
+    return tuple(
+        Rule(
+            tuple(name for name in names if name not in beside),
+            lambda v, ways=ways: getattr(v, method) in ways,
+            f"without --{method}={' or '.join(ways)}",
+        )
+        for ways, names in METHODS.items()
+    )
+
+
+def _is_file(dataset: str | None) -> bool:
+    return pathlib.Path(dataset or "").suffix == ".npz"
+
+
+def _is_name(shadow_data: str | None) -> bool:
+    """Whether ``--shadow_data`` of somebody's model is a data set that is looked for."""
+    return shadow_data not in (None, "noisy", "marginal", "search") and not _is_file(shadow_data)
+
+
+def _ours(v: Training) -> bool:
+    return v.target_kind in ("nn", "logistic")
+
+
+def _attacks(*names: str) -> Callable[[Any], bool]:
+    return lambda v: not {*names, "all"}.isdisjoint(name.strip().lower() for name in v.attacks.split(","))
+
+
+def _is_defended(v: Training) -> bool:
+    return any(getattr(v, name) != getattr(OFF, name) for name in ("defences", *TRAINING_DEFENCES))
+
+
+ATTACK_NETWORKS = tuple(f.name for f in dataclasses.fields(Training) if f.name.startswith("attack_"))
+NETWORK = ("model", "hidden")
+TRAINED = ("num_epochs", "batch_size", "learning_rate", "learning_rate_decay", "optimizer", "chunk", *TRAINING_DEFENCES)
+OTHER_TRAINER = "without --target_kind=nn, our own networks"
+OWN_NETWORK = (
+    Rule(TRAINED, _ours, OTHER_TRAINER),
+    Rule(("model",), lambda v: v.target_kind != "logistic", "with --target_kind=logistic, which is the model"),
+    Rule(
+        ("hidden",),
+        lambda v: v.target_kind != "logistic" and v.model in (None, "mlp", "cnn"),
+        "without --model=mlp or cnn",
+    ),
+    Rule(("dp_clip",), lambda v: v.dp_noise_multiplier is not None, "without --dp_noise_multiplier"),
+)
+SOURCE = (
+    Rule(
+        ("data_dir", "data_source"),
+        lambda v: not _is_file(v.dataset),
+        "with a file as --dataset, which is read as it is",
+    ),
+)
+WITH_PREDICTIONS = ("predictions", "attacks", "defences", "adaptive", "dp_delta", "seed", "workdir")
+
+RULES: dict[type[Training], tuple[Rule, ...]] = {
+    Config: (
+        *_synthesis("shadow_data"),
+        Rule(NETWORK, _ours, OTHER_TRAINER),
+        *OWN_NETWORK,
+        Rule(("dp_delta",), lambda v: v.dp_noise_multiplier is not None, "without --dp_noise_multiplier"),
+        Rule(("adaptive",), _is_defended, "without a defence for the attacker to know of, as --defences or --l2"),
+        *SOURCE,
+    ),
+    BalancedConfig: (
+        Rule(
+            NETWORK,
+            lambda v: _ours(v) or _attacks("trajectory")(v),  # which trains networks of ours, whatever the target is
+            f"{OTHER_TRAINER}, or trajectory among --attacks",
+        ),
+        *OWN_NETWORK,
+        Rule(
+            tuple(name for name in ATTACK_NETWORKS if name != "attack_rows"),  # others learn from those rows, too
+            _attacks("shokri"),
+            "without shokri among --attacks",
+        ),
+        Rule(("num_queries",), _attacks("label_only"), "without label_only among --attacks"),
+        Rule(
+            ("augment",),
+            _attacks("lira", "lira_offline", "lira_fixed", "lira_offline_fixed"),
+            "without lira among --attacks",
+        ),
+        Rule(
+            ("query_shadows", "query_records"),
+            _attacks("label_only", "boundary", "trajectory"),
+            "without label_only, boundary or trajectory among --attacks",
+        ),
+        *SOURCE,
+    ),
+    CanaryConfig: (
+        Rule((*ATTACK_NETWORKS, "chunk"), lambda v: False, "with --canaries, which trains one model and no attack"),
+        *OWN_NETWORK,
+        *SOURCE,
+    ),
+    DeployedConfig: (
+        Rule(
+            tuple(f.name for f in dataclasses.fields(DeployedConfig) if f.name not in WITH_PREDICTIONS),
+            lambda v: v.predictions is None,
+            "with --predictions, whose answers are given",
+        ),
+        Rule(
+            ("adaptive",),
+            lambda v: v.predictions is not None and bool(v.defences),
+            "without --predictions and --defences: a service's shadows always answer behind --defences",
+        ),
+        *_synthesis("shadow_data", beside=("max_queries",)),  # which counts every question here
+        Rule(NETWORK, _ours, OTHER_TRAINER),
+        *OWN_NETWORK,
+        Rule(ATTACK_NETWORKS, _attacks("shokri"), "without shokri among --attacks"),
+        Rule(("data_dir",), lambda v: _is_name(v.shadow_data), "without the name of a data set as --shadow_data"),
+    ),
+}
+SYNTHESIZE = _synthesis("method")
+SERVE = (Rule(("top_k", "digits"), lambda v: not v.label_only, "with --label_only, which shows no probability"),)
+REPRODUCE = (
+    Rule(("experiment", "all", "scale", "root", "data_dir"), lambda v: not v.list, "with --list, which runs nothing"),
+    Rule(("experiment",), lambda v: not v.all, "with --all, which is every experiment"),
+)
+
+CHOSEN_BY = {DeployedConfig: "--target or --predictions", CanaryConfig: "--canaries"}  # a kind of audit, by its flags
+
+
+# --- what is done with them ------------------------------------------------------------------------------------------
+
+
+def idle(rules: Sequence[Rule], names: Iterable[str], values: Any) -> dict[str, str]:
+    """Which of the settings ``names`` mean nothing beside the others, and where, in words."""
+    broken = [rule for rule in rules if not rule.meant(values)]
+    found = {name: next((rule.otherwise for rule in broken if name in rule.flags), None) for name in names}
+    return {name: otherwise for name, otherwise in found.items() if otherwise is not None}
+
+
+def refuse_idle(rules: Sequence[Rule], names: Iterable[str], values: Any) -> None:
+    """Raises InputError for the first of the settings ``names`` that means nothing beside the others."""
+    for name, otherwise in idle(rules, names, values).items():
+        raise InputError(f"--{name} has no meaning {otherwise}: leave it out")
+
+
+def present(flags) -> list[str]:
+    """The flags in ``flags`` (``absl.flags``) that were given, whatever their values."""
+    return [name for name in flags.FLAGS if flags.FLAGS[name].present]
+
+
+def _chooser(name: str) -> str:
+    """The flag that chooses the kind of audit in which ``name`` means something."""
+    if name not in {f.name for f in dataclasses.fields(DeployedConfig)}:
+        return "--canaries"
+    return "--predictions" if name in WITH_PREDICTIONS else "--target"
+
+
+def define_flags(flags, *kinds: type[Training]) -> Callable[[type[C]], C]:
+    """Define one absl flag per field of ``kinds`` in ``flags`` (``absl.flags``).
+
+    Scripts call this; importing the library defines no flag.
+
+    Returns:
+        A function that reads one of the kinds back. It raises InputError for a flag that was given and is another's, or
+        means nothing beside the others.
+    """
+    define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+    known = {f.name: f for kind in kinds for f in dataclasses.fields(kind)}
+    for f in known.values():
+        value = next(k for k in define if f.type in (k, k | None))
+        define[value](f.name, f.default, f.metadata["help"])
+
+    def read(kind: type[C]) -> C:
+        names = {f.name for f in dataclasses.fields(kind)}
+        there = [name for name in present(flags) if name in known]
+        for stray in (name for name in there if name not in names):
+            where = f"with {CHOSEN_BY[kind]}" if kind in CHOSEN_BY else f"without {_chooser(stray)}"
+            raise InputError(f"--{stray} has no meaning {where}: leave it out")
+        config = kind(**{name: flags.FLAGS[name].value for name in known if name in names})
+        refuse_idle(RULES[kind], there, config)
+        return config
+
+    return read

@@ -1,0 +1,5 @@
+"""Networks as pairs of pure functions: those of the paper, logistic regression, and anybody's flax module."""
+
+from mia_jax.models.networks import build, cnn, from_flax, logistic, mlp
+
+__all__ = ["build", "cnn", "from_flax", "logistic", "mlp"]

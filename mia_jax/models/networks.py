@@ -1,0 +1,378 @@
+"""Networks, as pairs of pure functions. Only this file and ``dense`` know flax.
+
+Networks of the paper (Shokri et al. 2017, section VI-B): one hidden layer of 128 tanh units for Purchase, two
+convolution and max-pooling layers and a hidden layer of 128 tanh units for CIFAR, multinomial logistic regression for
+what Amazon trained.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from mia_jax import user_code
+from mia_jax.models import convolutions
+from mia_jax.models.convolutions import conv_same
+from mia_jax.storage import artifacts
+from mia_jax.types import InputError, Model, Schema
+
+NAMES = ("mlp", "cnn", "logistic")
+
+
+# --- the paper's networks --------------------------------------------------------------------------------------------
+
+
+class _MLP(nn.Module):
+    num_classes: int
+    hidden: Sequence[int]
+    activation: Callable
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = x.reshape(len(x), -1)
+        for width in self.hidden:
+            x = self.activation(nn.Dense(width)(x))
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.num_classes)(x)
+
+
+class _CNN(nn.Module):
+    num_classes: int
+    channels: Sequence[int]
+    kernel: int
+    dense: int
+    activation: Callable
+    dropout: float
+    convolution: Callable
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = x[..., None] if x.ndim == 3 else x
+        for channels in self.channels:
+            x = nn.Conv(channels, (self.kernel, self.kernel), conv_general_dilated=self.convolution)(x)
+            # Pooling first: activations are monotone, so the result is the same and there is a quarter to activate.
+            x = self.activation(max_pool(x))
+        x = x.reshape(len(x), -1)
+        x = self.activation(nn.Dense(self.dense)(x))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.num_classes)(x)
+
+
+def mlp(
+    num_classes: int,
+    hidden: Sequence[int] = (128,),
+    *,
+    activation: Callable = jnp.tanh,
+    scale: float = 1.0,
+    dropout: float = 0.0,
+) -> Model:
+    """Fully connected layers on the flattened record (the paper's "local" network for Purchase).
+
+    Args:
+        num_classes: c.
+        hidden: units of each hidden layer.
+        activation: of the hidden layers.
+        scale: what records are multiplied by; 1/255 for pixels.
+        dropout: probability that a hidden unit is dropped in training.
+    """
+    return from_flax(_MLP(num_classes, tuple(hidden), activation, dropout), scale=scale)
+
+
+def cnn(
+    num_classes: int,
+    *,
+    channels: Sequence[int] = (32, 32),
+    kernel: int = 5,
+    dense: int = 128,
+    activation: Callable = jnp.tanh,
+    scale: float = 1 / 255,
+    dropout: float = 0.0,
+    convolution: Callable | None = None,
+) -> Model:
+    """Convolution and 2x2 max-pooling layers, a fully connected layer, softmax (the paper's network for CIFAR).
+
+    Channels and kernel size are ours: the paper does not give them. Convolutions keep the height and width.
+
+    Args:
+        num_classes: c.
+        channels: of each convolution.
+        kernel: height and width of each convolution's kernel.
+        dense: units of the fully connected layer.
+        activation: of every hidden layer; monotone, for pooling comes before it.
+        scale: what records are multiplied by.
+        dropout: probability that a unit of the fully connected layer is dropped in training.
+        convolution: ``conv_same``, which is fast under ``vmap`` over kernels on CPUs, or
+            ``jax.lax.conv_general_dilated``, the vendor's own, which we have not measured on GPU and TPU.
+    """
+    module = _CNN(num_classes, tuple(channels), kernel, dense, activation, dropout, convolution or conv_same)
+    return from_flax(module, scale=scale)
+
+
+def logistic(num_classes: int, *, scale: float = 1.0) -> Model:
+    """Multinomial logistic regression: what Amazon's service trained (paper, section VI-B)."""
+    return mlp(num_classes, (), scale=scale)
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """2x2 max-pooling of [b, h, w, i] with stride 2; an odd last row or column is dropped, as by flax and PyTorch.
+
+    By reshaping: the gradient of ``lax.reduce_window`` is slow on CPUs.
+    """
+    b, h, w, i = x.shape
+    return x[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, i).max(axis=(2, 4))
+
+
+# --- a user's networks -----------------------------------------------------------------------------------------------
+
+
+def from_flax(module: nn.Module, *, scale: float = 1.0) -> Model:
+    """A flax linen module as a ``Model``.
+
+    Records are cast to float32 and multiplied by ``scale`` before the module sees them. If its ``__call__`` has an
+    argument ``train`` or ``training``, that tells whether it is trained; ``deterministic`` tells the opposite. Dropout
+    draws from the random stream "dropout". On CPUs plain convolutions are computed by ``convolutions.conv``: the same
+    up to rounding, and ten times as fast where many networks are trained.
+
+    Raises:
+        InputError: it is no linen module; on init, if the module keeps statistics of batches (or any state other than
+            parameters).
+    """
+    if not isinstance(module, nn.Module):
+        raise InputError(f"{_named(module)} is no flax linen module: {_instead(module)}")
+    arguments = inspect.signature(module.__call__).parameters
+
+    def mode(train: bool) -> dict[str, bool]:
+        modes = {"train": train, "training": train, "deterministic": not train}
+        return {name: value for name, value in modes.items() if name in arguments}
+
+    def cast(x):
+        x = jnp.asarray(x).astype(jnp.float32)
+        return x if scale == 1 else x * scale
+
+    def init(key, x):
+        variables = module.init(key, cast(x), **mode(False))
+        if state := set(variables) - {"params"}:
+            raise InputError(
+                f"{type(module).__name__} keeps {', '.join(sorted(state))}: models are functions of their parameters;"
+                " use GroupNorm or LayerNorm instead of BatchNorm"
+            )
+        return variables.get("params", {})
+
+    def apply(params, x, *, key=None):
+        rngs = None if key is None else {"dropout": key}
+        with convolutions.in_place_of_flax():
+            return module.apply({"params": params}, cast(x), **mode(key is not None), rngs=rngs)
+
+    return Model(init, apply)
+
+
+def _named(module) -> str:
+    return module.__name__ if isinstance(module, type) else f"an object of type {type(module).__name__}"
+
+
+def _instead(module) -> str:
+    """What to give in the place of what is no linen module."""
+    if isinstance(module, type) and issubclass(module, nn.Module):
+        return f"it is a class, so give an instance of it, as {module.__name__}(...)"
+    from flax import nnx
+
+    kind = module if isinstance(module, type) else type(module)
+    nnx_too = "flax.nnx is not supported yet, " if issubclass(kind, nnx.Module) else ""
+    return f"{nnx_too}give a flax.linen module or a mia_jax.Model(init, apply)"
+
+
+def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0) -> Model:
+    """The model that ``--model`` names, for records of a schema.
+
+    Args:
+        name: "mlp", "cnn", "logistic", or "module:factory", where ``factory(num_classes=c, shape=(*f,))`` returns a
+            ``Model`` or a flax linen module. Modules are looked for in the current folder, too. All but a ``Model`` of
+            your own see pixels, and columns that the schema says so of (``Field.zero``, ``Field.one``), scaled.
+        schema: of the records.
+        hidden: units of the fully connected layer of mlp and cnn.
+        dropout: probability that one of these units is dropped in training.
+
+    Raises:
+        InputError: there is no such model, or it does not fit the records. Nothing is computed to find out.
+    """
+    pixels = all(field.kind == "pixel" for field in schema.fields)
+    scale = 1 / max(field.high for field in schema.fields) if pixels else 1.0
+    own = False
+    if not 0 <= dropout < 1:
+        raise InputError(f"--dropout={dropout} must be at least 0 and below 1")
+    if dropout and name not in ("mlp", "cnn"):
+        raise InputError(f"--dropout={dropout} is for mlp and cnn; a network of your own brings its own dropout")
+    if name == "mlp":
+        model = mlp(schema.num_classes, (hidden,), scale=scale, dropout=dropout)
+    elif name == "cnn":
+        if len(schema.shape) not in (2, 3) or min(schema.shape[:2]) < 4:
+            raise InputError(
+                f"the model cnn needs images, and records of {schema.name} have shape {schema.shape}; use --model=mlp"
+            )
+        model = cnn(schema.num_classes, dense=hidden, scale=scale, dropout=dropout)
+    elif name == "logistic":
+        model = logistic(schema.num_classes, scale=scale)
+    elif ":" in name:
+        factory = _load(name)
+        with user_code.guarded(f"--model={name}, called with num_classes= and shape=,"):
+            model = factory(num_classes=schema.num_classes, shape=schema.shape)
+        own = isinstance(model, Model)  # functions of the user see the records as they are
+        if isinstance(model, nn.Module):
+            model = from_flax(model, scale=scale)
+        if not isinstance(model, Model):
+            raise InputError(
+                f"{name} returned {type(model).__name__}; a factory returns a mia_jax.Model or a flax linen module:"
+                f" {_instead(model)}"
+            )
+    else:
+        raise InputError(f"there is no model {name!r}; use {', '.join(NAMES)}, or module:factory for your own")
+    if not own and (scaling := units(schema)):
+        model = rescaled(model, *scaling)
+    replaced = _check(name, model, schema)
+    return _computed(name, model, schema) if replaced else model
+
+
+def units(schema: Schema) -> tuple[np.ndarray, np.ndarray] | None:
+    """What is 0 to our networks in each column, and how far from there 1 is, float32 [*f] each.
+
+    None where they see the records as they are.
+    """
+    if all((field.zero, field.one) == (0.0, 1.0) for field in schema.fields):
+        return None
+    zero, span = np.empty((2, schema.fields[-1].stop), np.float32)
+    for field in schema.fields:
+        columns = slice(field.start, field.stop)
+        zero[columns], span[columns] = field.zero, field.one - field.zero
+    return zero.reshape(schema.shape), span.reshape(schema.shape)
+
+
+def rescaled(model: Model, zero: np.ndarray, span: np.ndarray) -> Model:
+    """The model, which sees (x - zero) / span of a record x [*f]."""
+
+    def seen(x):
+        return (jnp.asarray(x).astype(jnp.float32) - zero[None]) / span[None]
+
+    def apply(params, x, *, key=None):
+        return model.apply(params, seen(x), key=key)
+
+    return model._replace(init=lambda key, x: model.init(key, seen(x)), apply=apply)
+
+
+def source_digest(name: str) -> str:
+    """SHA-256 of the source of a "module:factory" and all that it imports; "" for the models of this file.
+
+    What is trained depends on it, and a changed file must not take up the models of the old one.
+    """
+    if ":" not in name:
+        return ""
+    factory = _load(name)
+    return artifacts.digest(
+        {"factory": user_code.describe(factory), "module": user_code.digest_of(name.partition(":")[0])}
+    )
+
+
+def program_digest(model: Model, x: jax.Array | np.ndarray) -> str:
+    """SHA-256 of what a network computes on records like x [b, *f]: its traced program, and the arrays in that.
+
+    It tells networks apart whose source is one and that were built by something else: a file of settings, a variable of
+    the environment.
+    """
+
+    def forward(key, x):
+        params = model.init(key, x)
+        return model.apply(params, x), model.apply(params, x, key=key)
+
+    traced = jax.make_jaxpr(forward)(jax.random.key(0), jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype))
+    text = re.sub(r" at 0x[0-9a-f]+", "", str(traced))
+    return artifacts.digest({"program": text, "arrays": [artifacts.array_digest(np.asarray(c)) for c in traced.consts]})
+
+
+def _load(name: str) -> Callable:
+    factory = user_code.load(name, f"--model={name}")
+    if not callable(factory):
+        module, _, called = name.partition(":")
+        raise InputError(f"--model={name}: {called!r} of {module} is {type(factory).__name__}, no function")
+    return factory
+
+
+def natural(schema: Schema) -> type:
+    """The dtype of records of the schema."""
+    return np.uint8 if all(field.kind in ("binary", "pixel") for field in schema.fields) else np.float32
+
+
+def _check(name: str, model: Model, schema: Schema) -> int:
+    """Shapes of a forward pass in training mode, without computing it; how many convolutions replace flax's."""
+    x = jax.ShapeDtypeStruct((2, *schema.shape), natural(schema))
+
+    def forward(x):
+        key = jax.random.key(0)
+        return model.apply(model.init(key, x), x, key=key)
+
+    try:
+        with convolutions.counted() as replaced:
+            logits = jax.eval_shape(forward, x)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        reason = str(error).strip().split("\n")[0]
+        reason = f"it calls sys.exit({reason})" if isinstance(error, SystemExit) else reason
+        raise InputError(f"--model={name} does not take records of shape {schema.shape}: {reason}") from error
+    if getattr(logits, "shape", None) != (2, schema.num_classes):
+        shape = getattr(logits, "shape", type(logits).__name__)
+        raise InputError(
+            f"--model={name} answers 2 records of {schema.name} with {shape}, not with logits (2, {schema.num_classes})"
+        )
+    return len(replaced)
+
+
+def _computed(name: str, model: Model, schema: Schema) -> Model:
+    """The model with the convolutions that are in flax's place, if it answers two records as its author's own does."""
+    asked = (name, source_digest(name), schema.shape, schema.num_classes)
+    if asked not in _AGREED:
+        _AGREED[asked] = _agree(model, as_written(model), schema)
+    if _AGREED[asked]:
+        return model._replace(arithmetic="its convolutions are computed as copies and one matmul, which is faster here")
+    return as_written(model)
+
+
+_AGREED: dict[tuple, bool] = {}  # what was found out in this process
+
+
+def as_written(model: Model) -> Model:
+    """The model with the convolutions that its author called."""
+
+    def init(key, x):
+        with convolutions.as_written():
+            return model.init(key, x)
+
+    def apply(params, x, *, key=None):
+        with convolutions.as_written():
+            return model.apply(params, x, key=key)
+
+    return Model(init, apply)
+
+
+def _agree(model: Model, written: Model, schema: Schema) -> bool:
+    """Whether both answer two random records alike, as far as the precision of their logits goes."""
+    key_x, key_init, key_far = jax.random.split(jax.random.key(0), 3)
+    if natural(schema) is np.uint8:  # pixels over all of their range, or the layers would see next to nothing
+        x = jax.random.randint(key_x, (2, *schema.shape), 0, int(max(f.high for f in schema.fields)) + 1)
+        x = x.astype(np.uint8)
+    else:
+        x = jax.random.normal(key_x, (2, *schema.shape))
+    try:
+        params = jax.jit(written.init)(key_init, x)
+        leaves, structure = jax.tree.flatten(params)
+        keys = jax.random.split(key_far, len(leaves))  # away from zeros, which layers may begin with
+        far = [leaf + 0.1 * jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+        ours, theirs = (np.asarray(jax.jit(m.apply)(structure.unflatten(far), x)) for m in (model, written))
+    except Exception:  # whatever it is, it is met again where it is told
+        return False
+    precision = float(jnp.finfo(ours.dtype).eps) if jnp.issubdtype(ours.dtype, jnp.floating) else 0.0
+    ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
+    return bool(np.abs(ours - theirs).max() <= 1000 * precision * max(1.0, np.abs(theirs).max()))

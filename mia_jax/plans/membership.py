@@ -1,0 +1,283 @@
+"""Who trained on what, and what that gives away: membership matrices, bool [S, n]. NumPy and SciPy; never imports jax.
+
+An attack that compares a record with itself in other models may use which of the shadows trained on it, and that must
+say nothing of the target's own training set. In two designs it does, exactly, whatever the target answers:
+
+* **Complementary pairs.** The target's partner trained on what the target did not. (Of an odd number of records, pairs
+  of halves leave one out of both.)
+* **Fixed counts.** Each record is in exactly c of K models, as in the code of Carlini et al. 2022, where c = K / 2:
+  with the target one of the K, how many of the other K - 1 trained on a record tells whether the target did.
+
+So partners are left out, and where counts are fixed every record is given as many IN and as many OUT models as every
+other. The same holds for a shadow that plays the target.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from mia_jax.types import Array, InputError
+
+VERSION = 1  # of who is left out of what: raise it when the same plan would give an attack other shadows
+ALIKE = 0.5  # correlation of two rows beyond which they are no independent draws
+SURE = 5.5  # standard errors that it must be away from 0, too
+SMALL = 32  # records below which a correlation tells nothing, and only exact halves are halves
+CHANCE = 1e-6  # of counts as even as these, were the rows independent
+SIGNIFICANCE = 1e-4  # an honest design is refused in one of ten thousand
+SAMPLE = 2048  # records that are looked at first, of many
+TELLS = (
+    "shadow_member tells who trained the target: {}; draw each shadow's records at random, whoever trained the target,"
+    " or ask only about records that were drawn so"
+)
+
+
+class Design(NamedTuple):
+    """What may be used of the shadows."""
+
+    kept: np.ndarray  # int [S'], rows that may be used
+    evened: bool  # counts are fixed among these: every record is given as many models on each side (``deal``)
+    notes: tuple[str, ...]  # what was left out, or evened, in sentences
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def related(member: Array) -> np.ndarray:
+    """Which models trained on the same records, on complementary ones, or on draws that depend on each other.
+
+    Two rows are the same, or complementary, up to the one record that two halves of an odd number leave out; or their
+    correlation is above ``ALIKE`` and beyond chance. A model that trained on all records, or on none, tells nothing and
+    is related to itself alone.
+
+    Args:
+        member: bool [S, n].
+
+    Returns:
+        bool [S, S], symmetric, true on the diagonal.
+    """
+    member = np.asarray(member, bool)
+    found = np.eye(len(member), dtype=bool)
+    size = member.shape[1]
+    if len(member) < 2 or size == 0:
+        return found
+    sample = member[:, np.linspace(0, size - 1, min(size, SAMPLE)).astype(int)]
+    near = np.abs(_correlation(sample, sample)) > 0.8 * ALIKE  # all of those that the whole rows can show
+    for a, b in zip(*np.nonzero(np.triu(near, 1)), strict=True):
+        found[a, b] = found[b, a] = _depend(member[a], member[b])
+    return found
+
+
+def others(relations: np.ndarray, models: Iterable[int], *without: int) -> np.ndarray:
+    """The ``models`` that may be shadows when those ``without`` play a part: neither they nor who is related to them.
+
+    Args:
+        relations: ``related`` of all models.
+    """
+    models = np.asarray(list(models), int)
+    return models[~relations[list(without)][:, models].any(axis=0)]
+
+
+def lone(relations: np.ndarray) -> np.ndarray:
+    """Rows without a relative where most rows have one: each is somebody's partner, and perhaps the target's."""
+    alone = relations.sum(axis=1) == 1
+    return np.flatnonzero(alone) if 2 * alone.sum() < len(alone) else np.zeros(0, int)
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of the rows of bool [A, n] and [B, n]: float64 [A, B]; 0 for rows that are constant."""
+    n = a.shape[1]
+    both = a.astype(np.float32) @ b.astype(np.float32).T  # counts below 2^24: exact
+    share_a, share_b = a.mean(axis=1), b.mean(axis=1)
+    spread = np.sqrt(np.outer(share_a * (1 - share_a), share_b * (1 - share_b)))
+    return np.divide(both / n - np.outer(share_a, share_b), spread, out=np.zeros_like(spread), where=spread > 0)
+
+
+def _depend(a: np.ndarray, b: np.ndarray) -> bool:
+    n = len(a)
+    correlation = abs(float(_correlation(a[None], b[None])[0, 0]))
+    if correlation == 0:
+        return False
+    apart = np.count_nonzero(a != b)
+    exact = min(apart, n - apart) <= _aside(n)
+    return bool(exact or (n >= SMALL and correlation > max(ALIKE, SURE / np.sqrt(n))))
+
+
+def _aside(n: int) -> int:
+    """Records in which two halves may differ from halves: the one that is left out of an odd number."""
+    return 1 if n % 2 or n >= SMALL else 0
+
+
+# --- counts ----------------------------------------------------------------------------------------------------------
+
+
+def fixed_counts(member: Array) -> bool:
+    """Whether every record is in as many models as every other, one more or less, though the rows are no pairs.
+
+    Independent draws have that with a probability below ``CHANCE``.
+    """
+    member = np.asarray(member, bool)
+    if len(member) < 3:
+        return False
+    count = member.sum(axis=0)
+    low, high = int(count.min()), int(count.max())
+    if high - low > 1:
+        return False
+    share = np.ones(1)  # of records that are in 0, 1, ... of the models, were these independent
+    for p in member.mean(axis=1):
+        share = np.convolve(share, [1 - p, p])
+    likely = max(share[max(c, 0) : c + 2].sum() for c in ({low} if low < high else {low - 1, low}))
+    if member.shape[1] * np.log(np.clip(likely, 1e-300, 1.0)) > np.log(CHANCE):
+        return False
+    return bool((related(member).sum(axis=1) == 1).any())
+
+
+def deal(member: Array, seed: int = 0) -> np.ndarray:
+    """For each record as many IN and as many OUT models as every record has at least, drawn at random.
+
+    What is taken of the models then says nothing of a model that is not among them, as far as counts go.
+
+    Args:
+        member: bool [S, n].
+        seed: of the draw.
+
+    Returns:
+        int [I + O, n]: rows of ``member``, each column in random order.
+    """
+    member = np.asarray(member, bool)
+    rng = np.random.default_rng(seed)
+    count = member.sum(axis=0)
+    draw = rng.random(member.shape, np.float32)
+    sides = [
+        np.argsort(np.where(side, draw, 2.0), axis=0)[:size]
+        for side, size in ((member, count.min()), (~member, len(member) - count.max()))
+    ]
+    return rng.permuted(np.concatenate(sides), axis=0)
+
+
+# --- somebody else's design ------------------------------------------------------------------------------------------
+
+
+def examine(
+    shadow_member: Array, member: Array | None = None, *, aligned: bool = True, twins: Array | None = None
+) -> Design:
+    """What of the shadows may be used against a target, so that nothing but its answers tells who trained it.
+
+    Args:
+        shadow_member: bool [S, n].
+        member: bool [n], who trained the target, where that is known: then it is tested, too.
+        aligned: the attack compares a record with itself in other models.
+        twins: int [S], the first shadow that gives the very same answers (``memorization.twins``); one that is said to
+            have trained on the same records, too, counts once.
+
+    Raises:
+        InputError: the design tells who trained the target, and that cannot be mended here.
+    """
+    shadow_member = np.asarray(shadow_member, bool)
+    kept, notes = np.arange(len(shadow_member)), []
+
+    def leave_out(rows: np.ndarray, why: str) -> None:
+        nonlocal kept
+        rows = np.intersect1d(rows, kept)
+        if len(rows):
+            notes.append(f"{_shadows(rows)} left out: {why}.")
+            kept = np.setdiff1d(kept, rows)
+
+    if twins is not None:
+        again = (twins != kept) & (shadow_member == shadow_member[twins]).all(axis=1)
+        leave_out(np.flatnonzero(again), "the answers, bit by bit, and the training records are those of one before")
+    if member is not None:
+        member = np.asarray(member, bool)
+        like = related(np.concatenate([member[None], shadow_member]))[0, 1:]
+        agree = (shadow_member == member).sum(axis=1)
+        if like.all() and not aligned:  # who looks at no single record learns from shadows of other records, too
+            like = np.minimum(agree, len(member) - agree) <= _aside(len(member))
+        same = 2 * agree > len(member)
+        leave_out(
+            np.flatnonzero(like & same), "trained on the target's own records, or nearly, which tells who they are"
+        )
+        leave_out(np.flatnonzero(like & ~same), "trained on what the target did not, which tells who its members are")
+        if not len(kept):
+            raise InputError(TELLS.format("every shadow trained on its very records, or on others alone"))
+    leave_out(
+        kept[lone(related(shadow_member[kept]))],
+        "the others trained on complementary halves, and its half may be the target's complement, which would tell",
+    )
+    rows = shadow_member[kept]
+    count = rows.sum(axis=0)
+    evened = fixed_counts(rows) and count.min() < count.max() and bool(count.min() > 0 and count.max() < len(rows))
+    if evened:
+        notes.append(
+            f"Every record trained {count.min()} or {count.max()} of {len(rows)} shadows, so that the count tells who"
+            f" trained the target if it was drawn with them: of each record {count.min()} shadows that trained on it"
+            f" and {len(rows) - count.max()} others, drawn at random, are used."
+        )
+    elif member is not None and aligned and (told := _association(rows, member)):
+        raise InputError(TELLS.format(told))
+    return Design(kept, evened, tuple(notes))
+
+
+def _association(rows: np.ndarray, member: np.ndarray) -> str | None:
+    """How rows tell membership beyond chance, in words; None if they do not.
+
+    Any row (hypergeometric, Bonferroni's correction), their number (its mean over members, a permutation's variance),
+    a linear combination (the F test), each at a third of ``SIGNIFICANCE``.
+    """
+    level, n = SIGNIFICANCE / 3, len(member)
+    inside, size = (rows & member).sum(axis=1), rows.sum(axis=1)
+    law = stats.hypergeom(n, int(member.sum()), size)
+    p = 2 * np.minimum(law.cdf(inside), law.sf(inside - 1)) * max(len(rows), 1)
+    if len(p) and (k := int(p.argmin())) >= 0 and p[k] < level:
+        return (
+            f"shadow {k} of those that are left trained on {inside[k] / max(member.sum(), 1):.0%} of the members and on"
+            f" {(size[k] - inside[k]) / max(n - member.sum(), 1):.0%} of the others (p = {p[k]:.1g})"
+        )
+    count, taken = rows.sum(axis=0), int(member.sum())
+    if count.min() < count.max() and 0 < taken < n:
+        error = np.sqrt(count.var(ddof=1) / taken * (1 - taken / n))
+        p = 2 * stats.norm.sf(abs(count[member].mean() - count.mean()) / error)
+        if p < level:
+            return (
+                f"members trained {count[member].mean():.2f} of {len(rows)} shadows on average, and others"
+                f" {count[~member].mean():.2f} (p = {p:.1g})"
+            )
+    return _combination(rows, member, level)
+
+
+def _combination(rows: np.ndarray, member: np.ndarray, level: float) -> str | None:
+    n = len(member)
+    if n < 10 * len(rows) + 50 or member.all() or not member.any():
+        return None
+    x = np.concatenate([np.ones((1, n)), rows]).astype(np.float64)
+    fit, _, rank, _ = np.linalg.lstsq(x @ x.T, x @ member, rcond=None)
+    k = rank - 1  # of complementary rows one tells all
+    if k < 1:
+        return None
+    total = ((member - member.mean()) ** 2).sum()
+    left = max(float(((member - fit @ x) ** 2).sum()), 1e-12)
+    p = stats.f.sf((total - left) / k / (left / (n - 1 - k)), k, n - 1 - k)
+    if p >= level:
+        return None
+    return f"a sum of its rows, weighted, explains {1 - left / total:.0%} of the variance of membership (p = {p:.1g})"
+
+
+def share_note(shadow_member: Array, member: Array) -> str | None:
+    """A sentence where shadows trained on another share of the records than the target did; None: on the same, or none.
+
+    Attacks learn from the shadows how strongly a model remembers, and a model of more records remembers each of them
+    less.
+    """
+    shadows, target = float(np.mean(shadow_member)), float(np.mean(member))
+    by_chance = 3 * np.sqrt(target * (1 - target) / max(np.size(member), 1))  # where each record was drawn for itself
+    if shadows == 0 or abs(shadows - target) <= max(0.05 * target, by_chance):
+        return None
+    return (
+        f"The target was trained on {target:.0%} of these records, and a shadow on {shadows:.0%} on average. Attacks"
+        " find most, and their boundaries are right, where shadows train on as large a share as the target."
+    )
+
+
+def _shadows(rows: np.ndarray) -> str:
+    names = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
+    return f"Shadow {names} (counted from 0) is" if len(rows) == 1 else f"Shadows {names} (counted from 0) are"

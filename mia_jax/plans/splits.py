@@ -1,0 +1,87 @@
+"""Who trains on what, from a key. Two protocols (BUILD_NOTES, "Two plans").
+
+The paper's plan: the target's records and the shadows' are disjoint; each shadow draws its own training and test set
+from the shadow pool, so different shadows overlap (Shokri et al. 2017, section V).
+
+The balanced plan: every record trains half of the models, in complementary pairs; LiRA and its heirs need it.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mia_jax.types import InputError, Key, Plan
+
+
+def reserve(key: Key, size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Set ``count`` of ``size`` records aside at random.
+
+    Returns:
+        reserved [count] and rest [size - count]: disjoint int32 indices, in random order.
+
+    Raises:
+        InputError: if there are fewer than ``count`` records.
+    """
+    if count > size:
+        raise InputError(f"{count:,} records are asked for, but there are only {size:,}; ask for fewer")
+    order = np.asarray(jax.random.permutation(key, size), np.int32)
+    return order[:count], order[count:]
+
+
+def shokri(key: Key, pool_size: int, m: int, num_models: int) -> Plan:
+    """The paper's plan for ``num_models`` models over one pool.
+
+    Model k draws 2m distinct records with ``fold_in(key, k)``: the first m train it, the others test it. So model k's
+    sets do not depend on how many models there are.
+
+    Returns:
+        Plan with train [num_models, m] and test [num_models, m], indices into the pool.
+
+    Raises:
+        InputError: if the pool holds fewer than 2m records.
+    """
+    if 2 * m > pool_size:
+        raise InputError(
+            f"a model with {m:,} training and {m:,} test records needs {2 * m:,} records, but its pool holds"
+            f" {pool_size:,}; use --train_size={pool_size // 2} or less"
+        )
+
+    def draw(k):
+        return jax.random.permutation(jax.random.fold_in(key, k), pool_size)[: 2 * m]
+
+    drawn = np.asarray(jax.lax.map(draw, jnp.arange(num_models)), np.int32)
+    return Plan(train=drawn[:, :m], test=drawn[:, m:])
+
+
+def balanced(key: Key, size: int, num_models: int) -> Plan:
+    """The balanced plan: models 2p and 2p + 1 train on complementary halves of all ``size`` records.
+
+    Every record is IN exactly half of the models, and adding models changes nobody's sets. When a model plays the
+    target, its partner must not be among its shadows: counts over the others would give the membership away.
+
+    Returns:
+        Plan with train [num_models, size // 2] and test [num_models, size // 2]; of an odd ``size`` one record per
+        pair is left out of both.
+
+    Raises:
+        InputError: if ``num_models`` is odd.
+    """
+    if num_models % 2:
+        raise InputError(
+            f"the balanced plan makes models in pairs; use {num_models + 1} models instead of {num_models}"
+        )
+    half = size // 2
+
+    def pair(p):
+        order = jax.random.permutation(jax.random.fold_in(key, p), size)
+        return jnp.stack([order[:half], order[half : 2 * half]])
+
+    halves = np.asarray(jax.lax.map(pair, jnp.arange(num_models // 2)), np.int32)  # [K/2, 2, half]
+    return Plan(train=halves.reshape(num_models, half), test=halves[:, ::-1].reshape(num_models, half))
+
+
+def membership_matrix(plan: Plan, size: int) -> np.ndarray:
+    """Bool [S, size]: True where the record trained the model."""
+    member = np.zeros((len(plan.train), size), bool)
+    np.put_along_axis(member, np.asarray(plan.train), True, axis=1)
+    return member

@@ -1,0 +1,1 @@
+"""Pages, figures, and what numbers mean in words. Never imports jax."""

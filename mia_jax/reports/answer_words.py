@@ -1,0 +1,61 @@
+"""How a deployed model and its shadow models answered, in sentences of a report, each with a space before it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mia_jax.reports import words
+from mia_jax.reports.figures import Results, short
+
+
+def format_of(target: Mapping[str, Any]) -> str:
+    """What its answers look like, where that is less than all it could tell."""
+    told = target.get("answers") or {"kind": "probabilities"}
+    text = words.answers(told)
+    assumed = f" ({target['assumed']})" if target.get("assumed") else ""
+    return "" if text == "probabilities" else f" It answers with {text}{assumed}."
+
+
+def shadows(results: Results) -> str:
+    """How the shadow models answered, where they do not simply answer in full: sentences with a space before them."""
+    told, read_as = results["shadows"].get("answers", {}), results["target"].get("read_as")
+    text = ""
+    if read_as:
+        text = (
+            f" The shadow models' answers are coarser than its own, which were read as if it had: {', '.join(read_as)}."
+        )
+    if not told.get("defences"):
+        return text
+    worn = ", ".join(told["defences"])
+    if told["from"] == "--defences":
+        return f"{text} The shadow models answered behind {worn}, as --defences says."
+    blocks = {name: block.get("shadows", {}).get("answer") for name, block in results["attacks"].items()}
+    full = [short(name) for name, answer in blocks.items() if answer == "in full"]
+    rest = "all attacks" if not full else "the other attacks"
+    text += (
+        f" Shadow models answered in the same format ({worn}) whenever they played the target, and for {rest} always"
+    )
+    if full:
+        text += f"; for {', '.join(full)} they answered in full otherwise, which did better on shadow models"
+    return f"{text}."
+
+
+def unsteady(target: Mapping[str, Any]) -> str:
+    """That a service answers differently each time, where it does."""
+    if target.get("unsteady") is None:
+        return ""
+    return (
+        " The service answers differently each time: a few records were asked about twice, and a probability differed"
+        f" by up to {target['unsteady']:.2g}; the scores hold that noise."
+    )
+
+
+def earlier(target: Mapping[str, Any]) -> str:
+    """What of a service's answers is how old."""
+    told = target.get("answers_of_earlier_runs")
+    if not told:
+        return ""
+    first, last = (told[name][:10] for name in ("oldest", "newest"))
+    when = f"on {first}" if first == last else f"from {first} to {last}"
+    same = "had not changed" if target.get("unsteady") is None else "differed as they do each time"
+    again = f"some were asked for again, and {same}" if told["rechecked"] else "they were trusted unseen"
+    return f" Of its answers {told['records']:,} were had by earlier runs, {when}; {again}."

@@ -1,0 +1,5 @@
+"""How well an attack tells members from non-members, how sure that is, and what it proves. Never imports jax."""
+
+from mia_jax.statistics.metrics import auc, evaluate, roc, tpr_at_fpr
+
+__all__ = ["auc", "evaluate", "roc", "tpr_at_fpr"]

@@ -1,0 +1,85 @@
+"""Look at every shadow as the target will be looked at (Shokri et al. 2017, section V).
+
+An observer is ``(key, target, records [n]) -> seen``: an ``Attack``'s ``observe``. Several observers share one look:
+under one ``jit`` the compiler runs the forward pass once.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mia_jax import signals
+from mia_jax.training import parallel
+from mia_jax.types import Array, Key, Params, Records, Seen, Target
+
+Observer = Callable[[Key, Target, Records], Seen]
+
+
+def summary(key: Key, target: Target, records: Records) -> Seen:
+    """What a report shows of any target: was it right, how sure was it (paper, section VI-E)."""
+    del key
+    log_p = target.ask(records.x)
+    return {
+        "correct": jnp.argmax(log_p, axis=-1) == jnp.asarray(records.y),
+        "confidence": signals.confidence(log_p, records.y),
+        "entropy": signals.normalized_entropy(log_p),
+    }
+
+
+def observe(key: Key, observers: Mapping[str, Observer], target: Target, records: Records) -> dict[str, Seen]:
+    """What each observer sees of one target; leaves [n, ...]. A host is asked once for all that ask the same."""
+    target = target if target.traced else target._replace(ask=_once(target.ask))
+    return {name: observer(key, target, records) for name, observer in observers.items()}
+
+
+def _once(ask: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    last: list[tuple[Array, Array]] = []
+
+    def asked(x: Array) -> Array:
+        if not last or last[0][0] is not x:
+            last[:] = [(x, ask(x))]
+        return last[0][1]
+
+    return asked
+
+
+def observe_shadows(
+    key: Key,
+    observers: Mapping[str, Observer],
+    to_target: Callable[[Params], Target],
+    params: Params,
+    pool: Records,
+    index: Array,
+    *,
+    chunk: int = 8,
+) -> dict[str, Seen]:
+    """What each observer sees of each shadow.
+
+    Args:
+        key: the same for all shadows and the target: what an observer draws for a record, it draws everywhere.
+        observers: name -> observer.
+        to_target: makes a traced Target of one shadow's parameters, wearing the defence that the adversary expects.
+        params: leaves [S, ...].
+        pool: records [N].
+        index: int32 [S, n], the records that each shadow is asked about.
+        chunk: shadows on the devices at once.
+
+    Returns:
+        name -> seen, NumPy leaves [S, n, ...].
+    """
+
+    def look(params, rows, key, pool):
+        return observe(key, observers, to_target(params), Records(pool.x[rows], pool.y[rows]))
+
+    spread = parallel.spread(look, in_axes=(0, 0, None, None))
+    pool = Records(*(jnp.asarray(leaf) for leaf in pool))
+
+    def look_at(part: slice, at_once: int):
+        some, rows = jax.tree.map(operator.itemgetter(part), (params, index))
+        return jax.tree.map(np.asarray, spread(some, rows, key, pool))
+
+    seen = [some for _, some in parallel.in_chunks(look_at, len(index), chunk)]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *seen)

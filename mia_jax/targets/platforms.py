@@ -1,0 +1,337 @@
+"""Platforms that train as well as predict: ``fit(x, y) -> Target``, so shadows come from where the target came.
+
+The paper attacked models trained by Google Prediction API and Amazon ML (section VI-B). Both services are gone: what
+carries their names here is a **stand-in**, built from what is known of them, and every report must call it one.
+
+``train`` is one call for all of them: a pool, who trains on what, and seeds; Targets come back. A model depends on its
+own training set and seed, never on what else is trained.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mia_jax import user_code
+from mia_jax.models import networks
+from mia_jax.targets import black_box, estimators
+from mia_jax.training import loop, parallel
+from mia_jax.types import Array, InputError, Key, Model, Params, Records, Target
+
+SEARCH_RECORDS = 3000  # of a training set, at most, for the choices that stand-ins make
+FOLDS = 3
+
+
+class Platform(NamedTuple):
+    """What trains targets and shadows alike."""
+
+    title: str  # for reports: a stand-in calls itself one
+    fit: Callable[..., Target]  # (x [m, *f], y [m] in 0..c-1, *, seed: int = 0) -> Target
+    fit_many: Callable[..., Iterator[Target]]  # (pool [N], index [S, m], *, seeds [S]) -> S Targets as they are trained
+
+
+def train(kind: str, pool: Records, index: Array, seeds: Sequence[int], num_classes: int) -> Iterator[Target]:
+    """Train S models on one platform.
+
+    Targets come in order, as they are trained: observe each at once and keep what was seen. That is how a run resumes
+    (with the rows and seeds that are missing), since other libraries' models go to disk by pickle only. A training set
+    and a seed give the same model again.
+
+    Args:
+        kind: see ``platform``.
+        pool: records [N].
+        index: int [S, m], the training set of each model.
+        seeds: [S].
+        num_classes: c. A class without training records is one that the model has never heard of.
+
+    Raises:
+        InputError: there is no such platform, or not one seed for each training set.
+        TargetError: what the platform trains cannot be trained on these records.
+    """
+    index = np.asarray(index)
+    if index.ndim != 2 or len(seeds) != len(index):
+        raise InputError(f"training sets [S, m] need a seed each; they are {index.shape} and {len(seeds)} seeds")
+    return platform(kind, num_classes).fit_many(pool, index, seeds=seeds)
+
+
+def platform(kind: str, num_classes: int) -> Platform:
+    """The platform that ``--target_kind`` names.
+
+    ``nn`` and ``logistic`` are our own networks; ``google`` and ``amazon`` are stand-ins, the latter also with passes
+    and L2, as in ``amazon(100,1e-4)``; ``sklearn:<import path>`` is any classifier with scikit-learn's interface.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    if kind.startswith("sklearn:"):
+        return sklearn(kind.removeprefix("sklearn:"), num_classes)
+    if kind in PLATFORMS:
+        return PLATFORMS[kind](num_classes)
+    if told := re.fullmatch(r"amazon\((\d+), *(\d[\d.]*(?:e[+-]?\d+)?)\)", kind):
+        return amazon(num_classes, passes=int(told[1]), l2=float(told[2]))
+    raise InputError(
+        f"no platform is called {kind!r}: choose {', '.join(PLATFORMS)}, amazon(<passes>,<L2>) or sklearn:<import path>"
+    )
+
+
+def source(kind: str) -> str:
+    """SHA-256 of what decides how a user's classifier trains: its parameters, its source, the version of its library.
+
+    "" for platforms of this file. Raises InputError as ``platform``.
+    """
+    return user_code.describe(estimators.instance(kind.removeprefix("sklearn:"))) if kind.startswith("sklearn:") else ""
+
+
+def _alone(fit_many: Callable[..., Iterator[Target]]) -> Callable[..., Target]:
+    def fit(x: Array, y: Array, *, seed: int = 0) -> Target:
+        return next(iter(fit_many(Records(x, y), np.arange(len(y))[None], seeds=[seed])))
+
+    return fit
+
+
+def _in_turn(fit: Callable[..., Target]) -> Callable[..., Iterator[Target]]:
+    def fit_many(pool: Records, index: Array, *, seeds: Sequence[int]) -> Iterator[Target]:
+        x, y = np.asarray(pool.x), np.asarray(pool.y)
+        return (fit(x[rows], y[rows], seed=int(seed)) for rows, seed in zip(np.asarray(index), seeds, strict=True))
+
+    return fit_many
+
+
+# --- our own networks ------------------------------------------------------------------------------------------------
+
+
+def network(
+    model: Model,
+    num_classes: int,
+    *,
+    optimizer: optax.GradientTransformation | None = None,
+    batch_size: int = 100,
+    num_epochs: int = 100,
+) -> Platform:
+    """A network of ours as a platform: traced Targets, trained many at a time.
+
+    Args:
+        model: init and apply.
+        num_classes: c.
+        optimizer: Adam at 1e-3 by default.
+        batch_size, num_epochs: records per step, and passes over the training set.
+    """
+    trainer = loop.make_trainer(model, optax.adam(1e-3) if optimizer is None else optimizer, batch_size)
+
+    def fit_many(pool: Records, index: Array, *, seeds: Sequence[int]) -> Iterator[Target]:
+        for part, params, _ in loop.fit_chunks(trainer, _keys(seeds), pool, index, num_epochs):
+            for lane in range(part.stop - part.start):
+                yield black_box.as_target(model, _lane(params, lane), num_classes)
+
+    return Platform("a network of our own", _alone(fit_many), fit_many)
+
+
+def _keys(seeds: Sequence[int]) -> Key:
+    return jnp.stack([jax.random.key(seed) for seed in seeds])
+
+
+def _lane(tree: Params, lane: int) -> Params:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[lane]), tree)
+
+
+# --- scikit-learn ----------------------------------------------------------------------------------------------------
+
+
+def sklearn(estimator: Any, num_classes: int) -> Platform:
+    """Any classifier with scikit-learn's interface as a platform.
+
+    Args:
+        estimator: an instance, which is cloned for each training run; its class; or the import path of either, as in
+            ``"sklearn.ensemble.RandomForestClassifier"``, or ``"mine.forest"`` for an instance in ./mine.py.
+        num_classes: c. A class without training records gets probability zero.
+
+    Returns:
+        A Platform. Its Targets answer with ``predict_proba``, or with labels where the estimator has none. Records are
+        flattened; the seed becomes ``random_state`` where there is one.
+
+    Raises:
+        InputError: no classifier is to be found at the import path.
+    """
+    estimator = estimators.instance(estimator)
+
+    def fit(x: Array, y: Array, *, seed: int = 0) -> Target:
+        from sklearn.base import clone
+
+        return estimators.fit_target(clone(estimator), estimators.flat(x), np.asarray(y), seed, num_classes)
+
+    kind = type(estimator)
+    return Platform(f"{kind.__name__} of {kind.__module__.partition('.')[0]}", fit, _in_turn(fit))
+
+
+# --- Google Prediction API -------------------------------------------------------------------------------------------
+
+
+def google(num_classes: int) -> Platform:
+    """A **stand-in** for Google Prediction API, which is gone: no parameter to set, and it does not say what it trains.
+
+    The service "automatically chooses from a variety of techniques". This one chooses among logistic regression, naive
+    Bayes, a random forest and a network with one hidden layer, by cross-validated accuracy on at most 3,000 of the
+    training records, and trains the best on all of them. What it chose is not told. The list is ours: Google's is not
+    known.
+
+    Args:
+        num_classes: c.
+    """
+
+    def fit(x: Array, y: Array, *, seed: int = 0) -> Target:
+        x, y = estimators.flat(x), np.asarray(y)
+        some = np.random.default_rng(seed).permutation(len(y))[:SEARCH_RECORDS]
+        best = max(_techniques(), key=lambda technique: _accuracy(technique, x[some], y[some], seed))
+        return estimators.fit_target(best, x, y, seed, num_classes)
+
+    return Platform("Google Prediction API (stand-in)", fit, _in_turn(fit))
+
+
+def _techniques() -> list[Any]:
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.naive_bayes import GaussianNB
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MinMaxScaler
+
+    return [
+        make_pipeline(MinMaxScaler(), LogisticRegression(max_iter=60, tol=1e-3)),
+        GaussianNB(var_smoothing=1e-2),
+        RandomForestClassifier(100),
+        make_pipeline(MinMaxScaler(), MLPClassifier((128,), max_iter=60)),
+    ]
+
+
+def _accuracy(technique: Any, x: np.ndarray, y: np.ndarray, seed: int) -> float:
+    """Cross-validated accuracy. Plain folds: a class may have fewer records than there are folds."""
+    from sklearn.base import clone
+
+    fold = np.arange(len(y)) % FOLDS
+    right = 0
+    for k in range(FOLDS):
+        if len(np.unique(y[fold != k])) > 1:
+            model = estimators.fitted(clone(technique), x[fold != k], y[fold != k], seed)
+            right += np.sum(model.predict(x[fold == k]) == y[fold == k])
+    return right / len(y)
+
+
+# --- Amazon ML -------------------------------------------------------------------------------------------------------
+
+BINS = 10  # of a numeric column
+RATES = (0.01, 0.03, 0.1, 0.3)
+LANES = 4  # models at once on each device
+INPUT_BYTES = 2**28  # of inputs of the models that are trained at once
+
+
+class Columns(NamedTuple):
+    """What kind each column of flattened records is: what a schema would tell. Constant ones are left out."""
+
+    binary: np.ndarray  # columns [fb] with two values
+    low: np.ndarray  # [fb], the smaller of them
+    numeric: np.ndarray  # columns [fn] with more
+
+
+def columns_of(x: Array) -> Columns:
+    """The kinds of the columns of records x [n, *f]."""
+    x = estimators.flat(x)
+    low, high = x.min(axis=0), x.max(axis=0)
+    two = np.array([np.all((column == a) | (column == b)) for column, a, b in zip(x.T, low, high, strict=True)])
+    binary, numeric = np.flatnonzero(two & (low < high)), np.flatnonzero(~two)
+    return Columns(binary, low[binary].astype(np.float32), numeric)
+
+
+def quantile_edges(columns: Columns, x: Array) -> np.ndarray:
+    """Edges [fn, BINS - 1] of bins that hold equally many of the records x [m, *f] each."""
+    x = estimators.flat(x)[:, columns.numeric].astype(np.float32)
+    return np.quantile(x, np.arange(1, BINS) / BINS, axis=0).T.astype(np.float32)
+
+
+def binned(columns: Columns, edges: Array, x: Array) -> jax.Array:
+    """Inputs uint8 [b, fb + fn * BINS] of records x [b, *f]: bits as 0 and 1, numbers one-hot by quantile."""
+    x = jnp.asarray(x).reshape(len(x), -1).astype(jnp.float32)
+    bits = x[:, columns.binary] > columns.low[None]
+    place = (x[:, columns.numeric, None] >= edges[None]).sum(axis=-1)
+    return jnp.concatenate([bits, jax.nn.one_hot(place, BINS).reshape(len(x), -1)], axis=1).astype(jnp.uint8)
+
+
+def amazon(num_classes: int, *, passes: int = 10, l2: float = 1e-6) -> Platform:
+    """A **stand-in** for Amazon ML, which is gone.
+
+    Multinomial logistic regression by online SGD: one record a step, a constant learning rate that the platform chooses
+    itself, on a fifth of (at most 3,000 of) the training records; L2; numeric columns are quantile-binned and one-hot.
+    The number of bins and the candidates of the rate are ours.
+
+    Args:
+        num_classes: c.
+        passes, l2: what its user could set; the paper has (10, 1e-6), the default, and (100, 1e-4).
+
+    Returns:
+        A Platform whose models are trained many at a time, and may be asked inside ``jit``. Each model has bins and a
+        rate of its own; which columns are bits is told by the whole pool.
+    """
+    model = networks.logistic(num_classes)
+
+    def after(passes: int, rate: jax.Array, key: Key, pool: Records, index: jax.Array) -> Params:
+        optimizer = optax.chain(optax.add_decayed_weights(l2), optax.sgd(rate))
+        sgd = loop.make_trainer(model, optimizer, 1)
+        state = sgd.init(key, pool.x[:1])
+        return jax.lax.scan(lambda state, _: (sgd.epoch(state, pool, index)[0], None), state, length=passes)[0].params
+
+    def losses(x: jax.Array, y: jax.Array, rows: jax.Array, rates: jax.Array) -> jax.Array:
+        """For each rate, the loss on held-out records after one pass over the others."""
+        held, rest = jnp.split(rows, [max(1, len(rows) // 5)])
+
+        def one(rate):
+            logits = model.apply(after(1, rate, jax.random.key(0), Records(x, y), rest), x[held])
+            return optax.softmax_cross_entropy_with_integer_labels(logits, y[held]).mean()
+
+        return jax.vmap(one)(rates)
+
+    def run(key: Key, x: jax.Array, y: jax.Array, rate: jax.Array) -> Params:
+        return after(passes, rate, key, Records(x, y), jnp.arange(len(y)))
+
+    losses_of_many, run_many = parallel.spread(losses, in_axes=(0, 0, 0, None)), parallel.spread(run)
+
+    def fit_some(columns: Columns, x: np.ndarray, y: np.ndarray, seeds: Sequence[int]) -> Iterator[Target]:
+        """Records x [k, m, *f] and y [k, m]."""
+        edges = np.stack([quantile_edges(columns, own) for own in x])
+        inputs = np.stack([np.asarray(binned(columns, *own)) for own in zip(edges, x, strict=True)])
+        rows = np.stack([np.random.default_rng(seed).permutation(y.shape[1])[:SEARCH_RECORDS] for seed in seeds])
+        found = np.asarray(losses_of_many(inputs, y, rows, jnp.array(RATES)))
+        rate = np.array(RATES, np.float32)[np.argmin(np.nan_to_num(found, nan=np.inf), axis=1)]
+        params = jax.tree.map(np.asarray, run_many(_keys(seeds), inputs, y, rate))
+        for lane in range(len(x)):
+            apply = functools.partial(_apply_binned, model, columns, jnp.asarray(edges[lane]))
+            yield black_box.as_target(Model(model.init, apply), _lane(params, lane), num_classes)
+
+    def fit_many(pool: Records, index: Array, *, seeds: Sequence[int]) -> Iterator[Target]:
+        x, y, index = np.asarray(pool.x), np.asarray(pool.y, np.int32), np.asarray(index)
+        columns = columns_of(x)
+        width = len(columns.binary) + BINS * len(columns.numeric)
+        fit = INPUT_BYTES // max(1, index.shape[1] * width)
+        step = max(1, min(fit, LANES * jax.local_device_count()))
+        for start in range(0, len(index), step):
+            rows = index[start : start + step]
+            yield from fit_some(columns, x[rows], y[rows], seeds[start : start + step])
+
+    return Platform(f"Amazon ML (stand-in; {passes} passes, L2 {l2:g})", _alone(fit_many), fit_many)
+
+
+def _apply_binned(
+    model: Model, columns: Columns, edges: jax.Array, params: Params, x: Array, *, key: Key | None = None
+) -> jax.Array:
+    return model.apply(params, binned(columns, edges, x), key=key)
+
+
+PLATFORMS = {  # name -> factory: (num_classes) -> Platform
+    "nn": lambda num_classes: network(networks.mlp(num_classes), num_classes),
+    "logistic": lambda num_classes: network(networks.logistic(num_classes), num_classes),
+    "amazon": amazon,
+    "google": google,
+}

@@ -1,0 +1,18 @@
+"""Prediction services over HTTP, as Targets."""
+
+from mia_jax.targets.remote.client import answers_one_number, connect, names_classes, unsteady
+from mia_jax.targets.remote.earlier import Earlier, forget, held
+from mia_jax.targets.remote.options import Options
+from mia_jax.targets.remote.urls import PROTOCOLS
+
+__all__ = [
+    "PROTOCOLS",
+    "Earlier",
+    "Options",
+    "answers_one_number",
+    "connect",
+    "forget",
+    "held",
+    "names_classes",
+    "unsteady",
+]

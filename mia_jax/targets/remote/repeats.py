@@ -1,0 +1,98 @@
+"""Whether a service gives the same answer to the same question: a few records are asked about again, and alone.
+
+Answers that differ each time, of a model with noise or of two models that take turns, make scores noisy: that is told.
+Answers that stand in another order than the records of a request belong to nobody: such a service is refused.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mia_jax.targets.black_box import TargetError
+from mia_jax.targets.remote import earlier
+from mia_jax.types import Answers
+
+REPEATED = 8  # questions: three records alone, the same once more, and two in a request
+ALONE = 3
+COARSE_DIGITS = 1  # so few, or labels: many records have the same answer, and no place in a batch can be told
+
+
+class OtherOrder(TargetError):
+    """Answers to a request of several records belong to other records than those asked about."""
+
+
+def chosen(records: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the records of a probe are asked about again: those alone, and those together in one request."""
+    some = np.unique(np.linspace(min(1, records - 1), records - 1, 5).round().astype(int))
+    return some[::2][:ALONE], some[1::2]
+
+
+def check(
+    log_p: np.ndarray,
+    answers: Answers,
+    step: int,
+    ask: Callable[[np.ndarray, int], np.ndarray],
+    notify: Callable[[str], None],
+) -> float | None:
+    """Ask about some records of a probe again.
+
+    Args:
+        log_p: what was answered to the probe [b, c].
+        answers: their format.
+        step: records that a request of the probe had.
+        ask: (places in the probe, in how many requests) -> log-probabilities [places, c] as they are answered now.
+        notify: gets a warning where answers differ.
+
+    Returns:
+        The largest difference of a probability; None where answers differ by no more than rounding.
+
+    Raises:
+        OtherOrder: a request of several records brings answers that belong to other ones.
+    """
+    alone, together = chosen(len(log_p))
+    now = ask(alone, len(alone))
+    again = ask(alone, len(alone))  # an odd number later: of two models that take turns it is the other one's turn
+    then = log_p[alone]
+    pairs = [(then, now), (then, again), (now, again)]
+    if len(together):
+        pairs.append((log_p[together], ask(together, 1)))
+    apart = [earlier.distance(*pair, answers.digits) for pair in pairs]
+    steady = apart[2].max() <= earlier.ALIKE / 10
+    if steady and max(d.max() for d in apart) <= earlier.ALIKE:
+        return None
+    moved = apart[0] > earlier.ALIKE
+    step = min(step, len(log_p))
+    if steady and moved.any() and step > 1:
+        _refuse_other_order(log_p, answers, step, alone[moved], now[moved])
+    most = max(earlier.largest(*pair) for pair in pairs)
+    if steady:
+        notify(
+            f"warning: records get other answers in a request of several than alone, by up to {most:.2g}: ask about one"
+            " at a time (--rows_per_request=1)"
+        )
+    else:
+        notify(
+            "warning: the service answers differently each time: a few records were asked about twice, and a"
+            f" probability differs by up to {most:.2g}; scores are noisy by that, of this run and of the next"
+        )
+    return most
+
+
+def _refuse_other_order(log_p: np.ndarray, answers: Answers, step: int, rows: np.ndarray, now: np.ndarray) -> None:
+    """Refuse where the answers [m, c] that ``rows`` of a probe have alone are those of other rows of it."""
+    hint = "ask with --rows_per_request=1, or mend the service"
+    first = log_p[np.arange(len(log_p)) // step * step]
+    if (earlier.distance(log_p, first, answers.digits) <= earlier.ALIKE).all():
+        raise OtherOrder(
+            f"all records of a request of {step} get the same answer, and asked alone {len(rows)} of {ALONE} get"
+            f" another: the service answers about one record of a request; {hint}"
+        )
+    coarse = answers.kind == "labels" or (answers.digits or 9) <= COARSE_DIGITS
+    fits = [
+        (earlier.distance(log_p, np.broadcast_to(one, log_p.shape), answers.digits) <= earlier.ALIKE) for one in now
+    ]
+    if len(rows) > 1 and not coarse and all(fit.any() for fit in fits):
+        raise OtherOrder(
+            f"asked alone, {len(rows)} of {ALONE} records get another answer than in a request of {step}, one that"
+            f" another row of it has: the service does not keep the order of a request; {hint}"
+        )

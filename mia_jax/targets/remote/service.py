@@ -1,0 +1,362 @@
+"""A service that is asked: questions split, several in flight, faults outlived, answers kept as they arrive."""
+
+import concurrent.futures
+import contextlib
+import functools
+import math
+import queue
+import random
+import threading
+import urllib.parse
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mia_jax import sanitize
+from mia_jax.progress import Progress
+from mia_jax.targets import answer_format
+from mia_jax.targets.answer_store import AnswerStore
+from mia_jax.targets.black_box import Budget, TargetError, WrongAnswer
+from mia_jax.targets.remote import credentials, earlier, faults, protocols, repeats, replies, urls
+from mia_jax.targets.remote.options import Options
+from mia_jax.targets.remote.protocols import Codec
+from mia_jax.targets.remote.replies import Reading
+from mia_jax.types import InputError
+
+T = TypeVar("T")
+
+PROBE_ROWS = 16  # enough to tell rounded and top-k answers from others
+PROBE_TRIES = 3
+LONGEST_WAIT = 30.0  # seconds between two tries, where the service does not ask for more
+TOLD_WAIT = 2.0  # seconds; whoever waits longer is told for what
+REPLY_BYTES = 16 * 2**20  # of an answer, at most, and for each number that is expected of it
+NUMBER_BYTES = 64
+LONGEST_LINE = 600  # characters of a message that quotes a service
+
+
+class Service:
+    """What the threads share: the connections, the pace, the budget, the store, and what was learned."""
+
+    store: AnswerStore | None = None
+    codec: Codec | None = None
+    reading: Reading | None = None
+
+    def __init__(
+        self,
+        url: str,
+        protocol: str,
+        classes: int | None,
+        names: Sequence[str] | None,
+        budget: Budget,
+        options: Options,
+        notify: Callable[[str], None],
+    ):
+        try:
+            from mia_jax.targets.remote.transport import Transport
+        except ImportError:
+            raise InputError("a remote target needs httpx: pip install 'mia-jax[remote]'") from None
+        headers = credentials.from_environment()
+        host = urllib.parse.urlsplit(url).hostname
+        if headers and url.startswith("http:") and host not in ("localhost", "127.0.0.1", "::1"):
+            warnings.warn(f"credentials are sent to {host} in clear text: use https", stacklevel=4)
+        self.url, self.shown, self.protocol = url, urls.public(url), protocol
+        self.classes, self.names, self.budget, self.options = classes, names, budget, options
+        self._transport = Transport(url, headers, budget, options, notify)
+        self._notify, self._lock = notify, threading.Lock()
+        self._most = math.inf  # records of a request that are all answered, where some were not
+
+    def __repr__(self) -> str:
+        return f"<service {self.shown}, {self.protocol}>"
+
+    def show(self, text: str) -> str:
+        """A line about the service as it may be shown."""
+        return f"{self.shown}: {self._transport.show(text, LONGEST_LINE)}"
+
+    # A question.
+
+    def ask(self, x: np.ndarray, rows: np.ndarray, keys: Sequence[bytes], progress: Progress) -> None:
+        """Ask about ``rows`` of x and put the answers into the store as they arrive."""
+        self.budget.allow(len(rows))
+        if self.codec is None:  # the cache knew what the answers are, but not how to ask
+            p = self.probe(x[rows[:PROBE_ROWS]], rows[:PROBE_ROWS])
+            self._compare()
+            self.store.put(keys[:PROBE_ROWS], answer_format.exact(p))
+            rows, keys = rows[PROBE_ROWS:], keys[PROBE_ROWS:]
+        step = self._step(self.codec, x)
+        parts: queue.SimpleQueue = queue.SimpleQueue()
+        for i in range(0, len(rows), step):
+            parts.put((rows[i : i + step], keys[i : i + step]))
+        stop, kept = threading.Event(), len(self.store)
+
+        def work() -> None:  # part after part: a future for each costs as much as checking its answers
+            with contextlib.suppress(queue.Empty):
+                while not stop.is_set():
+                    self._finish(x, *parts.get_nowait(), stop)
+
+        pool = concurrent.futures.ThreadPoolExecutor(self.options.in_flight, "mia-jax-remote")
+        with progress(f"asking {self.shown}", len(rows)) as advance:
+            try:
+                left = {pool.submit(work) for _ in range(min(self.options.in_flight, parts.qsize()))}
+                while left:  # now and then, not at each answer: waking up for each costs a tenth of the throughput
+                    done, left = concurrent.futures.wait(left, 0.2, concurrent.futures.FIRST_EXCEPTION)
+                    for future in done:
+                        future.result()
+                    before, kept = kept, len(self.store)
+                    advance(kept - before)
+            finally:
+                stop.set()
+                pool.shutdown(wait=True)  # what is in flight still lands in the store
+
+    def ask_again(self, x: np.ndarray, rows: np.ndarray, parts: int, retries: int | None = None) -> np.ndarray:
+        """What the service answers now about ``rows`` of x, log-probabilities [len(rows), c]; nothing is kept."""
+        if self.codec is None:
+            p = self.probe(x[rows], rows)
+            self._compare()
+            return answer_format.exact(p)
+        step, stop = min(self._step(self.codec, x), -(-len(rows) // parts)), threading.Event()
+        answers = self.reading.answers if self.store is None else self.store.answers
+        retries = self.options.retries if retries is None else retries
+
+        def ask(part: np.ndarray) -> np.ndarray:
+            reply = self._ask_once(self.codec, x[part], stop)
+            p = self._understood(replies.read, reply, len(part), self.reading)
+            for row, reason in answer_format.faults(p, answers).items():
+                raise faults.Passing(WrongAnswer(int(part[row]), reason))
+            return answer_format.exact(p)
+
+        parts = [rows[i : i + step] for i in range(0, len(rows), step)]
+        return np.concatenate([self._insist(functools.partial(ask, p), retries, stop) for p in parts])
+
+    def repeat(self, x: np.ndarray, rows: np.ndarray, log_p: np.ndarray) -> float | None:
+        """Whether it answers a few of the ``rows`` of its probe, [b, c], in the same way again: ``repeats.check``.
+
+        Asked only to learn that: a service that does not answer now is found out by the next question.
+        """
+
+        def ask(places: np.ndarray, parts: int) -> np.ndarray:
+            return self.ask_again(x, rows[places], parts, min(self.options.retries, PROBE_TRIES))
+
+        def say(line: str) -> None:
+            self._notify(line.replace("warning: ", f"warning: {self.shown}: ", 1))
+
+        try:
+            return repeats.check(log_p, self.reading.answers, self._step(self.codec, x), ask, say)
+        except repeats.OtherOrder as error:
+            raise TargetError(self.show(str(error))) from None
+        except TargetError:
+            return None
+
+    def _compare(self) -> None:
+        """Is this still the service whose answers the cache holds?"""
+        now, then = self.reading.answers, self.store.answers
+        if now.classes != then.classes or (self.reading.form == "labels" and then.kind != "labels"):
+            raise InputError(
+                f"{self.shown} answers with {now.kind} of {now.classes} classes, and the cache holds {then.kind} of"
+                f" {then.classes}: {earlier.ANEW}"
+            )
+
+    def _step(self, codec: Codec, x: np.ndarray) -> int:
+        """Records a request: as many as rows and bytes allow."""
+        size = len(codec.encode(x[:8])) / min(8, len(x))
+        fit = int(self.options.max_bytes / size)
+        return max(1, min(self.options.rows, fit, codec.max_rows or fit))
+
+    def _finish(self, x: np.ndarray, rows: np.ndarray, keys: Sequence[bytes], stop: threading.Event) -> None:
+        """Ask until each of ``rows`` has an answer."""
+        answers = self.store.answers
+        left, asked = list(keys), rows  # of those without an answer so far
+        short = None  # (records asked about, answers) of the try before, where these were too few
+
+        def once() -> None:
+            nonlocal left, asked, short
+            if len(asked) > self._most:  # another part found out
+                raise faults.TooLarge
+            reply = self._ask_once(self.codec, x[asked], stop)
+            if len(reply) < len(asked):
+                before, short = short, (len(asked), len(reply))
+                self._too_few(*short, again=short == before)
+            p = self._understood(replies.read, reply, len(asked), self.reading)
+            wrong = answer_format.faults(p, answers)
+            if not wrong:
+                self.store.put(left, answer_format.exact(p))
+                return
+            good = [i for i in range(len(left)) if i not in wrong]
+            self.store.put([left[i] for i in good], answer_format.exact(p[good]))
+            left, asked = [left[i] for i in wrong], asked[list(wrong)]  # only they are asked again
+            raise faults.Passing(WrongAnswer(int(asked[0]), next(iter(wrong.values()))))
+
+        try:
+            self._insist(once, self.options.retries, stop)
+        except faults.Stopped:
+            pass
+        except faults.TooLarge:
+            half = len(left) // 2
+            self._finish(x, asked[:half], left[:half], stop)
+            self._finish(x, asked[half:], left[half:], stop)
+        except BaseException:
+            stop.set()  # here, for this thread would begin the next part before anybody heard of it
+            raise
+
+    def _too_few(self, asked: int, answered: int, *, again: bool) -> None:
+        """A request has brought fewer answers than records: an accident, or all that this service answers at once."""
+        if not again:
+            raise faults.Passing(_count(asked, answered), spoken=True)
+        if asked == 1:
+            raise TargetError(
+                self._line(
+                    f"it gave {answered} answers to a request of one record, twice in a row, and no smaller"
+                    " --rows_per_request can help: mend the service"
+                )
+            )
+        with self._lock:
+            first, self._most = self._most == math.inf, min(self._most, asked // 2)
+        if first:
+            self._notify(
+                f"{self.shown}: {_count(asked, answered)}, twice in a row; asking about fewer at a time"
+                f" (--rows_per_request={max(1, answered)} does so from the beginning)"
+            )
+        raise faults.TooLarge
+
+    # The probe.
+
+    def probe(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Find the dialect that the service understands and what it answers; returns its answers to x [b, c].
+
+        Raises:
+            TargetError: no dialect is understood. The reason given is that of the first.
+        """
+        refusals = []
+        for codec in protocols.dialects(self.protocol, self.url, self._metadata()):
+            try:
+                return self._probe(codec, x, rows)
+            except faults.TooLarge:
+                raise TargetError(
+                    f"{self.shown}: HTTP 413 for {min(len(x), self._step(codec, x))} records in a request; send fewer"
+                    " at a time (--rows_per_request, Options.rows)"
+                ) from None
+            except faults.Refused as error:
+                refusals.append(error)
+        raise TargetError(str(refusals[0])) from None
+
+    def _probe(self, codec: Codec, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        reply, step, stop = [None] * len(x), self._step(codec, x), threading.Event()
+        todo = range(len(x))
+
+        def fetch(part: Sequence[int]) -> None:
+            some = self._ask_once(codec, x[list(part)], stop)
+            if len(some) != len(part):
+                fewer = "; ask about fewer at a time (--rows_per_request)" if len(some) < len(part) > 1 else ""
+                raise faults.Refused(self._line(_count(len(part), len(some)) + fewer))
+            for row, element in zip(part, some, strict=True):
+                reply[row] = element
+
+        def once() -> np.ndarray:
+            nonlocal todo
+            for i in range(0, len(todo), step):
+                self._insist(functools.partial(fetch, todo[i : i + step]), PROBE_TRIES, stop)
+            todo = range(len(x))
+            reading = self._understood(replies.learn, reply, self.classes, self.names)
+            p = self._understood(replies.read, reply, len(x), reading)
+            wrong = answer_format.faults(p, reading.answers)
+            todo = list(wrong)
+            if wrong:
+                raise faults.Passing(WrongAnswer(int(rows[todo[0]]), wrong[todo[0]]))
+            self.codec, self.reading = codec, reading
+            return p
+
+        return self._insist(once, PROBE_TRIES, stop)
+
+    def _metadata(self) -> Mapping[str, Any]:
+        """What an Open Inference server says of the model. Not a query, and nothing hangs on it."""
+        if self.protocol == "oip" and (body := self._transport.get(urls.metadata_url(self.url))):
+            with contextlib.suppress(ValueError, RecursionError):
+                if isinstance(value := protocols.loads(body), dict):
+                    return value
+        return {}
+
+    # A request.
+
+    def _insist(self, once: Callable[[], T], retries: int, stop: threading.Event) -> T:
+        """Call ``once`` until it raises no passing fault; later each time."""
+        tries, arrived, waited = 0, self._arrived(), 0.0
+        while True:
+            try:
+                return once()
+            except faults.Passing as fault:
+                further, arrived = self._arrived() > arrived, self._arrived()
+                # A service that limits its rate but does answer is waited for as long as it does.
+                tries = 1 if fault.limited and further else tries + 1
+                waited = fault.wait + (0.0 if further else waited)
+                if waited > self.options.patience:
+                    raise TargetError(
+                        self._line(f"it asks to wait {fault.wait:,.0f} s; run the same again then")
+                    ) from None
+                if tries > retries:
+                    self._give_up(fault, tries)
+                pause = min(LONGEST_WAIT, self.options.backoff * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)
+                if (wait := max(pause, fault.wait)) >= TOLD_WAIT:
+                    asked = ", as it asks for" if fault.wait > pause else ""
+                    self._transport.tell(
+                        f"{fault.words}; waiting {wait:,.0f} s{asked}, then try {tries + 1} of {retries + 1}", wait
+                    )
+                if fault.wait:
+                    self._transport.hold(fault.wait)
+                if stop.wait(pause):
+                    raise faults.Stopped from None
+
+    def _give_up(self, fault: faults.Passing, tries: int) -> None:
+        if isinstance(fault.reason, WrongAnswer):
+            line = self._line(f"{fault.reason.reason}, {tries} times")
+            raise WrongAnswer(fault.reason.record, line) from None
+        line = f"{fault.reason}, {tries} times in a row"
+        if fault.spoken:
+            raise faults.Refused(self._line(line)) from None
+        raise TargetError(self._line(f"{line}: is it running? The same again goes on where this stopped")) from None
+
+    def _arrived(self) -> int:
+        return 0 if self.store is None else len(self.store)
+
+    def _ask_once(self, codec: Codec, x: np.ndarray, stop: threading.Event) -> replies.Reply:
+        """One request. Raises Passing, TooLarge or Stopped, or a TargetError where no further try can help."""
+        body = codec.encode(x)
+        if len(body) > self.options.max_bytes and len(x) > 1:
+            raise faults.TooLarge
+        expected = 0 if self.store is None else NUMBER_BYTES * len(x) * self.store.answers.classes
+        content = self._transport.post(body, codec.headers, len(x), REPLY_BYTES + expected, stop)
+        return self._understood(codec.decode, content, len(x), said=content)
+
+    def _understood(self, function: Callable[..., T], *arguments: Any, said: bytes = b"") -> T:
+        """Call what reads a reply, whatever that holds."""
+        try:
+            return function(*arguments)
+        except TargetError as error:
+            if isinstance(error, replies.Unknown) and not (said and self.reading):  # else it answered well before
+                raise faults.Refused(self.show(str(error))) from None
+            raise faults.Passing(self._transport.show(str(error), LONGEST_LINE), spoken=True) from None
+        except InputError as error:
+            raise InputError(self._transport.show(str(error), LONGEST_LINE)) from None
+        except Exception:  # whatever odd values make of JSON readers and NumPy
+            if said and not self.reading and (unknown := _outline(said)):
+                raise faults.Refused(self.show(unknown)) from None
+            text = self._transport.show(said[:4096].decode("utf-8", "replace"))
+            raise faults.Passing(f"the answer cannot be read{': ' * bool(text)}{text}", spoken=True) from None
+
+    def _line(self, reason: str) -> str:
+        kept = self._arrived()
+        where = "" if self.store is None or self.store.path is None else f" in {self.store.path}"
+        return f"{self.shown}: {reason}" + (f" ({kept:,} answers are kept{where})" if kept else "")
+
+
+def _count(asked: int, answered: int) -> str:
+    """How many records a request asked about, and how many answers came."""
+    return f"{asked} records were asked about and {answered} answered"
+
+
+def _outline(said: bytes) -> str | None:
+    """What a reply is that is whole, and yet cannot be read; None where it is not whole."""
+    try:
+        return f"its answer is of a form that is not known, {sanitize.outline(protocols.loads(said))}"
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,205 @@
+"""What the training can do against overfitting, and so against membership inference (Shokri et al. 2017, section VIII).
+
+Pieces for ``loop.make_trainer``: ``add_l2`` for the optimizer's chain, ``smoothed`` for its loss, ``mixing`` for
+``augment``; ``stopping_early`` goes around a Trainer; dropout belongs to the model. ``make_trainer`` here puts together
+what a run asks for, with differentially private steps (``training/dp_sgd.py``) where it asks for those.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import scipy.stats
+
+from mia_jax.training import dp_sgd, loop
+from mia_jax.types import Array, EpochInfo, InputError, Key, Model, Params, Records, Trainer, TrainState
+
+
+def add_l2(strength: float, *, biases: bool = True) -> optax.GradientTransformation:
+    """The gradient of strength * sum(theta^2), added to the loss's: put it before the optimizer in a chain.
+
+    So it is L2 regularisation as the paper and Keras define it (the gradient is 2 * strength * theta), and Adam
+    rescales it like the rest of the gradient. It is not decoupled decay (AdamW), for which it would stand behind Adam.
+    The loss that a Trainer reports is without it. With strength 0 the identity.
+
+    Args:
+        strength: the paper's lambda.
+        biases: regularise every parameter, as the paper's formula does; False: those of two axes and more, like Keras's
+            ``kernel_regularizer``.
+    """
+    if not 0 <= strength < math.inf:
+        raise InputError(f"--l2={strength} must be at least 0")
+    if strength == 0:
+        return optax.identity()
+    mask = None if biases else lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+    return optax.add_decayed_weights(2 * strength, mask)
+
+
+def smoothed(alpha: float) -> loop.Loss:
+    """Cross-entropy with label smoothing (Szegedy et al. 2016, section 7): the true class counts 1 - alpha, and all c
+    share alpha (0 to 1) evenly. With alpha 0 the plain loss itself.
+    """
+    loss = optax.softmax_cross_entropy_with_integer_labels
+    if not 0 <= alpha <= 1:
+        raise InputError(f"--label_smoothing={alpha} must be from 0 to 1")
+    if alpha == 0:
+        return loss
+
+    def smooth(logits, y):
+        over_classes = jax.nn.logsumexp(logits, axis=-1) - logits.mean(axis=-1)
+        return (1 - alpha) * loss(logits, y) + alpha * over_classes
+
+    return smooth
+
+
+def mixing(alpha: float) -> loop.Augment | None:
+    """Mixup (Zhang et al. 2018): each record of a batch is mixed with another, x <- a x + (1 - a) x', and so its loss.
+
+    a ~ Beta(alpha, alpha), one of its 4,096 mid-quantiles, is drawn for each record. With alpha 0 every a is 0 or 1 and
+    there is nothing to mix: None.
+    """
+    if not 0 <= alpha < math.inf:
+        raise InputError(f"--mixup={alpha} must be at least 0")
+    if alpha == 0:
+        return None
+    # jax.random.beta draws by rejection, in a loop: half a training step of the Purchase network; this is a fifth.
+    quantiles = scipy.stats.beta.ppf((np.arange(4096) + 0.5) / 4096, alpha, alpha).astype(np.float32)
+    if not np.isfinite(quantiles).all():
+        raise InputError(f"--mixup={alpha:g} is no alpha that Beta(alpha, alpha) can be computed of: 0.1 to 1 is usual")
+
+    def augment(key, x, y, real):
+        key_partner, key_share = jax.random.split(key)
+        # A permutation of the real rows among themselves: they come first in a batch, and padding last.
+        bits = jax.random.bits(key_partner, y.shape, jnp.uint32) >> 1
+        other = jnp.argsort(jnp.where(real, bits, jnp.uint32(2**31)))
+        a = jnp.asarray(quantiles)[jax.random.randint(key_share, y.shape, 0, len(quantiles))]
+        wide = a.reshape(-1, *[1] * (x.ndim - 1))
+        return wide * x + (1 - wide) * x[other], ((y, a), (y[other], 1 - a))
+
+    return augment
+
+
+# --- early stopping --------------------------------------------------------------------------------------------------
+
+
+class Stopping(NamedTuple):
+    """What early stopping remembers, in ``TrainState.opt_state``."""
+
+    params: Params  # as trained so far; TrainState.params are the best
+    opt_state: optax.OptState
+    best: jax.Array  # [] the least validation loss, nats
+    waited: jax.Array  # [] int32, epochs since
+    info: EpochInfo  # of the last epoch that counted
+    halted: jax.Array  # [] bool
+
+
+def stopping_early(trainer: Trainer, model: Model, patience: int, *, validation: float = 0.1) -> Trainer:
+    """Train on a part of the training set, end when the loss on the rest of it has stopped falling, keep the best.
+
+    Each network puts ``validation`` of its training set aside, drawn from its own key. After ``patience`` epochs
+    without a lower validation loss it stands still: under ``vmap`` it is computed further but changes no more, so what
+    it becomes does not depend on its neighbours. The parameters are at any time those of the least validation loss.
+
+    The records put aside belong to the training set: an audit counts them among the members, though no gradient was
+    taken of them.
+
+    Args:
+        trainer: of one network.
+        model: that it trains.
+        patience: epochs, at least 1.
+        validation: share of the training set, above 0 and below 1; at least one record.
+
+    Returns:
+        A Trainer; give ``stopped`` to ``loop.fit_chunks`` to be spared the epochs after all have stopped.
+    """
+    if patience < 1 or patience != int(patience):
+        raise InputError(f"--early_stopping={patience} must be a whole number of epochs, at least 1 (0: none)")
+    if not 0 < validation < 1:
+        raise InputError(f"the validation share {validation} must be above 0 and below 1")
+
+    def init(key: Key, x: Array) -> TrainState:
+        state = trainer.init(key, x)
+        zero = jnp.float32(0)
+        waiting = Stopping(
+            state.params, state.opt_state, jnp.float32(jnp.inf), jnp.int32(0), EpochInfo(zero, zero), jnp.asarray(False)
+        )
+        return state._replace(opt_state=waiting)
+
+    def epoch(state: TrainState, pool: Records, index: Array) -> tuple[TrainState, EpochInfo]:
+        at: Stopping = state.opt_state
+        learn, held = _held_out(jax.random.fold_in(state.key, jnp.uint32(2**32 - 1)), index, validation)
+        after, info = trainer.epoch(TrainState(at.params, at.opt_state, state.key, state.epoch), pool, learn)
+        log_p = loop.predict(model, after.params, pool.x[held])
+        losses = -jnp.take_along_axis(log_p, pool.y[held][:, None], axis=1)[:, 0]
+        value = jnp.where(held >= 0, losses, 0).sum() / jnp.maximum((held >= 0).sum(), 1)
+        better = value < at.best
+        waited = jnp.where(better, 0, at.waited + 1)
+        best_params = jax.tree.map(lambda new, old: jnp.where(better, new, old), after.params, state.params)
+        now = Stopping(after.params, after.opt_state, jnp.minimum(value, at.best), waited, info, waited >= patience)
+        moved = TrainState(best_params, now, state.key, state.epoch + 1)
+        moved = jax.tree.map(lambda new, old: new if new is old else jnp.where(at.halted, old, new), moved, state)
+        return moved, moved.opt_state.info
+
+    return Trainer(init, epoch)
+
+
+def stopped(state: TrainState) -> jax.Array:
+    """Whether early stopping has ended this network's training, bool []; for ``loop.fit_chunks``."""
+    return state.opt_state.halted if isinstance(state.opt_state, Stopping) else jnp.asarray(False)
+
+
+def _held_out(key: Key, index: Array, share: float) -> tuple[jax.Array, jax.Array]:
+    """The index [m] without the records put aside, and those; both padded with -1."""
+    order = loop._shuffled(key, index)
+    count = jnp.ceil(share * (order >= 0).sum() - 1e-4).astype(jnp.int32)
+    aside = jnp.arange(len(order)) < count
+    room = math.ceil(share * len(order))
+    return jnp.where(aside, -1, order), jnp.where(aside, order, -1)[:room]
+
+
+# --- all together ----------------------------------------------------------------------------------------------------
+
+
+def make_trainer(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    records: int,
+    *,
+    l2: float = 0.0,
+    label_smoothing: float = 0.0,
+    mixup: float = 0.0,
+    early_stopping: int = 0,
+    dp_noise_multiplier: float | None = None,
+    dp_clip: float = 1.0,
+) -> Trainer:
+    """The Trainer that a run's flags of these names ask for; where all are off, ``loop.make_trainer``'s own.
+
+    Args:
+        model: with its dropout, if any.
+        optimizer: what follows L2 in the chain.
+        batch_size: b, records per step; with DP on average.
+        records: m, of one training set. Only DP needs it.
+        l2, label_smoothing, mixup: see ``add_l2``, ``smoothed``, ``mixing``; 0: none.
+        early_stopping: patience of ``stopping_early`` in epochs; 0: none.
+        dp_noise_multiplier: DP-SGD's noise in units of ``dp_clip``; None: no DP-SGD; 0: clips only, promises nothing.
+        dp_clip: the most that one record's gradient may be long.
+
+    Raises:
+        InputError: a value out of range, or DP together with what would break its promise.
+    """
+    optimizer = optax.chain(add_l2(l2), optimizer) if l2 else optimizer
+    loss, augment = smoothed(label_smoothing), mixing(mixup)
+    if dp_noise_multiplier is None:
+        trainer = loop.make_trainer(model, optimizer, batch_size, loss=loss, augment=augment)
+        return stopping_early(trainer, model, early_stopping) if early_stopping else trainer
+    for name, value in (("mixup", mixup), ("early_stopping", early_stopping)):
+        if value:
+            reason = "mixes records, so none has a gradient of its own" if name == "mixup" else "reads records unnoised"
+            raise InputError(f"--{name} {reason}: leave it out, or --dp_noise_multiplier")
+    return dp_sgd.make_trainer(
+        model, optimizer, batch_size, records, clip=dp_clip, noise_multiplier=dp_noise_multiplier, loss=loss
+    )

@@ -1,0 +1,167 @@
+"""What every registered attack must do: these tests run over ``ATTACKS``."""
+
+import attack_worlds as worlds
+import jax
+import numpy as np
+import pytest
+
+from mia_jax.attacks import ATTACKS
+from mia_jax.statistics import metrics
+from mia_jax.types import Attack, InputError
+
+N = 240  # everywhere, for what is compiled is compiled for one shape
+WORLD = worlds.gaussian(11, N, 10, shift=3.5)
+SHADOWS = worlds.others(WORLD)
+NAMES = [*worlds.FROM_ANSWERS, "majority"]
+POPULATION = worlds.gaussian(12, N, 10, silent=range(10))
+
+
+def attack_named(name):
+    return ATTACKS[name](4, **({"num_steps": 200} if name == "shokri" else {}))
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def played(request):
+    attack = attack_named(request.param)
+    return request.param, attack, *worlds.play(attack, WORLD)
+
+
+def test_the_names_are_those_of_the_issue():
+    names = """shokri gap loss confidence entropy modified_entropy calibrated_loss attack_p attack_r lira lira_offline
+        lira_fixed lira_offline_fixed rmia rmia_offline base base_offline bavaria bavaria_offline quantile label_only
+        boundary trajectory"""
+    assert set(ATTACKS) == {*names.split(), "majority"}
+    assert all(entry.title and entry.reference for entry in ATTACKS.values())
+    assert {name for name, entry in ATTACKS.items() if entry.beyond} == {
+        "quantile",
+        "label_only",
+        "boundary",
+        "trajectory",
+    }
+
+
+def test_scores_are_finite_numbers_one_for_each_record(played):
+    _, attack, _, scores = played
+    assert isinstance(attack, Attack) and attack.read is not None
+    assert scores.shape == (N,) and np.isfinite(scores).all()
+    assert attack.needs <= {"in", "out"}
+
+
+def test_larger_is_a_member_and_zero_is_the_boundary(played):
+    name, _, _, scores = played
+    if name == "majority":
+        assert len(np.unique(scores)) == 1
+        return
+    member = WORLD.member[0]
+    right = ((scores > 0)[member].mean() + (scores <= 0)[~member].mean()) / 2
+    assert right > 0.5 + 3 * 0.5 / np.sqrt(N)  # three standard deviations of a guess
+    assert metrics.auc(scores, member).low > 0.5
+
+
+def test_a_permutation_of_records_permutes_scores(played):
+    name, attack, _, scores = played
+    order = np.random.default_rng(0).permutation(N)
+    if name == "shokri":
+        return  # its networks see the rows in another order
+    moved = worlds.World(WORLD.y[order], WORLD.phi[:, order], WORLD.member[:, order])
+    np.testing.assert_allclose(worlds.play(attack, moved)[1], scores[order], rtol=1e-9, atol=1e-12)
+
+
+def test_scores_of_records_not_seen_in_fit_have_the_state_only(played):
+    """Pure functions: scoring twice, and after other scores, gives the same."""
+    _, attack, state, scores = played
+    attack.score(state, worlds.see(attack, WORLD, 3))
+    np.testing.assert_array_equal(attack.score(state, worlds.see(attack, WORLD, 0)), scores)
+
+
+def test_what_has_one_name_is_one_thing():
+    """So that the union of what attacks see can feed each of them."""
+    union = {}
+    for name in NAMES:
+        attack = attack_named(name)
+        for leaf, value in worlds.see(attack, WORLD, 0).items():
+            np.testing.assert_array_equal(union.setdefault(leaf, value), value, err_msg=f"{name}: {leaf}")
+    for name in worlds.LEARNED:
+        attack = attack_named(name)
+        seen = jax.tree.map(
+            lambda *leaves: np.stack(leaves),
+            *[{**worlds.see(attack, WORLD, int(k)), "phi2": np.zeros(N)} for k in SHADOWS],
+        )
+        state = attack.fit(jax.random.key(7), seen, WORLD.member[SHADOWS], None)
+        np.testing.assert_array_equal(attack.score(state, union), worlds.play(attack, WORLD)[1])
+
+
+@pytest.mark.parametrize("name", worlds.LEARNED)
+@pytest.mark.parametrize("shadows", [2, 4])
+def test_few_shadows_will_do(name, shadows):
+    world = worlds.gaussian(2, N, shadows + 2, shift=3.0)
+    _, scores = worlds.play(ATTACKS[name](4), world)
+    assert np.isfinite(scores).all()
+    member = world.member[0]
+    right = ((scores > 0)[member].mean() + (scores <= 0)[~member].mean()) / 2
+    assert right > (0.5 if shadows == 2 else 0.55) or name == "gap"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in worlds.LEARNED if "offline" in name or name in ("calibrated_loss", "attack_r", "base")]
+)
+def test_one_out_model_will_do_offline(name):
+    world = worlds.gaussian(2, N, 4, shift=3.0, silent=(2,))
+    world.member[2] = False
+    _, scores = worlds.play(ATTACKS[name](4), world, shadows=np.array([2]))
+    assert np.isfinite(scores).all() and metrics.auc(scores, world.member[0]).low > 0.5
+
+
+@pytest.mark.parametrize("name", worlds.LEARNED)
+def test_records_without_a_side_are_scored_too(name):
+    """Membership by independent coins: among five shadows some records have no IN model, some no OUT model."""
+    world = worlds.gaussian(4, N, 8, shift=2.5)
+    member = np.random.default_rng(0).random((5, N)) < 0.5
+    assert (member.all(axis=0)).any() and (~member.any(axis=0)).any()
+    phi = world.phi - 2.5 * world.member
+    phi[2:7] += 2.5 * member
+    world.member[2:7] = member
+    world = world._replace(phi=phi)
+    world.phi[0] += 2.5 * world.member[0]
+    _, scores = worlds.play(ATTACKS[name](4), world, shadows=np.arange(2, 7))
+    assert np.isfinite(scores).all() and metrics.auc(scores, world.member[0]).low > 0.5
+
+
+@pytest.mark.parametrize("name", worlds.LEARNED)
+@pytest.mark.parametrize("level", [0.0, 200.0, -200.0])
+def test_constant_and_saturated_answers_are_no_trouble(name, level):
+    """Every model answers the same, or with probabilities that are 0 and 1 in float32."""
+    world = worlds.gaussian(5, N, 8, shift=0.0, spread=0.0, level=level, deviation=lambda rng, n: 0.0)
+    _, scores = worlds.play(ATTACKS[name](4), world)
+    assert np.isfinite(scores).all() and len(np.unique(scores)) <= 4  # one score, or one for each class
+
+
+@pytest.mark.parametrize("name", worlds.LEARNED)
+def test_infinite_log_probabilities_are_no_trouble(name):
+    world = worlds.gaussian(5, N, 8)
+    world.phi[:, ::3], world.phi[:, 1::3] = 1e4, -1e4
+    log_p = worlds.answers(world.phi, world.y)
+    log_p[log_p < -1000] = -np.inf
+    attack = ATTACKS[name](4)
+    seen = [jax.tree.map(np.asarray, attack.read(p, world.y)) for p in log_p]
+    state = attack.fit(jax.random.key(0), jax.tree.map(lambda *v: np.stack(v), *seen[2:]), world.member[2:], None)
+    assert np.isfinite(attack.score(state, seen[0])).all()
+
+
+@pytest.mark.parametrize("name", worlds.LEARNED)
+def test_a_population_may_be_given(name):
+    """It changes RMIA and Attack-P, and no other attack."""
+    attack = ATTACKS[name](4)
+    public = worlds.see(attack, POPULATION, np.array([0, *SHADOWS]))
+    scores, alone = worlds.play(attack, WORLD, public=public)[1], worlds.play(attack, WORLD)[1]
+    assert np.isfinite(scores).all()
+    assert np.array_equal(scores, alone) == (name not in ("rmia", "rmia_offline", "attack_p"))
+
+
+@pytest.mark.parametrize("name", worlds.LEARNED)
+def test_a_shadow_cannot_do_without_the_sides_that_it_needs(name):
+    attack = ATTACKS[name](4)
+    if not attack.aligned or "in" not in attack.needs:
+        return
+    with pytest.raises(InputError, match="no shadow model"):
+        attack.fit(jax.random.key(0), worlds.see(attack, WORLD, SHADOWS), np.zeros((8, N), bool), None)

@@ -1,0 +1,190 @@
+"""The audit of a model behind a URL: what it may ask, what it counts, and what it says when that does not work."""
+
+import collections
+import contextlib
+import functools
+
+import jax
+import numpy as np
+import pytest
+from small_runs import compiled_once, shared_folder  # noqa: F401 (fixtures)
+
+from mia_jax.audits.config import DeployedConfig
+from mia_jax.audits.deployed import audit as deployed
+from mia_jax.audits.deployed import infer, records, shadow_source
+from mia_jax.progress import silent
+from mia_jax.synthesis.search import PRIOR_QUERIES
+from mia_jax.targets import black_box, remote, server
+from mia_jax.types import InputError
+
+pytestmark = pytest.mark.usefixtures("one_device")
+
+pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
+
+N, F, C, MEMBERS = 60, 10, 3, 12
+PULL = np.zeros((F, C))
+PULL[:2] = [[-3, 6, 0], [-3, 0, 6]]
+X = np.random.default_rng(0).permutation(2**F)[:N, None] >> np.arange(F) & 1  # different ones
+
+
+class Service:
+    """Answers by a formula, counts what it is asked, and has no answer about what is broken."""
+
+    def __init__(self):
+        self.asked, self.broken = collections.Counter(), None
+
+    def ask(self, x):
+        self.asked.update(row.tobytes() for row in np.asarray(x, np.uint8))
+        z = x @ PULL
+        log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+        if self.broken is not None:
+            broken = self.broken(x) if callable(self.broken) else (x == self.broken).all(axis=1)
+            log_p[broken] = np.log(2)
+        return log_p
+
+    @contextlib.contextmanager
+    def open(self, **given):
+        with server.serve(black_box.Target(self.ask, black_box.Answers(C), traced=False), (F,), **given) as url:
+            yield url
+
+
+@pytest.fixture
+def service():
+    return Service()
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "Options", functools.partial(remote.Options, backoff=0.01, retries=2))
+    monkeypatch.setattr(deployed.report, "write_report", lambda workdir: None)
+    y = (X @ PULL).argmax(axis=1)
+    np.savez(tmp_path / "mine.npz", x=X.astype(np.uint8), y=y, member=np.arange(N) >= N - MEMBERS)
+
+    def run(url, progress=silent, **given):
+        small = dict(num_shadows=2, num_epochs=1, hidden=4, attacks="loss", k_max=3, k_min=1, iter_max=40)
+        where = dict(data=str(tmp_path / "mine.npz"), workdir=str(tmp_path / "run"))
+        path = server.paths()[given.get("protocol", "vertex")]
+        return deployed.run(DeployedConfig(target=url + path, **(where | small | given)), progress=progress)
+
+    return run
+
+
+@pytest.fixture
+def marginals(tmp_path):
+    """As flags: nothing need be set aside for them."""
+    np.savez(tmp_path / "m.npz", share=np.full(F, 0.5))
+    return dict(shadow_data="marginal", marginals=str(tmp_path / "m.npz"))
+
+
+# --- the budget ------------------------------------------------------------------------------------------------------
+
+
+def told_once(service, run, left, **given):
+    """The result of a run with so many queries left for the synthesis, after the same command was given twice."""
+    with service.open(labels=["bad", "good", "ugly"]) as url:
+        first = run(url, max_queries=N + left, **given)
+        asked = service.asked.copy()
+        again = run(url, max_queries=N + left, recheck=0, **given)
+    assert {row.tobytes() for row in X.astype(np.uint8)} == set(list(asked)[:N])
+    assert set(asked.values()) == {1} and service.asked == asked
+    assert first["target"]["records_asked"] == again["target"]["records_asked"] == asked.total() <= N + left
+    assert first["target"]["train_accuracy"] == first["target"]["test_accuracy"] == 1
+    return first
+
+
+def test_the_records_in_question_are_asked_and_the_synthesis_gets_the_rest(service, run, marginals):
+    """And classes may have names."""
+    found = told_once(service, run, 30, protocol="google", class_names="bad, good,ugly", **marginals)
+    assert found["shadows"]["synthesis"]["queries"] == 30
+    assert service.asked.total() > N + 25  # some of those drawn are known already
+
+
+def test_a_search_ends_before_the_records_in_question_are_in_want(service, run):
+    found = told_once(service, run, 300, shadow_data="search", shadow_records=1000)
+    assert found["shadows"]["synthesis"]["exhausted"] and found["shadows"]["synthesis"]["queries"] == 300
+
+
+def test_what_a_broken_run_asked_is_spent(service, run, marginals):
+    service.broken, given = X[40], dict(max_queries=N + C, **marginals)
+    with service.open() as url:
+        with pytest.raises(black_box.WrongAnswer):
+            run(url, **given)
+        assert service.asked.total() == N + 2  # two more tries
+        service.broken = None
+        with pytest.raises(black_box.BudgetSpent, match=r"59 answers are an earlier run's, .* raise it by 8"):
+            run(url, **given)
+        given["recheck"] = 0
+        for _ in range(2):
+            with pytest.raises(black_box.BudgetSpent, match=f"budget of {N + C} queries, {N + C} of which are spent"):
+                run(url, **given)
+            assert service.asked.total() == N + C
+
+
+@pytest.mark.parametrize(
+    ("given", "needed", "what"),
+    [
+        (dict(), 36, "36 for the records in question;"),
+        (dict(shadow_data="noisy"), 36, "36 for the records in question;"),
+        (dict(shadow_data="marginal"), 39, "36 for the records in question and 3 or more for --shadow_data=marginal"),
+        (dict(shadow_data="search"), 63, "60 for the records in question and 3 or more for --shadow_data=search"),
+        (dict(shadow_data="search", num_classes=10), 70, "and 10 or more for"),
+        (dict(shadow_data="search", class_prior="target"), 63 + PRIOR_QUERIES, "4,099 or more for"),
+    ],
+)
+def test_a_budget_that_cannot_do_is_refused_before_anything_is_asked(service, run, tmp_path, given, needed, what):
+    with service.open() as url, pytest.raises(InputError, match=f"at least {needed:,} are needed, .*{what}") as error:
+        run(url, max_queries=needed - 1, **given)
+    assert not service.asked and not (tmp_path / "run").exists() and "\n" not in str(error.value)
+
+
+# --- what it says ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [10, 31])  # one of the first, that are asked to learn what is answered, and another
+def test_a_wrong_answer_names_the_row_of_the_file(service, run, tmp_path, place):
+    config = DeployedConfig(data=str(tmp_path / "mine.npz"))
+    _, asked = shadow_source.set_aside(config, jax.random.key(0), records.load_question(config.data))
+    row = asked[place]
+    assert row > place
+    service.broken = X[row]
+    with service.open() as url, pytest.raises(black_box.WrongAnswer) as error:
+        run(url)
+    assert error.value.record == place
+    assert str(error.value).startswith(f"the answer to row {row} of {config.data}, counted from 0, cannot be used: ")
+    assert "sum to 6, not to 1" in str(error.value) and "mend the service" in str(error.value)
+
+
+def test_a_wrong_answer_about_a_synthesised_record_is_no_row(service, run, marginals):
+    known = {row.tobytes() for row in X.astype(np.uint8)}
+    service.broken = lambda x: np.array([row.astype(np.uint8).tobytes() not in known for row in x])
+    with service.open() as url, pytest.raises(black_box.WrongAnswer, match="answer to a synthesised record cannot be"):
+        run(url, **marginals)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (dict(class_names="a"), "--class_names=a must be names"),
+        (dict(class_names="a,b,a"), "must be names, each once"),
+        (dict(class_names="a,,b"), "must be names"),
+        (dict(class_names="a,b,c", num_classes=4), "has 3 names and --num_classes=4: leave one out"),
+        (dict(shadow_data="search", k_min=9), "--k_min=9 must not be above --k_max=3"),
+        (dict(attacks="boundary"), "boundary needs queries, which plain answers do not give; shokri, .* can run"),
+        (dict(attacks="trajectory"), "trajectory needs queries and trainer, which plain answers"),
+        (dict(attacks="lira"), "lira needs shadows that trained on some of the records in question; shokri, "),
+        (dict(attacks=" ,"), "--attacks names no attack; there are shokri, "),
+        (dict(attacks="majority"), "majority says the same of everybody"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_asked(service, run, given, said):
+    with service.open() as url, pytest.raises(InputError, match=said):
+        run(url, **given)
+    assert not service.asked
+
+
+def test_attacks_that_compare_shadows_need_both_kinds():
+    everywhere = np.ones((2, 5), bool)
+    with pytest.raises(InputError, match="loss needs shadows that trained on some of the records in question, and not"):
+        infer.attack_names("loss", aligned=True, member=everywhere)
+    assert "lira" in infer.attack_names("all", aligned=True, member=np.eye(2, 5) > 0)
+    assert "lira_offline" in infer.attack_names("all", aligned=True)

@@ -1,0 +1,502 @@
+"""The main job: what it writes, what it reuses, what it refuses, and the four ways to come by shadow data."""
+
+import contextlib
+import json
+import math
+import shutil
+import time
+import types
+
+import jax
+import numpy as np
+import pytest
+from small_runs import (
+    LOGISTIC,
+    SHADOWS,
+    C,
+    F,
+    M,
+    N,
+    artefacts,
+    compiled_once,  # noqa: F401 (a fixture, as the next ones)
+    config,
+    finished_run,  # noqa: F401
+    own_data,  # noqa: F401
+    records,
+    scores,
+    shared_folder,  # noqa: F401
+    write_data,
+)
+
+from mia_jax import data
+from mia_jax.attacks.shokri import STRENGTHS
+from mia_jax.audits import canaries, shokri
+from mia_jax.audits import config as configs
+from mia_jax.audits.balanced import audit as balanced
+from mia_jax.data import simulated
+from mia_jax.progress import silent
+from mia_jax.reports import words
+from mia_jax.reports.report import write_report
+from mia_jax.storage import artifacts
+from mia_jax.synthesis import resume
+from mia_jax.targets import platforms
+from mia_jax.targets.black_box import BudgetSpent
+from mia_jax.types import InputError, WorkdirHeld
+
+
+@pytest.fixture(autouse=True)
+def no_pages(monkeypatch):
+    """Figures take longer than these runs; test_the_report_is_there has a run that drew them."""
+    monkeypatch.setattr(shokri.report, "write_report", lambda workdir: None)
+
+
+@pytest.fixture
+def again(finished, own, tmp_path):
+    """A copy of the finished run, to be gone on with."""
+    workdir = tmp_path / "again"
+    shutil.copytree(finished[0], workdir)
+    return workdir
+
+
+# --- what it writes --------------------------------------------------------------------------------------------------
+
+INTERVAL = {"value": float, "low": float, "high": float}
+UNRESOLVED = {"value": None, "reason": str}
+ATTACK = {
+    "title": str,
+    "accuracy": INTERVAL,
+    "precision": (INTERVAL, UNRESOLVED),
+    "recall": INTERVAL,
+    "auc": INTERVAL,
+    "tpr_at_fpr": {rate: (INTERVAL, UNRESOLVED) for rate in ("0.1", "0.01", "0.001")},
+    "per_class": [{"class": int, "members": int, "non_members": int, "precision": object, "recall": object}],
+    "unscored": int,
+}
+SCHEMA_1 = {
+    "schema": int,
+    "command": str,
+    "date": str,
+    "machine": str,
+    "config": dict,
+    "versions": {"python": str, "jax": str, "numpy": str},
+    "devices": [str],
+    "dataset": {
+        "name": str,
+        "title": str,
+        "source": str,
+        "digest": str,
+        "records": int,
+        "features": int,
+        "classes": int,
+        "class_counts": [int],
+        "notes": list,
+    },
+    "target": {"kind": str, "train_records": int, "train_accuracy": float, "test_accuracy": float},
+    "shadows": {"count": int, "train_records": int, "train_accuracy": float, "test_accuracy": float, "data": str},
+    "attacks": {"shokri": ATTACK, "confidence": ATTACK, "majority": ATTACK},
+    "classes_without_rows": list,
+    "paper": {"rows": list},
+    "seconds": {"data": float, "target": float, "shadows": float, "attack": float, "evaluation": float},
+}
+
+
+def matches(value, schema, at="results"):
+    """Assert that a JSON value has the keys and types of a schema; further keys are welcome."""
+    match schema:
+        case dict():
+            assert isinstance(value, dict), at
+            for key, inner in schema.items():
+                assert key in value, f"{at}[{key!r}]"
+                matches(value[key], inner, f"{at}[{key!r}]")
+        case [inner]:
+            assert isinstance(value, list) and value, at
+            for number, element in enumerate(value):
+                matches(element, inner, f"{at}[{number}]")
+        case tuple():
+            matches(value, schema[1] if value["value"] is None else schema[0], at)
+        case None:
+            assert value is None, at
+        case _:
+            assert isinstance(value, schema), f"{at} = {value!r}"
+            assert not isinstance(value, float) or math.isfinite(value), at
+
+
+def test_results_are_of_schema_1(finished, own):
+    workdir, returned = finished
+    results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
+    assert results == returned
+    matches(results, SCHEMA_1)
+    assert results["schema"] == 1 and results["command"] == "the command"
+    assert results["config"]["num_epochs"] == 3 and results["config"]["train_size"] == M
+    told = results["dataset"]
+    assert (told["name"], told["source"], told["records"], told["features"]) == ("own", "local", N, F)
+    assert told["classes"] == C == len(told["class_counts"]) and sum(told["class_counts"]) == M
+    assert told["digest"] == data.load(own)[1].digest
+    assert results["target"]["kind"] == "nn" and results["target"]["train_records"] == M
+    assert results["shadows"]["count"] == SHADOWS and results["shadows"]["data"] == "real"
+    assert len(results["devices"]) == 2
+    for block in results["attacks"].values():
+        assert [row["class"] for row in block["per_class"]] == list(range(C))
+        assert sum(row["members"] for row in block["per_class"]) == M
+        assert block["tpr_at_fpr"]["0.001"]["value"] is None
+
+
+def test_the_strength_of_the_attack_is_told(finished):
+    results = finished[1]
+    l2 = results["attacks"]["shokri"]["l2"]
+    assert l2 in STRENGTHS and results["config"]["attack_l2"] is None
+    assert words.steps(results)[2].endswith(f"with an L2 of {l2:g} that was chosen on answers held out from them.")
+    given = results | {"config": results["config"] | {"attack_l2": l2}}
+    assert words.steps(given)[2].endswith(f"with an L2 of {l2:g}.")
+
+
+def test_scores_are_those_of_the_results(finished):
+    workdir, results = finished
+    with np.load(workdir / "scores.npz") as f:
+        found = {name: f[name] for name in f.files}
+    columns = {"score", "score_confidence", "score_majority", "member", "label", "index", "confidence", "entropy"}
+    assert found.keys() == columns and all(array.shape == (2 * M,) for array in found.values())
+    member, data = found["member"], records()
+    assert member.dtype == bool and member.sum() == M
+    assert len(np.unique(found["index"])) == 2 * M
+    np.testing.assert_array_equal(found["label"], data["y"][found["index"]])
+    np.testing.assert_array_equal(np.bincount(found["label"][member]), results["dataset"]["class_counts"])
+    called = found["score"] > 0
+    block = results["attacks"]["shokri"]
+    assert block["accuracy"]["value"] == pytest.approx((called == member).mean())
+    assert block["recall"]["value"] == pytest.approx(called[member].mean())
+    for values, low, high in ((found["confidence"], 0, 1), (found["entropy"], 0, 1)):
+        assert (values >= low).all() and (values <= high + 1e-6).all() and np.ptp(values) > 0
+
+
+def test_the_report_is_there(finished):
+    workdir, _ = finished
+    page = (workdir / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and "SIMULATED" not in page
+    assert "<span>the</span> <span>command</span>" in page
+    assert {p.stem for p in (workdir / "figures").glob("*.png")} >= {"roc", "learning_curves", "confidence", "entropy"}
+
+
+def test_simulated_records_are_called_so_everywhere(own, tmp_path):
+    held, schema = data.load(own)
+    data.save(tmp_path / "fake.npz", held, schema._replace(source="simulated", name="fake"))
+    told = []
+    results = shokri.run(config(tmp_path / "fake.npz", tmp_path / "w"), notify=told.append)
+    assert results["dataset"]["source"] == results["shadows"]["data"] == "simulated"
+    assert any(line.startswith("fake (SIMULATED): 400 records, 3 classes") for line in told)
+    write_report(tmp_path / "w")
+    page = (tmp_path / "w" / "report.html").read_text(encoding="utf-8")
+    assert page.count("SIMULATED") > 10
+
+
+# --- what it reuses --------------------------------------------------------------------------------------------------
+
+
+def test_more_shadows_train_only_what_is_missing(finished, again, own, tmp_path):
+    before = artefacts(again)
+    assert len([name for name in before if name.startswith("models/")]) == 1 + SHADOWS
+    results = shokri.run(config(own, again, num_shadows=5))
+    after = artefacts(again)
+    assert results["shadows"]["count"] == 5
+    assert len([name for name in after if name.startswith("models/")]) == 1 + 5
+    assert before.items() <= after.items()  # not even written again
+    shokri.run(config(own, tmp_path / "afresh", num_shadows=5, chunk=1))
+    assert scores(again) == scores(tmp_path / "afresh") != scores(finished[0])
+    shokri.run(config(own, again))  # and back
+    assert scores(again) == scores(finished[0]) and artefacts(again) == after
+
+
+def test_neither_chunk_nor_devices_change_a_byte(finished, own, tmp_path, monkeypatch):
+    one = jax.local_devices()[:1]
+    monkeypatch.setattr(jax, "local_devices", lambda: one)
+    results = shokri.run(config(own, tmp_path / "w", chunk=3))
+    assert len(results["devices"]) == 1
+    assert scores(tmp_path / "w") == scores(finished[0])
+
+
+def test_what_is_damaged_is_noticed_and_made_again(finished, again, own):
+    damaged = [min((again / "models").iterdir()), *(again / "scores").iterdir()]
+    whole = [path.read_bytes() for path in damaged]
+    for path, content in zip(damaged, whole, strict=True):
+        middle = len(content) // 2
+        path.write_bytes(
+            content[:middle] + bytes(255 - b for b in content[middle : middle + 8]) + content[middle + 8 :]
+        )
+    with pytest.warns(UserWarning, match="is damaged .* and is made again") as caught:
+        shokri.run(config(own, again))
+    assert [w.message.args[0].split(" is damaged")[0] for w in caught] == [str(path) for path in damaged]
+    assert scores(again) == scores(finished[0])
+    for path in damaged:
+        with np.load(path) as mended, np.load(finished[0] / path.relative_to(again)) as first:
+            for name in first.files:
+                if name != "__meta__":  # which holds the seconds
+                    np.testing.assert_array_equal(mended[name], first[name])
+
+
+def test_other_records_are_not_taken_for_these(again, own, tmp_path):
+    """The same path with other contents: nothing that was learned from the old ones is used."""
+    before = artefacts(again, "models")
+    x = records()["x"]
+    held = own.read_bytes()
+    try:
+        write_data(own, x=1 - x)
+        shokri.run(config(own, again))
+    finally:
+        own.write_bytes(held)
+    assert len(artefacts(again, "models")) == 2 * len(before)
+
+
+def test_a_workdir_that_is_held(finished, again, own):
+    with (
+        artifacts.open_workdir(again, configs.identity(configs.resolve(config(own, again)))),
+        pytest.raises(WorkdirHeld, match=r"held by process \d+ on .*; wait for it, or choose another") as error,
+    ):
+        shokri.run(config(own, again))
+    assert error.value.exit_code == 4
+
+
+# --- what it refuses -------------------------------------------------------------------------------------------------
+
+
+def with_a(value):
+    x = records()["x"].astype(np.float32)
+    x[5, 3] = value
+    return {"x": x}
+
+
+Y = records()["y"]
+BAD_FILES = {
+    "NaN": (with_a(np.nan), r"record 5 of own lacks a value \(NaN\) in column 3"),
+    "infinity": (with_a(np.inf), "record 5 has a feature that is inf"),
+    "a negative label": ({"y": np.where(np.arange(N) == 5, -1, Y)}, "record 5 has the label -1, which is negative"),
+    "a label that leaves classes out": ({"y": np.where(Y == 2, 7, Y)}, "class 2 .* has no record"),
+    "a label that is no whole number": ({"y": Y + 0.5}, "not whole numbers"),
+    "fewer labels than records": ({"y": Y[:-3]}, r"y \(397,\); needed: a label for each record, y \[400\]"),
+    "rows of different lengths": ({"x": np.array([[1], [1, 2]], object)}, "array 'x' holds Python objects"),
+    "one class": ({"y": 0 * Y}, "single class"),
+    "three records": (records(3), "has 3 records; .* at least 4"),
+    "a class without a training record": ({"y": np.where(np.arange(N) == 7, 2, Y % 2)}, "of class 2 there is not a s"),
+}
+BAD_FLAGS = {
+    "an unknown data set": (dict(dataset="locatoin"), "unknown data set 'locatoin'; did you mean location"),
+    "no such file": (dict(dataset="nowhere/own.npz"), "there is no file nowhere/own.npz"),
+    "more records than there are": (
+        dict(train_size=150),
+        r"needs 600 records, .* has 400; beside this target shadows of 50 \+ 50 would fit; any number of shadows of"
+        r" 100 \+ 100 fit: use --train_size=100",
+    ),
+    "far more records than there are": (dict(train_size=1000), "use --train_size=100"),
+    "a network that needs images": (dict(model="cnn"), "cnn needs images"),
+    "an unknown network": (dict(model="nothing"), "no model 'nothing'"),
+    "a network that cannot be imported": (dict(model="nothing:at_all"), "cannot be imported"),
+    "an unknown platform": (dict(target_kind="aws"), "no platform is called 'aws'"),
+    "a platform that cannot be imported": (dict(target_kind="sklearn:sklearn.Nothing"), "sklearn has no 'Nothing'"),
+    "an unknown defence": (dict(defences="prayer(3)"), "no defence 'prayer'"),
+    "a defence that cannot be read": (dict(defences="top_k(2"), "cannot be read"),
+    "a defence for our networks only": (dict(target_kind=LOGISTIC, l2=0.1), "--l2 is for our own networks"),
+    "a dropout of everything": (dict(dropout=1.0), "dropout=1.0"),
+    "a table of marginals that is not there": (
+        dict(shadow_data="marginal", marginals="nowhere.npz"),
+        "there is no file nowhere.npz",
+    ),
+    "too much noise": (dict(shadow_data="noisy", noise=1.5), "--noise=1.5"),
+    "steps that grow": (dict(shadow_data="search", k_min=9, k_max=3), "--k_min=9 must not be above --k_max=3"),
+    "no shadows": (dict(num_shadows=0), "--num_shadows=0 must be at least 1"),
+    "a file that is to be simulated": (dict(data_source="simulated"), "your own file, not simulated data"),
+    "a file that is to be official": (dict(data_source="official"), "your own file, not official data"),
+}
+
+
+def refused(given, reason):
+    began = time.monotonic()
+    with pytest.raises(InputError, match=reason) as error:
+        shokri.run(given, progress=never)
+    assert "\n" not in str(error.value) and error.value.exit_code == 2
+    assert time.monotonic() - began < 10
+
+
+def never(title, total):
+    raise AssertionError(f"the work began: {title}")
+
+
+@pytest.mark.parametrize("what", BAD_FILES)
+def test_records_that_cannot_be_used(tmp_path, what):
+    changed, reason = BAD_FILES[what]
+    path = write_data(tmp_path / "own.npz", **changed)
+    refused(config(path, tmp_path / "w", seed=1), reason)
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize("what", BAD_FLAGS)
+def test_flags_that_cannot_be_used(own, tmp_path, what):
+    changed, reason = BAD_FLAGS[what]
+    refused(config(own, tmp_path / "w", **changed), reason)
+    assert not (tmp_path / "w").exists()
+
+
+def test_nothing_is_simulated_for_a_run_that_is_refused(tmp_path, monkeypatch):
+    def simulate(*args, **kwargs):
+        raise AssertionError("records were made")
+
+    monkeypatch.setattr(simulated, "simulate", simulate)
+    monkeypatch.setenv("MIA_JAX_CACHE_DIR", str(tmp_path))
+    for changed, reason in (
+        (dict(train_size=60_000), "needs 240,000 records"),
+        (dict(model="resnet"), "there is no model 'resnet'"),
+        (dict(defences="nonsense(3)"), "nonsense"),
+    ):
+        given = dict(data_source="simulated", train_size=100) | changed
+        refused(config("purchase20", tmp_path / "w", **given), reason)
+    for run, kind in ((balanced.run, configs.BalancedConfig), (canaries.run, configs.CanaryConfig)):
+        with pytest.raises(InputError, match="there is no model 'resnet'"):
+            run(kind(dataset="purchase20", data_source="simulated", model="resnet", workdir=str(tmp_path / "w")))
+    with pytest.raises(AssertionError, match="records were made"):
+        shokri.run(config("purchase20", tmp_path / "w", data_source="simulated", train_size=100))
+
+
+def test_a_truncated_file(own, tmp_path):
+    content = own.read_bytes()
+    for length in (0, 100, len(content) // 2, len(content) - 30):
+        (tmp_path / "own.npz").write_bytes(content[:length])
+        refused(config(tmp_path / "own.npz", tmp_path / "w"), "own.npz cannot be used: ")
+
+
+def test_a_workdir_that_cannot_be_written(own):
+    refused(config(own, own / "w"), f"{own}/w cannot be written .* choose another with --workdir")
+
+
+def test_a_workdir_of_another_configuration(finished, again, own):
+    before = artefacts(again)
+    refused(
+        config(own, again, seed=3, learning_rate=0.01, num_shadows=9),
+        r"holds another configuration \(learning_rate: 0.001 there, 0.01 asked for; seed: 0 there, 3 asked for\)",
+    )
+    assert artefacts(again) == before
+
+
+def test_a_damaged_official_file(tmp_path):
+    (tmp_path / "dataset_location.tgz").write_bytes(b"not what was published")
+    refused(
+        config("location", tmp_path / "w", data_dir=str(tmp_path)),
+        "dataset_location.tgz cannot be used: it has 22 bytes",
+    )
+
+
+# --- shadow data, other platforms, defences --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["nn", LOGISTIC])
+@pytest.mark.parametrize("shadow_data", ["noisy", "marginal", "search"])
+def test_shadow_data_that_is_not_real(own, tmp_path, monkeypatch, shadow_data, kind):
+    fitted = []
+    train = platforms.train
+    monkeypatch.setattr(platforms, "train", lambda *a: fitted.extend(a[3]) or train(*a))
+    given = config(own, tmp_path / "w", shadow_data=shadow_data, target_kind=kind, k_max=6, k_min=1)
+    results = shokri.run(given)
+    matches(results, SCHEMA_1)
+    story = results["shadows"]["synthesis"]
+    assert results["shadows"]["data"] == shadow_data and results["shadows"]["train_records"] == M
+    match shadow_data:
+        case "noisy":
+            assert story["noise"] == 0.1 and 0.05 < story["changed"] < 0.15
+        case "marginal":
+            assert story == {"queries": 4 * M}
+        case "search":
+            assert sum(story["accepted"]) == 4 * M and story["queries"] >= 4 * M and not story["exhausted"]
+    asked = 1 if shadow_data != "noisy" else 0  # the target, once more: to label or find records
+    assert len(fitted) == (0 if kind == "nn" else asked + 1 + SHADOWS)
+    held, written = scores(tmp_path / "w"), artefacts(tmp_path / "w")
+    fitted.clear()
+    assert shokri.run(given)["seconds"]["shadows"] == results["seconds"]["shadows"] > 0
+    assert len(fitted) == (0 if kind == "nn" else asked)
+    assert scores(tmp_path / "w") == held and artefacts(tmp_path / "w") == written
+
+
+def test_another_library_goes_on_where_it_stopped(own, tmp_path):
+    given = config(own, tmp_path / "whole", target_kind=LOGISTIC)
+    results = shokri.run(given)
+    assert results["target"] | {"kind": LOGISTIC, "title": "LogisticRegression of sklearn"} == results["target"]
+    assert min(results["seconds"][stage] for stage in ("target", "shadows", "attack")) > 0
+    with pytest.raises(KeyboardInterrupt):
+        shokri.run(config(own, tmp_path / "w", target_kind=LOGISTIC), progress=interrupted("shadow models", 2))
+    assert len(artefacts(tmp_path / "w", "answers")) == 2
+    before = artefacts(tmp_path / "w")
+    shokri.run(config(own, tmp_path / "w", target_kind=LOGISTIC))
+    assert scores(tmp_path / "w") == scores(tmp_path / "whole")
+    assert (
+        len(artefacts(tmp_path / "w", "answers")) == 1 + SHADOWS and before.items() <= artefacts(tmp_path / "w").items()
+    )
+
+
+def interrupted(title, after):
+    """Progress that is interrupted in the stage of this title, after so many calls."""
+
+    def progress(now, total):
+        calls = 0
+
+        def advance(steps, note=""):
+            nonlocal calls
+            calls += 1
+            if now == title and calls == after:
+                raise KeyboardInterrupt
+
+        return contextlib.nullcontext(advance)
+
+    return progress
+
+
+def test_a_search_goes_on_where_it_stopped(own, tmp_path, monkeypatch):
+    given = dict(shadow_data="search", target_kind=LOGISTIC, k_max=6, k_min=1)
+    shokri.run(config(own, tmp_path / "whole", **given))
+    monkeypatch.setitem(resume.search.__kwdefaults__, "every", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        shokri.run(config(own, tmp_path / "w", **given), progress=interrupted("synthesis", 5))
+    assert len(artefacts(tmp_path / "w", "search")) == 1
+    found = []
+
+    def progress(title, total):
+        if title == "synthesis":
+            return contextlib.nullcontext(lambda steps, note="": found.append(steps))
+        return silent(title, total)
+
+    shokri.run(config(own, tmp_path / "w", **given), progress=progress)
+    assert found[0] > 0 and sum(found) == 4 * M
+    assert scores(tmp_path / "w") == scores(tmp_path / "whole")
+
+
+def test_queries_that_end_too_early(own, tmp_path):
+    given = dict(shadow_data="search", target_kind=LOGISTIC, k_max=6, k_min=1)
+    refused(config(own, tmp_path / "v", max_queries=2, **given), "--max_queries=2 is too few: --shadow_data=search")
+    with pytest.raises(BudgetSpent, match="too few to train a shadow on; raise --max_queries") as error:
+        shokri.run(config(own, tmp_path / "w", max_queries=3, **given))
+    assert error.value.exit_code == 5
+
+
+def test_an_attacker_who_does_not_know_the_defence(finished, own, tmp_path):
+    results = shokri.run(config(own, tmp_path / "w", defences="top_k(1)", adaptive=False))
+    assert results["config"]["defences"] == "top_k(1)" and results["config"]["adaptive"] is False
+    assert artefacts(tmp_path / "w", "models").keys() == artefacts(finished[0], "models").keys()
+    with np.load(tmp_path / "w" / "scores.npz") as worn, np.load(finished[0] / "scores.npz") as bare:
+        assert not np.array_equal(worn["score"], bare["score"])
+        assert worn["entropy"].max() < bare["entropy"].max()
+    assert results["target"]["test_accuracy"] == finished[1]["target"]["test_accuracy"]
+
+
+class Known(Exception):
+    """What there is to know of a run is known."""
+
+
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_an_attacker_may_know_how_the_target_was_trained(own, tmp_path, monkeypatch, adaptive):
+    trained = {}
+
+    def train(workdir, config, *args, title, **kwargs):
+        trained[title] = (config.l2, config.dropout, config.num_epochs)
+        if title == "shadow models":
+            raise Known
+        return types.SimpleNamespace(names=["the target"], lost={})
+
+    monkeypatch.setattr(shokri, "build_models", lambda config: train)
+    with pytest.raises(Known):
+        shokri.run(config(own, tmp_path / "w", l2=0.01, dropout=0.5, adaptive=adaptive))
+    assert trained == {"target model": (0.01, 0.5, 3), "shadow models": (0.01, 0.5, 3) if adaptive else (0, 0, 3)}

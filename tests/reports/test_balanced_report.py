@@ -1,0 +1,560 @@
+"""The report of an audit by many attacks: whole, explained, honest about what few records cannot tell."""
+
+import ast
+import json
+import pathlib
+import re
+
+import jax
+import numpy as np
+import pytest
+from test_report import HOSTILE, Outline, _imported, visible
+
+from mia_jax.attacks import ATTACKS
+from mia_jax.audits.balanced import audit as balanced
+from mia_jax.audits.balanced.plan import Setting
+from mia_jax.audits.balanced.scores import Judged
+from mia_jax.audits.common import column
+from mia_jax.audits.config import BalancedConfig, DeployedConfig
+from mia_jax.audits.deployed import audit as deployed
+from mia_jax.plans import splits
+from mia_jax.reports import (
+    balanced_figures,
+    balanced_report,
+    balanced_words,
+    epsilon_words,
+    examples,
+    figures,
+    page,
+    report,
+    results,
+    words,
+)
+from mia_jax.statistics import matched_pairs, metrics, per_record
+from mia_jax.types import Field, InputError, Records, Schema
+
+SKILL = {name: 2.6 - 0.11 * k for k, name in enumerate(ATTACKS)}  # d' of members' scores: the first is the best
+K = 8
+
+
+def folder_of(workdir, summary, **arrays):
+    workdir.mkdir(parents=True)
+    (workdir / "results.json").write_text(json.dumps(summary, allow_nan=False))
+    np.savez(workdir / "scores.npz", **arrays)
+    return workdir
+
+
+def base(name, plan, source, title_, classes, n, config):
+    return {
+        "schema": 1,
+        "plan": plan,
+        "command": f"python scripts/audit.py --dataset={name}",
+        "date": "2026-11-25T10:00:00+00:00",
+        "machine": "Linux x86_64, 2 cores",
+        "config": {"dataset": name, "seed": 0, "defences": "", "model": None, **config},
+        "versions": results.versions(),
+        "devices": ["cpu:0 (cpu)"],
+        "dataset": results.dataset(
+            Schema(name, source, "0123abcd" * 8, classes, (12,), ()), title_ or name, n, np.full(classes, n // classes)
+        ),
+        "paper": {"rows": []},
+        "seconds": {"data": 0.4, "attack": 9.1},
+    }
+
+
+def audited(
+    workdir,
+    *,
+    names=tuple(name for name in ATTACKS if name != "majority"),
+    n=3000,
+    classes=6,
+    targets=3,
+    source="official",
+    title_=None,
+    pixels=False,
+    costly=60,
+    leak=1.0,
+    few=(),
+):
+    """A folder as audits/balanced/audit.py leaves it: its own functions count, and only the scores are drawn.
+
+    ``costly``: records that the attacks that ask much judged. ``few``: attacks without thresholds and curves.
+    """
+    rng = np.random.default_rng(3)
+    label = (np.arange(n) % classes).astype(np.int32)
+    plan = splits.balanced(jax.random.key(0), n, K)
+    member = splits.membership_matrix(plan, n)
+    fields = (Field("pixels", "pixel", 0, 12, 0.0, 255.0),) if pixels else (Field("bits", "binary", 0, 12),)
+    schema = Schema("toy", source, "0123abcd" * 8, classes, (2, 2, 3) if pixels else (12,), fields)
+    x = rng.integers(0, 256 if pixels else 2, (n, *schema.shape)).astype(np.uint8)
+    played = np.arange(targets) * 2
+    setting = Setting(
+        jax.random.key(0), Records(x, label), schema, np.arange(n), np.zeros(0, int), plan, member, played
+    )
+    columns, blocks = {}, {}
+    for name in names:
+        score = rng.normal(0, 1, (targets, n)) + leak * SKILL[name] * (member[played] - 0.5)
+        if name in ("label_only", "boundary", "trajectory"):
+            score[:, costly:] = np.nan
+        chosen, curve = {f"{rate:g}": [] for rate in metrics.RATES}, {}
+        if "lira" in name or "rmia" in name:
+            for s, m in zip(score, member[played], strict=True):
+                for rate in metrics.RATES:
+                    threshold = metrics.threshold_at_fpr(rng.permuted(s[~m]), np.arange((~m).sum()) % 2 == 0, rate)
+                    chosen[f"{rate:g}"].append(threshold)
+                for count in (1, 2, 4, 6):
+                    noisy = s + rng.normal(0, 2 / count, n)
+                    curve.setdefault(count, []).append(noisy)
+        if name in few:
+            chosen, curve = {}, {}
+        columns[name] = score.astype(np.float32)
+        blocks[name] = balanced.summarise(setting, label, name, Judged(columns[name], chosen, curve))
+        blocks[name]["epsilon"] = matched_pairs.from_scores(
+            columns[name], member[played], delta=1e-5, attacks=len(names)
+        )
+    phi = rng.normal(0, 1, (K, n)) + leak * 2 * member
+    exposed = per_record.summarise(phi, member, label, np.arange(n), classes, columns)
+    most = x[[row["index"] for row in exposed["records"]]]
+    pictures = examples.pictures(schema, most)
+    if not pixels:
+        for row, text in zip(exposed["records"], examples.attributes(schema, most), strict=True):
+            row["attributes"] = text
+    summary = base("toy", "balanced", source, title_, classes, n, {"workdir": str(workdir)}) | {
+        "target": {"kind": "nn", "model": "mlp", "train_records": n // 2, "train_accuracy": 1.0, "test_accuracy": 0.6},
+        "shadows": {"count": K - 2, "models": K, "data": "balanced"},
+        "attacks": blocks,
+        "exposure": exposed,
+    }
+    arrays = {column(name): score for name, score in columns.items()}
+    shared = dict(member=member[played], label=label, index=np.arange(n), targets=played)
+    separation = per_record.separation(phi, member)
+    extra = {"pictures": pictures} if pixels else {}
+    return folder_of(workdir, summary, **shared, separation=separation, **extra, **arrays)
+
+
+RUNS = {
+    "all": dict(title_="Toy", n=7000),
+    "simulated": dict(names=("shokri", "lira"), source="simulated", n=600),
+    "pictures": dict(names=("loss", "lira", "rmia_offline"), pixels=True, targets=1, n=2400),
+    "tiny": dict(names=("gap", "lira", "label_only"), n=40, classes=2, targets=2, title_=HOSTILE, costly=12),
+    "blind": dict(names=("loss",), leak=0.0, few=("loss",), n=2000),
+}
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def run(request, tmp_path_factory):
+    """(name, folder, results, page) of a reported audit."""
+    folder = audited(tmp_path_factory.mktemp("audits") / request.param, **RUNS[request.param])
+    text = balanced_report.write_report(folder).read_text(encoding="utf-8")
+    return request.param, folder, json.loads((folder / "results.json").read_text()), text
+
+
+def check_page(folder, text, plots):
+    """Well formed, self-contained, nothing empty, nothing unexplained."""
+    outline = Outline(text)
+    assert [tag for tag, _ in outline.tags].count("h1") == 1
+    assert not [tag for tag, _ in outline.tags if tag in ("script", "link", "iframe")]
+    for tag, attrs in outline.tags:
+        assert not attrs.get("href") and attrs.get("src", "data:").startswith("data:")
+        assert tag != "img" or len(attrs["alt"]) > 30
+    assert not re.search(r"\b(None|nan|NaN|inf|null|True|False)\b", visible(text))
+    for tag in ("h1", "h2", "h3", "p", "li", "dt", "dd", "td", "th", "caption", "figcaption", "code", "small"):
+        assert all(content.strip() for content in outline.found.get(tag, [])), tag
+    assert [tag for tag, _ in outline.tags].count("table") == len(outline.found["caption"])
+    drawn = {path.stem for path in (folder / "figures").iterdir()}
+    assert drawn <= {plot.__name__ for plot in plots} | {"confidence", "entropy"}
+    assert len(drawn) == text.count("<img ")
+    for path in (folder / "figures").iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG")
+    return drawn
+
+
+def test_page_is_whole_and_explained(run):
+    name, folder, _, text = run
+    drawn = check_page(folder, text, balanced_figures.PLOTS["balanced"])
+    absent = {
+        "all": {"exposed_records"},
+        "simulated": {"exposed_records"},
+        "pictures": set(),
+        "tiny": {"exposed_records", "exposed_classes"},
+        "blind": {"exposed_records", "by_shadows", "agreement"},
+    }[name]
+    assert drawn == {plot.__name__ for plot in balanced_figures.PLOTS["balanced"]} - absent
+    assert text.count("No figure: ") == len(absent - {"exposed_records"})
+
+
+def test_simulated_is_said_everywhere_or_nowhere(run):
+    name, _, summary, text = run
+    outline, table = Outline(text), balanced_report.terminal_table(summary)
+    if name != "simulated":
+        assert "SIMULATED" not in text and "SIMULATED" not in table
+        return
+    for tag in ("title", "h1", "h2", "h3", "caption", "figcaption"):
+        assert outline.found[tag] and all("SIMULATED" in found for found in outline.found[tag]), tag
+    assert all("SIMULATED" in attrs["alt"] for tag, attrs in outline.tags if tag == "img")
+    assert table.startswith("SIMULATED") and "SIMULATED" in balanced_words.verdict(summary)
+
+
+def test_numbers_on_the_page_are_the_run_s(run):
+    _, _, summary, text = run
+    shown = visible(text)
+    for block in summary["attacks"].values():
+        assert page.escape(block["title"]) in text or block["title"] in shown
+        rates = [block["tpr_at_fpr"][rate] for rate in words.rates(summary)]
+        for measure in (block["accuracy"], *rates, *block["ppv_at_prior"].values()):
+            if measure["value"] is None:
+                assert measure["reason"].removeprefix("not resolvable: ") in shown
+            else:
+                assert f"{measure['value']:.1%}" in shown
+        for rate, chosen in block.get("chosen_threshold", {}).items():
+            others = summary["dataset"]["records"] // 2 * block["targets"]
+            if others * float(rate) >= 10:
+                assert f"{chosen['tpr']['value']:.1%}" in shown and f"{chosen['fpr']['value']:.2%}" in shown
+    for row in summary["exposure"]["records"]:
+        assert f">{row['index']:,}</th>" in text and row.get("attributes", "") in shown
+    assert summary["versions"]["jax"] in shown and summary["dataset"]["digest"] in shown
+
+
+def test_strongest_first_and_the_rest_listed(run):
+    name, folder, summary, text = run
+    order = balanced_words.ranked(summary)
+    places = [text.index(f'<th scope="row">{page.escape(figures.short(a))}<small>') for a in order]
+    assert places == sorted(places)
+    counted = any(figures.value(block["tpr_at_fpr"]["0.01"]) is not None for block in summary["attacks"].values())
+    assert ("begins with the attack that finds most members at 1% false alarms" in visible(text)) == counted
+    assert ("begins with the attack of the highest AUC" in visible(text)) == (not counted)
+    if name != "all":
+        return
+    rates = [figures.value(summary["attacks"][a]["tpr_at_fpr"]["0.01"]) for a in order]
+    known = [rate for rate in rates if rate is not None]
+    assert known == sorted(known, reverse=True) and rates[len(known) :] == [None] * 3
+    looks = balanced_figures.looks(summary, order)
+    best = [(style["color"], style["ls"]) for style in looks.values() if "label" in style]
+    assert len(best) == len(set(best)) == 6 == len({colour for colour, _ in best}) and len(looks) == 23
+    few = balanced_figures.looks(summary, order[4:11])
+    assert [style.get("color") for style in few.values()][:2] == [looks[a]["color"] for a in order[4:6]]
+    assert [a for a, style in few.items() if "label" in style] == order[4:10]
+    with np.load(folder / "scores.npz") as scores:
+        caption = balanced_figures.roc(summary, scores).caption
+    assert all(figures.short(a) in caption for a in order[6:])
+
+
+def test_verdict_answers_the_question(run):
+    name, _, summary, _ = run
+    said = balanced_words.verdict(summary)
+    assert ("at one false alarm in a thousand cannot be told" in said) == (name not in ("all", "tiny"))
+    if name == "tiny":
+        assert "cannot be told here" in said
+        return
+    rate = balanced_words.lowest_rate(summary)
+    best, measure = balanced_words.strongest(summary, rate)
+    assert (
+        f"{figures.short(best)}, identifies {words.percent(measure['value'])}" in said
+        and balanced_words.OFTEN[rate] in said
+    )
+    assert ("no leak was found" in said) == (name == "blind")
+    assert ("severe leak" in said) == (name in ("all", "pictures"))
+    assert ("clear leak, though" in said) == (name == "simulated")  # so few records resolve 10 % only
+
+
+def test_verdict_counts_the_wrongly_accused():
+    """Four members found for each false alarm: of five accused, four are members."""
+    results = {
+        "plan": "balanced",
+        "dataset": {"name": "mine", "source": "local"},
+        "target": {"train_records": 1000},
+        "shadows": {"models": 32},
+        "attacks": {"lira": {"tpr_at_fpr": {"0.001": {"value": 0.004, "low": 0.002, "high": 0.006}}}},
+    }
+    said = balanced_words.verdict(results)
+    assert "clear leak" in said and "of those accused at this rate, where half are members, 80% are" in said
+
+
+def test_terminal_table(run):
+    _, _, summary, _ = run
+    lines = balanced_report.terminal_table(summary).splitlines()
+    assert max(map(len, lines)) <= 100 and all(line == line.rstrip() for line in lines)
+    rows = {line.split()[0]: line for line in lines if line.split() and line.split()[0] in summary["attacks"]}
+    assert list(rows) == balanced_words.ranked(summary)
+    for attack, line in rows.items():
+        auc, accuracy = (summary["attacks"][attack][key] for key in ("auc", "accuracy"))
+        low, high = max(0, auc["low"]), min(1, auc["high"])
+        assert f" {auc['value']:.3f} [{low:.3f}, {high:.3f}]" in line
+        bound = summary["attacks"][attack]["epsilon"]["low"]
+        told = r"- \(\d\)" if bound is None else f">= {bound:.2f}"
+        assert re.search(rf"{accuracy['value']:.3f} +{told}$", line)
+    text = "\n".join(lines)
+    notes = {int(k) for k in re.findall(r"- \((\d)\)", "\n".join(rows.values()))}
+    assert notes == {int(k) for k in re.findall(r"^\((\d)\) not resolvable: ", text, re.MULTILINE)}
+    assert notes
+
+
+def test_epsilon_is_told_and_explained(run):
+    name, _, summary, text = run
+    shown, bounds = visible(text), {a: b["epsilon"] for a, b in summary["attacks"].items()}
+    for told in bounds.values():
+        if told["low"] is not None:
+            evidence = f"<small>{told['right']:,} of {told['guesses']:,} guesses right</small>"
+            assert f"<b>{told['low']:.2f}</b> {evidence}" in text
+    name_, joint = epsilon_words.largest(summary)
+    assert f"<dt>Epsilon, at least</dt><dd><b>{joint:.3f}</b>" in text and joint <= bounds[name_]["low"]
+    if len(bounds) > 1:
+        assert f"corrected for the number of attacks ({len(bounds)})" in shown
+        assert f"{joint:.2f} by {figures.short(name_)}, is what this audit proves" in shown
+        assert f"the largest, corrected for {len(bounds)} attacks: {joint:.2f}" in " ".join(
+            balanced_report.terminal_table(summary).split()
+        )
+    assert "Epsilon, at least" in shown and "Epsilon is how much a trained model may tell of a single record" in shown
+    assert "drawn at random" in shown and "cannot be checked here" not in shown
+    assert "middle one's" in shown or name == "pictures"
+    assert (name == "blind") == all(told["low"] == 0 for told in bounds.values())
+    del summary["attacks"][next(iter(bounds))]["epsilon"]
+    assert (epsilon_words.told(summary) is None) == (len(bounds) == 1)
+
+
+def test_unequal_sides_are_told_beside_the_numbers(tmp_path):
+    """Eight of ten records are members, in the audit of a deployed model: guessing is right on .8."""
+    rng = np.random.default_rng(0)
+    n = 3000
+    member = rng.permutation(n) < 0.8 * n
+    label = (np.arange(n) % 3).astype(np.int32)
+    blocks = {}
+    for name, lean in (("loss", 0.1), ("lira", 1.0)):
+        score = rng.normal(1, 1, n) + lean * member
+        blocks[name] = metrics.evaluate(score, member, label, 3) | {"title": name}
+        blocks[name]["epsilon"] = matched_pairs.from_scores(score, member, delta=1e-5, attacks=2)
+    summary = base("toy", "deployed", "local", "Toy", 3, n, {"workdir": str(tmp_path)}) | {
+        "target": {"kind": "a service", "train_records": 2400, "train_accuracy": 1.0, "test_accuracy": 0.6},
+        "shadows": {"count": 4, "data": "noisy"},
+        "attacks": blocks,
+    }
+    table = balanced_report.terminal_table(summary)
+    flat = " ".join(table.split())
+    assert max(map(len, table.splitlines())) <= 100 and "balanced epsilon" in flat
+    for block in blocks.values():
+        assert f" {block['balanced_accuracy']['value']:.3f}" in table
+        assert f" {block['accuracy']['value']:.3f}" not in table
+    for told in ("80% of the records are members, so guessing alone has an accuracy of 80%", "only if a random split"):
+        assert told in flat
+    folder = folder_of(tmp_path / "run", summary, member=member, label=label, index=np.arange(n))
+    shown = visible(balanced_report.write_report(folder).read_text())
+    assert "Balanced accuracy" in shown and "guessing alone has an accuracy of 80%" in shown
+    assert shown.index("only if a random split decided") < shown.index("How it was done")
+    assert "guessing: 0.500, if a random split decided who is a member" in shown
+
+
+def test_an_attack_picked_from_many_must_beat_guessing_by_more():
+    measure = {"value": 0.015, "low": 0.0105, "high": 0.02}
+    assert balanced_words.surely(measure, 0.01, 1) and not balanced_words.surely(measure, 0.01, 23)
+    assert not balanced_words.surely({"value": 0.01 + 1e-17, "reason": "no spread"}, 0.01, 1)
+
+
+def test_intervals_stay_where_shares_can_be():
+    measure = {"value": 0.9, "low": -0.3, "high": 1.4}
+    assert page.cell(measure) == "<b>90.0%</b> <small>0.0% to 100.0%</small>"
+    same = {"value": 0.5, "reason": "all 2 targets gave the same value: no spread to tell an interval from"}
+    assert page.cell(same) == "<b>50.0%</b> <small>all 2 targets gave the same value</small>"
+
+
+@pytest.mark.parametrize("run", ["tiny"], indirect=True)
+def test_strings_are_escaped(run):
+    *_, text = run
+    assert "script" not in {tag for tag, _ in Outline(text).tags} and visible(text).count(HOSTILE) >= 2
+
+
+@pytest.mark.parametrize("run", ["tiny"], indirect=True)
+def test_same_input_same_bytes(run):
+    _, folder, _, _ = run
+    files = {path: path.read_bytes() for path in [folder / "report.html", *(folder / "figures").iterdir()]}
+    assert report.write_report(folder) == folder / "report.html"  # whoever asks
+    assert files == {path: path.read_bytes() for path in [folder / "report.html", *(folder / "figures").iterdir()]}
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_mean_curve_is_a_mean_over_targets(monkeypatch):
+    """One target told apart perfectly, one not at all: the mean lies half way, in height."""
+    import matplotlib.figure
+
+    made = []
+    original = matplotlib.figure.Figure.subplots
+    monkeypatch.setattr(
+        matplotlib.figure.Figure, "subplots", lambda f, *a, **k: made.append(original(f, *a, **k)) or made[-1]
+    )
+    n = 2000
+    member = np.tile(np.arange(2 * n) < n, (2, 1))
+    score = np.stack([member[0] + 0.0, np.tile(np.arange(n), 2)])
+    drawn = balanced_figures.roc({"attacks": {"lira": {}}}, {"member": member, "score_lira": score})
+    line = made[0].get_lines()[0].get_xydata()
+    own = line[line[:, 0] >= 10 / n]  # further left each target alone has too few false alarms
+    np.testing.assert_allclose(own[:, 1], (1 + own[:, 0]) / 2, rtol=1e-3)
+    assert line[0, 0] == pytest.approx(10 / (2 * n)) and "mean over the 2 targets" in drawn.caption
+    assert "Left of 0.5% all targets share one threshold" in drawn.caption
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "said"),
+    [
+        (Field("bits", "binary", 0, 4), [0, 1, 0, 1], "bits: 2 of 4 set (columns 1, 3)"),
+        (Field("bits", "binary", 0, 2), [0, 0], "bits: 0 of 2 set"),
+        (Field("smoker", "binary", 0, 1), [1], "smoker"),
+        (Field("smoker", "binary", 0, 1), [0], "no attribute is set"),
+        (Field("sex", "categorical", 0, 2, categories=("Female", "Male")), [0, 1], "sex: Male"),
+        (Field("age", "numeric", 0, 1, 17, 90), [39.0], "age: 39 (of 17 to 90)"),
+    ],
+)
+def test_attributes_in_words(field, values, said):
+    schema = Schema("toy", "local", "", 2, (len(values),), (field,))
+    assert examples.attributes(schema, np.array([values])) == [said]
+    assert examples.pictures(schema, np.array([values])) is None
+
+
+def test_pictures_are_what_was_there():
+    x = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3)).astype(np.uint8)
+    schema = Schema("toy", "local", "", 2, (4, 5, 3), (Field("pixels", "pixel", 0, 60, 0.0, 255.0),))
+    np.testing.assert_array_equal(examples.pictures(schema, x), x)
+    wide = Schema("toy", "local", "", 2, (200, 100), (Field("pixels", "pixel", 0, 20000, 0.0, 1.0),))
+    assert examples.pictures(wide, np.ones((1, 200, 100))).shape == (1, 67, 34, 1)
+
+
+# --- deployed models -------------------------------------------------------------------------------------------------
+
+
+def predictions(path, known):
+    """Saved answers of overfitted models; each remembers the half of the records that it was trained on."""
+    rng = np.random.default_rng(0)
+    n, shadows = 400, 8
+    labels = np.arange(n) % 3
+    member = rng.random((shadows + 1, n)) < 0.5
+    logits = rng.normal(0, 1, (shadows + 1, n, 3))
+    logits[:, np.arange(n), labels] += 0.5 + 2.5 * member
+    p = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    extra = {"member": member[0]} if known else {}
+    np.savez(path, labels=labels, target=p[0], shadows=p[1:], shadow_member=member[1:], **extra)
+    return str(path)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_saved_predictions_are_reported(tmp_path, known):
+    """A real run of the other mode: plain attacks on answers that were had elsewhere."""
+    path, workdir = predictions(tmp_path / "preds.npz", known), tmp_path / "run"
+    config = DeployedConfig(predictions=path, attacks="loss,lira,attack_r", workdir=str(workdir))
+    summary = deployed.run(config, command="the command")
+    table = balanced_report.terminal_table(summary)
+    assert max(map(len, table.splitlines())) <= 100
+    if not known:
+        assert f"{workdir}/scores.npz" in table and "score_attack_r" in table and "do not say who is a member" in table
+        with pytest.raises(InputError, match=r"scores are in .*scores\.npz"):
+            balanced_report.write_report(workdir)
+        return
+    assert "over records" in table and re.search(r"\nlira +0\.[89]", table)
+    text = (workdir / "report.html").read_text()
+    assert check_page(workdir, text, balanced_figures.PLOTS["deployed"]) == {
+        "roc",
+        "agreement",
+        "confidence",
+        "entropy",
+    }
+    shown = visible(text)
+    assert "known by saved predictions alone" in shown and "8 shadow models" in shown
+    assert summary["attacks"]["lira"]["epsilon"]["low"] > 0.5 and "epsilon >= x" in table
+    assert "random split into training and test data" in shown
+    assert "another model, or another seed" in shown and "Which records" not in shown
+    assert summary["dataset"]["digest"] in shown and "num_epochs" not in summary["config"]
+
+
+def test_saved_predictions_behind_a_defence(tmp_path):
+    """What these models would tell if they told labels alone; settings that mean nothing here are refused."""
+    path = predictions(tmp_path / "preds.npz", True)
+    plain, defended, unaware = (
+        deployed.run(DeployedConfig(predictions=path, attacks="loss", workdir=str(tmp_path / name), **given))
+        for name, given in (
+            ("plain", {}),
+            ("defended", dict(defences="label_only")),
+            ("unaware", dict(defences="label_only", adaptive=False)),
+        )
+    )
+    auc = [run["attacks"]["loss"]["auc"]["value"] for run in (plain, defended, unaware)]
+    assert auc[0] > auc[1] + 0.03 and auc[1] == auc[2]
+    shift = np.subtract(*(np.load(tmp_path / name / "scores.npz")["score_loss"] for name in ("defended", "unaware")))
+    assert np.ptp(shift) < 1e-5 < abs(shift[0])  # a threshold that was set on answers which the target does not give
+    for number, worn in enumerate(
+        ("top_k(2)", "round_to(1)", "round_to(2),top_k(1)", "temperature(5)", "memguard(0.5)")
+    ):
+        told = DeployedConfig(predictions=path, attacks="loss", defences=worn, workdir=str(tmp_path / str(number)))
+        assert 0.6 < deployed.run(told)["attacks"]["loss"]["auc"]["value"] < 0.95, worn
+    for idle in (dict(num_shadows=77), dict(rate=3.0), dict(shadow_data="search"), dict(num_epochs=7)):
+        with pytest.raises(InputError, match=f"--{next(iter(idle))} has no meaning with --predictions"):
+            deployed.run(DeployedConfig(predictions=path, **idle))
+
+
+def test_a_target_that_tells_little(tmp_path):
+    """A service, without its accuracy on training records; the shadows are known by number alone."""
+    folder = audited(tmp_path / "run", names=("loss", "attack_r"), n=400, targets=1)
+    summary = json.loads((folder / "results.json").read_text())
+    del summary["exposure"]
+    summary |= {
+        "plan": "deployed",
+        "target": {
+            "kind": "a service",
+            "train_records": 200,
+            "test_accuracy": 0.7,
+            "url": "http://localhost:1/predict",
+        },
+        "shadows": {"count": 1, "data": "noisy"},
+    }
+    (folder / "results.json").write_text(json.dumps(summary))
+    with np.load(folder / "scores.npz") as held:
+        arrays = {name: held[name] for name in held.files}
+    arrays = {name: a[0] if a.ndim == 2 else a for name, a in arrays.items()}
+    np.savez(folder / "scores.npz", **arrays)
+    text = report.write_report(folder).read_text()
+    check_page(folder, text, balanced_figures.PLOTS["deployed"])
+    assert "a service at http://localhost:1/predict" in visible(text) and text.count("No figure: ") == 2
+    assert "1 shadow model imitates it" in text
+
+
+def test_a_real_audit_shows_its_pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    x = (rng.integers(0, 60, (120, 4, 4, 1)) + 60 * y[:, None, None, None]).astype(np.uint8)
+    np.savez(tmp_path / "own.npz", x=x, y=y)
+    config = BalancedConfig(
+        dataset=str(tmp_path / "own.npz"),
+        workdir=str(tmp_path / "run"),
+        attacks="lira",
+        num_models=4,
+        num_targets=2,
+        num_epochs=2,
+        hidden=8,
+        model="mlp",
+    )
+    summary = balanced.run(config, command="the command")
+    with np.load(tmp_path / "run" / "scores.npz") as scores:
+        rows = [row["index"] for row in summary["exposure"]["records"]]
+        np.testing.assert_array_equal(scores["pictures"], x[rows])
+        order = np.argsort(-scores["separation"])[: len(rows)]
+        np.testing.assert_array_equal(scores["index"][order], rows)
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "exposed_records" in check_page(tmp_path / "run", text, balanced_figures.PLOTS["balanced"])
+
+
+def test_other_folders_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"no finished run.*scripts/audit\.py"):
+        balanced_report.write_report(tmp_path)
+    folder = audited(tmp_path / "run", names=("loss",), n=100)
+    summary = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").write_text(json.dumps(summary | {"plan": "other"}))
+    with pytest.raises(InputError, match="no audit by many attacks"):
+        balanced_report.write_report(folder)
+
+
+@pytest.mark.parametrize(
+    "module", [balanced_report, balanced_figures, balanced_words, page, epsilon_words, examples, per_record]
+)
+def test_never_imports_jax_nor_plotting_at_the_top(module):
+    tree = ast.parse(pathlib.Path(module.__file__).read_text())
+    everywhere = {name for node in ast.walk(tree) for name in _imported(node)}
+    top = {name for node in tree.body for name in _imported(node)}
+    assert not {name for name in everywhere if name.split(".")[0] in ("jax", "flax", "optax")}
+    assert not {name for name in top if name.startswith("matplotlib")}
+    assert not {name for name in everywhere if "pyplot" in name}

@@ -1,0 +1,183 @@
+"""Labels, target and shadows that do not fit each other are noticed, and those that fit are not accused."""
+
+import re
+
+import numpy as np
+import pytest
+
+from mia_jax.audits import gate
+from mia_jax.audits.config import DeployedConfig
+from mia_jax.audits.deployed import audit as deployed
+from mia_jax.audits.deployed.infer import AnswersWarning, infer
+from mia_jax.reports import balanced_report
+from mia_jax.statistics import consistency
+from mia_jax.types import InputError
+
+pytestmark = pytest.mark.usefixtures("one_device")
+
+N, C, S = 600, 5, 6
+
+
+def world(seed, *, n=N, classes=C, shadows=S, skill=1.5, spread=1.0, remembered=2.0):
+    """Labels, and probabilities of models that know the class, find the same records hard, and remember some."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(classes, n, p=np.arange(2, classes + 2) / np.arange(2, classes + 2).sum())
+    right = np.eye(classes)[labels]
+    easy = skill + spread * rng.normal(size=(n, 1))
+    member = rng.random((shadows + 1, n, 1)) < 0.5
+    z = right * (easy + remembered * member) + rng.normal(size=(shadows + 1, n, classes))
+    p = np.exp(z) / np.exp(z).sum(axis=2, keepdims=True)
+    return labels, p[0], p[1:]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, dict(skill=0.6), dict(skill=6.0), dict(classes=2, skill=1.0), dict(n=60), dict(n=4000), dict(shadows=1)],
+)
+def test_what_fits_is_not_doubted(given):
+    for seed in range(20):
+        labels, target, shadows = world(seed, **given)
+        assert consistency.of_answers(labels, target, shadows) == (), seed
+        assert consistency.of_answers(labels, np.round(target, 1), shadows) == (), seed
+        assert consistency.of_answers(labels, target, np.round(shadows, 1)) == (), seed
+        assert consistency.of_service(labels, target.argmax(axis=1), target.shape[1], 0.5) == (), seed
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("spread", [0.3, 1.0])
+def test_each_misfit_is_named(seed, spread):
+    labels, target, shadows = world(seed, spread=spread)
+    order = np.random.default_rng(seed).permutation(N)
+    around = np.roll(np.arange(C), 1)
+    swapped = [1, 0, 4, 2, 3]
+    moved = np.empty(N, int)
+    for k in range(C):
+        rows = np.flatnonzero(labels == k)
+        moved[rows] = np.random.default_rng(seed).permutation(rows)
+    cases = [
+        (
+            ((labels + 1) % C, target, shadows),
+            "labels do not fit the columns; they seem to be shifted: .* column k - 1",
+        ),
+        (((labels - 1) % C, target, shadows), r"seem to be shifted: .* column k \+ 1"),
+        ((labels[order], target, shadows), "labels seem to be in another order than the answers"),
+        ((labels, target[:, around], shadows), r"its columns do not fit the labels; .* shifted: .* k \+ 1"),
+        ((labels, target[:, swapped], shadows), "its columns do not fit the labels; they seem to be in another order"),
+        ((labels, target, shadows[:, :, around]), "their columns do not fit the labels; .* shifted"),
+        ((labels, target[order], shadows), "its rows seem to be in another order"),
+        ((labels, target, shadows[:, order]), "their rows seem to be in another order"),
+        ((labels, target, np.concatenate([shadows[:5], shadows[5:, order]])), r"Shadow 5 \(counted from 0\) is right"),
+        ((labels, np.full_like(target, 1 / C), shadows), "the answer is class 0 everywhere"),
+        *(
+            [((labels, target[moved], shadows), "target's rows seem to be in another order than theirs")]
+            * (spread == 1)
+        ),
+    ]
+    for (y, p, q), said in cases:
+        found = consistency.of_answers(y, p, q)
+        assert len(found) == 1, (said, found)
+        assert re.search(said, found[0]), found[0]
+
+
+def test_two_classes_exchanged_are_noticed_though_most_answers_are_right():
+    labels, target, shadows = world(0, skill=4.0)
+    (found,) = consistency.of_answers(labels, target[:, [1, 0, 2, 3, 4]], shadows)
+    assert "class 0 is column 1, 1 is column 0" in found
+
+
+def test_two_classes_and_models_of_a_few_leaves():
+    """Two classes are exchanged, not shifted; trees of one split that took different features are no shuffled rows."""
+    labels, target, shadows = world(0, classes=2)
+    (found,) = consistency.of_answers(1 - labels, target, shadows)
+    assert "class 0 is column 1, 1 is column 0" in found
+    rng = np.random.default_rng(0)
+    y = np.arange(N) % 10
+    split, other = ((y == k) ^ (rng.random(N) < 0.1) for k in (3, 6))
+    leaves = [np.where(np.arange(10) == k, 0.91, 0.01) for k in range(10)]
+    trees = [np.where(rows[:, None], leaves[a], leaves[b]) for rows, a, b in ((split, 3, 1), (other, 6, 2))]
+    assert consistency.of_answers(y, trees[1], np.stack([trees[0]] * 5)) == ()
+
+
+def test_labels_of_a_file_that_are_not_the_services_classes():
+    labels, target, _ = world(0)
+    (found,) = consistency.of_service((labels + 1) % C, target.argmax(axis=1), C, 0.6)
+    assert "the file's labels do not fit the service's classes" in found and "shifted" in found
+    (found,) = consistency.of_service(labels[::-1], target.argmax(axis=1), C, 0.6)
+    assert "see whether the service was trained on such records" in found
+    assert consistency.of_service(labels[::-1], target.argmax(axis=1), C, 0.3) == ()  # the shadows know nothing, either
+
+
+def test_a_gate_fails_closed_where_there_is_doubt():
+    found = {"attacks": {"lira": {"auc": {"value": 0.5}, "epsilon": {"low": 0.0, "provable": 3.0}}}}
+    conditions = gate.parse("auc>0.9, lira:auc>0.9, epsilon>1")
+    assert len(gate.enforce(conditions, found | {"doubts": []})) == 3
+    with pytest.raises(gate.GateExceeded, match=r"auc>0\.9: any attack cannot tell \(labels shifted\); .*epsilon>1"):
+        gate.enforce(conditions, found | {"doubts": ["labels shifted"]})
+
+
+# --- in an audit -----------------------------------------------------------------------------------------------------
+
+
+def audited(tmp_path, labels, target, shadows, shadow_member, member, **given):
+    np.savez(
+        tmp_path / "preds.npz",
+        labels=labels,
+        target=target,
+        shadows=shadows,
+        shadow_member=shadow_member,
+        **({} if member is None else {"member": member}),
+    )
+    told = []
+    given = dict(attacks="loss,lira", workdir=str(tmp_path / "run")) | given
+    results = deployed.run(DeployedConfig(predictions=str(tmp_path / "preds.npz"), **given), notify=told.append)
+    return results, balanced_report.terminal_table(results), told
+
+
+def test_doubts_come_first_in_an_audit(tmp_path):
+    """In results.json, on the terminal and on the page; ``infer`` warns."""
+    labels, target, shadows = world(0)
+    rng = np.random.default_rng(1)
+    member, shadow_member = rng.random(N) < 0.5, rng.random((S, N)) < 0.5
+    results, table, told = audited(tmp_path, (labels + 1) % C, target, shadows, shadow_member, member)
+    assert len(results["doubts"]) == 1 and any(line == f"warning: {results['doubts'][0]}" for line in told)
+    assert table.startswith("The numbers below are in doubt. The target is right on")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.index("The numbers below are in doubt.") < page.index("Can somebody who may only put questions")
+    with pytest.raises(gate.GateExceeded, match=r"cannot tell .*seem to be shifted"):
+        gate.enforce(gate.parse("auc>0.99"), results)
+    with pytest.warns(AnswersWarning, match="seem to be shifted"):
+        infer("loss", labels=(labels + 1) % C, target=target, shadows=shadows, shadow_member=shadow_member)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_design_gives_away_is_not_used_and_said(tmp_path, known):
+    """The target's partner, and a share that is not its own."""
+    labels, target, shadows = world(0, shadows=7)
+    rng = np.random.default_rng(2)
+    halves = [rng.permutation(N) < N // 2 for _ in range(4)]
+    plan = np.array([side for h in halves for side in (h, ~h)])
+    results, table, told = audited(tmp_path, labels, target, shadows, plan[1:], plan[0] if known else None)
+    (note,) = results["shadows"]["notes"]
+    assert results["shadows"]["count"] == 6 and note.startswith("Shadow 0 (counted from 0) is left out: ")
+    assert " ".join(table.split()).count(note) == 1 and f"warning: {note}" in told and results["doubts"] == []
+    if known:
+        assert note.removesuffix(".") in (tmp_path / "run" / "report.html").read_text().replace("&#x27;", "'")
+    asked = dict(labels=labels, target=target, shadows=shadows, shadow_member=plan[1:])
+    with pytest.warns(AnswersWarning, match="Shadow 0 .* is left out"):
+        score = infer("lira", **asked)
+    np.testing.assert_array_equal(score, infer("lira", **asked | {"shadows": shadows[1:], "shadow_member": plan[2:]}))
+
+
+def test_another_share_is_said_and_what_tells_is_refused(tmp_path):
+    labels, target, shadows = world(0)
+    rng = np.random.default_rng(3)
+    member, shadow_member = rng.random(N) < 0.8, rng.random((S, N)) < 0.5
+    results, table, _ = audited(tmp_path, labels, target, shadows, shadow_member, member)
+    assert results["shadows"]["notes"][0].startswith("The target was trained on 8") and "Attacks find most" in table
+    with pytest.warns(AnswersWarning, match="The target was trained on 8"):
+        infer("loss", labels=labels, target=target, shadows=shadows, shadow_member=shadow_member, member=member)
+    hidden = shadow_member & ~member
+    with pytest.raises(InputError, match="shadow_member tells who trained the target"):
+        audited(tmp_path, labels, target, shadows, hidden, member, workdir=str(tmp_path / "other"))
+    with pytest.raises(InputError, match="shadow_member tells who trained the target"):
+        infer("lira", labels=labels, target=target, shadows=shadows, shadow_member=hidden, member=member)

@@ -1,0 +1,116 @@
+"""A results.json that somebody has changed, and its report written again: text is escaped wherever a number was."""
+
+import json
+
+import numpy as np
+import pytest
+import test_balanced_report
+import test_report
+from test_canaries import base, overfitted  # noqa: F401 (fixtures)
+
+from mia_jax.reports import figures, report
+from mia_jax.types import InputError
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+VALUES = (
+    EVIL,
+    [EVIL],
+    {EVIL: EVIL},
+    {"value": EVIL, "low": EVIL, "high": EVIL, "reason": EVIL},
+    None,
+    True,
+    10**400,
+    [],
+)
+
+
+def leaves(tree, path=()):
+    """Where the values of JSON are, of long lists the first two, and the containers that hold them."""
+    if path:
+        yield path
+    if isinstance(tree, dict):
+        for name, item in tree.items():
+            yield from leaves(item, (*path, name))
+    elif isinstance(tree, list):
+        for number, item in enumerate(tree[:2]):
+            yield from leaves(item, (*path, number))
+
+
+def changed(text: str, path, value) -> dict:
+    tree = json.loads(text)
+    *folders, last = path
+    inner = tree
+    for name in folders:
+        inner = inner[name]
+    inner[last] = value
+    return tree
+
+
+def tamper(folder, monkeypatch, every: int) -> None:
+    """Put each value into every n-th place of results.json, and write the page again."""
+    monkeypatch.setattr(figures, "draw", lambda *_: [])  # it takes most of the time, and ends in pictures
+    text = (folder / "results.json").read_text(encoding="utf-8")
+    refused = written = 0
+    for number, path in enumerate(leaves(json.loads(text))):
+        for k, value in enumerate(VALUES):
+            if (number + k) % every:
+                continue
+            (folder / "results.json").write_text(json.dumps(changed(text, path, value)), encoding="utf-8")
+            try:
+                page = report.write_report(folder).read_text(encoding="utf-8")
+            except InputError as error:
+                refused += 1
+                assert "\n" not in str(error) and len(str(error)) < 600
+                continue
+            written += 1
+            found = [page[max(0, page.find(tag) - 80) :][:120] for tag in ("<script", "<img src=x") if tag in page]
+            assert not found, (path, value)
+    assert refused > 10 and written > 10
+
+
+def test_classes_are_escaped_as_text_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "draw", lambda *_: [])
+    folder = test_balanced_report.audited(tmp_path / "audit", **test_balanced_report.RUNS["tiny"])
+    text = (folder / "results.json").read_text(encoding="utf-8")
+    for path in (("attacks", "gap", "per_class", 0, "class"), ("exposure", "records", 0, "class")):
+        (folder / "results.json").write_text(json.dumps(changed(text, path, EVIL)), encoding="utf-8")
+        page = report.write_report(folder).read_text(encoding="utf-8")
+        assert "<script" not in page and "&lt;script" in page
+
+
+@pytest.mark.parametrize("value", [EVIL, None])
+def test_what_is_no_number_is_told_in_a_line(tmp_path, monkeypatch, value):
+    folder = test_report.finished_run(tmp_path / "run", m=100, classes=4)
+    tree = changed((folder / "results.json").read_text(encoding="utf-8"), ("target", "train_records"), value)
+    (folder / "results.json").write_text(json.dumps(tree), encoding="utf-8")
+    with pytest.raises(InputError, match=r"results.json or scores.npz is not as a run leaves it \(\w+: .*\); the same"):
+        report.write_report(folder)
+
+
+@pytest.mark.slow
+def test_the_page_of_many_attacks(tmp_path, monkeypatch):
+    folder = test_balanced_report.audited(tmp_path / "audit", **test_balanced_report.RUNS["tiny"])
+    tamper(folder, monkeypatch, every=1)
+
+
+@pytest.mark.slow
+def test_the_page_of_the_paper_s_run(tmp_path, monkeypatch):
+    tamper(test_report.finished_run(tmp_path / "run", m=100, classes=4), monkeypatch, every=1)
+
+
+@pytest.mark.slow
+def test_the_page_of_canaries(overfitted, base, monkeypatch):  # noqa: F811
+    assert overfitted["plan"] == "canaries"
+    import pathlib
+
+    tamper(pathlib.Path(base.workdir), monkeypatch, every=1)
+
+
+def test_scores_that_are_others_are_told(tmp_path):
+    folder = test_balanced_report.audited(tmp_path / "audit", **test_balanced_report.RUNS["tiny"])
+    for arrays in ({}, {"member": np.zeros(3)}, {"member": np.array(["x"])}):
+        np.savez(folder / "scores.npz", **arrays)
+        try:
+            report.write_report(folder)
+        except InputError as error:
+            assert "\n" not in str(error)

@@ -1,0 +1,81 @@
+"""What answers are: their format is recognised, wrong ones are refused, and logarithms are as exact as answers are."""
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from mia_jax.targets import answer_format
+from mia_jax.types import Answers
+
+
+def answers_of(rows, classes=4, seed=0):
+    return np.random.default_rng(seed).dirichlet(np.ones(classes), rows)
+
+
+def test_recognises_full_precision_rounding_top_k_and_labels():
+    p = answers_of(16)
+    assert answer_format.recognise(p) == Answers(4, "probabilities", None)
+    assert answer_format.recognise(p.astype(np.float32)) == Answers(4, "probabilities", None)
+    for digits in range(1, 7):
+        assert answer_format.recognise(p.round(digits)).digits == digits
+        assert answer_format.recognise(p.round(digits).astype(np.float32)).digits == digits
+    best = np.where(p >= np.sort(p)[:, -2:-1], p, 0)
+    assert answer_format.recognise(best) == Answers(4, "top_k", k=2)
+    assert answer_format.recognise(answer_format.one_hot(p.argmax(1), 4)) == Answers(4, "labels", None)
+
+
+def test_a_class_that_was_never_learned_is_not_a_hidden_one():
+    p = np.insert(answers_of(16), 2, 0, axis=1)
+    assert answer_format.recognise(p) == Answers(5, "probabilities", None)
+    assert answer_format.recognise(p[:1, [0, 1, 2]]).kind == "top_k"  # one row of them, and they do not sum to one
+
+
+def test_sure_answers_are_not_taken_for_rounded_ones():
+    p = np.array([[1 - 1e-9, 1e-9], [1 - 3e-12, 3e-12]])
+    assert answer_format.recognise(p).digits is None
+
+
+@hypothesis.given(st.integers(1, 6), st.integers(2, 30), st.integers(0, 2**32 - 1))
+@hypothesis.settings(deadline=None, max_examples=50)
+def test_rounded_answers_pass_as_recognised(digits, classes, seed):
+    p = answers_of(16, classes, seed).round(digits)
+    hypothesis.assume((p.sum(axis=1) > 0).all())
+    assert answer_format.faults(p, answer_format.recognise(p)) == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ([0.2, np.nan, 0.3, 0.5], "class 1 is not finite"),
+        ([0.2, np.inf, 0.3, 0.5], "class 1 is not finite"),
+        ([1.2, 0.1, 0.1, -0.4], "class 3 is negative"),
+        ([0.2, 0.2, 0.2, 0.2], "sum to 0.8"),
+        ([3.0, 1.0, 2.0, 0.0], "sum to 6"),
+    ],
+)
+def test_a_wrong_answer_names_its_record_and_the_reason(row, reason):
+    p = answers_of(9)
+    p[6] = row
+    with pytest.raises(answer_format.WrongAnswer, match=f"record 6 .*{reason}") as error:
+        answer_format.check(p, Answers(4), 9)
+    assert error.value.record == 6
+    assert list(answer_format.faults(p, Answers(4))) == [6]
+
+
+def test_a_missing_answer_is_refused():
+    with pytest.raises(answer_format.TargetError, match="9 records"):
+        answer_format.check(answers_of(8), Answers(4), 9)
+    with pytest.raises(answer_format.TargetError, match=r"\(9, 5\)"):
+        answer_format.check(answers_of(9), Answers(5), 9)
+
+
+def test_logs_are_exact_where_answers_are_and_floored_where_they_are_not():
+    p = np.array([[1.0, 0.0], [1.0, 1e-30]])
+    exact = answer_format.log_probabilities(p, Answers(2))
+    assert exact.dtype == np.float32
+    np.testing.assert_allclose(exact, [[0, np.log(np.finfo(np.float32).tiny)], [0, np.log(1e-30)]], rtol=1e-6)
+    rounded = answer_format.log_probabilities(np.array([[1.0, 0.0], [0.99, 0.01]]), Answers(2, digits=2))
+    np.testing.assert_allclose(rounded, np.log([[1, 0.005], [0.99, 0.01]]), rtol=1e-6)
+    half = answer_format.log_probabilities(np.array([[1.0, 0.0]], np.float16), Answers(2))
+    np.testing.assert_allclose(half[0, 1], np.log(float(np.finfo(np.float16).tiny)), rtol=1e-6)

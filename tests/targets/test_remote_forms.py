@@ -1,0 +1,254 @@
+"""What services answer, in the forms that are known: read as it is meant, or refused once, in words that help."""
+
+import json
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import services
+
+from mia_jax import sanitize
+from mia_jax.attacks import ATTACKS
+from mia_jax.plans import splits
+from mia_jax.statistics import metrics
+from mia_jax.targets import answer_format, black_box, platforms
+from mia_jax.targets.remote import Options, connect, protocols, replies
+from mia_jax.types import Answers, InputError, Records
+
+pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
+
+FAST = Options(rows=32, timeout=5.0, backoff=0.001)
+X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+
+
+def two(x):
+    """P(class 1) of records."""
+    return 1 / (1 + np.exp(-3 * x[:, 0]))
+
+
+def best(x, names=("0", "1")):
+    p = two(x)
+    return [{"label": names[int(q > 0.5)], "score": max(q, 1 - q)} for q in p.tolist()]
+
+
+# --- {"label", "score"} ----------------------------------------------------------------------------------------------
+
+
+def test_a_score_belongs_to_its_label():
+    with services.answering(best) as url:
+        target = connect(url, X, classes=2, options=FAST)
+        p = np.exp(target.ask(X))
+    np.testing.assert_allclose(p[:, 1], two(X), rtol=1e-5)
+    assert target.answers == Answers(2)
+
+
+@pytest.mark.parametrize("names", [("bad", "good"), ("LABEL_0", "LABEL_1")])
+def test_a_label_may_be_a_name(names):
+    given = dict(names=names) if names[0] == "bad" else dict(classes=2)
+    with services.answering(lambda x: best(x, names)) as url:
+        p = np.exp(connect(url, X, **given, options=FAST).ask(X))
+        with pytest.raises(InputError, match=r"best label and that label's score .*--num_classes.*--class_names"):
+            connect(url, X, options=FAST)
+    np.testing.assert_allclose(p[:, 1], two(X), rtol=1e-5)
+
+
+def test_the_best_of_more_classes_is_a_top_1_answer():
+    def predict(x):
+        p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+        return [{"label": int(row.argmax()), "score": float(row.max())} for row in p]
+
+    with services.answering(predict) as url:
+        target = connect(url, X, classes=3, options=FAST)
+        p = np.exp(target.ask(X))
+    assert target.answers == Answers(3, "top_k", k=1)
+    truth = np.exp(X) / np.exp(X).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(p.max(axis=1), truth.max(axis=1), rtol=1e-5)
+    np.testing.assert_array_equal(p.argmax(axis=1), truth.argmax(axis=1))
+    assert ((p > 1e-30).sum(axis=1) == 1).all()
+
+
+def test_a_score_of_the_second_class_beside_the_label_is_told_by_the_answers():
+    """The best of two labels has a half at least: where label 0 never has, it is not its score."""
+    reply = protocols.INSTANCES.decode(b'[{"label": 0, "score": 0.02}, {"label": 1, "score": 0.98}]', 2)
+    np.testing.assert_allclose(replies.read(reply, 2, replies.learn(reply, 2)), [[0.98, 0.02], [0.02, 0.98]])
+    reply = protocols.INSTANCES.decode(b'[{"label": 0, "score": 0.98}, {"label": 1, "score": 0.98}]', 2)
+    np.testing.assert_allclose(replies.read(reply, 2, replies.learn(reply, 2)), [[0.98, 0.02], [0.02, 0.98]])
+
+
+@pytest.mark.parametrize("name", ["modified_entropy", pytest.param("shokri", marks=pytest.mark.slow)])
+def test_an_attack_on_a_service_of_best_labels_finds_what_it_finds_in_process(name):
+    from sklearn.ensemble import RandomForestClassifier
+
+    key, n, models = jax.random.key(0), 300, 8
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, 10)).astype(np.float32)
+    y = (x[:, 0] + 1.5 * rng.normal(size=n) > 0).astype(np.int32)
+    records, plan = Records(x, y), splits.balanced(key, n, models)
+    member = splits.membership_matrix(plan, n)
+    recipe = RandomForestClassifier(n_estimators=20, min_samples_leaf=3, random_state=0)
+    seeds = range(1, models - 1)
+    forest = recipe.fit(x[member[0]], y[member[0]])
+    shadows = list(platforms.sklearn(recipe, 2).fit_many(records, plan.train[2:], seeds=seeds))
+    attack = ATTACKS[name](2)
+    seen = [attack.observe(key, shadow, records) for shadow in shadows]
+    state = attack.fit(key, jax.tree.map(lambda *leaves: jnp.stack(leaves), *seen), member[2:], None)
+
+    def predict(x):
+        p = forest.predict_proba(x)
+        return [{"label": int(row.argmax()), "score": float(row.max())} for row in p]
+
+    def auc(target):
+        score = np.asarray(attack.score(state, attack.observe(key, target, records)))
+        return metrics.auc(score, member[0]).value
+
+    with services.answering(predict) as url:
+        there = auc(connect(url, x, classes=2, options=FAST))
+    here = auc(black_box.from_callable(forest.predict_proba, 2))
+    assert here > 0.7 and abs(there - here) < 0.005  # .01 where the score was taken for that of class 1
+
+
+# --- what is no probability ------------------------------------------------------------------------------------------
+
+
+LOGITS = np.random.default_rng(1).normal(scale=3, size=(16, 4))
+SOFT = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (LOGITS, "look like logits .*softmax"),
+        (LOGITS - LOGITS.min() + 1, "look like logits"),
+        (LOGITS[:, :1], "look like logits .*sigmoid"),
+        (np.log(SOFT), "look like log-probabilities"),
+        (100 * SOFT, "look like percentages"),
+        (1 / (1 + np.exp(-LOGITS)), "do not sum to 1 .*several sigmoids"),
+    ],
+)
+def test_numbers_that_are_no_probabilities_are_named_and_asked_once(values, said):
+    asked = []
+
+    def predict(x):
+        asked.append(len(x))
+        return values[: len(x)].tolist()
+
+    with services.answering(predict) as url, pytest.raises(black_box.TargetError, match=said) as error:
+        connect(url, X, options=FAST)
+    assert asked == [16] and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("classes", [3, 10, 100])
+def test_probabilities_of_half_precision_are_probabilities(dtype, classes):
+    z = np.random.default_rng(2).normal(scale=2, size=(2000, classes))
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    rounded = np.asarray(jnp.asarray(p, dtype), np.float64)
+    assert abs(rounded.sum(axis=1) - 1).max() > (1.5e-3 if dtype == jnp.bfloat16 else 2e-4)
+    assert not answer_format.faults(rounded, Answers(classes))
+    reading = replies.learn(rounded[:16].tolist())
+    assert reading.answers.classes == classes and reading.answers.kind == "probabilities"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"outputs": {"a": [1, 2]}}, r"of a form that is not known, \{'outputs': \{'a': \[2 x 1\]\}\}"),
+        ({"error": "no such model \x1b[2J"}, r"\{'error': 'no such model \\x1b\[2J'\}"),
+        ({"predictions": {"a": 1}}, "form that is not known"),
+        ({"predictions": [{"x": [1, 2], "y": None}] * 16}, r"\[16 x \{'x': \[2 x 1\], 'y': None\}\]"),
+        ({"predictions": ['{"label": 1}'] * 16}, "form that is not known"),
+        ({"predictions": [[[0.5, 0.5], [0.5, 0.5]]] * 16}, "form that is not known|has shape"),
+        ({"predictions": [{"labels": ["a", "b"], "scores": [0.5]}] * 16}, "form that is not known"),
+        ({"predictions": [[0.5, 0.5]] * 15}, "16 records were asked about and 15 answered"),
+        ({"predictions": [[0.5, 0.5]] * 15 + [[1.0]]}, "cannot be read|form it had before|form that is not known"),
+        ({"predictions": ["a" * 5000] * 16}, "answers with labels .'aaaa"),
+    ],
+)
+def test_a_form_that_is_not_known_is_outlined_and_asked_once(answer, said):
+    asked = []
+
+    def respond(body, number):
+        asked.append(number)
+        return services.reply(answer)
+
+    with services.raw(respond) as url, pytest.raises((black_box.TargetError, InputError), match=said) as error:
+        connect(url, X, options=FAST)
+    text = str(error.value)
+    assert len(asked) <= (4 if "cannot be read" in text or "had before" in text else 1)
+    assert "\n" not in text and "\x1b" not in text and len(text) < 800
+
+
+@pytest.mark.parametrize(
+    "status", ["400 Bad Request", "404 Not Found", "409 Conflict", "422 No", "501 Not Implemented"]
+)
+def test_a_refusal_that_cannot_change_is_asked_once(status):
+    asked = []
+
+    def respond(body, number):
+        asked.append(number)
+        return services.reply({"error": "no"}, status)
+
+    with services.raw(respond) as url, pytest.raises(black_box.TargetError, match=f"HTTP {status[:3]}"):
+        connect(url, X, options=FAST)
+    assert len(asked) == (4 if status[0] == "5" else 1)
+
+
+def test_outlines_are_short():
+    deep = json.loads("[" * 50 + "]" * 50)
+    assert sanitize.outline(deep) == "[1 x [1 x [1 x [1 x [...]]]]]"
+    wide = {f"key {k}": [k] * 3 for k in range(100)}
+    assert sanitize.outline(wide).endswith("'key 3': [3 x 3], and 96 more}")
+    assert len(sanitize.outline({"a" * 9999: {"b" * 9999: "c" * 9999}})) < 140
+
+
+# --- records as they are ---------------------------------------------------------------------------------------------
+
+
+def test_whole_numbers_above_2_to_the_24_reach_the_service():
+    seen = set()
+
+    def predict(x):
+        seen.update(x[:, 0].tolist())
+        return [[0.5, 0.5]] * len(x)
+
+    times = 1_700_000_000 + 3 * np.arange(400)
+    with services.answering(predict) as url:
+        for x in (times[:, None], times[:, None].astype(np.float64)):
+            seen.clear()
+            connect(url, x, options=FAST).ask(x)
+            assert seen == set(times.tolist())
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "said"),
+    [
+        (2**53 + 1, np.uint64, r"record 2 has the whole number 9007199254740993, .*2\^53"),
+        (-(2**53) - 1, np.int64, "record 2 has the whole number -9007199254740993"),
+        (np.longdouble(1) / 3, np.longdouble, "longdouble|float128|float96"),
+    ],
+)
+def test_a_number_that_json_cannot_keep_is_refused(value, dtype, said):
+    x = np.zeros((4, 2), dtype)
+    x[2, 1] = value
+    if dtype == np.longdouble and np.dtype(dtype).itemsize == 8:
+        pytest.skip("no longer floats on this machine")
+    with pytest.raises(InputError, match=said):
+        connect("http://127.0.0.1:1/v2/models/m", x, options=FAST)
+
+
+def test_a_file_is_asked_in_its_type_and_trained_on_in_float32(tmp_path):
+    from mia_jax.audits.deployed import records as deployed
+
+    times = 1_700_000_000 + 3 * np.arange(400)
+    x = np.stack([times, np.arange(400)], axis=1)
+    np.savez(tmp_path / "mine.npz", x=x, y=np.arange(400) % 2, member=np.arange(400) < 200)
+    with pytest.warns(UserWarning, match=r"float32, which makes \d+ of 400 distinct values of column 0 of x \(1 such"):
+        question = deployed.load_question(tmp_path / "mine.npz")
+    assert question.sent.dtype == x.dtype and question.records.x.dtype == np.float32
+    np.testing.assert_array_equal(question.sent, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.savez(tmp_path / "fine.npz", x=np.random.default_rng(0).normal(size=(400, 3)), y=np.arange(400) % 2)
+        assert deployed.load_question(tmp_path / "fine.npz").sent.dtype == np.float64

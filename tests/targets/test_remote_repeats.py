@@ -1,0 +1,180 @@
+"""Services whose answers are not what they seem: noisy, of two models, of other rows, of some of the rows only."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+import services
+
+from mia_jax.audits.config import DeployedConfig
+from mia_jax.audits.deployed import audit as deployed
+from mia_jax.reports import answer_words
+from mia_jax.targets import answer_format, black_box
+from mia_jax.targets.remote import Options, answers_one_number, connect, unsteady
+from mia_jax.types import InputError
+
+pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
+
+FAST = Options(timeout=5.0, backoff=0.001, retries=2, in_flight=2)
+N, F, C = 300, 6, 5
+X = np.random.default_rng(0).normal(size=(N, F))
+WEIGHTS = np.random.default_rng(1).normal(size=(2, F, C))
+
+
+def softmax(z):
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
+
+
+class Service:
+    """A linear model; ``spoil(p, x, number of the request)`` makes of its answers what is sent."""
+
+    def __init__(self, spoil=lambda p, x, number: p):
+        self.spoil, self.sizes, self._lock = spoil, [], threading.Lock()
+
+    def __call__(self, x):
+        with self._lock:
+            self.sizes.append(len(x))
+            told = self.spoil(softmax(x @ WEIGHTS[0]), x, len(self.sizes))
+        return told if isinstance(told, list) else told.tolist()
+
+
+RNG = np.random.default_rng(7)
+
+
+def noisy(p, x, number):
+    return softmax(np.log(p) + RNG.normal(scale=2, size=p.shape))
+
+
+def two_models(p, x, number):
+    return p if number % 2 else softmax(x @ WEIGHTS[1])
+
+
+def shuffled(p, x, number):
+    return p if len(p) <= 8 else p[RNG.permutation(len(p))]
+
+
+def first_for_all(p, x, number):
+    return np.repeat(p[:1], len(p), axis=0)
+
+
+def by_batch(p, x, number):
+    """As of batch normalisation that was left in training mode."""
+    return p if len(p) == 1 else softmax(x @ WEIGHTS[0] - (x @ WEIGHTS[0]).mean(axis=0))
+
+
+@pytest.mark.parametrize(("spoil", "said"), [(noisy, "differently"), (two_models, "differently"), (by_batch, "alone")])
+def test_a_service_that_answers_differently_is_said_to(spoil, said):
+    service, heard, budget = Service(spoil), [], black_box.Budget(N + 8)
+    with services.answering(service) as url:
+        target = connect(url, X, options=FAST, notify=heard.append, budget=budget)
+        assert service.sizes == [16, 1, 1, 1, 1, 1, 1, 2] and budget.spent == 24
+        assert len(heard) == 1 and heard[0].startswith("warning: http") and said in heard[0]
+        assert 0.01 < unsteady(target) <= 1
+        assert target.ask(X).shape == (N, C) and budget.spent == N + 8
+
+
+def test_a_steady_service_is_asked_no_more_than_the_repeat_and_scores_stay():
+    heard, asked = [], {}
+    for repeat in (True, False):
+        service = Service()
+        with services.answering(service) as url:
+            target = connect(url, X, options=FAST._replace(repeat=repeat), notify=heard.append)
+            asked[repeat] = target.ask(X)
+        assert sum(service.sizes) == N + 8 * repeat and unsteady(target) is None and not heard
+    np.testing.assert_array_equal(asked[True], asked[False])
+    tight = Service()
+    with services.answering(tight) as url:  # no room in the budget
+        connect(url, X, options=FAST, budget=N + 7).ask(X)
+    assert sum(tight.sizes) == N
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"), [(shuffled, "does not keep the order"), (first_for_all, "about one record of a request")]
+)
+def test_answers_of_other_rows_are_refused_before_all_are_asked(tmp_path, spoil, said):
+    service = Service(spoil)
+    with services.answering(service) as url:
+        with pytest.raises(black_box.TargetError, match=rf"{said}.*--rows_per_request=1") as error:
+            connect(url, X, cache=tmp_path, options=FAST)
+        assert error.value.exit_code == 2 and "\n" not in str(error.value) and sum(service.sizes) == 24
+        log_p = connect(url, X, cache=tmp_path, options=FAST._replace(rows=1)).ask(X)  # nothing wrong was kept
+    np.testing.assert_allclose(log_p, np.log(softmax(X @ WEIGHTS[0])), atol=1e-5)
+
+
+def test_what_came_of_asking_again_is_said(tmp_path):
+    for spoil, said in ((Service().spoil, "8 of them were asked again: the same answers"), (noisy, "differs by up to")):
+        cache = tmp_path / said[0]
+        with services.answering(Service(spoil)) as url:
+            connect(url, X, cache=cache, options=FAST).ask(X)
+            heard = []
+            target = connect(url, X, cache=cache, options=FAST, notify=heard.append)
+            target.ask(X)
+        assert len(heard) == 1 and said in heard[0] and (unsteady(target) is None) == (spoil is not noisy)
+
+
+def test_the_report_says_that_answers_differ():
+    told = {"records": 5, "oldest": "2026-01-01", "newest": "2026-01-01", "rechecked": True}
+    text = answer_words.earlier({"answers_of_earlier_runs": told, "unsteady": 0.43})
+    assert "had not changed" not in text and "0.43" in answer_words.unsteady({"unsteady": 0.43})
+    assert "had not changed" in answer_words.earlier({"answers_of_earlier_runs": told})
+
+
+def test_a_service_that_answers_some_of_a_large_request_is_asked_about_fewer():
+    heard, service = [], Service(lambda p, x, number: p[:100])
+    with services.answering(service) as url:
+        log_p = connect(url, X, options=FAST._replace(in_flight=1), notify=heard.append).ask(X)
+    np.testing.assert_allclose(log_p, np.log(softmax(X @ WEIGHTS[0])), atol=1e-5)
+    assert len(heard) == 1 and "256 records were asked about and 100 answered" in heard[0]
+    assert "--rows_per_request=100 " in heard[0]
+    assert service.sizes[8:] == [256, 256, 128, 128, 64, 64, 64, 64, 28]
+
+
+def test_a_service_that_answers_none_is_one_line():
+    service = Service(lambda p, x, number: p if number == 1 else p[:0])
+    with (
+        services.answering(service) as url,
+        pytest.raises(black_box.TargetError, match=r"0 answers to a request of one record, twice.*--rows_per_request"),
+    ):
+        connect(url, X, options=FAST._replace(repeat=False)).ask(X)
+
+
+def test_percentages_may_be_whole_numbers():
+    whole = np.round(100 * softmax(X @ WEIGHTS[0])).astype(int)
+    with (
+        services.answering(Service(lambda p, x, number: np.round(100 * p).astype(int))) as url,
+        pytest.raises(black_box.TargetError, match="look like percentages"),
+    ):
+        connect(url, X, options=FAST)
+    assert len(set(whole.sum(axis=1))) > 1  # rounding makes 99 and 101 of them
+    assert answer_format.mistaken_for(np.full((3, 5), 30)) == "logits"
+
+
+def test_one_number_for_each_record_is_known_as_such():
+    for spoil in (lambda p, x, n: p.max(axis=1), lambda p, x, n: p.max(axis=1, keepdims=True)):
+        with services.answering(Service(spoil)) as url:
+            assert answers_one_number(connect(url, X, options=FAST))
+            with pytest.raises(InputError, match="one number for each record"):
+                connect(url, X, classes=C, options=FAST)
+
+
+def test_an_audit_of_one_number_for_each_record_says_what_to_do(tmp_path):
+    spoil, said = lambda p, x, n: p.max(axis=1), "one number for each record, .* no distribution over the 5 classes"
+    np.savez(tmp_path / "mine.npz", x=X, y=np.arange(N) % C, member=np.arange(N) >= 150)
+    with services.answering(Service(spoil)) as url, pytest.raises((InputError, black_box.TargetError), match=said):
+        deployed.run(DeployedConfig(target=url, data=str(tmp_path / "mine.npz"), workdir=str(tmp_path / "run")))
+
+
+@pytest.mark.parametrize("abstains", [None, [0.0] * C])
+@pytest.mark.parametrize("row", [0, 3, 200])  # of the probe's or not
+def test_an_abstention_is_of_a_record(abstains, row):
+    bad = json.dumps(X[row].tolist())
+
+    def spoil(p, x, number):
+        return [abstains if json.dumps(one.tolist()) == bad else q.tolist() for one, q in zip(x, p, strict=True)]
+
+    with services.answering(Service(spoil)) as url, pytest.raises(black_box.WrongAnswer) as error:
+        connect(url, X, options=FAST).ask(X)
+    assert error.value.record == row and ("it is null, or NaN" in str(error.value)) == (abstains is None)
+    assert abstains is None or "all 0, as of a model that abstains" in str(error.value)

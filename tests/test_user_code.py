@@ -1,0 +1,375 @@
+"""Users' code: what it is named by follows whatever decides what it does, and nothing that it does can end a run."""
+
+import functools
+import importlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from small_runs import compiled_once, own_data, shared_folder  # noqa: F401 (fixtures)
+
+from mia_jax import attacks, user_code
+from mia_jax.attacks import thresholds
+from mia_jax.audits.balanced import audit as balanced
+from mia_jax.audits.config import BalancedConfig
+from mia_jax.models import networks
+from mia_jax.targets import platforms
+from mia_jax.types import Field, InputError, Schema
+
+SCHEMA = Schema("test", "local", "", 3, (6,), (Field("bits", "binary", 0, 6),))
+FILES = {  # a package of a user's own; of its modules, all but `unused` are imported from `net`, each in another way
+    "pack/__init__.py": "",
+    "pack/net.py": """
+import pack.plain
+from pack import named
+from pack.star import *
+from . import relative
+from .below import deeper
+import importlib, typing
+
+dynamic = importlib.import_module("pack.dynamic")
+computed = importlib.import_module("pack." + "computed")
+
+
+def factory(num_classes, shape):
+    from pack.late import layers
+
+    return layers(num_classes)
+""",
+    "pack/late.py": "from flax import linen as nn\nimport pack.through\nlayers = nn.Dense\n",
+    "pack/below/__init__.py": "",
+    "pack/below/deeper.py": "from .. import up\n",
+    "pack/unused.py": "",
+    **{
+        f"pack/{name}.py": "" for name in ("plain", "named", "star", "relative", "dynamic", "computed", "through", "up")
+    },
+}
+
+
+def write(folder: pathlib.Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+
+
+def forget(*names: str) -> None:
+    """As a new process would: what was imported is imported again."""
+    for loaded in [m for m in sys.modules if m.partition(".")[0] in names]:
+        del sys.modules[loaded]
+    importlib.invalidate_caches()
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The current folder, and a clean slate."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # by seconds and sizes, old bytecode may be taken for new
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    forget("pack", "mine", "helper", "wide")
+
+
+def test_every_local_module_that_is_imported_counts(here):
+    write(here, FILES)
+
+    def digest():
+        forget("pack")
+        return networks.source_digest("pack.net:factory")
+
+    plain = digest()
+    assert digest() == plain
+    for name, content in FILES.items():
+        (here / name).write_text(content + "\n# changed\n")
+        assert (digest() != plain) == (name != "pack/unused.py"), name
+        (here / name).write_text(content)
+    assert digest() == plain
+
+
+WIDE = """
+import json, os
+from flax import linen as nn
+import numpy as np
+
+with open("settings.json") as f:
+    SETTINGS = json.load(f)
+
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = nn.Dropout(SETTINGS["dropout"], deterministic=not train)(nn.gelu(nn.Dense(SETTINGS["width"])(x)))
+        return nn.Dense(3)(nn.relu(x) * np.arange(SETTINGS["width"], dtype=np.float32)[None] ** SETTINGS["power"])
+
+
+def factory(num_classes, shape):
+    return Net()
+"""
+
+
+def test_what_a_network_computes_counts(here):
+    """A file of settings is no source; what it makes of the network is seen in its program."""
+    settings = dict(width=4, dropout=0.5, power=1)
+
+    def digest(**changed):
+        forget("mine")
+        write(here, {"settings.json": json.dumps(settings | changed)})
+        return networks.program_digest(networks.build("mine:factory", SCHEMA), np.zeros((1, 6), np.uint8))
+
+    write(here, {"mine.py": WIDE})
+    found = [digest(), digest(width=5), digest(dropout=0.25), digest(power=2), digest()]
+    assert len(set(found)) == 4 and found[0] == found[-1]
+
+
+def test_content_counts_and_no_path(here, monkeypatch):
+    write(here / "a", FILES)
+    write(here / "b", FILES)
+    found = set()
+    for folder in "ab":
+        forget("pack")
+        monkeypatch.setattr(sys, "path", [str(here / folder), *sys.path])
+        monkeypatch.chdir(here / folder)
+        found.add(networks.source_digest("pack.net:factory"))
+        assert sys.modules["pack.net"].__file__ == str(here / folder / "pack" / "net.py")
+    assert len(found) == 1
+
+
+PIPELINE = """
+from sklearn.ensemble import BaggingClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
+from sklearn.tree import DecisionTreeClassifier
+import numpy as np
+import helper
+
+tree = make_pipeline(
+    FunctionTransformer(helper.scaled, kw_args={"by": {2.0, 1.0}.pop()}),
+    BaggingClassifier(DecisionTreeClassifier(max_depth=3, class_weight={0: 1.0, 1: 2.0}), 4),
+)
+"""
+HELPER = "def scaled(x, by):\n    return x\n"
+
+
+def test_a_classifier_is_named_by_its_parameters_and_its_sources(here):
+    write(here, {"mine.py": PIPELINE, "helper.py": HELPER})
+
+    def source(**changed):
+        write(here, changed)
+        forget("mine", "helper")
+        return platforms.source("sklearn:mine.tree")
+
+    plain = source()
+    assert source() == plain
+    mine = importlib.import_module("mine")
+    for name, value in {
+        "baggingclassifier__n_estimators": 5,
+        "baggingclassifier__estimator__max_depth": 4,
+        "baggingclassifier__estimator__class_weight": {0: 1.0, 1: 3.0},
+        "functiontransformer__func": np.sqrt,
+        "functiontransformer__kw_args": {"by": np.arange(3)},
+    }.items():
+        forget("mine", "helper")
+        before = platforms.source("sklearn:mine.tree")
+        mine = sys.modules["mine"]
+        mine.tree.set_params(**{name: value})  # as code would that reads a file of settings
+        assert before == plain != platforms.source("sklearn:mine.tree"), name
+    assert source(**{"helper.py": HELPER.replace("return x", "return x * by")}) != plain
+    assert source(**{"helper.py": HELPER}) == plain
+    assert platforms.source("sklearn:sklearn.naive_bayes.GaussianNB") != platforms.source(
+        "sklearn:sklearn.naive_bayes.BernoulliNB"
+    )
+    assert platforms.source("amazon") == platforms.source("google") == ""
+
+
+NAMES = """
+import json, numpy as np
+from mia_jax import attacks
+from mia_jax.models import networks
+from mia_jax.targets import platforms
+from mia_jax.types import Field, Schema
+
+schema = Schema("test", "local", "", 3, (6,), (Field("bits", "binary", 0, 6),))
+wide = networks.build("wide:factory", schema)
+print(json.dumps([
+    networks.program_digest(wide, np.zeros((5, 6), np.uint8)), networks.source_digest("pack.net:factory"),
+    platforms.source("sklearn:mine.tree"), attacks.sources(["shokri", "lira"]),
+]))
+"""
+
+
+def test_names_do_not_depend_on_the_process(here):
+    """Hashes of strings, and with them sets, have another order in each; objects lie at other places."""
+    settings = json.dumps(dict(width=4, dropout=0.5, power=1))
+    write(here, {"mine.py": PIPELINE, "helper.py": HELPER, **FILES, "wide.py": WIDE, "settings.json": settings})
+    env = os.environ | {"PYTHONPATH": str(pathlib.Path(user_code.__file__).parents[1]), "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", NAMES]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=here, env=env)
+    assert json.loads(done.stdout) == [
+        networks.program_digest(networks.build("wide:factory", SCHEMA), np.zeros((1, 6), np.uint8)),
+        networks.source_digest("pack.net:factory"),
+        platforms.source("sklearn:mine.tree"),
+        attacks.sources(["shokri", "lira"]),
+    ]
+
+
+def test_a_file_that_changes_under_a_running_process(here):
+    """What is used is what was imported, and that is what counts; it is told. After a reload it is the new file."""
+    write(here, {"mine.py": "import helper\n\ndef factory(num_classes, shape):\n    return 1\n", "helper.py": ""})
+    before = networks.source_digest("mine:factory")
+    (here / "helper.py").write_text("changed = 1\n")
+    with pytest.warns(UserWarning, match=r"helper.py has changed since it was imported, and what was imported is used"):
+        assert networks.source_digest("mine:factory") == before
+    importlib.reload(sys.modules["helper"])
+    assert networks.source_digest("mine:factory") != before
+
+
+# --- what users' code does -------------------------------------------------------------------------------------------
+
+BAD = {  # content of mine.py -> what is told
+    "import sys\nsys.exit(0)\n": r"mine calls sys.exit\(0\)",
+    "raise SystemExit\n": r"mine calls sys.exit\(None\)",
+    "raise RuntimeError('two\\nlines')\n": r"mine raised RuntimeError: two$",
+    "def (": r"mine raised SyntaxError",
+    "import no_such_module\n": r"No module named 'no_such_module', which mine asks for; install or mend that",
+    "from os import no_such_name\n": r"cannot import name 'no_such_name' from 'os'.*, which mine asks for",
+    "x = 1\n": "mine has no 'thing'",
+}
+
+
+@pytest.mark.parametrize("content", BAD)
+def test_imports_that_fail_are_one_line(here, content):
+    write(here, {"mine.py": content})
+    for use in (
+        lambda: networks.build("mine:thing", SCHEMA),
+        lambda: networks.source_digest("mine:thing"),
+        lambda: platforms.platform("sklearn:mine.thing", 3),
+        lambda: platforms.source("sklearn:mine:thing"),
+    ):
+        forget("mine")
+        with pytest.raises(InputError, match=BAD[content]) as error:
+            use()
+        assert "\n" not in str(error.value)
+
+
+EXITS = """
+import sys
+from flax import linen as nn
+from sklearn.tree import DecisionTreeClassifier
+
+def factory(num_classes, shape):
+    sys.exit(0)
+
+class Network(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        sys.exit(0)
+
+def network(num_classes, shape):
+    return Network()
+
+class Made(DecisionTreeClassifier):
+    def __init__(self):
+        sys.exit(0)
+
+class Fitted(DecisionTreeClassifier):
+    def fit(self, *args):
+        sys.exit(0)
+
+class Asked(DecisionTreeClassifier):
+    def predict_proba(self, *args):
+        sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize("name", ["factory", "network", "Made", "Fitted", "Asked"])
+def test_nothing_ends_python(here, name):
+    write(here, {"mine.py": EXITS})
+    x, y = np.arange(24.0, dtype=np.float32).reshape(8, 3), np.arange(8) % 3
+    with pytest.raises((InputError, platforms.targets.TargetError), match=r"calls sys.exit\(0\)") as error:
+        if name[0].islower():
+            networks.build(f"mine:{name}", SCHEMA)
+        else:
+            platforms.platform(f"sklearn:mine.{name}", 3).fit(x, y)
+    assert "\n" not in str(error.value) and error.value.exit_code == 2
+
+
+def test_a_script_does_not_end_well_because_a_module_did(shared, own, here):
+    """``sys.exit(0)`` in a user's module was the end of the audit, with the exit code of a gate that holds."""
+    write(here, {"mine.py": "import sys\nsys.exit(0)\n"})
+    train = pathlib.Path(user_code.__file__).parents[1] / "scripts" / "train.py"
+    env = os.environ | {"PYTHONPATH": str(train.parents[1])}
+    command = [sys.executable, str(train), f"--dataset={own}", "--model=mine:factory"]
+    done = subprocess.run(command, env=env, cwd=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("error: --model=mine:factory cannot be")
+
+
+# --- attacks ---------------------------------------------------------------------------------------------------------
+
+ATTACK = """
+import numpy as np
+from mia_jax.attacks.common import from_answers
+import helper
+
+def attack(num_classes, sign=1.0):
+    def fit(key, seen, member, public=None):
+        return None
+
+    def score(state, seen):
+        return sign * helper.SIGN * np.asarray(seen["p"], np.float64)
+
+    return from_answers(lambda log_p, y: {"p": log_p[:, 0]}, fit, score, needs=frozenset())
+"""
+
+
+def audited(own, here, monkeypatch, factory, kind):
+    entry = attacks.Entry(factory, "Mine", "mine")
+    monkeypatch.setitem(attacks.ATTACKS, "mine", entry)
+    small = dict(num_models=4, num_targets=1, num_epochs=1, hidden=4, population=40, num_records=80)
+    where = dict(dataset=str(own), workdir=str(here / kind.partition(":")[0]))
+    balanced.run(BalancedConfig(attacks="mine", target_kind=kind, **small, **where))
+    with np.load(here / kind.partition(":")[0] / "scores.npz") as held:
+        return held["score_mine"]
+
+
+@pytest.mark.parametrize("kind", ["nn", "sklearn:sklearn.naive_bayes.BernoulliNB"])
+def test_an_edited_attack_is_not_given_the_scores_of_the_old_one(own, here, monkeypatch, kind):
+    """Its file, a file that it imports, or its options: the same workdir, other scores."""
+    monkeypatch.setattr(balanced.balanced_report, "write_report", lambda workdir: None)
+    write(here, {"mine.py": ATTACK, "helper.py": "SIGN = 1\n"})
+    monkeypatch.syspath_prepend(here)
+
+    def factory():
+        forget("mine", "helper")
+        return importlib.import_module("mine").attack
+
+    plain = audited(own, here, monkeypatch, factory(), kind)
+    np.testing.assert_array_equal(audited(own, here, monkeypatch, factory(), kind), plain)
+    partial = functools.partial(factory(), sign=-2.0)
+    np.testing.assert_array_equal(audited(own, here, monkeypatch, partial, kind), -2 * plain)
+    write(here, {"helper.py": "SIGN = -1\n"})
+    np.testing.assert_array_equal(audited(own, here, monkeypatch, factory(), kind), -plain)
+    write(here, {"mine.py": ATTACK.replace("log_p[:, 0]", "2 * log_p[:, 0]")})  # what it sees of a model
+    np.testing.assert_allclose(audited(own, here, monkeypatch, factory(), kind), -2 * plain)
+
+
+def test_what_was_typed_into_a_notebook():
+    """There is no file: the code itself counts, and what of the notebook it uses."""
+
+    def defined(text, name="attack"):
+        space = {"__name__": "__notebook__", "thresholds": thresholds}
+        exec(text, space)
+        return user_code.describe(space[name], library=True)
+
+    plain = "SIGN = 1\ndef helper(x):\n    return SIGN * x\ndef attack(num_classes):\n    return helper(num_classes)\n"
+    assert defined(plain) == defined(plain) == defined(f"other = 2\n{plain}")
+    changed = [plain.replace(a, b) for a, b in (("SIGN = 1", "SIGN = 2"), ("* x", "+ x"), ("(num_classes)\n", "(3)\n"))]
+    assert len({defined(text) for text in (plain, *changed)}) == 4
+
+
+def test_every_attack_of_ours_has_a_source_of_its_own():
+    found = attacks.sources(["lira", "rmia", "shokri"])
+    assert len(set(found.values())) == 3 and attacks.sources(["lira", "rmia", "shokri"]) == found
+    assert attacks.sources(["nobody's"]) == {"nobody's": ""}
