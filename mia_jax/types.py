@@ -52,7 +52,7 @@ class WorkdirHeld(MiaError, RuntimeError):
 
 
 class Records(NamedTuple):
-    """Labelled records.
+    """Labeled records.
 
     ``x`` keeps its natural dtype (uint8 for bits and pixels, float32 otherwise); models cast per batch. A float may be
     NaN, for a value that is missing: few models take that (``platforms.refuse_nan``).
@@ -86,7 +86,7 @@ class Schema(NamedTuple):
     """What an adversary may know of a data set without seeing a record: its shape, classes and attributes."""
 
     name: str
-    source: Literal["official", "local", "synthesised", "simulated"]  # synthesised around simulated data: simulated
+    source: Literal["official", "local", "synthesised", "simulated"]  # synthesized around simulated data: simulated
     digest: str  # SHA-256 over dtype, shape and bytes of x, then y (of saved predictions: all there is); lower-case hex
     num_classes: int
     shape: tuple[int, ...]  # *f
@@ -103,7 +103,7 @@ class Schema(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A network as two pure functions. Normalisation is per record: no batch statistics, so ``vmap`` is exact."""
+    """A network as two pure functions. Normalization is per record: no batch statistics, so ``vmap`` is exact."""
 
     init: Callable[..., Params]  # (key, x [b, *f]) -> params
     apply: Callable[..., jax.Array]  # (params, x [b, *f], *, key=None) -> logits [b, c]; a key means training mode
@@ -154,7 +154,7 @@ class Target(NamedTuple):
     traced: bool = True  # may be asked inside jit; False: one batched host call per question
 
 
-Defence = Callable[[jax.Array], jax.Array]  # log-probabilities [b, c] -> log-probabilities [b, c]; defences compose
+Defense = Callable[[jax.Array], jax.Array]  # log-probabilities [b, c] -> log-probabilities [b, c]; defenses compose
 Sampler = Callable[[Key, int], tuple[Records, Info]]  # shadow data from nothing but what the adversary has
 
 

@@ -2,7 +2,7 @@
 
 python scripts/synthesize.py --workdir=runs/purchase --method=search --num_records=10000 --out=records.npz
 
-The target is that of a finished run of scripts/train.py, behind the run's defences. What is written is a data set like
+The target is that of a finished run of scripts/train.py, behind the run's defenses. What is written is a data set like
 any other: --dataset=records.npz, mia_jax.data.load("records.npz"). A search that is interrupted goes on with the same
 command, and one that has spent --max_queries with a larger budget. Exit codes: 0 done, 2 bad input, 4 the workdir is
 held by another process, 5 the query budget is spent; what was found is written.
@@ -102,9 +102,9 @@ def main() -> int:
     if not len(records.y):
         raise InputError("no record was found: allow more queries with --max_queries, or lower --conf_min")
     mark = "SIMULATED " if schema.source == "simulated" else ""
-    note = f"Synthesised ({FLAGS.method}) around a target trained on {mark}{schema.name}: {told}."
-    data.save(out, records, data.synthesised(schema, FLAGS.method, note))
-    print(f"{len(records.y):,} records in {out}, synthesised around a target trained on {mark}{schema.name}: {told}")
+    note = f"Synthesized ({FLAGS.method}) around a target trained on {mark}{schema.name}: {told}."
+    data.save(out, records, data.synthesized(schema, FLAGS.method, note))
+    print(f"{len(records.y):,} records in {out}, synthesized around a target trained on {mark}{schema.name}: {told}")
     if exhausted:
         cli.say(f"error: the budget of {FLAGS.max_queries:,} queries is spent before the last of {n:,} records")
     return 5 if exhausted else 0

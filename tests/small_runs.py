@@ -23,7 +23,7 @@ _runs: dict[pathlib.Path, dict] = {}
 
 
 def records(n: int = N) -> dict[str, np.ndarray]:
-    """Bits whose means depend on the class, and noise enough that networks memorise some."""
+    """Bits whose means depend on the class, and noise enough that networks memorize some."""
     rng = np.random.default_rng(0)
     y = (np.arange(n) % C).astype(np.int32)
     return {"x": (rng.random((n, F)) < rng.random((C, F))[y]).astype(np.uint8), "y": y}
@@ -42,8 +42,8 @@ def scores(workdir: pathlib.Path) -> bytes:
     return (workdir / "scores.npz").read_bytes()
 
 
-def artefacts(workdir: pathlib.Path, stage: str = "*") -> dict[str, int]:
-    """Name of each artefact -> when it was written, in ns."""
+def artifact_files(workdir: pathlib.Path, stage: str = "*") -> dict[str, int]:
+    """Name of each artifact -> when it was written, in ns."""
     return {str(p.relative_to(workdir)): p.stat().st_mtime_ns for p in workdir.glob(f"{stage}/*.npz")}
 
 

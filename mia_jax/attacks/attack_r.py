@@ -20,10 +20,10 @@ TINY = 1e-300
 
 
 class Kernels(NamedTuple):
-    centres: np.ndarray  # [S, n] phi
+    centers: np.ndarray  # [S, n] phi
     weight: np.ndarray  # bool [S, n], OUT
     width: np.ndarray  # [n]; 0: the plain share
-    alone: np.ndarray  # [n]: the centre for a record that no model is OUT of
+    alone: np.ndarray  # [n]: the center for a record that no model is OUT of
 
 
 def attack_r(num_classes: int, *, bandwidth: float = 1.06) -> Attack:
@@ -59,8 +59,8 @@ def parts(*, bandwidth: float = 1.06) -> Parts:
         del public
         phi = np.asarray(seen["phi"], np.float64)
         below, above = np.zeros((2, len(phi)))  # of Phi and of 1 - Phi: both tails keep their digits
-        for centre, weight in zip(kernels.centres, kernels.weight, strict=True):
-            _add(below, above, phi - centre, kernels.width, weight)
+        for center, weight in zip(kernels.centers, kernels.weight, strict=True):
+            _add(below, above, phi - center, kernels.width, weight)
         count = below + above
         _add(below, above, phi - kernels.alone, kernels.width, count < 0.5)
         if bandwidth == 0:

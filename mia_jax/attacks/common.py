@@ -16,7 +16,7 @@ from mia_jax.attacks.perturbation import record_keys
 from mia_jax.types import Array, Attack, Key, Records, Remember, Target
 
 # -log of the smallest normal float32, where targets clip what they answer: no attack sees an infinity, whatever a
-# defence did to the answer.
+# defense did to the answer.
 LIMIT = 87.3
 
 

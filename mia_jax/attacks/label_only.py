@@ -114,12 +114,12 @@ def logistic(x: np.ndarray, member: np.ndarray, *, ridge: float = 1e-5) -> np.nd
     x = np.column_stack([x, np.ones(len(x))])
     side = np.where(member, 1.0, -1.0)
     share = np.where(member, 0.5 / max(1, member.sum()), 0.5 / max(1, (~member).sum()))
-    penalised = np.append(np.full(x.shape[1] - 1, ridge), 0.0)
+    penalized = np.append(np.full(x.shape[1] - 1, ridge), 0.0)
 
     def loss(w):
         z = side * (x @ w)
         slope = -share * side * special.expit(-z)
-        return share @ np.logaddexp(0, -z) + penalised @ w**2, slope @ x + 2 * penalised * w
+        return share @ np.logaddexp(0, -z) + penalized @ w**2, slope @ x + 2 * penalized * w
 
     start = np.zeros(x.shape[1])
     return optimize.minimize(loss, start, jac=True, method="L-BFGS-B").x[:-1]

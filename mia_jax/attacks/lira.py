@@ -11,7 +11,7 @@ With q queries per record, the mean over queries. Departures from the authors' c
 * Fixed variance is that of the residuals, pooled over records: sum of squares over sum of (n_i - 1). Theirs is the
   variance of the raw values, which counts how records differ as noise, and it takes both sides' from IN.
 * Offline, theirs is two-sided: it calls a record a member for an unusually low phi, too.
-* The centre is the mean, as in the paper; ``center="median"`` is as in their code. Per record, the variance is the
+* The center is the mean, as in the paper; ``center="median"`` is as in their code. Per record, the variance is the
   maximum likelihood one (over n_i), as theirs.
 
 A record without IN models is given its OUT mean plus the mean shift of all records, and the other way round. A variance
@@ -125,7 +125,7 @@ def over_queries(score: np.ndarray) -> np.ndarray:
     return score if score.ndim == 1 else score.mean(axis=1)
 
 
-# --- variances and centres -------------------------------------------------------------------------------------------
+# --- variances and centers -------------------------------------------------------------------------------------------
 
 
 def _own(side: Moments, pooled: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ def digest(x: Array) -> jax.Array:
 
 
 def _mixed(h: jax.Array) -> jax.Array:
-    """The finaliser of MurmurHash3 (Appleby 2011): a bijection of 32 bits that changes half of them for each one."""
+    """The finalizer of MurmurHash3 (Appleby 2011): a bijection of 32 bits that changes half of them for each one."""
     h = (h ^ (h >> jnp.uint32(16))) * jnp.uint32(0x85EBCA6B)
     h = (h ^ (h >> jnp.uint32(13))) * jnp.uint32(0xC2B2AE35)
     return h ^ (h >> jnp.uint32(16))

@@ -34,7 +34,7 @@ class State(NamedTuple):
 
 
 def pinball(alpha: float) -> Callable[[Array, Array], jax.Array]:
-    """The loss that the 1 - alpha quantile minimises: (q [b, 1], phi [b]) -> [b]."""
+    """The loss that the 1 - alpha quantile minimizes: (q [b, 1], phi [b]) -> [b]."""
 
     def loss(q: Array, phi: Array) -> jax.Array:
         above = phi - q[:, 0]
@@ -72,7 +72,7 @@ def quantile(
         num_classes: c.
         head: "gaussian": score (phi - mu) / s - offset; "pinball": score phi - q - offset.
         alpha: false alarms wanted at zero; of "pinball", also the quantile that is learned.
-        hidden: ReLU units of the network on the flattened record and the one-hot class, columns standardised.
+        hidden: ReLU units of the network on the flattened record and the one-hot class, columns standardized.
         learning_rate, weight_decay, batch_size: of AdamW.
         num_epochs: at most; it stops after ``patience`` epochs in which the loss on held-out records did not fall, and
             takes the best epoch's network.

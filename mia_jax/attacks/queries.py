@@ -19,11 +19,11 @@ def shifted(pixels: int = 1, *, mirror: bool = True) -> Callable[[Key, Array], A
         del key
         h, w, _ = x.shape
 
-        def from_centre(move):
+        def from_center(move):
             return abs(move[0] - pixels) + abs(move[1] - pixels)
 
         padded = jnp.pad(x, ((pixels, pixels), (pixels, pixels), (0, 0)), mode="reflect")
-        moves = sorted(itertools.product(range(2 * pixels + 1), repeat=2), key=from_centre)
+        moves = sorted(itertools.product(range(2 * pixels + 1), repeat=2), key=from_center)
         images = jnp.stack([padded[i : i + h, j : j + w] for i, j in moves])
         return jnp.concatenate([images, images[:, :, ::-1]]) if mirror else images
 

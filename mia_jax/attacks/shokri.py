@@ -49,7 +49,7 @@ def forget(about: Mapping[str, Any]) -> Callable[[str, Callable[[], dict]], dict
 
 class State(NamedTuple):
     params: dict  # leaves [c, ...]
-    centre: np.ndarray  # float32 [c, inputs]: of the answers of each class
+    center: np.ndarray  # float32 [c, inputs]: of the answers of each class
     scale: np.ndarray  # float32 [c]: their spread, one number per class
     trained: np.ndarray  # bool [c]: False for a class without members or without non-members among the shadows' rows
     l2: float  # as given or chosen
@@ -150,8 +150,8 @@ def shokri(
     def features(log_p):
         return np.exp(np.asarray(log_p, np.float32))
 
-    def standardised(p, y, centre, scale):
-        return (p - centre[y]) / scale[y, None]
+    def standardized(p, y, center, scale):
+        return (p - center[y]) / scale[y, None]
 
     model = networks.mlp(2, hidden=(hidden,), activation=jax.nn.relu)
     answers = parallel.spread(functools.partial(loop.predict, model))
@@ -163,7 +163,7 @@ def shokri(
 
         return optax.chain(optax.add_decayed_weights(l2), optax.adam(rate))
 
-    # Both are numbers in the optimiser's state, so every strength and number of steps runs the same compiled program.
+    # Both are numbers in the optimizer's state, so every strength and number of steps runs the same compiled program.
     trainer = loop.make_trainer(model, optax.inject_hyperparams(descent)(l2=0.0, steps=1.0), batch_size)
 
     def init(start: tuple[Key, Array, Array], x: Array) -> TrainState:
@@ -176,14 +176,14 @@ def shokri(
     def learn(key: Key, rows: Rows, index: np.ndarray, strengths: Sequence[float], steps: int, kept) -> list[State]:
         """One network per class and strength of L2; index int32 [c, R]: the rows of each class, -1 is none."""
         classes = len(index)
-        centre, scale = np.zeros((classes, rows.log_p.shape[1]), np.float32), np.ones(classes, np.float32)
+        center, scale = np.zeros((classes, rows.log_p.shape[1]), np.float32), np.ones(classes, np.float32)
         trained = np.zeros(classes, bool)
         whole = np.full((classes, math.ceil(index.shape[1] / batch_size) * batch_size), -1, np.int32)
         for c in range(classes):
             own = index[c, index[c] >= 0]
             if len(own):
                 p = features(rows.log_p[own])
-                centre[c], scale[c] = p.mean(0), max(p.std(0).max(), SMALLEST_SCALE)
+                center[c], scale[c] = p.mean(0), max(p.std(0).max(), SMALLEST_SCALE)
                 trained[c] = len(np.unique(rows.member[own])) == 2
                 whole[c] = np.resize(own, whole.shape[1])  # in a small class, rows come more often
         num_epochs = math.ceil(steps * batch_size / whole.shape[1])
@@ -194,7 +194,7 @@ def shokri(
             some = whole[first : first + BLOCK]
             padded = np.pad(some, ((0, -len(some) % min(BLOCK, classes)), (0, 0)), constant_values=-1)
             flat = padded.reshape(-1)
-            x = standardised(features(rows.log_p[flat]), rows.y[flat], centre, scale)
+            x = standardized(features(rows.log_p[flat]), rows.y[flat], center, scale)
             pool = Records(x, rows.member[flat].astype(np.int32))
             own = np.where(padded >= 0, np.arange(padded.size).reshape(padded.shape), -1)[: len(some)]
             learned = {}
@@ -207,7 +207,7 @@ def shokri(
         named = f"{steps} steps, L2 {', '.join(map(str, strengths))}, {BLOCK} classes from"
         blocks = [kept(f"{named} {c}", functools.partial(block, c)) for c in range(0, classes, BLOCK)]
         joined = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
-        return [State(joined[str(l2)], centre, scale, trained, l2) for l2 in strengths]
+        return [State(joined[str(l2)], center, scale, trained, l2) for l2 in strengths]
 
     def choose(key: Key, rows: Rows, index: np.ndarray, held: np.ndarray, kept) -> float:
         """The strength of L2 that teaches most about the rows that are held [n]."""
@@ -258,7 +258,7 @@ def shokri(
 
     def log_odds_of(state: State, seen) -> np.ndarray:
         y = np.asarray(seen["y"])
-        p = standardised(features(seen[leaf]), y, state.centre, state.scale)
+        p = standardized(features(seen[leaf]), y, state.center, state.scale)
         index = rows_by_class(y, len(state.trained))  # [c, R]
         scores = np.full(len(y), np.nan, np.float32)
         for first in range(0, len(index), BLOCK):  # R is that of the largest class

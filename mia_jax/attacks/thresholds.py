@@ -1,6 +1,6 @@
 """One signal, one threshold learned on the shadows (Yeom et al. 2018; Song & Mittal 2021), and the majority guess.
 
-The threshold maximises the balanced accuracy of "in" against "out" over the shadows' rows.
+The threshold maximizes the balanced accuracy of "in" against "out" over the shadows' rows.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from mia_jax.types import Array, Attack, Key
 
 
 def best_threshold(values: np.ndarray, member: np.ndarray) -> float:
-    """The tau that maximises TPR - FPR of ``values > tau``: midway between the two values around it.
+    """The tau that maximizes TPR - FPR of ``values > tau``: midway between the two values around it.
 
     Ties form one step, as in a ROC. With no value of use, everything or nothing is called a member. With one side empty
     there is no boundary, NaN: any would do, and none would mean anything (``beyond``).

@@ -85,7 +85,7 @@ def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: 
         pool, schema = common.load(config, check, notify)
     root = jax.random.key(config.seed)
     setting = set_up(config, root, pool, schema)
-    worn = defenses.parse(config.defences)
+    worn = defenses.parse(config.defenses)
     public = setting.train.shape[1]  # DP-SGD's sampling rate must not tell how many coins fell which way
     promised = common.promised_epsilon(config, public)
     trained, included = int((setting.train >= 0).sum()), int(setting.member.sum())
@@ -197,7 +197,7 @@ def _answers(key: Key, target, records: Records) -> Array:
 def suspicion(log_p: np.ndarray, label: np.ndarray, own: np.ndarray) -> np.ndarray:
     """How likely a canary's label is to the model, beside what might have been instead; float64 [m].
 
-    Of a mislabelled canary log p_label minus the mean log p of the other wrong labels; of a plain one (or where there
+    Of a mislabeled canary log p_label minus the mean log p of the other wrong labels; of a plain one (or where there
     is no other wrong label) minus the log of what all other labels have together, which is the scaled logit.
 
     Args:

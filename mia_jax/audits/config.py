@@ -7,6 +7,7 @@ import dataclasses
 import math
 import pathlib
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from mia_jax.storage import artifacts
@@ -17,7 +18,7 @@ SEARCH = Parameters()
 LARGEST = 1e38  # of a number that is given: what computes with it computes in float32
 C = TypeVar("C", bound="Training")
 
-# Sizes of training sets and numbers of shadows are the paper's (section VI). Its optimiser (SGD, learning rate 1e-3,
+# Sizes of training sets and numbers of shadows are the paper's (section VI). Its optimizer (SGD, learning rate 1e-3,
 # decay 1e-7, up to 100 or 200 epochs, batch size not told) is not enough: Adam 1e-3, batches of 100, 100 epochs are
 # ours.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -41,10 +42,25 @@ def preset(dataset: str) -> dict[str, Any]:
 
 
 def _option(
-    default: Any, help: str, *, identity: bool = True, choices: tuple[str, ...] = (), low: float | None = None
+    default: Any,
+    help: str,
+    *,
+    identity: bool = True,
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    key: str | None = None,
 ) -> Any:
-    """A field. ``identity``: part of what the run is, so of the workdir's name; the rest is how it is shown or done."""
-    return dataclasses.field(default=default, metadata=dict(help=help, identity=identity, choices=choices, low=low))
+    """A field.
+
+    Args:
+        default, help: as of its flag.
+        identity: part of what the run is, so of the workdir's name; the rest is how it is shown or done.
+        choices: the values that it may have; any, where there are none.
+        low: the least that it may be.
+        key: its name in JSON, where that is another: results.json keeps its keys.
+    """
+    about = dict(help=help, identity=identity, choices=choices, low=low, key=key)
+    return dataclasses.field(default=default, metadata=about)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +84,10 @@ class Training:
         "what trains the target and the shadows: nn, logistic, google, amazon or amazon(passes,L2) (stand-ins), or"
         " sklearn:<import path>",
     )
-    defences: str = _option(
-        "", "what the target does to its answers, as in top_k(3),round_to(2); see mia_jax.targets.defenses"
+    defenses: str = _option(
+        "",
+        "what the target does to its answers, as in top_k(3),round_to(2); see mia_jax.targets.defenses",
+        key="defences",
     )
     l2: float = _option(0.0, "the paper's lambda: lambda * sum(theta^2) is added to the loss", low=0)
     dropout: float = _option(0.0, "probability that a hidden unit is dropped in training", low=0)
@@ -117,7 +135,7 @@ class Shadows:
     shadow_data: str = _option(
         "real",
         "what the shadows are trained on: real records, noisy ones, marginal (attributes drawn one by one), or search"
-        " (synthesised by querying the target, Algorithm 1)",
+        " (synthesized by querying the target, Algorithm 1)",
         choices=("real", "noisy", "marginal", "search"),
     )
     noise: float = _option(0.1, "fraction of the attributes that are changed, for --shadow_data=noisy", low=0)
@@ -129,7 +147,7 @@ class Shadows:
     )
     class_prior: str = _option(
         "balanced",
-        "classes of the synthesised records: balanced, or target (as the target answers random records)",
+        "classes of the synthesized records: balanced, or target (as the target answers random records)",
         choices=("balanced", "target"),
     )
     k_max: int = _option(SEARCH.k_max, "search: attributes redrawn at first", low=1)
@@ -141,7 +159,7 @@ class Shadows:
     max_queries: int | None = _option(
         None, "queries that the synthesis of shadow data may cost (default: any number)", identity=False, low=1
     )
-    adaptive: bool = _option(True, "the attacker knows the defences, and trains and reads the shadows under them")
+    adaptive: bool = _option(True, "the attacker knows the defenses, and trains and reads the shadows under them")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +216,7 @@ class CanaryConfig(Source, Training):
     )
     canary_kind: str = _option(
         "mislabelled",
-        "canaries: mislabelled (records with a label drawn from the other classes) or plain records",
+        "canaries: mislabeled (records with a label drawn from the other classes) or plain records",
         choices=("mislabelled", "plain"),
     )
     guesses: int | None = _option(
@@ -292,7 +310,7 @@ def resolve(given: C) -> C:
     if config.target_kind == "logistic":  # one of our networks
         config = dataclasses.replace(config, target_kind="nn", model="logistic")
     if config.target_kind != "nn":
-        ours = [name for name in TRAINING_DEFENCES if getattr(config, name) != getattr(OFF, name)]
+        ours = [name for name in TRAINING_DEFENSES if getattr(config, name) != getattr(OFF, name)]
         if ours:
             raise InputError(
                 f"--{ours[0]} is for our own networks; {config.target_kind} trains as it does: leave it out"
@@ -300,18 +318,25 @@ def resolve(given: C) -> C:
     return config
 
 
-TRAINING_DEFENCES = ("l2", "dropout", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier")
-OFF = Training()  # no defences
+TRAINING_DEFENSES = ("l2", "dropout", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier")
+OFF = Training()  # no defenses
 
 
 def undefended(config: C) -> C:
-    """What an attacker believes who does not know of the defences."""
-    return dataclasses.replace(config, defences="", **{name: getattr(OFF, name) for name in TRAINING_DEFENCES})
+    """What an attacker believes who does not know of the defenses."""
+    return dataclasses.replace(config, defenses="", **{name: getattr(OFF, name) for name in TRAINING_DEFENSES})
 
 
 def identity(config: Training) -> dict[str, Any]:
     """The part of a configuration that the results depend on, except for the number of shadows."""
-    return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.metadata["identity"]}
+    fields = [f for f in dataclasses.fields(config) if f.metadata["identity"]]
+    return {f.metadata["key"] or f.name: getattr(config, f.name) for f in fields}
+
+
+def of_identity(kind: type[C], identity: Mapping[str, Any], **rest: Any) -> C:
+    """The configuration that has this ``identity``. Raises TypeError where a key is no field's."""
+    names = {f.metadata["key"]: f.name for f in dataclasses.fields(kind) if f.metadata["key"]}
+    return kind(**{names.get(key, key): value for key, value in identity.items()}, **rest)
 
 
 def workdir(config: Training) -> pathlib.Path:

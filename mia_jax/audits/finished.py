@@ -1,4 +1,4 @@
-"""A finished run, opened again: its target as a black box, to serve it or to synthesise records by asking it."""
+"""A finished run, opened again: its target as a black box, to serve it or to synthesize records by asking it."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from mia_jax.types import InputError, Records, Schema, Target
 
 
 class Opened(NamedTuple):
-    target: Target  # behind the run's defences
+    target: Target  # behind the run's defenses
     schema: Schema
     others: Records  # of the population, none of them the target's: an adversary may have these
     about: dict[str, Any]  # JSON values that tell the target
@@ -44,7 +44,7 @@ def open_target(
         identity = json.loads((path / "config.json").read_text(encoding="utf-8"))
         there = json.loads((path / "results.json").read_text(encoding="utf-8"))["dataset"]
         digest, source = there["digest"], there["source"]
-        config = configs.resolve(configs.Config(**identity, workdir=str(path), data_dir=data_dir))
+        config = configs.resolve(configs.of_identity(configs.Config, identity, workdir=str(path), data_dir=data_dir))
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path} holds no finished run; run scripts/train.py --workdir={path} to its end") from None
     pool, schema = data.load(config.dataset, data_dir=config.data_dir, source=config.data_source)

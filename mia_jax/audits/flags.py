@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from mia_jax.audits.config import OFF, TRAINING_DEFENCES, BalancedConfig, CanaryConfig, Config, DeployedConfig, Training
+from mia_jax.audits.config import OFF, TRAINING_DEFENSES, BalancedConfig, CanaryConfig, Config, DeployedConfig, Training
 from mia_jax.types import InputError
 
 C = TypeVar("C", bound=Training)
@@ -35,7 +35,7 @@ METHODS = {  # of synthesis -> its flags
 
 
 def _synthesis(method: str, *, beside: tuple[str, ...] = ()) -> tuple[Rule, ...]:
-    """The rules where the flag ``method`` says how records are synthesised; flags ``beside`` them are left out."""
+    """The rules where the flag ``method`` says how records are synthesized; flags ``beside`` them are left out."""
     return tuple(
         Rule(
             tuple(name for name in names if name not in beside),
@@ -64,12 +64,12 @@ def _attacks(*names: str) -> Callable[[Any], bool]:
 
 
 def _is_defended(v: Training) -> bool:
-    return any(getattr(v, name) != getattr(OFF, name) for name in ("defences", *TRAINING_DEFENCES))
+    return any(getattr(v, name) != getattr(OFF, name) for name in ("defenses", *TRAINING_DEFENSES))
 
 
 ATTACK_NETWORKS = tuple(f.name for f in dataclasses.fields(Training) if f.name.startswith("attack_"))
 NETWORK = ("model", "hidden")
-TRAINED = ("num_epochs", "batch_size", "learning_rate", "learning_rate_decay", "optimizer", "chunk", *TRAINING_DEFENCES)
+TRAINED = ("num_epochs", "batch_size", "learning_rate", "learning_rate_decay", "optimizer", "chunk", *TRAINING_DEFENSES)
 OTHER_TRAINER = "without --target_kind=nn, our own networks"
 OWN_NETWORK = (
     Rule(TRAINED, _ours, OTHER_TRAINER),
@@ -88,7 +88,7 @@ SOURCE = (
         "with a file as --dataset, which is read as it is",
     ),
 )
-WITH_PREDICTIONS = ("predictions", "attacks", "defences", "adaptive", "dp_delta", "seed", "workdir")
+WITH_PREDICTIONS = ("predictions", "attacks", "defenses", "adaptive", "dp_delta", "seed", "workdir")
 
 RULES: dict[type[Training], tuple[Rule, ...]] = {
     Config: (
@@ -96,7 +96,7 @@ RULES: dict[type[Training], tuple[Rule, ...]] = {
         Rule(NETWORK, _ours, OTHER_TRAINER),
         *OWN_NETWORK,
         Rule(("dp_delta",), lambda v: v.dp_noise_multiplier is not None, "without --dp_noise_multiplier"),
-        Rule(("adaptive",), _is_defended, "without a defence for the attacker to know of, as --defences or --l2"),
+        Rule(("adaptive",), _is_defended, "without a defense for the attacker to know of, as --defenses or --l2"),
         *SOURCE,
     ),
     BalancedConfig: (
@@ -137,8 +137,8 @@ RULES: dict[type[Training], tuple[Rule, ...]] = {
         ),
         Rule(
             ("adaptive",),
-            lambda v: v.predictions is not None and bool(v.defences),
-            "without --predictions and --defences: a service's shadows always answer behind --defences",
+            lambda v: v.predictions is not None and bool(v.defenses),
+            "without --predictions and --defenses: a service's shadows always answer behind --defenses",
         ),
         *_synthesis("shadow_data", beside=("max_queries",)),  # which counts every question here
         Rule(NETWORK, _ours, OTHER_TRAINER),
@@ -199,6 +199,8 @@ def define_flags(flags, *kinds: type[Training]) -> Callable[[type[C]], C]:
     for f in known.values():
         value = next(k for k in define if f.type in (k, k | None))
         define[value](f.name, f.default, f.metadata["help"])
+        if f.metadata["key"]:  # as it was spelled before
+            flags.DEFINE_alias(f.metadata["key"], f.name)
 
     def read(kind: type[C]) -> C:
         names = {f.name for f in dataclasses.fields(kind)}

@@ -30,7 +30,7 @@ def needed_records(config: Config, m: int) -> int:
 
 
 def needed_queries(config: Config, m: int, num_classes: int) -> int:
-    """Queries without which there are too few synthesised records for a shadow with m + m; 0: the target is not asked.
+    """Queries without which there are too few synthesized records for a shadow with m + m; 0: the target is not asked.
 
     A record costs one at least, and a search many more.
     """
@@ -95,10 +95,10 @@ def obtain(
     if len(pool.y) < 2 * m and config.shadow_data in ("marginal", "search"):
         if len(pool.y) < _fewest(schema.num_classes):
             raise BudgetSpent(
-                f"{len(pool.y):,} records were synthesised, too few to train a shadow on; raise --max_queries"
+                f"{len(pool.y):,} records were synthesized, too few to train a shadow on; raise --max_queries"
             )
         m = len(pool.y) // 2
-        notify(f"Only {len(pool.y):,} records were synthesised: shadows train on {m:,} each")
+        notify(f"Only {len(pool.y):,} records were synthesized: shadows train on {m:,} each")
     origin = "simulated" if config.shadow_data == "real" and schema.source == "simulated" else config.shadow_data
     return ShadowData(pool, digest, splits.shokri(key_plan, len(pool.y), m, config.num_shadows), origin, story)
 
@@ -111,7 +111,7 @@ def _search(workdir, config, key, count, schema, target, about_target, notify, p
     budget = None if config.max_queries is None else config.max_queries - spent
     if spent:
         options["class_prior"] = algorithm.answered(key_prior, target, schema, spent)
-    notify(f"Synthesising {count:,} records by querying the target (Algorithm 1)")
+    notify(f"Synthesizing {count:,} records by querying the target (Algorithm 1)")
     pool, story = resume.search(
         workdir,
         about_target,
@@ -132,7 +132,7 @@ def _search(workdir, config, key, count, schema, target, about_target, notify, p
 
 
 def _fewest(num_classes: int) -> int:
-    """Synthesised records that a smaller shadow can be made of."""
+    """Synthesized records that a smaller shadow can be made of."""
     return max(2, num_classes)
 
 

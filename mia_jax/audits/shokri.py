@@ -1,6 +1,6 @@
 """The stages of the paper's attack in order: data, target, shadows, attack, evaluation. Resumes by itself.
 
-Every stage leaves artefacts named by what made them (``storage/artifacts.py``): an interrupted run goes on where it
+Every stage leaves artifacts named by what made them (``storage/artifacts.py``): an interrupted run goes on where it
 stopped and ends with the same bytes, and a run with more shadows trains only those that are missing.
 """
 
@@ -38,10 +38,10 @@ from mia_jax.reports.figures import many
 from mia_jax.storage import artifacts
 from mia_jax.targets import defenses, observation
 from mia_jax.targets.platforms import platform
-from mia_jax.types import Attack, Defence, InputError, Key, Records, Remember, Schema
+from mia_jax.types import Attack, Defense, InputError, Key, Records, Remember, Schema
 
 RUN = ("shokri", "confidence", "majority")  # the paper's attack and the baselines
-SCORES = 2  # version of the artefact of scores: raise it when its arrays are others (attack networks have their own)
+SCORES = 2  # version of the artifact of scores: raise it when its arrays are others (attack networks have their own)
 
 
 class Setting(NamedTuple):
@@ -53,8 +53,8 @@ class Setting(NamedTuple):
     m: int  # training records of the target
     plan: splits.Plan  # of the target: train and test [1, m]
     rest: np.ndarray  # int32, the records that are not the target's
-    worn: tuple[Defence, ...]  # by the target
-    expected: tuple[Defence, ...]  # by the shadows: what the attacker believes
+    worn: tuple[Defense, ...]  # by the target
+    expected: tuple[Defense, ...]  # by the shadows: what the attacker believes
 
 
 def run(
@@ -74,7 +74,7 @@ def run(
     Raises:
         InputError: the configuration, the data or the workdir cannot be used; before any long work.
         WorkdirHeld: another process works in the same workdir.
-        BudgetSpent: the queries for synthesised shadow data ended too early.
+        BudgetSpent: the queries for synthesized shadow data ended too early.
     """
     config = configs.resolve(config)
     with artifacts.open_workdir(configs.workdir(config), configs.identity(config)) as workdir:
@@ -134,7 +134,7 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
             "test_accuracy": float(found["correct"][~member].mean()),
             **({"epsilon": promised} if promised is not None else {}),
         },
-        "shadows": results.summarise_shadows(
+        "shadows": results.summarize_shadows(
             len(which),
             shadow_pool.plan.train.shape[1],
             found["shadow_train_accuracy"],
@@ -173,7 +173,7 @@ def check(config: Config, schema: Schema, num_records: int) -> int:
     else:
         platform(config.target_kind, schema.num_classes)
     memory.check_attack_networks(config, schema.num_classes)
-    defenses.parse(config.defences)
+    defenses.parse(config.defenses)
     promised_epsilon(config, m)
     return m
 
@@ -181,7 +181,7 @@ def check(config: Config, schema: Schema, num_records: int) -> int:
 def set_up(config: Config, pool: Records, schema: Schema) -> Setting:
     """Decide who the target's records are. Raises InputError as ``check``."""
     m = check(config, schema, len(pool.y))
-    worn = defenses.parse(config.defences)
+    worn = defenses.parse(config.defenses)
     root = jax.random.key(config.seed)
     mine, rest = splits.reserve(stage_key(root, "target/split"), len(pool.y), 2 * m)
     plan = splits.Plan(mine[None, :m], mine[None, m:])
@@ -213,7 +213,7 @@ def train_target(
 
 def about_target(target: Models, setting: Setting) -> dict[str, Any]:
     """JSON values that tell the black box."""
-    return {"target": target.names[0], "defences": [defence.name for defence in setting.worn]}
+    return {"target": target.names[0], "defences": [defense.name for defense in setting.worn]}
 
 
 def obtain_shadow_data(
@@ -281,7 +281,7 @@ def attack_target(
         "options": options,
         "key": stages.key_words(key),
         **about_target(target, setting),
-        "expected": [defence.name for defence in setting.expected],
+        "expected": [defense.name for defense in setting.expected],
         "candidates": artifacts.array_digest(setting.plan.train, setting.plan.test),
         "shadows": shadow.names,
         "shadow_test": artifacts.array_digest(data.plan.test),

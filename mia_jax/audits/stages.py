@@ -18,16 +18,16 @@ from mia_jax import attacks
 from mia_jax.storage import artifacts
 from mia_jax.targets import black_box, defenses
 from mia_jax.targets.observation import Observer
-from mia_jax.types import Defence, Key, Remember, Seen, Target
+from mia_jax.types import Defense, Key, Remember, Seen, Target
 
-VERSION = 1  # of what artefacts mean: raise it when the same description would give other numbers
+VERSION = 1  # of what artifacts mean: raise it when the same description would give other numbers
 
 
 class Models(NamedTuple):
     """Trained models, as far as an audit needs them; K of them."""
 
     names: list[str]  # of each, the digest of what made it
-    target: Callable[[int], Target]  # the k-th, without defences at its answers
+    target: Callable[[int], Target]  # the k-th, without defenses at its answers
     # (Look, pool, index [K', n], which [K'] = all) -> name -> seen, NumPy leaves [K', n, ...]
     look: Callable[..., dict[str, Seen]]
     seconds: Callable[[], float]  # what training took, whenever it was done
@@ -43,7 +43,7 @@ class Look(NamedTuple):
 
     key: Key  # the same for shadows and target: what an observer draws for a record, it draws everywhere
     observers: Mapping[str, Observer]
-    worn: tuple[Defence, ...]  # by the models, at their answers
+    worn: tuple[Defense, ...]  # by the models, at their answers
     description: Mapping[str, Any]  # JSON values that tell the observers
 
 
@@ -57,8 +57,8 @@ def key_words(key: Key) -> list[int]:
     return [int(word) for word in np.asarray(jax.random.key_data(key)).reshape(-1)]
 
 
-def wear(target: Target, worn: tuple[Defence, ...]) -> Target:
-    """The target behind defences, at the one floor that they end at together, and what its answers look like then."""
+def wear(target: Target, worn: tuple[Defense, ...]) -> Target:
+    """The target behind defenses, at the one floor that they end at together, and what its answers look like then."""
     if not worn:
         return target
     together = defenses.compose(worn)
@@ -66,7 +66,7 @@ def wear(target: Target, worn: tuple[Defence, ...]) -> Target:
 
 
 def remembering(workdir: artifacts.Workdir, stage: str, done: Callable[[float], Any]) -> Remember:
-    """Parts of long work as artefacts of a stage; ``done`` is told of each, and what it took an earlier run."""
+    """Parts of long work as artifacts of a stage; ``done`` is told of each, and what it took an earlier run."""
 
     def remember(about: Mapping[str, Any]):
         described = {name: artifacts.array_digest(v) if isinstance(v, np.ndarray) else v for name, v in about.items()}
@@ -90,7 +90,7 @@ def remembering(workdir: artifacts.Workdir, stage: str, done: Callable[[float], 
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    """Nested dicts of arrays as one, for an artefact: {"a": {"b": x}} as {"a/b": x}."""
+    """Nested dicts of arrays as one, for an artifact: {"a": {"b": x}} as {"a/b": x}."""
     out: dict[str, np.ndarray] = {}
     for name, value in tree.items():
         out |= flat(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {f"{prefix}{name}": value}

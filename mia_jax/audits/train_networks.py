@@ -1,4 +1,4 @@
-"""Our own networks, trained as a stage that resumes: each is an artefact, and the missing ones are trained."""
+"""Our own networks, trained as a stage that resumes: each is an artifact, and the missing ones are trained."""
 
 import dataclasses
 import operator
@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from mia_jax.audits import divergence, stages
-from mia_jax.audits.config import TRAINING_DEFENCES, Training
+from mia_jax.audits.config import TRAINING_DEFENSES, Training
 from mia_jax.audits.divergence import Diverged
 from mia_jax.audits.stages import Look, Models
 from mia_jax.models import networks as models
@@ -38,11 +38,11 @@ def networks(
     progress: Progress,
     notify: Notify = lambda line: None,
 ) -> Models:
-    """Train the networks that the workdir does not hold yet; each is an artefact of its own.
+    """Train the networks that the workdir does not hold yet; each is an artifact of its own.
 
     Args:
         workdir: of the run.
-        config: the network, its training and the defences in it.
+        config: the network, its training and the defenses in it.
         schema: of the records.
         pool: records [N].
         digest: of the pool.
@@ -116,7 +116,7 @@ def _trained(
     progress: Progress,
     diverged: Callable[[int, int], str],
 ) -> list[artifacts.Artifact]:
-    """The artefact of each network [K]: parameters, ``loss`` and ``accuracy`` by epoch. Missing ones are trained."""
+    """The artifact of each network [K]: parameters, ``loss`` and ``accuracy`` by epoch. Missing ones are trained."""
     found = [workdir.load("models", d) for d in descriptions]
     missing = np.flatnonzero([artifact is None for artifact in found])
     if not len(missing):
@@ -178,7 +178,7 @@ def training_description(config: Training, digest: str) -> dict[str, Any]:
     described = {
         "version": stages.VERSION,
         "data": digest,
-        **{name: getattr(config, name) for name in (*names, *TRAINING_DEFENCES)},
+        **{name: getattr(config, name) for name in (*names, *TRAINING_DEFENSES)},
         "model_source": models.source_digest(config.model),
         "jax": jax.__version__,
         "backend": jax.default_backend(),
@@ -204,7 +204,7 @@ def fitting(config: C, m: int, notify: Notify = lambda line: None) -> C:
 
 
 def build_trainer(config: Training, model: Model, m: int) -> loop.Trainer:
-    """The Trainer of one network, with the defences that are in training."""
+    """The Trainer of one network, with the defenses that are in training."""
     names = ("l2", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier", "dp_clip")
     config = fitting(config, m)
     return regularizers.make_trainer(

@@ -1,4 +1,4 @@
-"""Models of other libraries, trained as a stage that resumes: what is seen of each is an artefact."""
+"""Models of other libraries, trained as a stage that resumes: what is seen of each is an artifact."""
 
 import functools
 import importlib.metadata
@@ -35,7 +35,7 @@ def platform_models(
 ) -> Models:
     """Models of another library or of a stand-in: arguments as of ``networks``.
 
-    They are trained when they are first looked at, one after the other, and what is seen of each is an artefact: other
+    They are trained when they are first looked at, one after the other, and what is seen of each is an artifact: other
     libraries' models go to disk by pickle only, which nobody should trust. A model that answers with what is no number
     is lost; looking at models raises Diverged for it after all others have been looked at.
     """
@@ -116,7 +116,7 @@ def _questions(look: Look, pool: Records, index: Array, models: Sequence[dict[st
             "model": model,
             "records": artifacts.array_digest(np.asarray(pool.y), np.asarray(rows)),
             "look": {**look.description, "key": stages.key_words(look.key)},
-            "worn": [defence.name for defence in look.worn],
+            "worn": [defense.name for defense in look.worn],
         }
         for model, rows in zip(models, index, strict=True)
     ]

@@ -3,7 +3,7 @@
     records, schema = mia_jax.data.load("location", data_dir="~/data")
 
 ``DATASETS`` says what there is, in which files it comes and where to get them; ``save`` writes records, such as
-synthesised ones, so that ``load`` takes them by path.
+synthesized ones, so that ``load`` takes them by path.
 """
 
 import difflib
@@ -68,7 +68,7 @@ def load(
     dataset = DATASETS[name]
     origin = origins.find(dataset, data_dir, source, seed, notify)
     key = {"name": dataset.name, "parse": PARSE_VERSION, "origin": origin.key}
-    if not origin.labelled:
+    if not origin.labeled:
         key |= {"seed": seed, "cluster": origins.code_digest("cluster.py")}
     path = cache.path(cache.folder(cache_dir), dataset.name, key)
     entry = cache.read(path, key, notify)
@@ -93,14 +93,14 @@ def load(
     return Records(entry.x, entry.y), schema
 
 
-def synthesised(schema: Schema, method: str, note: str) -> Schema:
+def synthesized(schema: Schema, method: str, note: str) -> Schema:
     """The schema of records that were made around a target by ``method``; ``schema``: of the target's records.
 
-    It goes to disk with them: whatever is said of them says that they are synthesised, and SIMULATED where the target's
+    It goes to disk with them: whatever is said of them says that they are synthesized, and SIMULATED where the target's
     records were.
     """
     return schema._replace(
-        name=f"{title(schema.name)}, synthesised ({method})",
+        name=f"{title(schema.name)}, synthesized ({method})",
         source="simulated" if schema.source == "simulated" else "synthesised",
         notes=(*schema.notes, note),
     )

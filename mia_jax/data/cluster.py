@@ -1,6 +1,6 @@
 """k-means (Lloyd 1982) of records of bits: the classes of Purchase, whose original classes were clusters, too.
 
-Centres are rounded to multiples of a power of two, so that every sum that compares a record with a centre is exact in
+Centers are rounded to multiples of a power of two, so that every sum that compares a record with a center is exact in
 float32, in whatever order it is added up. So the clusters are the same on every machine, BLAS and number of threads.
 """
 
@@ -13,7 +13,7 @@ from scipy import sparse
 from mia_jax.types import InputError
 
 _BLOCK = 4096  # rows that are float32 at once
-_SAMPLE = 20_000  # records that the centres are first found on
+_SAMPLE = 20_000  # records that the centers are first found on
 _ROUNDS = 5  # of Lloyd, after each splitting and on all records
 
 
@@ -40,40 +40,40 @@ def kmeans(x: np.ndarray, classes: int, *, seed: int) -> np.ndarray:
         raise InputError(f"{len(x)} records do not make {classes} classes; use more records")
     rng = np.random.default_rng([seed, classes])
     some = x[np.sort(rng.choice(len(x), min(len(x), max(_SAMPLE, classes)), replace=False))]
-    centres, y = some.mean(axis=0, keepdims=True), np.zeros(len(some), np.int32)
-    while len(centres) < classes:
-        centres, y = lloyd(some, _split(rng, some, centres, y, classes), _ROUNDS)
-    return lloyd(x, centres, _ROUNDS)[1]
+    centers, y = some.mean(axis=0, keepdims=True), np.zeros(len(some), np.int32)
+    while len(centers) < classes:
+        centers, y = lloyd(some, _split(rng, some, centers, y, classes), _ROUNDS)
+    return lloyd(x, centers, _ROUNDS)[1]
 
 
-def _split(rng: np.random.Generator, x: np.ndarray, centres: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
-    """Centres, at most ``classes``: those of the largest clusters give way to the means of two random halves each."""
-    by_size = np.argsort(-np.bincount(y, minlength=len(centres)), kind="stable")
-    split, kept = np.split(by_size, [classes - len(centres)])
+def _split(rng: np.random.Generator, x: np.ndarray, centers: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
+    """Centers, at most ``classes``: those of the largest clusters give way to the means of two random halves each."""
+    by_size = np.argsort(-np.bincount(y, minlength=len(centers)), kind="stable")
+    split, kept = np.split(by_size, [classes - len(centers)])
     halves = [half for k in split for half in np.array_split(rng.permutation(np.flatnonzero(y == k)), 2)]
-    return np.concatenate([centres[kept], [x[half].mean(axis=0) if len(half) else centres[0] for half in halves]])
+    return np.concatenate([centers[kept], [x[half].mean(axis=0) if len(half) else centers[0] for half in halves]])
 
 
-def lloyd(x: np.ndarray, centres: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lloyd's algorithm: each record goes to the nearest centre (of equals, the first), each centre to the mean.
+def lloyd(x: np.ndarray, centers: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lloyd's algorithm: each record goes to the nearest center (of equals, the first), each center to the mean.
 
-    A cluster that lost all its records takes the one that is farthest from its centre.
+    A cluster that lost all its records takes the one that is farthest from its center.
 
     Args:
         x: [n, f] uint8, bits.
-        centres: [c, f] to start from.
+        centers: [c, f] to start from.
         rounds: at most; it ends earlier when no record moves.
 
     Returns:
-        (centres [c, f] float32, y [n] int32): the means of the clusters, rounded, and the clusters.
+        (centers [c, f] float32, y [n] int32): the means of the clusters, rounded, and the clusters.
     """
     y = np.full(len(x), -1, np.int32)
     for _ in range(rounds):
-        before, y, sums = y, *_assign(x, centres)
+        before, y, sums = y, *_assign(x, centers)
         if np.array_equal(before, y):
             break
-        centres = sums / np.bincount(y, minlength=len(centres))[:, None]
-    return _exact(centres, x.shape[1]), y
+        centers = sums / np.bincount(y, minlength=len(centers))[:, None]
+    return _exact(centers, x.shape[1]), y
 
 
 def _exact(values: np.ndarray, f: int) -> np.ndarray:
@@ -91,15 +91,15 @@ def _blocks(x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         yield rows, block
 
 
-def _assign(x: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest centre of each record, y [n], no cluster empty; and the sums [c, f] float64 over the clusters."""
-    c, f = centres.shape
-    centres = _exact(centres, f)
-    half = _exact((centres.astype(np.float64) ** 2).sum(axis=1) / 2, f)
+def _assign(x: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest center of each record, y [n], no cluster empty; and the sums [c, f] float64 over the clusters."""
+    c, f = centers.shape
+    centers = _exact(centers, f)
+    half = _exact((centers.astype(np.float64) ** 2).sum(axis=1) / 2, f)
     y, best = np.empty(len(x), np.int32), np.empty(len(x), np.float32)
-    sums = np.zeros(centres.shape)
+    sums = np.zeros(centers.shape)
     for rows, block in _blocks(x):
-        near = block @ centres.T - half  # (|x|^2 - |x - centre|^2) / 2
+        near = block @ centers.T - half  # (|x|^2 - |x - center|^2) / 2
         y[rows] = near.argmax(axis=1)
         best[rows] = np.take_along_axis(near, y[rows, None], axis=1)[:, 0]
         shape = (len(block), c)

@@ -24,7 +24,7 @@ ANEW = "leave that array out, or write it anew with mia_jax.data.save"
 def save(path: str | os.PathLike, records: Records, schema: Schema, **more: np.ndarray) -> None:
     """Write records and their schema as an .npz that ``load`` takes by its path; whole or not at all.
 
-    The digest is that of the records, whatever ``schema`` says. Loaded again, a simulated or synthesised set stays what
+    The digest is that of the records, whatever ``schema`` says. Loaded again, a simulated or synthesized set stays what
     it is and every other one is local.
 
     Args:

@@ -25,7 +25,7 @@ class Origin(NamedTuple):
     source: Literal["official", "simulated"]
     key: dict[str, Any]  # JSON values
     read: Callable[[], Found]
-    labelled: bool = True
+    labeled: bool = True
 
 
 def find(dataset: Dataset, data_dir: str | os.PathLike | None, source: str, seed: int, notify: Notify) -> Origin:
@@ -81,7 +81,7 @@ def _simulated(dataset: Dataset, seed: int, notify: Notify) -> Origin:
         return simulated.simulate(dataset.stand_in, seed=seed)
 
     key = {"simulated": dataset.stand_in, "seed": seed, "code": code_digest("simulated.py")}
-    return Origin("simulated", key, read, labelled=dataset.stand_in == "texas")
+    return Origin("simulated", key, read, labeled=dataset.stand_in == "texas")
 
 
 def code_digest(name: str) -> str:
@@ -145,13 +145,13 @@ def _from_format(dataset: Dataset, form: Format, folder: pathlib.Path) -> Origin
     def read() -> Found:
         try:
             x, y = form.parse(contents)
-            if form.labelled:
+            if form.labeled:
                 files.check_classes(y, dataset.classes)
         except files.UNREADABLE as error:
             raise refused(" + ".join(form.files), error) from None
-        return x, y if form.labelled else None, (f"Read from {', '.join(form.files)} (SHA-256 {sha256}).",)
+        return x, y if form.labeled else None, (f"Read from {', '.join(form.files)} (SHA-256 {sha256}).",)
 
-    return Origin("official", {"files": list(form.files), "sha256": sha256}, read, form.labelled)
+    return Origin("official", {"files": list(form.files), "sha256": sha256}, read, form.labeled)
 
 
 def _builder_root() -> pathlib.Path:
@@ -164,22 +164,22 @@ def _builder_dir(dataset: Dataset) -> pathlib.Path:
 
 
 def _from_builder(dataset: Dataset, prepared: pathlib.Path) -> Origin:
-    labelled = not dataset.clustered
+    labeled = not dataset.clustered
 
     def read() -> Found:
         from mia_jax.data import builders
 
         try:
             x, y = builders.read(_builder_root(), dataset.builder)
-            if labelled:
+            if labeled:
                 files.check_classes(y, dataset.classes)
         except Exception as error:  # array_record and tensorflow-datasets raise anything for damaged shards
             raise InputError(f"{prepared} cannot be used: {error}; remove it, and it is prepared again") from None
         note = f"Read from the tensorflow-datasets builder mia_jax/{dataset.builder} {BUILDER_VERSION}."
-        return x, y if labelled else None, (note,)
+        return x, y if labeled else None, (note,)
 
     info = hashlib.sha256((prepared / "dataset_info.json").read_bytes()).hexdigest()
-    return Origin("official", {"builder": dataset.builder, "version": BUILDER_VERSION, "info": info}, read, labelled)
+    return Origin("official", {"builder": dataset.builder, "version": BUILDER_VERSION, "info": info}, read, labeled)
 
 
 def _missing(dataset: Dataset, reasons: list[str]) -> str:

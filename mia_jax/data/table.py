@@ -22,7 +22,7 @@ class Format(NamedTuple):
 
     files: tuple[str, ...]
     parse: Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]  # may raise files.UNREADABLE
-    labelled: bool = True  # False: the labels of these files are for other classes, and k-means finds ours
+    labeled: bool = True  # False: the labels of these files are for other classes, and k-means finds ours
     folder: str = ""  # where an archive is unpacked: what people call all files together
     streamed: bool = False  # ``parse`` gets paths, for files that are too large to be held
 
@@ -51,14 +51,14 @@ class Dataset(NamedTuple):
 
 
 def _purchase(classes: int) -> Dataset:
-    read_csv = functools.partial(tabular.parse_labelled_csv, member="dataset_purchase", width=600, classes=100)
+    read_csv = functools.partial(tabular.parse_labeled_csv, member="dataset_purchase", width=600, classes=100)
     read_npz = functools.partial(tabular.parse_npz, widths=(600,))
     own = classes == 100
     formats = [
         Format(("dataset_purchase.tgz",), read_csv, own),
         Format(("purchase100.npz",), functools.partial(read_npz, classes=100), own),
     ]
-    rows = functools.partial(tabular.parse_labelled_rows, width=600, classes=100)
+    rows = functools.partial(tabular.parse_labeled_rows, width=600, classes=100)
     formats.append(Format(("dataset_purchase",), rows, own, streamed=True))
     if own:
         formats.append(Format(("purchase.npz",), functools.partial(read_npz, classes=100)))
@@ -148,10 +148,10 @@ _ALL = (
         formats=(
             Format(
                 ("dataset_location.tgz",),
-                functools.partial(tabular.parse_labelled_csv, member="bangkok", width=446, classes=30),
+                functools.partial(tabular.parse_labeled_csv, member="bangkok", width=446, classes=30),
             ),
             Format(("location.npz",), functools.partial(tabular.parse_npz, widths=(446,), classes=30)),
-            Format(("bangkok",), functools.partial(tabular.parse_labelled_rows, width=446, classes=30), streamed=True),
+            Format(("bangkok",), functools.partial(tabular.parse_labeled_rows, width=446, classes=30), streamed=True),
         ),
         urls=(f"{_TRUSTLAB}/raw/master/dataset_location.tgz",),
         page=_TRUSTLAB,

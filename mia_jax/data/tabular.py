@@ -17,8 +17,8 @@ from mia_jax.types import Field
 _ROWS = 8192  # rows parsed at once: the text of Texas is 830 MB, and is never held as a whole
 
 
-def bit_rows(lines: IO[bytes], *, labelled: bool, widths: Sequence[int] = ()) -> tuple[np.ndarray, list[bytes]]:
-    """Parse CSV rows of single characters 0 and 1, after a label of any length where ``labelled``.
+def bit_rows(lines: IO[bytes], *, labeled: bool, widths: Sequence[int] = ()) -> tuple[np.ndarray, list[bytes]]:
+    """Parse CSV rows of single characters 0 and 1, after a label of any length where ``labeled``.
 
     All rows have as many features as the first; blank lines are skipped. The tail of a row has a fixed width, so a
     block of rows is one array of bytes, and checked as such.
@@ -39,7 +39,7 @@ def bit_rows(lines: IO[bytes], *, labelled: bool, widths: Sequence[int] = ()) ->
     while block := list(itertools.islice(bounded, size)):
         size = _ROWS
         rows = [row.rstrip() for row in block]
-        rows = [row if labelled else b"," + row for row in rows if row]
+        rows = [row if labeled else b"," + row for row in rows if row]
         if not rows:
             continue
         if f < 0:
@@ -84,23 +84,23 @@ def _whole_numbers(names: list[bytes]) -> np.ndarray:
     return np.array([int(name) for name in names], np.int64)
 
 
-def parse_labelled_csv(contents: Mapping[str, bytes], member: str, width: int, classes: int):
+def parse_labeled_csv(contents: Mapping[str, bytes], member: str, width: int, classes: int):
     """One .tgz with one CSV member: the class (1-based, perhaps quoted), then the bits. Purchase and Location."""
     (archive,) = contents.values()
     for _, lines in files.members(archive, [member]):
-        found = _labelled(lines, width, classes)
+        found = _labeled(lines, width, classes)
     return found
 
 
-def parse_labelled_rows(contents: Mapping[str, pathlib.Path], width: int, classes: int):
+def parse_labeled_rows(contents: Mapping[str, pathlib.Path], width: int, classes: int):
     """The member of such a .tgz, unpacked."""
     (path,) = contents.values()
     with open(path, "rb") as lines:
-        return _labelled(lines, width, classes)
+        return _labeled(lines, width, classes)
 
 
-def _labelled(lines: IO[bytes], width: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    x, names = bit_rows(lines, labelled=True, widths=(width,))
+def _labeled(lines: IO[bytes], width: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    x, names = bit_rows(lines, labeled=True, widths=(width,))
     return x, files.labels(_whole_numbers(names), classes, one_based=True)
 
 
@@ -109,7 +109,7 @@ def parse_texas(contents: Mapping[str, bytes], widths: tuple[int, ...], classes:
     (archive,) = contents.values()
     for name, lines in files.members(archive, ["100/feats", "100/labels"]):
         if name == "100/feats":
-            x, _ = bit_rows(lines, labelled=False, widths=widths)
+            x, _ = bit_rows(lines, labeled=False, widths=widths)
         else:
             found = _label_lines(lines)
     return _together(x, found, classes)
@@ -119,7 +119,7 @@ def parse_texas_rows(contents: Mapping[str, pathlib.Path], widths: tuple[int, ..
     """The two members of that archive, unpacked: feats, labels."""
     feats, labels = contents.values()
     with open(feats, "rb") as lines:
-        x, _ = bit_rows(lines, labelled=False, widths=widths)
+        x, _ = bit_rows(lines, labeled=False, widths=widths)
     with open(labels, "rb") as lines:
         return _together(x, _label_lines(lines), classes)
 
@@ -199,7 +199,7 @@ _INCOME = {"<=50K": 0, ">50K": 1}
 def parse_adult(contents: Mapping[str, bytes]):
     """``adult.data`` and then ``adult.test``: x [n, 108] float32, y [n] int32 (1: more than 50,000 dollars a year).
 
-    Categories are one-hot, a missing value ("?") is a category of its own, and the six numbers are standardised with
+    Categories are one-hot, a missing value ("?") is a category of its own, and the six numbers are standardized with
     the mean and the standard deviation (of the population, ddof 0) over all rows of both files.
     """
     rows = []
@@ -238,7 +238,7 @@ def _codes(attribute: str, column, code: Mapping[str, int]) -> np.ndarray:
 
 
 def adult_fields(x: np.ndarray) -> tuple[Field, ...]:
-    """One field per attribute of encoded records x [n, 108]; numbers range over what is there, standardised."""
+    """One field per attribute of encoded records x [n, 108]; numbers range over what is there, standardized."""
     fields, start = [], 0
     for name, categories in ADULT.items():
         if not categories:

@@ -1,6 +1,6 @@
 """In which units a user's columns are: networks learn from numbers near one, and a table may hold pixels or incomes.
 
-A numeric column whose values are far from those of standardised or unit data is marked (``Field.zero``, ``Field.one``),
+A numeric column whose values are far from those of standardized or unit data is marked (``Field.zero``, ``Field.one``),
 and our networks see it scaled to [0, 1]. The records themselves are left as they are: a service is asked about what is
 in the file.
 """
@@ -12,8 +12,8 @@ import numpy as np
 
 from mia_jax.types import Field
 
-STANDARD = 3.0  # root mean square, at most, of a column that is left alone: standardised ones have 1
-POSITIVE = 10.0  # the largest value, at most, of one without negative ones: rare and large is not standardised
+STANDARD = 3.0  # root mean square, at most, of a column that is left alone: standardized ones have 1
+POSITIVE = 10.0  # the largest value, at most, of one without negative ones: rare and large is not standardized
 ALIKE = 2 / 3  # share of the columns that span the range of all where all have one unit: MNIST .86, digits .75
 NEAR = 0.1  # of that range: how near its ends they must come
 _ROWS = 8192

@@ -26,8 +26,8 @@ def shadows(results: Results) -> str:
     if not told.get("defences"):
         return text
     worn = ", ".join(told["defences"])
-    if told["from"] == "--defences":
-        return f"{text} The shadow models answered behind {worn}, as --defences says."
+    if told["from"] == "--defenses":
+        return f"{text} The shadow models answered behind {worn}, as --defenses says."
     blocks = {name: block.get("shadows", {}).get("answer") for name, block in results["attacks"].items()}
     full = [short(name) for name, answer in blocks.items() if answer == "in full"]
     rest = "all attacks" if not full else "the other attacks"

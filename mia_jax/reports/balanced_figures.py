@@ -1,6 +1,6 @@
 """The figures of an audit by many attacks. NumPy only; matplotlib as in ``figures``.
 
-The best attacks, as the table ranks them, have a colour and a dash of their own; the others are thin and grey, and
+The best attacks, as the table ranks them, have a color and a dash of their own; the others are thin and gray, and
 named below. A figure that lacks one of the best gives its look to the next best.
 """
 
@@ -15,7 +15,7 @@ from mia_jax.reports.figures import Drawing, Plot, Results, Scores, as_percent, 
 from mia_jax.statistics import low_fpr, metrics, per_record
 
 HIGHLIGHTED = 6
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (3, 1, 1, 1)), (0, (7, 1, 1, 1, 1, 1)), (0, (2, 2)))
 CURVE_RATE = "0.01"  # of the curve over shadows
 NAMED_CLASSES = 40  # more have no room for their number
@@ -33,7 +33,7 @@ def looks(results: Results, among: Collection[str]) -> dict[str, dict[str, Any]]
             continue
         k = place if place < HIGHLIGHTED else free.pop(0) if free else None
         if k is not None:
-            out[name] = dict(color=COLOURS[k], ls=DASHES[k], lw=1.8, zorder=4 - k * 0.1, label=short(name))
+            out[name] = dict(color=COLORS[k], ls=DASHES[k], lw=1.8, zorder=4 - k * 0.1, label=short(name))
         else:
             out[name] = dict(color="#a8a8a8", ls="-", lw=0.8, zorder=2)
     return out
@@ -76,9 +76,9 @@ def roc(results: Results, scores: Scores) -> Drawing:
         ax.plot(grid, np.where(curve > 0, curve, np.nan), **style)
     ax.plot([left, 1], [left, 1], color="#000000", lw=1.2, ls=(0, (4, 4)), label="guessing")
     bottom = min(left, lowest)
-    grey = [short(a) for a, style in styles.items() if "label" not in style]
-    if grey:
-        ax.plot([], [], color="#a8a8a8", lw=0.8, label=many(len(grey), "other attack", "other attacks"))
+    gray = [short(a) for a, style in styles.items() if "label" not in style]
+    if gray:
+        ax.plot([], [], color="#a8a8a8", lw=0.8, label=many(len(gray), "other attack", "other attacks"))
     ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(bottom, 1.15))
     ax.set(xlabel="false alarms: share of non-members (FPR)", ylabel="found: share of members (TPR)")
     for axis in (ax.xaxis, ax.yaxis):
@@ -87,7 +87,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
     targets = len(next(iter(found.values()))[0])
     fewest = min(int((~member & ~np.isnan(score)).sum(axis=1).min()) for score, member in found.values())
     mean = f", a mean over the {targets} targets," if targets > 1 else ""
-    named = f" Grey: {', '.join(grey)}." if grey else ""
+    named = f" Gray: {', '.join(gray)}." if gray else ""
     flat = [short(a) for a in results["attacks"] if a not in found]
     missing = f" Not drawn: {', '.join(flat)}, which gives no two records different scores." if flat else ""
     short_ones = ""
@@ -141,7 +141,7 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
     axes = np.atleast_1d(axes)
     panels = (("auc", "AUC"), ("tpr", f"found at {100 * float(CURVE_RATE):g}% FPR"))
     ticks: set[int] = set()
-    grey = []
+    gray = []
     for attack, style in looks(results, curves).items():
         counts = sorted(map(int, curves[attack]))
         ticks |= set(counts)
@@ -149,9 +149,9 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
         for ax, (measure, _) in zip(axes, panels, strict=False):
             ax.plot(counts, [value(curves[attack][str(c)][measure]) for c in counts], **style, **marker)
         if "label" not in style:
-            grey.append(short(attack))
-    if grey:
-        axes[-1].plot([], [], color="#a8a8a8", lw=0.8, label=many(len(grey), "other attack", "other attacks"))
+            gray.append(short(attack))
+    if gray:
+        axes[-1].plot([], [], color="#a8a8a8", lw=0.8, label=many(len(gray), "other attack", "other attacks"))
     for ax, (_, label) in zip(axes, panels, strict=False):
         ax.set_ylabel(label)
     if resolved:
@@ -180,7 +180,7 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
         "Shadow models are what an attack costs. Each mark: the same attack, left with fewer of them, a mean over up to"
         f" four targets. {'Above: AUC' if resolved else 'AUC'}, the chance that a member scores above a non-member."
         f"{below} A curve that is flat to the right needs no more models; one that still climbs would find more with"
-        f" more.{' Grey: ' + ', '.join(grey) + '.' if grey else ''}{dip}{not_aligned(results, 'by_shadows')}"
+        f" more.{' Gray: ' + ', '.join(gray) + '.' if gray else ''}{dip}{not_aligned(results, 'by_shadows')}"
     )
     ends = [
         f"{short(a)} {value(c[min(c, key=int)]['auc']):.3f} to {value(c[max(c, key=int)]['auc']):.3f}"
@@ -199,12 +199,12 @@ def separation(results: Results, scores: Scores) -> Drawing:
     low, high = np.quantile(found, [0.001, 0.999])
     edges = np.linspace(min(low, 0.0), max(high, 1.0), 41)
     share = np.histogram(np.clip(found, edges[0], edges[-1]), edges)[0] / len(found)
-    ax.stairs(share, edges, fill=True, color=COLOURS[0], alpha=0.35)
-    ax.stairs(share, edges, color=COLOURS[0], lw=1.8)
+    ax.stairs(share, edges, fill=True, color=COLORS[0], alpha=0.35)
+    ax.stairs(share, edges, color=COLORS[0], lw=1.8)
     places = {"median": 0.5, "95% of records lie left": 0.95, "99% lie left": 0.99}
-    styles = ((COLOURS[1], "-"), (COLOURS[2], (0, (4, 1.5))), ("#000000", (0, (1, 1))))
-    for (label, q), (colour, dash) in zip(places.items(), styles, strict=True):
-        ax.axvline(np.quantile(found, q), color=colour, ls=dash, lw=1.6, label=label)
+    styles = ((COLORS[1], "-"), (COLORS[2], (0, (4, 1.5))), ("#000000", (0, (1, 1))))
+    for (label, q), (color, dash) in zip(places.items(), styles, strict=True):
+        ax.axvline(np.quantile(found, q), color=color, ls=dash, lw=1.6, label=label)
     ax.set(xlabel="exposure (standard deviations)", ylabel="share of records", xlim=(edges[0], edges[-1]))
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter(as_percent)
@@ -213,7 +213,7 @@ def separation(results: Results, scores: Scores) -> Drawing:
     caption = (
         f"Exposure of the {len(found):,} records: how far the models' answers about a record with it in their training"
         " data lie from their answers without it, in standard deviations. At 0 the models do not remember the record"
-        " and nobody can tell; at 1 an attacker who knows both kinds of models recognises it in"
+        " and nobody can tell; at 1 an attacker who knows both kinds of models recognizes it in"
         f" {chance(1)} of the cases at one false alarm in a hundred, at 3 in {chance(3)}, at 5 in {chance(5)}. The"
         f" values are estimates from {results['shadows']['models']} models, which widens the shape. Here: {told}. The"
         " first and the last bar hold what lies beyond."
@@ -228,14 +228,12 @@ def exposed_classes(results: Results, scores: Scores) -> Drawing:
         return Drawing(name, title, _few(len(rows)), "")
     rows = sorted(rows, key=lambda row: -row["separation"])
     figure, ax = canvas()
-    labelled = len(rows) <= NAMED_CLASSES
-    ax.bar(range(len(rows)), [row["separation"] for row in rows], color=COLOURS[0], width=0.8 if labelled else 1.0)
+    labeled = len(rows) <= NAMED_CLASSES
+    ax.bar(range(len(rows)), [row["separation"] for row in rows], color=COLORS[0], width=0.8 if labeled else 1.0)
     everyone = np.average([row["separation"] for row in rows], weights=[row["records"] for row in rows])
-    ax.axhline(everyone, color=COLOURS[1], ls="--", label="mean of all records")
+    ax.axhline(everyone, color=COLORS[1], ls="--", label="mean of all records")
     size = 8 if len(rows) <= 20 else 6.5
-    ax.set_xticks(
-        range(len(rows)) if labelled else [], [row["class"] for row in rows] if labelled else [], fontsize=size
-    )
+    ax.set_xticks(range(len(rows)) if labeled else [], [row["class"] for row in rows] if labeled else [], fontsize=size)
     if len(rows) > 20:
         ax.tick_params(axis="x", rotation=90)
     ax.grid(axis="x", visible=False)
@@ -273,7 +271,7 @@ def exposed_records(results: Results, scores: Scores) -> Drawing:
         ax.set_title(f"{row['index']} / class {row['class']}\n{row['separation']:.1f}", fontsize=7, fontweight="normal")
     caption = (
         "The records that the models remember most. Above each: its row in the data set and its class, and below these"
-        " its exposure in standard deviations. Worth a look: are they unusual, mislabelled, or like another class?"
+        " its exposure in standard deviations. Worth a look: are they unusual, mislabeled, or like another class?"
     )
     alt = f"Pictures of {len(rows)} records: rows {', '.join(str(row['index']) for row in rows)}."
     return Drawing(name, title, caption, alt, figure)

@@ -239,7 +239,7 @@ def _records(results: Results, drawings: Sequence[figures.Rendered], mark: str) 
     if not rows:
         return ["<p>This run does not tell which records are exposed.</p>"]
     described = any("attributes" in row for row in rows)
-    head = ["Record", "Class", "Exposure", "Recognised at 1% false alarms"] + (["Attributes"] if described else [])
+    head = ["Record", "Class", "Exposure", "Recognized at 1% false alarms"] + (["Attributes"] if described else [])
     cells = []
     for row in rows:
         d = row["separation"]

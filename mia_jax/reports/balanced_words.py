@@ -264,8 +264,8 @@ def steps(results: Results) -> list[str]:
 
 
 def chance(separation: float) -> str:
-    """In how many cases a record of this exposure is recognised at 1 % false alarms."""
-    share = per_record.recognised(separation)
+    """In how many cases a record of this exposure is recognized at 1 % false alarms."""
+    share = per_record.recognized(separation)
     return f"{share:.0%}" if share < 0.995 else "over 99%"
 
 
@@ -313,7 +313,7 @@ def exposed(results: Results, shown: int) -> str:
         f"The {shown} records that the models remember most. Exposure compares the models that were trained on a record"
         f" ({models // 2} of the {models}) with those that were not: the difference of their mean answers about it, in"
         " standard deviations (of the logit of its true class). The last number is the chance that an attacker who"
-        " knows both distributions recognises the record in a model's training data at one false alarm in a hundred,"
+        " knows both distributions recognizes the record in a model's training data at one false alarm in a hundred,"
         " if the answers are normally distributed. Records are numbered by their row in the data set, from 0."
         f" From {models} models an exposure is known to about plus or minus {give:.1f}, and less well where it is"
         " large; the top of a list of estimates is in part luck."

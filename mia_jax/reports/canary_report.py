@@ -71,9 +71,9 @@ def suspicion(results: Results, scores: Scores) -> Drawing:
     figure, ax = figures.canvas()
     edges = np.histogram_bin_edges(score, 24)
     groups = (("in training", member, MEMBERS, "-"), ("left out", ~member, OTHERS, (0, (4, 1.5))))
-    for name, rows, colour, dash in groups:
+    for name, rows, color, dash in groups:
         share = np.histogram(score[rows], edges)[0] / rows.sum()
-        ax.stairs(share, edges, color=colour, lw=2, ls=dash, label=name)
+        ax.stairs(share, edges, color=color, lw=2, ls=dash, label=name)
     beside = "the other wrong labels" if results["canaries"]["kind"] == "mislabelled" else "all other labels"
     ax.set(xlabel=f"how much likelier than {beside}", ylabel="share of canaries")
     ax.set_ylim(bottom=0)

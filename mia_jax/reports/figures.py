@@ -1,6 +1,6 @@
-"""What the figures of reports share: a drawing with its words, how it becomes a picture, colours and names.
+"""What the figures of reports share: a drawing with its words, how it becomes a picture, colors and names.
 
-Colours are Okabe and Ito's, safe for colour-blind readers; an attack has the same one everywhere, and line styles and
+Colors are Okabe and Ito's, safe for color-blind readers; an attack has the same one everywhere, and line styles and
 markers differ as well. matplotlib is imported by ``draw``, without pyplot, and the same input gives the same bytes.
 """
 
@@ -32,11 +32,11 @@ SHORT = {
     "bavaria": "BaVarIA",
     "bavaria_offline": "offline BaVarIA",
 }
-ATTACK_COLOURS = {"shokri": "#0072B2", "confidence": "#E69F00", "majority": "#000000"}
-MORE_COLOURS = ("#CC79A7", "#56B4E9", "#009E73", "#D55E00")
+ATTACK_COLORS = {"shokri": "#0072B2", "confidence": "#E69F00", "majority": "#000000"}
+MORE_COLORS = ("#CC79A7", "#56B4E9", "#009E73", "#D55E00")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (3, 1, 1, 1)))
 MEMBERS, OTHERS = "#D55E00", "#009E73"
-GREY = "#767676"
+GRAY = "#767676"
 STYLE = {
     "svg.hashsalt": "mia_jax",  # ids inside the SVG, which are random otherwise
     "axes.grid": True,

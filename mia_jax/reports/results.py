@@ -102,7 +102,7 @@ def paper_rows(name: str) -> list[dict[str, Any]]:
     return [row._asdict() for row in paper.rows(name)]
 
 
-def summarise_shadows(
+def summarize_shadows(
     count: int, train_records: int, train: Sequence[float], test: Sequence[float], **more: Any
 ) -> Mapping[str, Any]:
     """The ``shadows`` block: mean accuracies over the shadows."""

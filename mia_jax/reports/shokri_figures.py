@@ -3,11 +3,11 @@
 import numpy as np
 
 from mia_jax.reports.figures import (
-    ATTACK_COLOURS,
+    ATTACK_COLORS,
     DASHES,
-    GREY,
+    GRAY,
     MEMBERS,
-    MORE_COLOURS,
+    MORE_COLORS,
     OTHERS,
     Drawing,
     Plot,
@@ -27,10 +27,10 @@ RECALL = (0, (3, 1.5))
 FEW_CLASSES = 3  # below, a distribution over classes says less than the table
 
 
-def colours(results: Results) -> dict[str, str]:
-    """Each attack's colour, the same in every figure."""
-    more = [name for name in results["attacks"] if name not in ATTACK_COLOURS]
-    return ATTACK_COLOURS | {name: MORE_COLOURS[k % len(MORE_COLOURS)] for k, name in enumerate(more)}
+def colors(results: Results) -> dict[str, str]:
+    """Each attack's color, the same in every figure."""
+    more = [name for name in results["attacks"] if name not in ATTACK_COLORS]
+    return ATTACK_COLORS | {name: MORE_COLORS[k % len(MORE_COLORS)] for k, name in enumerate(more)}
 
 
 def telling(results: Results, scores: Scores) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -50,7 +50,7 @@ def telling(results: Results, scores: Scores) -> dict[str, tuple[np.ndarray, np.
 
 def roc(results: Results, scores: Scores) -> Drawing:
     name, title = "roc", "Members found, by false alarms allowed"
-    attacks, hue = telling(results, scores), colours(results)
+    attacks, hue = telling(results, scores), colors(results)
     if not attacks:
         return Drawing(name, title, "No figure: no attack of this run gives different records different scores.", "")
     figure, ax = canvas()
@@ -61,7 +61,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
         curve = metrics.roc(score, member)
         found = np.interp(grid, curve.fpr, curve.tpr)  # at a vertical step: its upper end
         ax.plot(grid, np.where(found > 0, found, np.nan), color=hue[attack], ls=DASHES[k % 4], label=short(attack))
-    ax.plot([left, 1], [left, 1], color=GREY, lw=1.2, ls="--", label="guessing")
+    ax.plot([left, 1], [left, 1], color=GRAY, lw=1.2, ls="--", label="guessing")
     limit = min(metrics.RESOLVABLE / others, 1)
     hatched = dict(facecolor="#f1f1f1", edgecolor="#b5b5b5", hatch="//", lw=0, zorder=0)
     ax.axvspan(left, limit, **hatched, label="not resolvable")
@@ -88,7 +88,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
 
 def per_class_cdf(results: Results, scores: Scores) -> Drawing:
     name, title = "per_class_cdf", "How many classes leak how much"
-    classes, hue = results["dataset"]["classes"], colours(results)
+    classes, hue = results["dataset"]["classes"], colors(results)
     if classes < FEW_CLASSES:
         return Drawing(name, title, _too_few(classes), "")
     figure, ax = canvas()
@@ -108,8 +108,8 @@ def per_class_cdf(results: Results, scores: Scores) -> Drawing:
     if not medians:
         return Drawing(name, title, "No figure: no class of this run has a precision or a recall.", "")
     for measure, dash in (("precision", "-"), ("recall", RECALL)):
-        ax.plot([], [], color=GREY, ls=dash, label=measure)
-    ax.axvline(0.5, color=GREY, lw=1.2, ls=":")
+        ax.plot([], [], color=GRAY, ls=dash, label=measure)
+    ax.axvline(0.5, color=GRAY, lw=1.2, ls=":")
     ax.set(xlim=(0, 1.005), ylim=(0, 1.02), xlabel="precision or recall of a class")
     ax.set_ylabel("share of classes, up to there")
     legend(figure, ax)
@@ -128,7 +128,7 @@ def per_class_cdf(results: Results, scores: Scores) -> Drawing:
 
 def precision_by_size(results: Results, scores: Scores) -> Drawing:
     name, title = "precision_by_size", "Do small classes leak more?"
-    classes, hue = results["dataset"]["classes"], colours(results)
+    classes, hue = results["dataset"]["classes"], colors(results)
     counts = results["dataset"].get("class_counts")
     if classes < FEW_CLASSES:
         return Drawing(name, title, _too_few(classes), "")
@@ -157,7 +157,7 @@ def precision_by_size(results: Results, scores: Scores) -> Drawing:
             drawn.append(attack)
     if not drawn:
         return Drawing(name, title, "No figure: no class of this run has a precision.", "")
-    ax.axhline(0.5, color=GREY, lw=1.2, ls="--", label="guessing")
+    ax.axhline(0.5, color=GRAY, lw=1.2, ls="--", label="guessing")
     ax.set(ylim=(-0.03, 1.03), xlabel="training records of the class", ylabel="precision on the class")
     if max(counts) > 20 * max(1, min(counts)):
         from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
@@ -197,7 +197,7 @@ def entropy(results: Results, scores: Scores) -> Drawing:
         scores,
         "entropy",
         "How undecided the target is",
-        "normalised entropy of the answer",
+        "normalized entropy of the answer",
         "The same records, and how the target spread its answer over the classes, whatever the true one: 0, all on"
         " one class; 1, equally on all. Members at the left and non-members further right mean that the hesitation"
         " alone gives membership away.",
@@ -267,12 +267,12 @@ def _histogram(scores: Scores, column: str, title: str, xlabel: str, caption: st
     figure, ax = canvas()
     edges = np.linspace(0, 1, 21)
     medians = []
-    for group, rows, colour in (("members", scores["member"], MEMBERS), ("non-members", ~scores["member"], OTHERS)):
+    for group, rows, color in (("members", scores["member"], MEMBERS), ("non-members", ~scores["member"], OTHERS)):
         values = found[rows & np.isfinite(found)]
         share = np.histogram(np.clip(values, 0, 1), edges)[0] / max(1, len(values))
         if group == "members":
-            ax.stairs(share, edges, fill=True, color=colour, alpha=0.35)
-        ax.stairs(share, edges, color=colour, lw=2, ls="-" if group == "members" else (0, (4, 1.5)), label=group)
+            ax.stairs(share, edges, fill=True, color=color, alpha=0.35)
+        ax.stairs(share, edges, color=color, lw=2, ls="-" if group == "members" else (0, (4, 1.5)), label=group)
         medians.append(f"{group} {np.median(values):.2f}" if len(values) else f"{group}: none")
     ax.set(xlim=(-0.01, 1.01), xlabel=xlabel, ylabel="share of records")
     ax.set_ylim(bottom=0)

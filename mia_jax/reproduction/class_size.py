@@ -63,7 +63,7 @@ def figure(runs: Runs) -> Any:
         if run is not None:
             counts, precision = classes(run)
             ax.plot(counts, precision, ls="", marker="o", ms=4.5, mfc="none", color=drawing.HUES[0], label="a class")
-        ax.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
+        ax.axhline(0.5, color=drawing.GRAY, lw=1.2, ls="--", label="guessing")
         ax.set_title(title(run, name) + (left_out(run, "\n") if run else "\nno run"))
         ax.set_xlabel("target's training records of the class")
     axes[0].set(xscale="log", ylim=(-0.02, 1.02), ylabel="precision on the class")

@@ -1,4 +1,4 @@
-"""Panels that experiments share. Colours are those of ``reports/figures.py``, the paper's numbers hollow diamonds."""
+"""Panels that experiments share. Colors are those of ``reports/figures.py``, the paper's numbers hollow diamonds."""
 
 import textwrap
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax.reports.figures import ATTACK_COLOURS, GREY, MORE_COLOURS, STYLE
+from mia_jax.reports.figures import ATTACK_COLORS, GRAY, MORE_COLORS, STYLE
 from mia_jax.reproduction.base import as_measure
 from mia_jax.statistics.metrics import Measure
 
-HUES = (ATTACK_COLOURS["shokri"], ATTACK_COLOURS["confidence"], *MORE_COLOURS, ATTACK_COLOURS["majority"])
+HUES = (ATTACK_COLORS["shokri"], ATTACK_COLORS["confidence"], *MORE_COLORS, ATTACK_COLORS["majority"])
 MARKERS = "osv^<>"  # without the diamond, which is the paper's
 WIDTH = 3.0  # inches of a panel
 DRAWN = {**STYLE, "axes.titlesize": 10, "axes.titleweight": "normal", "font.size": 9, "savefig.facecolor": "white"}
@@ -72,7 +72,7 @@ def dots(ax: Any, labels: Sequence[str], series: Sequence[Series], xlabel: str, 
         shift = (len(series) - 1) / 2 - k
         marks(ax, each, places + 0.24 * shift, upright=False)
     if guess is not None:
-        ax.axvline(guess, color=GREY, lw=1.2, ls="--", label="guessing")
+        ax.axvline(guess, color=GRAY, lw=1.2, ls="--", label="guessing")
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(labels) - 0.4), xlabel=xlabel)
     ax.set_yticks(places, labels)
 
@@ -110,7 +110,7 @@ def name_points(ax: Any, names: Sequence[str], points: Sequence[tuple[float, flo
     for _ in range(100):  # each pair that is too close parts by half of what is missing
         missing = np.maximum(apart - np.diff(height), 0) / 2
         height += np.append(0, missing) - np.append(missing, 0)
-    line = dict(arrowstyle="-", color=GREY, lw=0.7, shrinkA=0, shrinkB=3)
+    line = dict(arrowstyle="-", color=GRAY, lw=0.7, shrinkA=0, shrinkB=3)
     box = dict(facecolor="white", edgecolor="none", pad=0.5)  # over the line of guessing, under the marks
     for k, y in zip(order, height, strict=True):
         x = points[k][0]
@@ -128,7 +128,7 @@ def cdf(ax: Any, values: np.ndarray, hue: str, dash: Any, label: str | None = No
 
 
 def cdf_axes(ax: Any, xlabel: str = "precision on a class") -> None:
-    ax.axvline(0.5, color=GREY, lw=1.2, ls="--", label="guessing")
+    ax.axvline(0.5, color=GRAY, lw=1.2, ls="--", label="guessing")
     ax.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel=xlabel)
 
 

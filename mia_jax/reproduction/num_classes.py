@@ -61,7 +61,7 @@ def figure(runs: Runs) -> Any:
         drawing.marks(overall, series, counts, line=True)
     published = [paper.TABLE_II[name].precision for name in NAMES.values()]
     drawing.marks(overall, drawing.published(published, "paper: precision, Google"), counts, line=True)
-    overall.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
+    overall.axhline(0.5, color=drawing.GRAY, lw=1.2, ls="--", label="guessing")
     missing = 0
     for count in counts:
         if run := _of(runs, count):
@@ -69,7 +69,7 @@ def figure(runs: Runs) -> Any:
             beside = count * np.geomspace(0.8, 1.25, len(precision))  # so that classes do not cover each other
             missing += count - len(precision)
             by_class.plot(beside, precision, ls="", marker="o", ms=3, mfc="none", color=drawing.HUES[0])
-    by_class.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--")
+    by_class.axhline(0.5, color=drawing.GRAY, lw=1.2, ls="--")
     overall.set(xscale="log", ylim=(0, 1.02), ylabel="precision, recall", title="all classes together")
     by_class.set_title("precision, each class" + (f" ({missing} have none)" if missing else ""))
     for ax in (overall, by_class):

@@ -59,7 +59,7 @@ def figure(runs: Runs) -> Any:
         series = drawing.Series(heading(measure), values, drawing.HUES[k], drawing.marker(k))
         drawing.marks(ax, series, places, line=True)
     drawing.marks(ax, drawing.published([PAPER[60].precision], "paper: precision, Google"), [60])
-    ax.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
+    ax.axhline(0.5, color=drawing.GRAY, lw=1.2, ls="--", label="guessing")
     ax.set(xscale="log", ylim=(0.4, 1.02), xlabel="shadow models", ylabel="accuracy, precision, recall, AUC")
     ax.set_xticks(EVERY, [str(count) for count in EVERY])
     ax.minorticks_off()

@@ -114,7 +114,7 @@ def figure(runs: Runs) -> Any:
     drawing.marks(longer, series, [gap(runs[label(n)]) for n in done], line=True)
     drawing.name_points(longer, [f"{n} epochs" for n in done], [_point(runs[label(n)]) for n in done])
     for ax in (sets, theirs, longer):
-        ax.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
+        ax.axhline(0.5, color=drawing.GRAY, lw=1.2, ls="--", label="guessing")
         ax.set(xlim=(-0.03, 0.75), ylim=(0.45, 1.02), xlabel="target's training minus test accuracy")
     sets.set(ylabel="attack precision", title="ours (*: SIMULATED)")
     theirs.set_title("the paper's")

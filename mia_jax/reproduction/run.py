@@ -103,8 +103,8 @@ def make(config: Config, root: pathlib.Path, *, data_dir: str | None = None, **o
 def share_models(config: Config, workdir: pathlib.Path) -> None:
     """Link the networks that runs on the same data have trained into ``workdir``.
 
-    Their names tell what made them, and runs that differ in defences at the answer or in the shadow data have some in
-    common: an artefact that is not wanted is never asked for.
+    Their names tell what made them, and runs that differ in defenses at the answer or in the shadow data have some in
+    common: an artifact that is not wanted is never asked for.
     """
     stem = workdir.name.rsplit("-", 1)[0]
     others = [p for p in workdir.parent.glob(f"{stem}-*/models/*.npz") if p.parent.parent != workdir]

@@ -26,7 +26,7 @@ from mia_jax.reproduction.base import (
     title,
 )
 
-POOR = 0.1  # the paper: precision on badly synthesised classes falls below
+POOR = 0.1  # the paper: precision on badly synthesized classes falls below
 
 
 def table(runs: Runs, name: str, order: Sequence[str], published: Mapping[str, paper.Row]) -> list[Row]:
@@ -68,7 +68,7 @@ def figure(runs: Runs, name: str, order: Sequence[str], published: Mapping[str, 
         largest = max(largest, float(np.max(counts, initial=0)))
     drawing.cdf_axes(by_class)
     by_class.set_ylabel("share of classes, up to there")
-    by_size.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--")
+    by_size.axhline(0.5, color=drawing.GRAY, lw=1.2, ls="--")
     by_size.set(xlim=(0, 1.05 * largest), ylim=(-0.02, 1.02), ylabel="precision on a class")
     by_size.set_xlabel("target's training records of the class")
     drawing.legend(figure, overall, 3)

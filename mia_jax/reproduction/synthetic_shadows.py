@@ -3,7 +3,7 @@
     python scripts/reproduce.py --experiment=synthetic_shadows --scale=cpu
 
 Expected (paper, Purchase-100, Google): precision over all classes .935 with real shadow data, .896 with records that
-Algorithm 1 synthesised (156 queries each), .795 with records from marginals; below .1 on some classes, of which the
+Algorithm 1 synthesized (156 queries each), .795 with records from marginals; below .1 on some classes, of which the
 target has few training records. Ours attacks our own network.
 Duration on 2 cores: 135 s, after the experiments that it shares models with (docs/REPRODUCTION.md).
 """
@@ -45,7 +45,7 @@ EXPERIMENT = Experiment(
     "synthetic_shadows",
     "Shadow data without data",
     "section VI, effect of the shadow training data",
-    "The attack works without any data, best with real records, then synthesised ones, then marginals.",
+    "The attack works without any data, best with real records, then synthesized ones, then marginals.",
     runs,
     table,
     figure,

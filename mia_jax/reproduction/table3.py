@@ -4,7 +4,7 @@
 
 Expected (paper, local network, attack accuracy on Purchase-100 / Texas): none .92/.83; top 1 .89/.82; label only
 .66/.73; 1 digit .89/.81; temperature 20 .84/.76; L2 1e-3 .77/.66; L2 1e-2 .53 and 5e-3 .52; all in
-``paper.MITIGATIONS``. The attacker knows the mitigation. Runs that differ in defences at the answer share their models,
+``paper.MITIGATIONS``. The attacker knows the mitigation. Runs that differ in defenses at the answer share their models,
 which are trained once.
 Duration on 2 cores: 1390 s, after the experiments that it shares models with (docs/REPRODUCTION.md).
 """
@@ -33,13 +33,13 @@ from mia_jax.reproduction.base import (
 
 CHANGES: dict[str, dict[str, Any]] = {
     "none": {},
-    "top 3": dict(defences="top_k(3)"),
-    "top 1": dict(defences="top_k(1)"),
-    "label only": dict(defences="label_only()"),
-    "3 digits": dict(defences="round_to(3)"),
-    "1 digit": dict(defences="round_to(1)"),
-    "temperature 5": dict(defences="temperature(5)"),
-    "temperature 20": dict(defences="temperature(20)"),
+    "top 3": dict(defenses="top_k(3)"),
+    "top 1": dict(defenses="top_k(1)"),
+    "label only": dict(defenses="label_only()"),
+    "3 digits": dict(defenses="round_to(3)"),
+    "1 digit": dict(defenses="round_to(1)"),
+    "temperature 5": dict(defenses="temperature(5)"),
+    "temperature 20": dict(defenses="temperature(20)"),
     "L2 1e-4": dict(l2=1e-4),
     "L2 5e-4": dict(l2=5e-4),
     "L2 1e-3": dict(l2=1e-3),
@@ -95,7 +95,7 @@ def finding(runs: Runs) -> Finding:
     claims, told = [], []
     for name, rows in paper.MITIGATIONS.items():
         accuracy = {mitigation: attack(runs.get(label(name, mitigation)), "accuracy") for mitigation in rows}
-        answers = {m: accuracy[m] for m in rows if "defences" in CHANGES[m]}
+        answers = {m: accuracy[m] for m in rows if "defenses" in CHANGES[m]}
         claims += [above(a, 0.5) for a in answers.values()]
         claims.append(above(accuracy["none"], accuracy[STRONGEST[name]]))
         measured = {m: a for m, a in answers.items() if a.value is not None}
@@ -111,7 +111,7 @@ EXPERIMENT = Experiment(
     "table3",
     "Table III: mitigations",
     "section VIII, Table III",
-    "No mitigation at the answer stops the attack, not even labels alone; strong regularisation in training does.",
+    "No mitigation at the answer stops the attack, not even labels alone; strong regularization in training does.",
     runs,
     table,
     figure,

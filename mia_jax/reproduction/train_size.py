@@ -93,7 +93,7 @@ def figure(runs: Runs) -> Any:
         drawing.marks(ax, series, sizes)
         published = [getattr(_published(name, size), "precision", None) for size in sizes]
         drawing.marks(ax, drawing.published(published, "paper: median precision"), sizes)
-        ax.axhline(0.5, color=drawing.GREY, lw=1.2, ls="--", label="guessing")
+        ax.axhline(0.5, color=drawing.GRAY, lw=1.2, ls="--", label="guessing")
         ax.set(ylim=(0, 1.02), xlim=(0, 31_000), title=_title(runs, name))
         ax.set_xticks(range(0, 31_000, 10_000), [f"{size:,}" for size in range(0, 31_000, 10_000)])
         ax.set_xlabel("training records of the target")

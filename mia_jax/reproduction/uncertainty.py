@@ -2,7 +2,7 @@
 
     python scripts/reproduce.py --experiment=uncertainty --scale=cpu
 
-Expected (paper, a figure without numbers that we know): the target's answers about members are surer (lower normalised
+Expected (paper, a figure without numbers that we know): the target's answers about members are surer (lower normalized
 entropy) and give the true class more confidence than those about others, and the more classes, the larger the
 difference.
 Duration on 2 cores: 170 s, after the experiments that it shares models with (docs/REPRODUCTION.md).
@@ -34,7 +34,7 @@ from mia_jax.statistics import metrics
 NAMES = ("purchase10", "purchase20", "purchase100", "location")
 FEW, MANY = "purchase10", "purchase100"
 PAPER = {"entropy": "members lower (a figure)", "confidence": "members higher (a figure)"}
-WORDS = {"entropy": "normalised entropy of the answer", "confidence": "probability of the true class"}
+WORDS = {"entropy": "normalized entropy of the answer", "confidence": "probability of the true class"}
 
 
 def runs(scale: Scale) -> dict[str, Config]:

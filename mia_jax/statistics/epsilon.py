@@ -221,7 +221,7 @@ def _stratified(member: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def _best(score: np.ndarray, member: np.ndarray, bound: Callable[..., float], significance: float, options) -> float:
-    """The threshold with the highest bound; for ``joint_beta`` too the Clopper-Pearson one, which is vectorised."""
+    """The threshold with the highest bound; for ``joint_beta`` too the Clopper-Pearson one, which is vectorized."""
     t = metrics.tally(score, member)
     m, n = int(t.members.sum()), int(t.others.sum())
     fpr = _upper(np.cumsum(t.others), n, significance / 2)

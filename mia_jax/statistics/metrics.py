@@ -281,7 +281,7 @@ def threshold_at_fpr(score: np.ndarray, member: np.ndarray, rate: float) -> floa
 
     It lies at rank r (n + 1) of the shadow's n non-members, between two of them on a straight line (which between the
     first and the second raises up to a tenth less); tied scores fall together, on the side of fewer false alarms. Use
-    it on the target's scores with ``realised``: what a threshold was set for, and what it does there, differ.
+    it on the target's scores with ``realized``: what a threshold was set for, and what it does there, differ.
 
     Returns:
         ``score > threshold`` is called a member. Infinity, which calls nobody, where r (n + 1) is below 1: a threshold
@@ -300,7 +300,7 @@ def threshold_at_fpr(score: np.ndarray, member: np.ndarray, rate: float) -> floa
     return upper + (rank - k) * (lower - upper) if math.isfinite(upper) and math.isfinite(lower) else upper
 
 
-def realised(threshold: float, score: np.ndarray, member: np.ndarray) -> dict[str, dict[str, Any]]:
+def realized(threshold: float, score: np.ndarray, member: np.ndarray) -> dict[str, dict[str, Any]]:
     """The FPR and TPR of ``score > threshold`` with their intervals, as results.json has them."""
     c = call(score, member, threshold)
     return {

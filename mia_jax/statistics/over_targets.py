@@ -133,7 +133,7 @@ def auc(score: np.ndarray, member: np.ndarray) -> Measure:
     return mean(values, influence)
 
 
-def realised(score: np.ndarray, member: np.ndarray, thresholds: Sequence[float], rate: float) -> dict[str, Measure]:
+def realized(score: np.ndarray, member: np.ndarray, thresholds: Sequence[float], rate: float) -> dict[str, Measure]:
     """The mean "fpr" and "tpr" of thresholds that were set on shadows (``metrics.threshold_at_fpr``).
 
     Args:

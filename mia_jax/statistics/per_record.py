@@ -32,7 +32,7 @@ def separation(phi: np.ndarray, member: np.ndarray) -> np.ndarray:
     return (means[0] - means[1]) / np.sqrt(np.maximum(sum(variances) / 2, 1e-12))
 
 
-def recognised(separation: float, rate: float = 0.01) -> float:
+def recognized(separation: float, rate: float = 0.01) -> float:
     """The best test's chance to tell a record d' apart from what it would be without it, at a false-positive rate.
 
     Phi(d' + Phi^-1(rate)), of two normal distributions of one variance.
@@ -40,7 +40,7 @@ def recognised(separation: float, rate: float = 0.01) -> float:
     return float(stats.norm.cdf(separation + stats.norm.ppf(rate)))
 
 
-def summarise(
+def summarize(
     phi: np.ndarray,
     member: np.ndarray,
     label: np.ndarray,

@@ -1,4 +1,4 @@
-"""The workdir: stages on disk as artefacts, named by what made them; locks; what the operating system refuses."""
+"""The workdir: stages on disk as artifacts, named by what made them; locks; what the operating system refuses."""
 
 from mia_jax.storage.artifacts import Artifact, Workdir, open_workdir
 

@@ -1,7 +1,7 @@
 """Stages on disk: content-addressed, written whole and renamed, checksummed, resumable.
 
-The name of an artefact is a hash of everything that made it, never of how many there are or what is shown: so a stage
-finds its own earlier work, and nothing else's. An artefact is one ``.npz`` whose member ``__meta__`` holds that
+The name of an artifact is a hash of everything that made it, never of how many there are or what is shown: so a stage
+finds its own earlier work, and nothing else's. An artifact is one ``.npz`` whose member ``__meta__`` holds that
 description and the SHA-256 of its arrays: it is there, whole and what was asked for, or it is made again.
 """
 
@@ -24,7 +24,7 @@ from mia_jax.storage import disk
 from mia_jax.types import DiskError, InputError, Params, WorkdirHeld
 
 Description = Mapping[str, Any]  # JSON values
-ARTEFACT = re.compile(r"[0-9a-f]{32}\.npz")
+ARTIFACT = re.compile(r"[0-9a-f]{32}\.npz")
 HOLDER = re.compile(r"(process \d+ on .*\n)?")  # what a lock of ours may hold
 
 
@@ -113,7 +113,7 @@ class Artifact(NamedTuple):
 
 
 class Workdir:
-    """A folder of artefacts that one process holds at a time. Made by ``open_workdir``."""
+    """A folder of artifacts that one process holds at a time. Made by ``open_workdir``."""
 
     def __init__(self, path: pathlib.Path, config: Description):
         self.path = path
@@ -123,7 +123,7 @@ class Workdir:
         return self.path / stage / f"{digest({'stage': stage, **description})[:32]}.npz"
 
     def load(self, stage: str, description: Description) -> Artifact | None:
-        """The artefact that this description names, or None. One that is damaged, or that another description made and
+        """The artifact that this description names, or None. One that is damaged, or that another description made and
         that lies under this one's name, is None too, with a warning.
 
         Raises:
@@ -157,7 +157,7 @@ class Workdir:
         return found
 
     def save(self, stage: str, description: Description, arrays: Mapping[str, np.ndarray], **info: Any) -> None:
-        """Write an artefact whole. ``info`` (JSON values) is kept beside the arrays."""
+        """Write an artifact whole. ``info`` (JSON values) is kept beside the arrays."""
         path = self._file(stage, description)
         if not path.parent.exists():
             self.claim()
@@ -180,7 +180,7 @@ def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
 def open_workdir(path: str | os.PathLike, config: Description) -> Iterator[Workdir]:
     """Hold ``path`` as the workdir of the run that ``config`` (JSON values) names; make it where it is missing.
 
-    The configuration is written with the first artefact. The hold is an advisory lock of the operating system: a killed
+    The configuration is written with the first artifact. The hold is an advisory lock of the operating system: a killed
     process lets go of it. What the file system refuses while the workdir is held is a ``DiskError``: one line.
 
     Raises:
@@ -193,7 +193,7 @@ def open_workdir(path: str | os.PathLike, config: Description) -> Iterator[Workd
     try:
         _refuse_foreign(path)
         path.mkdir(parents=True, exist_ok=True)
-        for stage in {artefact.parent for artefact in path.glob("*/*.npz")}:
+        for stage in {artifact.parent for artifact in path.glob("*/*.npz")}:
             if not os.access(stage, os.W_OK):
                 raise PermissionError(errno.EACCES, f"{stage.name}: {os.strerror(errno.EACCES)}")
         lock = os.fdopen(disk.open_own(path / "lock", create=True), "r+", encoding="utf-8", errors="replace")
@@ -279,7 +279,7 @@ def _foreign(path: pathlib.Path, names: Iterable[str]) -> str:
 def _signs_of_a_run(path: pathlib.Path) -> bool:
     """Whether a run has left anything in a folder, its configuration apart."""
     asked = (path / "target" / "asked").exists() or any(path.glob("target/answers-*.bin"))
-    if asked or any(ARTEFACT.fullmatch(p.name) for p in path.glob("*/*.npz")):
+    if asked or any(ARTIFACT.fullmatch(p.name) for p in path.glob("*/*.npz")):
         return True
     try:
         results = json.loads((path / "results.json").read_text(encoding="utf-8"))
@@ -298,7 +298,7 @@ def _check_config(path: pathlib.Path, config: Description) -> None:
     except (ValueError, IsADirectoryError):
         if path.is_dir() or not _signs_of_a_run(path.parent):
             raise InputError(f"{path} is damaged; remove the workdir, or choose another with --workdir") from None
-        # Nothing wrong can be taken up: artefacts are named by what made them, and say so themselves.
+        # Nothing wrong can be taken up: artifacts are named by what made them, and say so themselves.
         warnings.warn(
             f"{path} is damaged: it is written anew, as this run is configured; what is there and fits is used",
             stacklevel=4,

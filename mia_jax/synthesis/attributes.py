@@ -1,4 +1,4 @@
-"""What a schema says of the attributes of a record, and how they are drawn at random: all a synthesiser may know."""
+"""What a schema says of the attributes of a record, and how they are drawn at random: all a synthesizer may know."""
 
 from typing import NamedTuple
 

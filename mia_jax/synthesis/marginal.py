@@ -140,7 +140,7 @@ def check_marginals(table: Marginals, schema: Schema) -> Marginals:
 
 
 def sampler(target: Target, schema: Schema, table: Marginals, *, batch: int = 1024) -> Sampler:
-    """(key, n) -> n records drawn from the marginals and labelled by the target, with n queries.
+    """(key, n) -> n records drawn from the marginals and labeled by the target, with n queries.
 
     A record depends on the key and its number alone, not on ``batch``.
 

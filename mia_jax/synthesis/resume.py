@@ -31,9 +31,9 @@ def search(
     """``search.search``, going on from what the workdir holds of it.
 
     Args:
-        workdir: where the state is kept, as an artefact of the stage "search".
+        workdir: where the state is kept, as an artifact of the stage "search".
         description: JSON values that tell the target, and whatever else decides its answers.
-        key, target, schema, num_records, options: as of ``search.search``; they are part of the artefact's name.
+        key, target, schema, num_records, options: as of ``search.search``; they are part of the artifact's name.
         max_queries: as there. It counts earlier runs, and is not part of the name: a larger budget goes on.
         progress: shows records found, queries asked and the time left.
         every: seconds between two writings of the state; the most that an interruption costs.

@@ -67,7 +67,7 @@ def search(
     state: State | None = None,
     block: int = 64,
 ) -> tuple[Records, Story]:
-    """Synthesise records by asking the target alone (Algorithm 1).
+    """Synthesize records by asking the target alone (Algorithm 1).
 
     A record depends on the key, its number and its class, not on ``lanes`` or ``block``, as long as no class is given
     up and the budget lasts. Binary and pixel records come back as uint8, others as float32.
@@ -184,7 +184,7 @@ def answered(
 
 
 def _check(p, schema, num_records, class_prior, redraw, lanes, max_queries, block) -> np.ndarray:
-    """The prior, normalised; or InputError."""
+    """The prior, normalized; or InputError."""
     whole = {"k_max": p.k_max, "k_min": p.k_min, "iter_max": p.iter_max, "give_up": p.give_up}
     whole |= {"num_records": num_records, "lanes": lanes, "block": block}
     for name, value in whole.items():

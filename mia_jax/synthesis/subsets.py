@@ -33,7 +33,7 @@ def choose(key: jax.Array, k: jax.Array, a: int) -> jax.Array:
 def choose_packed(key: jax.Array, k: jax.Array, a: int) -> jax.Array:
     """``choose`` with key data uint32 [2, r] and packed: uint32 [ceil(a / 32), r].
 
-    Attribute j is bit j % 32 of row j // 32. Searches lie on the last axis, where the compiler vectorises.
+    Attribute j is bit j % 32 of row j // 32. Searches lie on the last axis, where the compiler vectorizes.
     """
     width, depth = -(-a // _WORD), (a - 1).bit_length()
     valid = np.full(width, _ONES)

@@ -1,6 +1,6 @@
 """What a target's answers are: which rows of probabilities are none, what format they have, and their logarithms.
 
-An answer enters the library here and nowhere else: ``faults`` says which rows of it are none, ``recognise`` what format
+An answer enters the library here and nowhere else: ``faults`` says which rows of it are none, ``recognize`` what format
 it has (``Answers``), and ``log_probabilities`` turns it into what ``Target.ask`` returns. How the formats of a target
 and of its shadows differ is in ``audits/deployed/answer_formats.py``.
 """
@@ -33,7 +33,7 @@ _SUM_TOLERANCE = 1e-3  # of unrounded answers: float16 over some classes, or fou
 _HALF_PRECISION = 2**-8  # rows of bfloat16, which keeps 8 binary digits, may sum to .997
 
 
-def recognise(p: np.ndarray, *, few: bool = False) -> Answers:
+def recognize(p: np.ndarray, *, few: bool = False) -> Answers:
     """What kind of answers these are, as far as they show it: the format of all of them, not of each.
 
     Args:
@@ -95,7 +95,7 @@ def faults(p: np.ndarray, answers: Answers) -> dict[int, str]:
     A row must be finite, non-negative, and sum to one within what rounding to ``answers.digits`` can do: half a unit of
     the last digit per class. Top-k answers may sum to less. Empty for answers that are all right.
     """
-    # Sure answers rounded to one digit, or the best of them alone, may all have been one-hot when they were recognised.
+    # Sure answers rounded to one digit, or the best of them alone, may all have been one-hot when they were recognized.
     tolerance = _HALF_PRECISION + _tolerance(answers.classes, 1 if answers.kind == "labels" else answers.digits)
     with np.errstate(invalid="ignore", over="ignore"):
         total = p.sum(axis=1, dtype=np.float64)

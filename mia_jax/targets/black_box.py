@@ -18,7 +18,7 @@ from mia_jax.targets import answer_format
 from mia_jax.targets.answer_format import TargetError, WrongAnswer
 from mia_jax.targets.answer_store import AnswerStore, read_count, write_count
 from mia_jax.training import loop
-from mia_jax.types import Answers, Array, Defence, InputError, MiaError, Model, Params, Target
+from mia_jax.types import Answers, Array, Defense, InputError, MiaError, Model, Params, Target
 
 
 class BudgetSpent(MiaError, RuntimeError):
@@ -46,12 +46,12 @@ def from_callable(predict: Callable[[np.ndarray], Array], answers: Answers | int
 
     Args:
         predict: records [b, *f] -> probabilities [b, c], or integer labels [b].
-        answers: what they look like: ``recognise(predict(x))``, or just the number of classes.
+        answers: what they look like: ``recognize(predict(x))``, or just the number of classes.
 
     Returns:
         A host target. Asking raises WrongAnswer for a record whose answer is wrong, TargetError where shapes differ.
 
-    >>> target = from_callable(forest.predict_proba, answer_format.recognise(forest.predict_proba(x)))  # doctest: +SKIP
+    >>> target = from_callable(forest.predict_proba, answer_format.recognize(forest.predict_proba(x)))  # doctest: +SKIP
     """
     answers = Answers(answers) if isinstance(answers, int) else answers
 
@@ -80,8 +80,8 @@ def from_predictions(x: Array, p: Array) -> Target:
     p = np.asarray(p)
     if p.ndim != 2 or len(p) != len(x):
         raise InputError(f"saved predictions are probabilities [{len(x)}, c]; these have shape {p.shape}")
-    answer_format.check(p, answer_format.recognise(p, few=True), len(x))
-    answers = answer_format.recognise(p)
+    answer_format.check(p, answer_format.recognize(p, few=True), len(x))
+    answers = answer_format.recognize(p)
     store = AnswerStore(answers)
     store.put(record_keys(x), answer_format.log_probabilities(p, answers))
 
@@ -114,24 +114,24 @@ def settle(target: Target, x: Array) -> Target:
     if not hasattr(target.ask, "exact"):
         return target
     whole, known = target.ask.exact, target.answers
-    answers = answer_format.recognise(answer_format.told(whole(x)))
+    answers = answer_format.recognize(answer_format.told(whole(x)))
     if known.kind == "top_k" and known.k is not None and answers.kind == "probabilities":  # replies left classes out
         answers = answers._replace(kind="top_k", k=known.k, least=None)
     return Target(lambda x: answer_format.read(whole(x), answers), answers, traced=False)
 
 
-def defend(target: Target, *defences: Defence, answers: Answers | None = None) -> Target:
-    """The target, wearing defences at the answer; the first is the innermost.
+def defend(target: Target, *defenses: Defense, answers: Answers | None = None) -> Target:
+    """The target, wearing defenses at the answer; the first is the innermost.
 
     Args:
-        defences: log-probabilities [b, c] -> log-probabilities [b, c].
+        defenses: log-probabilities [b, c] -> log-probabilities [b, c].
         answers: what the defended answers look like, where that differs.
     """
 
     def ask(x: Array) -> Array:
         log_p = target.ask(x)
-        for defence in defences:
-            log_p = defence(log_p)
+        for defense in defenses:
+            log_p = defense(log_p)
         return log_p if target.traced else np.asarray(log_p)
 
     return target._replace(ask=ask, answers=answers or target.answers)

@@ -1,11 +1,11 @@
 """What a target can do to its answers (Shokri et al. 2017, section VIII), as functions that compose.
 
-Each defence maps log-probabilities [b, c] to log-probabilities [b, c], inside ``jit`` or on a host's arrays, and knows
+Each defense maps log-probabilities [b, c] to log-probabilities [b, c], inside ``jit`` or on a host's arrays, and knows
 what the answers look like afterwards. What is hidden becomes a floor that tells nothing: ``HIDDEN`` where a probability
 is not told, log(10^-d / 2) where it is rounded to zero at d digits. Those are the floors that
 ``answer_format.log_probabilities`` gives to a service's zeros, so shadows in process look like a remote target.
 
-Defences of the training are in ``training/regularizers.py`` and ``training/dp_sgd.py``.
+Defenses of the training are in ``training/regularizers.py`` and ``training/dp_sgd.py``.
 """
 
 import dataclasses
@@ -24,8 +24,8 @@ HIDDEN = np.log(np.finfo(np.float32).tiny)  # float32, -87.3: the logarithm of a
 
 
 @dataclasses.dataclass(frozen=True)  # and not a NamedTuple: ``jit`` takes it for the function that it is
-class AnswerDefence:
-    """A ``Defence`` that says what its answers look like."""
+class AnswerDefense:
+    """A ``Defense`` that says what its answers look like."""
 
     name: str  # as ``parse`` reads it
     apply: Callable[[Array], jax.Array]  # log-probabilities [b, c] -> log-probabilities [b, c]
@@ -35,13 +35,13 @@ class AnswerDefence:
         return self.apply(log_p)
 
 
-# --- the defences ----------------------------------------------------------------------------------------------------
+# --- the defenses ----------------------------------------------------------------------------------------------------
 
 
-def top_k(k: int) -> AnswerDefence:
+def top_k(k: int) -> AnswerDefense:
     """Only the k largest probabilities are told; among equals, those of the classes that come first.
 
-    With k >= c the identity. They are not normalised again: the paper's "top k" vector is the answer with the rest
+    With k >= c the identity. They are not normalized again: the paper's "top k" vector is the answer with the rest
     left out.
     """
     k = _whole("top_k", "k", k, 1)
@@ -59,10 +59,10 @@ def top_k(k: int) -> AnswerDefence:
             return answers
         return answers._replace(kind="top_k", k=k if answers.k is None else min(k, answers.k), least=None)
 
-    return AnswerDefence(f"top_k({k})", apply, after)
+    return AnswerDefense(f"top_k({k})", apply, after)
 
 
-def label_only() -> AnswerDefence:
+def label_only() -> AnswerDefense:
     """Only the most likely class is told, as one-hot probabilities; among equals, the first."""
 
     def apply(log_p):
@@ -70,10 +70,10 @@ def label_only() -> AnswerDefence:
         label = jnp.argmax(log_p, axis=-1, keepdims=True)
         return jnp.where(label == _columns(log_p), jnp.zeros_like(log_p), HIDDEN)
 
-    return AnswerDefence("label_only()", apply, lambda answers: Answers(answers.classes, "labels"))
+    return AnswerDefense("label_only()", apply, lambda answers: Answers(answers.classes, "labels"))
 
 
-def round_to(digits: int) -> AnswerDefence:
+def round_to(digits: int) -> AnswerDefense:
     """Probabilities are rounded to so many decimal digits, half to even. They need not sum to one any more.
 
     Args:
@@ -88,10 +88,10 @@ def round_to(digits: int) -> AnswerDefence:
     def after(answers):
         return answers._replace(digits=digits if answers.digits is None else min(digits, answers.digits), least=None)
 
-    return AnswerDefence(f"round_to({digits})", apply, after)
+    return AnswerDefense(f"round_to({digits})", apply, after)
 
 
-def at_least(p: float) -> AnswerDefence:
+def at_least(p: float) -> AnswerDefense:
     """Probabilities below p are told as zero: as of a forest, whose trees vote, or of counts among few records.
 
     Args:
@@ -109,10 +109,10 @@ def at_least(p: float) -> AnswerDefence:
         told = answers.kind == "probabilities" and answers.digits is None
         return answers._replace(least=max(p, answers.least or 0.0)) if told else answers
 
-    return AnswerDefence(f"at_least({p:g})", apply, after)
+    return AnswerDefense(f"at_least({p:g})", apply, after)
 
 
-def temperature(t: float) -> AnswerDefence:
+def temperature(t: float) -> AnswerDefense:
     """Softmax at temperature t, log_softmax(log p / t): the same as of the logits z, for log p = z - logsumexp(z).
 
     The order of the classes stays; answers lose confidence as t grows. At t = 1 the identity, for answers that sum to
@@ -127,10 +127,10 @@ def temperature(t: float) -> AnswerDefence:
         told = log_p != HIDDEN
         return jnp.where(told, jax.nn.log_softmax(jnp.where(told, log_p / t, -jnp.inf)), HIDDEN)
 
-    return AnswerDefence(f"temperature({t:g})", apply, lambda answers: answers._replace(digits=None, least=None))
+    return AnswerDefense(f"temperature({t:g})", apply, lambda answers: answers._replace(digits=None, least=None))
 
 
-def memguard(budget: float, seed: int = 0) -> AnswerDefence:
+def memguard(budget: float, seed: int = 0) -> AnswerDefense:
     """Noise that keeps the label and moves an answer by at most ``budget`` in L1: p <- (1 - a) p + a r.
 
     r is uniform on the simplex, except that its largest entry stands where p has its own, and a is as large as the
@@ -178,7 +178,7 @@ def memguard(budget: float, seed: int = 0) -> AnswerDefence:
     def after(answers):
         return answers if budget == 0 else answers._replace(digits=None, least=None)
 
-    return AnswerDefence(f"memguard({budget:g}, {seed})", apply, after)
+    return AnswerDefense(f"memguard({budget:g}, {seed})", apply, after)
 
 
 def _hashed(seed: int, log_p: jax.Array) -> jax.Array:
@@ -196,24 +196,24 @@ def _columns(log_p: jax.Array) -> jax.Array:
 # --- several ---------------------------------------------------------------------------------------------------------
 
 
-def compose(defences: Sequence[AnswerDefence]) -> AnswerDefence:
-    """Several defences as one; the first is the innermost. None of them: the identity.
+def compose(defenses: Sequence[AnswerDefense]) -> AnswerDefense:
+    """Several defenses as one; the first is the innermost. None of them: the identity.
 
     The result ends at one floor, that of the precision which the answers have in the end: so it cannot be told which
-    zero came from which defence, and it is what a service's zeros become.
+    zero came from which defense, and it is what a service's zeros become.
     """
-    defences = tuple(defences)
+    defenses = tuple(defenses)
 
     def after(answers):
-        return functools.reduce(lambda answers, defence: defence.after(answers), defences, answers)
+        return functools.reduce(lambda answers, defense: defense.after(answers), defenses, answers)
 
-    lowest = floor(after(Answers(2)))  # as far as the defences know: a target's own rounding has left its floor already
+    lowest = floor(after(Answers(2)))  # as far as the defenses know: a target's own rounding has left its floor already
 
     def apply(log_p):
-        log_p = functools.reduce(lambda log_p, defence: defence(log_p), defences, log_p)
+        log_p = functools.reduce(lambda log_p, defense: defense(log_p), defenses, log_p)
         return log_p if lowest is None else jnp.maximum(log_p, np.float32(np.log(lowest)))
 
-    return AnswerDefence(",".join(defence.name for defence in defences), apply, after)
+    return AnswerDefense(",".join(defense.name for defense in defenses), apply, after)
 
 
 def floor(answers: Answers) -> float | None:
@@ -224,10 +224,10 @@ def floor(answers: Answers) -> float | None:
     return None if answers.least is None else 0.5 * answers.least
 
 
-def from_answers(answers: Answers) -> tuple[AnswerDefence, ...]:
+def from_answers(answers: Answers) -> tuple[AnswerDefense, ...]:
     """What makes answers of full precision look like these: labels, the k best, rounded, with zeros for what is small.
 
-    >>> [defence.name for defence in from_answers(Answers(10, "top_k", digits=2, k=3))]
+    >>> [defense.name for defense in from_answers(Answers(10, "top_k", digits=2, k=3))]
     ['top_k(3)', 'round_to(2)']
     """
     if answers.kind == "labels":
@@ -254,7 +254,7 @@ def probabilities(log_p: Array, answers: Answers) -> np.ndarray:
 
 # --- from text -------------------------------------------------------------------------------------------------------
 
-DEFENCES: dict[str, Callable[..., AnswerDefence]] = {
+DEFENSES: dict[str, Callable[..., AnswerDefense]] = {
     "top_k": top_k,
     "label_only": label_only,
     "round_to": round_to,
@@ -266,10 +266,10 @@ DEFENCES: dict[str, Callable[..., AnswerDefence]] = {
 _CALL = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*(,|$)")
 
 
-def parse(text: str) -> tuple[AnswerDefence, ...]:
-    """Read defences as ``--defences`` gives them; the first is the innermost.
+def parse(text: str) -> tuple[AnswerDefense, ...]:
+    """Read defenses as ``--defenses`` gives them; the first is the innermost.
 
-    >>> [defence.name for defence in parse("top_k(3), round_to(digits=2)")]
+    >>> [defense.name for defense in parse("top_k(3), round_to(digits=2)")]
     ['top_k(3)', 'round_to(2)']
     >>> parse("")
     ()
@@ -277,20 +277,20 @@ def parse(text: str) -> tuple[AnswerDefence, ...]:
     Raises:
         InputError: an unknown name, arguments that it does not take, or text that is no list of calls.
     """
-    defences, at = [], 0
+    defenses, at = [], 0
     while at < len(text.rstrip()):
         call = _CALL.match(text, at)
         if call is None or (call[3] and not text[call.end() :].strip()):
-            raise InputError(f"--defences={text}: cannot be read from {text[at:]!r} on; write top_k(3),round_to(2)")
-        defences.append(_build(call[1], call[2] or ""))
+            raise InputError(f"--defenses={text}: cannot be read from {text[at:]!r} on; write top_k(3),round_to(2)")
+        defenses.append(_build(call[1], call[2] or ""))
         at = call.end()
-    return tuple(defences)
+    return tuple(defenses)
 
 
-def _build(name: str, arguments: str) -> AnswerDefence:
-    usage = {n: f"{n}({', '.join(inspect.signature(f).parameters)})" for n, f in DEFENCES.items()}
-    if name not in DEFENCES:
-        raise InputError(f"there is no defence {name!r}; use {', '.join(usage.values())}")
+def _build(name: str, arguments: str) -> AnswerDefense:
+    usage = {n: f"{n}({', '.join(inspect.signature(f).parameters)})" for n, f in DEFENSES.items()}
+    if name not in DEFENSES:
+        raise InputError(f"there is no defense {name!r}; use {', '.join(usage.values())}")
     positional, named = [], {}
     for argument in arguments.split(",") if arguments.strip() else []:
         key, equals, value = argument.rpartition("=")
@@ -305,10 +305,10 @@ def _build(name: str, arguments: str) -> AnswerDefence:
         else:
             positional.append(number)
     try:
-        inspect.signature(DEFENCES[name]).bind(*positional, **named)
+        inspect.signature(DEFENSES[name]).bind(*positional, **named)
     except TypeError as error:
         raise InputError(f"{name}({arguments}): {error}; use {usage[name]}") from None
-    return DEFENCES[name](*positional, **named)
+    return DEFENSES[name](*positional, **named)
 
 
 def _number(name: str, argument: str, value: float) -> float:

@@ -137,7 +137,7 @@ def _format(probabilities: Callable[[Array], np.ndarray], x: np.ndarray, present
     p = probabilities(x[some])
     if not np.isfinite(p).all():  # what is wrong with an answer is said where it is asked for
         return Answers(c)
-    answers, zeros = answer_format.recognise(p), p[:, present] == 0
+    answers, zeros = answer_format.recognize(p), p[:, present] == 0
     if answers.kind == "probabilities" and answers.digits is not None:
         return answers
     return Answers(c, least=min(1 / len(x), float(p[p > 0].min())) if zeros.any() and p.any() else None)

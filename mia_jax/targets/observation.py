@@ -61,7 +61,7 @@ def observe_shadows(
     Args:
         key: the same for all shadows and the target: what an observer draws for a record, it draws everywhere.
         observers: name -> observer.
-        to_target: makes a traced Target of one shadow's parameters, wearing the defence that the adversary expects.
+        to_target: makes a traced Target of one shadow's parameters, wearing the defense that the adversary expects.
         params: leaves [S, ...].
         pool: records [N].
         index: int32 [S, n], the records that each shadow is asked about.

@@ -19,7 +19,7 @@ def offsets(model: Model, params: Params, x: Array, key: Key | None = None) -> d
     """Zeros [b, o] for each dense layer whose gradient can be known in this way.
 
     Those that are plain ``nn.Dense``, with parameters that are in ``params`` as they are, called once, on one row per
-    record [b, i], and not inside another transformation (a loop, ``nn.vmap``, rematerialisation). Nothing is computed
+    record [b, i], and not inside another transformation (a loop, ``nn.vmap``, rematerialization). Nothing is computed
     to find them. Of a model that is not of flax layers none is known.
 
     Args:

@@ -31,7 +31,7 @@ GRADIENT_BYTES = 2**24  # of the gradients that exist at once where each record 
 
 
 class Mechanism(NamedTuple):
-    """What an accountant must know: Gaussian mechanisms on Poisson samples; neighbours differ by one record."""
+    """What an accountant must know: Gaussian mechanisms on Poisson samples; neighbors differ by one record."""
 
     sampling_rate: float  # q
     steps: int

@@ -47,7 +47,7 @@ def make_trainer(
         model: init and apply.
         optimizer: with everything that belongs to it: decay, L2, clipping.
         batch_size: b, records per step.
-        loss: (logits [b, c], y [b]) -> [b], of which a step minimises the mean.
+        loss: (logits [b, c], y [b]) -> [b], of which a step minimizes the mean.
         augment: what a batch becomes before it is learned from: ``regularizers.mixing``, flips, ... The accuracy that
             is reported is that of the first labels it gives.
         microbatch: records whose activations exist at once (but what enters dense layers, whose gradient is one matmul

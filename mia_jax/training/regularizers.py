@@ -21,13 +21,13 @@ from mia_jax.types import Array, EpochInfo, InputError, Key, Model, Params, Reco
 def add_l2(strength: float, *, biases: bool = True) -> optax.GradientTransformation:
     """The gradient of strength * sum(theta^2), added to the loss's: put it before the optimizer in a chain.
 
-    So it is L2 regularisation as the paper and Keras define it (the gradient is 2 * strength * theta), and Adam
+    So it is L2 regularization as the paper and Keras define it (the gradient is 2 * strength * theta), and Adam
     rescales it like the rest of the gradient. It is not decoupled decay (AdamW), for which it would stand behind Adam.
     The loss that a Trainer reports is without it. With strength 0 the identity.
 
     Args:
         strength: the paper's lambda.
-        biases: regularise every parameter, as the paper's formula does; False: those of two axes and more, like Keras's
+        biases: regularize every parameter, as the paper's formula does; False: those of two axes and more, like Keras's
             ``kernel_regularizer``.
     """
     if not 0 <= strength < math.inf:
@@ -101,7 +101,7 @@ def stopping_early(trainer: Trainer, model: Model, patience: int, *, validation:
 
     Each network puts ``validation`` of its training set aside, drawn from its own key. After ``patience`` epochs
     without a lower validation loss it stands still: under ``vmap`` it is computed further but changes no more, so what
-    it becomes does not depend on its neighbours. The parameters are at any time those of the least validation loss.
+    it becomes does not depend on its neighbors. The parameters are at any time those of the least validation loss.
 
     The records put aside belong to the training set: an audit counts them among the members, though no gradient was
     taken of them.

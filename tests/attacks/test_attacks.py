@@ -274,7 +274,7 @@ def test_gap_needs_nothing_but_the_label():
     "name, leaf, sign", [("loss", "log_p_y", 1), ("entropy", "entropy", -1), ("confidence", "confidence", 1)]
 )
 @pytest.mark.parametrize("per_class", [False, True])
-def test_a_threshold_maximises_balanced_accuracy_on_the_shadows(name, leaf, sign, per_class):
+def test_a_threshold_maximizes_balanced_accuracy_on_the_shadows(name, leaf, sign, per_class):
     attack = ATTACKS[name](4, per_class=per_class)
     seen = worlds.see(attack, WORLD, SHADOWS)
     state, scores = worlds.play(attack, WORLD)

@@ -24,7 +24,7 @@ OWN = worlds.see(ATTACKS["lira"](4), WORLD, 0)["phi"].astype(np.float64)
 
 
 def reference_lira(fixed, offline):
-    """Centre and standard deviation of each side, and the score, larger = member: the sign of theirs is turned."""
+    """Center and standard deviation of each side, and the score, larger = member: the sign of theirs is turned."""
     sides = [np.stack([PHI[mask[:, j], j] for j in range(N)]) for mask in (MEMBER, ~MEMBER)]  # [n, models of the side]
     center = [np.median(side, axis=1) for side in sides]
     if not fixed:
@@ -65,7 +65,7 @@ def test_online_fixed_differs_by_their_variance_alone():
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_offline_is_theirs_on_the_side_of_members(fixed):
-    """Theirs orders by |z|, so that an unusually low phi counts as a member; above the centre both order alike."""
+    """Theirs orders by |z|, so that an unusually low phi counts as a member; above the center both order alike."""
     (_, mu_out), deviation, theirs = reference_lira(fixed, True)
     fitted, scores = ours(fixed=fixed, offline=True)
     if fixed:

@@ -82,7 +82,7 @@ def test_many_classes_are_learned(few):
     y[y == 7] = 3
     attack = shokri(12, num_steps=200, hidden=16)
     state = attack.fit(KEY, seen_by(attack, p[1:], y), member[1:])
-    assert jax.tree.leaves(state.params)[0].shape[0] == 12 and state.centre.shape == (12, 5)
+    assert jax.tree.leaves(state.params)[0].shape[0] == 12 and state.center.shape == (12, 5)
     assert state.trained.tolist() == [c != 7 for c in range(12)] and state.l2 in module.STRENGTHS
     own = {**attack.read(np.log(p[0]), y)}
     score = attack.score(state, own)
@@ -167,7 +167,7 @@ def test_a_balanced_audit_tells_how_far_it_is(tmp_path):
     small = dict(num_models=4, num_targets=2, num_epochs=1, hidden=4, attack_steps=10, attacks="shokri,loss")
     config = BalancedConfig(dataset=str(own), workdir=str(tmp_path / "w"), **small)
     tables = []
-    for parts in (2 * 2, 2):  # the second time, a target's artefact counts for its parts
+    for parts in (2 * 2, 2):  # the second time, a target's artifact counts for its parts
         told = Told()
         tables.append(balanced.run(config, progress=told)["attacks"])
         told.check(["loss"], parts)

@@ -28,26 +28,26 @@ pytestmark = pytest.mark.usefixtures("one_device")
 
 def test_a_few_fractions_are_no_digits():
     leaves = np.array([[1.0, 0], [0.75, 0.25], [0.5, 0.5], [0, 1.0]])[np.arange(200) % 4]
-    assert answer_format.recognise(leaves) == Answers(2, least=0.25)
-    assert answer_format.recognise(leaves, few=True).digits == 2  # others are checked by what these may have been
+    assert answer_format.recognize(leaves) == Answers(2, least=0.25)
+    assert answer_format.recognize(leaves, few=True).digits == 2  # others are checked by what these may have been
     votes = np.random.default_rng(0).binomial(100, 0.3, (400, 1)) / 100
-    assert answer_format.recognise(np.hstack([votes, 1 - votes])).digits == 2
+    assert answer_format.recognize(np.hstack([votes, 1 - votes])).digits == 2
     uneven = np.array([[0.33, 0.33, 0.33], [1.0, 0, 0]])
-    assert answer_format.recognise(uneven).digits == 2  # they do not sum to one: rounded
+    assert answer_format.recognize(uneven).digits == 2  # they do not sum to one: rounded
 
 
-def test_the_best_classes_are_recognised_among_sure_answers():
+def test_the_best_classes_are_recognized_among_sure_answers():
     p = np.array([[0.5, 0.2, 0, 0, 0], [0, 0.6, 0.3, 0, 0], [1.0, 0, 0, 0, 0], [0.999, 0.001, 0, 0, 0]])
-    assert answer_format.recognise(p) == Answers(5, "top_k", k=2)
+    assert answer_format.recognize(p) == Answers(5, "top_k", k=2)
 
 
 @pytest.mark.parametrize("text", ["label_only()", "top_k(3)", "round_to(2)", "top_k(3),round_to(2)", "at_least(0.01)"])
-def test_what_is_recognised_makes_the_same_of_full_answers(text):
+def test_what_is_recognized_makes_the_same_of_full_answers(text):
     worn = defenses.parse(text)
     log_p = np.asarray(jax.nn.log_softmax(4 * np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)))
     together = defenses.compose(worn)
     p = defenses.probabilities(together(log_p), together.after(Answers(6)))
-    found = answer_format.recognise(p)
+    found = answer_format.recognize(p)
     again = defenses.compose(defenses.from_answers(found))
     np.testing.assert_allclose(again(log_p), together(log_p), atol=0.01 if found.least else 0)
     assert not answer_formats.lacking(found, found)
@@ -59,8 +59,8 @@ def test_nothing_is_lost_before_the_format_is_known():
         told = p if digits is None else p.round(digits)
         kept = answer_format.exact(told)
         np.testing.assert_allclose(answer_format.told(kept), told, rtol=3e-6)
-        assert answer_format.recognise(answer_format.told(kept)) == answer_format.recognise(told)
-        answers = answer_format.recognise(told)
+        assert answer_format.recognize(answer_format.told(kept)) == answer_format.recognize(told)
+        answers = answer_format.recognize(told)
         np.testing.assert_allclose(
             answer_format.read(kept, answers), answer_format.log_probabilities(told, answers), atol=2e-6
         )
@@ -79,7 +79,7 @@ def test_files_of_answers_whose_zeros_were_floored_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("digits", [None, 1])
-def test_a_service_is_recognised_by_all_of_its_answers(digits):
+def test_a_service_is_recognized_by_all_of_its_answers(digits):
     """Its first records are members, of which it is sure: it was taken for labels."""
     pytest.importorskip("httpx")
     from mia_jax.targets import remote

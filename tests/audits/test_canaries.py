@@ -143,7 +143,7 @@ def test_refusals_name_the_next_move(base, tmp_path, changed, told):
 
 def test_suspicion_by_hand():
     p = np.array([[0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]])
-    found = canaries.suspicion(np.log(p), np.array([1, 3]), np.array([3, 3]))  # mislabelled; plain
+    found = canaries.suspicion(np.log(p), np.array([1, 3]), np.array([3, 3]))  # mislabeled; plain
     np.testing.assert_allclose(found, [np.log(0.2) - (np.log(0.1) + np.log(0.3)) / 2, np.log(0.4 / 0.6)])
 
 

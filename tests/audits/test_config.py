@@ -101,8 +101,8 @@ def test_seeds_that_would_be_cut_off():
     assert configs.resolve(Config(seed=2**32 - 1)).seed == 2**32 - 1
 
 
-@pytest.mark.parametrize("name", configs.TRAINING_DEFENCES)
-def test_defences_in_training_are_for_our_own_networks(name):
+@pytest.mark.parametrize("name", configs.TRAINING_DEFENSES)
+def test_defenses_in_training_are_for_our_own_networks(name):
     value = 1 if name == "early_stopping" else 0.5
     configs.resolve(Config(dataset="location", **{name: value}))
     with pytest.raises(InputError, match=f"--{name} is for our own networks; google trains as it does"):
@@ -141,8 +141,8 @@ def test_where_a_run_lives():
     assert configs.resolve(Config(dataset="./some//where/mine.npz")) == config
 
 
-def test_an_attacker_who_knows_no_defence():
-    config = Config(defences="top_k(3)", l2=0.1, dropout=0.5, early_stopping=3, dp_noise_multiplier=1.0, num_epochs=7)
+def test_an_attacker_who_knows_no_defense():
+    config = Config(defenses="top_k(3)", l2=0.1, dropout=0.5, early_stopping=3, dp_noise_multiplier=1.0, num_epochs=7)
     assert configs.undefended(config) == Config(num_epochs=7)
 
 

@@ -154,10 +154,10 @@ def test_a_wrong_answer_names_the_row_of_the_file(service, run, tmp_path, place)
     assert "sum to 6, not to 1" in str(error.value) and "mend the service" in str(error.value)
 
 
-def test_a_wrong_answer_about_a_synthesised_record_is_no_row(service, run, marginals):
+def test_a_wrong_answer_about_a_synthesized_record_is_no_row(service, run, marginals):
     known = {row.tobytes() for row in X.astype(np.uint8)}
     service.broken = lambda x: np.array([row.astype(np.uint8).tobytes() not in known for row in x])
-    with service.open() as url, pytest.raises(black_box.WrongAnswer, match="answer to a synthesised record cannot be"):
+    with service.open() as url, pytest.raises(black_box.WrongAnswer, match="answer to a synthesized record cannot be"):
         run(url, **marginals)
 
 

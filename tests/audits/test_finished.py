@@ -10,7 +10,7 @@ from small_runs import (
     LOGISTIC,
     M,
     N,
-    artefacts,
+    artifact_files,
     compiled_once,  # noqa: F401 (a fixture, as the next ones)
     config,
     finished_run,  # noqa: F401
@@ -49,11 +49,11 @@ def answers_as_in_the_run(opened, workdir):
 
 
 def test_the_target_answers_as_in_the_run(copied):
-    before = artefacts(copied)
+    before = artifact_files(copied)
     opened = workdirs.open_target(copied)
     answers_as_in_the_run(opened, copied)
     assert opened.schema.num_classes == opened.target.answers.classes == 3
-    assert artefacts(copied) == before  # nothing was trained again
+    assert artifact_files(copied) == before  # nothing was trained again
     assert json.loads(json.dumps(opened.about)) == opened.about
 
 
@@ -74,7 +74,7 @@ def test_who_was_asked_about(copied):
 
 def test_a_defended_target_stays_defended(own, tmp_path, monkeypatch):
     monkeypatch.setattr(shokri.report, "write_report", lambda workdir: None)
-    shokri.run(config(own, tmp_path / "w", target_kind=LOGISTIC, defences="top_k(1),round_to(2)", num_shadows=1))
+    shokri.run(config(own, tmp_path / "w", target_kind=LOGISTIC, defenses="top_k(1),round_to(2)", num_shadows=1))
     opened = workdirs.open_target(tmp_path / "w")
     answers_as_in_the_run(opened, tmp_path / "w")
     assert not opened.target.traced and opened.target.answers.digits == 2

@@ -67,7 +67,7 @@ def test_noisy_records_keep_their_classes(tmp_path, noise):
     assert changed == noise if noise in (0, 1) else abs(changed - noise) < 0.15
 
 
-def test_marginal_records_are_labelled_by_the_target(tmp_path):
+def test_marginal_records_are_labeled_by_the_target(tmp_path):
     told = []
     data = obtain(tmp_path, shadow_data="marginal", notify=told.append)
     assert data.pool.x.shape == (4 * M, F) and data.story == {"queries": 4 * M}
@@ -110,7 +110,7 @@ def test_no_more_is_asked_than_allowed(tmp_path, way):
     assert data.story["queries"] == budget.spent <= 35
     m = len(data.pool.y) // 2
     assert data.plan.train.shape == (S, m) and 0 < m < 20
-    assert told[-1] == f"Only {len(data.pool.y)} records were synthesised: shadows train on {m} each"
+    assert told[-1] == f"Only {len(data.pool.y)} records were synthesized: shadows train on {m} each"
     with pytest.raises(BudgetSpent, match="raise --max_queries"):
         obtain(tmp_path / "new", max_queries=1, **given)
 

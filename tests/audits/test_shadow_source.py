@@ -55,7 +55,7 @@ def test_a_file_of_copies_of_members_leaves_nothing_to_set_aside():
 
 
 @pytest.mark.parametrize("way", ["noisy", "marginal"])
-def test_synthesised_records_under_question_are_left_out(tmp_path, way):
+def test_synthesized_records_under_question_are_left_out(tmp_path, way):
     """A small domain is hit upon: here four bits, half of whose values are asked about."""
     x = (np.arange(16)[:, None] >> np.arange(4) & 1).astype(np.uint8)
     asked, own = x[:8], Records(np.tile(x, (4, 1)), cycle(64, C))
@@ -70,8 +70,8 @@ def test_synthesised_records_under_question_are_left_out(tmp_path, way):
         assert not keys(pool.x) & keys(asked) and keys(pool.x) <= keys(x[8:])
         assert plan.train.shape == (2, min(16, len(pool.y) // 2)) and plan.train.max() < len(pool.y)
         assert origin == way and story["under_question"] > 10
-        assert any(line.startswith(f"{story['under_question']} of the synthesised records are under") for line in told)
-        with pytest.raises(InputError, match=r"all but 0 of \d+ synthesised records are under question"):
+        assert any(line.startswith(f"{story['under_question']} of the synthesized records are under") for line in told)
+        with pytest.raises(InputError, match=r"all but 0 of \d+ synthesized records are under question"):
             shadow_source.obtain(config, workdir, ROOT, own, schema, x, lambda: target, 16, told.append, silent)
 
 

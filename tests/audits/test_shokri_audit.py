@@ -17,7 +17,7 @@ from small_runs import (
     F,
     M,
     N,
-    artefacts,
+    artifact_files,
     compiled_once,  # noqa: F401 (a fixture, as the next ones)
     config,
     finished_run,  # noqa: F401
@@ -193,17 +193,17 @@ def test_simulated_records_are_called_so_everywhere(own, tmp_path):
 
 
 def test_more_shadows_train_only_what_is_missing(finished, again, own, tmp_path):
-    before = artefacts(again)
+    before = artifact_files(again)
     assert len([name for name in before if name.startswith("models/")]) == 1 + SHADOWS
     results = shokri.run(config(own, again, num_shadows=5))
-    after = artefacts(again)
+    after = artifact_files(again)
     assert results["shadows"]["count"] == 5
     assert len([name for name in after if name.startswith("models/")]) == 1 + 5
     assert before.items() <= after.items()  # not even written again
     shokri.run(config(own, tmp_path / "afresh", num_shadows=5, chunk=1))
     assert scores(again) == scores(tmp_path / "afresh") != scores(finished[0])
     shokri.run(config(own, again))  # and back
-    assert scores(again) == scores(finished[0]) and artefacts(again) == after
+    assert scores(again) == scores(finished[0]) and artifact_files(again) == after
 
 
 def test_neither_chunk_nor_devices_change_a_byte(finished, own, tmp_path, monkeypatch):
@@ -235,7 +235,7 @@ def test_what_is_damaged_is_noticed_and_made_again(finished, again, own):
 
 def test_other_records_are_not_taken_for_these(again, own, tmp_path):
     """The same path with other contents: nothing that was learned from the old ones is used."""
-    before = artefacts(again, "models")
+    before = artifact_files(again, "models")
     x = records()["x"]
     held = own.read_bytes()
     try:
@@ -243,7 +243,7 @@ def test_other_records_are_not_taken_for_these(again, own, tmp_path):
         shokri.run(config(own, again))
     finally:
         own.write_bytes(held)
-    assert len(artefacts(again, "models")) == 2 * len(before)
+    assert len(artifact_files(again, "models")) == 2 * len(before)
 
 
 def test_a_workdir_that_is_held(finished, again, own):
@@ -291,9 +291,9 @@ BAD_FLAGS = {
     "a network that cannot be imported": (dict(model="nothing:at_all"), "cannot be imported"),
     "an unknown platform": (dict(target_kind="aws"), "no platform is called 'aws'"),
     "a platform that cannot be imported": (dict(target_kind="sklearn:sklearn.Nothing"), "sklearn has no 'Nothing'"),
-    "an unknown defence": (dict(defences="prayer(3)"), "no defence 'prayer'"),
-    "a defence that cannot be read": (dict(defences="top_k(2"), "cannot be read"),
-    "a defence for our networks only": (dict(target_kind=LOGISTIC, l2=0.1), "--l2 is for our own networks"),
+    "an unknown defense": (dict(defenses="prayer(3)"), "no defense 'prayer'"),
+    "a defense that cannot be read": (dict(defenses="top_k(2"), "cannot be read"),
+    "a defense for our networks only": (dict(target_kind=LOGISTIC, l2=0.1), "--l2 is for our own networks"),
     "a dropout of everything": (dict(dropout=1.0), "dropout=1.0"),
     "a table of marginals that is not there": (
         dict(shadow_data="marginal", marginals="nowhere.npz"),
@@ -343,7 +343,7 @@ def test_nothing_is_simulated_for_a_run_that_is_refused(tmp_path, monkeypatch):
     for changed, reason in (
         (dict(train_size=60_000), "needs 240,000 records"),
         (dict(model="resnet"), "there is no model 'resnet'"),
-        (dict(defences="nonsense(3)"), "nonsense"),
+        (dict(defenses="nonsense(3)"), "nonsense"),
     ):
         given = dict(data_source="simulated", train_size=100) | changed
         refused(config("purchase20", tmp_path / "w", **given), reason)
@@ -366,12 +366,12 @@ def test_a_workdir_that_cannot_be_written(own):
 
 
 def test_a_workdir_of_another_configuration(finished, again, own):
-    before = artefacts(again)
+    before = artifact_files(again)
     refused(
         config(own, again, seed=3, learning_rate=0.01, num_shadows=9),
         r"holds another configuration \(learning_rate: 0.001 there, 0.01 asked for; seed: 0 there, 3 asked for\)",
     )
-    assert artefacts(again) == before
+    assert artifact_files(again) == before
 
 
 def test_a_damaged_official_file(tmp_path):
@@ -382,7 +382,7 @@ def test_a_damaged_official_file(tmp_path):
     )
 
 
-# --- shadow data, other platforms, defences --------------------------------------------------------------------------
+# --- shadow data, other platforms, defenses --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["nn", LOGISTIC])
@@ -405,11 +405,11 @@ def test_shadow_data_that_is_not_real(own, tmp_path, monkeypatch, shadow_data, k
             assert sum(story["accepted"]) == 4 * M and story["queries"] >= 4 * M and not story["exhausted"]
     asked = 1 if shadow_data != "noisy" else 0  # the target, once more: to label or find records
     assert len(fitted) == (0 if kind == "nn" else asked + 1 + SHADOWS)
-    held, written = scores(tmp_path / "w"), artefacts(tmp_path / "w")
+    held, written = scores(tmp_path / "w"), artifact_files(tmp_path / "w")
     fitted.clear()
     assert shokri.run(given)["seconds"]["shadows"] == results["seconds"]["shadows"] > 0
     assert len(fitted) == (0 if kind == "nn" else asked)
-    assert scores(tmp_path / "w") == held and artefacts(tmp_path / "w") == written
+    assert scores(tmp_path / "w") == held and artifact_files(tmp_path / "w") == written
 
 
 def test_another_library_goes_on_where_it_stopped(own, tmp_path):
@@ -419,13 +419,12 @@ def test_another_library_goes_on_where_it_stopped(own, tmp_path):
     assert min(results["seconds"][stage] for stage in ("target", "shadows", "attack")) > 0
     with pytest.raises(KeyboardInterrupt):
         shokri.run(config(own, tmp_path / "w", target_kind=LOGISTIC), progress=interrupted("shadow models", 2))
-    assert len(artefacts(tmp_path / "w", "answers")) == 2
-    before = artefacts(tmp_path / "w")
+    assert len(artifact_files(tmp_path / "w", "answers")) == 2
+    before = artifact_files(tmp_path / "w")
     shokri.run(config(own, tmp_path / "w", target_kind=LOGISTIC))
     assert scores(tmp_path / "w") == scores(tmp_path / "whole")
-    assert (
-        len(artefacts(tmp_path / "w", "answers")) == 1 + SHADOWS and before.items() <= artefacts(tmp_path / "w").items()
-    )
+    after = artifact_files(tmp_path / "w")
+    assert len(artifact_files(tmp_path / "w", "answers")) == 1 + SHADOWS and before.items() <= after.items()
 
 
 def interrupted(title, after):
@@ -451,7 +450,7 @@ def test_a_search_goes_on_where_it_stopped(own, tmp_path, monkeypatch):
     monkeypatch.setitem(resume.search.__kwdefaults__, "every", 0.0)
     with pytest.raises(KeyboardInterrupt):
         shokri.run(config(own, tmp_path / "w", **given), progress=interrupted("synthesis", 5))
-    assert len(artefacts(tmp_path / "w", "search")) == 1
+    assert len(artifact_files(tmp_path / "w", "search")) == 1
     found = []
 
     def progress(title, total):
@@ -472,10 +471,10 @@ def test_queries_that_end_too_early(own, tmp_path):
     assert error.value.exit_code == 5
 
 
-def test_an_attacker_who_does_not_know_the_defence(finished, own, tmp_path):
-    results = shokri.run(config(own, tmp_path / "w", defences="top_k(1)", adaptive=False))
+def test_an_attacker_who_does_not_know_the_defense(finished, own, tmp_path):
+    results = shokri.run(config(own, tmp_path / "w", defenses="top_k(1)", adaptive=False))
     assert results["config"]["defences"] == "top_k(1)" and results["config"]["adaptive"] is False
-    assert artefacts(tmp_path / "w", "models").keys() == artefacts(finished[0], "models").keys()
+    assert artifact_files(tmp_path / "w", "models").keys() == artifact_files(finished[0], "models").keys()
     with np.load(tmp_path / "w" / "scores.npz") as worn, np.load(finished[0] / "scores.npz") as bare:
         assert not np.array_equal(worn["score"], bare["score"])
         assert worn["entropy"].max() < bare["entropy"].max()

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_runs import M, artefacts, compiled_once, config, own_data, shared_folder  # noqa: F401 (fixtures)
+from small_runs import M, artifact_files, compiled_once, config, own_data, shared_folder  # noqa: F401 (fixtures)
 
 from mia_jax import data
 from mia_jax.audits import common, stages, train_networks
@@ -68,7 +68,7 @@ NOT_BY = {
     "seed": 9,
     "num_shadows": 9,
     "attack_steps": 9,
-    "defences": "top_k(1)",
+    "defenses": "top_k(1)",
     "chunk": 9,
     "dp_clip": 9.0,
     "k_max": 9,
@@ -97,7 +97,7 @@ def test_the_papers_learning_rate_decays():
         assert float(update[0]) == pytest.approx(-0.5 / (1 + 0.1 * step))
 
 
-def test_defences_end_at_one_floor():
+def test_defenses_end_at_one_floor():
     """Whichever comes last: what is hidden looks as a service's rounded zero does."""
     log_p = np.log(np.array([[0.6, 0.25, 0.1, 0.05]], np.float32))
     target = Target(lambda x: jnp.asarray(log_p), Answers(4))
@@ -171,7 +171,7 @@ def test_networks_are_trained_once(world, monkeypatch):
     assert models.seconds() > 0 and models.spent() == 0
     assert [curve.shape for curve in models.curves] == [(K, 3), (K, 3)]
     assert seen["correct"].shape == (K, M)
-    written = artefacts(path)
+    written = artifact_files(path)
     monkeypatch.setattr(loop, "fit_chunks", None)
     with trained(world) as again:
         assert again.names == models.names and again.seconds() == models.seconds()
@@ -181,15 +181,15 @@ def test_networks_are_trained_once(world, monkeypatch):
         jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[2]), one, seen)
         log_p = np.asarray(again.target(2).ask(pool.x[plan.test[2]]))
         np.testing.assert_array_equal(log_p.argmax(axis=1) == pool.y[plan.test[2]], seen["correct"][2])
-    assert artefacts(path) == written
+    assert artifact_files(path) == written
 
 
 def test_only_what_is_missing_is_trained_and_to_the_same_bits(world, monkeypatch):
     """The networks of a chunk that was cut short are trained in other company than before."""
     path = world[0]
     with trained(world) as models:
-        params = {name: dict(np.load(path / name)) for name in artefacts(path)}
-    lost = sorted(artefacts(path), key=artefacts(path).get)[1]
+        params = {name: dict(np.load(path / name)) for name in artifact_files(path)}
+    lost = sorted(artifact_files(path), key=artifact_files(path).get)[1]
     (path / lost).unlink()
     asked = []
     fit = loop.fit_chunks
@@ -203,10 +203,10 @@ def test_only_what_is_missing_is_trained_and_to_the_same_bits(world, monkeypatch
 
 def test_a_network_does_not_depend_on_the_others(world):
     with trained(world) as models:
-        names, written = models.names, artefacts(world[0])
+        names, written = models.names, artifact_files(world[0])
     with trained(world, slice(1, 2)) as one:
         assert one.names == names[1:2]
-    assert artefacts(world[0]) == written
+    assert artifact_files(world[0]) == written
 
 
 # --- other platforms -------------------------------------------------------------------------------------------------
@@ -249,14 +249,14 @@ def test_another_library_is_asked_once(world, counting):
         jax.tree.map(np.testing.assert_array_equal, looked, seen)
         assert counting == [M] * K
         assert again.seconds() == models.seconds() and again.spent() == 0
-    assert len(artefacts(path, "answers")) == K
+    assert len(artifact_files(path, "answers")) == K
 
 
 def test_another_librarys_models_are_missed_one_by_one(world, counting):
     path, pool, _, plan, _ = world
     with trained(world, **COUNTING) as models:
         models.look(LOOK, pool, plan.test)
-    (path / min(artefacts(path))).unlink()
+    (path / min(artifact_files(path))).unlink()
     with trained(world, **COUNTING) as again:
         again.look(LOOK, pool, plan.test)
         assert len(counting) == K + 1
@@ -273,7 +273,7 @@ def test_other_questions_are_not_answered_from_the_same_file(world, counting):
     assert not np.array_equal(plain["confidence"], worn["confidence"])
     assert not np.array_equal(plain["confidence"], other["confidence"])
     np.testing.assert_array_equal(one["confidence"][0], plain["confidence"][2])
-    assert len(artefacts(path, "answers")) == 3 * K
+    assert len(artifact_files(path, "answers")) == 3 * K
 
 
 def test_time_is_the_training_alone(world, counting, monkeypatch):

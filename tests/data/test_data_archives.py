@@ -77,13 +77,13 @@ def test_texas_npz_one_hot(folder):
 
 def test_many_blocks_of_rows(monkeypatch):
     monkeypatch.setattr(tabular, "_ROWS", 7)
-    x, names = tabular.bit_rows(io.BytesIO(csv(PX, PY + 1)), labelled=True)
+    x, names = tabular.bit_rows(io.BytesIO(csv(PX, PY + 1)), labeled=True)
     np.testing.assert_array_equal(x, PX)
     assert names == [b"%d" % (label + 1) for label in PY]
     with pytest.raises(ValueError, match="row 24 has 599 features and row 1 has 600"):
         broken = csv(PX).splitlines(keepends=True)
         broken[23] = broken[23][2:]
-        tabular.bit_rows(io.BytesIO(b"".join(broken)), labelled=False)
+        tabular.bit_rows(io.BytesIO(b"".join(broken)), labeled=False)
 
 
 def test_cifar_archives_channels_and_fine_labels():

@@ -104,7 +104,7 @@ def test_save_and_load(tmp_path, source, loaded):
     )
     x = np.array([[0.1, 1, 0, 1, 1], [-1.5, 0, 1, 0, 1], [2, 1, 0, 0, 0]] * 2, np.float32)
     records = Records(x, np.array([0, 1, 0, 1, 0, 0], np.int32))
-    schema = Schema("mine", source, "", 3, (5,), fields, ("Synthesised.",))  # class 2 is known, and empty
+    schema = Schema("mine", source, "", 3, (5,), fields, ("Synthesized.",))  # class 2 is known, and empty
     data.save(tmp_path / "s.npz", records, schema)
     again, found = data.load(tmp_path / "s.npz")
     np.testing.assert_array_equal(again.x, records.x)
@@ -117,16 +117,16 @@ def test_save_and_load(tmp_path, source, loaded):
 @pytest.mark.parametrize(
     ("name", "source", "title", "loaded"),
     [
-        ("purchase100", "simulated", "SIMULATED Purchase-100, synthesised (search)", "simulated"),
-        ("location", "official", "Location (Bangkok), synthesised (search)", "synthesised"),
-        ("own", "local", "own, synthesised (search)", "synthesised"),
+        ("purchase100", "simulated", "SIMULATED Purchase-100, synthesized (search)", "simulated"),
+        ("location", "official", "Location (Bangkok), synthesized (search)", "synthesised"),
+        ("own", "local", "own, synthesized (search)", "synthesised"),
     ],
 )
-def test_synthesised_records_say_so_wherever_they_are_named(tmp_path, name, source, title, loaded):
+def test_synthesized_records_say_so_wherever_they_are_named(tmp_path, name, source, title, loaded):
     schema = Schema(name, source, "", 3, (5,), (Field("bits", "binary", 0, 5),), ("Before.",))
-    data.save(tmp_path / "s.npz", Records(LX, LY), data.synthesised(schema, "search", "Synthesised."))
+    data.save(tmp_path / "s.npz", Records(LX, LY), data.synthesized(schema, "search", "Synthesized."))
     records, found = data.load(tmp_path / "s.npz")
-    assert (found.source, found.notes) == (loaded, ("Before.", "Synthesised."))
+    assert (found.source, found.notes) == (loaded, ("Before.", "Synthesized."))
     block = results.dataset(found, data.title(found.name), len(records.y), np.ones(3))
     assert words.marked_title(block) == title
 

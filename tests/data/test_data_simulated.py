@@ -25,11 +25,11 @@ def blobs(n=300, f=40, c=5, seed=0):
     return (rng.integers(0, 2, (c, f))[y] ^ flip).astype(np.uint8), y
 
 
-def plain_lloyd(x, centres, rounds):
+def plain_lloyd(x, centers, rounds):
     for _ in range(rounds):
-        y = np.array([np.argmin([((row - centre) ** 2).sum() for centre in centres]) for row in x.astype(float)])
-        centres = np.array([x[y == k].mean(axis=0) for k in range(len(centres))])
-    return centres, y
+        y = np.array([np.argmin([((row - center) ** 2).sum() for center in centers]) for row in x.astype(float)])
+        centers = np.array([x[y == k].mean(axis=0) for k in range(len(centers))])
+    return centers, y
 
 
 @pytest.mark.parametrize("block", [64, 1024])
@@ -38,18 +38,18 @@ def test_lloyd_equals_a_plain_loop(monkeypatch, block):
     x, _ = blobs()
     start = x[:5] * 0.5 + 0.25
     for rounds in (1, 2, 7):
-        centres, y = cluster.lloyd(x, start, rounds)
-        expected_centres, expected_y = plain_lloyd(x, start, rounds)
+        centers, y = cluster.lloyd(x, start, rounds)
+        expected_centers, expected_y = plain_lloyd(x, start, rounds)
         np.testing.assert_array_equal(y, expected_y)
-        np.testing.assert_allclose(centres, expected_centres, atol=2**-18)  # rounded: 40 features leave 18 bits
+        np.testing.assert_allclose(centers, expected_centers, atol=2**-18)  # rounded: 40 features leave 18 bits
 
 
 def test_distances_are_exact_whatever_the_order_of_the_sum():
     x = bits(200, 600)
-    centres = cluster._exact(np.random.default_rng(1).random((7, 600)), 600)
-    forward, backward = x.astype(np.float32) @ centres.T, x[:, ::-1].astype(np.float32) @ centres[:, ::-1].T
+    centers = cluster._exact(np.random.default_rng(1).random((7, 600)), 600)
+    forward, backward = x.astype(np.float32) @ centers.T, x[:, ::-1].astype(np.float32) @ centers[:, ::-1].T
     np.testing.assert_array_equal(forward, backward)
-    np.testing.assert_array_equal(forward, x.astype(np.float64) @ centres.T.astype(np.float64))
+    np.testing.assert_array_equal(forward, x.astype(np.float64) @ centers.T.astype(np.float64))
 
 
 def test_kmeans_finds_clusters_and_repeats(monkeypatch):

@@ -53,13 +53,13 @@ def test_columns_in_several_units_are_scaled_each_by_its_own(tmp_path):
     [
         RNG.random((N, 4)),
         RNG.normal(size=(N, 4)),
-        np.where(np.arange(N)[:, None] == 3, N**0.5, -(N**-0.5)) * np.ones((1, 4)),  # standardised, and rare
+        np.where(np.arange(N)[:, None] == 3, N**0.5, -(N**-0.5)) * np.ones((1, 4)),  # standardized, and rare
         RNG.integers(-1, 2, (N, 4)),
         RNG.normal(size=(N, 4)) * 2,
     ],
     ids=["unit", "standard", "rare", "signs", "two"],
 )
-def test_unit_and_standardised_columns_keep_their_bits(tmp_path, x):
+def test_unit_and_standardized_columns_keep_their_bits(tmp_path, x):
     _, schema = load(tmp_path, x)
     assert networks.units(schema) is None and not schema.notes
 
@@ -113,7 +113,7 @@ def test_fields_that_a_user_describes_are_scaled_by_the_range_that_they_tell(tmp
     data.save(tmp_path / "s.npz", Records(PIXELS.astype(np.float32), Y), Schema("a", "local", "", 3, (12,), fields))
     _, schema = data.load(tmp_path / "s.npz")
     assert (schema.fields[0].zero, schema.fields[0].one) == (0, 300) and "[0, 300]" in schema.notes[-1]
-    data.save(tmp_path / "t.npz", Records(PIXELS[:5].astype(np.float32), Y[:5]), schema)  # such as synthesised ones
+    data.save(tmp_path / "t.npz", Records(PIXELS[:5].astype(np.float32), Y[:5]), schema)  # such as synthesized ones
     again = data.load(tmp_path / "t.npz")[1]
     assert again.fields == schema.fields and again.notes == schema.notes
 

@@ -124,7 +124,7 @@ def test_a_user_s_network_is_the_same_and_says_how_it_is_computed(mine):
     np.testing.assert_allclose(logits, networks.as_written(model).apply(params, x), rtol=1e-4, atol=1e-5)
 
 
-def test_artefacts_are_named_by_the_arithmetic(mine):
+def test_artifacts_are_named_by_the_arithmetic(mine):
     written = Model(*networks.build(mine, SCHEMA)[:2])
     config = Training(model=mine)
     ours, theirs = (train_networks.description(config, m, "digest") for m in (networks.build(mine, SCHEMA), written))

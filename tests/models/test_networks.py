@@ -75,7 +75,7 @@ def test_mlp_is_its_formula():
     np.testing.assert_allclose(model.apply(params, x), hidden @ v["kernel"] + v["bias"][None], rtol=1e-5, atol=1e-6)
 
 
-def test_greyscale_images_need_no_channel_axis():
+def test_grayscale_images_need_no_channel_axis():
     x = np.zeros((2, 8, 8), np.uint8)
     model = networks.cnn(10, channels=(4,), dense=8)
     assert model.apply(model.init(jax.random.key(0), x), x).shape == (2, 10)

@@ -68,7 +68,7 @@ def test_lone_rows_are_those_without_a_partner_where_most_have_one():
 
 
 @pytest.mark.parametrize("models, each", [(4, 2), (8, 4), (16, 8), (16, 4), (10, 9)])
-def test_fixed_counts_are_recognised_with_and_without_the_target(models, each):
+def test_fixed_counts_are_recognized_with_and_without_the_target(models, each):
     member = exact(np.random.default_rng(0), models, each=each)
     assert membership.fixed_counts(member)
     assert models == 4 or membership.fixed_counts(member[1:])

@@ -108,12 +108,12 @@ def audited(
         if name in few:
             chosen, curve = {}, {}
         columns[name] = score.astype(np.float32)
-        blocks[name] = balanced.summarise(setting, label, name, Judged(columns[name], chosen, curve))
+        blocks[name] = balanced.summarize(setting, label, name, Judged(columns[name], chosen, curve))
         blocks[name]["epsilon"] = matched_pairs.from_scores(
             columns[name], member[played], delta=1e-5, attacks=len(names)
         )
     phi = rng.normal(0, 1, (K, n)) + leak * 2 * member
-    exposed = per_record.summarise(phi, member, label, np.arange(n), classes, columns)
+    exposed = per_record.summarize(phi, member, label, np.arange(n), classes, columns)
     most = x[[row["index"] for row in exposed["records"]]]
     pictures = examples.pictures(schema, most)
     if not pixels:
@@ -230,7 +230,7 @@ def test_strongest_first_and_the_rest_listed(run):
     assert known == sorted(known, reverse=True) and rates[len(known) :] == [None] * 3
     looks = balanced_figures.looks(summary, order)
     best = [(style["color"], style["ls"]) for style in looks.values() if "label" in style]
-    assert len(best) == len(set(best)) == 6 == len({colour for colour, _ in best}) and len(looks) == 23
+    assert len(best) == len(set(best)) == 6 == len({color for color, _ in best}) and len(looks) == 23
     few = balanced_figures.looks(summary, order[4:11])
     assert [style.get("color") for style in few.values()][:2] == [looks[a]["color"] for a in order[4:6]]
     assert [a for a, style in few.items() if "label" in style] == order[4:10]
@@ -462,15 +462,15 @@ def test_saved_predictions_are_reported(tmp_path, known):
     assert summary["dataset"]["digest"] in shown and "num_epochs" not in summary["config"]
 
 
-def test_saved_predictions_behind_a_defence(tmp_path):
+def test_saved_predictions_behind_a_defense(tmp_path):
     """What these models would tell if they told labels alone; settings that mean nothing here are refused."""
     path = predictions(tmp_path / "preds.npz", True)
     plain, defended, unaware = (
         deployed.run(DeployedConfig(predictions=path, attacks="loss", workdir=str(tmp_path / name), **given))
         for name, given in (
             ("plain", {}),
-            ("defended", dict(defences="label_only")),
-            ("unaware", dict(defences="label_only", adaptive=False)),
+            ("defended", dict(defenses="label_only")),
+            ("unaware", dict(defenses="label_only", adaptive=False)),
         )
     )
     auc = [run["attacks"]["loss"]["auc"]["value"] for run in (plain, defended, unaware)]
@@ -480,7 +480,7 @@ def test_saved_predictions_behind_a_defence(tmp_path):
     for number, worn in enumerate(
         ("top_k(2)", "round_to(1)", "round_to(2),top_k(1)", "temperature(5)", "memguard(0.5)")
     ):
-        told = DeployedConfig(predictions=path, attacks="loss", defences=worn, workdir=str(tmp_path / str(number)))
+        told = DeployedConfig(predictions=path, attacks="loss", defenses=worn, workdir=str(tmp_path / str(number)))
         assert 0.6 < deployed.run(told)["attacks"]["loss"]["auc"]["value"] < 0.95, worn
     for idle in (dict(num_shadows=77), dict(rate=3.0), dict(shadow_data="search"), dict(num_epochs=7)):
         with pytest.raises(InputError, match=f"--{next(iter(idle))} has no meaning with --predictions"):

@@ -57,7 +57,7 @@ def finished_run(
     steps = np.linspace(0, 1, 100 if curves else 0)
     loss = np.exp(-4 * steps)[None] * rng.uniform(2.8, 3.4, (12, 1))
     schema = Schema(name, source, "0123abcd" * 8, classes, (446,), (), (f"Note on {name}.",))
-    shadow = results.summarise_shadows(
+    shadow = results.summarize_shadows(
         12, m, accuracy[:1], accuracy[1:], data="simulated" if source == "simulated" else "real"
     )
     if curves:

@@ -65,7 +65,7 @@ def leak_of_the_paper(config: Config) -> float:
         leak = {2: 0.1, 10: 0.6, 20: 1.6, 50: 2.6, 100: 3.5}[data.DATASETS[config.dataset].classes]
     leak *= {"real": 1, "noisy": 1 - 3 * config.noise, "search": 0.7, "marginal": 0.4}[config.shadow_data]
     leak *= 1 if config.l2 < 5e-3 else 0.02
-    leak *= 0.8 if config.defences else 1
+    leak *= 0.8 if config.defenses else 1
     leak *= 1 if config.num_epochs >= 30 else config.num_epochs / 30
     if config.dataset.startswith("cifar"):
         leak *= 2_500 / config.train_size
@@ -91,7 +91,7 @@ def test_configurations_can_be_run(experiment, scale):
     for config in asked.values():
         resolved = configs.resolve(config)
         known = data.DATASETS[resolved.dataset]
-        defenses.parse(resolved.defences)
+        defenses.parse(resolved.defenses)
         if resolved.target_kind != "nn":
             platforms.platform(resolved.target_kind, known.classes)
         too_large = 4 * resolved.train_size > known.records

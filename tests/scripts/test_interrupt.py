@@ -12,7 +12,7 @@ import pytest
 from small_runs import (
     SHADOWS,
     arguments,
-    artefacts,
+    artifact_files,
     compiled_once,  # noqa: F401 (a fixture, as the next ones)
     config,
     environment,
@@ -63,7 +63,7 @@ def in_stage(stage, epochs):
     progress.shown = progress_until
 
 
-def half_an_artefact():
+def half_an_artifact():
     def savez(file, **arrays):
         whole = io.BytesIO()
         np_savez(whole, **arrays)
@@ -97,8 +97,8 @@ def run(place):
             in_stage("shadow models", 4)  # epochs of networks: 3 make the first chunk
         case "full disk":
             full_disk()
-        case "artefact":
-            half_an_artefact()
+        case "artifact":
+            half_an_artifact()
         case "attack":
             loop.fit_many = die
         case "its second half":
@@ -139,22 +139,22 @@ def run_until(shared, own, tmp_path):
 def test_killed_at_every_stage(finished, run_until, tmp_path):
     """One run, killed eight times. What was finished before is there after, and is never made again."""
     assert run_until("full disk") == 2  # bad input, in one line: a traceback would be 1
-    assert not artefacts(tmp_path / "w") and not list((tmp_path / "w").rglob("*.partial"))
-    made = {}  # place -> artefacts that lie there afterwards
-    for place in ("data", "target", "shadows", "artefact", "attack", "its second half", "results", "report"):
-        before = artefacts(tmp_path / "w")
+    assert not artifact_files(tmp_path / "w") and not list((tmp_path / "w").rglob("*.partial"))
+    made = {}  # place -> artifacts that lie there afterwards
+    for place in ("data", "target", "shadows", "artifact", "attack", "its second half", "results", "report"):
+        before = artifact_files(tmp_path / "w")
         assert run_until(place) == -signal.SIGKILL, place
-        after = artefacts(tmp_path / "w")
+        after = artifact_files(tmp_path / "w")
         assert before.items() <= after.items(), place
         made[place] = len(after)
         left = list((tmp_path / "w").rglob("*.partial"))
-        assert len(left) == (place == "artefact"), (place, left)
+        assert len(left) == (place == "artifact"), (place, left)
     # The target; the shadows one by one, of which the second was cut short twice; the attack's two parts; the scores.
     models = 1 + SHADOWS
     assert list(made.values()) == [0, 0, 2, 2, models, models + 2, models + 3, models + 3]
     assert not (tmp_path / "w" / "report.html").exists()
     assert run_until("the end") == 0
-    assert artefacts(tmp_path / "w") == after
+    assert artifact_files(tmp_path / "w") == after
     assert scores(tmp_path / "w") == scores(finished[0])
     assert (tmp_path / "w" / "report.html").exists() and not list((tmp_path / "w").rglob("*.partial"))
 

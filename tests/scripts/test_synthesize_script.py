@@ -47,7 +47,7 @@ def test_a_search_that_spends_its_budget_goes_on_with_a_larger_one(synthesize, t
     few = data.load(tmp_path / "out.npz")[0]
     assert (
         0 < len(few.y) < 30
-        and f"{len(few.y)} records in {tmp_path}/out.npz, synthesised around a target trained on own: 40 queries"
+        and f"{len(few.y)} records in {tmp_path}/out.npz, synthesized around a target trained on own: 40 queries"
         in done.stdout
     )
     done = synthesize(*argv, "--max_queries=100000")
@@ -55,7 +55,7 @@ def test_a_search_that_spends_its_budget_goes_on_with_a_larger_one(synthesize, t
     records, schema = data.load(tmp_path / "out.npz")
     assert records.x.shape == (30, F) and np.bincount(records.y).tolist() == [10, 10, 10]
     assert all(((records.x == x).all(axis=1) & (records.y == y)).any() for x, y in zip(*few, strict=True))
-    assert (schema.name, schema.source) == ("own, synthesised (search)", "synthesised")
+    assert (schema.name, schema.source) == ("own, synthesized (search)", "synthesised")
     assert schema.num_classes == 3 and "around a target trained on own: " in schema.notes[-1]
     assert "Algorithm 1" in schema.notes[-1]
     queries = int(re.search(r"([\d,]+) queries", done.stdout)[1].replace(",", ""))
@@ -75,7 +75,7 @@ def test_the_other_methods(synthesize, tmp_path, method, more, words):
     assert (
         records.x.shape == (60, F)
         and set(np.unique(records.x)) <= {0, 1}
-        and schema.name == f"own, synthesised ({method})"
+        and schema.name == f"own, synthesized ({method})"
     )
     if method == "noisy":
         assert "25.00%" in done.stdout

@@ -16,7 +16,7 @@ from mia_jax.types import InputError
 SPLIT, RANKS = epsilon.Split(), epsilon.Bonferroni()
 
 
-def randomised_response(rng, eps, m, n):
+def randomized_response(rng, eps, m, n):
     """Says the truth with probability e^eps / (1 + e^eps): epsilon is exactly ``eps``."""
     member, truthful = np.arange(m + n) < m, rng.random(m + n) < special.expit(eps)
     return np.where(member == truthful, 1.0, -1.0), member
@@ -169,15 +169,15 @@ def test_nothing_is_proven_on_noise(name, direction, count):
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["fixed", "split", "ranks", "joint beta ranks"])
-def test_randomised_response_is_bounded_from_below(name, count):
-    wrong, _ = audits(count, name, lambda rng: randomised_response(rng, 1.0, 500, 500), 1.0)
+def test_randomized_response_is_bounded_from_below(name, count):
+    wrong, _ = audits(count, name, lambda rng: randomized_response(rng, 1.0, 500, 500), 1.0)
     assert wrong <= exceeding(count)
-    wrong, median = audits(20, name, lambda rng: randomised_response(rng, 1.0, 50_000, 50_000), 1.0)
+    wrong, median = audits(20, name, lambda rng: randomized_response(rng, 1.0, 50_000, 50_000), 1.0)
     assert wrong <= exceeding(20) and median > 0.8
 
 
 def test_joint_beta_errs_at_most_at_its_level_and_as_published_it_does_not():
-    """Exactly, from the law of the counts: on noise, for randomised response, and on the edge of epsilon 1."""
+    """Exactly, from the law of the counts: on noise, for randomized response, and on the edge of epsilon 1."""
     m, n, counts, delta = 30, 40, np.arange(41), 0.05
     fisher = [
         [stats.fisher_exact([[tp, m - tp], [fp, n - fp]], "greater").pvalue for tp in counts[: m + 1]] for fp in counts
@@ -239,7 +239,7 @@ def test_one_run_never_errs_more_than_its_level(eps, bound):
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_joint_beta_errs_at_its_level_in_a_fixed_direction(count):
-    wrong, median = audits(count, "joint beta split", lambda rng: randomised_response(rng, 1.0, 4000, 4000), 1.0)
+    wrong, median = audits(count, "joint beta split", lambda rng: randomized_response(rng, 1.0, 4000, 4000), 1.0)
     assert wrong <= exceeding(count) and median > 0.8
     with pytest.raises(InputError, match="fix 'found' or 'cleared' beforehand"):
         epsilon.joint_beta(Called(8, 1, 10, 10), direction="either")
@@ -279,7 +279,7 @@ def test_one_run_is_bounded_from_below(eps, bound, count):
             rng, 500, lambda m: np.where(rng.random(500) < special.expit(eps), 2 * m - 1.0, 1 - 2.0 * m)
         )
         truth = eps
-        if bound is one_run.gaussian:  # its Gaussian: the one whose curve passes randomised response's corner
+        if bound is one_run.gaussian:  # its Gaussian: the one whose curve passes randomized response's corner
             truth = epsilon.gaussian_epsilon(2 * stats.norm.ppf(special.expit(eps)), delta)
         wrong += one_run.from_scores(score, member, 500, bound, delta=delta).epsilon > truth
     print(f"\none run, epsilon {eps}: {wrong / count:.3f} exceed")

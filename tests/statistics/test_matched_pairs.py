@@ -135,7 +135,7 @@ def test_nothing_is_proven_on_noise(targets):
 
 
 @pytest.mark.parametrize("eps", [pytest.param(0.5, marks=pytest.mark.slow), 1.0])
-def test_randomised_response_is_bounded_from_below(eps):
+def test_randomized_response_is_bounded_from_below(eps):
     """Also where all targets are one and the same: then nothing is learned from their number."""
     rng = np.random.default_rng(0)
     for same in (False, True):

@@ -224,7 +224,7 @@ def test_the_same_shadow_twice_counts_once(tmp_path):
     (note,) = results["shadows"]["notes"]
     assert note.startswith("Shadows 6, 7 (counted from 0) are left out: ") and results["doubts"] == []
     assert results["shadows"]["count"] == S
-    results = audited(tmp_path, twice, defences="label_only", attacks="gap,attack_r", workdir=str(tmp_path / "labels"))
+    results = audited(tmp_path, twice, defenses="label_only", attacks="gap,attack_r", workdir=str(tmp_path / "labels"))
     assert results["shadows"]["count"] == S and results["doubts"] == []
     with pytest.warns(AnswersWarning, match="Shadows 6, 7"):
         score = infer("lira", **twice)

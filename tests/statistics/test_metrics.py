@@ -352,7 +352,7 @@ def test_thresholds_chosen_on_shadows():
         c = metrics.call(*shadow, threshold)
         assert c.fp == pytest.approx(3000 * rate)
         assert c.tp / 3000 == pytest.approx(metrics.tpr_at_fpr(*shadow, rate).value, abs=0.02)
-        found = metrics.realised(threshold, *target)
+        found = metrics.realized(threshold, *target)
         told(found["fpr"]), told(found["tpr"])
         assert found["fpr"]["value"] == pytest.approx(rate, rel=0.5)
     assert metrics.threshold_at_fpr(np.zeros(40), np.arange(40) < 20, 0.1) == 0  # nobody is above the only score

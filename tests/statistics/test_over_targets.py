@@ -120,10 +120,10 @@ def test_thresholds_set_on_shadows_bring_about_what_they_were_set_for():
     rng = np.random.default_rng(4)
     shadow, target = (independent(rng, 8, 1000, 1.0) for _ in range(2))
     thresholds = [metrics.threshold_at_fpr(s, m, 0.01) for s, m in zip(*shadow, strict=True)]
-    found = over_targets.realised(*target, thresholds, 0.01)
+    found = over_targets.realized(*target, thresholds, 0.01)
     truth = stats.norm.sf(Z(0.01) - 1)
     assert found["fpr"].low < 0.01 < found["fpr"].high and found["tpr"].low < truth < found["tpr"].high
-    few = over_targets.realised(*target, [np.inf] * 8, 0.0001)
+    few = over_targets.realized(*target, [np.inf] * 8, 0.0001)
     assert few["tpr"].value is few["fpr"].value is None and "1,000 non-members of a shadow" in few["fpr"].reason
 
 

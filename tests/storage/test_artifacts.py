@@ -1,4 +1,4 @@
-"""Artefacts: written whole, found by what made them, noticed when damaged; one process per workdir."""
+"""Artifacts: written whole, found by what made them, noticed when damaged; one process per workdir."""
 
 import errno
 import json
@@ -73,7 +73,7 @@ def test_payload_damage_is_noticed(tmp_path):
         assert workdir.load("models", {"k": 1}) is None
 
 
-def test_artefacts_that_were_exchanged_are_not_taken_for_one_another(tmp_path):
+def test_artifacts_that_were_exchanged_are_not_taken_for_one_another(tmp_path):
     """Each is whole, and what it says it is; its name says something else."""
     asked = [("models", {"k": 1}), ("models", {"k": 2}), ("scores", {"k": 1})]
     with artifacts.open_workdir(tmp_path / "w", {"seed": 0}) as workdir:
@@ -177,7 +177,7 @@ def test_a_configuration_that_is_none(tmp_path, held):
 
 
 @pytest.mark.parametrize("held", ["[1]", "{", '{"seed": 0'])
-def test_a_damaged_configuration_costs_no_artefact(tmp_path, held):
+def test_a_damaged_configuration_costs_no_artifact(tmp_path, held):
     save_one(tmp_path / "w")
     config = tmp_path / "w" / "config.json"
     before = config.read_bytes()

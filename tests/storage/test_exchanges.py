@@ -1,4 +1,4 @@
-"""Artefacts that are not what was asked: files exchanged, sources and parameters changed, at random, hundreds of times.
+"""Artifacts that are not what was asked: files exchanged, sources and parameters changed, at random, hundreds of times.
 
 What counts is the number of runs that end with other scores than a run from nothing, and say nothing of it.
 """
@@ -138,7 +138,7 @@ class Count:
 
 @pytest.mark.parametrize(("run", "trials"), [(paper, 40), (networks, 80), (classifiers, 60)])
 def test_files_exchanged(here, run, trials):
-    """Two artefacts of a finished run, of one stage or of two, under each other's names; the scores are made again."""
+    """Two artifacts of a finished run, of one stage or of two, under each other's names; the scores are made again."""
     use(VARIANTS["classifiers" if run is classifiers else "networks"][0])
     expected = made(run, here, here / "kept")
     rng, count = np.random.default_rng(0), Count()

@@ -68,7 +68,7 @@ def test_marginals_are_counted():
     assert (marginal.marginals(constant, MIXED).values == 1).all()
 
 
-def test_marginals_are_realised_each_independent_of_the_others():
+def test_marginals_are_realized_each_independent_of_the_others():
     n = 4000
     (x, _), _ = sample(table(), n)
     for columns, share in ((slice(1, 5), JOB), (slice(9, 11), SEX)):

@@ -52,7 +52,7 @@ def test_no_noise_is_the_identity(records, schema):
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.2, 0.5, 1.0])
-def test_the_fraction_is_realised_in_every_record(noise):
+def test_the_fraction_is_realized_in_every_record(noise):
     records = bits()
     found, story = noisy.noisy(jax.random.key(1), records, BITS, noise)
     flipped = (found.x != records.x).sum(axis=1)

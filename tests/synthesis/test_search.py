@@ -478,7 +478,7 @@ def test_no_method_touches_the_training_data_of_the_target(tmp_path):
     ):
         found, _ = synthesis.sampler(name, target, BITS, records, **options)(jax.random.key(1), 40)
         assert found.x.shape == (40, F) and set(np.unique(found.x)) <= {0, 1} and len(np.unique(found.y)) > 1
-        data.save(tmp_path / f"{name}.npz", found, BITS)  # a data set synthesised is a data set
+        data.save(tmp_path / f"{name}.npz", found, BITS)  # a data set synthesized is a data set
         loaded, schema = data.load(tmp_path / f"{name}.npz")
         assert_same(loaded, found)
         assert schema.fields == BITS.fields and schema.num_classes == C and schema.source == "local"

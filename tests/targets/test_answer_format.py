@@ -1,4 +1,4 @@
-"""What answers are: their format is recognised, wrong ones are refused, and logarithms are as exact as answers are."""
+"""What answers are: their format is recognized, wrong ones are refused, and logarithms are as exact as answers are."""
 
 import hypothesis
 import hypothesis.strategies as st
@@ -13,35 +13,35 @@ def answers_of(rows, classes=4, seed=0):
     return np.random.default_rng(seed).dirichlet(np.ones(classes), rows)
 
 
-def test_recognises_full_precision_rounding_top_k_and_labels():
+def test_recognizes_full_precision_rounding_top_k_and_labels():
     p = answers_of(16)
-    assert answer_format.recognise(p) == Answers(4, "probabilities", None)
-    assert answer_format.recognise(p.astype(np.float32)) == Answers(4, "probabilities", None)
+    assert answer_format.recognize(p) == Answers(4, "probabilities", None)
+    assert answer_format.recognize(p.astype(np.float32)) == Answers(4, "probabilities", None)
     for digits in range(1, 7):
-        assert answer_format.recognise(p.round(digits)).digits == digits
-        assert answer_format.recognise(p.round(digits).astype(np.float32)).digits == digits
+        assert answer_format.recognize(p.round(digits)).digits == digits
+        assert answer_format.recognize(p.round(digits).astype(np.float32)).digits == digits
     best = np.where(p >= np.sort(p)[:, -2:-1], p, 0)
-    assert answer_format.recognise(best) == Answers(4, "top_k", k=2)
-    assert answer_format.recognise(answer_format.one_hot(p.argmax(1), 4)) == Answers(4, "labels", None)
+    assert answer_format.recognize(best) == Answers(4, "top_k", k=2)
+    assert answer_format.recognize(answer_format.one_hot(p.argmax(1), 4)) == Answers(4, "labels", None)
 
 
 def test_a_class_that_was_never_learned_is_not_a_hidden_one():
     p = np.insert(answers_of(16), 2, 0, axis=1)
-    assert answer_format.recognise(p) == Answers(5, "probabilities", None)
-    assert answer_format.recognise(p[:1, [0, 1, 2]]).kind == "top_k"  # one row of them, and they do not sum to one
+    assert answer_format.recognize(p) == Answers(5, "probabilities", None)
+    assert answer_format.recognize(p[:1, [0, 1, 2]]).kind == "top_k"  # one row of them, and they do not sum to one
 
 
 def test_sure_answers_are_not_taken_for_rounded_ones():
     p = np.array([[1 - 1e-9, 1e-9], [1 - 3e-12, 3e-12]])
-    assert answer_format.recognise(p).digits is None
+    assert answer_format.recognize(p).digits is None
 
 
 @hypothesis.given(st.integers(1, 6), st.integers(2, 30), st.integers(0, 2**32 - 1))
 @hypothesis.settings(deadline=None, max_examples=50)
-def test_rounded_answers_pass_as_recognised(digits, classes, seed):
+def test_rounded_answers_pass_as_recognized(digits, classes, seed):
     p = answers_of(16, classes, seed).round(digits)
     hypothesis.assume((p.sum(axis=1) > 0).all())
-    assert answer_format.faults(p, answer_format.recognise(p)) == {}
+    assert answer_format.faults(p, answer_format.recognize(p)) == {}
 
 
 @pytest.mark.parametrize(

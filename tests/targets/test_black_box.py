@@ -57,7 +57,7 @@ def test_scikit_learn_is_a_callable():
 
     x = records(60)
     model = LogisticRegression().fit(x, np.arange(60) % 3)
-    target = black_box.from_callable(model.predict_proba, answer_format.recognise(model.predict_proba(x[:16])))
+    target = black_box.from_callable(model.predict_proba, answer_format.recognize(model.predict_proba(x[:16])))
     assert target.answers == Answers(3) and not target.traced
     np.testing.assert_allclose(target.ask(x), model.predict_log_proba(x), rtol=1e-5)
     labels = black_box.from_callable(model.predict, Answers(3, "labels"))
@@ -80,7 +80,7 @@ def test_saved_predictions_answer_about_their_records_only():
         black_box.from_predictions(x, p[:7])
 
 
-def test_defences_compose_inside_out():
+def test_defenses_compose_inside_out():
     target = black_box.defend(Oracle().target(), lambda z: z + 1, lambda z: z * 2, answers=Answers(4, digits=1))
     x = records(5)
     np.testing.assert_array_equal(target.ask(x), (Oracle().target().ask(x) + 1) * 2)

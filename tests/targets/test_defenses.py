@@ -1,4 +1,4 @@
-"""Defences at the answer: limits that are identities, nothing hidden leaks, and what is said of the answers is true."""
+"""Defenses at the answer: limits that are identities, nothing hidden leaks, and what is said of the answers is true."""
 
 import jax
 import jax.numpy as jnp
@@ -43,11 +43,11 @@ def composed(text):
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("defence", [defenses.top_k(C), defenses.top_k(C + 1), defenses.memguard(0), composed("")])
-def test_identities_to_the_last_bit(defence):
+@pytest.mark.parametrize("defense", [defenses.top_k(C), defenses.top_k(C + 1), defenses.memguard(0), composed("")])
+def test_identities_to_the_last_bit(defense):
     log_p = answers_of() - np.float32(90) * np.eye(B, C, dtype=np.float32)  # beyond every floor, too
-    np.testing.assert_array_equal(defence(log_p), log_p)
-    assert defence.after(Answers(C)) == Answers(C)
+    np.testing.assert_array_equal(defense(log_p), log_p)
+    assert defense.after(Answers(C)) == Answers(C)
 
 
 def test_temperature_1_and_7_digits_are_identities():
@@ -99,8 +99,8 @@ def test_rounding_is_numpy_s_and_zeros_stand_at_half_a_unit(digits):
 
 def test_what_is_rounded_away_leaves_no_trace():
     a, b = np.log(np.float32([[0.9, 0.0998, 0.0002]])), np.log(np.float32([[0.9, 0.09999, 0.00001]]))
-    for defence in ("round_to(2)", "round_to(2),top_k(2)", "top_k(2),round_to(2)", "top_k(1)", "label_only()"):
-        np.testing.assert_array_equal(composed(defence)(a), composed(defence)(b))
+    for defense in ("round_to(2)", "round_to(2),top_k(2)", "top_k(2),round_to(2)", "top_k(1)", "label_only()"):
+        np.testing.assert_array_equal(composed(defense)(a), composed(defense)(b))
 
 
 @pytest.mark.parametrize("t", [0.5, 5.0, 20.0])
@@ -160,10 +160,10 @@ def test_the_first_is_the_innermost():
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_inside_jit_as_on_the_host(text):
-    log_p, defence = answers_of(), composed(text)
-    host = defence(log_p)
-    over_shadows = jax.vmap(defence)(np.stack([log_p[::-1], log_p]))[1]
-    for inside in (jax.jit(defence)(log_p), over_shadows):
+    log_p, defense = answers_of(), composed(text)
+    host = defense(log_p)
+    over_shadows = jax.vmap(defense)(np.stack([log_p[::-1], log_p]))[1]
+    for inside in (jax.jit(defense)(log_p), over_shadows):
         assert inside.dtype == host.dtype == jnp.float32
         np.testing.assert_allclose(inside, host, rtol=1e-6, atol=1e-6)
         if "memguard" not in text and "temperature" not in text:
@@ -178,7 +178,7 @@ def test_answers_are_what_they_are_said_to_be(text):
     p = defenses.probabilities(log_p, answers)
     answer_format.check(p, answers, B)
     np.testing.assert_allclose(answer_format.log_probabilities(p, answers), log_p, rtol=1e-6, atol=3e-7)
-    seen = answer_format.recognise(p)
+    seen = answer_format.recognize(p)
     assert seen.classes == C and seen.digits == answers.digits
     # A rounded top-k answer may show less than k: then it cannot be told from rounding alone.
     assert seen.kind == answers.kind or answers == Answers(C, "top_k", answers.digits)
@@ -211,9 +211,9 @@ def test_a_defended_target_says_so_traced_or_not():
     ],
 )
 def test_text(text, names):
-    assert [defence.name for defence in defenses.parse(text)] == names
+    assert [defense.name for defense in defenses.parse(text)] == names
     again = ",".join(names)
-    assert [defence.name for defence in defenses.parse(again)] == names
+    assert [defense.name for defense in defenses.parse(again)] == names
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_text(text, names):
     [
         (
             "topk(3)",
-            r"no defence 'topk'; use top_k\(k\), label_only\(\), round_to\(digits\), at_least\(p\), "
+            r"no defense 'topk'; use top_k\(k\), label_only\(\), round_to\(digits\), at_least\(p\), "
             r"temperature\(t\), memguard",
         ),
         ("top_k", r"missing a required argument: 'k'; use top_k\(k\)"),

@@ -380,7 +380,7 @@ def test_faults_that_pass_change_nothing_and_no_record_is_asked_again_once_answe
     assert proxy.repeated == 0 and len(proxy.asked) == 400
 
 
-def test_an_impossible_answer_costs_one_question_more_not_one_for_its_neighbours(service):
+def test_an_impossible_answer_costs_one_question_more_not_one_for_its_neighbors(service):
     x = records(100)
     proxy = Proxy(service, lambda number: "nan" if number == 4 else None)
     with proxy() as url:
@@ -388,7 +388,7 @@ def test_an_impossible_answer_costs_one_question_more_not_one_for_its_neighbours
     assert sorted(collections.Counter(proxy.asked.values()).items()) == [(1, 99), (2, 1)]
 
 
-def test_retry_after_is_honoured_by_everybody(service):
+def test_retry_after_is_honored_by_everybody(service):
     x = records(100)
     proxy = Proxy(service, lambda number: ("429", "1") if number == 4 else None)
     with proxy() as url:

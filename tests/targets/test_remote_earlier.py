@@ -173,7 +173,7 @@ def test_an_audit_ends_where_the_model_was_replaced_and_tells_which_answers_are_
         assert trusted["target"]["answers_of_earlier_runs"]["rechecked"] is False
         assert trusted["attacks"] == first["attacks"]
         fresh, anew = run(url, fresh=True), run(url, workdir="other")
-    assert fresh["attacks"] == anew["attacks"] != first["attacks"]  # the synthesised records are the new model's, too
+    assert fresh["attacks"] == anew["attacks"] != first["attacks"]  # the synthesized records are the new model's, too
     assert "answers_of_earlier_runs" not in fresh["target"]
 
 
@@ -181,17 +181,17 @@ def test_an_audit_ends_where_the_model_was_replaced_and_tells_which_answers_are_
 
 
 def models(seed):
-    """A model that memorises, and another that replaced it: trained on other records of the same kind."""
+    """A model that memorizes, and another that replaced it: trained on other records of the same kind."""
     from sklearn.neighbors import KNeighborsClassifier
 
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(C, F))
+    centers = rng.normal(size=(C, F))
     for _ in range(2):
         y = rng.integers(0, C, 300)
-        x = centres[y] + 1.5 * rng.normal(size=(300, F))
+        x = centers[y] + 1.5 * rng.normal(size=(300, F))
         yield KNeighborsClassifier(10, weights="distance").fit(x, y).predict_proba
     y = rng.integers(0, C, 200)
-    yield centres[y] + 1.5 * rng.normal(size=(200, F))
+    yield centers[y] + 1.5 * rng.normal(size=(200, F))
 
 
 def shown(predict, kind, noise, rng):

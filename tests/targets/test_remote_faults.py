@@ -104,7 +104,7 @@ def test_a_server_that_goes_away_costs_only_what_it_was_asked(tmp_path):
 @pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_request_of_an_audit_fails_once(tmp_path, monkeypatch, fault):
-    """With the records synthesised by asking, so that both kinds of questions are among them."""
+    """With the records synthesized by asking, so that both kinds of questions are among them."""
     monkeypatch.setattr(remote, "Options", lambda **given: ONCE)
     np.savez(tmp_path / "m.npz", share=np.full(F, 0.5))
     np.savez(tmp_path / "mine.npz", x=X.astype(np.uint8), y=np.arange(N) % C, member=np.arange(N) >= 40)

@@ -60,7 +60,7 @@ def first_for_all(p, x, number):
 
 
 def by_batch(p, x, number):
-    """As of batch normalisation that was left in training mode."""
+    """As of batch normalization that was left in training mode."""
     return p if len(p) == 1 else softmax(x @ WEIGHTS[0] - (x @ WEIGHTS[0]).mean(axis=0))
 
 

@@ -112,7 +112,7 @@ def doubled(a, kernel, dimensions, precision=None, preferred_element_type=None):
     return jax.lax.dot_general(a, 2 * kernel, dimensions)
 
 
-def centred(x, kernel, bias, dtype=None):
+def centerd(x, kernel, bias, dtype=None):
     return x, kernel - kernel.mean(axis=0, keepdims=True), bias
 
 
@@ -139,10 +139,10 @@ NETWORKS = {  # name -> network, its layers whose gradient is known, and whether
     "called by keyword": (ByKeyword(), NONE, False),
     "in a loop": (Looped(), LAST, False),
     "vmapped": (Mapped(), NONE, False),
-    "rematerialised": (Plain(first=nn.remat(nn.Dense)), LAST, False),
+    "rematerialized": (Plain(first=nn.remat(nn.Dense)), LAST, False),
     "shifted": (Shifted(), LAST, False),
     "dot_general": (Plain(options=(("dot_general", doubled),)), LAST, False),
-    "promote_dtype": (Plain(options=(("promote_dtype", centred),)), LAST, False),
+    "promote_dtype": (Plain(options=(("promote_dtype", centerd),)), LAST, False),
     "boxed parameters": (Plain(options=(("kernel_init", PARTITIONED),)), LAST, False),
     "by hand": (by_hand(lambda network, params, x: network(x)), BOTH, True),
     "in a jit of its own": (by_hand(lambda network, params, x: jax.jit(network)(x)), NONE, False),

@@ -1,4 +1,4 @@
-"""Regularisers in training: at zero they are identities; above, what their formulas say."""
+"""Regularizers in training: at zero they are identities; above, what their formulas say."""
 
 import functools
 
@@ -91,7 +91,7 @@ def test_mixup_with_vanishing_alpha_is_none():
 
 
 @pytest.mark.parametrize("biases", [True, False])
-def test_l2_is_the_gradient_of_the_penalised_loss(biases):
+def test_l2_is_the_gradient_of_the_penalized_loss(biases):
     keys, records, index = runs(1)
     optimizer = optax.chain(regularizers.add_l2(0.03, biases=biases), optax.sgd(0.5))
     trainer = loop.make_trainer(MODEL, optimizer, M)
@@ -99,12 +99,12 @@ def test_l2_is_the_gradient_of_the_penalised_loss(biases):
     params = jax.tree.map(lambda leaf: leaf + 0.1, state.params)
     x, y = jnp.asarray(records.x[index[0]]), jnp.asarray(records.y[index[0]])
 
-    def penalised(params):
+    def penalized(params):
         kept = [leaf for leaf in jax.tree.leaves(params) if biases or leaf.ndim > 1]
         return LOSS(MODEL.apply(params, x), y).mean() + 0.03 * sum(jnp.square(leaf).sum() for leaf in kept)
 
     after, _ = jax.jit(trainer.epoch)(state._replace(params=params), Records(*map(jnp.asarray, records)), index[0])
-    assert_close(after.params, jax.tree.map(lambda p, g: p - 0.5 * g, params, jax.jit(jax.grad(penalised))(params)))
+    assert_close(after.params, jax.tree.map(lambda p, g: p - 0.5 * g, params, jax.jit(jax.grad(penalized))(params)))
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0])

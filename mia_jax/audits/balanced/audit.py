@@ -30,7 +30,7 @@ from mia_jax.reports import balanced_report, examples, results
 from mia_jax.statistics import matched_pairs, metrics, over_targets, per_record
 from mia_jax.storage import artifacts
 from mia_jax.targets import defenses
-from mia_jax.types import Attack, Defence
+from mia_jax.types import Attack, Defense
 
 CURVE_RATE = 0.01
 
@@ -60,7 +60,7 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
     with common.timed(seconds, "data"):
         pool, schema = common.load(config, plan.check, notify)
     planned = plan.set_up(config, pool, schema)
-    worn = defenses.parse(config.defences)
+    worn = defenses.parse(config.defenses)
     remember = telling(lambda spent: advance(1, "shokri"))
     attacks = judging.build_attacks(config, names, planned, remember)
     parts = quick_first(attacks, schema.num_classes, {"shokri": common.shokri_options(config)})
@@ -117,9 +117,9 @@ def _look(
     setting: Setting,
     attacks: Mapping[str, Attack],
     trained: Models,
-    worn: tuple[Defence, ...],
+    worn: tuple[Defense, ...],
 ) -> Sights:
-    """What all attacks see of the models; ``worn`` are the defences at their answers."""
+    """What all attacks see of the models; ``worn`` are the defenses at their answers."""
     return observations.look(
         stage_key(setting.root, "look"),
         attacks,
@@ -171,7 +171,7 @@ def _header(
     return common.header(
         command,
         {
-            **{f: getattr(config, f) for f in configs.identity(config)},
+            **configs.identity(config),
             "num_models": config.num_models,
             "num_targets": len(setting.targets),
             "attacks": ",".join(attacks),
@@ -210,7 +210,7 @@ def _evaluate(config: BalancedConfig, setting: Setting, judged: Mapping[str, Jud
     """Each attack's block, with the bound on epsilon that its scores prove."""
     label, blocks = _labels(setting), {}
     for name, found in judged.items():
-        blocks[name] = summarise(setting, label, name, found)
+        blocks[name] = summarize(setting, label, name, found)
     for name, found in judged.items():
         blocks[name]["epsilon"] = matched_pairs.from_scores(
             found.scores,
@@ -227,7 +227,7 @@ def _expose(
 ) -> tuple[dict[str, Any], np.ndarray | None]:
     """Whom the models expose most, and the pictures of these records; where they are none, attributes in words."""
     schema, scores = setting.schema, {name: found.scores for name, found in judged.items()}
-    exposed = per_record.summarise(
+    exposed = per_record.summarize(
         phi, setting.member, _labels(setting), setting.candidates, schema.num_classes, scores
     )
     most = np.asarray(setting.pool.x)[[record["index"] for record in exposed["records"]]]
@@ -253,7 +253,7 @@ def _arrays(
     }
 
 
-def summarise(setting: Setting, label: np.ndarray, name: str, judged: Judged) -> dict[str, Any]:
+def summarize(setting: Setting, label: np.ndarray, name: str, judged: Judged) -> dict[str, Any]:
     """An attack's block: means over targets, ``over_targets``; with one target, that target's own intervals."""
     score, member = np.asarray(judged.scores, np.float64), setting.member[setting.targets]
     blocks = []
@@ -265,7 +265,7 @@ def summarise(setting: Setting, label: np.ndarray, name: str, judged: Judged) ->
     block["auc_by_target"] = [b["auc"]["value"] for b in blocks]
     if any(judged.chosen.values()):
         block["chosen_threshold"] = {
-            rate: {side: m.json() for side, m in over_targets.realised(score, member, found, float(rate)).items()}
+            rate: {side: m.json() for side, m in over_targets.realized(score, member, found, float(rate)).items()}
             for rate, found in judged.chosen.items()
         }
     if judged.curve:

@@ -17,7 +17,7 @@ from mia_jax.attacks import sources
 from mia_jax.audits.stages import Look, Models
 from mia_jax.plans import membership
 from mia_jax.targets import observation
-from mia_jax.types import Attack, Defence, Key, Records, Seen
+from mia_jax.types import Attack, Defense, Key, Records, Seen
 
 
 class Sight(NamedTuple):
@@ -41,7 +41,7 @@ def look(
     key: Key,
     attacks: Mapping[str, Attack],
     models: Models,
-    worn: tuple[Defence, ...],
+    worn: tuple[Defense, ...],
     pool: Records,
     candidates: np.ndarray,
     population: np.ndarray,
@@ -58,7 +58,7 @@ def look(
         key: of the looks, and of what is sampled.
         attacks: name -> Attack.
         models: K of them.
-        worn: the defences at their answers.
+        worn: the defenses at their answers.
         pool: records [N].
         candidates: rows of the pool [n] that are asked about.
         population: rows of the pool [P] that train nobody.

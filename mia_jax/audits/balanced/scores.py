@@ -3,7 +3,6 @@
 When a model plays the target its partner plays no part: counts over the others would give membership away.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from mia_jax.attacks import ATTACKS, queries, sources
 from mia_jax.audits import common as runs
+from mia_jax.audits import config as configs
 from mia_jax.audits import stages
 from mia_jax.audits.balanced.observations import Sight
 from mia_jax.audits.balanced.plan import Setting
@@ -111,12 +111,12 @@ def judge(
     parts: int,
     advance: Advance,
 ) -> Judged:
-    """Every target in turn, its partner left out; and what fewer shadows would have given. An artefact per target.
+    """Every target in turn, its partner left out; and what fewer shadows would have given. An artifact per target.
 
     ``advance`` is told of ``parts`` per target; an attack that has parts tells of those that it does itself.
     """
     key = jax.random.fold_in(stage_key(setting.root, "attack"), list(ATTACKS).index(name))
-    options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.metadata["identity"]}
+    options = configs.identity(config)
     common = {
         "version": stages.VERSION,
         "left_out": membership.VERSION,

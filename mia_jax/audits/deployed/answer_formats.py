@@ -6,10 +6,10 @@ import numpy as np
 
 from mia_jax.audits.deployed.calibration import AS_TARGET, IN_FULL
 from mia_jax.targets import answer_format, defenses
-from mia_jax.targets.defenses import AnswerDefence
+from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers
 
-ENTRIES = 2**23  # of the shadows' answers, at most, by which they are recognised
+ENTRIES = 2**23  # of the shadows' answers, at most, by which they are recognized
 
 
 class Formats(NamedTuple):
@@ -17,11 +17,11 @@ class Formats(NamedTuple):
 
     target: Answers
     shadows: Answers  # of all of them together: one tree's few leaves are no format
-    on_target: tuple[AnswerDefence, ...]  # what brings the target to the shadows' format, where that is coarser
-    on_shadows: tuple[AnswerDefence, ...]  # and the shadows to the target's
+    on_target: tuple[AnswerDefense, ...]  # what brings the target to the shadows' format, where that is coarser
+    on_shadows: tuple[AnswerDefense, ...]  # and the shadows to the target's
 
     @property
-    def worn(self) -> dict[str, tuple[AnswerDefence, ...]]:
+    def worn(self) -> dict[str, tuple[AnswerDefense, ...]]:
         """How shadows may answer -> what they wear then."""
         return {AS_TARGET: self.on_shadows, **({IN_FULL: ()} if self.on_shadows else {})}
 
@@ -36,7 +36,7 @@ def of_saved(target: np.ndarray, shadows: np.ndarray, *, dress: bool = True) -> 
     """
     flat = shadows.reshape(-1, shadows.shape[-1])
     step = max(1, flat.size // ENTRIES)
-    one, other = answer_format.recognise(target), answer_format.recognise(flat[::step])
+    one, other = answer_format.recognize(target), answer_format.recognize(flat[::step])
     if one.least and other.least:  # votes and counts: a zero is the same of both
         least = min(one.least, other.least)
         one, other = one._replace(least=least), other._replace(least=least)
@@ -45,6 +45,6 @@ def of_saved(target: np.ndarray, shadows: np.ndarray, *, dress: bool = True) -> 
     return Formats(one, other, lacking(one, other), lacking(other, one))
 
 
-def lacking(answers: Answers, like: Answers) -> tuple[AnswerDefence, ...]:
+def lacking(answers: Answers, like: Answers) -> tuple[AnswerDefense, ...]:
     """What makes ``answers`` look ``like`` others, without what they do already."""
-    return tuple(defence for defence in defenses.from_answers(like) if defence.after(answers) != answers)
+    return tuple(defense for defense in defenses.from_answers(like) if defense.after(answers) != answers)

@@ -18,11 +18,11 @@ from mia_jax.audits.deployed.calibration import AS_TARGET, IN_FULL, Rehearsal
 from mia_jax.audits.stages import Look, Models, stage_key
 from mia_jax.progress import Progress
 from mia_jax.targets import defenses, observation
-from mia_jax.targets.defenses import AnswerDefence
+from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.targets.observation import Observer
 from mia_jax.types import Answers, Attack, Key, Plan, Records, Target
 
-Worn = Mapping[str, tuple[AnswerDefence, ...]]  # how shadows may answer -> what they wear then
+Worn = Mapping[str, tuple[AnswerDefense, ...]]  # how shadows may answer -> what they wear then
 
 
 class Asked(NamedTuple):
@@ -40,7 +40,7 @@ class Attacked(NamedTuple):
     accuracy: tuple[np.ndarray, np.ndarray]  # of the shadows [S], on their training and on their test records
 
 
-def worn(answers: Answers, chosen: Sequence[AnswerDefence]) -> dict[str, tuple[AnswerDefence, ...]]:
+def worn(answers: Answers, chosen: Sequence[AnswerDefense]) -> dict[str, tuple[AnswerDefense, ...]]:
     """What shadows wear: what the user chose; otherwise what the target's answers show, or nothing as well."""
     if chosen:
         return {AS_TARGET: tuple(chosen)}
@@ -49,9 +49,9 @@ def worn(answers: Answers, chosen: Sequence[AnswerDefence]) -> dict[str, tuple[A
 
 
 def told(worn: Worn, chosen: str) -> dict[str, Any]:
-    """The block of results.json: what shadows wear to answer as the target; ``chosen`` is --defences."""
-    names = [defence.name for defence in worn[AS_TARGET]]
-    return {"defences": names, "from": "--defences" if chosen else "the target's answers"}
+    """The block of results.json: what shadows wear to answer as the target; ``chosen`` is --defenses."""
+    names = [defense.name for defense in worn[AS_TARGET]]
+    return {"defences": names, "from": "--defenses" if chosen else "the target's answers"}
 
 
 def attack(
@@ -131,7 +131,7 @@ def _look(key: Key, attacks: Mapping[str, Attack], worn: Worn, shadow: Models, p
         for answer, dress in worn.items()
     }
     observers["summary"] = _wearing(observation.summary, worn[AS_TARGET])
-    description = {"attacks": sources(attacks), "worn": {a: [defence.name for defence in d] for a, d in worn.items()}}
+    description = {"attacks": sources(attacks), "worn": {a: [defense.name for defense in d] for a, d in worn.items()}}
     seen = shadow.look(Look(key, observers, (), description), pool, index)
     return {
         "summary": seen["summary"],
@@ -139,9 +139,9 @@ def _look(key: Key, attacks: Mapping[str, Attack], worn: Worn, shadow: Models, p
     }
 
 
-def _wearing(observe: Observer, dress: tuple[AnswerDefence, ...]) -> Observer:
+def _wearing(observe: Observer, dress: tuple[AnswerDefense, ...]) -> Observer:
     def wearing(key, target: Target, records: Records):
-        needed = tuple(defence for defence in dress if defence.after(target.answers) != target.answers)
+        needed = tuple(defense for defense in dress if defense.after(target.answers) != target.answers)
         return observe(key, stages.wear(target, needed), records)
 
     return wearing

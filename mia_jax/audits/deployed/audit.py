@@ -1,6 +1,6 @@
 """The audit of a model that somebody else has trained: behind a URL, or known by saved predictions alone.
 
-Shadows never see a record under question: they are trained on other data, on synthesised records, or on a half of the
+Shadows never see a record under question: they are trained on other data, on synthesized records, or on a half of the
 non-members that is set aside before anything else. So every shadow is OUT of every record that is asked about, and of
 the attacks that compare a record with itself in other models the offline ones can run.
 """
@@ -61,7 +61,8 @@ def run(
         settings = configs.identity(config) | dict(num_shadows=config.num_shadows, workdir=str(workdir.path))
         if url is None:
             summary, found = predictions.audit(config, notify, progress)
-            settings = {name: value for name, value in settings.items() if name in flags.WITH_PREDICTIONS}
+            used = {f.metadata["key"] or f.name for f in dataclasses.fields(config) if f.name in flags.WITH_PREDICTIONS}
+            settings = {name: value for name, value in settings.items() if name in used}
         else:
             summary, found = service.audit(config, url, workdir, notify, progress)
         summary = {
@@ -79,7 +80,7 @@ def _write(workdir: artifacts.Workdir, summary: dict[str, Any], found: Found) ->
     columns = {common.column(name): score.astype(np.float32) for name, score in found.scores.items()}
     known = {} if found.member is None else {"member": found.member}
     shared = {"label": found.label, "index": found.index, "confidence": found.confidence, "entropy": found.entropy}
-    workdir.claim()  # of saved predictions there is no artefact, and a folder with scores alone would be somebody's
+    workdir.claim()  # of saved predictions there is no artifact, and a folder with scores alone would be somebody's
     artifacts.write_npz(workdir.path / "scores.npz", {**known, **shared, **columns})
     artifacts.write_json(workdir.path / "results.json", summary)
     if found.member is not None:

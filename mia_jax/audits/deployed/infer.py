@@ -16,7 +16,7 @@ from mia_jax.plans import membership
 from mia_jax.progress import Progress, patient, silent
 from mia_jax.statistics import consistency, memorization
 from mia_jax.targets import answer_format, defenses
-from mia_jax.targets.defenses import AnswerDefence
+from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers, Array, Attack, InputError, Key
 
 ONE_SIDED = "the shadow models trained on all of the records in question, or on none"
@@ -68,7 +68,7 @@ def infer(
         progress: told how far the attack is, as by ``mia_jax.progress.shown``; by default work of more than a minute
             tells on standard error, and ``mia_jax.progress.silent`` never does.
 
-    What target and shadows answer is recognised from all of their rows. Where the target rounds, or tells the best
+    What target and shadows answer is recognized from all of their rows. Where the target rounds, or tells the best
     classes or labels only, a shadow that plays the target does so too, and the others do what makes the attack better
     on such shadows (``calibration``); where the shadows are the coarser ones, the target is read as they answer.
 
@@ -251,7 +251,7 @@ def _checked(asked: Answered, classes: int, whose: str) -> Answered:
         if p.shape != (n, classes) or p.dtype.kind != "f":
             raise InputError(f"{whose}{who} holds probabilities [{n}, {classes}]; it is {p.dtype} {p.shape}")
         try:
-            answer_format.check(p, answer_format.recognise(p, few=True), n)
+            answer_format.check(p, answer_format.recognize(p, few=True), n)
         except answer_format.WrongAnswer as wrong:
             raise answer_format.WrongAnswer(wrong.record, f"{whose}{who}: {wrong.reason}") from None
         return p
@@ -264,7 +264,7 @@ def _checked(asked: Answered, classes: int, whose: str) -> Answered:
 def _read(read, asked: Answered, known: Formats):
     """What the attack sees of the target, leaves [n, ...], and of the shadows, by how they answer, [S, n, ...]."""
 
-    def look(p: np.ndarray, answers: Answers, worn: tuple[AnswerDefence, ...]):
+    def look(p: np.ndarray, answers: Answers, worn: tuple[AnswerDefense, ...]):
         log_p = answer_format.log_probabilities(p, answers)
         return jax.tree.map(np.asarray, read(defenses.compose(worn)(log_p) if worn else log_p, asked.labels))
 

@@ -25,7 +25,7 @@ from mia_jax.types import Schema
 
 
 class Inputs(NamedTuple):
-    predictions: deployed.Predictions  # behind the defences of --defences; of the shadows, those that are used
+    predictions: deployed.Predictions  # behind the defenses of --defenses; of the shadows, those that are used
     digest: str  # of the file's arrays
     attacks: list[str]
     formats: Formats
@@ -64,8 +64,8 @@ def _load(config: DeployedConfig) -> Inputs:
     """Read the predictions, and refuse before any work what cannot be used."""
     held = deployed.load_predictions(config.predictions)
     digest = artifacts.array_digest(*(array for array in held if array is not None))
-    twins = memorization.twins(held.shadows)  # before defences: labels of two models may well be the same
-    chosen = defenses.parse(config.defences)
+    twins = memorization.twins(held.shadows)  # before defenses: labels of two models may well be the same
+    chosen = defenses.parse(config.defenses)
     if chosen:
         held = deployed.behind(held, chosen, shadows_too=config.adaptive)
     names, held, notes = _usable(config, held, twins)
@@ -117,12 +117,12 @@ def _summary(config: DeployedConfig, inputs: Inputs, found: Found, seconds: floa
         "target": {
             **blocks.target("saved predictions", found),
             "answers": known.target._asdict(),
-            **({"read_as": [defence.name for defence in known.on_target]} if known.on_target else {}),
+            **({"read_as": [defense.name for defense in known.on_target]} if known.on_target else {}),
         },
         "shadows": {
             "count": len(inputs.predictions.shadows),
             "data": "as the predictions were made",
-            "answers": attack.told(known.worn, config.defences),
+            "answers": attack.told(known.worn, config.defenses),
             "notes": inputs.notes,
         },
         "doubts": inputs.doubts,

@@ -82,7 +82,7 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
             raise ValueError(f"{error}; number the classes as the columns of target, from 0") from None
         shadow_member = _truth(arrays["shadow_member"], "shadow_member", (len(shadows), n))
         for name, p in (("target", target), *((f"shadows[{k}]", p) for k, p in enumerate(shadows))):
-            if wrong := answer_format.faults(p, answer_format.recognise(np.nan_to_num(p))):
+            if wrong := answer_format.faults(p, answer_format.recognize(np.nan_to_num(p))):
                 _refuse_other_numbers(name, p, wrong)
                 row, reason = next(iter(wrong.items()))
                 raise ValueError(f"{name}, record {row}: {reason}; needed: probabilities, as softmax gives them")
@@ -103,12 +103,12 @@ def _refuse_other_numbers(name: str, p: np.ndarray, wrong: Collection[int]) -> N
         raise ValueError(f"{name}: its rows look like {kind} ({example}): save {turn[kind]}, which are probabilities")
 
 
-def behind(held: Predictions, worn: tuple[defenses.AnswerDefence, ...], *, shadows_too: bool) -> Predictions:
-    """The predictions as a service behind defences would have sent them; the shadows' only if the attacker knows."""
+def behind(held: Predictions, worn: tuple[defenses.AnswerDefense, ...], *, shadows_too: bool) -> Predictions:
+    """The predictions as a service behind defenses would have sent them; the shadows' only if the attacker knows."""
     together = defenses.compose(worn)
 
     def sent(p):
-        answers = answer_format.recognise(p)
+        answers = answer_format.recognize(p)
         return defenses.probabilities(together(answer_format.log_probabilities(p, answers)), together.after(answers))
 
     shadows = np.stack([sent(p) for p in held.shadows]) if shadows_too else held.shadows

@@ -271,7 +271,7 @@ def _shadow_data(run: Run, inputs: Inputs, service: Service, settled: Callable[[
     again = f" #{generation}" if generation else ""  # what an older model helped to make is not used
     config = dataclasses.replace(run.config, max_queries=inputs.queries_left, target=run.config.target + again)
     own, x = inputs.aside, inputs.records.x
-    with common.timed(run.seconds, "shadow_data"), _naming(lambda record: "a synthesised record"):
+    with common.timed(run.seconds, "shadow_data"), _naming(lambda record: "a synthesized record"):
         return ShadowData(
             *shadow_source.obtain(
                 config, run.workdir, run.root, own, service.schema, x, settled, inputs.m, run.notify, run.progress
@@ -338,7 +338,7 @@ def _build(
 
 
 def _on_shadows(config: DeployedConfig, target: Target) -> attack.Worn:
-    return attack.worn(target.answers, defenses.parse(config.defences))
+    return attack.worn(target.answers, defenses.parse(config.defenses))
 
 
 # --- blocks of results.json ------------------------------------------------------------------------------------------
@@ -366,12 +366,12 @@ def _earlier_block(earlier: remote.Earlier, recheck: int) -> dict[str, Any]:
 def _shadows_block(
     run: Run, target: Target, data: ShadowData, models: Models, attacked: attack.Attacked, which: np.ndarray
 ) -> dict[str, Any]:
-    return results.summarise_shadows(
+    return results.summarize_shadows(
         len(which),
         data.plan.train.shape[1],
         *attacked.accuracy,
         data=data.origin,
-        answers=attack.told(_on_shadows(run.config, target), run.config.defences),
+        answers=attack.told(_on_shadows(run.config, target), run.config.defenses),
         **({"synthesis": data.story} if data.story else {}),
         **divergence.story(models, which),
     )

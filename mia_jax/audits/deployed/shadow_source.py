@@ -1,4 +1,4 @@
-"""Where the shadows of somebody's deployed model come from: other data, synthesised records, or a half of the
+"""Where the shadows of somebody's deployed model come from: other data, synthesized records, or a half of the
 non-members that is set aside before anything else. Never from a record under question.
 """
 
@@ -93,7 +93,7 @@ def obtain(
             raise InputError(f"{config.shadow_data} has records {other_schema.shape}, and {config.data} {schema.shape}")
         free = records.apart(other.x, asked)
         pool = Records(np.asarray(other.x)[free], np.asarray(other.y)[free])
-        made = {"simulated": "SIMULATED ", "synthesised": "synthesised "}.get(other_schema.source, "")
+        made = {"simulated": "SIMULATED ", "synthesised": "synthesized "}.get(other_schema.source, "")
         origin = f"{made}{config.shadow_data}, without {int((~free).sum()):,} records under question"
         if len(pool.y) and int(pool.y.max()) >= schema.num_classes:
             raise InputError(f"{config.shadow_data} has the label {int(pool.y.max())}; the target has no such class")
@@ -109,7 +109,7 @@ def obtain(
 
 
 def _without(config: DeployedConfig, told: shadow_data.ShadowData, asked: np.ndarray, key, notify):
-    """Synthesised records without those under question, which small domains hit upon: pool, plan, origin and story."""
+    """Synthesized records without those under question, which small domains hit upon: pool, plan, origin and story."""
     free = records.apart(told.pool.x, asked)
     if free.all():
         return told.pool, told.plan, told.origin, told.story
@@ -118,9 +118,9 @@ def _without(config: DeployedConfig, told: shadow_data.ShadowData, asked: np.nda
     left_out = int((~free).sum())
     if m < 1:
         raise InputError(
-            f"all but {len(pool.y)} of {len(free):,} synthesised records are under question: give more records with"
+            f"all but {len(pool.y)} of {len(free):,} synthesized records are under question: give more records with"
             " --shadow_records, or other data with --shadow_data=other.npz"
         )
-    notify(f"{left_out:,} of the synthesised records are under question, and left out: shadows train on {m:,} each")
+    notify(f"{left_out:,} of the synthesized records are under question, and left out: shadows train on {m:,} each")
     plan = splits.shokri(key, len(pool.y), m, config.num_shadows)
     return pool, plan, told.origin, {**told.story, "under_question": left_out}

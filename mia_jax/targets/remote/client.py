@@ -151,7 +151,7 @@ class _Asked:
         log_p = self.exact(x)
         if len(self._store) >= 1.25 * self._seen:  # not at every small question, for it takes all answers
             everything = answer_format.told(self._store.everything())
-            self._format, self._seen = answer_format.recognise(everything), len(everything)
+            self._format, self._seen = answer_format.recognize(everything), len(everything)
         return answer_format.read(log_p, self._format)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.targets.answer_format import TargetError, beginning, faults, mistaken_for, one_hot, recognise
+from mia_jax.targets.answer_format import TargetError, beginning, faults, mistaken_for, one_hot, recognize
 from mia_jax.types import Answers, InputError
 
 # One element per record: a list of numbers, a label, a number, {class name: score}, or Scored.
@@ -182,7 +182,7 @@ def learn(reply: Reply, classes: int | None = None, names: Sequence[str] | None 
     if form == "labels":
         return reading._replace(answers=Answers(classes, "labels"))
     p = read(told, len(told), reading)
-    answers = recognise(np.nan_to_num(p), few=True)
+    answers = recognize(np.nan_to_num(p), few=True)
     if form == "scores" and classes > 2 and any(len(_by_class(row)) < classes for row in told):
         answers = answers._replace(kind="top_k", k=max(len(_by_class(row)) for row in told), least=None)
     finite = p[np.isfinite(p).all(axis=1)]
