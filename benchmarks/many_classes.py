@@ -52,7 +52,8 @@ def measure(num_classes, seen):
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     areas = [metrics.auc(s, member[0]) for s in (score, log_p[0][np.arange(len(y)), y])]
     told = " | ".join(f"{area.value:.3f}" for area in areas)
-    print(f"| {num_classes} | {seen if num_classes > shokri.WIDE else 'whole answers'} | {cpu:.0f} | {wall:.0f} | {told} |")
+    inputs = seen if num_classes > shokri.WIDE else "whole answers"
+    print(f"| {num_classes} | {inputs} | {cpu:.0f} | {wall:.0f} | {told} |")
 
 
 def main():
@@ -63,7 +64,8 @@ def main():
     numbers = given.classes.split(",")
     if len(numbers) == 1:
         return measure(int(numbers[0]), given.seen)
-    print("| classes | networks see | CPU seconds | wall clock | AUC | AUC of confidence alone |\n|---|---|---|---|---|---|")
+    print("| classes | networks see | CPU seconds | wall clock | AUC | AUC of confidence alone |", flush=True)
+    print("|---|---|---|---|---|---|", flush=True)
     for number in numbers:
         subprocess.run([sys.executable, __file__, "--classes", number, "--seen", str(given.seen)], check=True)
 
