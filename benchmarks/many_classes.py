@@ -38,8 +38,8 @@ def measure(num_classes, seen):
     import jax
     import numpy as np
 
-    from mia_jax import metrics
     from mia_jax.attacks import shokri
+    from mia_jax.statistics import metrics
 
     shokri.SEEN = seen
     log_p, y, member = world(num_classes)
