@@ -11,7 +11,7 @@ from small_runs import (
     SHADOWS,
     M,
     arguments,
-    artifacts,
+    artifact_files,
     compiled_once,  # noqa: F401 (a fixture, as the next ones)
     finished_run,  # noqa: F401
     own_data,  # noqa: F401
@@ -81,10 +81,10 @@ def test_bad_input_is_one_line(shared, finished, own, tmp_path):
     refused(script(shared, *argv), "dataset_location.tgz cannot be used", "get it again from https://")
     assert not (tmp_path / "w").exists()
     shutil.copytree(finished[0], tmp_path / "w")
-    before = artifacts(tmp_path / "w")
+    before = artifact_files(tmp_path / "w")
     done = script(shared, *arguments(dataset=own, workdir=tmp_path / "w", num_epochs=4, num_shadows=9))
     refused(done, "holds another configuration (num_epochs: 3 there, 4 asked for)")
-    assert artifacts(tmp_path / "w") == before
+    assert artifact_files(tmp_path / "w") == before
 
 
 def test_help(shared):

@@ -24,7 +24,7 @@ from small_runs import (
     F,
     M,
     arguments,
-    artifacts,
+    artifact_files,
     compiled_once,  # noqa: F401 (a fixture, as the next ones)
     environment,
     finished_run,  # noqa: F401
@@ -263,10 +263,10 @@ def fail(run, tmp_path, call, number, expected, nth=1) -> str | None:
         assert scores(folder / "w") == expected, name
     else:
         assert "\n" not in told and len(told) > 20, name
-    kept = artifacts(folder / "w")
+    kept = artifact_files(folder / "w")
     assert outcome(run, folder, system.watched()) is None, name
     assert scores(folder / "w") == expected, name
-    again = artifacts(folder / "w")
+    again = artifact_files(folder / "w")
     assert kept.items() <= again.items(), f"{name}: what was finished is made again"
     for path in (folder, folder / "w"):
         assert not list(path.rglob("*.partial")), name
