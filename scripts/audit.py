@@ -36,11 +36,10 @@ def main() -> None:
     from mia_jax.audits import canaries, gate
     from mia_jax.audits.balanced import audit as balanced
     from mia_jax.audits.deployed import audit as deployed
-    from mia_jax.reports import balanced_report, balanced_words, canary_report
+    from mia_jax.reports import balanced_words, report
 
-    told = balanced_report
     if flags.FLAGS["canaries"].present:
-        config, run, told, names = read_config(configs.CanaryConfig), canaries.run, canary_report, ("canaries",)
+        config, run, names = read_config(configs.CanaryConfig), canaries.run, ("canaries",)
     elif any(flags.FLAGS[name].present for name in ("target", "data", "predictions")):
         config, run, names = read_config(configs.DeployedConfig), deployed.run, (*ATTACKS,)
     else:
@@ -48,7 +47,7 @@ def main() -> None:
         names = balanced.attack_names(config)
     conditions = () if FAIL_IF.value is None else gate.parse(FAIL_IF.value, attacks=names)
     results = run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
-    cli.show(told.terminal_table(results))
+    cli.show(report.terminal_table(results))
     workdir = results["config"]["workdir"]
     page = f"Report: {workdir}/report.html    " if balanced_words.measured(results) else ""  # else there is none
     print(f"\n{page}data: {workdir}/results.json, {workdir}/scores.npz")

@@ -23,7 +23,7 @@ from mia_jax.audits.config import CanaryConfig
 from mia_jax.audits.stages import Look, stage_key
 from mia_jax.plans import splits
 from mia_jax.progress import Progress, silent
-from mia_jax.reports import canary_report, results
+from mia_jax.reports import report, results
 from mia_jax.statistics import epsilon, matched_pairs, metrics, one_run
 from mia_jax.storage import artifacts
 from mia_jax.targets import defenses, observation
@@ -144,7 +144,7 @@ def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: 
     }
     artifacts.write_npz(workdir.path / "scores.npz", arrays)
     artifacts.write_json(workdir.path / "results.json", summary)
-    canary_report.write_report(workdir.path)
+    report.write_report(workdir.path)
     return summary
 
 

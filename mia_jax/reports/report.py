@@ -53,7 +53,16 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
 
 
 def terminal_table(results: Results) -> str:
-    """A plain-text table, at most 100 columns wide: every attack with intervals, the paper's rows beside ours."""
+    """A run's results for the terminal, as plain text at most 100 columns wide; every plan has its own table."""
+    if results.get("plan") in balanced_report.PLANS:
+        return balanced_report.terminal_table(results)
+    if results.get("plan") == "canaries":
+        return canary_report.terminal_table(results)
+    return _paper_run_table(results)
+
+
+def _paper_run_table(results: Results) -> str:
+    """Every attack with intervals, the paper's rows beside ours."""
     data, target, shadows = results["dataset"], results["target"], results["shadows"]
     mark = "SIMULATED " if data["source"] == "simulated" else ""
     many = figures.many(shadows["count"], "shadow model", "shadow models")

@@ -26,7 +26,7 @@ from mia_jax.audits.common import Notify
 from mia_jax.audits.config import BalancedConfig
 from mia_jax.audits.stages import Models, stage_key
 from mia_jax.progress import Advance, Progress, silent
-from mia_jax.reports import balanced_report, examples, results
+from mia_jax.reports import examples, report, results
 from mia_jax.statistics import matched_pairs, metrics, over_targets, per_record
 from mia_jax.storage import artifacts
 from mia_jax.targets import defenses
@@ -105,7 +105,7 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
     }
     artifacts.write_npz(workdir.path / "scores.npz", _arrays(setting, judged, sights.phi, pictures))
     artifacts.write_json(workdir.path / "results.json", summary)
-    balanced_report.write_report(workdir.path)
+    report.write_report(workdir.path)
     return summary
 
 
