@@ -2,23 +2,17 @@
 
 import collections
 import os
-import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from small_runs import cache_settings, config, write_data
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "standard")
-
-# Tests compile the same programs again and again, for each trainer and each device: a quarter of their time. A folder
-# for each process, because jax writes into it in place.
-COMPILED = tempfile.TemporaryDirectory(prefix="mia_jax_tests_")
-jax.config.update("jax_compilation_cache_dir", COMPILED.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-
 
 # Files of few and long tests come first, then those of many: at the end no process waits long for another.
 LONG = ("interrupt", "attacks_shokri", "train_script", "canaries", "finished", "synthesize_script", "serve_script")
@@ -28,6 +22,40 @@ def pytest_collection_modifyitems(items):
     names = {item: item.path.stem.removeprefix("test_") for item in items}
     many = collections.Counter(names.values())
     items.sort(key=lambda item: (names[item] not in LONG, -many[names[item]], names[item]))
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """A folder that all tests of this process share: the compiler's cache, the data, a run."""
+    folder = tmp_path_factory.getbasetemp() / "shared"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(shared):
+    """Programs are compiled once a session: each run makes its functions anew, and jit would compile them anew.
+
+    A folder for each process of xdist, because jax writes into it in place.
+    """
+    for name, value in cache_settings(shared).items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="session")
+def own(shared):
+    """The path of a small data set (``small_runs.records``)."""
+    return write_data(shared / "own.npz")
+
+
+@pytest.fixture(scope="session")
+def finished(shared, own):
+    """A run that nobody interrupted: its workdir, and what ``shokri.run`` returned. To be copied, not written to."""
+    from mia_jax.audits import shokri
+
+    workdir = shared / "finished"
+    return workdir, shokri.run(config(own, workdir), command="the command")
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,12 @@
-"""Small runs of the main job on made-up records, for the tests that run it whole. They share what XLA compiles."""
+"""Small runs of the paper's audit on made-up records, for the tests that run it whole (fixtures in conftest.py)."""
 
 import os
 import pathlib
 import subprocess
 import sys
 
-import jax
 import numpy as np
-import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
-from mia_jax.audits import shokri
 from mia_jax.audits.config import Config
 
 N, F, C = 400, 12, 3
@@ -18,8 +14,6 @@ SHADOWS = 3
 FLAGS = dict(num_shadows=SHADOWS, num_epochs=3, attack_steps=40, hidden=8)
 M = N // 4  # records of a training set
 LOGISTIC = "sklearn:sklearn.linear_model.LogisticRegression"
-
-_runs: dict[pathlib.Path, dict] = {}
 
 
 def records(n: int = N) -> dict[str, np.ndarray]:
@@ -47,54 +41,18 @@ def artifact_files(workdir: pathlib.Path, stage: str = "*") -> dict[str, int]:
     return {str(p.relative_to(workdir)): p.stat().st_mtime_ns for p in workdir.glob(f"{stage}/*.npz")}
 
 
-@pytest.fixture(scope="module", name="shared")
-def shared_folder(tmp_path_factory):
-    """A folder that the tests of a session share: the compiler's cache, the data, a run."""
-    folder = tmp_path_factory.getbasetemp() / "shared"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(shared):
-    """Programs are compiled once a session: every run makes its functions anew, and jit would compile them anew."""
-    settings = {name.lower(): value for name, value in _cache_settings(shared).items()}
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-def _cache_settings(shared: pathlib.Path) -> dict:
+def cache_settings(folder: pathlib.Path) -> dict:
+    """Options of jax under which each program is compiled once for all runs that are given this folder."""
     return {
-        "JAX_COMPILATION_CACHE_DIR": str(shared / "xla"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0.0,
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": -1,
+        "jax_compilation_cache_dir": str(folder / "xla"),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
     }
 
 
-@pytest.fixture(scope="module", name="own")
-def own_data(shared):
-    """The data set."""
-    path = shared / "own.npz"
-    return path if path.exists() else write_data(path)
-
-
-@pytest.fixture(scope="module", name="finished")
-def finished_run(shared, own):
-    """A run that nobody interrupted: its workdir, and what ``shokri.run`` returned. To be copied, not written to."""
-    workdir = shared / "finished"
-    if workdir not in _runs:
-        _runs[workdir] = shokri.run(config(own, workdir), command="the command")
-    return workdir, _runs[workdir]
-
-
-def environment(shared: pathlib.Path) -> dict[str, str]:
-    return os.environ | {name: str(value) for name, value in _cache_settings(shared).items()}
+def environment(folder: pathlib.Path) -> dict[str, str]:
+    """The environment of a process that takes compiled programs from this folder."""
+    return os.environ | {name.upper(): str(value) for name, value in cache_settings(folder).items()}
 
 
 def arguments(**changed) -> list[str]:

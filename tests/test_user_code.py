@@ -10,7 +10,6 @@ import sys
 
 import numpy as np
 import pytest
-from small_runs import compiled_once, own_data, shared_folder  # noqa: F401 (fixtures)
 
 from mia_jax import attacks, user_code
 from mia_jax.attacks import thresholds

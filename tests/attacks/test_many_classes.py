@@ -7,7 +7,7 @@ import types
 import jax
 import numpy as np
 import pytest
-from small_runs import compiled_once, shared_folder, write_data  # noqa: F401 (fixtures)
+from small_runs import write_data
 from test_deployed import run as deployed_run  # noqa: F401 (a fixture)
 from test_deployed import service  # noqa: F401 (a fixture)
 

@@ -6,7 +6,6 @@ import attack_worlds as worlds
 import jax
 import numpy as np
 import pytest
-from small_runs import compiled_once, shared_folder  # noqa: F401 (fixtures)
 
 from mia_jax.attacks import ATTACKS
 from mia_jax.attacks.thresholds import best_threshold
@@ -228,7 +227,7 @@ def overfitted(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def audited(overfitted, tmp_path_factory, compiled_once):  # noqa: F811
+def audited(overfitted, tmp_path_factory):
     """The audit of the network behind a URL: what is shown -> what results.json holds."""
     pytest.importorskip("httpx")
     target, path = overfitted

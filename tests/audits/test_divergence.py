@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from small_runs import C, F, N, compiled_once, config, own_data, records, shared_folder  # noqa: F401 (fixtures)
+from small_runs import C, F, N, config, records
 
 from mia_jax.attacks import shokri
 from mia_jax.audits import canaries

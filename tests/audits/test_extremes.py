@@ -9,13 +9,7 @@ import pathlib
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
-from small_runs import (  # noqa: F401 (fixtures)
-    compiled_once,
-    config,
-    own_data,
-    python,
-    shared_folder,
-)
+from small_runs import config, python
 
 from mia_jax import data
 from mia_jax.audits import canaries, common, memory, shokri

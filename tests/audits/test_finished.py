@@ -6,19 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from small_runs import (
-    LOGISTIC,
-    M,
-    N,
-    artifact_files,
-    compiled_once,  # noqa: F401 (a fixture, as the next ones)
-    config,
-    finished_run,  # noqa: F401
-    own_data,  # noqa: F401
-    records,
-    shared_folder,  # noqa: F401
-    write_data,
-)
+from small_runs import LOGISTIC, M, N, artifact_files, config, records, write_data
 
 from mia_jax import signals
 from mia_jax.audits import config as configs

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_runs import compiled_once, shared_folder  # noqa: F401 (fixtures)
 
 from mia_jax.audits import shadow_data
 from mia_jax.audits.config import Config

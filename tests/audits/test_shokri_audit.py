@@ -10,23 +10,7 @@ import types
 import jax
 import numpy as np
 import pytest
-from small_runs import (
-    LOGISTIC,
-    SHADOWS,
-    C,
-    F,
-    M,
-    N,
-    artifact_files,
-    compiled_once,  # noqa: F401 (a fixture, as the next ones)
-    config,
-    finished_run,  # noqa: F401
-    own_data,  # noqa: F401
-    records,
-    scores,
-    shared_folder,  # noqa: F401
-    write_data,
-)
+from small_runs import LOGISTIC, SHADOWS, C, F, M, N, artifact_files, config, records, scores, write_data
 
 from mia_jax import data
 from mia_jax.attacks.shokri import STRENGTHS

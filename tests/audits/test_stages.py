@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_runs import M, artifact_files, compiled_once, config, own_data, shared_folder  # noqa: F401 (fixtures)
+from small_runs import M, artifact_files, config
 
 from mia_jax import data
 from mia_jax.audits import common, stages, train_networks

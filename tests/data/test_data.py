@@ -1,12 +1,11 @@
 """``data.load``: what is not there, the cache, clustering and simulation, the real files."""
-# ruff: noqa: F811 (fixtures are imported, and are arguments)
 
 import os
 import time
 
 import numpy as np
 import pytest
-from archives import PX, PY, alone, csv, cycle, folder, npz, tgz  # noqa: F401
+from archives import PX, PY, csv, cycle, npz, tgz
 
 from mia_jax import data
 from mia_jax.data import tabular

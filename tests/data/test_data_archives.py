@@ -1,5 +1,4 @@
 """The official formats, with their quirks; damaged and malformed files are refused."""
-# ruff: noqa: F811 (fixtures are imported, and are arguments)
 
 import gzip
 import io
@@ -7,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from archives import PX, PY, alone, bits, csv, cycle, folder, npz, tgz  # noqa: F401
+from archives import PX, PY, bits, csv, cycle, npz, tgz
 
 from mia_jax import data
 from mia_jax.data import files, images, tabular

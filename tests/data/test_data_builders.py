@@ -1,5 +1,4 @@
 """The tensorflow-datasets builders, for real and without a network: a local archive, and a server on loopback."""
-# ruff: noqa: F811 (fixtures are imported, and are arguments)
 
 import contextlib
 import functools
@@ -10,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from archives import PX, PY, alone, bits, csv, cycle, folder, tgz  # noqa: F401
+from archives import PX, PY, bits, csv, cycle, tgz
 
 from mia_jax import data
 from mia_jax.data import builders, files

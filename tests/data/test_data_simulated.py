@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from archives import alone, bits  # noqa: F401
+from archives import bits
 
 from mia_jax import data
 from mia_jax.data import cluster, simulated

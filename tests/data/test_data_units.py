@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from archives import cycle, npz
 from flax import linen as nn
-from small_runs import compiled_once, config, shared_folder  # noqa: F401 (fixtures)
+from small_runs import config
 
 from mia_jax import data
 from mia_jax.audits import shokri, train_networks

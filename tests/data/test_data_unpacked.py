@@ -1,5 +1,4 @@
 """Files as others keep them: CIFAR's Python version, unpacked folders; and archives that are made to do harm."""
-# ruff: noqa: F811 (fixtures are imported, and are arguments)
 
 import gzip
 import io
@@ -11,7 +10,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from archives import PX, PY, alone, bits, csv, cycle, folder, tgz  # noqa: F401
+from archives import PX, PY, bits, csv, cycle, tgz
 
 from mia_jax import data
 from mia_jax.data import files, images, limits, pickled

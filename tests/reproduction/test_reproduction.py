@@ -8,7 +8,6 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
-from small_runs import compiled_once, own_data, shared_folder  # noqa: F401 (fixtures)
 
 from mia_jax import data
 from mia_jax.audits import config as configs

@@ -9,19 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from small_runs import (
-    SHADOWS,
-    arguments,
-    artifact_files,
-    compiled_once,  # noqa: F401 (a fixture, as the next ones)
-    config,
-    environment,
-    finished_run,  # noqa: F401
-    own_data,  # noqa: F401
-    scores,
-    script,
-    shared_folder,  # noqa: F401
-)
+from small_runs import SHADOWS, arguments, artifact_files, config, environment, scores, script
 
 from mia_jax.audits import config as configs
 from mia_jax.storage import artifacts

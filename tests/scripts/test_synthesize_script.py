@@ -7,14 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from small_runs import (
-    F,
-    compiled_once,  # noqa: F401 (a fixture, as the next ones)
-    environment,
-    finished_run,  # noqa: F401
-    own_data,  # noqa: F401
-    shared_folder,  # noqa: F401
-)
+from small_runs import F, environment
 
 from mia_jax import data
 from mia_jax.audits import finished as workdirs

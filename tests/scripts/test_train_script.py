@@ -6,20 +6,7 @@ import re
 import shutil
 
 import pytest
-from small_runs import (
-    FLAGS,
-    SHADOWS,
-    M,
-    arguments,
-    artifact_files,
-    compiled_once,  # noqa: F401 (a fixture, as the next ones)
-    finished_run,  # noqa: F401
-    own_data,  # noqa: F401
-    python,
-    scores,
-    script,
-    shared_folder,  # noqa: F401
-)
+from small_runs import FLAGS, SHADOWS, M, arguments, artifact_files, python, scores, script
 
 from mia_jax.audits.config import Config
 

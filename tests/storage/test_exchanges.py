@@ -13,7 +13,7 @@ import warnings
 
 import numpy as np
 import pytest
-from small_runs import C, F, compiled_once, records, scores, shared_folder, write_data  # noqa: F401 (fixtures)
+from small_runs import C, F, records, scores, write_data
 
 from mia_jax import data
 from mia_jax.audits import shokri

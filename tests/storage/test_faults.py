@@ -19,21 +19,7 @@ import warnings
 
 import numpy as np
 import pytest
-from small_runs import (
-    C,
-    F,
-    M,
-    arguments,
-    artifact_files,
-    compiled_once,  # noqa: F401 (a fixture, as the next ones)
-    environment,
-    finished_run,  # noqa: F401
-    own_data,  # noqa: F401
-    records,
-    scores,
-    shared_folder,  # noqa: F401
-    write_data,
-)
+from small_runs import C, F, M, arguments, artifact_files, environment, records, scores, write_data
 
 from mia_jax import data
 from mia_jax.audits import canaries, shokri

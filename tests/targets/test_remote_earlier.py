@@ -7,7 +7,6 @@ import functools
 import numpy as np
 import pytest
 import services
-from small_runs import compiled_once, shared_folder  # noqa: F401 (fixtures)
 
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import audit as deployed
