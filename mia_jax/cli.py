@@ -1,7 +1,7 @@
 """What the scripts share: devices, flags, one-line errors, exit codes.
 
 Exit codes: 0 done, 2 bad input, 3 a release gate is exceeded, 4 the workdir is held by another process, 5 the query
-budget is spent, 130 interrupted.
+budget is spent, 6 a release gate cannot tell, 130 interrupted.
 """
 
 import contextlib

@@ -336,7 +336,7 @@ def audited(own, here, monkeypatch, factory, kind):
 @pytest.mark.parametrize("kind", ["nn", "sklearn:sklearn.naive_bayes.BernoulliNB"])
 def test_an_edited_attack_is_not_given_the_scores_of_the_old_one(own, here, monkeypatch, kind):
     """Its file, a file that it imports, or its options: the same workdir, other scores."""
-    monkeypatch.setattr(balanced.balanced_report, "write_report", lambda workdir: None)
+    monkeypatch.setattr(balanced.report, "write_report", lambda workdir: None)
     write(here, {"mine.py": ATTACK, "helper.py": "SIGN = 1\n"})
     monkeypatch.syspath_prepend(here)
 

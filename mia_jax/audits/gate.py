@@ -11,9 +11,10 @@ variable that is not set must not pass for one.
 
 A gate **fails closed**: a measure that could not be had (too few records for the rate, an attack that did not run)
 counts as exceeded, for it says nothing of the model's safety. So does everything where the results have ``doubts``:
-labels, target and shadows seem not to belong together. So does an epsilon beyond what an audit of this size
-could prove if every guess were right. One exception: an attack that calls nobody a member has no precision, and exceeds
-none.
+labels, target and shadows seem not to belong together. So does a bound on epsilon above the largest epsilon that an
+audit of this size can certify. Where nothing but such silence stands against a model, the gate is *undecided*, which
+has an exit code of its own (6; exceeded: 3): the next move is a larger audit, and not a safer model. One exception: an
+attack that calls nobody a member has no precision, and exceeds none.
 """
 
 import math
@@ -43,6 +44,12 @@ class GateExceeded(MiaError, RuntimeError):
     exit_code = 3
 
 
+class GateUndecided(GateExceeded):
+    """No condition is known to be met, and of some it cannot be told; whoever catches ``GateExceeded`` gets both."""
+
+    exit_code = 6
+
+
 class Condition(NamedTuple):
     text: str
     attack: str | None  # None: any
@@ -63,6 +70,11 @@ class Verdict(NamedTuple):
     reason: str = ""  # why there is no value
     note: str = ""  # what guessing would give
 
+    @property
+    def undecided(self) -> bool:
+        """Whether it counts as exceeded because nothing is known."""
+        return self.exceeded and self.value is None
+
 
 def parse(text: str, *, attacks: Collection[str] | None = None) -> tuple[Condition, ...]:
     """Conditions of ``--fail_if``, separated by commas: ``[attack:]measure[@rate][.low|.high]>number``.
@@ -81,10 +93,10 @@ def parse(text: str, *, attacks: Collection[str] | None = None) -> tuple[Conditi
 
 def _condition(text: str, attacks: Collection[str] | None) -> Condition:
     close = "".join(text.split())
-    told = CONDITION.fullmatch(close) or CONDITION.fullmatch(close.lower())
-    if told is None:
+    matched = CONDITION.fullmatch(close) or CONDITION.fullmatch(close.lower())
+    if matched is None:
         raise InputError(f"--fail_if: {text!r} is no condition; one is written tpr@0.01>0.05, or lira:auc>0.6")
-    attack, measure, at, end, sign, bound = told.groups()
+    attack, measure, at, end, sign, bound = matched.groups()
     if attack is not None and attacks is not None and attack not in attacks and attack.lower() in attacks:
         attack = attack.lower()
     if attack is not None and attacks is not None and attack not in attacks:
@@ -103,7 +115,7 @@ def _condition(text: str, attacks: Collection[str] | None) -> Condition:
         attack,
         measure,
         None if at is None else float(at),
-        end or ("low" if measure == "epsilon" else "value"),  # an attack proves a lower bound, and no value
+        end or ("low" if measure == "epsilon" else "value"),  # an attack has a lower bound on epsilon, and no value
         sign == ">",
         _bound(text, measure, sign, float(bound)),
     )
@@ -133,37 +145,63 @@ def judge(conditions: Collection[Condition], results: Mapping[str, Any]) -> list
         return [Verdict(condition.text, "any attack", None, True, " ".join(doubts)) for condition in conditions]
     verdicts = []
     for condition in conditions:
-        found = results["attacks"]
-        names = list(found) if condition.attack is None else [condition.attack]
-        if condition.measure == "epsilon" and condition.attack is None:  # not every attack proves a bound
-            names = [name for name in names if "epsilon" in found[name]]
-        verdicts += [_verdict(condition, name, found.get(name)) for name in names]
+        blocks = results["attacks"]
+        names = list(blocks) if condition.attack is None else [condition.attack]
+        if condition.measure == "epsilon" and condition.attack is None:  # not every attack has a bound
+            names = [name for name in names if "epsilon" in blocks[name]]
+        verdicts += [_verdict(condition, name, blocks.get(name), results) for name in names]
         if not names:
             reason = "no attack has this measure"
             verdicts.append(Verdict(condition.text, "any attack", None, True, reason))
     return verdicts
 
 
-def _verdict(condition: Condition, name: str, block: Mapping[str, Any] | None) -> Verdict:
+def _verdict(condition: Condition, name: str, block: Mapping[str, Any] | None, results: Mapping[str, Any]) -> Verdict:
     if block is None:
         return Verdict(condition.text, name, None, True, "it did not run")
-    measure = block.get(condition.measure)
-    if condition.measure in AT:
-        measure = block.get(AT[condition.measure][0], {}).get(f"{condition.at:g}")
-    value, most = _number(measure, condition.end), math.inf
-    if condition.measure == "epsilon" and value is not None:
-        largest = "_joint" if condition.attack is None else ""
-        value, most = (measure.get(k + largest, measure.get(k, math.inf)) for k in ("low", "provable"))
+    measure = _measure(condition, block)
+    value, certifiable = _number(measure, condition.end), math.inf
+    if condition.measure == "epsilon" and isinstance(measure, Mapping) and value is not None:
+        joint = "_joint" if condition.attack is None else ""
+        value, certifiable = (measure.get(key + joint, measure.get(key, math.inf)) for key in ("low", "provable"))
     if value is None:
         if condition.measure in NEEDS_CALLS and _number(block.get("recall"), "value") == 0:
             return Verdict(condition.text, name, None, False, "no record was called a member")
         reason = measure.get("reason") if isinstance(measure, Mapping) else None
         missing = "it has no such measure" if measure is None else f"it has no {condition.end}"
-        return Verdict(condition.text, name, None, True, reason or missing)
+        return Verdict(condition.text, name, None, True, (reason or missing) + _would_do(condition, block, results))
     exceeded = value > condition.bound if condition.strict else value >= condition.bound
-    if not exceeded and most <= condition.bound:
-        return Verdict(condition.text, name, None, True, f"an audit of this size proves {most:.3g} at most")
+    if not exceeded and certifiable <= condition.bound:
+        reason = f"an audit of this size proves {certifiable:.3g} at most; one of more records can prove more"
+        return Verdict(condition.text, name, None, True, reason)
     return Verdict(condition.text, name, value, exceeded, note=_guessing(condition.measure, block))
+
+
+def _measure(condition: Condition, block: Mapping[str, Any]) -> Any:
+    """What the condition asks about, in an attack's block; None where it has no such thing."""
+    if condition.measure in AT:
+        return block.get(AT[condition.measure][0], {}).get(f"{condition.at:g}")
+    return block.get(condition.measure)
+
+
+def _would_do(condition: Condition, block: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    """How many non-members a TPR at this rate takes, and which rate the present ones do for; else empty."""
+    if condition.measure != "tpr" or condition.at is None or (judged := _non_members(block, results)) is None:
+        return ""
+    if metrics.resolvable(judged, condition.at):  # then something else is the matter
+        return ""
+    needed = math.ceil(metrics.RESOLVABLE / condition.at)
+    enough = [f"tpr@{rate:g}" for rate in metrics.RATES if metrics.resolvable(judged, rate)]
+    instead = f"from {judged:,} {enough[-1]} can be told" if enough else f"from {judged:,} auc can be told, or auc.low"
+    return f"; it takes {needed:,} non-members, and {instead}"
+
+
+def _non_members(block: Mapping[str, Any], results: Mapping[str, Any]) -> int | None:
+    """Non-members that an attack judged, over all targets; None where the results do not say."""
+    if canaries := results.get("canaries"):
+        return canaries["count"] - canaries["included"]
+    counts = [row["non_members"] for row in block.get("per_class", [])]
+    return sum(counts) if counts else None
 
 
 def _guessing(measure: str, block: Mapping[str, Any]) -> str:
@@ -196,19 +234,28 @@ def enforce(conditions: Collection[Condition], results: Mapping[str, Any]) -> li
 
     Raises:
         GateExceeded: one line with every condition that is met, by which attack, and its value or why there is none.
+        GateUndecided: the same, where no condition is known to be met.
     """
     verdicts = judge(conditions, results)
-    met: dict[str, list[str]] = {}
-    silent: dict[tuple[str, str], list[str]] = {}  # often all attacks for the same reason, which is then said once
-    for v in verdicts:
-        if v.exceeded and v.value is not None:
-            met.setdefault(v.condition, []).append(f"{v.attack} {v.value:.4g}{f' ({v.note})' if v.note else ''}")
-        elif v.exceeded:
+    against = [v for v in verdicts if v.exceeded]
+    if not against:
+        return verdicts
+    lines = "; ".join(f"{condition}: {', '.join(parts)}" for condition, parts in _by_condition(against).items())
+    if all(v.undecided for v in against):
+        raise GateUndecided(f"the gate cannot tell; {lines}")
+    raise GateExceeded(f"the gate is exceeded; {lines}")
+
+
+def _by_condition(against: Collection[Verdict]) -> dict[str, list[str]]:
+    """What stands against a model, by condition; attacks that are silent for the same reason are named together."""
+    parts: dict[str, list[str]] = {}
+    for v in against:
+        if not v.undecided:
+            parts.setdefault(v.condition, []).append(f"{v.attack} {v.value:.4g}{f' ({v.note})' if v.note else ''}")
+    silent: dict[tuple[str, str], list[str]] = {}
+    for v in against:
+        if v.undecided:
             silent.setdefault((v.condition, v.reason), []).append(v.attack)
     for (condition, reason), names in silent.items():
-        met.setdefault(condition, []).append(f"{', '.join(names)} cannot tell ({reason})")
-    if met:
-        lines = [f"{condition}: {', '.join(told)}" for condition, told in met.items()]
-        sure = any(v.exceeded and v.value is not None for v in verdicts)
-        raise GateExceeded(f"the gate {'is exceeded' if sure else 'cannot tell'}; {'; '.join(lines)}")
-    return verdicts
+        parts.setdefault(condition, []).append(f"{', '.join(names)} cannot tell ({reason})")
+    return parts

@@ -1,5 +1,7 @@
 """The release gate: exceeded or not as the numbers say, closed where they say nothing."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -68,13 +70,40 @@ def test_what_cannot_be_told_counts_as_exceeded():
     few = results(lira=block(n=200))
     with pytest.raises(gate.GateExceeded, match=r"^the gate cannot tell; .*lira cannot tell .*not resolvable: 100"):
         gate.enforce(gate.parse("tpr@0.01>0.5"), few)
-    with pytest.raises(gate.GateExceeded, match=r"0\.5: lira, loss cannot tell \(not resolvable: [^()]*\)$"):
+    with pytest.raises(gate.GateUndecided, match=r"0\.5: lira, loss cannot tell \(not resolvable: [^()]*\)$"):
         gate.enforce(gate.parse("tpr@0.01>0.5"), results(lira=block(n=200), loss=block(n=200)))
     assert exceeded("tpr@0.1>0.99", few) == [False]
     for text, match in (("rmia:auc>0.9", "did not run"), ("epsilon>3", "no attack has"), ("lira:epsilon>3", "no such")):
         with pytest.raises(gate.GateExceeded, match=match):
             gate.enforce(gate.parse(text), few)
     assert exceeded("auc>0.5", results(lira={"auc": {"value": float("nan")}})) == [True]
+
+
+@pytest.mark.parametrize(
+    ("judged", "condition", "said"),
+    [
+        (200, "tpr@0.01>0.5", "it takes 1,000 non-members, and from 100 tpr@0.1 can be told"),
+        (2400, "tpr@0.001>0.5", "it takes 10,000 non-members, and from 1,200 tpr@0.01 can be told"),
+        (100, "tpr@0.1>0.5", "it takes 100 non-members, and from 50 auc can be told, or auc.low"),
+    ],
+)
+def test_a_gate_on_small_data_says_how_much_would_do(judged, condition, said):
+    found = results(lira=block(n=judged))
+    with pytest.raises(gate.GateUndecided) as error:
+        gate.enforce(gate.parse(condition), found)
+    assert said in str(error.value) and error.value.exit_code == 6
+    enough = results(lira=block(n=2 * int(said.split()[2].replace(",", ""))))
+    assert gate.judge(gate.parse(condition), enough)[0].value is not None
+    instead = re.search(r" (tpr@[\d.]+|auc) can be told", said).group(1)
+    assert gate.judge(gate.parse(f"{instead}>0.99"), found)[0].value is not None
+
+
+def test_what_is_known_to_be_exceeded_outweighs_what_cannot_be_told():
+    few = results(lira=block(n=200, lean=3.0))
+    with pytest.raises(gate.GateExceeded) as error:
+        gate.enforce(gate.parse("tpr@0.01>0.5, auc>0.6"), few)
+    assert type(error.value) is gate.GateExceeded and error.value.exit_code == 3
+    assert "the gate is exceeded; auc>0.6: lira" in str(error.value) and "cannot tell" in str(error.value)
 
 
 def test_an_epsilon_is_what_is_proven_and_what_could_not_be_proven_is_not_denied():
@@ -86,7 +115,9 @@ def test_an_epsilon_is_what_is_proven_and_what_could_not_be_proven_is_not_denied
     found = results(lira={"epsilon": leak}, loss={"epsilon": calm})
     assert 1 < leak["low"] < leak["provable"] < 2.5 and calm["low"] == 0
     assert exceeded("epsilon>1", found) == exceeded("epsilon.low>1", found) == [True, False]
-    with pytest.raises(gate.GateExceeded, match=r": lira, loss cannot tell \(an audit .* proves 2\.\d+ at most\)$"):
+    with pytest.raises(
+        gate.GateExceeded, match=r": lira, loss cannot tell \(an audit .* proves 2\.\d+ at most; [^()]*\)$"
+    ):
         gate.enforce(gate.parse("epsilon>2.5"), found)
     assert exceeded("lira:epsilon.high>1, lira:epsilon>0", found) == [True, True]
     few = matched_pairs.from_scores(np.arange(4.0), np.arange(4) < 2, delta=1e-5)

@@ -19,7 +19,7 @@ from mia_jax import data
 from mia_jax.audits import shokri
 from mia_jax.audits.balanced import audit as balanced
 from mia_jax.audits.config import BalancedConfig, Config
-from mia_jax.reports import balanced_report, report
+from mia_jax.reports import report
 from mia_jax.targets import answer_store, black_box
 from mia_jax.types import InputError
 
@@ -85,8 +85,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.chdir(tmp_path)
-    for module in (report, balanced_report):
-        monkeypatch.setattr(module, "write_report", lambda workdir: None)
+    monkeypatch.setattr(report, "write_report", lambda workdir: None)
     write_data(tmp_path / "own.npz")
     yield tmp_path
     forget()
