@@ -18,7 +18,12 @@ jax.config.update("jax_numpy_dtype_promotion", "standard")
 LONG = ("interrupt", "attacks_shokri", "train_script", "canaries", "finished", "synthesize_script", "serve_script")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    """Slow tests run where -m names them only: not with ``-m integration``. And the order of files."""
+    if "slow" not in config.option.markexpr:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
     names = {item: item.path.stem.removeprefix("test_") for item in items}
     many = collections.Counter(names.values())
     items.sort(key=lambda item: (names[item] not in LONG, -many[names[item]], names[item]))

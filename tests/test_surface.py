@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 import mia_jax
 from mia_jax.training import loop
 
@@ -25,6 +27,7 @@ def test_what_help_names_is_there():
         assert hasattr(importlib.import_module(f"mia_jax.{module}"), name), path
 
 
+@pytest.mark.integration
 def test_infer_is_listed_without_being_imported():
     code = (
         "import sys, mia_jax; loaded = 'mia_jax.audits.deployed.infer' in sys.modules;"

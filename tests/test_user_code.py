@@ -199,6 +199,7 @@ print(json.dumps([
 """
 
 
+@pytest.mark.integration
 def test_names_do_not_depend_on_the_process(here):
     """Hashes of strings, and with them sets, have another order in each; objects lie at other places."""
     settings = json.dumps(dict(width=4, dropout=0.5, power=1))
@@ -295,6 +296,7 @@ def test_nothing_ends_python(here, name):
     assert "\n" not in str(error.value) and error.value.exit_code == 2
 
 
+@pytest.mark.integration
 def test_a_script_does_not_end_well_because_a_module_did(shared, own, here):
     """``sys.exit(0)`` in a user's module was the end of the audit, with the exit code of a gate that holds."""
     write(here, {"mine.py": "import sys\nsys.exit(0)\n"})

@@ -110,6 +110,7 @@ def test_interrupted_it_ends_with_the_same_bytes(base, overfitted, tmp_path, mon
     assert first == second
 
 
+@pytest.mark.integration
 def test_the_command_proves_the_same_and_its_gate_closes(base, overfitted, tmp_path):
     flags = [f"--{name}={getattr(base, name)}" for name in ("dataset", "canaries", *OPTIONS)]
     command = [sys.executable, "scripts/audit.py", *flags, f"--workdir={tmp_path / 'w'}", "--fail_if=epsilon>0.1"]

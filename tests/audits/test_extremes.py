@@ -235,6 +235,7 @@ runpy.run_path("scripts/train.py", run_name="__main__")
 """
 
 
+@pytest.mark.integration
 def test_out_of_memory_is_a_line_of_any_script(shared):
     done = python(shared, "-c", ENDS, "any script")
     assert done.returncode == 2, done.stderr

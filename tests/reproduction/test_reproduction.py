@@ -281,6 +281,7 @@ def tiny(own):
     return noisy_shadows.EXPERIMENT._replace(runs=lambda scale: asked)
 
 
+@pytest.mark.integration
 def test_an_experiment_runs_shares_skips_and_resumes(tiny, tmp_path):
     lines: list[str] = []
     known: dict[Config, Run] = {}
@@ -316,6 +317,7 @@ def test_where_nothing_can_be_had_the_reason_is_told(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.integration
 def test_the_script_lists_and_refuses():
     def script(flag):
         command = [sys.executable, "scripts/reproduce.py", flag]
@@ -327,6 +329,7 @@ def test_the_script_lists_and_refuses():
     assert "table9" in refused.stderr
 
 
+@pytest.mark.integration
 def test_the_recorded_command_makes_one_experiment_at_its_scale():
     lines = (
         "import sys; sys.path.insert(0, 'scripts'); import reproduce",

@@ -14,6 +14,8 @@ from small_runs import SHADOWS, arguments, artifact_files, config, environment, 
 from mia_jax.audits import config as configs
 from mia_jax.storage import artifacts
 
+pytestmark = pytest.mark.integration
+
 # scripts/train.py as it is, in processes that kill themselves (SIGKILL: nothing is tidied up), each at the place that
 # the next line of standard input names. They are forked from one that has imported everything and done nothing.
 KILLED = """

@@ -18,6 +18,8 @@ from mia_jax.targets.remote import Options, connect
 
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):

@@ -12,6 +12,8 @@ from small_runs import F, environment
 from mia_jax import data
 from mia_jax.audits import finished as workdirs
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def synthesize(shared, finished, tmp_path):

@@ -10,6 +10,8 @@ from small_runs import FLAGS, SHADOWS, M, arguments, artifact_files, python, sco
 
 from mia_jax.audits.config import Config
 
+pytestmark = pytest.mark.integration
+
 ON_CORES = """
 import os, sys
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])

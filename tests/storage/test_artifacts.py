@@ -314,6 +314,7 @@ with artifacts.open_workdir(path, {"seed": 0}) as workdir:
 """
 
 
+@pytest.mark.integration
 def test_without_fcntl(tmp_path):
     """The library can be imported, and one process holds a workdir, on Windows too."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", WINDOWS, str(tmp_path / "w")], timeout=600, check=True)
@@ -328,6 +329,7 @@ with artifacts.open_workdir(sys.argv[1], {"seed": 0}):
 """
 
 
+@pytest.mark.integration
 def test_two_processes(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "w")], stdout=subprocess.PIPE, text=True)
     try:

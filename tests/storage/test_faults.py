@@ -278,6 +278,7 @@ def test_every_call_failed_once(plan, tmp_path, monkeypatch):
     assert len(calls) > 15
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("pictures", "one_device")
 def test_some_calls_failed_once(tmp_path):
     """A few, in the plan that costs least."""
@@ -318,6 +319,7 @@ def test_a_limit_on_the_size_of_files(shared, finished, own, tmp_path):
     assert "Traceback" not in done.stderr and scores(tmp_path / "w") == scores(finished[0])
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8 there")
 @pytest.mark.parametrize("script", ["audit", pytest.param("train", marks=pytest.mark.slow)])
 def test_a_name_that_is_no_text(script, tmp_path, shared):

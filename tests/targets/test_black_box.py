@@ -133,6 +133,7 @@ def test_a_budget_on_disk_is_one_for_all_processes(tmp_path):
         black_box.Budget(10, path=path)
 
 
+@pytest.mark.integration
 def test_a_killed_process_has_counted_what_it_asked(tmp_path):
     program = """
 import os, pathlib, sys
@@ -289,6 +290,7 @@ def test_a_wrong_answer_is_numbered_in_the_question_not_in_the_batch(tmp_path):
         target.ask(x)
 
 
+@pytest.mark.integration
 def test_a_killed_process_keeps_what_it_asked(tmp_path):
     program = """
 import os, sys, numpy as np

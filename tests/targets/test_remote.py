@@ -588,6 +588,7 @@ def test_a_question_beyond_the_budget_is_not_begun(service):
     assert sum(proxy.asked.values()) == 50
 
 
+@pytest.mark.integration
 def test_answers_outlive_the_process_that_was_killed(service, tmp_path):
     program = """
 import pathlib, sys, numpy as np
