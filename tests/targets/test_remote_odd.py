@@ -346,7 +346,7 @@ def test_a_byte_now_and_then_ends_with_the_deadline(head):
 
 MEASURED = """
 import resource, sys
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests", "tests/targets"]
 import numpy as np, services, test_remote_odd as odd
 from mia_jax.targets.remote import Options, connect
 with services.raw(lambda body, number: services.reply({"predictions": odd.GOOD})) as url:

@@ -182,7 +182,7 @@ def test_what_uvicorn_is_missing_for_is_said(monkeypatch):
 
 FLOODED = """
 import concurrent.futures, resource, sys, threading
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests", "tests/targets"]
 import test_server_limits as t
 from mia_jax.targets import server
 
