@@ -7,8 +7,11 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
+
+pytest.register_assert_rewrite("report_pages", "small_runs")
+
+import small_runs
 from jax.experimental.compilation_cache import compilation_cache
-from small_runs import cache_settings, config, write_data
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -43,7 +46,7 @@ def compiled_once(shared):
 
     A folder for each process of xdist, because jax writes into it in place.
     """
-    for name, value in cache_settings(shared).items():
+    for name, value in small_runs.cache_settings(shared).items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
 
@@ -51,7 +54,7 @@ def compiled_once(shared):
 @pytest.fixture(scope="session")
 def own(shared):
     """The path of a small data set (``small_runs.records``)."""
-    return write_data(shared / "own.npz")
+    return small_runs.write_data(shared / "own.npz")
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +63,21 @@ def finished(shared, own):
     from mia_jax.audits import shokri
 
     workdir = shared / "finished"
-    return workdir, shokri.run(config(own, workdir), command="the command")
+    return workdir, shokri.run(small_runs.config(own, workdir), command="the command")
+
+
+@pytest.fixture(scope="session")
+def canary_config(tmp_path_factory):
+    """The configuration of ``canary_run``."""
+    return small_runs.canary_config(tmp_path_factory.mktemp("canaries"))
+
+
+@pytest.fixture(scope="session")
+def canary_run(canary_config):
+    """What ``canaries.run`` returned of a network that learned its canaries by heart. Its workdir is not written to."""
+    from mia_jax.audits import canaries
+
+    return canaries.run(canary_config)
 
 
 @pytest.fixture(scope="session")

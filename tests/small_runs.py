@@ -1,18 +1,22 @@
 """Small runs of the paper's audit on made-up records, for the tests that run it whole (fixtures in conftest.py)."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 
-from mia_jax.audits.config import Config
+from mia_jax.audits.config import CanaryConfig, Config
 
 N, F, C = 400, 12, 3
 SHADOWS = 3
 FLAGS = dict(num_shadows=SHADOWS, num_epochs=3, attack_steps=40, hidden=8)
 M = N // 4  # records of a training set
+CANARIES = 120
+CANARY_OPTIONS = dict(hidden=64, num_epochs=60, batch_size=20, learning_rate=1e-2, train_size=100)
 LOGISTIC = "sklearn:sklearn.linear_model.LogisticRegression"
 
 
@@ -30,6 +34,16 @@ def write_data(path: pathlib.Path, **changed: np.ndarray) -> pathlib.Path:
 
 def config(own: pathlib.Path, workdir: pathlib.Path, **changed) -> Config:
     return Config(**(FLAGS | {"dataset": str(own), "workdir": str(workdir)} | changed))
+
+
+def canary_config(folder: pathlib.Path) -> CanaryConfig:
+    """Four classes in sixteen bits, and a network large enough to learn a wrong label by heart."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 400).astype(np.int32)
+    x = (rng.random((400, 16)) < np.where(rng.random((4, 16)) < 0.5, 0.2, 0.8)[y]).astype(np.uint8)
+    np.savez(folder / "own.npz", x=x, y=y)
+    own = dict(dataset=str(folder / "own.npz"), workdir=str(folder / "w"))
+    return CanaryConfig(canaries=CANARIES, **own, **CANARY_OPTIONS)
 
 
 def scores(workdir: pathlib.Path) -> bytes:
@@ -69,3 +83,22 @@ def python(shared: pathlib.Path, *argv: str) -> subprocess.CompletedProcess:
 def script(shared: pathlib.Path, *argv: str) -> subprocess.CompletedProcess:
     """scripts/train.py as a process of its own."""
     return python(shared, "scripts/train.py", *argv)
+
+
+class Told:
+    """A Progress that remembers: title -> total, and [(steps, note)]."""
+
+    def __init__(self):
+        self.total, self.steps = {}, {}
+
+    @contextlib.contextmanager
+    def __call__(self, title, total):
+        self.total[title], told = total, self.steps.setdefault(title, [])
+        yield lambda steps, note="": told.append((steps, note))
+
+    def check(self, quick, parts):
+        """Quick attacks first, then the parts of shokri, each told of; all steps make the total."""
+        told = self.steps["attacks"]
+        assert sum(steps for steps, _ in told) == pytest.approx(self.total["attacks"])
+        assert list(dict.fromkeys(note for _, note in told)) == [*quick, "shokri"]
+        assert sum(steps > 0 for steps, note in told if note == "shokri") == parts

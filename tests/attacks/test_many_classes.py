@@ -1,15 +1,12 @@
 """The paper's attack on many classes: what it costs, what it still learns, and that nobody waits for it in the dark."""
 
-import contextlib
 import functools
 import types
 
 import jax
 import numpy as np
 import pytest
-from small_runs import write_data
-from test_deployed import run as deployed_run  # noqa: F401 (a fixture)
-from test_deployed import service  # noqa: F401 (a fixture)
+from small_runs import Told, write_data
 
 from mia_jax import progress
 from mia_jax.attacks import ATTACKS, quick_first
@@ -109,25 +106,6 @@ def test_what_is_left_out_of_answers_is_not_missed():
 # --- what is told meanwhile ------------------------------------------------------------------------------------------
 
 
-class Told:
-    """A Progress that remembers: title -> total, and [(steps, note)]."""
-
-    def __init__(self):
-        self.total, self.steps = {}, {}
-
-    @contextlib.contextmanager
-    def __call__(self, title, total):
-        self.total[title], told = total, self.steps.setdefault(title, [])
-        yield lambda steps, note="": told.append((steps, note))
-
-    def check(self, quick, parts):
-        """Quick attacks first, then the parts of shokri, each told of; all steps make the total."""
-        told = self.steps["attacks"]
-        assert sum(steps for steps, _ in told) == pytest.approx(self.total["attacks"])
-        assert list(dict.fromkeys(note for _, note in told)) == [*quick, "shokri"]
-        assert sum(steps > 0 for steps, note in told if note == "shokri") == parts
-
-
 @pytest.fixture
 def short(monkeypatch):
     """The same networks, taught in few steps."""
@@ -150,15 +128,6 @@ def test_predictions_tell_how_far_they_are(few, short, tmp_path):
     found = deployed.run(DeployedConfig(**given), progress=told)
     told.check(["loss", "lira"], parts=4)
     assert list(found["attacks"]) == ["shokri", "loss", "lira"]
-
-
-@pytest.mark.slow
-def test_an_audit_of_a_service_tells_how_far_it_is(service, deployed_run):  # noqa: F811
-    told = Told()
-    with service.open() as url:
-        found = deployed_run(url, attacks="shokri,loss,entropy", attack_steps=10, progress=told)
-    told.check(["loss", "entropy"], parts=2)
-    assert list(found["attacks"]) == ["shokri", "loss", "entropy"]
 
 
 @pytest.mark.slow

@@ -9,95 +9,76 @@ import sys
 import jax
 import numpy as np
 import pytest
+from small_runs import CANARIES, CANARY_OPTIONS
 
 from mia_jax import data
 from mia_jax.audits import canaries, gate
 from mia_jax.audits import config as configs
-from mia_jax.audits.config import CanaryConfig
 from mia_jax.reports import canary_report, report
 from mia_jax.types import InputError
 
 pytestmark = pytest.mark.usefixtures("one_device")
-
-CANARIES = 120
-OPTIONS = dict(hidden=64, num_epochs=60, batch_size=20, learning_rate=1e-2, train_size=100)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """Four classes in sixteen bits, and a network large enough to learn a wrong label by heart."""
-    folder = tmp_path_factory.mktemp("canaries")
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 4, 400).astype(np.int32)
-    x = (rng.random((400, 16)) < np.where(rng.random((4, 16)) < 0.5, 0.2, 0.8)[y]).astype(np.uint8)
-    np.savez(folder / "own.npz", x=x, y=y)
-    return CanaryConfig(dataset=str(folder / "own.npz"), canaries=CANARIES, workdir=str(folder / "w"), **OPTIONS)
-
-
-@pytest.fixture(scope="module")
-def overfitted(base):
-    return canaries.run(base)
 
 
 def at(config, folder, **changed):
     return dataclasses.replace(config, workdir=str(folder), **changed)
 
 
-def test_training_without_noise_is_proven_to_leak(base, overfitted):
-    block = overfitted["attacks"]["canaries"]
+def test_training_without_noise_is_proven_to_leak(canary_config, canary_run):
+    block = canary_run["attacks"]["canaries"]
     for name in ("epsilon", "epsilon_gaussian"):
         assert 0.5 < block[name]["low"] <= block[name]["provable"]
         assert block[name]["right"] > 0.7 * block[name]["guesses"]
-    assert block["auc"]["value"] > 0.8 and "epsilon" not in overfitted["target"]
+    assert block["auc"]["value"] > 0.8 and "epsilon" not in canary_run["target"]
 
 
-def test_members_are_those_that_trained(base, overfitted):
-    with np.load(f"{base.workdir}/scores.npz") as held, np.load(base.dataset) as own:
-        assert held["member"].sum() == overfitted["canaries"]["included"]
-        assert overfitted["target"]["train_records"] == 100 + held["member"].sum()
+def test_members_are_those_that_trained(canary_config, canary_run):
+    with np.load(f"{canary_config.workdir}/scores.npz") as held, np.load(canary_config.dataset) as own:
+        assert held["member"].sum() == canary_run["canaries"]["included"]
+        assert canary_run["target"]["train_records"] == 100 + held["member"].sum()
         np.testing.assert_array_equal(held["own_label"], own["y"][held["index"]])
         assert np.all(held["label"] != held["own_label"]) and len(set(held["index"])) == CANARIES
         assert 0.3 < held["member"].mean() < 0.7
 
 
-def test_noise_proves_less_than_it_promises(base, tmp_path):
+def test_noise_proves_less_than_it_promises(canary_config, tmp_path):
     pytest.importorskip("dp_accounting")
-    found = canaries.run(at(base, tmp_path / "w", num_epochs=5, dp_noise_multiplier=4.0))
+    found = canaries.run(at(canary_config, tmp_path / "w", num_epochs=5, dp_noise_multiplier=4.0))
     promised = found["target"]["epsilon"]["value"]
     block = found["attacks"]["canaries"]
     assert max(block[name]["low"] for name in ("epsilon", "epsilon_gaussian")) <= promised < 5
     assert f"<= {promised:.2f}" in canary_report.terminal_table(found)
 
 
-def test_terminal_table_and_gate(overfitted):
-    low = overfitted["attacks"]["canaries"]["epsilon"]["low"]
-    lines = canary_report.terminal_table(overfitted).splitlines()
+def test_terminal_table_and_gate(canary_run):
+    low = canary_run["attacks"]["canaries"]["epsilon"]["low"]
+    lines = canary_report.terminal_table(canary_run).splitlines()
     assert max(map(len, lines)) <= 100 and sum(f">= {low:.2f}" in line for line in lines) == 1
     assert "not differentially private for an epsilon below" in " ".join(lines) and "none" in " ".join(lines)
     with pytest.raises(gate.GateExceeded, match="canaries"):
-        gate.enforce(gate.parse(f"epsilon>{low - 0.01:.4f}"), overfitted)
+        gate.enforce(gate.parse(f"epsilon>{low - 0.01:.4f}"), canary_run)
     conditions = gate.parse(f"epsilon>{low + 0.01:.4f}, epsilon>9")  # the second is not to be proven by these
-    assert [v.exceeded for v in gate.judge(conditions, overfitted)] == [False, True]
+    assert [v.exceeded for v in gate.judge(conditions, canary_run)] == [False, True]
 
 
-def test_a_promise_that_is_broken_is_said(overfitted):
-    low = overfitted["attacks"]["canaries"]["epsilon"]["low"]
+def test_a_promise_that_is_broken_is_said(canary_run):
+    low = canary_run["attacks"]["canaries"]["epsilon"]["low"]
     promised = {"value": low / 2, "delta": 1e-5}
-    told = overfitted | {"target": overfitted["target"] | {"epsilon": promised}}
+    told = canary_run | {"target": canary_run["target"] | {"epsilon": promised}}
     assert "the promise does not hold" in canary_report.verdict(told)
     told["target"] = told["target"] | {"epsilon": {"value": 2 * low, "delta": 1e-5}}
     assert "nothing here contradicts it" in canary_report.verdict(told)
 
 
-def test_plain_canaries_keep_their_labels(base, tmp_path):
-    found = canaries.run(at(base, tmp_path / "w", canary_kind="plain", num_epochs=1, guesses=40))
+def test_plain_canaries_keep_their_labels(canary_config, tmp_path):
+    found = canaries.run(at(canary_config, tmp_path / "w", canary_kind="plain", num_epochs=1, guesses=40))
     assert found["attacks"]["canaries"]["epsilon"]["guesses"] == 40
     with np.load(tmp_path / "w" / "scores.npz") as held:
         np.testing.assert_array_equal(held["label"], held["own_label"])
 
 
-def test_interrupted_it_ends_with_the_same_bytes(base, overfitted, tmp_path, monkeypatch):
-    config = at(base, tmp_path / "w")
+def test_interrupted_it_ends_with_the_same_bytes(canary_config, canary_run, tmp_path, monkeypatch):
+    config = at(canary_config, tmp_path / "w")
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -106,25 +87,29 @@ def test_interrupted_it_ends_with_the_same_bytes(base, overfitted, tmp_path, mon
         patched.setattr(canaries, "suspicion", interrupt)
         canaries.run(config)
     canaries.run(config)
-    first, second = (pathlib.Path(folder, "scores.npz").read_bytes() for folder in (base.workdir, config.workdir))
+    first, second = (
+        pathlib.Path(folder, "scores.npz").read_bytes() for folder in (canary_config.workdir, config.workdir)
+    )
     assert first == second
 
 
 @pytest.mark.integration
-def test_the_command_proves_the_same_and_its_gate_closes(base, overfitted, tmp_path):
-    flags = [f"--{name}={getattr(base, name)}" for name in ("dataset", "canaries", *OPTIONS)]
+def test_the_command_proves_the_same_and_its_gate_closes(canary_config, canary_run, tmp_path):
+    flags = [f"--{name}={getattr(canary_config, name)}" for name in ("dataset", "canaries", *CANARY_OPTIONS)]
     command = [sys.executable, "scripts/audit.py", *flags, f"--workdir={tmp_path / 'w'}", "--fail_if=epsilon>0.1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 3 and "epsilon" in done.stderr.splitlines()[-1], done.stderr
-    assert f">= {overfitted['attacks']['canaries']['epsilon']['low']:.2f}" in done.stdout
-    first, second = (pathlib.Path(folder, "scores.npz").read_bytes() for folder in (base.workdir, tmp_path / "w"))
+    assert f">= {canary_run['attacks']['canaries']['epsilon']['low']:.2f}" in done.stdout
+    first, second = (
+        pathlib.Path(folder, "scores.npz").read_bytes() for folder in (canary_config.workdir, tmp_path / "w")
+    )
     assert first == second and (tmp_path / "w" / "report.html").exists()
 
 
-def test_its_page_is_found_again(base, overfitted):
-    page = report.write_report(base.workdir).read_text()
-    assert "What does training tell of a single record?" in page and "mislabelled" in json.dumps(overfitted)
-    low = overfitted["attacks"]["canaries"]["epsilon"]["low"]
+def test_its_page_is_found_again(canary_config, canary_run):
+    page = report.write_report(canary_config.workdir).read_text()
+    assert "What does training tell of a single record?" in page and "mislabelled" in json.dumps(canary_run)
+    low = canary_run["attacks"]["canaries"]["epsilon"]["low"]
     assert f"epsilon below {low:.2f}" in page
 
 
@@ -137,9 +122,9 @@ def test_its_page_is_found_again(base, overfitted):
         (dict(canaries=390), "use fewer"),
     ],
 )
-def test_refusals_name_the_next_move(base, tmp_path, changed, told):
+def test_refusals_name_the_next_move(canary_config, tmp_path, changed, told):
     with pytest.raises(InputError, match=told):
-        canaries.run(at(base, tmp_path / "w", **changed))
+        canaries.run(at(canary_config, tmp_path / "w", **changed))
 
 
 def test_suspicion_by_hand():
@@ -148,11 +133,11 @@ def test_suspicion_by_hand():
     np.testing.assert_allclose(found, [np.log(0.2) - (np.log(0.1) + np.log(0.3)) / 2, np.log(0.4 / 0.6)])
 
 
-def test_the_coins_do_not_depend_on_how_the_model_is_trained(base):
-    pool, schema = data.load(base.dataset)
+def test_the_coins_do_not_depend_on_how_the_model_is_trained(canary_config):
+    pool, schema = data.load(canary_config.dataset)
     one, other = (
         canaries.set_up(configs.resolve(c), jax.random.key(0), pool, schema)
-        for c in (base, dataclasses.replace(base, num_epochs=1, dp_noise_multiplier=1.0))
+        for c in (canary_config, dataclasses.replace(canary_config, num_epochs=1, dp_noise_multiplier=1.0))
     )
     np.testing.assert_array_equal(one.member, other.member)
     np.testing.assert_array_equal(one.pool.y, other.pool.y)

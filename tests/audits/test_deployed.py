@@ -7,6 +7,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from small_runs import Told
 
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import audit as deployed
@@ -134,6 +135,15 @@ def test_a_budget_that_cannot_do_is_refused_before_anything_is_asked(service, ru
     with service.open() as url, pytest.raises(InputError, match=f"at least {needed:,} are needed, .*{what}") as error:
         run(url, max_queries=needed - 1, **given)
     assert not service.asked and not (tmp_path / "run").exists() and "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_an_audit_of_a_service_tells_how_far_it_is(service, run):
+    told = Told()
+    with service.open() as url:
+        found = run(url, attacks="shokri,loss,entropy", attack_steps=10, progress=told)
+    told.check(["loss", "entropy"], parts=2)
+    assert list(found["attacks"]) == ["shokri", "loss", "entropy"]
 
 
 # --- what it says ----------------------------------------------------------------------------------------------------

@@ -1,23 +1,15 @@
 """The report of an audit by many attacks: whole, explained, honest about what few records cannot tell."""
 
-import ast
 import json
-import pathlib
 import re
 
-import jax
 import numpy as np
 import pytest
-from test_report import HOSTILE, Outline, _imported, visible
+from report_pages import HOSTILE, TINY, Outline, audited, base, check_imports, check_page, folder_of, visible
 
-from mia_jax.attacks import ATTACKS
 from mia_jax.audits.balanced import audit as balanced
-from mia_jax.audits.balanced.plan import Setting
-from mia_jax.audits.balanced.scores import Judged
-from mia_jax.audits.common import column
 from mia_jax.audits.config import BalancedConfig, DeployedConfig
 from mia_jax.audits.deployed import audit as deployed
-from mia_jax.plans import splits
 from mia_jax.reports import (
     balanced_figures,
     balanced_report,
@@ -27,146 +19,31 @@ from mia_jax.reports import (
     figures,
     page,
     report,
-    results,
     words,
 )
 from mia_jax.statistics import matched_pairs, metrics, per_record
-from mia_jax.types import Field, InputError, Records, Schema
-
-SKILL = {name: 2.6 - 0.11 * k for k, name in enumerate(ATTACKS)}  # d' of members' scores: the first is the best
-K = 8
-
-
-def folder_of(workdir, summary, **arrays):
-    workdir.mkdir(parents=True)
-    (workdir / "results.json").write_text(json.dumps(summary, allow_nan=False))
-    np.savez(workdir / "scores.npz", **arrays)
-    return workdir
-
-
-def base(name, plan, source, title_, classes, n, config):
-    return {
-        "schema": 1,
-        "plan": plan,
-        "command": f"python scripts/audit.py --dataset={name}",
-        "date": "2026-11-25T10:00:00+00:00",
-        "machine": "Linux x86_64, 2 cores",
-        "config": {"dataset": name, "seed": 0, "defences": "", "model": None, **config},
-        "versions": results.versions(),
-        "devices": ["cpu:0 (cpu)"],
-        "dataset": results.dataset(
-            Schema(name, source, "0123abcd" * 8, classes, (12,), ()), title_ or name, n, np.full(classes, n // classes)
-        ),
-        "paper": {"rows": []},
-        "seconds": {"data": 0.4, "attack": 9.1},
-    }
-
-
-def audited(
-    workdir,
-    *,
-    names=tuple(name for name in ATTACKS if name != "majority"),
-    n=3000,
-    classes=6,
-    targets=3,
-    source="official",
-    title_=None,
-    pixels=False,
-    costly=60,
-    leak=1.0,
-    few=(),
-):
-    """A folder as audits/balanced/audit.py leaves it: its own functions count, and only the scores are drawn.
-
-    ``costly``: records that the attacks that ask much judged. ``few``: attacks without thresholds and curves.
-    """
-    rng = np.random.default_rng(3)
-    label = (np.arange(n) % classes).astype(np.int32)
-    plan = splits.balanced(jax.random.key(0), n, K)
-    member = splits.membership_matrix(plan, n)
-    fields = (Field("pixels", "pixel", 0, 12, 0.0, 255.0),) if pixels else (Field("bits", "binary", 0, 12),)
-    schema = Schema("toy", source, "0123abcd" * 8, classes, (2, 2, 3) if pixels else (12,), fields)
-    x = rng.integers(0, 256 if pixels else 2, (n, *schema.shape)).astype(np.uint8)
-    played = np.arange(targets) * 2
-    setting = Setting(
-        jax.random.key(0), Records(x, label), schema, np.arange(n), np.zeros(0, int), plan, member, played
-    )
-    columns, blocks = {}, {}
-    for name in names:
-        score = rng.normal(0, 1, (targets, n)) + leak * SKILL[name] * (member[played] - 0.5)
-        if name in ("label_only", "boundary", "trajectory"):
-            score[:, costly:] = np.nan
-        chosen, curve = {f"{rate:g}": [] for rate in metrics.RATES}, {}
-        if "lira" in name or "rmia" in name:
-            for s, m in zip(score, member[played], strict=True):
-                for rate in metrics.RATES:
-                    threshold = metrics.threshold_at_fpr(rng.permuted(s[~m]), np.arange((~m).sum()) % 2 == 0, rate)
-                    chosen[f"{rate:g}"].append(threshold)
-                for count in (1, 2, 4, 6):
-                    noisy = s + rng.normal(0, 2 / count, n)
-                    curve.setdefault(count, []).append(noisy)
-        if name in few:
-            chosen, curve = {}, {}
-        columns[name] = score.astype(np.float32)
-        blocks[name] = balanced.summarize(setting, label, name, Judged(columns[name], chosen, curve))
-        blocks[name]["epsilon"] = matched_pairs.from_scores(
-            columns[name], member[played], delta=1e-5, attacks=len(names)
-        )
-    phi = rng.normal(0, 1, (K, n)) + leak * 2 * member
-    exposed = per_record.summarize(phi, member, label, np.arange(n), classes, columns)
-    most = x[[row["index"] for row in exposed["records"]]]
-    pictures = examples.pictures(schema, most)
-    if not pixels:
-        for row, text in zip(exposed["records"], examples.attributes(schema, most), strict=True):
-            row["attributes"] = text
-    summary = base("toy", "balanced", source, title_, classes, n, {"workdir": str(workdir)}) | {
-        "target": {"kind": "nn", "model": "mlp", "train_records": n // 2, "train_accuracy": 1.0, "test_accuracy": 0.6},
-        "shadows": {"count": K - 2, "models": K, "data": "balanced"},
-        "attacks": blocks,
-        "exposure": exposed,
-    }
-    arrays = {column(name): score for name, score in columns.items()}
-    shared = dict(member=member[played], label=label, index=np.arange(n), targets=played)
-    separation = per_record.separation(phi, member)
-    extra = {"pictures": pictures} if pixels else {}
-    return folder_of(workdir, summary, **shared, separation=separation, **extra, **arrays)
-
+from mia_jax.types import Field, InputError, Schema
 
 RUNS = {
     "all": dict(title_="Toy", n=7000),
     "simulated": dict(names=("shokri", "lira"), source="simulated", n=600),
     "pictures": dict(names=("loss", "lira", "rmia_offline"), pixels=True, targets=1, n=2400),
-    "tiny": dict(names=("gap", "lira", "label_only"), n=40, classes=2, targets=2, title_=HOSTILE, costly=12),
+    "tiny": TINY,
     "blind": dict(names=("loss",), leak=0.0, few=("loss",), n=2000),
 }
+QUICK = (
+    "simulated",
+    "tiny",
+)  # the others draw many figures
+PARAMS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.integration) for name in RUNS]
 
 
-@pytest.fixture(scope="module", params=RUNS)
+@pytest.fixture(scope="module", params=PARAMS)
 def run(request, tmp_path_factory):
     """(name, folder, results, page) of a reported audit."""
     folder = audited(tmp_path_factory.mktemp("audits") / request.param, **RUNS[request.param])
     text = balanced_report.write_report(folder).read_text(encoding="utf-8")
     return request.param, folder, json.loads((folder / "results.json").read_text()), text
-
-
-def check_page(folder, text, plots):
-    """Well formed, self-contained, nothing empty, nothing unexplained."""
-    outline = Outline(text)
-    assert [tag for tag, _ in outline.tags].count("h1") == 1
-    assert not [tag for tag, _ in outline.tags if tag in ("script", "link", "iframe")]
-    for tag, attrs in outline.tags:
-        assert not attrs.get("href") and attrs.get("src", "data:").startswith("data:")
-        assert tag != "img" or len(attrs["alt"]) > 30
-    assert not re.search(r"\b(None|nan|NaN|inf|null|True|False)\b", visible(text))
-    for tag in ("h1", "h2", "h3", "p", "li", "dt", "dd", "td", "th", "caption", "figcaption", "code", "small"):
-        assert all(content.strip() for content in outline.found.get(tag, [])), tag
-    assert [tag for tag, _ in outline.tags].count("table") == len(outline.found["caption"])
-    drawn = {path.stem for path in (folder / "figures").iterdir()}
-    assert drawn <= {plot.__name__ for plot in plots} | {"confidence", "entropy"}
-    assert len(drawn) == text.count("<img ")
-    for path in (folder / "figures").iterdir():
-        assert path.read_bytes().startswith(b"\x89PNG")
-    return drawn
 
 
 def test_page_is_whole_and_explained(run):
@@ -552,9 +429,4 @@ def test_other_folders_are_refused(tmp_path):
     "module", [balanced_report, balanced_figures, balanced_words, page, epsilon_words, examples, per_record]
 )
 def test_never_imports_jax_nor_plotting_at_the_top(module):
-    tree = ast.parse(pathlib.Path(module.__file__).read_text())
-    everywhere = {name for node in ast.walk(tree) for name in _imported(node)}
-    top = {name for node in tree.body for name in _imported(node)}
-    assert not {name for name in everywhere if name.split(".")[0] in ("jax", "flax", "optax")}
-    assert not {name for name in top if name.startswith("matplotlib")}
-    assert not {name for name in everywhere if "pyplot" in name}
+    check_imports(module)

@@ -1,101 +1,15 @@
 """The report: whole, explained, honest about simulation, and the same bytes from the same run."""
 
-import ast
-import html.parser
 import json
-import pathlib
 import re
 
 import numpy as np
 import pytest
+from report_pages import HOSTILE, Outline, check_imports, paper_run, visible
 
-from mia_jax.reports import figures, report, results, shokri_figures, words
+from mia_jax.reports import figures, report, shokri_figures, words
 from mia_jax.reports.paper import rows as paper_rows
-from mia_jax.types import InputError, Schema
-
-HOSTILE = "<script>alert('x')</script> & \"co\""
-
-
-def finished_run(
-    workdir,
-    name="location",
-    *,
-    classes=30,
-    m=1200,
-    leak=2.5,
-    source="official",
-    title=None,
-    curves=True,
-    accuracy=(1.0, 0.57),
-    without=(),
-    silent=(),
-    more=(),
-):
-    """A run's folder as audits/shokri.py leaves it; only the networks are replaced, by draws of what they would answer.
-
-    ``leak``: by how many standard deviations members' confidence exceeds others'. ``without``: classes that the shadows
-    have no rows of. ``silent``: classes of which no record is called a member. ``more``: further attacks.
-    """
-    rng = np.random.default_rng(7)
-    share = rng.dirichlet(np.full(classes, 3.0))
-    label = np.tile(rng.choice(classes, m, p=share), 2).astype(np.int32)
-    label[:classes] = label[m : m + classes] = np.arange(classes)
-    member = np.arange(2 * m) < m
-    logit = rng.normal(1.0, 1.8, 2 * m) + leak * member
-    confidence = (1 / (1 + np.exp(-logit))).astype(np.float32)
-    score = (logit - 1.0 - leak / 2 + rng.normal(0, 0.4, 2 * m)).astype(np.float32)
-    score[np.isin(label, silent)] = -5 + rng.normal(0, 0.1, 2 * m)[np.isin(label, silent)]
-    score[np.isin(label, without)] = np.nan
-    columns = {
-        "shokri": score,
-        "confidence": confidence - np.float32(0.8),
-        "majority": np.ones(2 * m, np.float32),
-        **{extra: (logit - 2).astype(np.float32) for extra in more},
-    }
-    titles = {"shokri": "Shadow models, one attack network per class (Shokri et al. 2017)", "confidence": "Confidence"}
-    target = dict(zip(("train_accuracy", "test_accuracy"), accuracy, strict=True))
-    steps = np.linspace(0, 1, 100 if curves else 0)
-    loss = np.exp(-4 * steps)[None] * rng.uniform(2.8, 3.4, (12, 1))
-    schema = Schema(name, source, "0123abcd" * 8, classes, (446,), (), (f"Note on {name}.",))
-    shadow = results.summarize_shadows(
-        12, m, accuracy[:1], accuracy[1:], data="simulated" if source == "simulated" else "real"
-    )
-    if curves:
-        shadow = {**shadow, "curves": results.curves(loss, 1 - 0.9 * loss / 3.4)}
-    summary = {
-        "schema": 1,
-        "command": f"python scripts/train.py --dataset={name} --num_shadows=12",
-        "date": "2026-11-24T10:00:00+00:00",
-        "machine": "Linux x86_64, 2 cores",
-        "config": {"dataset": name, "seed": 0, "train_size": m, "learning_rate": 1e-3, "model": None},
-        "versions": results.versions(),
-        "devices": ["cpu:0 (cpu)", "cpu:1 (cpu)"],
-        "dataset": results.dataset(schema, title or name, 5 * m, np.bincount(label[:m], minlength=classes)),
-        "target": {"kind": "nn", "model": "mlp", "train_records": m, **target},
-        "shadows": shadow,
-        "attacks": {
-            key: results.attack(column, member, label, classes, titles.get(key, f"{key}, an attack"))
-            for key, column in columns.items()
-        },
-        "classes_without_rows": list(without),
-        "paper": {"rows": [row._asdict() for row in paper_rows(name)]},
-        "seconds": {"data": 0.41, "target": 2.2, "shadows": 61.5, "attack": 9.03, "evaluation": 1.2},
-    }
-    arrays = {("score" if key == "shokri" else f"score_{key}"): column for key, column in columns.items()}
-    entropy = (1 - confidence) * rng.uniform(0.6, 1.0, 2 * m)
-    workdir.mkdir(parents=True)
-    (workdir / "results.json").write_text(json.dumps(summary, allow_nan=False))
-    np.savez(
-        workdir / "scores.npz",
-        member=member,
-        label=label,
-        index=np.arange(2 * m),
-        confidence=confidence,
-        entropy=entropy.astype(np.float32),
-        **arrays,
-    )
-    return workdir
-
+from mia_jax.types import InputError
 
 RUNS = {
     "location": dict(title="Location"),
@@ -113,50 +27,18 @@ RUNS = {
         more=("lira", "rmia"),
     ),
 }
+QUICK = ("edge",)  # the others draw many figures
+PARAMS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.integration) for name in RUNS]
 
 
-@pytest.fixture(scope="module", params=RUNS)
+@pytest.fixture(scope="module", params=PARAMS)
 def run(request, tmp_path_factory):
     """(name, folder, results, page) of a reported run."""
-    folder = finished_run(
+    folder = paper_run(
         tmp_path_factory.mktemp("runs") / request.param, **{"name": request.param, **RUNS[request.param]}
     )
     page = report.write_report(folder).read_text(encoding="utf-8")
     return request.param, folder, json.loads((folder / "results.json").read_text()), page
-
-
-class Outline(html.parser.HTMLParser):
-    """Checks that tags balance, and keeps the text of each element by tag."""
-
-    VOID = frozenset({"meta", "img", "wbr"})
-
-    def __init__(self, page):
-        super().__init__(convert_charrefs=True)
-        self.open, self.found, self.tags, self.visible = [], {}, [], []
-        self.feed(page)
-        self.close()
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-            self.found.setdefault(tag, []).append("")
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
-
-    def handle_data(self, data):
-        for tag in set(self.open):
-            self.found[tag][-1] += data
-        if not {"style", "script"} & {*self.open}:
-            self.visible.append(data)
-
-
-def visible(page):
-    outline = Outline(page)
-    alts = [attrs["alt"] for tag, attrs in outline.tags if tag == "img"]
-    return " ".join(outline.visible + outline.found["code"] + alts)
 
 
 def test_page_is_well_formed_and_self_contained(run):
@@ -219,7 +101,7 @@ def test_simulated_is_drawn_into_the_pictures(tmp_path):
     """The same run, once official and once simulated: every picture differs, by its title alone."""
     drawings = []
     for source in ("official", "simulated"):
-        folder = finished_run(tmp_path / source, classes=4, m=100, source=source)
+        folder = paper_run(tmp_path / source, classes=4, m=100, source=source)
         report.write_report(folder)
         drawings.append({path.name: path.read_bytes() for path in (folder / "figures").iterdir()})
     assert len(drawings[0]) == len(shokri_figures.PLOTS)
@@ -227,7 +109,7 @@ def test_simulated_is_drawn_into_the_pictures(tmp_path):
 
 
 def test_strings_are_escaped(tmp_path):
-    folder = finished_run(tmp_path / "run", classes=3, m=40, title=HOSTILE, more=("<b>x",))
+    folder = paper_run(tmp_path / "run", classes=3, m=40, title=HOSTILE, more=("<b>x",))
     summary = json.loads((folder / "results.json").read_text())
     summary["command"] = summary["machine"] = summary["config"][HOSTILE] = HOSTILE
     summary["dataset"]["notes"] = summary["devices"] = [HOSTILE]
@@ -242,7 +124,7 @@ def test_strings_are_escaped(tmp_path):
 
 
 def test_same_input_same_bytes(tmp_path):
-    folder = finished_run(tmp_path / "run", classes=4, m=100)
+    folder = paper_run(tmp_path / "run", classes=4, m=100)
     page = report.write_report(folder)
     first = {path: path.read_bytes() for path in [page, *(folder / "figures").iterdir()]}
     report.write_report(folder)
@@ -251,7 +133,7 @@ def test_same_input_same_bytes(tmp_path):
 
 
 def test_a_figure_that_no_longer_holds_is_removed(tmp_path):
-    folder = finished_run(tmp_path / "run", classes=4, m=100)
+    folder = paper_run(tmp_path / "run", classes=4, m=100)
     report.write_report(folder)
     summary = json.loads((folder / "results.json").read_text())
     del summary["shadows"]["curves"]
@@ -292,7 +174,7 @@ def test_paper_s_row_is_told_apart(run):
 
 def test_a_median_stands_beside_a_median(tmp_path):
     """CIFAR: the paper gives the median over classes, so it must not stand in the row of the overall precision."""
-    folder = finished_run(tmp_path / "run", "cifar10", classes=10, m=200)
+    folder = paper_run(tmp_path / "run", "cifar10", classes=10, m=200)
     page = report.write_report(folder).read_text()
     summary = json.loads((folder / "results.json").read_text())
     median = np.median([figures.value(row["precision"]) for row in summary["attacks"]["shokri"]["per_class"]])
@@ -328,7 +210,7 @@ def test_terminal_table(run):
     [(0.49, 0.51, "no leak"), (0.51, 0.55, "weak"), (0.6, 0.7, "clear"), (0.8, 0.9, "severe")],
 )
 def test_verdict_follows_the_interval(tmp_path, low, accuracy, said):
-    summary = json.loads((finished_run(tmp_path / "run", classes=3, m=40) / "results.json").read_text())
+    summary = json.loads((paper_run(tmp_path / "run", classes=3, m=40) / "results.json").read_text())
     summary["attacks"]["shokri"]["accuracy"] = {"value": accuracy, "low": low, "high": accuracy + 0.02}
     assert said in words.verdict(summary)
 
@@ -354,7 +236,7 @@ def test_roc_is_drawn_where_it_is(monkeypatch):
 def test_unfinished_runs_are_refused(tmp_path):
     with pytest.raises(InputError, match="no finished run"):
         report.write_report(tmp_path)
-    folder = finished_run(tmp_path / "run", classes=3, m=40)
+    folder = paper_run(tmp_path / "run", classes=3, m=40)
     whole = (folder / "scores.npz").read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], b"PK not a zip"):
         (folder / "scores.npz").write_bytes(damaged)
@@ -369,15 +251,4 @@ def test_unfinished_runs_are_refused(tmp_path):
 
 @pytest.mark.parametrize("module", [report, figures, shokri_figures, words])
 def test_never_imports_jax_nor_plotting_at_the_top(module):
-    tree = ast.parse(pathlib.Path(module.__file__).read_text())
-    everywhere = {name for node in ast.walk(tree) for name in _imported(node)}
-    top = {name for node in tree.body for name in _imported(node)}
-    assert not {name for name in everywhere if name.split(".")[0] in ("jax", "flax", "optax")}
-    assert not {name for name in top if name.startswith("matplotlib")}
-    assert not {name for name in everywhere if "pyplot" in name}
-
-
-def _imported(node):
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    return [node.module] if isinstance(node, ast.ImportFrom) else []
+    check_imports(module)

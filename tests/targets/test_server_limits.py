@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pathlib
 import re
 import socket
 import subprocess
@@ -182,7 +183,7 @@ def test_what_uvicorn_is_missing_for_is_said(monkeypatch):
 
 FLOODED = """
 import concurrent.futures, resource, sys, threading
-sys.path[:0] = ["tests", "tests/targets"]
+sys.path.insert(0, sys.argv[1])
 import test_server_limits as t
 from mia_jax.targets import server
 
@@ -201,7 +202,13 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 @pytest.mark.slow
 def test_large_requests_at_once_take_less_than_a_gigabyte():
     """The bodies themselves, 15 MB each, are among what is measured: client and server are one process here."""
-    done = subprocess.run([sys.executable, "-c", FLOODED], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", FLOODED, str(pathlib.Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     statuses, grown = done.stdout.splitlines()
     print(f"{grown} MB; {statuses}")

@@ -1,12 +1,11 @@
 """A results.json that somebody has changed, and its report written again: text is escaped wherever a number was."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
-import test_balanced_report
-import test_report
-from test_canaries import base, overfitted  # noqa: F401 (fixtures)
+from report_pages import TINY, audited, paper_run
 
 from mia_jax.reports import figures, report
 from mia_jax.types import InputError
@@ -70,7 +69,7 @@ def tamper(folder, monkeypatch, every: int) -> None:
 
 def test_classes_are_escaped_as_text_is(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "draw", lambda *_: [])
-    folder = test_balanced_report.audited(tmp_path / "audit", **test_balanced_report.RUNS["tiny"])
+    folder = audited(tmp_path / "audit", **TINY)
     text = (folder / "results.json").read_text(encoding="utf-8")
     for path in (("attacks", "gap", "per_class", 0, "class"), ("exposure", "records", 0, "class")):
         (folder / "results.json").write_text(json.dumps(changed(text, path, EVIL)), encoding="utf-8")
@@ -80,7 +79,7 @@ def test_classes_are_escaped_as_text_is(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("value", [EVIL, None])
 def test_what_is_no_number_is_told_in_a_line(tmp_path, monkeypatch, value):
-    folder = test_report.finished_run(tmp_path / "run", m=100, classes=4)
+    folder = paper_run(tmp_path / "run", m=100, classes=4)
     tree = changed((folder / "results.json").read_text(encoding="utf-8"), ("target", "train_records"), value)
     (folder / "results.json").write_text(json.dumps(tree), encoding="utf-8")
     with pytest.raises(InputError, match=r"results.json or scores.npz is not as a run leaves it \(\w+: .*\); the same"):
@@ -89,25 +88,24 @@ def test_what_is_no_number_is_told_in_a_line(tmp_path, monkeypatch, value):
 
 @pytest.mark.slow
 def test_the_page_of_many_attacks(tmp_path, monkeypatch):
-    folder = test_balanced_report.audited(tmp_path / "audit", **test_balanced_report.RUNS["tiny"])
+    folder = audited(tmp_path / "audit", **TINY)
     tamper(folder, monkeypatch, every=1)
 
 
 @pytest.mark.slow
 def test_the_page_of_the_paper_s_run(tmp_path, monkeypatch):
-    tamper(test_report.finished_run(tmp_path / "run", m=100, classes=4), monkeypatch, every=1)
+    tamper(paper_run(tmp_path / "run", m=100, classes=4), monkeypatch, every=1)
 
 
 @pytest.mark.slow
-def test_the_page_of_canaries(overfitted, base, monkeypatch):  # noqa: F811
-    assert overfitted["plan"] == "canaries"
-    import pathlib
-
-    tamper(pathlib.Path(base.workdir), monkeypatch, every=1)
+def test_the_page_of_canaries(canary_config, canary_run, tmp_path, monkeypatch):
+    assert canary_run["plan"] == "canaries"
+    shutil.copytree(canary_config.workdir, tmp_path / "w")
+    tamper(tmp_path / "w", monkeypatch, every=1)
 
 
 def test_scores_that_are_others_are_told(tmp_path):
-    folder = test_balanced_report.audited(tmp_path / "audit", **test_balanced_report.RUNS["tiny"])
+    folder = audited(tmp_path / "audit", **TINY)
     for arrays in ({}, {"member": np.zeros(3)}, {"member": np.array(["x"])}):
         np.savez(folder / "scores.npz", **arrays)
         try:
