@@ -19,8 +19,9 @@ Begin here:
     mia_jax.data.load(name)
         Records and their schema.
 
-Whole runs, with their report, are in mia_jax.audits: shokri.run(Config(...)) (the paper's attack), balanced.audit.run,
-deployed.audit.run (somebody's model) and canaries.run; scripts/train.py and scripts/audit.py call these.
+Whole runs, with their report: mia_jax.audits.run(config), which scripts/train.py and scripts/audit.py call. The kind of
+the configuration says which audit it is: Config (the paper's attack), BalancedConfig, DeployedConfig (somebody's model)
+or CanaryConfig.
 
 >>> from mia_jax import attacks, data, models, plans, statistics, targets, training  # rooms are imported by name
 """

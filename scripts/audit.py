@@ -31,22 +31,21 @@ flags.adopt_module_key_flags(given)
 
 def main() -> None:
     cli.use_every_core()
-    from mia_jax import progress
+    from mia_jax import audits, progress
     from mia_jax.attacks import ATTACKS
-    from mia_jax.audits import canaries, gate
-    from mia_jax.audits.balanced import audit as balanced
-    from mia_jax.audits.deployed import audit as deployed
+    from mia_jax.audits import gate
+    from mia_jax.audits.balanced.plan import attack_names
     from mia_jax.reports import balanced_words, report
 
     if flags.FLAGS["canaries"].present:
-        config, run, names = read_config(configs.CanaryConfig), canaries.run, ("canaries",)
+        config, names = read_config(configs.CanaryConfig), ("canaries",)
     elif any(flags.FLAGS[name].present for name in ("target", "data", "predictions")):
-        config, run, names = read_config(configs.DeployedConfig), deployed.run, (*ATTACKS,)
+        config, names = read_config(configs.DeployedConfig), (*ATTACKS,)
     else:
-        config, run = read_config(configs.BalancedConfig), balanced.run
-        names = balanced.attack_names(config)
+        config = read_config(configs.BalancedConfig)
+        names = attack_names(config)
     conditions = () if FAIL_IF.value is None else gate.parse(FAIL_IF.value, attacks=names)
-    results = run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
+    results = audits.run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
     cli.show(report.terminal_table(results))
     workdir = results["config"]["workdir"]
     page = f"Report: {workdir}/report.html    " if balanced_words.measured(results) else ""  # else there is none

@@ -24,12 +24,11 @@ flags.adopt_module_key_flags(given)
 
 def main() -> None:
     cli.use_every_core()
-    from mia_jax import progress
-    from mia_jax.audits import shokri
+    from mia_jax import audits, progress
     from mia_jax.reports import report
 
     config = read_config(configs.Config)
-    results = shokri.run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
+    results = audits.run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
     workdir = results["config"]["workdir"]
     cli.show(report.terminal_table(results))
     print(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")

@@ -59,11 +59,11 @@ def own(shared):
 
 @pytest.fixture(scope="session")
 def finished(shared, own):
-    """A run that nobody interrupted: its workdir, and what ``shokri.run`` returned. To be copied, not written to."""
-    from mia_jax.audits import shokri
+    """A run that nobody interrupted: its workdir, and what ``audits.run`` returned. To be copied, not written to."""
+    from mia_jax import audits
 
     workdir = shared / "finished"
-    return workdir, shokri.run(small_runs.config(own, workdir), command="the command")
+    return workdir, audits.run(small_runs.config(own, workdir), command="the command")
 
 
 @pytest.fixture(scope="session")
@@ -74,10 +74,10 @@ def canary_config(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def canary_run(canary_config):
-    """What ``canaries.run`` returned of a network that learned its canaries by heart. Its workdir is not written to."""
-    from mia_jax.audits import canaries
+    """What ``audits.run`` returned of a network that learned its canaries by heart. Its workdir is not written to."""
+    from mia_jax import audits
 
-    return canaries.run(canary_config)
+    return audits.run(canary_config)
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from mia_jax.attacks import ATTACKS
-from mia_jax.audits.balanced import audit as balanced
 from mia_jax.audits.balanced.plan import Setting
 from mia_jax.audits.balanced.scores import Judged
 from mia_jax.audits.common import column
+from mia_jax.audits.plans import balanced
 from mia_jax.plans import splits
 from mia_jax.reports import examples, results
 from mia_jax.reports.paper import rows as paper_rows

@@ -15,7 +15,7 @@ from mia_jax.training import loop
 def test_help_begins_with_the_entry_points():
     text = pydoc.plain(pydoc.render_doc(mia_jax))
     beginning = text[: text.index("PACKAGE CONTENTS")]
-    for entry in ("mia_jax.infer(", "training.fit_many(", "models.from_flax(", "audit.run(", "remote.connect("):
+    for entry in ("mia_jax.infer(", "training.fit_many(", "models.from_flax(", "audits.run(", "remote.connect("):
         assert entry in beginning
 
 

@@ -11,9 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from mia_jax import attacks, user_code
+from mia_jax import attacks, audits, user_code
 from mia_jax.attacks import thresholds
-from mia_jax.audits.balanced import audit as balanced
 from mia_jax.audits.config import BalancedConfig
 from mia_jax.models import networks
 from mia_jax.targets import platforms
@@ -330,7 +329,7 @@ def audited(own, here, monkeypatch, factory, kind):
     monkeypatch.setitem(attacks.ATTACKS, "mine", entry)
     small = dict(num_models=4, num_targets=1, num_epochs=1, hidden=4, population=40, num_records=80)
     where = dict(dataset=str(own), workdir=str(here / kind.partition(":")[0]))
-    balanced.run(BalancedConfig(attacks="mine", target_kind=kind, **small, **where))
+    audits.run(BalancedConfig(attacks="mine", target_kind=kind, **small, **where))
     with np.load(here / kind.partition(":")[0] / "scores.npz") as held:
         return held["score_mine"]
 
@@ -338,7 +337,7 @@ def audited(own, here, monkeypatch, factory, kind):
 @pytest.mark.parametrize("kind", ["nn", "sklearn:sklearn.naive_bayes.BernoulliNB"])
 def test_an_edited_attack_is_not_given_the_scores_of_the_old_one(own, here, monkeypatch, kind):
     """Its file, a file that it imports, or its options: the same workdir, other scores."""
-    monkeypatch.setattr(balanced.report, "write_report", lambda workdir: None)
+    monkeypatch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
     write(here, {"mine.py": ATTACK, "helper.py": "SIGN = 1\n"})
     monkeypatch.syspath_prepend(here)
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from mia_jax import data
 from mia_jax.audits import config as configs
-from mia_jax.audits import shokri, stages
+from mia_jax.audits import stages
 from mia_jax.audits.config import Config
+from mia_jax.audits.plans import shokri
 from mia_jax.progress import Progress, silent
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError, Records, Schema, Target

@@ -26,7 +26,7 @@ NOTHING = Measure(None, reason="not measured")
 
 
 class Run(NamedTuple):
-    """A finished run of ``shokri.run``."""
+    """A finished run of ``audits.run``."""
 
     results: Mapping[str, Any]  # results.json, schema 1
     scores: Mapping[str, np.ndarray]  # scores.npz, columns [n]

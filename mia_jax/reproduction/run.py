@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mia_jax import audits
 from mia_jax.audits import config as configs
-from mia_jax.audits import shokri
 from mia_jax.audits.config import Config
 from mia_jax.progress import Progress, silent
 from mia_jax.reports import results
@@ -95,7 +95,7 @@ def make(config: Config, root: pathlib.Path, *, data_dir: str | None = None, **o
     workdir = root / configs.workdir(config).name
     with artifacts.told(root):
         share_models(config, workdir)
-    found = shokri.run(dataclasses.replace(config, data_dir=data_dir, workdir=str(workdir)), **options)
+    found = audits.run(dataclasses.replace(config, data_dir=data_dir, workdir=str(workdir)), **options)
     with np.load(workdir / "scores.npz") as f:
         return Run(found, {name: f[name] for name in f.files})
 

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from small_runs import Told, write_data
 
-from mia_jax import progress
+from mia_jax import audits, progress
 from mia_jax.attacks import ATTACKS, quick_first
 from mia_jax.attacks import shokri as module
 from mia_jax.attacks.shokri import num_parts, shokri, sorted_answers
-from mia_jax.audits.balanced import audit as balanced
 from mia_jax.audits.config import BalancedConfig, DeployedConfig
-from mia_jax.audits.deployed import audit as deployed
 from mia_jax.audits.deployed import infer
 from mia_jax.statistics import metrics
 
@@ -125,7 +123,7 @@ def test_predictions_tell_how_far_they_are(few, short, tmp_path):
     np.savez(tmp_path / "p.npz", labels=y, target=p[0], shadows=p[1:], shadow_member=member[1:], member=member[0])
     given = dict(predictions=str(tmp_path / "p.npz"), attacks="shokri,loss,lira", workdir=str(tmp_path / "w"))
     told = Told()
-    found = deployed.run(DeployedConfig(**given), progress=told)
+    found = audits.run(DeployedConfig(**given), progress=told)
     told.check(["loss", "lira"], parts=4)
     assert list(found["attacks"]) == ["shokri", "loss", "lira"]
 
@@ -138,7 +136,7 @@ def test_a_balanced_audit_tells_how_far_it_is(tmp_path):
     tables = []
     for parts in (2 * 2, 2):  # the second time, a target's artifact counts for its parts
         told = Told()
-        tables.append(balanced.run(config, progress=told)["attacks"])
+        tables.append(audits.run(config, progress=told)["attacks"])
         told.check(["loss"], parts)
     assert tables[0] == tables[1] and list(tables[0]) == ["shokri", "loss"]
 

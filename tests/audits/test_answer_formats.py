@@ -7,12 +7,12 @@ import jax
 import numpy as np
 import pytest
 
+from mia_jax import audits
 from mia_jax.attacks import ATTACKS
 from mia_jax.attacks.thresholds import best_threshold
 from mia_jax.audits import gate
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats, calibration, infer
-from mia_jax.audits.deployed import audit as deployed
 from mia_jax.models import networks
 from mia_jax.plans import splits
 from mia_jax.reports import balanced_report, results
@@ -246,7 +246,7 @@ def audited(overfitted, tmp_path_factory):
             )
             with server.serve(target, (24,), dtype=np.dtype(np.uint8), shown=server.Shown(**shown)) as url:
                 place = url + server.paths()["vertex"]
-                found = deployed.run(DeployedConfig(**(vars(config) | {"target": place})))
+                found = audits.run(DeployedConfig(**(vars(config) | {"target": place})))
             done[key] = found
         return done[key]
 

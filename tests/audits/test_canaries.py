@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from small_runs import CANARIES, CANARY_OPTIONS
 
-from mia_jax import data
-from mia_jax.audits import canaries, gate
+from mia_jax import audits, data
 from mia_jax.audits import config as configs
+from mia_jax.audits import gate
+from mia_jax.audits.plans import canaries
 from mia_jax.reports import canary_report, report
 from mia_jax.types import InputError
 
@@ -43,7 +44,7 @@ def test_members_are_those_that_trained(canary_config, canary_run):
 
 def test_noise_proves_less_than_it_promises(canary_config, tmp_path):
     pytest.importorskip("dp_accounting")
-    found = canaries.run(at(canary_config, tmp_path / "w", num_epochs=5, dp_noise_multiplier=4.0))
+    found = audits.run(at(canary_config, tmp_path / "w", num_epochs=5, dp_noise_multiplier=4.0))
     promised = found["target"]["epsilon"]["value"]
     block = found["attacks"]["canaries"]
     assert max(block[name]["low"] for name in ("epsilon", "epsilon_gaussian")) <= promised < 5
@@ -71,7 +72,7 @@ def test_a_promise_that_is_broken_is_said(canary_run):
 
 
 def test_plain_canaries_keep_their_labels(canary_config, tmp_path):
-    found = canaries.run(at(canary_config, tmp_path / "w", canary_kind="plain", num_epochs=1, guesses=40))
+    found = audits.run(at(canary_config, tmp_path / "w", canary_kind="plain", num_epochs=1, guesses=40))
     assert found["attacks"]["canaries"]["epsilon"]["guesses"] == 40
     with np.load(tmp_path / "w" / "scores.npz") as held:
         np.testing.assert_array_equal(held["label"], held["own_label"])
@@ -85,8 +86,8 @@ def test_interrupted_it_ends_with_the_same_bytes(canary_config, canary_run, tmp_
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(canaries, "suspicion", interrupt)
-        canaries.run(config)
-    canaries.run(config)
+        audits.run(config)
+    audits.run(config)
     first, second = (
         pathlib.Path(folder, "scores.npz").read_bytes() for folder in (canary_config.workdir, config.workdir)
     )
@@ -124,7 +125,7 @@ def test_its_page_is_found_again(canary_config, canary_run):
 )
 def test_refusals_name_the_next_move(canary_config, tmp_path, changed, told):
     with pytest.raises(InputError, match=told):
-        canaries.run(at(canary_config, tmp_path / "w", **changed))
+        audits.run(at(canary_config, tmp_path / "w", **changed))
 
 
 def test_suspicion_by_hand():

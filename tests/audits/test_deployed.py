@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from small_runs import Told
 
+from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import audit as deployed
 from mia_jax.audits.deployed import infer, records, shadow_source
 from mia_jax.progress import silent
 from mia_jax.synthesis.search import PRIOR_QUERIES
@@ -56,7 +56,7 @@ def service():
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setattr(remote, "Options", functools.partial(remote.Options, backoff=0.01, retries=2))
-    monkeypatch.setattr(deployed.report, "write_report", lambda workdir: None)
+    monkeypatch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
     y = (X @ PULL).argmax(axis=1)
     np.savez(tmp_path / "mine.npz", x=X.astype(np.uint8), y=y, member=np.arange(N) >= N - MEMBERS)
 
@@ -64,7 +64,7 @@ def run(tmp_path, monkeypatch):
         small = dict(num_shadows=2, num_epochs=1, hidden=4, attacks="loss", k_max=3, k_min=1, iter_max=40)
         where = dict(data=str(tmp_path / "mine.npz"), workdir=str(tmp_path / "run"))
         path = server.paths()[given.get("protocol", "vertex")]
-        return deployed.run(DeployedConfig(target=url + path, **(where | small | given)), progress=progress)
+        return audits.run(DeployedConfig(target=url + path, **(where | small | given)), progress=progress)
 
     return run
 

@@ -11,12 +11,9 @@ import optax
 import pytest
 from small_runs import C, F, N, config, records
 
+from mia_jax import audits
 from mia_jax.attacks import shokri
-from mia_jax.audits import canaries
-from mia_jax.audits import shokri as audit
-from mia_jax.audits.balanced import audit as balanced
 from mia_jax.audits.config import BalancedConfig, CanaryConfig, DeployedConfig
-from mia_jax.audits.deployed import audit as deployed
 from mia_jax.audits.divergence import Diverged
 from mia_jax.models import networks
 from mia_jax.training import loop, parallel
@@ -104,7 +101,7 @@ def test_a_chunk_that_is_lost_ends():
 def test_a_run_goes_on_without_shadows_that_diverged(mine, own, tmp_path):
     told = []
     given = config(own, tmp_path / "run", model=f"{mine}:some", num_shadows=6)
-    results = audit.run(given, notify=told.append)
+    results = audits.run(given, notify=told.append)
     lost = [entry["model"] for entry in results["shadows"]["diverged"]]
     assert 1 <= len(lost) < 6 and results["shadows"]["count"] == 6 - len(lost)
     lines = [line for line in told if "diverged" in line]
@@ -116,7 +113,7 @@ def test_a_run_goes_on_without_shadows_that_diverged(mine, own, tmp_path):
     assert (f"number {lost[0]} diverged in epoch 1 of 3" in page and "plays no part" in page) or "play no part" in page
     first = (tmp_path / "run" / "scores.npz").read_bytes()
     again = []
-    audit.run(given, notify=again.append)  # trains nothing, and still says so
+    audits.run(given, notify=again.append)  # trains nothing, and still says so
     assert (tmp_path / "run" / "scores.npz").read_bytes() == first
     assert [line for line in again if "diverged" in line] == lines
 
@@ -126,14 +123,14 @@ def test_a_target_that_diverged_ends_the_run_in_a_line(own, tmp_path, changed):
     with pytest.raises(
         Diverged, match=r"^the target model diverged in epoch \d of 3: .*lower --learning_rate="
     ) as error:
-        audit.run(config(own, tmp_path / "run", **changed))
+        audits.run(config(own, tmp_path / "run", **changed))
     assert error.value.exit_code == 2 and "\n" not in str(error.value)
     assert ("l2" in changed) == ("--l2=1e+38" in str(error.value))
 
 
 def test_attack_networks_that_diverge_end_the_run_in_a_line(own, tmp_path):
     with pytest.raises(InputError, match=r"attack networks? of class 0.*lower --attack_learning_rate"):
-        audit.run(config(own, tmp_path / "run", attack_learning_rate=1e38))
+        audits.run(config(own, tmp_path / "run", attack_learning_rate=1e38))
 
 
 def test_a_strength_with_which_attack_networks_diverge_is_not_chosen():
@@ -159,7 +156,7 @@ def test_balanced_a_diverged_model_takes_its_partner_along(mine, own, tmp_path):
         dataset=str(own), workdir=str(tmp_path / "run"), model=f"{mine}:some", num_models=16, num_targets=2,
         num_epochs=2, attacks="lira,loss",
     )  # fmt: skip
-    results = balanced.run(given, notify=told.append)
+    results = audits.run(given, notify=told.append)
     shadows = results["shadows"]
     lost = {entry["model"] - 1 for entry in shadows["diverged"]}
     gone = lost | {k ^ 1 for k in lost}
@@ -177,7 +174,7 @@ def test_balanced_with_too_few_models_left_ends_in_a_line(mine, own, tmp_path):
         attacks="loss",
     )  # fmt: skip
     with pytest.raises(Diverged, match=r"^model 1 of 4 diverged in epoch 1 of 2, and 3 more of 4: .*lower --learning"):
-        balanced.run(given)
+        audits.run(given)
 
 
 def test_canaries_of_a_model_that_diverged_end_in_a_line(own, tmp_path):
@@ -186,19 +183,19 @@ def test_canaries_of_a_model_that_diverged_end_in_a_line(own, tmp_path):
         learning_rate=1e38, optimizer="sgd",
     )  # fmt: skip
     with pytest.raises(Diverged, match=r"^the model diverged in epoch \d of 2: .*lower --learning_rate=1e\+38"):
-        canaries.run(given)
+        audits.run(given)
 
 
 def test_another_platform_s_model_that_answers_nan_is_left_out(mine, own, tmp_path):
     told = []
     given = config(own, tmp_path / "run", target_kind=f"sklearn:{mine}.Moody", model=None, num_shadows=6, seed=2)
-    results = audit.run(given, notify=told.append)
+    results = audits.run(given, notify=told.append)
     lost = [entry["model"] for entry in results["shadows"]["diverged"]]
     assert lost and results["shadows"]["count"] == 6 - len(lost)
     assert sum("gives an answer that is none: it is null, or NaN for every class" in line for line in told)
     first = (tmp_path / "run" / "scores.npz").read_bytes()
     (tmp_path / "run" / "scores.npz").unlink()
-    audit.run(given)
+    audits.run(given)
     assert (tmp_path / "run" / "scores.npz").read_bytes() == first
 
 
@@ -220,7 +217,7 @@ def test_shadows_of_somebody_s_model_that_diverged_are_left_out(mine, tmp_path):
             target=url + server.paths()["vertex"], data=str(tmp_path / "mine.npz"), workdir=str(tmp_path / "run"),
             model=f"{mine}:some", num_shadows=6, num_epochs=2, attacks="loss,lira_offline",
         )  # fmt: skip
-        results = deployed.run(given, notify=told.append)
+        results = audits.run(given, notify=told.append)
     lost = results["shadows"]["diverged"]
     assert lost and results["shadows"]["count"] == 6 - len(lost)
     assert "no part: number" in plain_json(tmp_path / "run")[1]
@@ -266,7 +263,7 @@ def test_where_two_networks_are_too_much_a_line_names_the_flags(own, tmp_path, m
     fit_chunk, at_once = failing(None, 0, MemoryError())
     monkeypatch.setattr(loop, "_fit_chunk", fit_chunk)
     with pytest.raises(parallel.OutOfMemory, match=r"--batch_size.*--hidden") as error:
-        balanced.run(BalancedConfig(dataset=str(own), workdir=str(tmp_path / "run"), num_models=8, num_epochs=1))
+        audits.run(BalancedConfig(dataset=str(own), workdir=str(tmp_path / "run"), num_models=8, num_epochs=1))
     assert error.value.exit_code == 2 and min(at_once) == parallel.LANES
 
 
@@ -280,8 +277,8 @@ def test_other_errors_are_not_taken_for_memory():
 
 def test_a_batch_is_at_most_the_training_set(own, tmp_path):
     told = []
-    big = audit.run(config(own, tmp_path / "big", batch_size=10**9), notify=told.append)
-    all_at_once = audit.run(config(own, tmp_path / "all", batch_size=N // 4))
+    big = audits.run(config(own, tmp_path / "big", batch_size=10**9), notify=told.append)
+    all_at_once = audits.run(config(own, tmp_path / "all", batch_size=N // 4))
     assert (
         told.count(f"--batch_size=1000000000 is above the {N // 4} training records: each step takes all of them") == 1
     )

@@ -11,9 +11,8 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from small_runs import config, python
 
-from mia_jax import data
-from mia_jax.audits import canaries, common, memory, shokri
-from mia_jax.audits.balanced import audit as balanced
+from mia_jax import audits, data
+from mia_jax.audits import common, memory
 from mia_jax.audits.config import BalancedConfig, CanaryConfig
 from mia_jax.targets import black_box, estimators
 from mia_jax.types import InputError, MiaError
@@ -35,12 +34,12 @@ def said(run, given, **more) -> tuple[list[str], str | None, dict | None]:
 
 
 def audited(own, tmp_path, **flags):
-    return said(shokri.run, config(own, tmp_path / "run", **(SMALL | flags)))
+    return said(audits.run, config(own, tmp_path / "run", **(SMALL | flags)))
 
 
 def one_model(own, tmp_path, **flags):
     given = dict(dataset=str(own), workdir=str(tmp_path / "run"), canaries=20, num_epochs=2, hidden=4, model="mlp")
-    return said(canaries.run, CanaryConfig(**(given | flags)))
+    return said(audits.run, CanaryConfig(**(given | flags)))
 
 
 def finite(results: dict) -> None:
@@ -89,8 +88,8 @@ def test_noise_that_promises_nothing_is_refused(own, tmp_path):
 def test_networks_too_large_are_refused_by_every_plan(own, tmp_path):
     for _, error, _ in (
         one_model(own, tmp_path / "canaries", hidden=HUGE),
-        said(balanced.run, BalancedConfig(dataset=str(own), workdir=str(tmp_path / "balanced"), hidden=HUGE)),
-        said(balanced.run, BalancedConfig(dataset=str(own), workdir=str(tmp_path / "b"), attack_hidden=HUGE)),
+        said(audits.run, BalancedConfig(dataset=str(own), workdir=str(tmp_path / "balanced"), hidden=HUGE)),
+        said(audits.run, BalancedConfig(dataset=str(own), workdir=str(tmp_path / "b"), attack_hidden=HUGE)),
     ):
         assert error and "hidden=1000000000 takes at least" in error
 
@@ -228,7 +227,7 @@ if kind == "any script":
     flags.DEFINE_integer("hidden", 1, "units")
     cli.start(ends)
 import jax
-from mia_jax.audits import shokri
+from mia_jax.audits.plans import shokri
 shokri.train_target = ends
 sys.argv[0] = "scripts/train.py"
 runpy.run_path("scripts/train.py", run_name="__main__")

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from small_runs import LOGISTIC, M, N, artifact_files, config, records, write_data
 
-from mia_jax import signals
+from mia_jax import audits, signals
 from mia_jax.audits import config as configs
 from mia_jax.audits import finished as workdirs
-from mia_jax.audits import shokri
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError, WorkdirHeld
 
@@ -61,8 +60,8 @@ def test_who_was_asked_about(copied):
 
 
 def test_a_defended_target_stays_defended(own, tmp_path, monkeypatch):
-    monkeypatch.setattr(shokri.report, "write_report", lambda workdir: None)
-    shokri.run(config(own, tmp_path / "w", target_kind=LOGISTIC, defenses="top_k(1),round_to(2)", num_shadows=1))
+    monkeypatch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
+    audits.run(config(own, tmp_path / "w", target_kind=LOGISTIC, defenses="top_k(1),round_to(2)", num_shadows=1))
     opened = workdirs.open_target(tmp_path / "w")
     answers_as_in_the_run(opened, tmp_path / "w")
     assert not opened.target.traced and opened.target.answers.digits == 2
@@ -103,10 +102,10 @@ def test_runs_that_are_not_finished(copied, tmp_path):
 
 
 def test_records_that_have_changed_since(own, tmp_path, monkeypatch):
-    monkeypatch.setattr(shokri.report, "write_report", lambda workdir: None)
+    monkeypatch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
     path = tmp_path / "mine.npz"
     shutil.copy(own, path)
-    shokri.run(config(path, tmp_path / "w", target_kind=LOGISTIC, num_shadows=1))
+    audits.run(config(path, tmp_path / "w", target_kind=LOGISTIC, num_shadows=1))
     workdirs.open_target(tmp_path / "w")
     write_data(path, x=1 - records()["x"])
     refused(

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from small_runs import LOGISTIC, SHADOWS, C, F, M, N, artifact_files, config, records, scores, write_data
 
-from mia_jax import data
+from mia_jax import audits, data
 from mia_jax.attacks.shokri import STRENGTHS
-from mia_jax.audits import canaries, shokri
 from mia_jax.audits import config as configs
-from mia_jax.audits.balanced import audit as balanced
+from mia_jax.audits.plans import shokri
 from mia_jax.data import simulated
 from mia_jax.progress import silent
 from mia_jax.reports import words
@@ -31,7 +30,7 @@ from mia_jax.types import InputError, WorkdirHeld
 @pytest.fixture(autouse=True)
 def no_pages(monkeypatch):
     """Figures take longer than these runs; test_the_report_is_there has a run that drew them."""
-    monkeypatch.setattr(shokri.report, "write_report", lambda workdir: None)
+    monkeypatch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
 
 
 @pytest.fixture
@@ -165,7 +164,7 @@ def test_simulated_records_are_called_so_everywhere(own, tmp_path):
     held, schema = data.load(own)
     data.save(tmp_path / "fake.npz", held, schema._replace(source="simulated", name="fake"))
     told = []
-    results = shokri.run(config(tmp_path / "fake.npz", tmp_path / "w"), notify=told.append)
+    results = audits.run(config(tmp_path / "fake.npz", tmp_path / "w"), notify=told.append)
     assert results["dataset"]["source"] == results["shadows"]["data"] == "simulated"
     assert any(line.startswith("fake (SIMULATED): 400 records, 3 classes") for line in told)
     write_report(tmp_path / "w")
@@ -179,21 +178,21 @@ def test_simulated_records_are_called_so_everywhere(own, tmp_path):
 def test_more_shadows_train_only_what_is_missing(finished, again, own, tmp_path):
     before = artifact_files(again)
     assert len([name for name in before if name.startswith("models/")]) == 1 + SHADOWS
-    results = shokri.run(config(own, again, num_shadows=5))
+    results = audits.run(config(own, again, num_shadows=5))
     after = artifact_files(again)
     assert results["shadows"]["count"] == 5
     assert len([name for name in after if name.startswith("models/")]) == 1 + 5
     assert before.items() <= after.items()  # not even written again
-    shokri.run(config(own, tmp_path / "afresh", num_shadows=5, chunk=1))
+    audits.run(config(own, tmp_path / "afresh", num_shadows=5, chunk=1))
     assert scores(again) == scores(tmp_path / "afresh") != scores(finished[0])
-    shokri.run(config(own, again))  # and back
+    audits.run(config(own, again))  # and back
     assert scores(again) == scores(finished[0]) and artifact_files(again) == after
 
 
 def test_neither_chunk_nor_devices_change_a_byte(finished, own, tmp_path, monkeypatch):
     one = jax.local_devices()[:1]
     monkeypatch.setattr(jax, "local_devices", lambda: one)
-    results = shokri.run(config(own, tmp_path / "w", chunk=3))
+    results = audits.run(config(own, tmp_path / "w", chunk=3))
     assert len(results["devices"]) == 1
     assert scores(tmp_path / "w") == scores(finished[0])
 
@@ -207,7 +206,7 @@ def test_what_is_damaged_is_noticed_and_made_again(finished, again, own):
             content[:middle] + bytes(255 - b for b in content[middle : middle + 8]) + content[middle + 8 :]
         )
     with pytest.warns(UserWarning, match="is damaged .* and is made again") as caught:
-        shokri.run(config(own, again))
+        audits.run(config(own, again))
     assert [w.message.args[0].split(" is damaged")[0] for w in caught] == [str(path) for path in damaged]
     assert scores(again) == scores(finished[0])
     for path in damaged:
@@ -224,7 +223,7 @@ def test_other_records_are_not_taken_for_these(again, own, tmp_path):
     held = own.read_bytes()
     try:
         write_data(own, x=1 - x)
-        shokri.run(config(own, again))
+        audits.run(config(own, again))
     finally:
         own.write_bytes(held)
     assert len(artifact_files(again, "models")) == 2 * len(before)
@@ -235,7 +234,7 @@ def test_a_workdir_that_is_held(finished, again, own):
         artifacts.open_workdir(again, configs.identity(configs.resolve(config(own, again)))),
         pytest.raises(WorkdirHeld, match=r"held by process \d+ on .*; wait for it, or choose another") as error,
     ):
-        shokri.run(config(own, again))
+        audits.run(config(own, again))
     assert error.value.exit_code == 4
 
 
@@ -294,7 +293,7 @@ BAD_FLAGS = {
 def refused(given, reason):
     began = time.monotonic()
     with pytest.raises(InputError, match=reason) as error:
-        shokri.run(given, progress=never)
+        audits.run(given, progress=never)
     assert "\n" not in str(error.value) and error.value.exit_code == 2
     assert time.monotonic() - began < 10
 
@@ -331,11 +330,11 @@ def test_nothing_is_simulated_for_a_run_that_is_refused(tmp_path, monkeypatch):
     ):
         given = dict(data_source="simulated", train_size=100) | changed
         refused(config("purchase20", tmp_path / "w", **given), reason)
-    for run, kind in ((balanced.run, configs.BalancedConfig), (canaries.run, configs.CanaryConfig)):
+    for run, kind in ((audits.run, configs.BalancedConfig), (audits.run, configs.CanaryConfig)):
         with pytest.raises(InputError, match="there is no model 'resnet'"):
             run(kind(dataset="purchase20", data_source="simulated", model="resnet", workdir=str(tmp_path / "w")))
     with pytest.raises(AssertionError, match="records were made"):
-        shokri.run(config("purchase20", tmp_path / "w", data_source="simulated", train_size=100))
+        audits.run(config("purchase20", tmp_path / "w", data_source="simulated", train_size=100))
 
 
 def test_a_truncated_file(own, tmp_path):
@@ -376,7 +375,7 @@ def test_shadow_data_that_is_not_real(own, tmp_path, monkeypatch, shadow_data, k
     train = platforms.train
     monkeypatch.setattr(platforms, "train", lambda *a: fitted.extend(a[3]) or train(*a))
     given = config(own, tmp_path / "w", shadow_data=shadow_data, target_kind=kind, k_max=6, k_min=1)
-    results = shokri.run(given)
+    results = audits.run(given)
     matches(results, SCHEMA_1)
     story = results["shadows"]["synthesis"]
     assert results["shadows"]["data"] == shadow_data and results["shadows"]["train_records"] == M
@@ -391,21 +390,21 @@ def test_shadow_data_that_is_not_real(own, tmp_path, monkeypatch, shadow_data, k
     assert len(fitted) == (0 if kind == "nn" else asked + 1 + SHADOWS)
     held, written = scores(tmp_path / "w"), artifact_files(tmp_path / "w")
     fitted.clear()
-    assert shokri.run(given)["seconds"]["shadows"] == results["seconds"]["shadows"] > 0
+    assert audits.run(given)["seconds"]["shadows"] == results["seconds"]["shadows"] > 0
     assert len(fitted) == (0 if kind == "nn" else asked)
     assert scores(tmp_path / "w") == held and artifact_files(tmp_path / "w") == written
 
 
 def test_another_library_goes_on_where_it_stopped(own, tmp_path):
     given = config(own, tmp_path / "whole", target_kind=LOGISTIC)
-    results = shokri.run(given)
+    results = audits.run(given)
     assert results["target"] | {"kind": LOGISTIC, "title": "LogisticRegression of sklearn"} == results["target"]
     assert min(results["seconds"][stage] for stage in ("target", "shadows", "attack")) > 0
     with pytest.raises(KeyboardInterrupt):
-        shokri.run(config(own, tmp_path / "w", target_kind=LOGISTIC), progress=interrupted("shadow models", 2))
+        audits.run(config(own, tmp_path / "w", target_kind=LOGISTIC), progress=interrupted("shadow models", 2))
     assert len(artifact_files(tmp_path / "w", "answers")) == 2
     before = artifact_files(tmp_path / "w")
-    shokri.run(config(own, tmp_path / "w", target_kind=LOGISTIC))
+    audits.run(config(own, tmp_path / "w", target_kind=LOGISTIC))
     assert scores(tmp_path / "w") == scores(tmp_path / "whole")
     after = artifact_files(tmp_path / "w")
     assert len(artifact_files(tmp_path / "w", "answers")) == 1 + SHADOWS and before.items() <= after.items()
@@ -430,10 +429,10 @@ def interrupted(title, after):
 
 def test_a_search_goes_on_where_it_stopped(own, tmp_path, monkeypatch):
     given = dict(shadow_data="search", target_kind=LOGISTIC, k_max=6, k_min=1)
-    shokri.run(config(own, tmp_path / "whole", **given))
+    audits.run(config(own, tmp_path / "whole", **given))
     monkeypatch.setitem(resume.search.__kwdefaults__, "every", 0.0)
     with pytest.raises(KeyboardInterrupt):
-        shokri.run(config(own, tmp_path / "w", **given), progress=interrupted("synthesis", 5))
+        audits.run(config(own, tmp_path / "w", **given), progress=interrupted("synthesis", 5))
     assert len(artifact_files(tmp_path / "w", "search")) == 1
     found = []
 
@@ -442,7 +441,7 @@ def test_a_search_goes_on_where_it_stopped(own, tmp_path, monkeypatch):
             return contextlib.nullcontext(lambda steps, note="": found.append(steps))
         return silent(title, total)
 
-    shokri.run(config(own, tmp_path / "w", **given), progress=progress)
+    audits.run(config(own, tmp_path / "w", **given), progress=progress)
     assert found[0] > 0 and sum(found) == 4 * M
     assert scores(tmp_path / "w") == scores(tmp_path / "whole")
 
@@ -451,12 +450,12 @@ def test_queries_that_end_too_early(own, tmp_path):
     given = dict(shadow_data="search", target_kind=LOGISTIC, k_max=6, k_min=1)
     refused(config(own, tmp_path / "v", max_queries=2, **given), "--max_queries=2 is too few: --shadow_data=search")
     with pytest.raises(BudgetSpent, match="too few to train a shadow on; raise --max_queries") as error:
-        shokri.run(config(own, tmp_path / "w", max_queries=3, **given))
+        audits.run(config(own, tmp_path / "w", max_queries=3, **given))
     assert error.value.exit_code == 5
 
 
 def test_an_attacker_who_does_not_know_the_defense(finished, own, tmp_path):
-    results = shokri.run(config(own, tmp_path / "w", defenses="top_k(1)", adaptive=False))
+    results = audits.run(config(own, tmp_path / "w", defenses="top_k(1)", adaptive=False))
     assert results["config"]["defences"] == "top_k(1)" and results["config"]["adaptive"] is False
     assert artifact_files(tmp_path / "w", "models").keys() == artifact_files(finished[0], "models").keys()
     with np.load(tmp_path / "w" / "scores.npz") as worn, np.load(finished[0] / "scores.npz") as bare:
@@ -481,5 +480,5 @@ def test_an_attacker_may_know_how_the_target_was_trained(own, tmp_path, monkeypa
 
     monkeypatch.setattr(shokri, "build_models", lambda config: train)
     with pytest.raises(Known):
-        shokri.run(config(own, tmp_path / "w", l2=0.01, dropout=0.5, adaptive=adaptive))
+        audits.run(config(own, tmp_path / "w", l2=0.01, dropout=0.5, adaptive=adaptive))
     assert trained == {"target model": (0.01, 0.5, 3), "shadow models": (0.01, 0.5, 3) if adaptive else (0, 0, 3)}

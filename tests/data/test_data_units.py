@@ -8,8 +8,8 @@ from archives import cycle, npz
 from flax import linen as nn
 from small_runs import config
 
-from mia_jax import data
-from mia_jax.audits import shokri, train_networks
+from mia_jax import audits, data
+from mia_jax.audits import train_networks
 from mia_jax.audits.config import PRESETS, Config, preset
 from mia_jax.models import networks
 from mia_jax.types import Field, InputError, Model, Records, Schema
@@ -124,7 +124,7 @@ def test_a_run_on_pixels_gives_the_scores_of_one_on_scaled_pixels(tmp_path):
     for name, x in (("raw", PIXELS), ("unit", PIXELS / 256)):
         (tmp_path / f"{name}.npz").write_bytes(npz(x=x, y=Y))
         said = []
-        shokri.run(config(tmp_path / f"{name}.npz", tmp_path / name), notify=said.append)
+        audits.run(config(tmp_path / f"{name}.npz", tmp_path / name), notify=said.append)
         found[name] = np.load(tmp_path / name / "scores.npz")
         assert ("are scaled from [0, 256]" in said[0]) == (name == "raw")
     for column in found["raw"].files:
@@ -168,10 +168,10 @@ def test_missing_values_are_for_models_that_take_them(tmp_path):
         with pytest.raises(
             InputError, match=r"lacks a value \(NaN\) in column .* cannot learn from such: fill them in"
         ):
-            shokri.run(Config(dataset=str(own), workdir=str(tmp_path / kind), target_kind=kind, num_shadows=2))
+            audits.run(Config(dataset=str(own), workdir=str(tmp_path / kind), target_kind=kind, num_shadows=2))
     tree = "sklearn:sklearn.tree.DecisionTreeClassifier"
     run = Config(dataset=str(own), workdir=str(tmp_path / "b"), target_kind=tree, num_shadows=2, attack_steps=20)
     with pytest.raises(InputError, match="which --shadow_data=noisy cannot make: fill them in"):
-        shokri.run(Config(dataset=str(own), workdir=str(tmp_path / "n"), target_kind=tree, shadow_data="noisy"))
-    summary = shokri.run(run)
+        audits.run(Config(dataset=str(own), workdir=str(tmp_path / "n"), target_kind=tree, shadow_data="noisy"))
+    summary = audits.run(run)
     assert summary["target"]["train_accuracy"] == 1 and np.isfinite(summary["attacks"]["shokri"]["auc"]["value"])

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from report_pages import HOSTILE, TINY, Outline, audited, base, check_imports, check_page, folder_of, visible
 
-from mia_jax.audits.balanced import audit as balanced
+from mia_jax import audits
 from mia_jax.audits.config import BalancedConfig, DeployedConfig
-from mia_jax.audits.deployed import audit as deployed
 from mia_jax.reports import (
     balanced_figures,
     balanced_report,
@@ -315,7 +314,7 @@ def test_saved_predictions_are_reported(tmp_path, known):
     """A real run of the other mode: plain attacks on answers that were had elsewhere."""
     path, workdir = predictions(tmp_path / "preds.npz", known), tmp_path / "run"
     config = DeployedConfig(predictions=path, attacks="loss,lira,attack_r", workdir=str(workdir))
-    summary = deployed.run(config, command="the command")
+    summary = audits.run(config, command="the command")
     table = balanced_report.terminal_table(summary)
     assert max(map(len, table.splitlines())) <= 100
     if not known:
@@ -343,7 +342,7 @@ def test_saved_predictions_behind_a_defense(tmp_path):
     """What these models would tell if they told labels alone; settings that mean nothing here are refused."""
     path = predictions(tmp_path / "preds.npz", True)
     plain, defended, unaware = (
-        deployed.run(DeployedConfig(predictions=path, attacks="loss", workdir=str(tmp_path / name), **given))
+        audits.run(DeployedConfig(predictions=path, attacks="loss", workdir=str(tmp_path / name), **given))
         for name, given in (
             ("plain", {}),
             ("defended", dict(defenses="label_only")),
@@ -358,10 +357,10 @@ def test_saved_predictions_behind_a_defense(tmp_path):
         ("top_k(2)", "round_to(1)", "round_to(2),top_k(1)", "temperature(5)", "memguard(0.5)")
     ):
         told = DeployedConfig(predictions=path, attacks="loss", defenses=worn, workdir=str(tmp_path / str(number)))
-        assert 0.6 < deployed.run(told)["attacks"]["loss"]["auc"]["value"] < 0.95, worn
+        assert 0.6 < audits.run(told)["attacks"]["loss"]["auc"]["value"] < 0.95, worn
     for idle in (dict(num_shadows=77), dict(rate=3.0), dict(shadow_data="search"), dict(num_epochs=7)):
         with pytest.raises(InputError, match=f"--{next(iter(idle))} has no meaning with --predictions"):
-            deployed.run(DeployedConfig(predictions=path, **idle))
+            audits.run(DeployedConfig(predictions=path, **idle))
 
 
 def test_a_target_that_tells_little(tmp_path):
@@ -405,7 +404,7 @@ def test_a_real_audit_shows_its_pictures(tmp_path):
         hidden=8,
         model="mlp",
     )
-    summary = balanced.run(config, command="the command")
+    summary = audits.run(config, command="the command")
     with np.load(tmp_path / "run" / "scores.npz") as scores:
         rows = [row["index"] for row in summary["exposure"]["records"]]
         np.testing.assert_array_equal(scores["pictures"], x[rows])

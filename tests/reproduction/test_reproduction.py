@@ -25,7 +25,7 @@ PER_CLASS = 20  # members, and as many others, of a made-up run
 
 @functools.cache
 def made_up(config: Config, leak: float, source: str = "official", seed: int = 0) -> Run:
-    """What ``shokri.run`` would leave of an attack whose scores are ``leak`` standard deviations apart."""
+    """What ``audits.run`` would leave of an attack whose scores are ``leak`` standard deviations apart."""
     if source != "official":
         run = made_up(config, leak, seed=seed)
         return Run(run.results | {"dataset": run.results["dataset"] | {"source": source}}, run.scores)

@@ -22,7 +22,7 @@ KILLED = """
 import contextlib, errno, io, os, runpy, signal, sys
 import numpy as np
 from mia_jax import data, progress
-from mia_jax.audits import shokri
+from mia_jax.audits import pipeline
 from mia_jax.reports import figures
 from mia_jax.storage import artifacts
 from mia_jax.training import loop

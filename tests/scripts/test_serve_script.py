@@ -11,8 +11,9 @@ import sys
 import numpy as np
 import pytest
 
+from mia_jax import audits
 from mia_jax.audits import config as configs
-from mia_jax.audits import finished, shokri
+from mia_jax.audits import finished
 from mia_jax.audits.deployed import records
 from mia_jax.targets.remote import Options, connect
 
@@ -28,7 +29,7 @@ def workdir(tmp_path_factory):
     x, y = rng.integers(0, 2, (80, 6)).astype(np.uint8), (np.arange(80) % 3).astype(np.int32)
     np.savez(folder / "own.npz", x=x, y=y)
     given = dict(num_shadows=2, num_epochs=3, attack_steps=20, hidden=4, workdir=str(folder / "run"))
-    shokri.run(configs.Config(dataset=str(folder / "own.npz"), **given))
+    audits.run(configs.Config(dataset=str(folder / "own.npz"), **given))
     return folder / "run", x
 
 

@@ -101,11 +101,11 @@ from jax._src import xla_bridge
 assert not xla_bridge.backends_are_initialized(), "a backend was started"
 assert dict(jax.config.values) == settings, "jax was configured"
 assert "num_shadows" not in flags.FLAGS, "flags were defined"
-import mia_jax.audits.shokri
+import mia_jax.audits.pipeline
 from mia_jax.attacks import ATTACKS
 heavy = {"matplotlib", "sklearn", "tensorflow_datasets", "tensorflow", "httpx"} & sys.modules.keys()
-assert not xla_bridge.backends_are_initialized(), "a backend was started by mia_jax.audits.shokri"
-assert dict(jax.config.values) == settings, "jax was configured by mia_jax.audits.shokri"
+assert not xla_bridge.backends_are_initialized(), "a backend was started by mia_jax.audits.pipeline"
+assert dict(jax.config.values) == settings, "jax was configured by mia_jax.audits.pipeline"
 print(jax_took, took, *sorted(heavy))
 """
 

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
+from mia_jax import audits
 from mia_jax.audits import gate
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import audit as deployed
 from mia_jax.audits.deployed.infer import AnswersWarning, infer
 from mia_jax.reports import balanced_report
 from mia_jax.statistics import consistency
@@ -129,7 +129,7 @@ def audited(tmp_path, labels, target, shadows, shadow_member, member, **given):
     )
     told = []
     given = dict(attacks="loss,lira", workdir=str(tmp_path / "run")) | given
-    results = deployed.run(DeployedConfig(predictions=str(tmp_path / "preds.npz"), **given), notify=told.append)
+    results = audits.run(DeployedConfig(predictions=str(tmp_path / "preds.npz"), **given), notify=told.append)
     return results, balanced_report.terminal_table(results), told
 
 

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
+from mia_jax import audits
 from mia_jax.audits import gate
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import audit as deployed
 from mia_jax.audits.deployed.infer import AnswersWarning, infer
 from mia_jax.plans import membership
 from mia_jax.reports import balanced_report, balanced_words
@@ -189,7 +189,7 @@ def test_many_honest_files_are_not_doubted():
 def audited(tmp_path, given, **options):
     np.savez(tmp_path / "preds.npz", **given)
     options = dict(attacks="loss,lira_fixed", workdir=str(tmp_path / "run")) | options
-    return deployed.run(DeployedConfig(predictions=str(tmp_path / "preds.npz"), **options))
+    return audits.run(DeployedConfig(predictions=str(tmp_path / "preds.npz"), **options))
 
 
 def test_an_audit_says_it_first_and_the_gate_closes(tmp_path):

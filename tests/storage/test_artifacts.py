@@ -279,8 +279,8 @@ sys.modules["fcntl"] = None
 for name in ("O_NOFOLLOW", "pwrite", "pread", "fork", "uname", "getuid", "sched_getaffinity"):
     delattr(os, name)
 
-import mia_jax.audits.shokri, mia_jax.audits.balanced.audit, mia_jax.audits.deployed.audit
-import mia_jax.audits.canaries, mia_jax.audits.deployed.infer, mia_jax.cli
+import mia_jax.audits.pipeline
+import mia_jax.audits.deployed.infer, mia_jax.cli
 from mia_jax.storage import artifacts
 from mia_jax.targets import answer_store as store
 from mia_jax.types import Answers, WorkdirHeld

@@ -15,9 +15,7 @@ import numpy as np
 import pytest
 from small_runs import C, F, records, scores, write_data
 
-from mia_jax import data
-from mia_jax.audits import shokri
-from mia_jax.audits.balanced import audit as balanced
+from mia_jax import audits, data
 from mia_jax.audits.config import BalancedConfig, Config
 from mia_jax.reports import report
 from mia_jax.targets import answer_store, black_box
@@ -66,17 +64,17 @@ FEW = dict(num_models=6, num_targets=3, population=40, num_records=80, attacks="
 
 def paper(folder):
     own = dict(dataset=str(folder / "own.npz"), workdir=str(folder / "w"))
-    return shokri.run(Config(**own, num_shadows=3, model="exchanged:factory", **QUICK))
+    return audits.run(Config(**own, num_shadows=3, model="exchanged:factory", **QUICK))
 
 
 def networks(folder):
     own = dict(dataset=str(folder / "own.npz"), workdir=str(folder / "w"))
-    return balanced.run(BalancedConfig(**own, **FEW, model="exchanged:factory", **QUICK))
+    return audits.run(BalancedConfig(**own, **FEW, model="exchanged:factory", **QUICK))
 
 
 def classifiers(folder):
     own = dict(dataset=str(folder / "own.npz"), workdir=str(folder / "w"))
-    return balanced.run(BalancedConfig(**own, **FEW, target_kind="sklearn:exchanged.forest"))
+    return audits.run(BalancedConfig(**own, **FEW, target_kind="sklearn:exchanged.forest"))
 
 
 @pytest.fixture

@@ -21,11 +21,8 @@ import numpy as np
 import pytest
 from small_runs import C, F, M, arguments, artifact_files, environment, records, scores, write_data
 
-from mia_jax import data
-from mia_jax.audits import canaries, shokri
-from mia_jax.audits.balanced import audit as balanced
+from mia_jax import audits, data
 from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config, DeployedConfig
-from mia_jax.audits.deployed import audit as blackbox
 from mia_jax.reports import figures
 from mia_jax.targets import black_box, server
 from mia_jax.types import MiaError
@@ -138,29 +135,29 @@ QUICK = dict(num_epochs=2, hidden=4, attack_steps=20)
 
 
 def train(folder):
-    return shokri.run(Config(dataset=str(folder / "own.npz"), workdir=str(folder / "w"), num_shadows=2, **QUICK))
+    return audits.run(Config(dataset=str(folder / "own.npz"), workdir=str(folder / "w"), num_shadows=2, **QUICK))
 
 
 def balance(folder):
     small = dict(num_models=4, num_targets=2, population=40, num_records=80, attacks="loss,lira,shokri")
-    return balanced.run(BalancedConfig(dataset=str(folder / "own.npz"), workdir=str(folder / "w"), **small, **QUICK))
+    return audits.run(BalancedConfig(dataset=str(folder / "own.npz"), workdir=str(folder / "w"), **small, **QUICK))
 
 
 def forest(folder):
     small = dict(num_models=4, num_targets=2, population=40, num_records=80, attacks="loss,lira")
     kind = "sklearn:sklearn.naive_bayes.BernoulliNB"
-    return balanced.run(
+    return audits.run(
         BalancedConfig(dataset=str(folder / "own.npz"), workdir=str(folder / "w"), target_kind=kind, **small)
     )
 
 
 def canary(folder):
     small = dict(canaries=60, train_size=100, num_epochs=2, hidden=4)
-    return canaries.run(CanaryConfig(dataset=str(folder / "own.npz"), workdir=str(folder / "w"), **small))
+    return audits.run(CanaryConfig(dataset=str(folder / "own.npz"), workdir=str(folder / "w"), **small))
 
 
 def predictions(folder):
-    return blackbox.run(
+    return audits.run(
         DeployedConfig(predictions=str(folder / "preds.npz"), workdir=str(folder / "w"), attacks="loss,lira_offline")
     )
 
@@ -186,7 +183,7 @@ def deployed(folder):
             num_epochs=2,
             hidden=4,
         )
-        return blackbox.run(config)
+        return audits.run(config)
 
 
 PLANS = {run.__name__: run for run in (train, balance, forest, canary, predictions, deployed)}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import services
 
+from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import audit as deployed
 from mia_jax.reports import balanced_words
 from mia_jax.targets import answer_format, answer_store, black_box, remote
 from mia_jax.targets.remote import Options, connect, earlier
@@ -139,7 +139,7 @@ def test_answers_have_a_date(tmp_path):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setattr(remote, "Options", functools.partial(remote.Options, backoff=0.001, retries=1, repeat=False))
-    monkeypatch.setattr(deployed.report, "write_report", lambda workdir: None)
+    monkeypatch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
     np.savez(tmp_path / "m.npz", share=np.full(F, 0.5))
     np.savez(tmp_path / "mine.npz", x=X.astype(np.uint8), y=np.arange(N) % C, member=np.arange(N) >= 40)
 
@@ -148,7 +148,7 @@ def run(tmp_path, monkeypatch):
         where = dict(
             data=str(tmp_path / "mine.npz"), workdir=str(tmp_path / workdir), marginals=str(tmp_path / "m.npz")
         )
-        return deployed.run(DeployedConfig(target=url, **(where | small | given)), notify=heard.append)
+        return audits.run(DeployedConfig(target=url, **(where | small | given)), notify=heard.append)
 
     heard = run.heard = []
     return run

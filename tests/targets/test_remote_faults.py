@@ -8,8 +8,8 @@ import pytest
 import services
 from services import reply
 
+from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import audit as deployed
 from mia_jax.targets import black_box, remote
 from mia_jax.targets.remote import Options, connect
 from mia_jax.types import MiaError
@@ -111,7 +111,7 @@ def test_each_request_of_an_audit_fails_once(tmp_path, monkeypatch, fault):
     def run(url, workdir):
         small = dict(num_shadows=2, num_epochs=1, hidden=4, attacks="calibrated_loss", shadow_data="marginal")
         files = dict(data=str(tmp_path / "mine.npz"), marginals=str(tmp_path / "m.npz"), workdir=str(workdir))
-        deployed.run(DeployedConfig(target=url, recheck=0, **small, **files))
+        audits.run(DeployedConfig(target=url, recheck=0, **small, **files))
         return (workdir / "scores.npz").read_bytes()
 
     service = Service()

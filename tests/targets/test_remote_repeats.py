@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import services
 
+from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import audit as deployed
 from mia_jax.reports import answer_words
 from mia_jax.targets import answer_format, black_box
 from mia_jax.targets.remote import Options, answers_one_number, connect, unsteady
@@ -163,7 +163,7 @@ def test_an_audit_of_one_number_for_each_record_says_what_to_do(tmp_path):
     spoil, said = lambda p, x, n: p.max(axis=1), "one number for each record, .* no distribution over the 5 classes"
     np.savez(tmp_path / "mine.npz", x=X, y=np.arange(N) % C, member=np.arange(N) >= 150)
     with services.answering(Service(spoil)) as url, pytest.raises((InputError, black_box.TargetError), match=said):
-        deployed.run(DeployedConfig(target=url, data=str(tmp_path / "mine.npz"), workdir=str(tmp_path / "run")))
+        audits.run(DeployedConfig(target=url, data=str(tmp_path / "mine.npz"), workdir=str(tmp_path / "run")))
 
 
 @pytest.mark.parametrize("abstains", [None, [0.0] * C])

@@ -15,8 +15,9 @@ from mia_jax.audits import common, flags
 from mia_jax.audits import config as configs
 from mia_jax.audits.common import Notify
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import blocks, predictions, service
+from mia_jax.audits.deployed import blocks
 from mia_jax.audits.deployed.blocks import Found
+from mia_jax.audits.plans import predictions, service
 from mia_jax.progress import Progress, silent
 from mia_jax.reports import report
 from mia_jax.storage import artifacts
@@ -35,7 +36,7 @@ def run(
 
     Args:
         config: with ``target`` and ``data``, or with ``predictions``.
-        command, notify, progress: as of ``shokri.run``.
+        command, notify, progress: as of ``audits.run``.
 
     Returns:
         What results.json holds; without ``member`` in the data, attacks have scores and no measures.

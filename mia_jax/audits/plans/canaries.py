@@ -52,10 +52,10 @@ def run(
 
     Args:
         config: the canaries, and how the model is trained.
-        command, notify, progress: as of ``shokri.run``.
+        command, notify, progress: as of ``audits.run``.
 
     Returns:
-        What results.json holds: as of ``shokri.run``, with ``"plan": "canaries"`` and one attack, ``canaries``, whose
+        What results.json holds: as of ``audits.run``, with ``"plan": "canaries"`` and one attack, ``canaries``, whose
         "epsilon" holds for any way of training and whose "epsilon_gaussian" for those whose trade-off curve is that of
         Gaussian noise, such as DP-SGD in good approximation.
 

@@ -41,7 +41,7 @@ def run(
     """Audit a way of training, by many models of it; write results.json, scores.npz and report.html into the workdir.
 
     Returns:
-        What results.json holds: as of ``shokri.run``, with ``"plan": "balanced"`` and, per attack, measures that are
+        What results.json holds: as of ``audits.run``, with ``"plan": "balanced"`` and, per attack, measures that are
         means over targets with their interval.
 
     Raises:
