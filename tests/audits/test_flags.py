@@ -23,7 +23,7 @@ def parse():
         values = absl_flags.FlagValues()
         define = {
             name: functools.partial(getattr(absl_flags, name), flag_values=values)
-            for name in ("DEFINE_bool", "DEFINE_integer", "DEFINE_float", "DEFINE_string")
+            for name in ("DEFINE_bool", "DEFINE_integer", "DEFINE_float", "DEFINE_string", "DEFINE_alias")
         }
         read = given.define_flags(types.SimpleNamespace(**define, FLAGS=values), *kinds)
         values(["script", *argv])
