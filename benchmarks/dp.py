@@ -30,14 +30,14 @@ def ours(trainer, shadows, steps):
     """A turn of ``fit_many``: one epoch on so many records that it has ``steps`` steps."""
     import jax
 
-    from mia_jax.training import loop, parallel
+    from mia_jax.training import many, parallel
     from mia_jax.types import Records
 
     pool = parallel.replicate(Records(*data()))
     rng = np.random.default_rng(1)
     index = np.stack([rng.permutation(2 * RECORDS)[: steps * BATCH] for _ in range(shadows)])
     keys = jax.random.split(jax.random.key(0), shadows)
-    return lambda: loop.fit_many(trainer, keys, pool, index, 1, chunk=shadows)
+    return lambda: many.fit_many(trainer, keys, pool, index, 1, chunk=shadows)
 
 
 def peer(update, init, model, shadows, steps, vmapped):
@@ -111,13 +111,13 @@ def main():
 
     from mia_jax import cli
     from mia_jax.models import networks
-    from mia_jax.training import dp_sgd, loop
+    from mia_jax.training import dp_sgd, single
 
     cores = cli.use_every_core()
     loss, model = optax.softmax_cross_entropy_with_integer_labels, networks.mlp(CLASSES)
     records = args.steps * BATCH
     options = dict(clip=CLIP, noise_multiplier=NOISE)
-    rows = {"plain": (loop.make_trainer(model, optax.sgd(RATE), BATCH), args.steps)}
+    rows = {"plain": (single.make_trainer(model, optax.sgd(RATE), BATCH), args.steps)}
     rows["DP-SGD, ghost clipping"] = (
         dp_sgd.make_trainer(model, optax.sgd(RATE), BATCH, records, **options),
         args.steps,

@@ -55,18 +55,18 @@ def ours(net, chunk):
     import optax
 
     from mia_jax.models import networks as models
-    from mia_jax.training import loop, parallel
+    from mia_jax.training import many, parallel, single
     from mia_jax.types import Records
 
     model = models.mlp(net["classes"]) if len(net["shape"]) == 1 else models.cnn(net["classes"])
-    trainer = loop.make_trainer(model, optax.adam(1e-3), BATCH)
+    trainer = single.make_trainer(model, optax.adam(1e-3), BATCH)
     pool = parallel.replicate(Records(*data(net)))
     keys = jax.random.split(jax.random.key(0), net["models"])
     rng = np.random.default_rng(1)
     index = np.stack([rng.permutation(2 * net["records"])[: net["records"]] for _ in range(net["models"])])
 
     def turn(epochs=2):
-        loop.fit_many(trainer, keys, pool, index, epochs, chunk=chunk)
+        many.fit_many(trainer, keys, pool, index, epochs, chunk=chunk)
         return net["models"] * epochs
 
     return turn

@@ -2,7 +2,7 @@
 
     python benchmarks/training_step.py [--network=purchase|cifar] [--turns=7]
 
-All rows are trained by ``loop.fit_many``, on every core, and take turns. The last is no training: the matmuls of a
+All rows are trained by ``many.fit_many``, on every core, and take turns. The last is no training: the matmuls of a
 step, forward and backward, on numbers that change by a billionth so that nothing can be left out.
 """
 
@@ -68,7 +68,7 @@ def contenders(net):
     import optax
 
     from mia_jax.models import networks
-    from mia_jax.training import loop
+    from mia_jax.training import many, single
     from mia_jax.types import Records
 
     model = networks.mlp(net["classes"]) if len(net["shape"]) == 1 else networks.cnn(net["classes"])
@@ -77,7 +77,7 @@ def contenders(net):
     keys = jax.random.split(jax.random.key(0), net["models"])
     index = np.tile(np.arange(net["records"], dtype=np.int32), (net["models"], 1))
 
-    adam, sgd = (loop.make_trainer(model, optimizer(1e-3), BATCH) for optimizer in (optax.adam, optax.sgd))
+    adam, sgd = (single.make_trainer(model, optimizer(1e-3), BATCH) for optimizer in (optax.adam, optax.sgd))
     rows = {
         "training": (adam, pool),
         "with SGD for Adam": (sgd, pool),
@@ -86,7 +86,7 @@ def contenders(net):
     }
 
     def turn(trainer, pool, epochs=2):
-        loop.fit_many(trainer, keys, pool, index, epochs)
+        many.fit_many(trainer, keys, pool, index, epochs)
         return net["models"] * epochs
 
     return {name: lambda row=row: turn(*row) for name, row in rows.items()}

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import mia_jax
-from mia_jax.training import loop
+from mia_jax.training import many
 
 
 def test_help_begins_with_the_entry_points():
@@ -39,6 +39,6 @@ def test_infer_is_listed_without_being_imported():
 
 
 def test_fit_many_takes_what_fit_chunks_takes():
-    many, chunks = (inspect.signature(f) for f in (loop.fit_many, loop.fit_chunks))
-    assert many.parameters == chunks.parameters
-    assert all(f"{name}:" in loop.fit_many.__doc__ for name in many.parameters)
+    all_at_once, in_chunks = (inspect.signature(f).parameters for f in (many.fit_many, many.fit_chunks))
+    assert all_at_once == in_chunks
+    assert all(f"{name}:" in many.fit_many.__doc__ for name in all_at_once)

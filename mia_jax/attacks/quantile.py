@@ -18,7 +18,7 @@ import optax
 
 from mia_jax.attacks.common import scaled_logit
 from mia_jax.models import networks
-from mia_jax.training import loop
+from mia_jax.training import single
 from mia_jax.types import Array, Attack, InputError, Key, Params, Records, Target
 
 _ROWS = 8192  # scored at once
@@ -89,7 +89,7 @@ def quantile(
     loss = {"gaussian": gaussian, "pinball": pinball(alpha)}[head]
     model = networks.mlp({"gaussian": 2, "pinball": 1}[head], hidden=hidden, activation=jax.nn.relu)
     optimizer = optax.adamw(learning_rate, weight_decay=weight_decay)
-    trainer = loop.make_trainer(model, optimizer, batch_size, loss=loss)
+    trainer = single.make_trainer(model, optimizer, batch_size, loss=loss)
 
     def features(seen) -> np.ndarray:
         x, y = np.asarray(seen["x"]), np.asarray(seen["y"])

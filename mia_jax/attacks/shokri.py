@@ -27,7 +27,7 @@ import optax
 
 from mia_jax.attacks.common import from_answers
 from mia_jax.models import networks
-from mia_jax.training import loop, parallel
+from mia_jax.training import many, parallel, single
 from mia_jax.types import Array, Attack, InputError, Key, Records, Remember, TrainState
 
 LANES = 16  # networks per compiled program: they are small
@@ -154,7 +154,7 @@ def shokri(
         return (p - center[y]) / scale[y, None]
 
     model = networks.mlp(2, hidden=(hidden,), activation=jax.nn.relu)
-    answers = parallel.spread(functools.partial(loop.predict, model))
+    answers = parallel.spread(functools.partial(single.predict, model))
 
     def descent(l2, steps):
         # Steps, not passes: few shadows have few rows. Those that complete the last pass find a rate of 0.
@@ -164,7 +164,7 @@ def shokri(
         return optax.chain(optax.add_decayed_weights(l2), optax.adam(rate))
 
     # Both are numbers in the optimizer's state, so every strength and number of steps runs the same compiled program.
-    trainer = loop.make_trainer(model, optax.inject_hyperparams(descent)(l2=0.0, steps=1.0), batch_size)
+    trainer = single.make_trainer(model, optax.inject_hyperparams(descent)(l2=0.0, steps=1.0), batch_size)
 
     def init(start: tuple[Key, Array, Array], x: Array) -> TrainState:
         key, l2, steps = start
@@ -201,7 +201,7 @@ def shokri(
             for strength in strengths:
                 numbers = (np.full(len(some), number, np.float32) for number in (strength, steps))
                 start = (keys[first : first + BLOCK], *numbers)
-                learned[str(strength)], _ = loop.fit_many(tuned, start, pool, own, num_epochs, lanes=LANES)
+                learned[str(strength)], _ = many.fit_many(tuned, start, pool, own, num_epochs, lanes=LANES)
             return learned
 
         named = f"{steps} steps, L2 {', '.join(map(str, strengths))}, {BLOCK} classes from"

@@ -18,7 +18,7 @@ import optax
 from mia_jax.attacks.common import scaled_logit
 from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.models import networks
-from mia_jax.training import loop
+from mia_jax.training import many, single
 from mia_jax.types import Array, Attack, InputError, Key, Model, Params, Records, Target
 
 
@@ -59,12 +59,12 @@ def distil(
         return -jnp.sum(p[row] * jax.nn.log_softmax(logits), axis=-1)
 
     # The label of a public record is its row number: a trainer's labels are integers, what was answered is looked up.
-    trainer = loop.make_trainer(model, optimizer, batch_size, loss=loss)
+    trainer = single.make_trainer(model, optimizer, batch_size, loss=loss)
     pool = Records(jnp.asarray(x), jnp.arange(len(x)))
 
     def epoch(state, _):
         state, _ = trainer.epoch(state, pool, jnp.arange(len(x)))
-        return state, scaled_logit(loop.predict(model, state.params, candidates.x), candidates.y)["phi"]
+        return state, scaled_logit(single.predict(model, state.params, candidates.x), candidates.y)["phi"]
 
     _, along = jax.lax.scan(epoch, trainer.init(key, pool.x[:1]), None, length=num_epochs)
     return along.T
@@ -105,7 +105,7 @@ def trajectory(
         raise InputError("trajectory needs public records to distil the target on, and at least one epoch")
     optimizer = optimizer or optax.adam(1e-3)
     judge = networks.mlp(2, (hidden,), activation=jax.nn.relu)
-    trainer = loop.make_trainer(judge, optax.adam(1e-3), 128)
+    trainer = single.make_trainer(judge, optax.adam(1e-3), 128)
 
     def look(key: Key, log_p: Array, own: Array, records: Records) -> jax.Array:
         along = distil(key, model, optimizer, batch_size, population.x, log_p, records, num_epochs)
@@ -141,7 +141,7 @@ def trajectory(
         folds = np.arange(fold.max() + 2)
         index = np.where(fold != folds[:, None], np.arange(len(rows)), -1)
         keys = jax.vmap(lambda k: jax.random.fold_in(key_train, k))(folds)
-        params, _ = loop.fit_many(trainer, keys, pool, index, attack_epochs)
+        params, _ = many.fit_many(trainer, keys, pool, index, attack_epochs)
         each = [jax.tree.map(lambda leaf, k=k: leaf[k], params) for k in folds]
         odds = np.stack([log_odds(params, pool.x) for params in each[:-1]])[fold, np.arange(len(rows))]
         return State(each[-1], mean, spread, best_threshold(odds, member))

@@ -1,6 +1,6 @@
 """Models whose training diverged: how they are told, and how an audit goes on without them.
 
-A network has diverged when its loss or a parameter is no finite number any more (``loop.diverged``); a model of
+A network has diverged when its loss or a parameter is no finite number any more (``many.diverged``); a model of
 another library when it answers with what is no probability.
 """
 

@@ -18,8 +18,8 @@ from mia_jax.models import networks as models
 from mia_jax.progress import Progress
 from mia_jax.storage import artifacts
 from mia_jax.targets import black_box, observation
-from mia_jax.training import loop, regularizers
-from mia_jax.types import Array, EpochInfo, Key, Model, Params, Records, Schema, Seen, Target
+from mia_jax.training import many, regularizers
+from mia_jax.types import Array, EpochInfo, Key, Model, Params, Records, Schema, Seen, Target, Trainer
 
 C = TypeVar("C", bound=Training)
 Notify = Callable[[str], None]
@@ -70,7 +70,7 @@ def networks(
     params = _stacked(model, keys, pool, found)
     loss, accuracy = (np.stack([artifact.arrays[name] for artifact in found]) for name in ("loss", "accuracy"))
     seconds = sum(artifact.info["seconds"] for artifact in found)
-    lost = {k: diverged(k, epoch) for k, epoch in enumerate(loop.diverged(params, loss)) if epoch}
+    lost = {k: diverged(k, epoch) for k, epoch in enumerate(many.diverged(params, loss)) if epoch}
 
     def look(look: Look, pool: Records, index: Array, which: Array | None = None) -> dict[str, Seen]:
         if among := {k: what for k, what in lost.items() if which is None or k in which}:
@@ -130,7 +130,7 @@ def _trained(
     trainer = build_trainer(config, model, train.shape[1])
     with progress(title, len(missing) * config.num_epochs) as advance:
         began = time.perf_counter()
-        for part, params, info in loop.fit_chunks(
+        for part, params, info in many.fit_chunks(
             trainer,
             keys[missing],
             pool,
@@ -203,7 +203,7 @@ def fitting(config: C, m: int, notify: Notify = lambda line: None) -> C:
     return dataclasses.replace(config, batch_size=m)
 
 
-def build_trainer(config: Training, model: Model, m: int) -> loop.Trainer:
+def build_trainer(config: Training, model: Model, m: int) -> Trainer:
     """The Trainer of one network, with the defenses that are in training."""
     names = ("l2", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier", "dp_clip")
     config = fitting(config, m)

@@ -17,7 +17,7 @@ import numpy as np
 from mia_jax.targets import answer_format
 from mia_jax.targets.answer_format import TargetError, WrongAnswer
 from mia_jax.targets.answer_store import AnswerStore, read_count, write_count
-from mia_jax.training import loop
+from mia_jax.training import single
 from mia_jax.types import Answers, Array, Defense, InputError, MiaError, Model, Params, Target
 
 
@@ -38,7 +38,7 @@ def as_target(model: Model, params: Params, classes: int) -> Target:
         params: of one network.
         classes: c.
     """
-    return Target(lambda x: loop.predict(model, params, x), Answers(classes))
+    return Target(lambda x: single.predict(model, params, x), Answers(classes))
 
 
 def from_callable(predict: Callable[[np.ndarray], Array], answers: Answers | int) -> Target:

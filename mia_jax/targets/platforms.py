@@ -20,7 +20,7 @@ import optax
 from mia_jax import user_code
 from mia_jax.models import networks
 from mia_jax.targets import black_box, estimators
-from mia_jax.training import loop, parallel
+from mia_jax.training import many, parallel, single
 from mia_jax.types import Array, InputError, Key, Model, Params, Records, Target
 
 SEARCH_RECORDS = 3000  # of a training set, at most, for the choices that stand-ins make
@@ -121,10 +121,10 @@ def network(
         optimizer: Adam at 1e-3 by default.
         batch_size, num_epochs: records per step, and passes over the training set.
     """
-    trainer = loop.make_trainer(model, optax.adam(1e-3) if optimizer is None else optimizer, batch_size)
+    trainer = single.make_trainer(model, optax.adam(1e-3) if optimizer is None else optimizer, batch_size)
 
     def fit_many(pool: Records, index: Array, *, seeds: Sequence[int]) -> Iterator[Target]:
-        for part, params, _ in loop.fit_chunks(trainer, _keys(seeds), pool, index, num_epochs):
+        for part, params, _ in many.fit_chunks(trainer, _keys(seeds), pool, index, num_epochs):
             for lane in range(part.stop - part.start):
                 yield black_box.as_target(model, _lane(params, lane), num_classes)
 
@@ -279,7 +279,7 @@ def amazon(num_classes: int, *, passes: int = 10, l2: float = 1e-6) -> Platform:
 
     def after(passes: int, rate: jax.Array, key: Key, pool: Records, index: jax.Array) -> Params:
         optimizer = optax.chain(optax.add_decayed_weights(l2), optax.sgd(rate))
-        sgd = loop.make_trainer(model, optimizer, 1)
+        sgd = single.make_trainer(model, optimizer, 1)
         state = sgd.init(key, pool.x[:1])
         return jax.lax.scan(lambda state, _: (sgd.epoch(state, pool, index)[0], None), state, length=passes)[0].params
 

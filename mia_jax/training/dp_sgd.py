@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 import scipy.stats
 
-from mia_jax.training import dense_gradients, loop
+from mia_jax.training import dense_gradients, single
 from mia_jax.types import Array, EpochInfo, InputError, Key, Model, Params, Records, Trainer, TrainState
 
 # A step has room for so many records that more are drawn with at most this probability; those are left out. It adds
@@ -59,7 +59,7 @@ def make_trainer(
     *,
     clip: float,
     noise_multiplier: float,
-    loss: loop.Loss = optax.softmax_cross_entropy_with_integer_labels,
+    loss: single.Loss = optax.softmax_cross_entropy_with_integer_labels,
     microbatch: int | None = None,
 ) -> Trainer:
     """Training of one network by DP-SGD. ``vmap`` over it trains many.
@@ -133,7 +133,7 @@ def make_trainer(
 
 def clipped_gradients(
     model: Model,
-    loss: loop.Loss,
+    loss: single.Loss,
     params: Params,
     x: jax.Array,
     y: jax.Array,
@@ -170,9 +170,9 @@ def clipped_gradients(
 def _ghost(model, loss, offsets, params, x, y, real, clip, key) -> Clipped:
     def objective(offsets):
         logits, inputs = dense_gradients.apply(model, params, x, offsets, key)
-        logits = loop.full_precision(logits)
+        logits = single.full_precision(logits)
         losses = loss(logits, y)
-        return losses.sum(), (inputs, losses, loop.top_class(logits) == y)
+        return losses.sum(), (inputs, losses, single.top_class(logits) == y)
 
     outputs, (inputs, losses, correct) = jax.grad(objective, has_aux=True)(offsets)
     squares = 0.0
@@ -189,8 +189,8 @@ def _ghost(model, loss, offsets, params, x, y, real, clip, key) -> Clipped:
 
 def _one_by_one(model, loss, params, x, y, real, clip, key, microbatch) -> Clipped:
     def one(params, x, y, key):
-        logits = loop.full_precision(model.apply(params, x[None], key=key))
-        return loss(logits, y[None])[0], loop.top_class(logits)[0] == y
+        logits = single.full_precision(model.apply(params, x[None], key=key))
+        return loss(logits, y[None])[0], single.top_class(logits)[0] == y
 
     def some(added, batch):
         x, y, real, key = batch

@@ -1,6 +1,6 @@
 """Programs over lanes: a pure function of one network, compiled for a few at once, dealt out to every local device.
 
-``spread`` does so for any function; ``loop.fit_chunks`` for training. ``in_chunks`` is long work in parts that
+``spread`` does so for any function; ``many.fit_chunks`` for training. ``in_chunks`` is long work in parts that
 become smaller where the memory ends.
 """
 

@@ -1,6 +1,6 @@
 """What the training can do against overfitting, and so against membership inference (Shokri et al. 2017, section VIII).
 
-Pieces for ``loop.make_trainer``: ``add_l2`` for the optimizer's chain, ``smoothed`` for its loss, ``mixing`` for
+Pieces for ``single.make_trainer``: ``add_l2`` for the optimizer's chain, ``smoothed`` for its loss, ``mixing`` for
 ``augment``; ``stopping_early`` goes around a Trainer; dropout belongs to the model. ``make_trainer`` here puts together
 what a run asks for, with differentially private steps (``training/dp_sgd.py``) where it asks for those.
 """
@@ -14,7 +14,7 @@ import numpy as np
 import optax
 import scipy.stats
 
-from mia_jax.training import dp_sgd, loop
+from mia_jax.training import dp_sgd, single
 from mia_jax.types import Array, EpochInfo, InputError, Key, Model, Params, Records, Trainer, TrainState
 
 
@@ -38,7 +38,7 @@ def add_l2(strength: float, *, biases: bool = True) -> optax.GradientTransformat
     return optax.add_decayed_weights(2 * strength, mask)
 
 
-def smoothed(alpha: float) -> loop.Loss:
+def smoothed(alpha: float) -> single.Loss:
     """Cross-entropy with label smoothing (Szegedy et al. 2016, section 7): the true class counts 1 - alpha, and all c
     share alpha (0 to 1) evenly. With alpha 0 the plain loss itself.
     """
@@ -55,7 +55,7 @@ def smoothed(alpha: float) -> loop.Loss:
     return smooth
 
 
-def mixing(alpha: float) -> loop.Augment | None:
+def mixing(alpha: float) -> single.Augment | None:
     """Mixup (Zhang et al. 2018): each record of a batch is mixed with another, x <- a x + (1 - a) x', and so its loss.
 
     a ~ Beta(alpha, alpha), one of its 4,096 mid-quantiles, is drawn for each record. With alpha 0 every a is 0 or 1 and
@@ -113,7 +113,7 @@ def stopping_early(trainer: Trainer, model: Model, patience: int, *, validation:
         validation: share of the training set, above 0 and below 1; at least one record.
 
     Returns:
-        A Trainer; give ``stopped`` to ``loop.fit_chunks`` to be spared the epochs after all have stopped.
+        A Trainer; give ``stopped`` to ``many.fit_chunks`` to be spared the epochs after all have stopped.
     """
     if patience < 1 or patience != int(patience):
         raise InputError(f"--early_stopping={patience} must be a whole number of epochs, at least 1 (0: none)")
@@ -132,7 +132,7 @@ def stopping_early(trainer: Trainer, model: Model, patience: int, *, validation:
         at: Stopping = state.opt_state
         learn, held = _held_out(jax.random.fold_in(state.key, jnp.uint32(2**32 - 1)), index, validation)
         after, info = trainer.epoch(TrainState(at.params, at.opt_state, state.key, state.epoch), pool, learn)
-        log_p = loop.predict(model, after.params, pool.x[held])
+        log_p = single.predict(model, after.params, pool.x[held])
         losses = -jnp.take_along_axis(log_p, pool.y[held][:, None], axis=1)[:, 0]
         value = jnp.where(held >= 0, losses, 0).sum() / jnp.maximum((held >= 0).sum(), 1)
         better = value < at.best
@@ -147,13 +147,13 @@ def stopping_early(trainer: Trainer, model: Model, patience: int, *, validation:
 
 
 def stopped(state: TrainState) -> jax.Array:
-    """Whether early stopping has ended this network's training, bool []; for ``loop.fit_chunks``."""
+    """Whether early stopping has ended this network's training, bool []; for ``many.fit_chunks``."""
     return state.opt_state.halted if isinstance(state.opt_state, Stopping) else jnp.asarray(False)
 
 
 def _held_out(key: Key, index: Array, share: float) -> tuple[jax.Array, jax.Array]:
     """The index [m] without the records put aside, and those; both padded with -1."""
-    order = loop._shuffled(key, index)
+    order = single._shuffled(key, index)
     count = jnp.ceil(share * (order >= 0).sum() - 1e-4).astype(jnp.int32)
     aside = jnp.arange(len(order)) < count
     room = math.ceil(share * len(order))
@@ -176,7 +176,7 @@ def make_trainer(
     dp_noise_multiplier: float | None = None,
     dp_clip: float = 1.0,
 ) -> Trainer:
-    """The Trainer that a run's flags of these names ask for; where all are off, ``loop.make_trainer``'s own.
+    """The Trainer that a run's flags of these names ask for; where all are off, ``single.make_trainer``'s own.
 
     Args:
         model: with its dropout, if any.
@@ -194,7 +194,7 @@ def make_trainer(
     optimizer = optax.chain(add_l2(l2), optimizer) if l2 else optimizer
     loss, augment = smoothed(label_smoothing), mixing(mixup)
     if dp_noise_multiplier is None:
-        trainer = loop.make_trainer(model, optimizer, batch_size, loss=loss, augment=augment)
+        trainer = single.make_trainer(model, optimizer, batch_size, loss=loss, augment=augment)
         return stopping_early(trainer, model, early_stopping) if early_stopping else trainer
     for name, value in (("mixup", mixup), ("early_stopping", early_stopping)):
         if value:

@@ -18,7 +18,7 @@ from mia_jax.models import networks
 from mia_jax.plans import splits
 from mia_jax.statistics import metrics
 from mia_jax.targets import black_box
-from mia_jax.training import loop
+from mia_jax.training import many, single
 from mia_jax.types import Answers, Field, InputError, Records, Schema, Target
 
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -34,7 +34,7 @@ def schema_of(*fields, shape=None):
 
 
 BITS = schema_of(Field("bits", "binary", 0, F))
-TRAINER = loop.make_trainer(MODEL, optax.adam(1e-2), 40)
+TRAINER = single.make_trainer(MODEL, optax.adam(1e-2), 40)
 
 
 def draw(rng, n):
@@ -53,7 +53,7 @@ def world():
     plan = splits.balanced(jax.random.key(1), N, K)
     silent = splits.balanced(jax.random.key(2), N, K).train + N + P
     keys = jax.random.split(jax.random.key(4), 2 * K)
-    params, _ = loop.fit_many(TRAINER, keys, pool, np.concatenate([plan.train, silent]), 40)
+    params, _ = many.fit_many(TRAINER, keys, pool, np.concatenate([plan.train, silent]), 40)
     trained, silent = (jax.tree.map(lambda leaf, k=k: leaf[k : k + K], params) for k in (0, K))
     candidates, population = Records(x[:N], y[:N]), Records(x[N : N + P], y[N : N + P])
     return candidates, population, splits.membership_matrix(plan, N), trained, silent
@@ -171,7 +171,7 @@ def test_nothing_is_found_where_nothing_is_in_88_of_100_seeds(shadows):
         plan = splits.balanced(key_plan, N, shadows + 2)
         member = splits.membership_matrix(plan, N)
         index = np.concatenate([plan.train[2:], plan.train[:1] + N])  # model 1 is the target's partner
-        params, _ = loop.fit_many(TRAINER, jax.random.split(key_train, shadows + 1), pool, index, 40)
+        params, _ = many.fit_many(TRAINER, jax.random.split(key_train, shadows + 1), pool, index, 40)
         found = jax.tree.map(np.asarray, looking()(params, candidates))
         asked = each["quantile"].observe(KEY, to_target(of(params, -1)), population)
         for name, attack in each.items():

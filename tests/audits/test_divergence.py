@@ -16,7 +16,7 @@ from mia_jax.attacks import shokri
 from mia_jax.audits.config import BalancedConfig, CanaryConfig, DeployedConfig
 from mia_jax.audits.divergence import Diverged
 from mia_jax.models import networks
-from mia_jax.training import loop, parallel
+from mia_jax.training import many, parallel, single
 from mia_jax.types import InputError, Records
 
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -77,12 +77,12 @@ def plain_json(workdir):
 def test_the_epoch_is_that_of_the_first_loss_that_is_no_number():
     loss = np.array([[1.0, 0.5, 0.2], [1.0, np.nan, np.nan], [np.inf, 1.0, 1.0], [1.0, 1.0, 1.0]], np.float32)
     params = {"a": np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.0, np.nan]], np.float32), "b": np.zeros((4, 2, 2))}
-    assert loop.diverged(params, loss).tolist() == [0, 2, 1, 3]
+    assert many.diverged(params, loss).tolist() == [0, 2, 1, 3]
 
 
 def test_a_chunk_that_is_lost_ends():
     model, epochs = networks.mlp(3, (4,)), []
-    trainer = loop.make_trainer(model, optax.sgd(1e38), 5)
+    trainer = single.make_trainer(model, optax.sgd(1e38), 5)
     pool = Records(np.eye(6, dtype=np.float32), np.arange(6, dtype=np.int32) % 3)
 
     def epoch(state, pool, index):
@@ -90,8 +90,8 @@ def test_a_chunk_that_is_lost_ends():
         return trainer.epoch(state, pool, index)
 
     keys, index = jax.random.split(jax.random.key(0), 2), np.tile(np.arange(6), (2, 1))
-    params, info = loop.fit_many(trainer._replace(epoch=epoch), keys, pool, index, 50)
-    assert info.loss.shape == (2, 50) and (loop.diverged(params, info.loss) > 0).all()
+    params, info = many.fit_many(trainer._replace(epoch=epoch), keys, pool, index, 50)
+    assert info.loss.shape == (2, 50) and (many.diverged(params, info.loss) > 0).all()
     assert max(epochs) < 10
 
 
@@ -237,7 +237,7 @@ def failing(trainer, at_most, error):
             raise error
         return kept(*args)
 
-    kept = loop._fit_chunk
+    kept = many._fit_chunk
     return fit_chunk, at_once
 
 
@@ -246,14 +246,14 @@ def failing(trainer, at_most, error):
 )
 def test_where_the_memory_ends_chunks_are_halved(error, monkeypatch):
     model = networks.mlp(3, (4,))
-    trainer = loop.make_trainer(model, optax.adam(1e-2), 5)
+    trainer = single.make_trainer(model, optax.adam(1e-2), 5)
     pool = Records(np.eye(6, dtype=np.float32), np.arange(6, dtype=np.int32) % 3)
     run = trainer, jax.random.split(jax.random.key(0), 7), pool, np.tile(np.arange(6), (7, 1)), 2
-    whole = loop.fit_many(*run, chunk=7)
+    whole = many.fit_many(*run, chunk=7)
     fit_chunk, at_once = failing(trainer, 3, error)
-    monkeypatch.setattr(loop, "_fit_chunk", fit_chunk)
+    monkeypatch.setattr(many, "_fit_chunk", fit_chunk)
     with pytest.warns(UserWarning, match=r"not memory enough for 7 networks at once: going on with 3; --chunk=3"):
-        halved = loop.fit_many(*run, chunk=7)
+        halved = many.fit_many(*run, chunk=7)
     assert at_once == {7, 3, 1}
     jax.tree.map(np.testing.assert_array_equal, halved, whole)
 
@@ -261,7 +261,7 @@ def test_where_the_memory_ends_chunks_are_halved(error, monkeypatch):
 @pytest.mark.filterwarnings("ignore:there is not memory enough")
 def test_where_two_networks_are_too_much_a_line_names_the_flags(own, tmp_path, monkeypatch):
     fit_chunk, at_once = failing(None, 0, MemoryError())
-    monkeypatch.setattr(loop, "_fit_chunk", fit_chunk)
+    monkeypatch.setattr(many, "_fit_chunk", fit_chunk)
     with pytest.raises(parallel.OutOfMemory, match=r"--batch_size.*--hidden") as error:
         audits.run(BalancedConfig(dataset=str(own), workdir=str(tmp_path / "run"), num_models=8, num_epochs=1))
     assert error.value.exit_code == 2 and min(at_once) == parallel.LANES

@@ -19,7 +19,7 @@ from mia_jax.plans import splits
 from mia_jax.progress import silent
 from mia_jax.storage import artifacts
 from mia_jax.targets import defenses, observation
-from mia_jax.training import loop
+from mia_jax.training import many
 from mia_jax.types import Answers, Records, Target
 
 ROOT = jax.random.key(3)
@@ -172,7 +172,7 @@ def test_networks_are_trained_once(world, monkeypatch):
     assert [curve.shape for curve in models.curves] == [(K, 3), (K, 3)]
     assert seen["correct"].shape == (K, M)
     written = artifact_files(path)
-    monkeypatch.setattr(loop, "fit_chunks", None)
+    monkeypatch.setattr(many, "fit_chunks", None)
     with trained(world) as again:
         assert again.names == models.names and again.seconds() == models.seconds()
         looked = again.look(LOOK, pool, plan.test)["summary"]
@@ -192,8 +192,8 @@ def test_only_what_is_missing_is_trained_and_to_the_same_bits(world, monkeypatch
     lost = sorted(artifact_files(path), key=artifact_files(path).get)[1]
     (path / lost).unlink()
     asked = []
-    fit = loop.fit_chunks
-    monkeypatch.setattr(loop, "fit_chunks", lambda *a, **k: asked.append(len(a[1])) or fit(*a, **k))
+    fit = many.fit_chunks
+    monkeypatch.setattr(many, "fit_chunks", lambda *a, **k: asked.append(len(a[1])) or fit(*a, **k))
     with trained(world) as again:
         assert asked == [1] and again.names == models.names
     for name, arrays in dict(np.load(path / lost)).items():

@@ -11,7 +11,7 @@ from archives import bits
 from mia_jax import data
 from mia_jax.data import cluster, simulated
 from mia_jax.models import networks
-from mia_jax.training import loop
+from mia_jax.training import many, single
 from mia_jax.types import InputError
 
 # --- k-means ---------------------------------------------------------------------------------------------------------
@@ -151,9 +151,9 @@ def test_accuracy_of_the_papers_network(name, train_size, low, high):
     pool = type(records)(records.x[rows], records.y[rows])
     index = np.arange(2 * train_size, dtype=np.int32).reshape(2, train_size)  # each one's test set is the other's own
     model = networks.mlp(schema.num_classes)
-    trainer = loop.make_trainer(model, optax.adam(1e-3), 100)
-    params, _ = loop.fit_many(trainer, jax.random.split(jax.random.key(0), 2), pool, index, 100)
-    log_p = jax.vmap(lambda params: loop.predict(model, params, pool.x))(params)
+    trainer = single.make_trainer(model, optax.adam(1e-3), 100)
+    params, _ = many.fit_many(trainer, jax.random.split(jax.random.key(0), 2), pool, index, 100)
+    log_p = jax.vmap(lambda params: single.predict(model, params, pool.x))(params)
     right = (np.asarray(log_p).argmax(axis=-1) == pool.y)[:, index]  # [model, half, record]
     assert right[[0, 1], [0, 1]].mean() > 0.99  # overfitted, as the paper's are
     assert low <= right[[0, 1], [1, 0]].mean() <= high, right.mean(axis=-1)

@@ -25,7 +25,7 @@ from mia_jax import data, progress
 from mia_jax.audits import pipeline
 from mia_jax.reports import figures
 from mia_jax.storage import artifacts
-from mia_jax.training import loop
+from mia_jax.training import many
 
 sys.argv[0] = "scripts/train.py"
 
@@ -90,7 +90,7 @@ def run(place):
         case "artifact":
             half_an_artifact()
         case "attack":
-            loop.fit_many = die
+            many.fit_many = die
         case "its second half":
             in_stage("attack networks", 2)
         case "results":

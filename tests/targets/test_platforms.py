@@ -10,7 +10,7 @@ import pytest
 
 from mia_jax.models import networks
 from mia_jax.targets import black_box, estimators, platforms
-from mia_jax.training import loop
+from mia_jax.training import single
 from mia_jax.types import Answers, Field, InputError, Records, Schema
 
 CLASSES = 4
@@ -176,10 +176,10 @@ def test_the_amazon_stand_in_is_the_loop_over_single_records():
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 2, (40, 5)).astype(np.uint8), rng.integers(0, 3, 40).astype(np.int32)
     target = platforms.amazon(3, passes=1, l2=0.01).fit(x, y, seed=0)
-    state = loop.make_trainer(networks.logistic(3), optax.identity(), 1).init(jax.random.key(0), jnp.asarray(x))
+    state = single.make_trainer(networks.logistic(3), optax.identity(), 1).init(jax.random.key(0), jnp.asarray(x))
     w, b = (np.asarray(leaf, np.float64) for leaf in sorted(jax.tree.leaves(state.params), key=lambda a: -a.ndim))
     key_order, _ = jax.random.split(jax.random.fold_in(state.key, 0))
-    order = np.asarray(loop._shuffled(key_order, jnp.arange(40)))
+    order = np.asarray(single._shuffled(key_order, jnp.arange(40)))
     start, found = (w, b), []
     for rate in platforms.RATES:
         w, b = start

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from mia_jax.models import networks
-from mia_jax.training import loop, regularizers
+from mia_jax.training import many, regularizers, single
 from mia_jax.types import InputError, Records
 
 LOSS = optax.softmax_cross_entropy_with_integer_labels
@@ -32,10 +32,10 @@ def runs(s=2):
 
 
 def trained(trainer, epochs=3, s=2, **options):
-    return loop.fit_many(trainer, *runs(s), epochs, devices=DEVICES, **options)
+    return many.fit_many(trainer, *runs(s), epochs, devices=DEVICES, **options)
 
 
-PLAIN = loop.make_trainer(MODEL, optax.adam(1e-2), 6)
+PLAIN = single.make_trainer(MODEL, optax.adam(1e-2), 6)
 
 
 @functools.cache
@@ -75,7 +75,7 @@ def test_smoothing_0_and_mixup_0_leave_nothing_to_do():
 def test_mixing_nothing_is_an_identity():
     """The hook itself changes nothing: neither orders nor sums."""
     nothing = lambda key, x, y, real: (x, ((y, jnp.ones(y.shape)),))  # noqa: E731
-    trainer = loop.make_trainer(MODEL, optax.adam(1e-2), 6, augment=nothing, microbatch=2)
+    trainer = single.make_trainer(MODEL, optax.adam(1e-2), 6, augment=nothing, microbatch=2)
     assert_close(trained(trainer), plain(), rtol=1e-4, atol=1e-5)
 
 
@@ -94,7 +94,7 @@ def test_mixup_with_vanishing_alpha_is_none():
 def test_l2_is_the_gradient_of_the_penalized_loss(biases):
     keys, records, index = runs(1)
     optimizer = optax.chain(regularizers.add_l2(0.03, biases=biases), optax.sgd(0.5))
-    trainer = loop.make_trainer(MODEL, optimizer, M)
+    trainer = single.make_trainer(MODEL, optimizer, M)
     state = trainer.init(keys[0], records.x[:1])
     params = jax.tree.map(lambda leaf: leaf + 0.1, state.params)
     x, y = jnp.asarray(records.x[index[0]]), jnp.asarray(records.y[index[0]])
@@ -137,7 +137,7 @@ def test_mixup_mixes_real_records_and_their_labels_alike():
 
 def test_mixup_does_not_depend_on_microbatches_and_reports_the_mixed_loss():
     a, b = (
-        loop.make_trainer(MODEL, optax.adam(1e-2), 6, augment=regularizers.mixing(0.5), microbatch=m) for m in (6, 4)
+        single.make_trainer(MODEL, optax.adam(1e-2), 6, augment=regularizers.mixing(0.5), microbatch=m) for m in (6, 4)
     )
     a, b = trained(a), trained(b)
     assert_close(a, b)
@@ -151,7 +151,7 @@ def test_mixup_keeps_members_from_being_learned_by_heart():
     x = jnp.asarray(records.x)
 
     def loss(params):
-        log_p = jax.vmap(lambda p, rows: loop.predict(MODEL, p, x[rows]))(params, index)
+        log_p = jax.vmap(lambda p, rows: single.predict(MODEL, p, x[rows]))(params, index)
         return -np.take_along_axis(np.asarray(log_p), records.y[index][..., None], axis=2).mean()
 
     assert loss(mixed) > 3 * loss(free)
@@ -162,7 +162,7 @@ def test_mixup_keeps_members_from_being_learned_by_heart():
 
 @functools.cache  # so that the tests share what is compiled
 def stopping():
-    inner = loop.make_trainer(MODEL, optax.adam(3e-2), 6)
+    inner = single.make_trainer(MODEL, optax.adam(3e-2), 6)
     return regularizers.stopping_early(inner, MODEL, 2, validation=0.25), inner
 
 
@@ -188,7 +188,7 @@ def stopped_by_hand(key, index, patience, epochs):
 def test_early_stopping_is_the_loop_that_ends_and_keeps_the_best():
     trainer, _ = stopping()
     keys, records, index = runs(3)
-    params, info = loop.fit_many(trainer, keys, records, index, 25, devices=DEVICES)
+    params, info = many.fit_many(trainer, keys, records, index, 25, devices=DEVICES)
     lengths = []
     for s in range(3):
         kept, told = stopped_by_hand(keys[s], index[s], 2, 25)
@@ -201,7 +201,7 @@ def test_early_stopping_is_the_loop_that_ends_and_keeps_the_best():
 
 def test_a_chunk_ends_when_all_have_stopped_and_the_epochs_spared_change_nothing():
     trainer, _ = stopping()
-    run = functools.partial(loop.fit_many, trainer, *runs(3), 25, chunk=3, devices=DEVICES)
+    run = functools.partial(many.fit_many, trainer, *runs(3), 25, chunk=3, devices=DEVICES)
     ran, told = [], []
 
     def on_epoch(part, epoch, info):

@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from mia_jax.models import networks
 from mia_jax.storage import artifacts
-from mia_jax.training import dp_sgd, loop, parallel
+from mia_jax.training import dp_sgd, many, parallel, single
 from mia_jax.types import Records
 
 S, N, M, EPOCHS = 5, 60, 23, 3  # M is no multiple of any batch size below
@@ -29,7 +29,7 @@ def make_pool(shape=(7,), n=N):
 
 
 def make_trainer(model, batch_size=5, **options):
-    return loop.make_trainer(model, optax.adam(1e-2), batch_size, **options)
+    return single.make_trainer(model, optax.adam(1e-2), batch_size, **options)
 
 
 def make_runs(s=S, n=N, m=M):
@@ -53,7 +53,7 @@ def looped(trainer, keys, pool, index, num_epochs):
 def reference(name):
     shape, model = MODELS[name]
     trainer = make_trainer(model)
-    return trainer, loop.fit_many(trainer, *arguments(shape), EPOCHS, chunk=S)
+    return trainer, many.fit_many(trainer, *arguments(shape), EPOCHS, chunk=S)
 
 
 def arguments(shape):
@@ -77,11 +77,11 @@ def test_epoch_is_the_plain_loop_over_its_batches(batch_size):
     """Partial batches included; the optimizer, too, is told nothing of padding."""
     shape, model = MODELS["mlp"]
     pool, (keys, index), optimizer = make_pool(shape), make_runs(1), optax.adam(1e-2)
-    trainer = loop.make_trainer(model, optimizer, batch_size)
+    trainer = single.make_trainer(model, optimizer, batch_size)
     state = trainer.init(keys[0], pool.x[:1])
     after, info = jax.jit(trainer.epoch)(state, Records(*map(jnp.asarray, pool)), index[0])
 
-    order = np.asarray(loop._shuffled(jax.random.split(jax.random.fold_in(state.key, 0))[0], index[0]))
+    order = np.asarray(single._shuffled(jax.random.split(jax.random.fold_in(state.key, 0))[0], index[0]))
     assert sorted(order) == sorted(index[0]) and list(order) != list(index[0])
 
     @jax.value_and_grad
@@ -107,19 +107,19 @@ def test_accuracy_and_loss_are_means_over_records_before_the_step():
     state = trainer.init(keys[0], pool.x[:1])
     _, info = jax.jit(trainer.epoch)(state, Records(*map(jnp.asarray, pool)), index[0])
     x, y = pool.x[index[0]], pool.y[index[0]]
-    log_p = loop.predict(model, state.params, x)
+    log_p = single.predict(model, state.params, x)
     np.testing.assert_allclose(info.accuracy, np.mean(log_p.argmax(axis=1) == y), rtol=1e-6)
     np.testing.assert_allclose(info.loss, -log_p[np.arange(M), y].mean(), rtol=1e-5)
 
 
 def test_orders_differ_between_epochs_and_keys():
-    orders = {tuple(np.asarray(loop._shuffled(jax.random.key(k), np.arange(20)))) for k in range(10)}
+    orders = {tuple(np.asarray(single._shuffled(jax.random.key(k), np.arange(20)))) for k in range(10)}
     assert len(orders) == 10
 
 
 def test_every_order_is_equally_likely():
     keys = jax.random.split(jax.random.key(0), 6000)
-    orders = np.asarray(jax.vmap(loop._shuffled, (0, None))(keys, np.arange(3)))
+    orders = np.asarray(jax.vmap(single._shuffled, (0, None))(keys, np.arange(3)))
     _, counts = np.unique(orders, axis=0, return_counts=True)
     assert len(counts) == 6 and np.all(np.abs(counts - 1000) < 5 * np.sqrt(1000 * 5 / 6))
 
@@ -129,14 +129,14 @@ def test_padding_the_index_changes_nothing(name, one_device):
     trainer, expected = reference(name)
     keys, pool, index = arguments(MODELS[name][0])
     padded = np.pad(index, ((0, 0), (0, 17)), constant_values=-1)
-    assert_close(loop.fit_many(trainer, keys, pool, padded, EPOCHS, chunk=S), expected, rtol=1e-5, atol=1e-6)
+    assert_close(many.fit_many(trainer, keys, pool, padded, EPOCHS, chunk=S), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_an_empty_training_set_leaves_the_network_as_it_was(one_device):
     shape, model = MODELS["mlp"]
     keys, pool, index = arguments(shape)
     trainer = make_trainer(model)
-    params, info = loop.fit_many(trainer, keys, pool, np.full_like(index, -1), 2)
+    params, info = many.fit_many(trainer, keys, pool, np.full_like(index, -1), 2)
     assert_close(params, jax.vmap(trainer.init, (0, None))(keys, pool.x[:1]).params)
     np.testing.assert_array_equal(info.loss, 0)
 
@@ -145,7 +145,7 @@ def test_an_empty_training_set_leaves_the_network_as_it_was(one_device):
 def test_microbatches_add_up_to_the_batch(name, one_device):
     shape, model = MODELS[name]
     run = (*arguments(shape), 1)
-    whole, *parts = (loop.fit_many(make_trainer(model, microbatch=m), *run) for m in (5, 1, 2, 4))
+    whole, *parts = (many.fit_many(make_trainer(model, microbatch=m), *run) for m in (5, 1, 2, 4))
     for some in parts:
         assert_close(some, whole, rtol=1e-3, atol=1e-4)
 
@@ -154,7 +154,7 @@ def test_what_the_compiler_is_asked_for_changes_no_bit(one_device, monkeypatch):
     trainer, expected = reference("mlp")
     monkeypatch.setattr(parallel, "CPU_OPTIONS", None)
     parallel.program.cache_clear()
-    assert_equal(loop.fit_many(trainer, *arguments((7,)), EPOCHS, chunk=S), expected)
+    assert_equal(many.fit_many(trainer, *arguments((7,)), EPOCHS, chunk=S), expected)
     parallel.program.cache_clear()
 
 
@@ -163,7 +163,7 @@ def test_the_cache_decides_microbatches():
         sums = lambda p, _, x, y, w, k: (model.apply(p, x, key=k).sum(), w.sum())  # noqa: E731
         pool = make_pool(shape, 3)
         params = jax.eval_shape(model.init, jax.random.key(0), pool.x[:1])
-        return loop._microbatch(sums, params, pool, 100)
+        return single._microbatch(sums, params, pool, 100)
 
     assert microbatch(networks.mlp(100), (600,)) == 100
     assert 1 <= microbatch(networks.cnn(10), (32, 32, 3)) <= 10
@@ -172,21 +172,21 @@ def test_the_cache_decides_microbatches():
 def test_the_top_class_is_the_first_of_the_largest():
     logits = np.random.default_rng(0).integers(0, 3, (200, 7)).astype(np.float32)  # many ties
     logits[0] = -np.inf
-    np.testing.assert_array_equal(loop.top_class(jnp.asarray(logits)), logits.argmax(axis=1))
+    np.testing.assert_array_equal(single.top_class(jnp.asarray(logits)), logits.argmax(axis=1))
 
 
 def test_networks_learn():
     _, (_, info) = reference("mlp")
     trainer = make_trainer(MODELS["mlp"][1])
-    _, longer = loop.fit_many(trainer, *arguments((7,)), 40)
+    _, longer = many.fit_many(trainer, *arguments((7,)), 40)
     np.testing.assert_allclose(longer.loss[:, :EPOCHS], info.loss, rtol=1e-5)
     assert np.all(longer.loss[:, -1] < 0.2 * longer.loss[:, 0]) and np.all(longer.accuracy[:, -1] > 0.95)
 
 
 def test_the_loss_can_be_chosen(one_device):
     hinge = lambda logits, y: 2.0 * optax.softmax_cross_entropy_with_integer_labels(logits, y)  # noqa: E731
-    _, info = loop.fit_many(make_trainer(MODELS["mlp"][1], batch_size=M, loss=hinge), *arguments((7,)), 1)
-    _, plain = loop.fit_many(make_trainer(MODELS["mlp"][1], batch_size=M), *arguments((7,)), 1)
+    _, info = many.fit_many(make_trainer(MODELS["mlp"][1], batch_size=M, loss=hinge), *arguments((7,)), 1)
+    _, plain = many.fit_many(make_trainer(MODELS["mlp"][1], batch_size=M), *arguments((7,)), 1)
     np.testing.assert_allclose(info.loss, 2 * plain.loss, rtol=1e-5)
 
 
@@ -195,9 +195,9 @@ def test_the_loss_can_be_chosen(one_device):
 )
 def test_labels_of_an_augmented_batch_may_share_one_weight(given, one_device):
     """As the type of ``Augment`` says."""
-    plain = loop.fit_many(make_trainer(MODELS["mlp"][1]), *arguments((7,)), 1)
+    plain = many.fit_many(make_trainer(MODELS["mlp"][1]), *arguments((7,)), 1)
     trainer = make_trainer(MODELS["mlp"][1], augment=lambda key, x, y, real: (x, given(y)), microbatch=3)
-    assert_close(loop.fit_many(trainer, *arguments((7,)), 1), plain, rtol=1e-3, atol=1e-4)
+    assert_close(many.fit_many(trainer, *arguments((7,)), 1), plain, rtol=1e-3, atol=1e-4)
 
 
 class Half(nn.Module):
@@ -212,14 +212,14 @@ class Half(nn.Module):
 def test_logits_are_float32_where_they_enter(one_device):
     model = networks.from_flax(Half())
     keys, pool, index = arguments((7,))
-    params, info = loop.fit_many(make_trainer(model, microbatch=2), keys, pool, index, 20)
+    params, info = many.fit_many(make_trainer(model, microbatch=2), keys, pool, index, 20)
     assert info.loss.dtype == np.float32 and np.all(info.loss[:, -1] < info.loss[:, 0])
     one = jax.tree.map(lambda leaf: leaf[0], params)
     for x in (pool.x, pool.x[:0]):
-        assert loop.predict(model, one, x).dtype == jnp.float32
-    np.testing.assert_allclose(np.exp(loop.predict(model, one, pool.x, batch_size=7)).sum(axis=1), 1, rtol=1e-5)
+        assert single.predict(model, one, x).dtype == jnp.float32
+    np.testing.assert_allclose(np.exp(single.predict(model, one, pool.x, batch_size=7)).sum(axis=1), 1, rtol=1e-5)
     private = dp_sgd.make_trainer(model, optax.sgd(0.1), 5, M, clip=1.0, noise_multiplier=0.1)
-    assert loop.fit_many(private, keys, pool, index, 1)[1].loss.dtype == np.float32
+    assert many.fit_many(private, keys, pool, index, 1)[1].loss.dtype == np.float32
     kept = artifacts.from_arrays(one, artifacts.to_arrays(one))
     assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(kept))
     assert_equal(kept, one)
@@ -234,7 +234,7 @@ def test_logits_are_float32_where_they_enter(one_device):
 def test_neither_chunk_nor_devices_change_a_bit(name, devices, chunk):
     trainer, expected = reference(name)
     run = (*arguments(MODELS[name][0]), EPOCHS)
-    assert_equal(loop.fit_many(trainer, *run, chunk=chunk, devices=jax.local_devices()[:devices]), expected)
+    assert_equal(many.fit_many(trainer, *run, chunk=chunk, devices=jax.local_devices()[:devices]), expected)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -247,14 +247,14 @@ def test_a_network_depends_on_its_own_key_and_records_only():
     trainer, (params, info) = reference("dropout")
     keys, pool, index = arguments((7,))
     some = np.array([4, 1])
-    fewer = loop.fit_many(trainer, keys[some], pool, index[some], EPOCHS, chunk=1)
+    fewer = many.fit_many(trainer, keys[some], pool, index[some], EPOCHS, chunk=1)
     assert_equal(fewer, jax.tree.map(lambda leaf: leaf[some], (params, info)))
 
 
 def test_chunks_come_one_by_one_and_tell_their_epochs():
     trainer, (params, info) = reference("mlp")
     told, chunks = [], []
-    for part, some, history in loop.fit_chunks(
+    for part, some, history in many.fit_chunks(
         trainer, *arguments((7,)), EPOCHS, chunk=2, on_epoch=lambda part, epoch, info: told.append((part, epoch, info))
     ):
         chunks.append(part)
@@ -276,23 +276,23 @@ def test_traced_once_whatever_the_number_of_chunks_and_calls():
 
     counting = trainer._replace(epoch=epoch)
     for _ in range(2):
-        loop.fit_many(counting, *arguments((7,)), EPOCHS, chunk=2)
+        many.fit_many(counting, *arguments((7,)), EPOCHS, chunk=2)
     assert len(traced) == 1
 
 
 def test_memory_does_not_grow_with_the_data():
     trainer, (params, _) = reference("mlp")
     assert sum(leaf.nbytes for leaf in jax.tree.leaves(params)) == S * 4 * (7 * 8 + 8 + 8 * 3 + 3)
-    small, large = (loop.lane_bytes(trainer, make_pool(n=n), M) for n in (N, 100 * N))
+    small, large = (many.lane_bytes(trainer, make_pool(n=n), M) for n in (N, 100 * N))
     assert small == large
-    assert loop.lane_bytes(make_trainer(networks.mlp(3, (800,))), make_pool(), M) > 10 * small
+    assert many.lane_bytes(make_trainer(networks.mlp(3, (800,))), make_pool(), M) > 10 * small
 
 
 @pytest.mark.parametrize("total", [1, 4, 50])
 def test_a_chunk_on_cpus_is_a_program_per_device(total):
     trainer, index = make_trainer(MODELS["mlp"][1]), np.zeros((total, 3), np.int32)
     for devices in (jax.local_devices(), jax.local_devices()[:1]):
-        assert loop.choose_chunk(trainer, make_pool(), index, devices) == parallel.LANES * len(devices)
+        assert many.choose_chunk(trainer, make_pool(), index, devices) == parallel.LANES * len(devices)
 
 
 # --- lanes, predictions ----------------------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ def test_predictions_do_not_depend_on_batches(batch_size):
     shape, model = MODELS["cnn"]
     x = make_pool(shape, 10).x
     params = model.init(jax.random.key(0), x)
-    log_p = jax.jit(lambda p, x: loop.predict(model, p, x, batch_size=batch_size))(params, x)
+    log_p = jax.jit(lambda p, x: single.predict(model, p, x, batch_size=batch_size))(params, x)
     assert log_p.dtype == jnp.float32
     np.testing.assert_allclose(log_p, jax.nn.log_softmax(model.apply(params, x)), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1, rtol=1e-5)
@@ -329,10 +329,10 @@ def test_predictions_of_many():
     shape, model = MODELS["mlp"]
     _, (params, _) = reference("mlp")
     x = make_pool(shape).x
-    ask = parallel.spread(lambda params, x: loop.predict(model, params, x, batch_size=8), in_axes=(0, None))
+    ask = parallel.spread(lambda params, x: single.predict(model, params, x, batch_size=8), in_axes=(0, None))
     log_p = ask(params, x)
     assert log_p.shape == (S, N, 3)
     for s in range(S):
-        one = loop.predict(model, jax.tree.map(lambda leaf, s=s: leaf[s], params), x)
+        one = single.predict(model, jax.tree.map(lambda leaf, s=s: leaf[s], params), x)
         np.testing.assert_allclose(log_p[s], one, rtol=1e-5, atol=1e-6)
-    assert loop.predict(model, jax.tree.map(lambda leaf: leaf[0], params), x[:0]).shape == (0, 3)
+    assert single.predict(model, jax.tree.map(lambda leaf: leaf[0], params), x[:0]).shape == (0, 3)

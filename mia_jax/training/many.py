@@ -1,0 +1,183 @@
+"""Many training runs at once: ``vmap`` over a Trainer, in chunks, dealt out to every local device.
+
+Epochs run in a host loop, steps in ``scan``, networks under ``vmap``. A network's random numbers depend on its own key
+alone, so results do not depend on how many are trained, how many at once, or on how many devices.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mia_jax.training import parallel
+from mia_jax.types import Array, EpochInfo, Key, Params, Records, Trainer, TrainState
+
+
+def fit_chunks(
+    trainer: Trainer,
+    keys: Key,
+    pool: Records,
+    index: Array,
+    num_epochs: int,
+    *,
+    chunk: int | None = None,
+    lanes: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    on_epoch: Callable[[slice, int, EpochInfo], None] | None = None,
+    stopped: Callable[[TrainState], Array] | None = None,
+) -> Iterator[tuple[slice, Params, EpochInfo]]:
+    """Train S networks, some at once, and give each chunk away as soon as it is trained.
+
+    Where the memory ends, the chunk is halved, with a warning, and begun anew. A network may diverge: ``diverged``
+    tells which did. A chunk all of whose networks' losses have ceased to be finite ends there.
+
+    Args:
+        trainer: of one network.
+        keys: [S]; or what else the trainer's ``init`` takes in the place of a key, a tree with leaves [S, ...].
+        pool: records [N].
+        index: int32 [S, m], the training set of each network in the pool; -1 is no record.
+        num_epochs: passes over the training set.
+        chunk: networks at once, over all devices; None: see ``choose_chunk``.
+        lanes: networks per compiled program; None: ``parallel.LANES`` on CPUs, elsewhere the device's share of the
+            chunk. The last bits of results depend on it.
+        devices: by default ``jax.local_devices()``.
+        on_epoch: told (chunk, epochs done, EpochInfo with leaves [k]) while the next epoch runs.
+        stopped: (state of one network) -> bool []: whether further epochs will change nothing, neither the network nor
+            the EpochInfo (``regularizers.stopped``). A chunk ends when all of its networks have stopped; the EpochInfo
+            of the epochs that it was spared is that of the last.
+
+    Yields:
+        slice of S, parameters with NumPy leaves [k, ...], EpochInfo with NumPy leaves [k, num_epochs].
+
+    Raises:
+        parallel.OutOfMemory: two networks at once are too much.
+    """
+    devices = tuple(devices or jax.local_devices())
+    total = len(index)
+    if chunk is None:
+        chunk = choose_chunk(trainer, pool, index, devices) if lanes is None else total
+    pools = parallel.copies(Records(pool.x, pool.y), devices)
+    told = on_epoch or (lambda part, epochs, info: None)
+
+    def fit(part: slice, at_once: int) -> tuple[Params, EpochInfo]:
+        some = jax.tree.map(lambda leaf: leaf[part], (keys, np.asarray(index, np.int32)))
+        dealt = [parallel.deal(each, parallel.lanes_per_program(at_once, lanes, devices), devices) for each in some]
+        return _fit_chunk(trainer, *dealt, pools, num_epochs, part, told, stopped)
+
+    for part, (params, history) in parallel.in_chunks(fit, total, chunk, least=lanes or parallel.LANES):
+        yield part, params, history
+
+
+def _fit_chunk(trainer, keys: list, index: list, pools: list, num_epochs: int, part: slice, on_epoch, stopped):
+    """Parameters [k, ...] and EpochInfo [k, num_epochs] of one chunk, whose keys and rows are dealt to the programs."""
+    k = part.stop - part.start
+    pools = [pools[i % len(pools)] for i in range(len(keys))]
+    init, epoch = parallel.program(trainer.init, (0, None)), parallel.program(trainer.epoch, (0, None, 0), donate=(0,))
+    states = [init(key, pool.x[:1]) for key, pool in zip(keys, pools, strict=True)]
+    infos: list[tuple[EpochInfo, ...]] = []  # by epoch, then by program
+    halted: list[list[jax.Array]] = []
+    for e in range(num_epochs):
+        done = [epoch(*each) for each in zip(states, pools, index, strict=True)]
+        states, info = zip(*done, strict=True)
+        infos.append(info)
+        if stopped is not None:
+            halted.append([parallel.program(stopped, (0,))(state) for state in states])
+        if e > 0:  # read while this epoch runs
+            last = parallel.gather(infos[e - 1], k)
+            on_epoch(part, e, last)
+            if not np.isfinite(last.loss).any():
+                break
+            if stopped is not None and all(np.all(flags) for flags in halted[e - 1]):
+                break
+    ran = len(infos)
+    infos += [infos[-1]] * (num_epochs - ran)
+    history = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *(parallel.gather(info, k) for info in infos))
+    for e in range(ran - 1, num_epochs):
+        on_epoch(part, e + 1, jax.tree.map(lambda leaf, e=e: leaf[:, e], history))
+    return parallel.gather([state.params for state in states], k), history
+
+
+def fit_many(
+    trainer: Trainer,
+    keys: Key,
+    pool: Records,
+    index: Array,
+    num_epochs: int,
+    *,
+    chunk: int | None = None,
+    lanes: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    on_epoch: Callable[[slice, int, EpochInfo], None] | None = None,
+    stopped: Callable[[TrainState], Array] | None = None,
+) -> tuple[Params, EpochInfo]:
+    """Train S networks: ``fit_chunks``, whose arguments these are, put together.
+
+    Args:
+        trainer: of one network, as ``make_trainer`` makes it.
+        keys: [S], as of ``jax.random.split``; each network depends on its own alone.
+        pool: records [N].
+        index: int32 [S, m], the training set of each network in the pool; -1 is no record.
+        num_epochs: passes over the training set.
+        chunk: networks at once, over all devices; None: see ``choose_chunk``.
+        lanes: networks per compiled program; None: ``parallel.LANES`` on CPUs.
+        devices: by default ``jax.local_devices()``.
+        on_epoch: told (chunk, epochs done, EpochInfo with leaves [k]).
+        stopped: (state of one network) -> bool []: whether further epochs will change nothing.
+
+    Returns:
+        Parameters with NumPy leaves [S, ...], EpochInfo (nats, and accuracies in [0, 1]) with leaves [S, num_epochs].
+        Of a network that ``diverged`` both may be NaN.
+
+    Raises:
+        parallel.OutOfMemory: two networks at once are too much.
+    """
+    options = dict(chunk=chunk, lanes=lanes, devices=devices, on_epoch=on_epoch, stopped=stopped)
+    chunks = [(params, info) for _, params, info in fit_chunks(trainer, keys, pool, index, num_epochs, **options)]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *chunks)
+
+
+def diverged(params: Params, loss: Array) -> np.ndarray:
+    """The epoch, counted from 1, at which each network ceased to be one of finite numbers, int [S]; 0: it did not.
+
+    Args:
+        params: leaves [S, ...].
+        loss: [S, epochs], of each epoch. A network whose losses are finite and whose parameters are not diverged in
+            the last epoch.
+    """
+    loss = np.asarray(loss)
+    wrong = ~np.isfinite(loss)
+    for leaf in jax.tree.leaves(params):
+        finite = np.isfinite(np.asarray(leaf, np.float32)).reshape(len(loss), -1).all(axis=1)
+        wrong[:, -1:] |= ~finite[:, None]
+    return np.where(wrong.any(axis=1), wrong.argmax(axis=1) + 1, 0)
+
+
+def choose_chunk(trainer: Trainer, pool: Records, index: Array, devices: Sequence[jax.Device]) -> int:
+    """Networks at once.
+
+    On CPUs a program per device: more are not faster, and a chunk is what an interruption costs. Elsewhere as many as
+    fit half of the device's free memory.
+    """
+    total, stats = len(index), devices[0].memory_stats()
+    if stats is None:
+        return parallel.LANES * len(devices)
+    free = stats["bytes_limit"] - stats["bytes_in_use"] - sum(leaf.nbytes for leaf in pool)
+    fit = int(free / 2 // lane_bytes(trainer, pool, index.shape[1]))
+    return min(total, max(1, fit) * len(devices))
+
+
+def lane_bytes(trainer: Trainer, pool: Records, m: int) -> int:
+    """Bytes that training one more network takes on a device: its state, twice, and its work space.
+
+    Compiles the training of two networks to find out.
+    """
+    x, y = (jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in pool)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
+    state = jax.eval_shape(
+        lambda keys: jax.vmap(trainer.init, (0, None))(keys, jnp.zeros((1, *x.shape[1:]), x.dtype)), keys
+    )
+    index = jax.ShapeDtypeStruct((2, m), np.int32)
+    compiled = jax.jit(jax.vmap(trainer.epoch, (0, None, 0))).lower(state, Records(x, y), index).compile()
+    memory = compiled.memory_analysis()
+    return (memory.temp_size_in_bytes + 2 * memory.output_size_in_bytes) // 2
