@@ -4,6 +4,8 @@ Every signal takes log-probabilities ``log_p`` [..., c] and true classes ``y`` [
 here forms ``1 - p`` of a probability near one: in float32 that stops near 16.6 nats, which is where members are.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -33,6 +35,11 @@ def confidence(log_p: Array, y: Array) -> jax.Array:
 def scaled_logit(log_p: Array, y: Array) -> jax.Array:
     """log p_y - log sum_{j != y} p_j, LiRA's statistic (Carlini et al. 2022, section IV-C), in its stable form."""
     return _at(log_p, y) - jax.nn.logsumexp(_without(log_p, y), axis=-1)
+
+
+def tempered_losses(log_p: Array, y: Array, temperatures: Sequence[float]) -> jax.Array:
+    """-log softmax(log p / t)_y at each temperature t [g]; in nats, [..., g]."""
+    return jnp.stack([loss(jax.nn.log_softmax(jnp.asarray(log_p) / t), y) for t in temperatures], axis=-1)
 
 
 def margin(log_p: Array, y: Array) -> jax.Array:

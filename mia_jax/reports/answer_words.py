@@ -30,12 +30,15 @@ def shadows(results: Results) -> str:
         return f"{text} The shadow models answered behind {worn}, as --defenses says."
     blocks = {name: block.get("shadows", {}).get("answer") for name, block in results["attacks"].items()}
     full = [short(name) for name, answer in blocks.items() if answer == "in full"]
-    rest = "all attacks" if not full else "the other attacks"
+    labels = [short(name) for name, answer in blocks.items() if answer == "as labels"]
+    rest = "all attacks" if not full + labels else "the other attacks"
     text += (
         f" Shadow models answered in the same format ({worn}) whenever they played the target, and for {rest} always"
     )
     if full:
         text += f"; for {', '.join(full)} they answered in full otherwise, which did better on shadow models"
+    if labels:
+        text += f"; {', '.join(labels)} read labels alone, theirs and the target's, which did better on shadow models"
     return f"{text}."
 
 

@@ -30,9 +30,14 @@ class AnswerDefense:
     name: str  # as ``parse`` reads it
     apply: Callable[[Array], jax.Array]  # log-probabilities [b, c] -> log-probabilities [b, c]
     after: Callable[[Answers], Answers]  # what answers look like before it -> and after it
+    shows: bool = True  # all that it does is a matter of format: answers that look as after it are left alone
 
     def __call__(self, log_p: Array) -> jax.Array:
         return self.apply(log_p)
+
+    def changes(self, answers: Answers) -> bool:
+        """Whether it may change answers that look like these."""
+        return not self.shows or self.after(answers) != answers
 
 
 # --- the defenses ----------------------------------------------------------------------------------------------------
@@ -112,6 +117,29 @@ def at_least(p: float) -> AnswerDefense:
     return AnswerDefense(f"at_least({p:g})", apply, after)
 
 
+def surest(share: float) -> AnswerDefense:
+    """Of the answers to a question, the surest share is told as labels and the others as they are.
+
+    No service does this to a question, and ``parse`` does not know it: so a shadow plays a target that answers nearly
+    always with a label alone (``answer_formats.labeled``).
+
+    Args:
+        share: of the answers, within [0, 1].
+    """
+    share = _number("surest", "share", share)
+    if not 0 <= share <= 1:
+        raise InputError(f"surest({share}): a share lies within 0 and 1")
+
+    def apply(log_p):
+        log_p = jnp.asarray(log_p)
+        top = jnp.max(log_p, axis=-1, keepdims=True)
+        order = jnp.argsort(jnp.argsort(-top[:, 0]))  # how many are surer; of equals, those that come first
+        return jnp.where((order < round(share * len(log_p)))[:, None], only(log_p), log_p)
+
+    only = label_only()
+    return AnswerDefense(f"surest({share:.3g})", apply, lambda answers: answers, shows=share == 0)
+
+
 def temperature(t: float) -> AnswerDefense:
     """Softmax at temperature t, log_softmax(log p / t): the same as of the logits z, for log p = z - logsumexp(z).
 
@@ -127,7 +155,10 @@ def temperature(t: float) -> AnswerDefense:
         told = log_p != HIDDEN
         return jnp.where(told, jax.nn.log_softmax(jnp.where(told, log_p / t, -jnp.inf)), HIDDEN)
 
-    return AnswerDefense(f"temperature({t:g})", apply, lambda answers: answers._replace(digits=None, least=None))
+    def after(answers):
+        return answers._replace(digits=None, least=None)
+
+    return AnswerDefense(f"temperature({t:g})", apply, after, shows=t == 1)
 
 
 def memguard(budget: float, seed: int = 0) -> AnswerDefense:
@@ -178,7 +209,7 @@ def memguard(budget: float, seed: int = 0) -> AnswerDefense:
     def after(answers):
         return answers if budget == 0 else answers._replace(digits=None, least=None)
 
-    return AnswerDefense(f"memguard({budget:g}, {seed})", apply, after)
+    return AnswerDefense(f"memguard({budget:g}, {seed})", apply, after, shows=budget == 0)
 
 
 def _hashed(seed: int, log_p: jax.Array) -> jax.Array:
@@ -213,7 +244,8 @@ def compose(defenses: Sequence[AnswerDefense]) -> AnswerDefense:
         log_p = functools.reduce(lambda log_p, defense: defense(log_p), defenses, log_p)
         return log_p if lowest is None else jnp.maximum(log_p, np.float32(np.log(lowest)))
 
-    return AnswerDefense(",".join(defense.name for defense in defenses), apply, after)
+    name, shows = ",".join(defense.name for defense in defenses), all(defense.shows for defense in defenses)
+    return AnswerDefense(name, apply, after, shows)
 
 
 def floor(answers: Answers) -> float | None:

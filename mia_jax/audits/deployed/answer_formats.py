@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.audits.deployed.calibration import AS_TARGET, IN_FULL
+from mia_jax.audits.deployed.calibration import AS_LABELS, AS_TARGET, IN_FULL
 from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers
 
 ENTRIES = 2**23  # of the shadows' answers, at most, by which they are recognized
+NEARLY = 0.9  # of a target's answers that are labels, so that it is asked whether all should be read as such
 
 
 class Formats(NamedTuple):
@@ -19,11 +20,56 @@ class Formats(NamedTuple):
     shadows: Answers  # of all of them together: one tree's few leaves are no format
     on_target: tuple[AnswerDefense, ...]  # what brings the target to the shadows' format, where that is coarser
     on_shadows: tuple[AnswerDefense, ...]  # and the shadows to the target's
+    labeled: float | None = None  # the share of the target's answers that are labels, where the shadows' are not
 
     @property
     def worn(self) -> dict[str, tuple[AnswerDefense, ...]]:
         """How shadows may answer -> what they wear then."""
-        return {AS_TARGET: self.on_shadows, **({IN_FULL: ()} if self.on_shadows else {})}
+        return ways(self.on_shadows, self.labeled)
+
+    def read(self, answer: str) -> tuple[AnswerDefense, ...]:
+        """What the target is made to wear where shadows answer so."""
+        return (defenses.label_only(),) if answer == AS_LABELS else self.on_target
+
+
+def ways(shown: tuple[AnswerDefense, ...], labeled: float | None) -> dict[str, tuple[AnswerDefense, ...]]:
+    """How shadows may answer -> what they wear then.
+
+    Args:
+        shown: what the target's answers show that it wears.
+        labeled: the share of them that are labels, if nearly all are.
+    """
+    if labeled is not None:
+        return {AS_TARGET: (*shown, defenses.surest(labeled)), IN_FULL: (), AS_LABELS: (defenses.label_only(),)}
+    return {AS_TARGET: shown, **({IN_FULL: ()} if shown else {})}
+
+
+def labels_among(p: np.ndarray) -> float:
+    """The share of rows of p [n, c] that are labels: 1 for one class, and 0 for the others."""
+    return float(((p > 0).sum(axis=1) == 1).mean())
+
+
+def labeled(p: np.ndarray, answers: Answers, shadows: float = 0.0) -> float | None:
+    """The share of labels among a target's answers, if it is nearly all and rounding does not explain it.
+
+    Args:
+        p: probabilities [n, c].
+        answers: their format.
+        shadows: the share among the shadows' answers, where it is known.
+    """
+    share = labels_among(p)
+    told = answers.kind == "probabilities" and answers.digits is None and answers.classes > 1
+    return share if told and share >= NEARLY and shadows < share - (1 - NEARLY) else None
+
+
+def labeled_note(share: float, shadows: float | None = None) -> str:
+    """What is to be said of such a target."""
+    own = "" if shadows is None else f", and the shadows {100 * shadows:.3g}%"
+    return (
+        f"The target answers {100 * share:.3g}% of the records with 1 for one class and 0 for the others{own}: what it"
+        " tells beside the label compares with no shadow's answer, so each attack read probabilities or labels,"
+        " whichever did better on shadow models that answer so."
+    )
 
 
 def of_saved(target: np.ndarray, shadows: np.ndarray, *, dress: bool = True) -> Formats:
@@ -42,9 +88,10 @@ def of_saved(target: np.ndarray, shadows: np.ndarray, *, dress: bool = True) -> 
         one, other = one._replace(least=least), other._replace(least=least)
     if not dress:
         return Formats(one, other, (), ())
-    return Formats(one, other, lacking(one, other), lacking(other, one))
+    share = labeled(target, one, labels_among(flat[::step]))
+    return Formats(one, other, lacking(one, other), lacking(other, one), share)
 
 
 def lacking(answers: Answers, like: Answers) -> tuple[AnswerDefense, ...]:
     """What makes ``answers`` look ``like`` others, without what they do already."""
-    return tuple(defense for defense in defenses.from_answers(like) if defense.after(answers) != answers)
+    return tuple(defense for defense in defenses.from_answers(like) if defense.changes(answers))

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mia_jax import signals
 from mia_jax.attacks import ATTACKS, sources
 from mia_jax.audits import stages
-from mia_jax.audits.deployed import calibration
-from mia_jax.audits.deployed.calibration import AS_TARGET, IN_FULL, Rehearsal
+from mia_jax.audits.deployed import answer_formats, calibration
+from mia_jax.audits.deployed.calibration import AS_LABELS, AS_TARGET, Rehearsal
 from mia_jax.audits.stages import Look, Models, stage_key
 from mia_jax.progress import Progress
+from mia_jax.statistics import temperatures
 from mia_jax.targets import defenses, observation
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.targets.observation import Observer
@@ -38,14 +40,23 @@ class Attacked(NamedTuple):
     no_boundary: dict[str, str]  # attack -> why it has no boundary
     plain: dict[str, np.ndarray]  # what is plain to see of the target, ``observation.summary``
     accuracy: tuple[np.ndarray, np.ndarray]  # of the shadows [S], on their training and on their test records
+    temperature: tuple[
+        np.ndarray, np.ndarray
+    ]  # ``temperatures.losses``: of the target [r, g], of the shadows [S, r', g]
+    member: np.ndarray  # bool [S, r'], who of the shadows trained on which of those records
 
 
-def worn(answers: Answers, chosen: Sequence[AnswerDefense]) -> dict[str, tuple[AnswerDefense, ...]]:
-    """What shadows wear: what the user chose; otherwise what the target's answers show, or nothing as well."""
-    if chosen:
-        return {AS_TARGET: tuple(chosen)}
-    shown = defenses.from_answers(answers)
-    return {AS_TARGET: shown, **({IN_FULL: ()} if shown else {})}
+def worn(
+    answers: Answers, chosen: Sequence[AnswerDefense], labeled: float | None = None
+) -> dict[str, tuple[AnswerDefense, ...]]:
+    """What shadows wear: what the user chose; otherwise what the target's answers show, or nothing as well.
+
+    Args:
+        answers: the format of the target's answers.
+        chosen: ``--defenses``.
+        labeled: ``answer_formats.labeled`` of them.
+    """
+    return {AS_TARGET: tuple(chosen)} if chosen else answer_formats.ways(defenses.from_answers(answers), labeled)
 
 
 def told(worn: Worn, chosen: str) -> dict[str, Any]:
@@ -86,16 +97,18 @@ def attack(
     mine = np.concatenate([plan.train, plan.test[:, :m]], axis=1)
     member = np.broadcast_to(np.arange(mine.shape[1]) < m, mine.shape)
     looked = _look(key_observe, {n: a for n, a in attacks.items() if not a.aligned}, worn, shadow, pool, mine)
-    correct = looked.pop("summary")["correct"]
+    summary = looked.pop("summary")
+    correct, some = summary["correct"], temperatures.some(mine.shape[1], asked.target.answers.classes)
     rows, trained = calibration.rows(plan)
     if aligned := {name: attack for name, attack in attacks.items() if attack.aligned}:
         x, y = (np.concatenate([np.asarray(a)[rows], np.asarray(b)]) for a, b in zip(pool, records, strict=True))
         everywhere = np.broadcast_to(np.arange(len(y)), (count, len(y)))
         looked |= _look(key_observe, aligned, worn, shadow, Records(x, y), everywhere)
-    observers = {name: attack.observe for name, attack in attacks.items()} | {"summary": observation.summary}
+    observers = {name: attack.observe for name, attack in attacks.items()} | {"summary": _summary}
     own = observation.observe(key_observe, observers, *asked)
+    as_labels = _read_as_labels(key_observe, attacks, asked) if AS_LABELS in worn else {}
     scores, settled, number = {}, {}, {name: i for i, name in enumerate(attacks)}
-    times = {name: calibration.fits(attack, count) if len(worn) > 1 else 1 for name, attack in attacks.items()}
+    times = {name: calibration.fits(attack, count, len(worn)) for name, attack in attacks.items()}
     with progress("attacks", sum(n * times[name] for name, n in parts.items())) as advance:
         for name in parts:
             advance(0, name)
@@ -109,17 +122,21 @@ def attack(
                 settled[name] = calibration.learned(key, attack, Rehearsal(seen, member, dict.fromkeys(worn)))
                 learn, truth = seen[settled[name].answer], member
             state = calibration.fit(key, attack, settled[name], learn, truth)
-            scores[name] = np.asarray(attack.score(state, own[name]), np.float64)
+            read = as_labels if settled[name].answer == AS_LABELS else own
+            scores[name] = np.asarray(attack.score(state, read[name]), np.float64)
             if ATTACKS[name].parts is None:
                 advance(times[name], name)
     missing = {name: calibration.missing(one, count) for name, one in settled.items()}
     plain = {name: np.asarray(value) for name, value in own["summary"].items()}
+    tempered = plain.pop("tempered")
     return Attacked(
         {name: scores[name] for name in attacks},
         {name: settled[name].json() for name in attacks},
         {name: reason for name, reason in missing.items() if reason},
         plain,
         (correct[:, :m].mean(axis=1), correct[:, m:].mean(axis=1)),
+        (tempered, summary["tempered"]),
+        member[:, some],
     )
 
 
@@ -130,8 +147,12 @@ def _look(key: Key, attacks: Mapping[str, Attack], worn: Worn, shadow: Models, p
         for name, attack in attacks.items()
         for answer, dress in worn.items()
     }
-    observers["summary"] = _wearing(observation.summary, worn[AS_TARGET])
-    description = {"attacks": sources(attacks), "worn": {a: [defense.name for defense in d] for a, d in worn.items()}}
+    observers["summary"] = _wearing(_summary, worn[AS_TARGET])
+    description = {
+        "attacks": sources(attacks),
+        "worn": {a: [defense.name for defense in d] for a, d in worn.items()},
+        "tempered": len(temperatures.STEPS),
+    }
     seen = shadow.look(Look(key, observers, (), description), pool, index)
     return {
         "summary": seen["summary"],
@@ -139,9 +160,23 @@ def _look(key: Key, attacks: Mapping[str, Attack], worn: Worn, shadow: Models, p
     }
 
 
+def _summary(key: Key, target: Target, records: Records) -> dict[str, Any]:
+    """``observation.summary``, and the losses of some of the records at several temperatures."""
+    some = temperatures.some(len(records.y), target.answers.classes)
+    log_p = target.ask(records.x)
+    told = observation.summary(key, target._replace(ask=lambda x: log_p), records)
+    return {**told, "tempered": signals.tempered_losses(log_p[some], records.y[some], temperatures.STEPS)}
+
+
+def _read_as_labels(key: Key, attacks: Mapping[str, Attack], asked: Asked):
+    """What the attacks see of the target's labels, of whatever it tells beside them nothing."""
+    target = stages.wear(asked.target, (defenses.label_only(),))
+    return observation.observe(key, {name: attack.observe for name, attack in attacks.items()}, target, asked.records)
+
+
 def _wearing(observe: Observer, dress: tuple[AnswerDefense, ...]) -> Observer:
     def wearing(key, target: Target, records: Records):
-        needed = tuple(defense for defense in dress if defense.after(target.answers) != target.answers)
+        needed = tuple(defense for defense in dress if defense.changes(target.answers))
         return observe(key, stages.wear(target, needed), records)
 
     return wearing

@@ -2,7 +2,8 @@
 
 A service may round, or tell the best classes only. A shadow that plays the target answers as the target does, for that
 is what an attacker sees of the target; the others, by which it is judged, may do so too, or answer in full. What does
-better on shadows is what the attack then does to the target. The target's own members decide nothing.
+better on shadows is what the attack then does to the target. The target's own members decide nothing. Where the
+target answers nearly always with a label alone, a third way is to read labels only, of target and shadows.
 
 Attacks that compare a record with itself in other models find their boundary on records that some shadows were trained
 on; records in question of which none was trained on any say nothing of it.
@@ -18,6 +19,7 @@ from mia_jax.statistics import metrics
 from mia_jax.types import Array, Attack, Key, Plan, Seen
 
 AS_TARGET, IN_FULL = "as the target", "in full"  # how shadows answer
+AS_LABELS = "as labels"  # they, and the target too, of whose answers no more than the label is read
 ROWS = 4096  # of the shadows' own records, at most, on which they play the target
 NO_BOUNDARY = "no boundary: "  # how such a reason begins
 
@@ -25,7 +27,7 @@ NO_BOUNDARY = "no boundary: "  # how such a reason begins
 class Rehearsal(NamedTuple):
     """What is seen of shadows, on records of which it is known whom they trained."""
 
-    seen: Mapping[str, Seen]  # AS_TARGET and perhaps IN_FULL -> leaves [S, r, ...]
+    seen: Mapping[str, Seen]  # AS_TARGET and perhaps IN_FULL and AS_LABELS -> leaves [S, r, ...]
     member: np.ndarray  # bool [S, r]
     public: Mapping[str, Seen | None]  # the same -> leaves [1 + S, p, ...], the target's first
 
@@ -33,8 +35,8 @@ class Rehearsal(NamedTuple):
 class Settled(NamedTuple):
     """What was chosen for an attack."""
 
-    answer: str  # AS_TARGET or IN_FULL: how the shadows answer by which the target is judged
-    measured: dict[str, float]  # by both, over shadows playing the target; empty where there was no choice
+    answer: str  # AS_TARGET, IN_FULL or AS_LABELS: how the shadows answer by which the target is judged
+    measured: dict[str, float]  # by each, over shadows playing the target; empty where there was no choice
     measure: str  # what that is: "auc" or "balanced_accuracy"
     boundary: float | None = None  # of an aligned attack; None: it finds its own
 
@@ -59,9 +61,14 @@ def rows(plan: Plan, most: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
     return some, np.stack([np.isin(some, own) for own in train])
 
 
-def fits(attack: Attack, num_shadows: int) -> int:
-    """How often the work of ``attack.fit`` is done where there is a choice."""
-    return 1 if attack.aligned or num_shadows < 2 else 3
+def fits(attack: Attack, num_shadows: int, ways: int) -> int:
+    """How often the work of ``attack.fit`` is done where there are so many ways in which shadows may answer."""
+    return 1 if attack.aligned or num_shadows < 2 or ways < 2 else 1 + ways
+
+
+def playing(answer: str) -> str:
+    """How the target is read, and shadows that play it answer, where the other shadows answer so."""
+    return AS_LABELS if answer == AS_LABELS else AS_TARGET
 
 
 def aligned(key: Key, attack: Attack, rehearsal: Rehearsal) -> Settled:
@@ -73,9 +80,13 @@ def aligned(key: Key, attack: Attack, rehearsal: Rehearsal) -> Settled:
     member = rehearsal.member
     if attack.play is None or member.all() or not member.any():
         return Settled(AS_TARGET, {}, "auc", np.nan)
-    played = (rehearsal.seen[AS_TARGET], _of_shadows(rehearsal.public[AS_TARGET]))
+    played = {
+        answer: (rehearsal.seen[playing(answer)], _of_shadows(rehearsal.public[playing(answer)]))
+        for answer in rehearsal.seen
+    }
     scores = {
-        answer: attack.play(seen, member, rehearsal.public[answer], played) for answer, seen in rehearsal.seen.items()
+        answer: attack.play(seen, member, rehearsal.public[answer], played[answer])
+        for answer, seen in rehearsal.seen.items()
     }
     there = {answer: ~np.isnan(score) for answer, score in scores.items()}
     if not all(judged.any() for judged in there.values()):
@@ -98,8 +109,9 @@ def learned(key: Key, attack: Attack, rehearsal: Rehearsal) -> Settled:
         public = rehearsal.public[answer]
         public = public and {name: leaf[: 1 + shadows - plays] for name, leaf in public.items()}
         state = attack.fit(key, {name: leaf[teach] for name, leaf in seen.items()}, member[teach], public)
+        own = rehearsal.seen[playing(answer)]
         scores = [
-            np.asarray(attack.score(state, {name: leaf[k] for name, leaf in rehearsal.seen[AS_TARGET].items()}))
+            np.asarray(attack.score(state, {name: leaf[k] for name, leaf in own.items()}))
             for k in range(shadows - plays, shadows)
         ]
         right[answer] = _mean(_balanced, np.stack(scores), member[shadows - plays :])

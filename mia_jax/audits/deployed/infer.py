@@ -90,7 +90,8 @@ def infer(
     doubted = consistency.of_answers(labels, target, shadows) or memorization.of_members(
         labels, target, np.asarray(shadows)[found.kept], np.asarray(shadow_member, bool)[found.kept], member
     )
-    for note in (*found.notes, *doubted):
+    apart = () if doubted else answers_apart(asked, np.asarray(shadow_member, bool), member, found.formats)
+    for note in (*found.notes, *doubted, *apart):
         warnings.warn(note, AnswersWarning, stacklevel=2)
     return found.scores
 
@@ -103,6 +104,7 @@ class Scored(NamedTuple):
     settled: Settled  # how these answered
     no_boundary: str | None  # why 0 is no boundary, where it is none
     kept: np.ndarray  # int [S'], the shadows that were used
+    formats: Formats
 
 
 def scored(
@@ -147,7 +149,8 @@ def scored(
             )
         first, rest = _read(read, _checked(group, classes, "population: "), known)
         for answer, many in rest.items():
-            public[answer] = jax.tree.map(lambda one, others: np.concatenate([one[None], others[kept]]), first, many)
+            one = first[answer]
+            public[answer] = jax.tree.map(lambda one, others: np.concatenate([one[None], others[kept]]), one, many)
     trained, seen = trained[kept], jax.tree.map(lambda leaf: leaf[kept], seen)
     if design.evened and not attack.aligned:  # those that are aligned even themselves, and the shadows that play, too
         rows = membership.deal(trained)
@@ -157,16 +160,47 @@ def scored(
     both = bool(trained.any() and not trained.all())
     settled = Settled(calibration.AS_TARGET, {}, "")
     chooses = len(seen) > 1 and both
-    with progress(title, (parts or 1) * (calibration.fits(attack, len(trained)) if chooses else 1)) as advance:
+    with progress(title, (parts or 1) * calibration.fits(attack, len(trained), len(seen) if both else 1)) as advance:
         if chooses:
             rehearsal = Rehearsal(seen, trained, public)
             settled = (calibration.aligned if attack.aligned else calibration.learned)(key, attack, rehearsal)
         state = calibration.fit(key, attack, settled, seen[settled.answer], trained, public[settled.answer])
-        scores = np.asarray(attack.score(state, own), np.float64)
+        scores = np.asarray(attack.score(state, own[settled.answer]), np.float64)
         if parts is None:
             advance(1)
     reason = None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}"
-    return Scored(scores, notes, settled, reason, kept)
+    return Scored(scores, notes, settled, reason, kept, known)
+
+
+def answers_apart(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> tuple[str, ...]:
+    """How the target's answers differ from the shadows' otherwise than in their format, in sentences.
+
+    Args:
+        asked: probabilities.
+        trained: bool [S, n], who trained the shadows.
+        member: bool [n], who trained the target, where that is known.
+        known: the formats.
+    """
+    if known.labeled is not None:
+        return (formats.labeled_note(known.labeled, formats.labels_among(np.concatenate(list(asked.shadows)))),)
+    if {known.target.kind, known.shadows.kind} != {"probabilities"}:
+        return ()
+    y, some = np.asarray(asked.labels), temperatures.some(*np.shape(asked.target))
+
+    def losses(p: Array, answers: Answers, worn: tuple[AnswerDefense, ...]) -> np.ndarray:
+        log_p = answer_format.log_probabilities(np.asarray(p)[some], answers)
+        return temperatures.losses(np.asarray(defenses.compose(worn)(log_p)) if worn else log_p, y[some])
+
+    def fitted(loss: np.ndarray, mine: np.ndarray | None) -> float:
+        return temperatures.fitted(loss, None if member is None else np.asarray(mine)[some])
+
+    few = slice(None, None, -(-len(trained) // temperatures.SHADOWS))
+    own = losses(asked.target, known.target, known.on_target)
+    pairs = zip(asked.shadows[few], trained[few], strict=True)
+    each = [fitted(losses(p, known.shadows, known.on_shadows), mine) for p, mine in pairs]
+    factor = temperatures.factor(own, None if member is None else np.asarray(member, bool)[some], each)
+    remedy = "if so, divide the shadows' logits by {t}, too: softmax(log(shadows) / {t})"
+    return () if factor is None else (temperatures.note(factor, remedy),)
 
 
 def _build(attack: str | Attack, classes: int, part_done: Callable[[float], None]) -> tuple[Attack, int | None]:
@@ -262,17 +296,19 @@ def _checked(asked: Answered, classes: int, whose: str) -> Answered:
 
 
 def _read(read, asked: Answered, known: Formats):
-    """What the attack sees of the target, leaves [n, ...], and of the shadows, by how they answer, [S, n, ...]."""
+    """What the attack sees, by how the shadows answer: of the target, leaves [n, ...], of the shadows, [S, n, ...]."""
 
     def look(p: np.ndarray, answers: Answers, worn: tuple[AnswerDefense, ...]):
         log_p = answer_format.log_probabilities(p, answers)
         return jax.tree.map(np.asarray, read(defenses.compose(worn)(log_p) if worn else log_p, asked.labels))
 
-    seen = {}
+    own, seen = {}, {}
     for answer, worn in known.worn.items():
+        same = next((other for other in own if known.read(other) == known.read(answer)), None)
+        own[answer] = look(asked.target, known.target, known.read(answer)) if same is None else own[same]
         each = [look(p, known.shadows, worn) for p in asked.shadows]
         seen[answer] = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
-    return look(asked.target, known.target, known.on_target), seen
+    return own, seen
 
 
 # --- which attacks ---------------------------------------------------------------------------------------------------

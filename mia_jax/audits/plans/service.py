@@ -112,12 +112,13 @@ def audit(
     labels = np.argmax(target.ask(inputs.sent.x), axis=1)
     own_accuracy = float(attacked.accuracy[1].mean())
     doubted = consistency.of_service(found.label, labels, target.answers.classes, own_accuracy)
-    for line in doubted:
+    notes = [] if doubted else _notes(run, inputs, target, attacked)
+    for line in (*doubted, *notes):
         run.notify(f"warning: {line}")
     summary = {
         "dataset": blocks.dataset(config.data, service.schema, len(inputs.question.records.y), found),
         "target": _target_block(run, service, target, found),
-        "shadows": _shadows_block(run, target, data, models, attacked, which),
+        "shadows": _shadows_block(run, inputs, target, data, models, attacked, which) | {"notes": notes},
         "doubts": list(doubted),
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
     }
@@ -319,7 +320,7 @@ def _attack_with(
         splits.Plan(*(np.asarray(rows)[which] for rows in data.plan)),
         inputs.records,
         attack.Asked(target, inputs.sent),
-        _on_shadows(run.config, target),
+        _on_shadows(run.config, inputs, target),
         run.progress,
     )
     return attacked, which
@@ -337,8 +338,28 @@ def _build(
     return {name: ATTACKS[name](classes, **options.get(name, {}), **kept.get(name, {})) for name in names}
 
 
-def _on_shadows(config: DeployedConfig, target: Target) -> attack.Worn:
-    return attack.worn(target.answers, defenses.parse(config.defenses))
+def _on_shadows(config: DeployedConfig, inputs: Inputs, target: Target) -> attack.Worn:
+    return attack.worn(target.answers, defenses.parse(config.defenses), _labeled(inputs, target))
+
+
+def _labeled(inputs: Inputs, target: Target) -> float | None:
+    p = defenses.probabilities(target.ask(inputs.sent.x), target.answers)
+    return answer_formats.labeled(p, target.answers)
+
+
+def _notes(run: Run, inputs: Inputs, target: Target, attacked: attack.Attacked) -> list[str]:
+    """How the target's answers differ from the shadows' otherwise than in their format, in sentences."""
+    share = None if run.config.defenses else _labeled(inputs, target)
+    if share is not None:
+        return [answer_formats.labeled_note(share)]
+    if inputs.member is None or target.answers.kind != "probabilities":
+        return []
+    own, each = attacked.temperature
+    member = inputs.member[temperatures.some(len(inputs.member), target.answers.classes)]
+    shadows = [temperatures.fitted(loss, trained) for loss, trained in zip(each, attacked.member, strict=True)]
+    factor = temperatures.factor(own, member, shadows)
+    remedy = "--defenses='temperature({t})' divides the shadows' logits so, too"
+    return [] if factor is None else [temperatures.note(factor, remedy)]
 
 
 # --- blocks of results.json ------------------------------------------------------------------------------------------
@@ -364,14 +385,20 @@ def _earlier_block(earlier: remote.Earlier, recheck: int) -> dict[str, Any]:
 
 
 def _shadows_block(
-    run: Run, target: Target, data: ShadowData, models: Models, attacked: attack.Attacked, which: np.ndarray
+    run: Run,
+    inputs: Inputs,
+    target: Target,
+    data: ShadowData,
+    models: Models,
+    attacked: attack.Attacked,
+    which: np.ndarray,
 ) -> dict[str, Any]:
     return results.summarize_shadows(
         len(which),
         data.plan.train.shape[1],
         *attacked.accuracy,
         data=data.origin,
-        answers=attack.told(_on_shadows(run.config, target), run.config.defenses),
+        answers=attack.told(_on_shadows(run.config, inputs, target), run.config.defenses),
         **({"synthesis": data.story} if data.story else {}),
         **divergence.story(models, which),
     )

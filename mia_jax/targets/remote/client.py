@@ -94,16 +94,15 @@ def connect(
     unchecked = earlier.Unchecked(service.store, recheck, notify, unsteady)
     if probe is not None:
         service.store.put(black_box.record_keys(x[probe]), p)
-    earlier.begin(cache, name, unchecked.size)
+    form = earlier.form(cache, name) if service.reading is None else service.reading.form
+    earlier.begin(cache, name, unchecked.size, form)
 
     def ask(x: Array) -> np.ndarray:
         x = _records(x)
         unchecked.check(x, service.ask_again, budget, service.show)
         return black_box.ask_missing(service.store, lambda *question: service.ask(*question, progress), x)
 
-    # From a cache alone it cannot be told: there "labels" is what an earlier process was sure of.
-    named = answers.kind == "labels" if service.reading is None else service.reading.form == "labels"
-    form = None if service.reading is None else service.reading.form
+    named = answers.kind == "labels" if form is None else form == "labels"
     return Target(_Asked(ask, service.store, named, unchecked, form), answers, traced=False)
 
 
@@ -131,7 +130,7 @@ class _Asked:
         store: keeps them.
         names_classes: what the service answers are classes.
         unchecked: knows whether it answers in the same way again.
-        form: of ``replies.Reading``; None where an earlier process learned it.
+        form: of ``replies.Reading``; None where an earlier process learned it, and kept no note of it.
     """
 
     def __init__(

@@ -77,12 +77,21 @@ def forget(directory: str | os.PathLike, url: str, protocol: str) -> int:
     return journal.generation + 1
 
 
-def begin(directory: str | os.PathLike | None, name: str, size: int) -> None:
-    """Note that a run begins when so many answers are kept."""
+def begin(directory: str | os.PathLike | None, name: str, size: int, form: str | None) -> None:
+    """Note that a run begins when so many answers are kept, and in what form they come, where this run has learned it.
+
+    Args:
+        form: of ``replies.Reading``.
+    """
     if directory is not None:
         journal = _read(directory, name)
         runs = tuple(run for run in journal.runs if run[0] < size)  # a run that brought nothing is none
-        _write(directory, name, journal._replace(runs=(*runs, (size, _iso()))))
+        _write(directory, name, journal._replace(runs=(*runs, (size, _iso())), form=form or journal.form))
+
+
+def form(directory: str | os.PathLike | None, name: str) -> str | None:
+    """In what form the service answered an earlier run; None where nobody noted it."""
+    return None if directory is None else _read(directory, name).form
 
 
 class Unchecked:
@@ -207,6 +216,7 @@ def odd_one_out(then: np.ndarray, now: np.ndarray, again: np.ndarray) -> bool:
 class _Journal(NamedTuple):
     generation: int = 0
     runs: tuple[tuple[int, str], ...] = ()  # (answers that were kept when it began, date)
+    form: str | None = None  # of ``replies.Reading``; None in files of before it was kept
 
 
 def _path(directory: str | os.PathLike, name: str) -> pathlib.Path:
@@ -218,7 +228,8 @@ def _read(directory: str | os.PathLike, name: str) -> _Journal:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         runs = tuple((int(rows), datetime.datetime.fromisoformat(date).isoformat()) for rows, date in told["runs"])
-        return _Journal(int(told["generation"]), runs)
+        form = told.get("form")
+        return _Journal(int(told["generation"]), runs, form if isinstance(form, str) else None)
     except FileNotFoundError:
         return _Journal()
     except (OSError, ValueError, TypeError, KeyError, RecursionError):

@@ -1,0 +1,84 @@
+"""How sure a target is beside its shadows: the temperature at which each model's answers fit the labels best.
+
+A model is calibrated after its training by dividing its logits by one number, its temperature (Guo et al., "On
+Calibration of Modern Neural Networks", ICML 2017, section 4.2). A target that was, beside shadows that were not, has
+other scores for the same memory, and attacks that compare the two are weaker for it. NumPy.
+"""
+
+import numpy as np
+
+from mia_jax.types import Array
+
+STEPS = tuple(2.0**k for k in np.arange(-4, 4.25, 0.5).tolist())  # temperatures that are tried
+ENTRIES, ROWS, SHADOWS = 2**17, 2048, 16  # numbers of a model's answers, its rows, and shadows, at most, that tell it
+FACTOR, OF_FEW = 1.2, 1.5  # between two temperatures, that is worth a word; and beside fewer shadows than
+MANY = 5
+SPREAD, RESAMPLES = 4.0, 50  # standard deviations that are no accident; bootstraps, by which the target's is known
+
+
+def some(rows: int, classes: int) -> slice:
+    """Which of so many rows tell the temperature."""
+    return slice(None, None, -(-rows // max(64, min(ROWS, ENTRIES // classes))))
+
+
+def losses(log_p: Array, y: Array) -> np.ndarray:
+    """-log softmax(log_p / t)_y at each temperature t: float [r, len(STEPS)] of log-probabilities [r, c], y [r].
+
+    In nats; ``signals.tempered_losses`` is the same inside ``jit``.
+    """
+    log_p, y = np.asarray(log_p, np.float64), np.asarray(y)
+    told = []
+    for t in STEPS:
+        z = log_p / t
+        z -= z.max(axis=1, keepdims=True)
+        told.append(np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(y)), y])
+    return np.stack(told, axis=1)
+
+
+def fitted(loss: np.ndarray, member: np.ndarray | None = None) -> float:
+    """The base-2 logarithm of the temperature of the least mean loss, from ``losses`` [r, g] of one model.
+
+    Args:
+        member: bool [r], who trained it; members and others then count as much, however many they are.
+    """
+    if member is None or member.all() or not member.any():
+        mean = loss.mean(axis=0)
+    else:
+        mean = (loss[member].mean(axis=0) + loss[~member].mean(axis=0)) / 2
+    steps, best = np.log2(STEPS), int(np.argmin(mean))
+    if best in (0, len(STEPS) - 1):
+        return float(steps[best])
+    below, here, above = mean[best - 1 : best + 2]
+    bend = below - 2 * here + above
+    return float(steps[best] + (steps[1] - steps[0]) * (0.5 * (below - above) / bend if bend > 0 else 0.0))
+
+
+def factor(loss: np.ndarray, member: np.ndarray | None, shadows: Array) -> float | None:
+    """By what the shadows' logits would have to be divided to be as sure as the target's; None: by nothing to speak of.
+
+    Args:
+        loss: ``losses`` [r, g] of the target.
+        member: as of ``fitted``.
+        shadows: ``fitted`` of each shadow [S].
+    """
+    target, shadows = fitted(loss, member), np.asarray(shadows, np.float64)
+    ends = np.log2(STEPS[0]), np.log2(STEPS[-1])
+    if target in ends or np.isin(ends, shadows).any():  # answers that fit the labels at no temperature, or at any
+        return None
+    rng, again = np.random.default_rng(0), []
+    for _ in range(RESAMPLES):
+        rows = rng.integers(0, len(loss), len(loss))
+        again.append(fitted(loss[rows], None if member is None else member[rows]))
+    own, theirs = np.std(again), shadows.std(ddof=1) if len(shadows) > 1 else 0.0
+    apart, worth = float(np.median(shadows)) - target, np.log2(FACTOR if len(shadows) >= MANY else OF_FEW)
+    return 2.0**apart if abs(apart) > max(worth, SPREAD * np.hypot(own, theirs)) else None
+
+
+def note(factor: float, remedy: str) -> str:
+    """What is to be said of such a target; ``remedy`` is what to do, with ``{t}`` where the temperature stands."""
+    sure, t = ("less", f"{factor:.2g}") if factor > 1 else ("more", f"{factor:.2g}")
+    return (
+        f"The target is {sure} sure of its answers than the shadows are of theirs, as if its logits were divided by"
+        f" {t}: it may have been calibrated (temperature scaling), or trained otherwise than they. Attacks that compare"
+        f" it with shadows are weaker for that; {remedy.format(t=t)}."
+    )

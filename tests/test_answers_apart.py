@@ -1,0 +1,178 @@
+"""Targets that answer otherwise than their shadows in more than the format: nearly always labels, or calibrated."""
+
+import warnings
+
+import attack_worlds as worlds
+import numpy as np
+import pytest
+from small_runs import compiled_once, shared_folder  # noqa: F401 (fixtures)
+
+from mia_jax import (
+    balanced_report,
+    blackbox,
+    calibration,
+    defences,
+    formats,
+    metrics,
+    models,
+    platforms,
+    saved,
+    server,
+    shown,
+    targets,
+    temperatures,
+)
+from mia_jax.config import DeployedConfig
+from mia_jax.types import Answers, Records, Target
+
+pytestmark = pytest.mark.usefixtures("one_device")
+
+WORLD = worlds.gaussian(41, 1200, 12, shift=3.0, spread=1.5, level=-1.5)  # members are mostly right, others wrong
+SHADOWS = worlds.others(WORLD)
+FULL = np.exp(worlds.answers(WORLD.phi, WORLD.y).astype(np.float64))
+LEVEL = worlds.gaussian(41, 1200, 12, shift=3.0, spread=3.0, level=2.0)
+SURE = np.exp(worlds.answers(LEVEL.phi, LEVEL.y).astype(np.float64))
+
+
+def judged(attack, target, shadows, world=WORLD, known=None):
+    return saved.scored(attack, saved.Answered(world.y, target, shadows), world.member[SHADOWS], known=known)
+
+
+def area(one, world=WORLD):
+    return metrics.auc(one.scores, world.member[0]).value
+
+
+def labels(p):
+    return np.eye(p.shape[-1])[p.argmax(axis=-1)]
+
+
+def warned(target, shadows, world=WORLD, **more):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        saved.infer("lira", labels=world.y, target=target, shadows=shadows, shadow_member=world.member[SHADOWS], **more)
+    return [str(one.message) for one in caught]
+
+
+# --- nearly always labels --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["any", "surest"])
+def test_a_target_that_nearly_always_answers_with_labels_is_read_as_such(which):
+    """Its few probabilities made it one of full precision, and LiRA compared its labels with soft answers."""
+    order = np.argsort(-FULL[0].max(axis=1)) if which == "surest" else np.random.default_rng(0).permutation(1200)
+    target, shadows = FULL[0].copy(), FULL[SHADOWS]
+    target[order[:1164]] = labels(target[order[:1164]])
+    plain = formats.of_saved(target, shadows, dress=False)
+    both = area(judged("lira", labels(target), labels(shadows)))
+    before, after = judged("lira", target, shadows, known=plain), judged("lira", target, shadows)
+    assert set(after.settled.measured) == {calibration.AS_TARGET, calibration.IN_FULL, calibration.AS_LABELS}
+    assert both > 0.84 and area(after) > both - 0.01 and area(before) < both - 0.04
+    (note,) = warned(target, shadows)
+    assert note.startswith("The target answers 97% of the records with 1 for one class and 0 for the others, and the")
+
+
+def test_labels_are_chosen_where_they_do_better(monkeypatch):
+    """Shadows whose probabilities tell of other records than the target's are read as labels, and so is it."""
+    target, shadows = FULL[0].copy(), FULL[SHADOWS]
+    target[:1164] = labels(target[:1164])
+    worse = defences.AnswerDefence("noise", lambda log_p: log_p * 0 + np.log(1 / worlds.CLASSES), lambda a: a, False)
+    monkeypatch.setattr(defences, "surest", lambda share: worse)
+    one = judged("lira", target, shadows)
+    assert one.settled.answer == calibration.AS_LABELS
+    np.testing.assert_array_equal(one.scores, judged("lira", labels(target), labels(shadows)).scores)
+
+
+def test_rounded_answers_and_shadows_of_the_same_kind_are_no_labels():
+    target, shadows = labels(FULL[0]), labels(FULL[SHADOWS])
+    for p in (target, *shadows):
+        p[:40] = FULL[0][:40]
+    assert formats.of_saved(target, shadows).labelled is None  # all of them are like that
+    assert formats.of_saved(target.round(2), FULL[SHADOWS]).labelled is None
+    assert formats.of_saved(target, FULL[SHADOWS]).labelled == pytest.approx(1160 / 1200)
+
+
+def test_the_surest_share_of_answers_become_labels():
+    log_p = np.log(FULL[0]).astype(np.float32)
+    told = np.exp(np.asarray(defences.surest(0.25)(log_p)))
+    hard = (told > 1e-30).sum(axis=1) == 1
+    assert hard.sum() == 300 and log_p.max(axis=1)[hard].min() >= log_p.max(axis=1)[~hard].max()
+    np.testing.assert_allclose(told[~hard], FULL[0][~hard], rtol=1e-5)
+    np.testing.assert_array_equal(told.argmax(axis=1), log_p.argmax(axis=1))
+
+
+# --- calibrated ------------------------------------------------------------------------------------------------------
+
+
+def cooled(p, t):
+    z = np.log(p) / t
+    return np.exp(z - np.logaddexp.reduce(z, axis=-1, keepdims=True))
+
+
+@pytest.mark.parametrize("t", [0.5, 1.5, 3.0])
+def test_a_calibrated_target_is_remarked_upon(t):
+    shadows = SURE[SHADOWS]
+    for more in ({}, {"member": LEVEL.member[0]}):
+        (note,) = warned(cooled(SURE[0], t), shadows, LEVEL, **more)
+        told = float(note.partition("divided by ")[2].partition(": it may")[0])
+        assert told == pytest.approx(t, rel=0.1) and "divide the shadows' logits by" in note
+    assert not warned(cooled(SURE[0], t), cooled(shadows, t), LEVEL)
+    before, after = (area(judged("lira", cooled(SURE[0], t), q, LEVEL), LEVEL) for q in (shadows, cooled(shadows, t)))
+    assert before < after - 0.04  # what the advice is worth
+
+
+def test_losses_at_temperatures():
+    log_p, y = np.log(SURE[0]).astype(np.float32), LEVEL.y
+    from mia_jax import signals
+
+    np.testing.assert_allclose(
+        temperatures.losses(log_p, y), signals.tempered_losses(log_p, y, temperatures.STEPS), rtol=1e-4, atol=1e-5
+    )
+    assert temperatures.fitted(temperatures.losses(np.log(cooled(SURE[0], 3)), y)) == pytest.approx(
+        temperatures.fitted(temperatures.losses(log_p, y)) - np.log2(3), abs=0.03
+    )
+
+
+def test_a_defence_that_leaves_the_format_as_it_is_reaches_shadows():
+    """--defences=temperature(3) of a deployed audit did nothing."""
+    log_p = np.log(SURE[0]).astype(np.float32)
+    target = Target(lambda x: log_p, Answers(worlds.CLASSES))
+
+    def seen(*worn):
+        observer = shown._wearing(lambda key, target, records: target.ask(records.x), worn)
+        return np.exp(np.asarray(observer(None, target, Records(np.zeros((len(log_p), 1)), LEVEL.y))))
+
+    np.testing.assert_allclose(seen(defences.temperature(3)), cooled(SURE[0], 3), atol=1e-5)
+    assert not np.allclose(seen(defences.memguard(0.5)), SURE[0], atol=1e-3)
+    np.testing.assert_array_equal(seen(defences.top_k(worlds.CLASSES)), np.exp(log_p))
+
+
+@pytest.mark.slow
+def test_a_calibrated_service_and_the_remedy(compiled_once, tmp_path):  # noqa: F811
+    pytest.importorskip("httpx")
+    rng = np.random.default_rng(0)
+    x, y = (rng.random((420, 24)) < 0.5).astype(np.uint8), rng.integers(0, 4, 420).astype(np.int32)
+    member = np.isin(np.arange(420), rng.permutation(420)[:100])
+    target = platforms.network(models.mlp(4, hidden=(32,)), 4, num_epochs=60).fit(x[member], y[member], seed=3)
+    np.savez(tmp_path / "mine.npz", x=x, y=y, member=member)
+    found = {}
+    with server.serve(targets.defend(target, defences.temperature(4)), (24,), dtype=np.dtype(np.uint8)) as url:
+        for chosen in ("", "temperature(4)"):
+            found[chosen] = blackbox.run(
+                DeployedConfig(
+                    target=url + server.paths()["vertex"],
+                    data=str(tmp_path / "mine.npz"),
+                    workdir=str(tmp_path / f"run{len(found)}"),
+                    num_shadows=4,
+                    num_epochs=60,
+                    hidden=32,
+                    attacks="loss,lira_offline",
+                    defences=chosen,
+                )
+            )
+    (note,) = found[""]["shadows"]["notes"]
+    told = float(note.partition("divided by ")[2].partition(": it may")[0])
+    assert 2.5 < told < 6.5 and "--defences='temperature(" in note
+    assert note in " ".join(balanced_report.terminal_table(found[""]).split())
+    assert found["temperature(4)"]["shadows"]["notes"] == []
+    before, after = (found[chosen]["attacks"]["loss"]["balanced_accuracy"]["value"] for chosen in found)
+    assert after > before  # its boundary is that of shadows
