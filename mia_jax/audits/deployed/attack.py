@@ -40,9 +40,7 @@ class Attacked(NamedTuple):
     no_boundary: dict[str, str]  # attack -> why it has no boundary
     plain: dict[str, np.ndarray]  # what is plain to see of the target, ``observation.summary``
     accuracy: tuple[np.ndarray, np.ndarray]  # of the shadows [S], on their training and on their test records
-    temperature: tuple[
-        np.ndarray, np.ndarray
-    ]  # ``temperatures.losses``: of the target [r, g], of the shadows [S, r', g]
+    temperature: tuple[np.ndarray, np.ndarray]  # ``temperatures.losses``: the target's [r, g], the shadows' [S, r', g]
     member: np.ndarray  # bool [S, r'], who of the shadows trained on which of those records
 
 

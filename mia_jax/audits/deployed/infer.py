@@ -14,7 +14,7 @@ from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.calibration import Rehearsal, Settled
 from mia_jax.plans import membership
 from mia_jax.progress import Progress, patient, silent
-from mia_jax.statistics import consistency, memorization
+from mia_jax.statistics import consistency, memorization, temperatures
 from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers, Array, Attack, InputError, Key
@@ -182,7 +182,8 @@ def answers_apart(asked: Answered, trained: np.ndarray, member: np.ndarray | Non
         known: the formats.
     """
     if known.labeled is not None:
-        return (formats.labeled_note(known.labeled, formats.labels_among(np.concatenate(list(asked.shadows)))),)
+        share = answer_formats.labels_among(np.concatenate(list(asked.shadows)))
+        return (answer_formats.labeled_note(known.labeled, share),)
     if {known.target.kind, known.shadows.kind} != {"probabilities"}:
         return ()
     y, some = np.asarray(asked.labels), temperatures.some(*np.shape(asked.target))

@@ -70,10 +70,10 @@ def _load(config: DeployedConfig) -> Inputs:
         held = deployed.behind(held, chosen, shadows_too=config.adaptive)
     names, held, notes = _usable(config, held, twins)
     known = formats.of_saved(held.target, held.shadows, dress=not chosen)
-    doubted = consistency.of_answers(held.labels, held.target, held.shadows) or memorization.of_members(*held)
+    doubted = doubts.of_answers(held.labels, held.target, held.shadows) or memorization.of_members(*held)
     if not doubted:
-        asked = saved.Answered(held.labels, held.target, held.shadows)
-        notes = [*notes, *saved.answers_apart(asked, held.shadow_member, held.member, known)]
+        asked = infer.Answered(held.labels, held.target, held.shadows)
+        notes = [*notes, *infer.answers_apart(asked, held.shadow_member, held.member, known)]
     return Inputs(held, digest, names, known, notes, list(doubted))
 
 

@@ -18,7 +18,7 @@ from mia_jax.attacks import ATTACKS, quick_first
 from mia_jax.audits import common, divergence, memory, shadow_data, stages
 from mia_jax.audits.common import Notify
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import attack, blocks, infer, shadow_source
+from mia_jax.audits.deployed import answer_formats, attack, blocks, infer, shadow_source
 from mia_jax.audits.deployed import records as deployed
 from mia_jax.audits.deployed.blocks import Found
 from mia_jax.audits.stages import Models, stage_key
@@ -28,7 +28,7 @@ from mia_jax.plans import splits
 from mia_jax.progress import Progress
 from mia_jax.reports import results
 from mia_jax.reports.words import answers as answers_told
-from mia_jax.statistics import consistency
+from mia_jax.statistics import consistency, temperatures
 from mia_jax.storage import artifacts
 from mia_jax.targets import black_box, defenses, estimators, platforms, remote
 from mia_jax.targets.black_box import Budget, WrongAnswer

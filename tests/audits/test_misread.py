@@ -4,11 +4,14 @@ import jax
 import numpy as np
 import pytest
 import services
-from small_runs import compiled_once, shared_folder  # noqa: F401 (fixtures)
 
-from mia_jax import answer_format, blackbox, estimators, metrics, models, platforms, splits
 from mia_jax.attacks import ATTACKS
-from mia_jax.config import DeployedConfig
+from mia_jax.audits.config import DeployedConfig
+from mia_jax.audits.deployed import audit as deployed
+from mia_jax.models import networks
+from mia_jax.plans import splits
+from mia_jax.statistics import metrics
+from mia_jax.targets import answer_format, estimators, platforms
 from mia_jax.types import InputError
 
 EPOCHS = 300  # of networks that learn by heart
@@ -24,7 +27,7 @@ def of_two_classes(tmp_path_factory):
     x = (rng.random((n, features)) < 0.5).astype(np.uint8)
     y = ((x - 0.5) @ rng.normal(size=features) + 12 * rng.normal(size=n) > 0).astype(np.int32)
     member = np.isin(np.arange(n), rng.permutation(n)[: n // 5])
-    platform = platforms.network(models.mlp(2, hidden=(64,)), 2, num_epochs=EPOCHS)
+    platform = platforms.network(networks.mlp(2, hidden=(64,)), 2, num_epochs=EPOCHS)
     target = platform.fit(x[member], y[member], seed=1)
     path = tmp_path_factory.mktemp("two") / "mine.npz"
     np.savez(path, x=x, y=y, member=member)
@@ -32,7 +35,7 @@ def of_two_classes(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_score_belongs_to_its_label(of_two_classes, compiled_once, tmp_path):  # noqa: F811
+def test_a_score_belongs_to_its_label(of_two_classes, compiled_once, tmp_path):
     """The score of the best label was read as the probability of class 1: Shokri's AUC .471 instead of .804."""
     pytest.importorskip("httpx")
     target, path = of_two_classes
@@ -49,7 +52,7 @@ def test_a_score_belongs_to_its_label(of_two_classes, compiled_once, tmp_path): 
     area, scores = {}, {}
     for form, predict in forms.items():
         with services.answering(predict) as url:
-            run = blackbox.run(
+            run = deployed.run(
                 DeployedConfig(
                     target=url,
                     data=str(path),
@@ -99,7 +102,7 @@ def test_trees_of_a_few_leaves_read_a_zero_alike(monkeypatch):
 
     after, formats = areas()
     assert len(set(formats)) == 1
-    monkeypatch.setattr(estimators, "_format", lambda p, x, *_: answer_format.recognise(p(x[:64]), few=True))
+    monkeypatch.setattr(estimators, "_format", lambda p, x, *_: answer_format.recognize(p(x[:64]), few=True))
     before, formats = areas()
     alone = [k for k, answers in enumerate(formats) if answers.digits == 1]
     assert 0 < len(alone) < count / 2 and sum(answers.kind == "labels" for answers in formats) > count / 2
@@ -118,4 +121,4 @@ def test_one_number_for_each_record_is_said_in_every_run(wrap, tmp_path):
         config = DeployedConfig(target=url, data=str(tmp_path / "mine.npz"), workdir=str(tmp_path / "run"))
         for _ in range(2):
             with pytest.raises(InputError, match="one number for each record, which is no distribution over the 3"):
-                blackbox.run(config)
+                deployed.run(config)

@@ -5,24 +5,15 @@ import warnings
 import attack_worlds as worlds
 import numpy as np
 import pytest
-from small_runs import compiled_once, shared_folder  # noqa: F401 (fixtures)
 
-from mia_jax import (
-    balanced_report,
-    blackbox,
-    calibration,
-    defences,
-    formats,
-    metrics,
-    models,
-    platforms,
-    saved,
-    server,
-    shown,
-    targets,
-    temperatures,
-)
-from mia_jax.config import DeployedConfig
+from mia_jax.audits.config import DeployedConfig
+from mia_jax.audits.deployed import answer_formats, calibration, infer
+from mia_jax.audits.deployed import attack as shown
+from mia_jax.audits.deployed import audit as deployed
+from mia_jax.models import networks
+from mia_jax.reports import balanced_report
+from mia_jax.statistics import metrics, temperatures
+from mia_jax.targets import black_box, defenses, platforms, server
 from mia_jax.types import Answers, Records, Target
 
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -35,7 +26,7 @@ SURE = np.exp(worlds.answers(LEVEL.phi, LEVEL.y).astype(np.float64))
 
 
 def judged(attack, target, shadows, world=WORLD, known=None):
-    return saved.scored(attack, saved.Answered(world.y, target, shadows), world.member[SHADOWS], known=known)
+    return infer.scored(attack, infer.Answered(world.y, target, shadows), world.member[SHADOWS], known=known)
 
 
 def area(one, world=WORLD):
@@ -49,7 +40,7 @@ def labels(p):
 def warned(target, shadows, world=WORLD, **more):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        saved.infer("lira", labels=world.y, target=target, shadows=shadows, shadow_member=world.member[SHADOWS], **more)
+        infer.infer("lira", labels=world.y, target=target, shadows=shadows, shadow_member=world.member[SHADOWS], **more)
     return [str(one.message) for one in caught]
 
 
@@ -62,7 +53,7 @@ def test_a_target_that_nearly_always_answers_with_labels_is_read_as_such(which):
     order = np.argsort(-FULL[0].max(axis=1)) if which == "surest" else np.random.default_rng(0).permutation(1200)
     target, shadows = FULL[0].copy(), FULL[SHADOWS]
     target[order[:1164]] = labels(target[order[:1164]])
-    plain = formats.of_saved(target, shadows, dress=False)
+    plain = answer_formats.of_saved(target, shadows, dress=False)
     both = area(judged("lira", labels(target), labels(shadows)))
     before, after = judged("lira", target, shadows, known=plain), judged("lira", target, shadows)
     assert set(after.settled.measured) == {calibration.AS_TARGET, calibration.IN_FULL, calibration.AS_LABELS}
@@ -75,8 +66,8 @@ def test_labels_are_chosen_where_they_do_better(monkeypatch):
     """Shadows whose probabilities tell of other records than the target's are read as labels, and so is it."""
     target, shadows = FULL[0].copy(), FULL[SHADOWS]
     target[:1164] = labels(target[:1164])
-    worse = defences.AnswerDefence("noise", lambda log_p: log_p * 0 + np.log(1 / worlds.CLASSES), lambda a: a, False)
-    monkeypatch.setattr(defences, "surest", lambda share: worse)
+    worse = defenses.AnswerDefense("noise", lambda log_p: log_p * 0 + np.log(1 / worlds.CLASSES), lambda a: a, False)
+    monkeypatch.setattr(defenses, "surest", lambda share: worse)
     one = judged("lira", target, shadows)
     assert one.settled.answer == calibration.AS_LABELS
     np.testing.assert_array_equal(one.scores, judged("lira", labels(target), labels(shadows)).scores)
@@ -86,14 +77,14 @@ def test_rounded_answers_and_shadows_of_the_same_kind_are_no_labels():
     target, shadows = labels(FULL[0]), labels(FULL[SHADOWS])
     for p in (target, *shadows):
         p[:40] = FULL[0][:40]
-    assert formats.of_saved(target, shadows).labelled is None  # all of them are like that
-    assert formats.of_saved(target.round(2), FULL[SHADOWS]).labelled is None
-    assert formats.of_saved(target, FULL[SHADOWS]).labelled == pytest.approx(1160 / 1200)
+    assert answer_formats.of_saved(target, shadows).labeled is None  # all of them are like that
+    assert answer_formats.of_saved(target.round(2), FULL[SHADOWS]).labeled is None
+    assert answer_formats.of_saved(target, FULL[SHADOWS]).labeled == pytest.approx(1160 / 1200)
 
 
 def test_the_surest_share_of_answers_become_labels():
     log_p = np.log(FULL[0]).astype(np.float32)
-    told = np.exp(np.asarray(defences.surest(0.25)(log_p)))
+    told = np.exp(np.asarray(defenses.surest(0.25)(log_p)))
     hard = (told > 1e-30).sum(axis=1) == 1
     assert hard.sum() == 300 and log_p.max(axis=1)[hard].min() >= log_p.max(axis=1)[~hard].max()
     np.testing.assert_allclose(told[~hard], FULL[0][~hard], rtol=1e-5)
@@ -132,8 +123,8 @@ def test_losses_at_temperatures():
     )
 
 
-def test_a_defence_that_leaves_the_format_as_it_is_reaches_shadows():
-    """--defences=temperature(3) of a deployed audit did nothing."""
+def test_a_defense_that_leaves_the_format_as_it_is_reaches_shadows():
+    """--defenses=temperature(3) of a deployed audit did nothing."""
     log_p = np.log(SURE[0]).astype(np.float32)
     target = Target(lambda x: log_p, Answers(worlds.CLASSES))
 
@@ -141,23 +132,23 @@ def test_a_defence_that_leaves_the_format_as_it_is_reaches_shadows():
         observer = shown._wearing(lambda key, target, records: target.ask(records.x), worn)
         return np.exp(np.asarray(observer(None, target, Records(np.zeros((len(log_p), 1)), LEVEL.y))))
 
-    np.testing.assert_allclose(seen(defences.temperature(3)), cooled(SURE[0], 3), atol=1e-5)
-    assert not np.allclose(seen(defences.memguard(0.5)), SURE[0], atol=1e-3)
-    np.testing.assert_array_equal(seen(defences.top_k(worlds.CLASSES)), np.exp(log_p))
+    np.testing.assert_allclose(seen(defenses.temperature(3)), cooled(SURE[0], 3), atol=1e-5)
+    assert not np.allclose(seen(defenses.memguard(0.5)), SURE[0], atol=1e-3)
+    np.testing.assert_array_equal(seen(defenses.top_k(worlds.CLASSES)), np.exp(log_p))
 
 
 @pytest.mark.slow
-def test_a_calibrated_service_and_the_remedy(compiled_once, tmp_path):  # noqa: F811
+def test_a_calibrated_service_and_the_remedy(compiled_once, tmp_path):
     pytest.importorskip("httpx")
     rng = np.random.default_rng(0)
     x, y = (rng.random((420, 24)) < 0.5).astype(np.uint8), rng.integers(0, 4, 420).astype(np.int32)
     member = np.isin(np.arange(420), rng.permutation(420)[:100])
-    target = platforms.network(models.mlp(4, hidden=(32,)), 4, num_epochs=60).fit(x[member], y[member], seed=3)
+    target = platforms.network(networks.mlp(4, hidden=(32,)), 4, num_epochs=60).fit(x[member], y[member], seed=3)
     np.savez(tmp_path / "mine.npz", x=x, y=y, member=member)
     found = {}
-    with server.serve(targets.defend(target, defences.temperature(4)), (24,), dtype=np.dtype(np.uint8)) as url:
+    with server.serve(black_box.defend(target, defenses.temperature(4)), (24,), dtype=np.dtype(np.uint8)) as url:
         for chosen in ("", "temperature(4)"):
-            found[chosen] = blackbox.run(
+            found[chosen] = deployed.run(
                 DeployedConfig(
                     target=url + server.paths()["vertex"],
                     data=str(tmp_path / "mine.npz"),
@@ -166,12 +157,12 @@ def test_a_calibrated_service_and_the_remedy(compiled_once, tmp_path):  # noqa: 
                     num_epochs=60,
                     hidden=32,
                     attacks="loss,lira_offline",
-                    defences=chosen,
+                    defenses=chosen,
                 )
             )
     (note,) = found[""]["shadows"]["notes"]
     told = float(note.partition("divided by ")[2].partition(": it may")[0])
-    assert 2.5 < told < 6.5 and "--defences='temperature(" in note
+    assert 2.5 < told < 6.5 and "--defenses='temperature(" in note
     assert note in " ".join(balanced_report.terminal_table(found[""]).split())
     assert found["temperature(4)"]["shadows"]["notes"] == []
     before, after = (found[chosen]["attacks"]["loss"]["balanced_accuracy"]["value"] for chosen in found)

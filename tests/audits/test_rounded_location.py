@@ -4,8 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from mia_jax import blackbox, data, models, platforms, server, splits
-from mia_jax.config import DeployedConfig
+from mia_jax import data
+from mia_jax.audits.config import DeployedConfig
+from mia_jax.audits.deployed import audit as deployed
+from mia_jax.models import networks
+from mia_jax.plans import splits
+from mia_jax.targets import platforms, server
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -19,24 +23,24 @@ def test_a_service_of_two_digits_tells_nearly_as_much_as_one_of_all(data_dir, tm
     plan = splits.shokri(jax.random.key(0), len(records.y), 600, num_models=2)
     train, test = np.asarray(plan.train)[0], np.asarray(plan.test)[0]
     x, y = np.asarray(records.x), np.asarray(records.y)
-    platform = platforms.network(models.mlp(schema.num_classes, hidden=(128,)), schema.num_classes, num_epochs=60)
+    platform = platforms.network(networks.mlp(schema.num_classes, hidden=(128,)), schema.num_classes, num_epochs=60)
     target = platform.fit(x[train], y[train], seed=0)
     rows = np.concatenate([train, test])
     data.save(tmp_path / "mine.npz", records._replace(x=x[rows], y=y[rows]), schema, member=np.arange(1200) < 600)
 
-    def audited(defence):
+    def audited(defense):
         config = DeployedConfig(
             target=url + server.paths()["oip"],
             data=str(tmp_path / "mine.npz"),
             data_dir=data_dir,
             shadow_data="location",
-            workdir=str(tmp_path / (defence or "now")),
+            workdir=str(tmp_path / (defense or "now")),
             num_shadows=3,
             num_epochs=60,
             attacks="modified_entropy,lira_offline",
-            defences=defence,
+            defenses=defense,
         )
-        return blackbox.run(config)
+        return deployed.run(config)
 
     with server.serve(target, schema.shape, dtype=server.dtype_of(schema), shown=server.Shown(digits=2)) as url:
         now, before = audited(""), audited(f"top_k({schema.num_classes})")  # the identity: shadows answer in full
