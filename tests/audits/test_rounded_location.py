@@ -23,7 +23,7 @@ def test_a_service_of_two_digits_tells_nearly_as_much_as_one_of_all(data_dir, tm
     plan = splits.shokri(jax.random.key(0), len(records.y), 600, num_models=2)
     train, test = np.asarray(plan.train)[0], np.asarray(plan.test)[0]
     x, y = np.asarray(records.x), np.asarray(records.y)
-    platform = platforms.network(networks.mlp(schema.num_classes, hidden=(128,)), schema.num_classes, num_epochs=60)
+    platform = platforms.network(networks.mlp(schema.num_classes, hidden=(128,)), schema.num_classes, num_epochs=200)
     target = platform.fit(x[train], y[train], seed=0)
     rows = np.concatenate([train, test])
     data.save(tmp_path / "mine.npz", records._replace(x=x[rows], y=y[rows]), schema, member=np.arange(1200) < 600)
@@ -36,7 +36,7 @@ def test_a_service_of_two_digits_tells_nearly_as_much_as_one_of_all(data_dir, tm
             shadow_data="location",
             workdir=str(tmp_path / (defense or "now")),
             num_shadows=3,
-            num_epochs=60,
+            num_epochs=200,
             attacks="modified_entropy,lira_offline",
             defenses=defense,
         )
