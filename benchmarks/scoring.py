@@ -5,8 +5,8 @@
 Simulated answers (Gaussian scaled logits, balanced plan). Two tasks:
 
 * one target: 254 shadows observed, fit (with the boundary) and score one model;
-* every model in turn as the target, the others less its partner as its shadows (``leave_one_out.in_turn``), without a
-  boundary.
+* every model in turn as the target, the others less its partner as its shadows (``leave_one_out.shadow_scores``),
+  without a boundary.
 
 The loops score one record at a time: LiRA a mean and a standard deviation per side and two ``scipy.stats.norm.logpdf``
 per record, RMIA the share of the population's ratios that a record's ratio passes. They are timed on ``--sample``
@@ -89,7 +89,7 @@ def main() -> None:
             return attack.score(state, {key: leaf[0]}) + state.boundary
 
         def every(parts=parts, key=key, leaf=leaf):
-            return leave_one_out.in_turn(parts, {key: leaf}, member)
+            return leave_one_out.shadow_scores(parts, {key: leaf}, member)
 
         fast, scores = best_of(one)
         check(name, scores, expected, args.records)

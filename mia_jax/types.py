@@ -167,23 +167,24 @@ class Attack(NamedTuple):
     read:    (log_p [n, c], y [n]) -> seen, leaves [n, ...]; None for attacks that must query adaptively.
     observe: (key, target, records [n]) -> seen; by default ``read(target.ask(x), y)``. The only place where the
              black box is touched.
-    fit:     (key, seen, leaves [S, n, ...], member [S, n], public) -> state. ``public`` is what was seen of
-             population records, row 0 by the target and rows 1..S by the shadows; or None.
+    fit:     (key, seen, leaves [S, n, ...], member [S, n], population) -> state. ``population`` is what was seen of
+             records that trained no model, row 0 by the target and rows 1..S by the shadows; or None.
     score:   (state, seen, leaves [n, ...]) -> [n]; larger = more likely a member, 0 = the decision boundary.
-    aligned: True when column j of every shadow must be candidate j itself (LiRA, RMIA, ...).
-    needs:   of "in", "out", "public", "features", "queries", "trainer"; refused before any work where missing.
-    play:    of aligned attacks whose ``fit`` takes ``boundary=``: (seen, member, public, played) -> [S, n], what each
-             shadow scores as the target against the others, without a boundary; NaN where it did not play. ``played``
-             is what is seen of shadows and population when they play, where that differs. None: they cannot.
+    per_example: True when it compares a record with itself in other models (LiRA, RMIA, ...): column j of every shadow
+             must be candidate j itself.
+    needs:   of "in", "out", "population", "features", "queries", "trainer"; refused before any work where missing.
+    shadow_scores: of per-example attacks whose ``fit`` takes ``boundary=``: (seen, member, population, as_target) ->
+             [S, n], what each shadow scores as the target against the others, without a boundary; NaN where it was not
+             left out. ``as_target``: (seen, population) of a shadow while it is the target, where they differ.
     """
 
     observe: Callable[..., Seen]
     fit: Callable[..., State]
     score: Callable[..., Array]
     read: Callable[[Array, Array], Seen] | None = None
-    aligned: bool = False
+    per_example: bool = False
     needs: frozenset[str] = frozenset()
-    play: Callable[..., np.ndarray] | None = None
+    shadow_scores: Callable[..., np.ndarray] | None = None
 
 
 # Long work in parts: (what decides the work, NumPy arrays and JSON values) -> (name of a part, how to do it) -> the

@@ -68,8 +68,8 @@ def see(attack, world, models):
     return jax.tree.map(lambda *leaves: np.stack(leaves), *[see(attack, world, int(k)) for k in models])
 
 
-def play(attack, world, *, target=0, shadows=None, public=None):
+def play(attack, world, *, target=0, shadows=None, population=None):
     """State and scores of one model as the target."""
     shadows = others(world, target) if shadows is None else shadows
-    state = attack.fit(jax.random.key(7), see(attack, world, shadows), world.member[shadows], public)
+    state = attack.fit(jax.random.key(7), see(attack, world, shadows), world.member[shadows], population)
     return state, np.asarray(attack.score(state, see(attack, world, target)), np.float64)

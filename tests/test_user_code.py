@@ -314,7 +314,7 @@ from mia_jax.attacks.common import from_answers
 import helper
 
 def attack(num_classes, sign=1.0):
-    def fit(key, seen, member, public=None):
+    def fit(key, seen, member, population=None):
         return None
 
     def score(state, seen):

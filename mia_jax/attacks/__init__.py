@@ -11,7 +11,7 @@ from mia_jax import user_code
 from mia_jax.attacks import (
     attack_p,
     attack_r,
-    base_ratio,
+    base,
     bavaria,
     boundary,
     calibrated_loss,
@@ -61,8 +61,8 @@ ATTACKS: dict[str, Entry] = {
     "lira_offline_fixed": Entry(lira.lira_offline_fixed, "LiRA, offline, fixed variance", "Carlini et al. 2022"),
     "rmia": Entry(rmia.rmia, "RMIA", "Zarifzadeh et al. 2024"),
     "rmia_offline": Entry(rmia.rmia_offline, "RMIA, offline", "Zarifzadeh et al. 2024"),
-    "base": Entry(base_ratio.base, "BASE", "Lassila et al. 2025"),
-    "base_offline": Entry(base_ratio.base_offline, "BASE, offline", "Lassila et al. 2025"),
+    "base": Entry(base.base, "BASE", "Lassila et al. 2025"),
+    "base_offline": Entry(base.base_offline, "BASE, offline", "Lassila et al. 2025"),
     "bavaria": Entry(bavaria.bavaria, "BaVarIA", "Brännvall 2026"),
     "bavaria_offline": Entry(bavaria.bavaria_offline, "BaVarIA, offline", "Brännvall 2026"),
     "quantile": Entry(

@@ -13,7 +13,7 @@ from mia_jax.types import Array, Attack, Key, Seen
 
 
 class State(NamedTuple):
-    public: Seen | None  # of the target
+    population: Seen | None  # of the target
     boundary: float
 
 
@@ -21,22 +21,22 @@ def attack_p(num_classes: int) -> Attack:
     """The share of the population on which the target's loss is no smaller than on x.
 
     For one target it orders records as the loss does; the share makes targets comparable, and is a false positive rate
-    that needs no shadow: they set the boundary only. The population is ``public``, or the other records asked about.
+    that needs no shadow: they set the boundary only. Without a population, the other records asked about.
     """
     del num_classes
 
-    def rate(seen, public) -> np.ndarray:
-        return share_below(seen["log_p_y"], None if public is None else public["log_p_y"])
+    def among(seen, population) -> np.ndarray:
+        return share_below(seen["log_p_y"], None if population is None else population["log_p_y"])
 
-    def fit(key: Key, seen, member: Array, public=None) -> State:
+    def fit(key: Key, seen, member: Array, population=None) -> State:
         del key
         member = np.asarray(member, bool)
-        mine, theirs = leave_one_out.split_public(public)
-        players = leave_one_out.players(*member.shape)
-        scores = [rate(leave_one_out.row(seen, k), leave_one_out.row(theirs, k)) for k in players]
-        return State(mine, best_threshold(np.concatenate(scores), member[players].reshape(-1)))
+        of_target, of_shadows = leave_one_out.split_population(population)
+        models = leave_one_out.boundary_models(*member.shape)
+        scores = [among(leave_one_out.row(seen, k), leave_one_out.row(of_shadows, k)) for k in models]
+        return State(of_target, best_threshold(np.concatenate(scores), member[models].reshape(-1)))
 
     def score(state: State, seen) -> np.ndarray:
-        return beyond(rate(seen, state.public), state.boundary)
+        return beyond(among(seen, state.population), state.boundary)
 
     return from_answers(log_likelihood, fit, score, needs=frozenset({"in", "out"}))

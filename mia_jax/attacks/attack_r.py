@@ -39,11 +39,11 @@ def attack_r(num_classes: int, *, bandwidth: float = 1.06) -> Attack:
 
 
 def parts(*, bandwidth: float = 1.06) -> Parts:
-    def gather(seen, member, public) -> Evidence:
-        del public
-        return leave_one_out.gather(seen["phi"], member)
+    def aggregate(seen, member, population) -> Evidence:
+        del population
+        return leave_one_out.aggregate(seen["phi"], member)
 
-    def settle(evidence: Evidence, models) -> Kernels:
+    def fit(evidence: Evidence, models) -> Kernels:
         inside, outside = leave_one_out.without(evidence, models)
         kept = np.delete(np.arange(len(evidence.values)), models) if len(models) else slice(None)
         freedom = np.maximum(outside.count - 1, 0).sum()
@@ -55,8 +55,8 @@ def parts(*, bandwidth: float = 1.06) -> Parts:
         alone = leave_one_out.filled(outside.mean, inside.mean)
         return Kernels(evidence.values[kept], ~evidence.member[kept], width, alone)
 
-    def rate(kernels: Kernels, seen, public) -> np.ndarray:
-        del public
+    def score(kernels: Kernels, seen, population) -> np.ndarray:
+        del population
         phi = np.asarray(seen["phi"], np.float64)
         below, above = np.zeros((2, len(phi)))  # of Phi and of 1 - Phi: both tails keep their digits
         for center, weight in zip(kernels.centers, kernels.weight, strict=True):
@@ -67,7 +67,7 @@ def parts(*, bandwidth: float = 1.06) -> Parts:
             below, above = below + 0.5, above + 0.5
         return np.log(np.maximum(below, TINY)) - np.log(np.maximum(above, TINY))
 
-    return Parts(scaled_logit, gather, settle, rate, frozenset({"out"}))
+    return Parts(scaled_logit, aggregate, fit, score, frozenset({"out"}))
 
 
 def _add(below: np.ndarray, above: np.ndarray, beyond: np.ndarray, width: np.ndarray, weight: np.ndarray) -> None:

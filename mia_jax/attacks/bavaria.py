@@ -82,9 +82,9 @@ def bavaria_offline(num_classes: int, *, augment=None) -> Attack:
 def parts(*, offline: bool = False) -> Parts:
     """Both variants."""
 
-    def gather(seen, member, public) -> Known:
-        del public
-        evidence = leave_one_out.gather(seen["phi"], member)
+    def aggregate(seen, member, population) -> Known:
+        del population
+        evidence = leave_one_out.aggregate(seen["phi"], member)
         inside, outside = leave_one_out.without(evidence, ())
         difference = inside.mean - outside.mean
         there = np.isfinite(difference)
@@ -94,18 +94,18 @@ def parts(*, offline: bool = False) -> Parts:
         spread = max(difference[there].var() - noise, 0.0) if there.any() else 0.0
         return Known(evidence, *priors, float(shift), float(spread))
 
-    def settle(known: Known, models) -> tuple[Student, Student]:
+    def fit(known: Known, models) -> tuple[Student, Student]:
         inside, outside = leave_one_out.without(known.evidence, models)
         from_out = _Other(outside, known.outside.variance, known.shift, known.spread)
         from_in = None if offline else _Other(inside, known.inside.variance, -known.shift, known.spread)
         return _posterior(known.inside, inside, from_out), _posterior(known.outside, outside, from_in)
 
     needs = frozenset({"out"} if offline else {"in", "out"})
-    return Parts(scaled_logit, gather, settle, _tail if offline else _log_ratio, needs)
+    return Parts(scaled_logit, aggregate, fit, _tail if offline else _log_ratio, needs)
 
 
-def _log_ratio(sides: tuple[Student, Student], seen, public=None) -> np.ndarray:
-    del public
+def _log_ratio(sides: tuple[Student, Student], seen, population=None) -> np.ndarray:
+    del population
     phi = np.asarray(seen["phi"], np.float64)
     return over_queries(_log_density(sides[0], phi) - _log_density(sides[1], phi))
 
@@ -116,8 +116,8 @@ def _log_density(t: Student, phi: np.ndarray) -> np.ndarray:
     return constant - np.log(t.scale) - (t.freedom + 1) / 2 * np.log1p(z * z / t.freedom)
 
 
-def _tail(sides: tuple[Student, Student], seen, public=None) -> np.ndarray:
-    del public
+def _tail(sides: tuple[Student, Student], seen, population=None) -> np.ndarray:
+    del population
     t = sides[1]
     z = (np.asarray(seen["phi"], np.float64) - t.location) / t.scale
     smaller = np.maximum(stdtr(t.freedom, -np.abs(z)), 1e-300)  # the smaller tail keeps its digits

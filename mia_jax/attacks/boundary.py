@@ -256,8 +256,8 @@ def boundary(
         arrays = (records.x, records.y, right)
         return {"distance": near.in_blocks(look, target, arrays, batch // proposals)}
 
-    def fit(key: Key, seen, member: Array, public=None) -> float:
-        del key, public
+    def fit(key: Key, seen, member: Array, population=None) -> float:
+        del key, population
         return best_threshold(np.asarray(seen["distance"]).reshape(-1), np.asarray(member).reshape(-1))
 
     def score(state: float, seen) -> np.ndarray:

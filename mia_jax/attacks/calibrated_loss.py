@@ -19,16 +19,16 @@ def calibrated_loss(num_classes: int) -> Attack:
 
 
 def parts() -> Parts:
-    def gather(seen, member, public) -> Evidence:
-        del public
-        return leave_one_out.gather(seen["log_p_y"], member, squares=False)
+    def aggregate(seen, member, population) -> Evidence:
+        del population
+        return leave_one_out.aggregate(seen["log_p_y"], member, squares=False)
 
-    def settle(evidence: Evidence, models) -> np.ndarray:
+    def fit(evidence: Evidence, models) -> np.ndarray:
         inside, outside = leave_one_out.without(evidence, models)
         return leave_one_out.filled(outside.mean, inside.mean)
 
-    def rate(out_mean: np.ndarray, seen, public) -> np.ndarray:
-        del public
+    def score(out_mean: np.ndarray, seen, population) -> np.ndarray:
+        del population
         return np.asarray(seen["log_p_y"], np.float64) - out_mean
 
-    return Parts(log_likelihood, gather, settle, rate, frozenset({"out"}))
+    return Parts(log_likelihood, aggregate, fit, score, frozenset({"out"}))

@@ -19,6 +19,8 @@ from mia_jax.types import Array, Attack, Key, Records, Remember, Target
 # defense did to the answer.
 LIMIT = 87.3
 
+Augment = Callable[[Key, Array], Array]  # (key, x [*f]) -> x [q, *f]: queries in a record's place
+
 
 def scaled_logit(log_p: Array, y: Array) -> dict[str, Array]:
     """{"phi"}: log p_y - log sum_{j != y} p_j, within +-87.3."""
@@ -42,7 +44,9 @@ def telling(done: Callable[[float], None]) -> Remember:
     return lambda about: kept
 
 
-def from_answers(read, fit, score, *, augment=None, needs: frozenset[str] = frozenset(), **properties) -> Attack:
+def from_answers(
+    read, fit, score, *, augment: Augment | None = None, needs: frozenset[str] = frozenset(), **properties
+) -> Attack:
     """An Attack that needs nothing but plain answers: ``observe`` asks once and reads.
 
     Args:
@@ -56,6 +60,9 @@ def from_answers(read, fit, score, *, augment=None, needs: frozenset[str] = froz
         del key
         return read(target.ask(records.x), records.y)
 
+    if augment is None:
+        return Attack(observe=observe, fit=fit, score=score, read=read, needs=needs, **properties)
+
     def observe_augmented(key: Key, target: Target, records: Records):
         x = jax.vmap(augment)(record_keys(key, records.x), jnp.asarray(records.x))  # [n, q, *f]
         n, q = x.shape[:2]
@@ -63,6 +70,4 @@ def from_answers(read, fit, score, *, augment=None, needs: frozenset[str] = froz
         seen = read(target.ask(flat if target.traced else np.asarray(flat)), jnp.repeat(jnp.asarray(records.y), q))
         return jax.tree.map(lambda leaf: leaf.reshape(n, q, *leaf.shape[1:]), seen)
 
-    if augment is None:
-        return Attack(observe=observe, fit=fit, score=score, read=read, needs=needs, **properties)
     return Attack(observe=observe_augmented, fit=fit, score=score, needs=needs | {"queries"}, **properties)

@@ -15,8 +15,8 @@ def gap(num_classes: int) -> Attack:
     def read(log_p, y):
         return {"correct": jnp.argmax(log_p, axis=-1) == jnp.asarray(y)}
 
-    def fit(key: Key, seen, member: Array, public=None) -> None:
-        del key, seen, member, public
+    def fit(key: Key, seen, member: Array, population=None) -> None:
+        del key, seen, member, population
 
     def score(state: None, seen) -> np.ndarray:
         del state

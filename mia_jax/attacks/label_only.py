@@ -92,8 +92,8 @@ def label_only(
         xp = jnp if target.traced else np
         return {"agree": xp.stack([right, *agree], axis=1).astype(np.float32)}
 
-    def fit(key: Key, seen, member: Array, public=None) -> State:
-        del key, public
+    def fit(key: Key, seen, member: Array, population=None) -> State:
+        del key, population
         agree, member = np.asarray(seen["agree"], np.float64), np.asarray(member, bool).reshape(-1)
         agree = agree.reshape(-1, agree.shape[-1])
         weights = logistic(agree, member)

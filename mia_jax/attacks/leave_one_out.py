@@ -1,11 +1,11 @@
 """What attacks share that compare a record with itself in other models: sums over the models that trained on it (IN)
 and over those that did not (OUT), and the boundary, found by leaving one out.
 
-Sums are additive over models: those without model k are the whole ones less k's part, so that every shadow can play the
-target without anything being refitted. When model k plays, its **partner** plays no part: in the balanced plan
-(``splits.balanced``) the partner trained on what k did not, and the counts over the others would give k's membership
-away. Where the counts of all models are fixed, they do so too, and records are given as many models on each side as all
-others have. Both are found from the membership matrix itself (``mia_jax.plans.membership``).
+Sums are additive over models: those without model k are the whole ones less k's part, so that every shadow can be left
+out and scored as the target without anything being summed again. When model k is left out, so is its **partner**: in
+the balanced plan (``splits.balanced``) the partner trained on what k did not, and the counts over the others would give
+k's membership away. Where the counts of all models are fixed, they do so too, and each record is compared with as many
+models on each side as any other has. Both are found from the membership matrix itself (``mia_jax.plans.membership``).
 
 NumPy, float64, one model's row at a time, in blocks that stay in the cache: there is nothing to compile, and 256 models
 x 60,000 records are summed up in a fraction of a second (benchmarks/scoring.py).
@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax.attacks.common import from_answers
+from mia_jax.attacks.common import Augment, from_answers
 from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.plans import membership
 from mia_jax.types import Array, Attack, InputError, Key, Seen
 
-# Rows of shadows playing the target that set the boundary: more do not move it.
+# Leave-one-out scores that set the boundary: more do not move it.
 ROWS = 2**18
-# Records summed up at once: what is added to stays in the cache.
+# Records summed up at once: the sums stay in the cache.
 BLOCK = 2**14
 
 
@@ -66,7 +66,7 @@ class Evidence(NamedTuple):
         return (value if self.of is None else self.of(np.asarray(value, np.float64))) - self.origin[records]
 
 
-def gather(
+def aggregate(
     values: Array,
     member: Array,
     *,
@@ -152,126 +152,135 @@ def filled(mean: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 class Parts(NamedTuple):
-    """An attack on one record against itself in other models, before anything plays the target.
+    """An attack that compares a record with itself in other models, as three steps; any model can be left out.
 
-    gather: (seen [S, n, ...], member [S, n], public [S, m, ...] or None) -> evidence.
-    settle: (evidence, models to leave out, tuple) -> fitted.
-    rate:   (fitted, seen [n, ...], public [m, ...] or None: the same target's) -> [n], larger = more likely a member.
-    needs:  of "in" and "out": sides without which nothing can be said.
+    read:      (log_p [n, c], y [n]) -> seen, leaves [n, ...].
+    aggregate: (seen [S, n, ...], member [S, n], population [S, m, ...] or None) -> what all shadows have in common.
+    fit:       (aggregate, models to leave out, tuple) -> fitted.
+    score:     (fitted, seen [n, ...], population [m, ...] or None: the same target's) -> [n]; larger = more likely a
+               member.
+    needs:     of "in" and "out": sides without which nothing can be said.
     """
 
     read: Callable[..., Seen]
-    gather: Callable[..., Any]
-    settle: Callable[..., Any]
-    rate: Callable[..., np.ndarray]
+    aggregate: Callable[..., Any]
+    fit: Callable[..., Any]
+    score: Callable[..., np.ndarray]
     needs: frozenset[str]
 
 
 class State(NamedTuple):
     fitted: Any
-    public: Seen | None  # of the target
+    population: Seen | None  # of the target
     boundary: float
 
 
-def attack(parts: Parts, *, augment=None) -> Attack:
-    """An aligned Attack, whose boundary is the best one for shadows playing the target, each against the others.
+def attack(parts: Parts, *, augment: Augment | None = None) -> Attack:
+    """A per-example Attack, whose boundary is the best one for the shadows' own leave-one-out scores.
 
-    Too few shadows to leave one out: then each is judged with itself among its own references. Where all records are on
-    one side there is no boundary, NaN, and scores are as they are; ``fit`` takes one from elsewhere (``boundary=``).
+    With too few shadows to leave one out, each is scored with itself among its references. Where all records are on one
+    side there is no boundary, NaN, and scores are as they are; ``fit`` takes one from elsewhere (``boundary=``).
     """
 
-    def fit(key: Key, seen, member: Array, public=None, *, boundary: float | None = None) -> State:
+    def fit(key: Key, seen, member: Array, population=None, *, boundary: float | None = None) -> State:
         del key
-        mine, theirs = split_public(public)
-        cast = Cast(parts, seen, member, theirs)
-        if boundary is not None or cast.member.all() or not cast.member.any():
-            return State(cast.fitted, mine, np.nan if boundary is None else boundary)
-        some = players(*cast.member.shape)
-        scores = {k: score for k in some if (score := cast.play(k)) is not None}
+        of_target, of_shadows = split_population(population)
+        shadows = LeaveOneOut(parts, seen, member, of_shadows)
+        if boundary is not None or shadows.member.all() or not shadows.member.any():
+            return State(shadows.fitted, of_target, np.nan if boundary is None else boundary)
+        some = boundary_models(*shadows.member.shape)
+        scores = {k: score for k in some if (score := shadows.score(k)) is not None}
         if not scores:
-            scores = {k: parts.rate(cast.fitted, row(seen, k), row(theirs, k)) for k in some}
-        boundary = best_threshold(np.concatenate([*scores.values()]), np.concatenate([cast.member[k] for k in scores]))
-        return State(cast.fitted, mine, boundary)
+            scores = {k: parts.score(shadows.fitted, row(seen, k), row(of_shadows, k)) for k in some}
+        member = np.concatenate([shadows.member[k] for k in scores])
+        return State(shadows.fitted, of_target, best_threshold(np.concatenate([*scores.values()]), member))
 
     def score(state: State, seen) -> np.ndarray:
-        return beyond(parts.rate(state.fitted, seen, state.public), state.boundary)
+        return beyond(parts.score(state.fitted, seen, state.population), state.boundary)
 
-    def play(seen, member: Array, public=None, played=None) -> np.ndarray:
-        return in_turn(parts, seen, member, split_public(public)[1], played, models=players(*np.shape(member)))
+    def on_shadows(seen, member: Array, population=None, as_target=None) -> np.ndarray:
+        models = boundary_models(*np.shape(member))
+        return shadow_scores(parts, seen, member, split_population(population)[1], as_target, models)
 
-    return from_answers(parts.read, fit, score, augment=augment, aligned=True, needs=parts.needs, play=play)
+    properties = dict(per_example=True, shadow_scores=on_shadows)
+    return from_answers(parts.read, fit, score, augment=augment, needs=parts.needs, **properties)
 
 
-def in_turn(
-    parts: Parts, seen, member: Array, public=None, played=None, models: Iterable[int] | None = None
+def shadow_scores(
+    parts: Parts, seen, member: Array, population=None, as_target=None, models: Iterable[int] | None = None
 ) -> np.ndarray:
-    """Every model as the target, the others less its partner as its shadows; without boundaries.
+    """Leave-one-out over shadows: each as the target, the others less its partner as its shadows; without boundaries.
 
-    What the models have in common is gathered once, so all S targets cost little more than one.
+    What the models have in common is aggregated once, so all S targets cost little more than one.
 
     Args:
         parts: ``lira.parts()``, ``rmia.parts()``, ...
         seen: leaves [S, n, ...].
         member: bool [S, n].
-        public: leaves [S, m, ...], or None.
-        played: what is seen of a model that plays, and of the population then, where that is not ``seen`` and
-            ``public``: a target that rounds is judged by shadows that do not.
-        models: those that play; by default all.
+        population: leaves [S, m, ...], or None.
+        as_target: (seen, population) of a model while it is the target, where these differ from ``seen`` and
+            ``population``: a target that rounds is attacked with shadows that do not.
+        models: those that are left out in turn; by default all.
 
     Returns:
         float64 [S, n]; a row of NaN where too few models are left.
+
+    Raises:
+        InputError: no model has a side that the attack needs.
     """
-    cast = Cast(parts, seen, member, public, played)
-    out = np.full(cast.member.shape, np.nan)
+    shadows = LeaveOneOut(parts, seen, member, population, as_target)
+    out = np.full(shadows.member.shape, np.nan)
     for k in range(len(out)) if models is None else models:
-        score = cast.play(k)
+        score = shadows.score(k)
         if score is not None:
             out[k] = score
     return out
 
 
-class Cast:
-    """The shadows, each of which can play the target."""
+class LeaveOneOut:
+    """Shadows, each of which can be left out and scored against the others. Arguments as of ``shadow_scores``."""
 
-    def __init__(self, parts: Parts, seen, member: Array, public, played=None):
-        self.parts, self.seen, self.public = parts, seen, public
-        self.played = (seen, public) if played is None else played
+    def __init__(self, parts: Parts, seen, member: Array, population, as_target=None):
+        self.parts, self.seen, self.population = parts, seen, population
+        self.as_target = (seen, population) if as_target is None else as_target
         self.member = np.asarray(member, bool)
         refuse_without(parts.needs, self.member)
         self.related = membership.related(self.member)
         self.lone = membership.lone(self.related)  # one may be the target's partner
-        self.even = membership.fixed_counts(self.member)
+        self.fixed_counts = membership.fixed_counts(self.member)
         self.trained = np.array([np.count_nonzero(row) for row in self.member])  # records per model
-        self.evidence = parts.gather(seen, self.member, public)
-        self.fitted = self._dealt(np.arange(len(self.member))) if self.even else None
+        self.aggregate = parts.aggregate(seen, self.member, population)
+        self.fitted = self._fit_even(np.arange(len(self.member))) if self.fixed_counts else None
         if self.fitted is None:
-            self.fitted = parts.settle(self.evidence, tuple(self.lone))
+            self.fitted = parts.fit(self.aggregate, tuple(self.lone))
 
-    def play(self, k: int) -> np.ndarray | None:
+    def score(self, k: int) -> np.ndarray | None:
         """Model k's scores [n] against the others, or None where these lack a side that the attack needs."""
         gone = self.related[k].copy()
         gone[self.lone] = True
         models = np.flatnonzero(gone)
-        if self.even:
-            fitted = self._dealt(np.flatnonzero(~gone))
+        if self.fixed_counts:
+            fitted = self._fit_even(np.flatnonzero(~gone))
         else:
             left, inside = len(gone) - len(models), self.trained.sum() - self.trained[models].sum()
             lacks = self._lacks(inside == 0, inside == left * self.member.shape[1])
-            fitted = None if left == 0 or lacks else self.parts.settle(self.evidence, tuple(models))
-        return None if fitted is None else self.parts.rate(fitted, *(row(seen, k) for seen in self.played))
+            fitted = None if left == 0 or lacks else self.parts.fit(self.aggregate, tuple(models))
+        return None if fitted is None else self.parts.score(fitted, *(row(seen, k) for seen in self.as_target))
 
-    def _dealt(self, models: np.ndarray):
-        """What is learned of these models with as many on each side of every record; None where a side is lacking."""
+    def _fit_even(self, models: np.ndarray):
+        """The fit to these models with as many on each side of every record; None where a side is lacking."""
         if not len(models):
             return None
         member = self.member[models]
         inside, outside = member.sum(axis=0).min(), (~member).sum(axis=0).min()
         if self._lacks(inside == 0, outside == 0) or inside + outside == 0:
             return None
-        taken = models[membership.deal(member)]
-        seen = {name: np.take_along_axis(leaf, over(taken, leaf), axis=0) for name, leaf in self.seen.items()}
-        public = None if self.public is None else {name: leaf[models] for name, leaf in self.public.items()}
-        return self.parts.settle(self.parts.gather(seen, np.take_along_axis(self.member, taken, axis=0), public), ())
+        chosen = models[membership.deal(member)]  # [S', n]: of each record, the models that count
+        seen = {name: np.take_along_axis(leaf, over(chosen, leaf), axis=0) for name, leaf in self.seen.items()}
+        population = None if self.population is None else {name: leaf[models] for name, leaf in self.population.items()}
+        return self.parts.fit(
+            self.parts.aggregate(seen, np.take_along_axis(self.member, chosen, axis=0), population), ()
+        )
 
     def _lacks(self, inside: bool, outside: bool) -> bool:
         """Whether the attack needs a side that is not there."""
@@ -283,17 +292,17 @@ def over(index: np.ndarray, leaf: np.ndarray) -> np.ndarray:
     return index.reshape(*index.shape, *(1,) * (np.ndim(leaf) - 2))
 
 
-def players(num_models: int, n: int) -> np.ndarray:
-    """Models that are enough to set the boundary, playing the target: evenly spaced, four at least."""
+def boundary_models(num_models: int, n: int) -> np.ndarray:
+    """Models whose leave-one-out scores are enough to set the boundary: evenly spaced, four at least."""
     number = min(num_models, max(4, ROWS // max(n, 1)))
     return np.unique(np.linspace(0, num_models - 1, number).astype(int))
 
 
-def split_public(public) -> tuple[Seen | None, Seen | None]:
+def split_population(population) -> tuple[Seen | None, Seen | None]:
     """What the target and what the shadows answered about the population."""
-    if public is None:
+    if population is None:
         return None, None
-    return row(public, 0), {name: np.asarray(leaf)[1:] for name, leaf in public.items()}
+    return row(population, 0), {name: np.asarray(leaf)[1:] for name, leaf in population.items()}
 
 
 def refuse_without(needs: frozenset[str], member: np.ndarray) -> None:

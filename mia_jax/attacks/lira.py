@@ -81,14 +81,14 @@ def parts(*, center: str = "mean", fixed: bool = False, offline: bool = False) -
     if center not in ("mean", "median"):
         raise InputError(f'center is "mean" or "median", not "{center}"')
 
-    def gather(seen, member, public) -> Known:
-        del public
-        evidence = leave_one_out.gather(seen["phi"], member)
+    def aggregate(seen, member, population) -> Known:
+        del population
+        evidence = leave_one_out.aggregate(seen["phi"], member)
         mask = _mask(evidence, slice(None))
         ordered = [_ordered(evidence.values, side) for side in (mask, ~mask)] if center == "median" else None
         return Known(evidence, _spare(*leave_one_out.without(evidence, ())), ordered)
 
-    def settle(known: Known, models) -> Gaussians:
+    def fit(known: Known, models) -> Gaussians:
         sides = leave_one_out.without(known.evidence, models)
         pooled = _pooled(sides, known.spare)
         variance = pooled if fixed else [_own(side, value) for side, value in zip(sides, pooled, strict=True)]
@@ -98,20 +98,20 @@ def parts(*, center: str = "mean", fixed: bool = False, offline: bool = False) -
         return Gaussians(leave_one_out.filled(*mean), variance[0], leave_one_out.filled(*mean[::-1]), variance[1])
 
     needs = frozenset({"out"} if offline else {"in", "out"})
-    return Parts(scaled_logit, gather, settle, _tail if offline else _log_ratio, needs)
+    return Parts(scaled_logit, aggregate, fit, _tail if offline else _log_ratio, needs)
 
 
-def _log_ratio(g: Gaussians, seen, public=None) -> np.ndarray:
-    del public
+def _log_ratio(g: Gaussians, seen, population=None) -> np.ndarray:
+    del population
     phi = np.asarray(seen["phi"], np.float64)
     inside = (phi - g.mean_in) ** 2 / g.var_in + np.log(g.var_in)
     outside = (phi - g.mean_out) ** 2 / g.var_out + np.log(g.var_out)
     return over_queries((outside - inside) / 2)
 
 
-def _tail(g: Gaussians, seen, public=None) -> np.ndarray:
+def _tail(g: Gaussians, seen, population=None) -> np.ndarray:
     """-log(-mean over queries of log Phi(z)): far in the tail log Phi(z) is -Phi(-z), which log_ndtr(-z) gives."""
-    del public
+    del population
     z = (np.asarray(seen["phi"], np.float64) - g.mean_out) / np.sqrt(g.var_out)
     far = z > 8
     log_surprise = np.where(far, log_ndtr(-z), np.log(-log_ndtr(np.where(far, 0.0, z))))

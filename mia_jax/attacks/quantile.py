@@ -114,18 +114,18 @@ def quantile(
         above = (phi - state.center) / state.scale - out[:, 0]
         return above / np.exp(np.asarray(_log_spread(out), np.float64)) if head == "gaussian" else above * state.scale
 
-    def fit(key: Key, seen, member: Array, public=None) -> State:
+    def fit(key: Key, seen, member: Array, population=None) -> State:
         del seen, member
-        if public is None or np.shape(public["phi"])[1] < 8:
+        if population is None or np.shape(population["phi"])[1] < 8:
             raise InputError(
                 "quantile learns from population records that did not train the target: pass at least 8 of them"
             )
         key_order, key_train = jax.random.split(key)
-        population = {name: np.asarray(leaf)[0] for name, leaf in public.items()}  # row 0: the target's answers
-        n = len(population["phi"])
+        answers = {name: np.asarray(leaf)[0] for name, leaf in population.items()}  # row 0: the target's answers
+        n = len(answers["phi"])
         order = np.asarray(jax.random.permutation(key_order, n))
         aside = min(max(2, round(held_out * n)), n - 2)
-        rest, train = ({name: leaf[rows] for name, leaf in population.items()} for rows in np.split(order, [aside]))
+        rest, train = ({name: leaf[rows] for name, leaf in answers.items()} for rows in np.split(order, [aside]))
 
         x, phi = features(train), np.asarray(train["phi"], np.float64)
         spread, scale = x.std(axis=0), float(phi.std())
@@ -152,4 +152,4 @@ def quantile(
     def score(state: State, seen) -> np.ndarray:
         return standing(state, seen) - state.offset
 
-    return Attack(observe, fit, score, needs=frozenset({"public", "features"}))
+    return Attack(observe, fit, score, needs=frozenset({"population", "features"}))

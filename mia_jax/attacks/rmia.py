@@ -6,8 +6,8 @@ other models answer on average:
     online:   (mean over IN + mean over OUT) / 2
     offline:  ((1 + a) mean over OUT + 1 - a) / 2
 
-The population is what ``public`` holds, of which all models are OUT, or else the other records asked about. Its ratios
-are sorted once, O((n + m) log m); for one target the share is a step function of x's ratio, so within a step the ratio
+The population are records that trained no model, or where none are given, the other records asked about. Its ratios are
+sorted once, O((n + m) log m); for one target the share is a step function of x's ratio, so within a step the ratio
 itself orders the records (``population.share_below``).
 
 Privacy Meter's variant is ``gamma=1, strict=True``. A record without IN (or OUT) models is given the other side's mean
@@ -26,7 +26,7 @@ from mia_jax.types import Attack
 
 
 class Known(NamedTuple):
-    inside: Evidence  # of p, beside the records
+    records: Evidence
     population: Evidence | None
 
 
@@ -62,12 +62,14 @@ def rmia_offline(num_classes: int, *, gamma: float = 2.0, a: float = 0.3, strict
 def parts(*, gamma: float = 2.0, strict: bool = False, offline: bool = False, a: float = 0.3) -> Parts:
     """Both variants."""
 
-    def gather(seen, member, public) -> Known:
-        population = None
-        if public is not None:
-            log_z = np.asarray(public["log_p_y"])
-            population = leave_one_out.gather(log_z, np.zeros(log_z.shape, bool), of=np.exp, origin=0.0, squares=False)
-        return Known(leave_one_out.gather(seen["log_p_y"], member, of=np.exp, origin=0.0, squares=False), population)
+    def aggregate(seen, member, population) -> Known:
+        background = None
+        if population is not None:
+            log_z = np.asarray(population["log_p_y"])
+            background = leave_one_out.aggregate(
+                log_z, np.zeros(log_z.shape, bool), of=np.exp, origin=0.0, squares=False
+            )
+        return Known(leave_one_out.aggregate(seen["log_p_y"], member, of=np.exp, origin=0.0, squares=False), background)
 
     def average(log_in: np.ndarray, log_out: np.ndarray) -> np.ndarray:
         """log p(x)"""
@@ -75,21 +77,21 @@ def parts(*, gamma: float = 2.0, strict: bool = False, offline: bool = False, a:
             return np.log(((1 + a) * np.exp(leave_one_out.filled(log_out, log_in)) + 1 - a) / 2)
         return np.logaddexp(leave_one_out.filled(log_in, log_out), leave_one_out.filled(log_out, log_in)) - np.log(2)
 
-    def settle(known: Known, models) -> Ratios:
-        log_p = average(*(log_mean(side.mean) for side in leave_one_out.without(known.inside, models)))
+    def fit(known: Known, models) -> Ratios:
+        log_p = average(*(log_mean(side.mean) for side in leave_one_out.without(known.records, models)))
         if known.population is None:
             return Ratios(log_p, None)
         log_out = log_mean(leave_one_out.without(known.population, models)[1].mean)
         return Ratios(log_p, average(log_out, log_out))
 
-    def rate(ratios: Ratios, seen, public) -> np.ndarray:
+    def score(ratios: Ratios, seen, population) -> np.ndarray:
         ratio = np.asarray(seen["log_p_y"], np.float64) - ratios.log_p
         others = None
         if ratios.log_p_population is not None:
-            others = np.asarray(public["log_p_y"], np.float64) - ratios.log_p_population
+            others = np.asarray(population["log_p_y"], np.float64) - ratios.log_p_population
         return share_below(ratio, others, by=float(np.log(gamma)), strict=strict)
 
-    return Parts(log_likelihood, gather, settle, rate, frozenset({"out"} if offline else {"in", "out"}))
+    return Parts(log_likelihood, aggregate, fit, score, frozenset({"out"} if offline else {"in", "out"}))
 
 
 def log_mean(mean: np.ndarray) -> np.ndarray:

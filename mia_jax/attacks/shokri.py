@@ -223,8 +223,8 @@ def shokri(
 
         return min(learn(key, rows, seen, STRENGTHS, min(TRIAL_STEPS, num_steps), kept), key=loss).l2
 
-    def fit(key: Key, seen, member: Array, public=None) -> State:
-        del public
+    def fit(key: Key, seen, member: Array, population=None) -> State:
+        del population
         key_rows, key_train, key_trial = jax.random.split(key, 3)
         rng = np.random.Generator(np.random.Philox(key=np.asarray(jax.random.key_data(key_rows), np.uint64)))
         log_p, y, member = (np.asarray(each) for each in (seen[leaf], seen["y"], member))

@@ -61,8 +61,8 @@ def threshold(read, leaf: str, *, sign: float, num_classes: int, per_class: bool
     def read_with_class(log_p, y):
         return read(log_p, y) | {"y": y}
 
-    def fit(key: Key, seen, member: Array, public=None) -> State:
-        del key, public
+    def fit(key: Key, seen, member: Array, population=None) -> State:
+        del key, population
         value, member = sign * np.asarray(seen[leaf], np.float64).reshape(-1), np.asarray(member, bool).reshape(-1)
         overall = best_threshold(value, member)
         if not per_class:
@@ -122,8 +122,8 @@ def majority(num_classes: int) -> Attack:
         del log_p
         return {"y": y}
 
-    def fit(key: Key, seen, member: Array, public=None) -> np.ndarray:
-        del key, seen, public
+    def fit(key: Key, seen, member: Array, population=None) -> np.ndarray:
+        del key, seen, population
         return np.asarray(1.0 if np.mean(member) >= 0.5 else -1.0)
 
     def score(state: np.ndarray, seen) -> np.ndarray:

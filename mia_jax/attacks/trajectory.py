@@ -1,6 +1,6 @@
 """Liu, Zhao, Backes, Zhang, "Membership Inference Attacks by Exploiting Loss Trajectory", CCS 2022.
 
-The target is distilled into a network of the adversary's on public records; how a candidate's loss falls along the
+The target is distilled into a network of the adversary's on population records; how a candidate's loss falls along the
 epochs of that distillation, and what it is at the target, tell members from non-members. Every shadow is distilled in
 the same way, with the same random numbers, and a small network learns from the shadows' trajectories.
 
@@ -44,10 +44,10 @@ def distil(
     Args:
         key: the network's own.
         model, optimizer, batch_size: of the network.
-        x: the public records [N, *f].
+        x: the population's records [N, *f].
         log_p: what was answered about them [N, c].
         candidates: [n].
-        num_epochs: passes over the public records.
+        num_epochs: passes over the population.
 
     Returns:
         Scaled logits of the candidates, float32 [n, num_epochs]. A pure function of arrays: ``vmap`` it over log_p.
@@ -58,7 +58,7 @@ def distil(
         """Cross-entropy to what was answered: the Kullback-Leibler divergence, up to a constant."""
         return -jnp.sum(p[row] * jax.nn.log_softmax(logits), axis=-1)
 
-    # The label of a public record is its row number: a trainer's labels are integers, what was answered is looked up.
+    # A record's label here is its row number: a trainer's labels are integers, what was answered is looked up.
     trainer = single.make_trainer(model, optimizer, batch_size, loss=loss)
     pool = Records(jnp.asarray(x), jnp.arange(len(x)))
 
@@ -86,8 +86,7 @@ def trajectory(
 
     Args:
         num_classes: c.
-        population: public records [N], which the target is asked about; their labels are not used. Neither the
-            target nor a shadow should have been trained on them.
+        population: records [N] that trained no model, which the target is asked about; their labels are not used.
         model: of the distilled networks; as a rule the shadows' own.
         optimizer, batch_size, num_epochs: of the distillation; by default Adam with 1e-3.
         hidden: ReLU units of the attack network.
@@ -99,10 +98,10 @@ def trajectory(
         log-odds of networks that left out a shadow (or, of a single shadow, half of its rows) tell members best.
 
     Raises:
-        InputError: no public record, or no epoch.
+        InputError: no population record, or no epoch.
     """
     if len(population.x) < 1 or num_epochs < 1:
-        raise InputError("trajectory needs public records to distil the target on, and at least one epoch")
+        raise InputError("trajectory needs population records to distil the target on, and at least one epoch")
     optimizer = optimizer or optax.adam(1e-3)
     judge = networks.mlp(2, (hidden,), activation=jax.nn.relu)
     trainer = single.make_trainer(judge, optax.adam(1e-3), 128)
@@ -127,8 +126,8 @@ def trajectory(
         logits = judge.apply(params, phi)
         return logits[:, 1] - logits[:, 0]
 
-    def fit(key: Key, seen, member: Array, public=None) -> State:
-        del public
+    def fit(key: Key, seen, member: Array, population=None) -> State:
+        del population
         key_rows, key_train = jax.random.split(key)
         phi, member = np.asarray(seen["trajectory"]), np.asarray(member)
         shadows, n = member.shape
@@ -150,7 +149,7 @@ def trajectory(
         phi = standard(np.asarray(seen["trajectory"]), state.mean, state.spread)
         return beyond(np.asarray(log_odds(state.params, phi), np.float64), state.threshold)
 
-    needs = frozenset({"in", "out", "public", "queries", "trainer"})
+    needs = frozenset({"in", "out", "population", "queries", "trainer"})
     return Attack(observe, fit, score, needs=needs)
 
 

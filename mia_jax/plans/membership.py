@@ -160,14 +160,14 @@ def deal(member: Array, seed: int = 0) -> np.ndarray:
 
 
 def examine(
-    shadow_member: Array, member: Array | None = None, *, aligned: bool = True, twins: Array | None = None
+    shadow_member: Array, member: Array | None = None, *, per_example: bool = True, twins: Array | None = None
 ) -> Design:
     """What of the shadows may be used against a target, so that nothing but its answers tells who trained it.
 
     Args:
         shadow_member: bool [S, n].
         member: bool [n], who trained the target, where that is known: then it is tested, too.
-        aligned: the attack compares a record with itself in other models.
+        per_example: the attack compares a record with itself in other models.
         twins: int [S], the first shadow that gives the very same answers (``memorization.twins``); one that is said to
             have trained on the same records, too, counts once.
 
@@ -191,7 +191,7 @@ def examine(
         member = np.asarray(member, bool)
         like = related(np.concatenate([member[None], shadow_member]))[0, 1:]
         agree = (shadow_member == member).sum(axis=1)
-        if like.all() and not aligned:  # who looks at no single record learns from shadows of other records, too
+        if like.all() and not per_example:  # who looks at no single record learns from shadows of other records, too
             like = np.minimum(agree, len(member) - agree) <= _aside(len(member))
         same = 2 * agree > len(member)
         leave_out(
@@ -213,7 +213,7 @@ def examine(
             f" trained the target if it was drawn with them: of each record {count.min()} shadows that trained on it"
             f" and {len(rows) - count.max()} others, drawn at random, are used."
         )
-    elif member is not None and aligned and (told := _association(rows, member)):
+    elif member is not None and per_example and (told := _association(rows, member)):
         raise InputError(TELLS.format(told))
     return Design(kept, evened, tuple(notes))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mia_jax.attacks import ATTACKS, base_ratio, bavaria, calibrated_loss, common, leave_one_out, lira, queries, rmia
+from mia_jax.attacks import ATTACKS, base, bavaria, calibrated_loss, common, leave_one_out, lira, queries, rmia
 from mia_jax.attacks import attack_r as attack_r_file
 from mia_jax.attacks.population import share_below
 from mia_jax.attacks.thresholds import best_threshold
@@ -75,7 +75,7 @@ def test_fixed_variance_is_that_of_residuals_pooled_over_records(name):
 def test_offline_lira_is_one_tail_and_keeps_it_apart():
     phi = np.array([-30.0, -3.0, 0.0, 3.0, 7.9, 8.1, 20.0, 60.0])
     gaussians = lira.Gaussians(None, None, np.zeros(8), np.ones(8))
-    scores = lira.parts(offline=True).rate(gaussians, {"phi": phi}, None)
+    scores = lira.parts(offline=True).score(gaussians, {"phi": phi}, None)
     with np.errstate(divide="ignore"):
         log_phi = scipy.stats.norm.logcdf(phi)
     np.testing.assert_allclose(np.exp(-scores[:5]), -log_phi[:5], rtol=1e-9)
@@ -145,13 +145,13 @@ def test_rmia_is_a_share_of_the_population(offline, gamma, strict, given):
 
     p = lambda k: np.exp(log_p_of(k))  # noqa: E731
     ratios = np.array([p(0)[i] / average(*sides(i, p)) for i in range(N)])
-    public, ratios_z = None, None
+    population, ratios_z = None, None
     if given:
         z = np.log(np.random.default_rng(5).uniform(0.01, 1, (13, 31)))
-        public = {"log_p_y": z}
+        population = {"log_p_y": z}
         ratios_z = np.array([np.exp(z[0, i]) / average(np.exp(z[1:, i]), np.exp(z[1:, i])) for i in range(31)])
     name = "rmia_offline" if offline else "rmia"
-    scores = raw(ATTACKS[name](4, gamma=gamma, strict=strict), public=public)
+    scores = raw(ATTACKS[name](4, gamma=gamma, strict=strict), population=population)
     size = 31 if given else N - 1
     expected = loop_rmia(ratios, ratios_z, gamma, strict)
     np.testing.assert_allclose(np.floor(scores * size + 1e-9) / size, expected, atol=1e-12)
@@ -190,11 +190,11 @@ def test_calibrated_loss_is_the_mean_out_loss_less_the_targets():
 
 
 def test_attack_p_is_the_share_of_larger_losses():
-    for public in (None, {"log_p_y": np.log(np.random.default_rng(5).uniform(0.01, 1, (13, 31)))}):
-        scores, losses = raw(ATTACKS["attack_p"](4), public=public), -log_p_of(0)
-        size = N - 1 if public is None else 31
+    for population in (None, {"log_p_y": np.log(np.random.default_rng(5).uniform(0.01, 1, (13, 31)))}):
+        scores, losses = raw(ATTACKS["attack_p"](4), population=population), -log_p_of(0)
+        size = N - 1 if population is None else 31
         for i, own in enumerate(losses):
-            others = np.delete(losses, i) if public is None else -public["log_p_y"][0]
+            others = np.delete(losses, i) if population is None else -population["log_p_y"][0]
             assert math.floor(scores[i] * size + 1e-9) == sum(z >= own for z in others)
 
 
@@ -217,7 +217,7 @@ def test_attack_r_is_a_smoothed_share_of_out_models():
 def test_bavaria_is_conjugate(offline):
     """The posterior by quadrature over (mu, s^2), one record at a time."""
     scores = raw(ATTACKS["bavaria_offline" if offline else "bavaria"](4))
-    known = bavaria.parts(offline=offline).gather({"phi": np.stack([phi_of(k) for k in SHADOWS])}, MEMBER, None)
+    known = bavaria.parts(offline=offline).aggregate({"phi": np.stack([phi_of(k) for k in SHADOWS])}, MEMBER, None)
     sigma = np.exp(np.linspace(-3.5, 3.5, 500))
     for i in range(5):
         values, densities = sides(i, phi_of), []
@@ -247,7 +247,7 @@ def test_bavaria_recovers_the_world():
     s = np.sqrt(2.0 / rng.gamma(5.0, size=n))  # s^2 ~ IG(5, 2)
     shift = 1.0 + 0.7 * rng.normal(size=n)
     phi = 3 * rng.normal(size=n) + shift * member + s * rng.normal(size=(6, n))
-    known = bavaria.parts().gather({"phi": phi}, member, None)
+    known = bavaria.parts().aggregate({"phi": phi}, member, None)
     for prior in (known.inside, known.outside):
         assert prior.shape == pytest.approx(5, rel=0.15) and prior.rate == pytest.approx(2, rel=0.15)
         assert prior.variance == pytest.approx(0.5, rel=0.05)
@@ -304,8 +304,8 @@ PARTS = {
     "lira_offline": lira.parts(offline=True),
     "rmia": rmia.parts(),
     "rmia_offline": rmia.parts(offline=True),
-    "base": base_ratio.parts(),
-    "base_offline": base_ratio.parts(c=0.33),
+    "base": base.parts(),
+    "base_offline": base.parts(c=0.33),
     "calibrated_loss": calibrated_loss.parts(),
     "attack_r": attack_r_file.parts(),
 }
@@ -320,15 +320,17 @@ def test_leaving_out_is_refitting(name, paired):
         member = np.random.default_rng(0).random((K, N)) < 0.5
         member[:3, :2] = True, False
         member[3:, :2] = True, False  # records without a side
-    public = {"log_p_y": np.log(np.random.default_rng(5).uniform(0.01, 1, (K, 9)))} if name == "rmia" else None
-    scores = leave_one_out.in_turn(parts, seen, member, public)
+    population = {"log_p_y": np.log(np.random.default_rng(5).uniform(0.01, 1, (K, 9)))} if name == "rmia" else None
+    scores = leave_one_out.shadow_scores(parts, seen, member, population)
     for k in range(K):
         rest = np.delete(np.arange(K), [k, k ^ 1] if paired else [k])
-        theirs = None if public is None else {"log_p_y": public["log_p_y"][[k, *rest]]}
+        theirs = None if population is None else {"log_p_y": population["log_p_y"][[k, *rest]]}
         state = attack.fit(None, {name: leaf[rest] for name, leaf in seen.items()}, member[rest], theirs)
         again = attack.score(state, {name: leaf[k] for name, leaf in seen.items()}) + state.boundary
         np.testing.assert_allclose(scores[k], again, rtol=1e-7, atol=1e-9)
-    state = attack.fit(None, seen, member, None if public is None else {"log_p_y": public["log_p_y"][[0, *range(K)]]})
+    state = attack.fit(
+        None, seen, member, None if population is None else {"log_p_y": population["log_p_y"][[0, *range(K)]]}
+    )
     assert state.boundary == pytest.approx(best_threshold(scores.reshape(-1), member.reshape(-1)), rel=1e-9)
 
 
@@ -336,7 +338,7 @@ def test_bavaria_leaves_out_but_keeps_its_prior():
     """The prior stands on all records of all shadows: one shadow less moves it little."""
     world = worlds.gaussian(1, 2000, 18, deviation=worlds.uneven)
     attack = ATTACKS["bavaria"](4)
-    scores = leave_one_out.in_turn(bavaria.parts(), worlds.see(attack, world, np.arange(18)), world.member)
+    scores = leave_one_out.shadow_scores(bavaria.parts(), worlds.see(attack, world, np.arange(18)), world.member)
     again = raw(attack, world)
     assert np.abs(scores[0] - again).max() < 0.35 and np.corrcoef(scores[0], again)[0, 1] > 0.999
 
@@ -363,8 +365,8 @@ def test_a_boundary_from_four_shadows_takes_each_sides_own_variance():
     )
     shadows = worlds.others(world)
     parts = lira.parts(fixed=True)
-    known = parts.gather(worlds.see(ATTACKS["lira"](4), world, shadows), trained[shadows], None)
-    left = parts.settle(known, (0, 1))
+    known = parts.aggregate(worlds.see(ATTACKS["lira"](4), world, shadows), trained[shadows], None)
+    left = parts.fit(known, (0, 1))
     np.testing.assert_allclose([left.var_in, left.var_out], [1, 5], rtol=0.1)
-    whole = parts.settle(known, ())
+    whole = parts.fit(known, ())
     assert (left.var_in, left.var_out) == (whole.var_in, whole.var_out)

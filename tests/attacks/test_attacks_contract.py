@@ -152,8 +152,8 @@ def test_infinite_log_probabilities_are_no_trouble(name):
 def test_a_population_may_be_given(name):
     """It changes RMIA and Attack-P, and no other attack."""
     attack = ATTACKS[name](4)
-    public = worlds.see(attack, POPULATION, np.array([0, *SHADOWS]))
-    scores, alone = worlds.play(attack, WORLD, public=public)[1], worlds.play(attack, WORLD)[1]
+    population = worlds.see(attack, POPULATION, np.array([0, *SHADOWS]))
+    scores, alone = worlds.play(attack, WORLD, population=population)[1], worlds.play(attack, WORLD)[1]
     assert np.isfinite(scores).all()
     assert np.array_equal(scores, alone) == (name not in ("rmia", "rmia_offline", "attack_p"))
 
@@ -161,7 +161,7 @@ def test_a_population_may_be_given(name):
 @pytest.mark.parametrize("name", worlds.LEARNED)
 def test_a_shadow_cannot_do_without_the_sides_that_it_needs(name):
     attack = ATTACKS[name](4)
-    if not attack.aligned or "in" not in attack.needs:
+    if not attack.per_example or "in" not in attack.needs:
         return
     with pytest.raises(InputError, match="no shadow model"):
         attack.fit(jax.random.key(0), worlds.see(attack, WORLD, SHADOWS), np.zeros((8, N), bool), None)

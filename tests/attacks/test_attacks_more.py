@@ -114,17 +114,17 @@ def looking():
 def seen(which="trained"):
     candidates, population, _, trained, silent = world()
     params = {"trained": trained, "silent": silent}[which]
-    public = jax.jit(jax.vmap(lambda p: attacks()["quantile"].observe(KEY, to_target(p), population)))(params)
-    return jax.tree.map(np.asarray, (looking()(params, candidates), public))
+    asked_population = jax.jit(jax.vmap(lambda p: attacks()["quantile"].observe(KEY, to_target(p), population)))(params)
+    return jax.tree.map(np.asarray, (looking()(params, candidates), asked_population))
 
 
 @functools.cache
 def fitted(name, k=0, which="trained"):
     """The attack on model k: the others but its partner are the shadows. The population's answers are the target's."""
     rest = [j for j in range(K) if j not in (k, k ^ 1)]
-    public = jax.tree.map(lambda leaf: leaf[[k]], seen(which)[1]) if name == "quantile" else None
+    asked_population = jax.tree.map(lambda leaf: leaf[[k]], seen(which)[1]) if name == "quantile" else None
     member = world()[2][rest]
-    return attacks()[name].fit(jax.random.key(7), of(seen()[0][name], rest), member, public)
+    return attacks()[name].fit(jax.random.key(7), of(seen()[0][name], rest), member, asked_population)
 
 
 def scores(name, k=0, which="trained"):
@@ -175,8 +175,8 @@ def test_nothing_is_found_where_nothing_is_in_88_of_100_seeds(shadows):
         found = jax.tree.map(np.asarray, looking()(params, candidates))
         asked = each["quantile"].observe(KEY, to_target(of(params, -1)), population)
         for name, attack in each.items():
-            public = jax.tree.map(lambda leaf: np.asarray(leaf)[None], asked) if name == "quantile" else None
-            state = attack.fit(key_fit, of(found[name], slice(shadows)), member[2:], public)
+            asked_population = jax.tree.map(lambda leaf: np.asarray(leaf)[None], asked) if name == "quantile" else None
+            state = attack.fit(key_fit, of(found[name], slice(shadows)), member[2:], asked_population)
             area = metrics.auc(np.asarray(attack.score(state, of(found[name], -1))), member[0])
             counts[name] += area.low <= 0.5 <= area.high
     print(f"{shadows} shadows: 1/2 within the interval, of 100 seeds: {counts}")
@@ -228,7 +228,7 @@ def test_impossible_options_are_refused():
         quantile(C).fit(KEY, None, None, None)
     with pytest.raises(InputError, match="alpha"):
         quantile(C, alpha=0.0)
-    with pytest.raises(InputError, match="public records"):
+    with pytest.raises(InputError, match="population records"):
         trajectory(C, population=Records(np.zeros((0, F)), np.zeros(0)), model=MODEL)
 
 
@@ -428,8 +428,8 @@ def test_it_learns_how_hard_a_record_is_and_keeps_its_false_alarms(head):
         return {"phi": phi.astype(np.float32), "x": x, "y": y}, z
 
     attack = quantile(2, head=head, alpha=0.1, learning_rate=3e-3)
-    (public, _), (out, z_out), (members, z_in) = draw(2000), draw(2000), draw(2000, 2.0)
-    state = attack.fit(KEY, None, None, jax.tree.map(lambda leaf: leaf[None], public))
+    (asked_population, _), (out, z_out), (members, z_in) = draw(2000), draw(2000), draw(2000, 2.0)
+    state = attack.fit(KEY, None, None, jax.tree.map(lambda leaf: leaf[None], asked_population))
     low, high = attack.score(state, out), attack.score(state, members)
     assert abs((low > 0).mean() - 0.1) < 0.035  # 500 held-out records set zero
     member = np.arange(4000) >= 2000

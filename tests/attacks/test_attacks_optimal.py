@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mia_jax.attacks import ATTACKS, base_ratio, bavaria, leave_one_out, lira, rmia
+from mia_jax.attacks import ATTACKS, base, bavaria, leave_one_out, lira, rmia
 from mia_jax.statistics import metrics, over_targets
 
 AUC_AT_SHIFT = scipy.stats.norm.cdf(1.5 / np.sqrt(2))  # Neyman-Pearson's, of N(mu, 1) against N(mu + 1.5, 1)
@@ -15,7 +15,7 @@ def areas(parts, world, targets):
     seen = worlds.see(
         ATTACKS["rmia" if parts.read is not lira.parts().read else "lira"](4), world, np.arange(len(world.phi))
     )
-    scores = leave_one_out.in_turn(parts, seen, world.member)
+    scores = leave_one_out.shadow_scores(parts, seen, world.member)
     return np.array([metrics.auc(scores[k], world.member[k]).value for k in targets])
 
 
@@ -49,12 +49,12 @@ def test_with_four_shadows_bavaria_is_better_than_lira():
 def test_what_leaks_through_counts_is_seen_by_these_tests_and_closed():
     """With the target's partner among its shadows, the counts of IN models give the membership away: AUC is not 1/2."""
     leaks, closed = [], []
-    parts = base_ratio.parts()
+    parts = base.parts()
     for seed in range(12):
         world = worlds.gaussian(seed, 400, 4, shift=4.0, spread=0.2, silent=(0,))
         shadows = np.array([1, 2, 3])
-        known = parts.gather(worlds.see(ATTACKS["base"](4), world, shadows), world.member[shadows], None)
-        scores = parts.rate(parts.settle(known, ()), worlds.see(ATTACKS["base"](4), world, 0), None)
+        known = parts.aggregate(worlds.see(ATTACKS["base"](4), world, shadows), world.member[shadows], None)
+        scores = parts.score(parts.fit(known, ()), worlds.see(ATTACKS["base"](4), world, 0), None)
         leaks.append(metrics.auc(scores, world.member[0]))
         closed.append(metrics.auc(worlds.play(ATTACKS["base"](4), world, shadows=shadows)[1], world.member[0]))
     assert sum(not m.low <= 0.5 <= m.high for m in leaks) >= 10

@@ -194,6 +194,6 @@ def test_what_cannot_work_is_refused_before_anything_is_asked(service, run, give
 def test_attacks_that_compare_shadows_need_both_kinds():
     everywhere = np.ones((2, 5), bool)
     with pytest.raises(InputError, match="loss needs shadows that trained on some of the records in question, and not"):
-        infer.attack_names("loss", aligned=True, member=everywhere)
-    assert "lira" in infer.attack_names("all", aligned=True, member=np.eye(2, 5) > 0)
-    assert "lira_offline" in infer.attack_names("all", aligned=True)
+        infer.attack_names("loss", same_records=True, member=everywhere)
+    assert "lira" in infer.attack_names("all", same_records=True, member=np.eye(2, 5) > 0)
+    assert "lira_offline" in infer.attack_names("all", same_records=True)

@@ -143,7 +143,7 @@ def test_what_cannot_be_mended_is_refused_with_the_next_move():
         with pytest.raises(InputError, match=r"^shadow_member tells who trained the target: .*; draw each") as error:
             membership.examine(rows, truth)
         assert "\n" not in str(error.value)
-        assert membership.examine(rows, truth, aligned=False).notes == ()
+        assert membership.examine(rows, truth, per_example=False).notes == ()
     with pytest.raises(InputError, match="every shadow trained"):
         membership.examine(np.array([member, ~member]), member)
 
@@ -196,24 +196,24 @@ def test_leaving_out_is_as_if_the_related_had_never_been(center, again):
     member[again] = member[0]
     phi = (rng.normal(size=member.shape) + member).astype(np.float32)
     parts = lira.parts(center=center)
-    cast = leave_one_out.Cast(parts, {"phi": phi}, member, None)
-    gone = np.flatnonzero(cast.related[0])
+    left_out = leave_one_out.LeaveOneOut(parts, {"phi": phi}, member, None)
+    gone = np.flatnonzero(left_out.related[0])
     np.testing.assert_array_equal(gone, [0, 1, again])
     rest = np.setdiff1d(np.arange(10), [*gone, 9 - again])  # and the one that lost its partner
-    np.testing.assert_array_equal(cast.lone, [9 - again])
-    fresh = parts.settle(parts.gather({"phi": phi[rest]}, member[rest], None), ())
-    np.testing.assert_allclose(cast.play(0), parts.rate(fresh, {"phi": phi[0]}), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(left_out.lone, [9 - again])
+    fresh = parts.fit(parts.aggregate({"phi": phi[rest]}, member[rest], None), ())
+    np.testing.assert_allclose(left_out.score(0), parts.score(fresh, {"phi": phi[0]}), rtol=1e-5, atol=1e-5)
 
 
 def counted(parts):
     """The parts, and the numbers of IN and OUT models that each settling has seen."""
     seen = []
 
-    def gather(leaves, member, public):
+    def aggregate(leaves, member, population):
         seen.append((member.sum(axis=0), (~member).sum(axis=0)))
-        return parts.gather(leaves, member, public)
+        return parts.aggregate(leaves, member, population)
 
-    return parts._replace(gather=gather), seen
+    return parts._replace(aggregate=aggregate), seen
 
 
 def test_with_fixed_counts_every_record_is_judged_by_as_many():
@@ -221,7 +221,7 @@ def test_with_fixed_counts_every_record_is_judged_by_as_many():
     member = exact(rng, 9, each=4)[1:]
     log_p = -rng.random(member.shape).astype(np.float32)
     parts, seen = counted(rmia.parts())
-    scores = leave_one_out.in_turn(parts, {"log_p_y": log_p}, member, {"log_p_y": log_p[:, :50]})
+    scores = leave_one_out.shadow_scores(parts, {"log_p_y": log_p}, member, {"log_p_y": log_p[:, :50]})
     assert np.isfinite(scores).all() and len(seen) == 2 + 8
     for inside, outside in seen[1:]:
         assert len(set(inside)) == len(set(outside)) == 1

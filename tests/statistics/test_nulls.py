@@ -87,7 +87,7 @@ def test_no_attack_finds_anything_under_any_design(design, models, constant):
         for name in worlds.FROM_ANSWERS:
             if name == "shokri" and seed >= 10:
                 continue
-            if ATTACKS[name](2).needs & {"public"}:
+            if ATTACKS[name](2).needs & {"population"}:
                 continue
             errors[name].append(found(name, seed, design, models, constant, seed % 2 == 1))
     wrong = {name: np.sum(each, axis=0) for name, each in errors.items()}

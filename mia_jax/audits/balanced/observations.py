@@ -28,7 +28,7 @@ class Sight(NamedTuple):
     fit_member: np.ndarray  # bool [K', m]
     asked: Mapping[int, Seen]  # by model: the n' records that are judged when it is the target
     rows: np.ndarray  # [n'] candidates
-    public: Mapping[int, Seen]  # by model: the population; empty without one
+    population: Mapping[int, Seen]  # by model: the population; empty without one
 
 
 class Sights(NamedTuple):
@@ -82,9 +82,11 @@ def look(
             int(k): jax.tree.map(lambda leaf, i=i: leaf[i], seen[name]) for i, k in enumerate(which) if name in seen
         }
 
-    costly = [name for name, attack in attacks.items() if attack.needs & {"queries", "trainer"} and not attack.aligned]
-    aligned = [name for name, attack in attacks.items() if attack.aligned]
-    plain = [name for name in attacks if name not in costly and name not in aligned]
+    costly = [
+        name for name, attack in attacks.items() if attack.needs & {"queries", "trainer"} and not attack.per_example
+    ]
+    per_example = [name for name, attack in attacks.items() if attack.per_example]
+    plain = [name for name in attacks if name not in costly and name not in per_example]
     of: dict[str, Sight] = {}
 
     told = Look(key, {"phi": _phi, "summary": observation.summary}, worn, {"attacks": []})
@@ -92,20 +94,20 @@ def look(
     correct = first["summary"]["correct"]
     accuracy = float(correct[member].mean()), float(correct[~member].mean())
 
-    whole = seen_by(aligned, candidates, every)
-    known = seen_by(aligned, population, every)
-    for name in aligned:
-        asked, public = one_by_one(whole, name, every), one_by_one(known, name, every)
-        of[name] = Sight(every, whole[name], member, asked, all_rows, public)
+    whole = seen_by(per_example, candidates, every)
+    known = seen_by(per_example, population, every)
+    for name in per_example:
+        asked, known_population = one_by_one(whole, name, every), one_by_one(known, name, every)
+        of[name] = Sight(every, whole[name], member, asked, all_rows, known_population)
 
     played = np.asarray(targets)
     sample, sample_member = _sample(key, member, sample_rows)
     rows_seen = seen_by([name for name in plain if attacks[name].needs & {"in", "out"}], candidates[sample], every)
     asked_seen = seen_by(plain, candidates, played)
-    known = seen_by([name for name in plain if "public" in attacks[name].needs], population, played)
+    known = seen_by([name for name in plain if "population" in attacks[name].needs], population, played)
     for name in plain:
-        asked, public = one_by_one(asked_seen, name, played), one_by_one(known, name, played)
-        of[name] = Sight(every, rows_seen.get(name), sample_member, asked, all_rows, public)
+        asked, known_population = one_by_one(asked_seen, name, played), one_by_one(known, name, played)
+        of[name] = Sight(every, rows_seen.get(name), sample_member, asked, all_rows, known_population)
 
     beside = membership.others(membership.related(member), every, *played)[:query_shadows]
     few = np.array([*played, *beside])

@@ -45,9 +45,9 @@ def build_attacks(
     """The attacks, with what they need of the run."""
     schema = setting.schema
     population = Records(*(np.asarray(leaf)[setting.population] for leaf in setting.pool))
-    public = len(setting.population) > 0
+    has_population = len(setting.population) > 0
     given: dict[str, Any] = {"schema": schema}
-    if "trajectory" in names and public:
+    if "trajectory" in names and has_population:
         given["population"] = population
         given["model"] = networks.build(config.model, schema, hidden=config.hidden)
     options: dict[str, dict[str, Any]] = {
@@ -71,7 +71,7 @@ def build_attacks(
             raise_or_skip(config, name, f"it needs {lacking[0]}; give --population")
             continue
         attack = entry(schema.num_classes, **{o: given[o] for o in entry.options}, **options.get(name, {}))
-        if "public" in attack.needs and not public:
+        if "population" in attack.needs and not has_population:
             raise_or_skip(config, name, "it needs a --population")
             continue
         attacks[name] = attack
@@ -91,11 +91,11 @@ def fit_and_score(key: Key, attack: Attack, sight: Sight, target: int, shadows: 
     """What the attack makes of the target, learned on these shadows: float64 [n'], over ``sight.rows``."""
     place = {int(k): i for i, k in enumerate(sight.which)}
     rows = np.array([place[int(k)] for k in shadows], int)
-    public = None
-    if sight.public:
-        seen = [sight.public[int(k)] for k in (target, *(shadows if attack.aligned else ()))]
-        public = jax.tree.map(lambda *leaves: np.stack(leaves), *seen)
-    state = attack.fit(key, jax.tree.map(lambda leaf: leaf[rows], sight.fit), sight.fit_member[rows], public)
+    population = None
+    if sight.population:
+        seen = [sight.population[int(k)] for k in (target, *(shadows if attack.per_example else ()))]
+        population = jax.tree.map(lambda *leaves: np.stack(leaves), *seen)
+    state = attack.fit(key, jax.tree.map(lambda leaf: leaf[rows], sight.fit), sight.fit_member[rows], population)
     return np.asarray(attack.score(state, sight.asked[int(target)]), np.float64)
 
 
@@ -168,10 +168,10 @@ def _attack_target(
     "curve/2", ... (if ``curve``) what the first so many shadows would have given. ``related``: ``membership.related``.
     """
     arrays = {"score": fit_and_score(key, attack, sight, target, shadows)}
-    if attack.aligned and len(shadows) > 2:
+    if attack.per_example and len(shadows) > 2:
         rehearsal = membership.others(related, sight.which, target, actor)
         arrays["rehearsal"] = fit_and_score(key, attack, sight, actor, rehearsal)
-    if attack.aligned and curve:
+    if attack.per_example and curve:
         for count in shadow_counts(len(shadows), attack):
             arrays[f"curve/{count}"] = fit_and_score(key, attack, sight, target, shadows[:count])
     return arrays

@@ -94,14 +94,14 @@ def attack(
     m, count = plan.train.shape[1], len(plan.train)
     mine = np.concatenate([plan.train, plan.test[:, :m]], axis=1)
     member = np.broadcast_to(np.arange(mine.shape[1]) < m, mine.shape)
-    looked = _look(key_observe, {n: a for n, a in attacks.items() if not a.aligned}, worn, shadow, pool, mine)
+    looked = _look(key_observe, {n: a for n, a in attacks.items() if not a.per_example}, worn, shadow, pool, mine)
     summary = looked.pop("summary")
     correct, some = summary["correct"], temperatures.some(mine.shape[1], asked.target.answers.classes)
     rows, trained = calibration.rows(plan)
-    if aligned := {name: attack for name, attack in attacks.items() if attack.aligned}:
+    if per_example := {name: attack for name, attack in attacks.items() if attack.per_example}:
         x, y = (np.concatenate([np.asarray(a)[rows], np.asarray(b)]) for a, b in zip(pool, records, strict=True))
         everywhere = np.broadcast_to(np.arange(len(y)), (count, len(y)))
-        looked |= _look(key_observe, aligned, worn, shadow, Records(x, y), everywhere)
+        looked |= _look(key_observe, per_example, worn, shadow, Records(x, y), everywhere)
     observers = {name: attack.observe for name, attack in attacks.items()} | {"summary": _summary}
     own = observation.observe(key_observe, observers, *asked)
     as_labels = _read_as_labels(key_observe, attacks, asked) if AS_LABELS in worn else {}
@@ -111,9 +111,9 @@ def attack(
         for name in parts:
             advance(0, name)
             attack, seen, key = attacks[name], looked.pop(name), jax.random.fold_in(key_fit, number[name])
-            if attack.aligned:
+            if attack.per_example:
                 known = Rehearsal(jax.tree.map(lambda leaf: leaf[:, : len(rows)], seen), trained, dict.fromkeys(worn))
-                settled[name] = calibration.aligned(key, attack, known)
+                settled[name] = calibration.per_example(key, attack, known)
                 learn = jax.tree.map(lambda leaf: leaf[:, len(rows) :], seen[settled[name].answer])
                 truth = np.zeros((count, len(records.y)), bool)
             else:

@@ -29,7 +29,7 @@ class Rehearsal(NamedTuple):
 
     seen: Mapping[str, Seen]  # AS_TARGET and perhaps IN_FULL and AS_LABELS -> leaves [S, r, ...]
     member: np.ndarray  # bool [S, r]
-    public: Mapping[str, Seen | None]  # the same -> leaves [1 + S, p, ...], the target's first
+    population: Mapping[str, Seen | None]  # the same -> leaves [1 + S, p, ...], the target's first
 
 
 class Settled(NamedTuple):
@@ -38,7 +38,7 @@ class Settled(NamedTuple):
     answer: str  # AS_TARGET, IN_FULL or AS_LABELS: how the shadows answer by which the target is judged
     measured: dict[str, float]  # by each, over shadows playing the target; empty where there was no choice
     measure: str  # what that is: "auc" or "balanced_accuracy"
-    boundary: float | None = None  # of an aligned attack; None: it finds its own
+    boundary: float | None = None  # of a per-example attack; None: it finds its own
 
     def json(self) -> dict[str, Any]:
         """As results.json has it."""
@@ -63,7 +63,7 @@ def rows(plan: Plan, most: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
 
 def fits(attack: Attack, num_shadows: int, ways: int) -> int:
     """How often the work of ``attack.fit`` is done where there are so many ways in which shadows may answer."""
-    return 1 if attack.aligned or num_shadows < 2 or ways < 2 else 1 + ways
+    return 1 if attack.per_example or num_shadows < 2 or ways < 2 else 1 + ways
 
 
 def playing(answer: str) -> str:
@@ -71,21 +71,21 @@ def playing(answer: str) -> str:
     return AS_LABELS if answer == AS_LABELS else AS_TARGET
 
 
-def aligned(key: Key, attack: Attack, rehearsal: Rehearsal) -> Settled:
+def per_example(key: Key, attack: Attack, rehearsal: Rehearsal) -> Settled:
     """For an attack that compares a record with itself in other models: each shadow plays against the others.
 
     The boundary is NaN where nothing could play: too few shadows, or records that are all on one side.
     """
     del key
     member = rehearsal.member
-    if attack.play is None or member.all() or not member.any():
+    if attack.shadow_scores is None or member.all() or not member.any():
         return Settled(AS_TARGET, {}, "auc", np.nan)
-    played = {
-        answer: (rehearsal.seen[playing(answer)], _of_shadows(rehearsal.public[playing(answer)]))
+    as_target = {
+        answer: (rehearsal.seen[playing(answer)], _of_shadows(rehearsal.population[playing(answer)]))
         for answer in rehearsal.seen
     }
     scores = {
-        answer: attack.play(seen, member, rehearsal.public[answer], played[answer])
+        answer: attack.shadow_scores(seen, member, rehearsal.population[answer], as_target[answer])
         for answer, seen in rehearsal.seen.items()
     }
     there = {answer: ~np.isnan(score) for answer, score in scores.items()}
@@ -106,9 +106,9 @@ def learned(key: Key, attack: Attack, rehearsal: Rehearsal) -> Settled:
     teach = slice(0, shadows - plays)
     right = {}
     for answer, seen in rehearsal.seen.items():
-        public = rehearsal.public[answer]
-        public = public and {name: leaf[: 1 + shadows - plays] for name, leaf in public.items()}
-        state = attack.fit(key, {name: leaf[teach] for name, leaf in seen.items()}, member[teach], public)
+        population = rehearsal.population[answer]
+        population = population and {name: leaf[: 1 + shadows - plays] for name, leaf in population.items()}
+        state = attack.fit(key, {name: leaf[teach] for name, leaf in seen.items()}, member[teach], population)
         own = rehearsal.seen[playing(answer)]
         scores = [
             np.asarray(attack.score(state, {name: leaf[k] for name, leaf in own.items()}))
@@ -118,10 +118,10 @@ def learned(key: Key, attack: Attack, rehearsal: Rehearsal) -> Settled:
     return Settled(_best(right), right, "balanced_accuracy")
 
 
-def fit(key: Key, attack: Attack, settled: Settled, seen: Seen, member: Array, public=None):
+def fit(key: Key, attack: Attack, settled: Settled, seen: Seen, member: Array, population=None):
     """The attack's state, with the boundary that was found where it cannot find its own."""
-    boundary = {} if settled.boundary is None or attack.play is None else {"boundary": settled.boundary}
-    return attack.fit(key, seen, member, public, **boundary)
+    boundary = {} if settled.boundary is None or attack.shadow_scores is None else {"boundary": settled.boundary}
+    return attack.fit(key, seen, member, population, **boundary)
 
 
 def missing(settled: Settled, num_shadows: int) -> str | None:
@@ -133,8 +133,8 @@ def missing(settled: Settled, num_shadows: int) -> str | None:
     return f"{NO_BOUNDARY}no shadow model is known to have trained on records that it was asked about"
 
 
-def _of_shadows(public: Seen | None) -> Seen | None:
-    return None if public is None else {name: np.asarray(leaf)[1:] for name, leaf in public.items()}
+def _of_shadows(population: Seen | None) -> Seen | None:
+    return None if population is None else {name: np.asarray(leaf)[1:] for name, leaf in population.items()}
 
 
 def _best(measured: Mapping[str, float]) -> str:
@@ -142,7 +142,7 @@ def _best(measured: Mapping[str, float]) -> str:
 
 
 def _mean(measure: Callable[..., float | None], scores: np.ndarray, member: np.ndarray) -> float:
-    """Over the models that played: of scores [S, r]."""
+    """Over the models that as_target: of scores [S, r]."""
     found = []
     for score, mine in zip(scores, member, strict=True):
         there = ~np.isnan(score)

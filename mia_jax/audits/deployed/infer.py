@@ -129,18 +129,20 @@ def scored(
     trained = _membership(shadow_member, asked)
     if member is not None:
         member = _truth(member, len(asked.target))
-    design = membership.examine(trained, member, aligned=attack.aligned, twins=memorization.twins(asked.shadows))
+    design = membership.examine(
+        trained, member, per_example=attack.per_example, twins=memorization.twins(asked.shadows)
+    )
     kept, notes = design.kept, design.notes
     if member is not None and (share := membership.share_note(trained[kept], member)):
         notes = (*notes, share)
     leave_one_out.refuse_without(attack.needs, trained[kept])
-    if "public" in attack.needs and population is None:
+    if "population" in attack.needs and population is None:
         raise InputError("this attack needs a population: answers about records that trained no model")
     asked = _checked(asked, classes, "")
     known = known or answer_formats.of_saved(asked.target, asked.shadows)
     read = jax.jit(attack.read)
     own, seen = _read(read, asked, known)
-    public = dict.fromkeys(seen)
+    of_population = dict.fromkeys(seen)
     if population is not None:
         group = _population(population)
         if np.ndim(group.shadows) != 3 or len(group.shadows) != len(trained):
@@ -150,9 +152,11 @@ def scored(
         first, rest = _read(read, _checked(group, classes, "population: "), known)
         for answer, many in rest.items():
             one = first[answer]
-            public[answer] = jax.tree.map(lambda one, others: np.concatenate([one[None], others[kept]]), one, many)
+            of_population[answer] = jax.tree.map(
+                lambda one, others: np.concatenate([one[None], others[kept]]), one, many
+            )
     trained, seen = trained[kept], jax.tree.map(lambda leaf: leaf[kept], seen)
-    if design.evened and not attack.aligned:  # those that are aligned even themselves, and the shadows that play, too
+    if design.evened and not attack.per_example:  # those do so themselves, with each shadow that is left out, too
         rows = membership.deal(trained)
         trained = np.take_along_axis(trained, rows, axis=0)
         seen = jax.tree.map(lambda leaf: np.take_along_axis(leaf, leave_one_out.over(rows, leaf), axis=0), seen)
@@ -162,9 +166,9 @@ def scored(
     chooses = len(seen) > 1 and both
     with progress(title, (parts or 1) * calibration.fits(attack, len(trained), len(seen) if both else 1)) as advance:
         if chooses:
-            rehearsal = Rehearsal(seen, trained, public)
-            settled = (calibration.aligned if attack.aligned else calibration.learned)(key, attack, rehearsal)
-        state = calibration.fit(key, attack, settled, seen[settled.answer], trained, public[settled.answer])
+            rehearsal = Rehearsal(seen, trained, of_population)
+            settled = (calibration.per_example if attack.per_example else calibration.learned)(key, attack, rehearsal)
+        state = calibration.fit(key, attack, settled, seen[settled.answer], trained, of_population[settled.answer])
         scores = np.asarray(attack.score(state, own[settled.answer]), np.float64)
         if parts is None:
             advance(1)
@@ -315,18 +319,18 @@ def _read(read, asked: Answered, known: Formats):
 # --- which attacks ---------------------------------------------------------------------------------------------------
 
 
-def attack_names(wanted: str, *, aligned: bool, member: np.ndarray | None = None) -> list[str]:
+def attack_names(wanted: str, *, same_records: bool, member: np.ndarray | None = None) -> list[str]:
     """The attacks that can run from plain answers.
 
     Args:
         wanted: names, separated by commas, or all.
-        aligned: shadows were asked about the very records in question.
+        same_records: shadows were asked about the very records in question.
         member: bool [S, n], who of the shadows trained on which of these; None: nobody.
 
     Raises:
         InputError: one that was asked for by name cannot run, or is unknown.
     """
-    reasons = {name: _lacking(name, aligned, member) for name in ATTACKS}
+    reasons = {name: _lacking(name, same_records, member) for name in ATTACKS}
     possible = [name for name, reason in reasons.items() if reason is None]
     if wanted.strip().lower() == "all":
         return possible
@@ -336,7 +340,7 @@ def attack_names(wanted: str, *, aligned: bool, member: np.ndarray | None = None
     return names
 
 
-def _lacking(name: str, aligned: bool, member: np.ndarray | None) -> str | None:
+def _lacking(name: str, same_records: bool, member: np.ndarray | None) -> str | None:
     """Why an attack cannot run; None if it can."""
     entry = ATTACKS[name]
     if entry.beyond or entry.options:
@@ -345,12 +349,12 @@ def _lacking(name: str, aligned: bool, member: np.ndarray | None) -> str | None:
         return "majority says the same of everybody, whatever the target answers"
     attack = entry(2)
     both = member is not None and member.any() and not member.all()
-    if "public" in attack.needs:
+    if "population" in attack.needs:
         return f"{name} needs a population: answers about records that trained no model"
-    if attack.aligned and not aligned:
+    if attack.per_example and not same_records:
         return f"{name} needs shadows that were asked about the very records in question"
-    if attack.aligned and "in" in attack.needs and not both:
+    if attack.per_example and "in" in attack.needs and not both:
         return f"{name} needs shadows that trained on some of the records in question"
-    if not attack.aligned and aligned and member is not None and not both:
+    if not attack.per_example and same_records and member is not None and not both:
         return f"{name} needs shadows that trained on some of the records in question, and not on others"
     return None

@@ -85,12 +85,12 @@ def _usable(
     Raises:
         InputError: who trained the shadows tells who trained the target, and that cannot be mended.
     """
-    names = infer.attack_names(config.attacks, aligned=True, member=held.shadow_member)
-    aligned = any(ATTACKS[name](2).aligned for name in names)
-    design = membership.examine(held.shadow_member, held.member, aligned=aligned, twins=twins)
+    names = infer.attack_names(config.attacks, same_records=True, member=held.shadow_member)
+    per_example = any(ATTACKS[name](2).per_example for name in names)
+    design = membership.examine(held.shadow_member, held.member, per_example=per_example, twins=twins)
     if len(design.kept) < len(held.shadows):
         held = held._replace(shadows=held.shadows[design.kept], shadow_member=held.shadow_member[design.kept])
-        names = infer.attack_names(config.attacks, aligned=True, member=held.shadow_member)
+        names = infer.attack_names(config.attacks, same_records=True, member=held.shadow_member)
     share = None if held.member is None else membership.share_note(held.shadow_member, held.member)
     return names, held, [*design.notes, *([share] if share else [])]
 

@@ -136,7 +136,7 @@ def _load(run: Run) -> Inputs:
     estimators.refuse_nan(config.target_kind, question.records.x, question.schema)
     for note in question.schema.notes:
         run.notify(note)
-    attacks = infer.attack_names(config.attacks, aligned=True)
+    attacks = infer.attack_names(config.attacks, same_records=True)
     aside, rows = shadow_source.set_aside(config, run.root, question)
     records = _take(question.records, rows)
     sent = Records(question.sent[rows], records.y)

@@ -42,19 +42,19 @@ class Fitted(NamedTuple):
 def parts(*, c: float | None = None) -> Parts:
     """Online with c None, otherwise offline with this weight."""
 
-    def gather(seen, member, public) -> Evidence:
-        del public
-        return leave_one_out.gather(seen["log_p_y"], member, of=np.exp, origin=0.0, squares=False)
+    def aggregate(seen, member, population) -> Evidence:
+        del population
+        return leave_one_out.aggregate(seen["log_p_y"], member, of=np.exp, origin=0.0, squares=False)
 
-    def settle(evidence: Evidence, models) -> Fitted:
+    def fit(evidence: Evidence, models) -> Fitted:
         inside, outside = leave_one_out.without(evidence, models)
         if c is None:
             total = np.nan_to_num(inside.mean) * inside.count + np.nan_to_num(outside.mean) * outside.count
             return Fitted(log_mean(total / (inside.count + outside.count)))
         return Fitted(c * leave_one_out.filled(log_mean(outside.mean), log_mean(inside.mean)))
 
-    def rate(fitted: Fitted, seen, public) -> np.ndarray:
-        del public
+    def score(fitted: Fitted, seen, population) -> np.ndarray:
+        del population
         return np.asarray(seen["log_p_y"], np.float64) - fitted.offset
 
-    return Parts(log_likelihood, gather, settle, rate, frozenset() if c is None else frozenset({"out"}))
+    return Parts(log_likelihood, aggregate, fit, score, frozenset() if c is None else frozenset({"out"}))
