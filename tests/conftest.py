@@ -51,6 +51,25 @@ def compiled_once(shared):
     compilation_cache.reset_cache()
 
 
+DEVICES = dict(local_devices=jax.local_devices, local_device_count=jax.local_device_count)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_device():
+    """One of the two devices, for tests about something else: each device compiles every program for itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "local_devices", lambda: DEVICES["local_devices"]()[:1])
+        patch.setattr(jax, "local_device_count", lambda: 1)
+        yield
+
+
+@pytest.fixture
+def two_devices(monkeypatch):
+    """Both devices, for tests that are about devices."""
+    for name, function in DEVICES.items():
+        monkeypatch.setattr(jax, name, function)
+
+
 @pytest.fixture(scope="session")
 def own(shared):
     """The path of a small data set (``small_runs.records``)."""
@@ -87,11 +106,3 @@ def data_dir():
     if not path or not os.path.isdir(path):
         pytest.skip("needs real data: set MIA_JAX_DATA_DIR to a folder of official files (README, Data)")
     return path
-
-
-@pytest.fixture
-def one_device(monkeypatch):
-    """One of the two devices, for tests that are about something else: each compiles every program for itself."""
-    first = jax.local_devices()[:1]
-    monkeypatch.setattr(jax, "local_devices", lambda: first)
-    monkeypatch.setattr(jax, "local_device_count", lambda: 1)

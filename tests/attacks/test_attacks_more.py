@@ -21,8 +21,6 @@ from mia_jax.targets import black_box
 from mia_jax.training import many, single
 from mia_jax.types import Answers, Field, InputError, Records, Schema, Target
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 C, F, N, P, K = 4, 24, 240, 160, 6  # classes, bits, candidates, population, models
 NAMES = ("label_only", "boundary", "quantile", "trajectory")
 MODEL = networks.mlp(C, (32,))

@@ -10,8 +10,6 @@ from mia_jax.audits import stages
 from mia_jax.statistics import metrics
 from mia_jax.storage import artifacts
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 KEY = jax.random.key(0)
 
 

@@ -16,8 +16,6 @@ from mia_jax.audits.config import BalancedConfig, DeployedConfig
 from mia_jax.audits.deployed import infer
 from mia_jax.statistics import metrics
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 KEY = jax.random.key(0)
 
 

@@ -20,8 +20,6 @@ from mia_jax.statistics import metrics
 from mia_jax.targets import answer_format, answer_store, black_box, defenses, platforms, server
 from mia_jax.types import Answers, Target
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 # --- what answers look like ------------------------------------------------------------------------------------------
 
 

@@ -18,8 +18,6 @@ from mia_jax.audits.plans import canaries
 from mia_jax.reports import canary_report, report
 from mia_jax.types import InputError
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 
 def at(config, folder, **changed):
     return dataclasses.replace(config, workdir=str(folder), **changed)

@@ -17,8 +17,6 @@ from mia_jax.synthesis.search import PRIOR_QUERIES
 from mia_jax.targets import black_box, remote, server
 from mia_jax.types import InputError
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
 
 N, F, C, MEMBERS = 60, 10, 3, 12

@@ -19,8 +19,6 @@ from mia_jax.models import networks
 from mia_jax.training import many, parallel, single
 from mia_jax.types import InputError, Records
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 MINE = """
 import jax
 import jax.numpy as jnp

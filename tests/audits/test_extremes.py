@@ -17,8 +17,6 @@ from mia_jax.audits.config import BalancedConfig, CanaryConfig
 from mia_jax.targets import black_box, estimators
 from mia_jax.types import InputError, MiaError
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 HUGE = 10**9
 SMALL = dict(num_shadows=2, num_epochs=2, attack_steps=5)
 

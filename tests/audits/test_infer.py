@@ -10,8 +10,6 @@ from mia_jax.audits.deployed.infer import infer
 from mia_jax.targets import black_box
 from mia_jax.types import InputError
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 N = 240
 WORLD = worlds.gaussian(41, N, 8, shift=3.0)
 SHADOWS = worlds.others(WORLD)

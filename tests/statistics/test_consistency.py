@@ -13,8 +13,6 @@ from mia_jax.reports import balanced_report
 from mia_jax.statistics import consistency
 from mia_jax.types import InputError
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 N, C, S = 600, 5, 6
 
 

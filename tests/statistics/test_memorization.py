@@ -14,8 +14,6 @@ from mia_jax.reports import balanced_report, balanced_words
 from mia_jax.statistics import memorization
 from mia_jax.types import InputError
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 N, C, S = 500, 4, 6
 
 

@@ -11,8 +11,6 @@ from mia_jax.attacks import ATTACKS
 from mia_jax.audits.deployed.infer import AnswersWarning, infer
 from mia_jax.statistics import matched_pairs, metrics
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 CONSTANT = np.array([0.4, 0.3, 0.2, 0.1], np.float32)
 
 

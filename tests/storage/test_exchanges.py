@@ -21,7 +21,7 @@ from mia_jax.reports import report
 from mia_jax.targets import answer_store, black_box
 from mia_jax.types import InputError
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_device")]
+pytestmark = pytest.mark.slow
 
 NET = """
 from flax import linen as nn

@@ -261,7 +261,7 @@ def fail(run, tmp_path, call, number, expected, nth=1) -> str | None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.usefixtures("pictures", "one_device")
+@pytest.mark.usefixtures("pictures")
 def test_every_call_failed_once(plan, tmp_path, monkeypatch):
     """Each kind of call, at each kind of place, with each error that it may give."""
     monkeypatch.setenv("MIA_JAX_CACHE_DIR", str(tmp_path / "cache"))
@@ -276,7 +276,7 @@ def test_every_call_failed_once(plan, tmp_path, monkeypatch):
 
 
 @pytest.mark.integration
-@pytest.mark.usefixtures("pictures", "one_device")
+@pytest.mark.usefixtures("pictures")
 def test_some_calls_failed_once(tmp_path):
     """A few, in the plan that costs least."""
     calls, expected = places_of(forest, tmp_path)

@@ -18,8 +18,6 @@ from mia_jax.synthesis.parameters import REDRAWS
 from mia_jax.targets import black_box
 from mia_jax.types import Answers, Field, InputError, Records, Schema, Target
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 F, C = 10, 3
 BITS = Schema("bits", "local", "0", C, (F,), (Field("bits", "binary", 0, F),))
 MIXED = Schema(

@@ -154,7 +154,6 @@ def run(tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.usefixtures("one_device")
 def test_an_audit_ends_where_the_model_was_replaced_and_tells_which_answers_are_old(run, tmp_path):
     service = Service()
     with services.answering(service) as url:

@@ -100,7 +100,6 @@ def test_a_server_that_goes_away_costs_only_what_it_was_asked(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_request_of_an_audit_fails_once(tmp_path, monkeypatch, fault):
     """With the records synthesized by asking, so that both kinds of questions are among them."""

@@ -13,8 +13,6 @@ from mia_jax.models import networks
 from mia_jax.training import dense_gradients, dp_sgd, many, single
 from mia_jax.types import InputError, Model, Records
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 LOSS = optax.softmax_cross_entropy_with_integer_labels
 C, B = 4, 9
 NETWORKS = {
@@ -217,10 +215,7 @@ def test_without_clip_and_noise_a_step_on_the_same_batch_is_the_plain_one(model)
     optimizer = optax.sgd(0.3, momentum=0.9)
     plain = single.make_trainer(model, optimizer, 12)  # a batch is the training set: drawn at rate 1
     private = dp_sgd.make_trainer(model, optimizer, 12, 12, clip=np.inf, noise_multiplier=0.0)
-    devices = jax.local_devices()[:1]
-    (expected, info), (actual, told) = (
-        many.fit_many(t, keys, pool, index, 3, devices=devices) for t in (plain, private)
-    )
+    (expected, info), (actual, told) = (many.fit_many(t, keys, pool, index, 3) for t in (plain, private))
     assert_close(actual, expected, rtol=1e-5, atol=1e-6)
     assert_close(told, info, rtol=1e-5, atol=1e-6)
 
@@ -231,7 +226,7 @@ def test_networks_learn_and_depend_on_their_own_key_only():
     pool = Records(x, x[:, :C].argmax(axis=1).astype(np.int32))
     keys, index = jax.random.split(jax.random.key(0), 3), np.stack([rng.permutation(400)[:200] for _ in range(3)])
     trainer = dp_sgd.make_trainer(networks.mlp(C, (8,)), optax.adam(0.05), 20, 200, clip=1.0, noise_multiplier=0.5)
-    fit_many = functools.partial(many.fit_many, devices=jax.local_devices()[:1])
+    fit_many = many.fit_many
     params, info = fit_many(trainer, keys, pool, index, 8)
     assert np.all(info.accuracy[:, -1] > 0.85) and np.all(info.loss[:, -1] < info.loss[:, 0])
     alone, _ = fit_many(trainer, keys[2:], pool, index[2:], 8)

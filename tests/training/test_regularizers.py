@@ -15,7 +15,6 @@ from mia_jax.types import InputError, Records
 LOSS = optax.softmax_cross_entropy_with_integer_labels
 N, M, C = 60, 24, 3
 MODEL = networks.mlp(C, (8,))
-DEVICES = jax.local_devices()[:1]  # each compiles for itself
 
 
 def pool(n=N, seed=0):
@@ -32,7 +31,7 @@ def runs(s=2):
 
 
 def trained(trainer, epochs=3, s=2, **options):
-    return many.fit_many(trainer, *runs(s), epochs, devices=DEVICES, **options)
+    return many.fit_many(trainer, *runs(s), epochs, **options)
 
 
 PLAIN = single.make_trainer(MODEL, optax.adam(1e-2), 6)
@@ -188,7 +187,7 @@ def stopped_by_hand(key, index, patience, epochs):
 def test_early_stopping_is_the_loop_that_ends_and_keeps_the_best():
     trainer, _ = stopping()
     keys, records, index = runs(3)
-    params, info = many.fit_many(trainer, keys, records, index, 25, devices=DEVICES)
+    params, info = many.fit_many(trainer, keys, records, index, 25)
     lengths = []
     for s in range(3):
         kept, told = stopped_by_hand(keys[s], index[s], 2, 25)
@@ -201,7 +200,7 @@ def test_early_stopping_is_the_loop_that_ends_and_keeps_the_best():
 
 def test_a_chunk_ends_when_all_have_stopped_and_the_epochs_spared_change_nothing():
     trainer, _ = stopping()
-    run = functools.partial(many.fit_many, trainer, *runs(3), 25, chunk=3, devices=DEVICES)
+    run = functools.partial(many.fit_many, trainer, *runs(3), 25, chunk=3)
     ran, told = [], []
 
     def on_epoch(part, epoch, info):

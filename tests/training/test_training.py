@@ -125,14 +125,14 @@ def test_every_order_is_equally_likely():
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_padding_the_index_changes_nothing(name, one_device):
+def test_padding_the_index_changes_nothing(name):
     trainer, expected = reference(name)
     keys, pool, index = arguments(MODELS[name][0])
     padded = np.pad(index, ((0, 0), (0, 17)), constant_values=-1)
     assert_close(many.fit_many(trainer, keys, pool, padded, EPOCHS, chunk=S), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_an_empty_training_set_leaves_the_network_as_it_was(one_device):
+def test_an_empty_training_set_leaves_the_network_as_it_was():
     shape, model = MODELS["mlp"]
     keys, pool, index = arguments(shape)
     trainer = make_trainer(model)
@@ -142,7 +142,7 @@ def test_an_empty_training_set_leaves_the_network_as_it_was(one_device):
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
-def test_microbatches_add_up_to_the_batch(name, one_device):
+def test_microbatches_add_up_to_the_batch(name):
     shape, model = MODELS[name]
     run = (*arguments(shape), 1)
     whole, *parts = (many.fit_many(make_trainer(model, microbatch=m), *run) for m in (5, 1, 2, 4))
@@ -150,7 +150,7 @@ def test_microbatches_add_up_to_the_batch(name, one_device):
         assert_close(some, whole, rtol=1e-3, atol=1e-4)
 
 
-def test_what_the_compiler_is_asked_for_changes_no_bit(one_device, monkeypatch):
+def test_what_the_compiler_is_asked_for_changes_no_bit(monkeypatch):
     trainer, expected = reference("mlp")
     monkeypatch.setattr(parallel, "CPU_OPTIONS", None)
     parallel.program.cache_clear()
@@ -183,7 +183,7 @@ def test_networks_learn():
     assert np.all(longer.loss[:, -1] < 0.2 * longer.loss[:, 0]) and np.all(longer.accuracy[:, -1] > 0.95)
 
 
-def test_the_loss_can_be_chosen(one_device):
+def test_the_loss_can_be_chosen():
     hinge = lambda logits, y: 2.0 * optax.softmax_cross_entropy_with_integer_labels(logits, y)  # noqa: E731
     _, info = many.fit_many(make_trainer(MODELS["mlp"][1], batch_size=M, loss=hinge), *arguments((7,)), 1)
     _, plain = many.fit_many(make_trainer(MODELS["mlp"][1], batch_size=M), *arguments((7,)), 1)
@@ -193,7 +193,7 @@ def test_the_loss_can_be_chosen(one_device):
 @pytest.mark.parametrize(
     "given", [lambda y: ((y, 1.0),), lambda y: ((y, jnp.float32(1)),), lambda y: ((y, 0.5), (y, 0.5))]
 )
-def test_labels_of_an_augmented_batch_may_share_one_weight(given, one_device):
+def test_labels_of_an_augmented_batch_may_share_one_weight(given):
     """As the type of ``Augment`` says."""
     plain = many.fit_many(make_trainer(MODELS["mlp"][1]), *arguments((7,)), 1)
     trainer = make_trainer(MODELS["mlp"][1], augment=lambda key, x, y, real: (x, given(y)), microbatch=3)
@@ -209,7 +209,7 @@ class Half(nn.Module):
         return nn.Dense(3, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)(x)
 
 
-def test_logits_are_float32_where_they_enter(one_device):
+def test_logits_are_float32_where_they_enter():
     model = networks.from_flax(Half())
     keys, pool, index = arguments((7,))
     params, info = many.fit_many(make_trainer(model, microbatch=2), keys, pool, index, 20)
@@ -228,6 +228,7 @@ def test_logits_are_float32_where_they_enter(one_device):
 # --- many networks ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("chunk", [1, 2, 3, 5])
@@ -267,6 +268,7 @@ def test_chunks_come_one_by_one_and_tell_their_epochs():
         assert_equal(now, jax.tree.map(lambda leaf, part=part, epoch=epoch: leaf[part, epoch - 1], info))
 
 
+@pytest.mark.usefixtures("two_devices")
 def test_traced_once_whatever_the_number_of_chunks_and_calls():
     trainer, traced = make_trainer(MODELS["mlp"][1]), []
 
@@ -288,6 +290,7 @@ def test_memory_does_not_grow_with_the_data():
     assert many.lane_bytes(make_trainer(networks.mlp(3, (800,))), make_pool(), M) > 10 * small
 
 
+@pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize("total", [1, 4, 50])
 def test_a_chunk_on_cpus_is_a_program_per_device(total):
     trainer, index = make_trainer(MODELS["mlp"][1]), np.zeros((total, 3), np.int32)
@@ -298,6 +301,7 @@ def test_a_chunk_on_cpus_is_a_program_per_device(total):
 # --- lanes, predictions ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize("lanes", [1, 2, 3, 7])
 def test_spread_is_vmap(lanes):
     a, b = np.arange(lanes * 3.0, dtype=np.float32).reshape(lanes, 3), np.arange(3.0, dtype=np.float32)
@@ -306,6 +310,7 @@ def test_spread_is_vmap(lanes):
     assert_equal(parallel.spread(lambda a: 2 * a)(a), 2 * a)
 
 
+@pytest.mark.usefixtures("two_devices")
 def test_what_is_replicated_is_not_copied_again():
     # Off the 64-byte grid: memory that happens to lie on it is taken over by every CPU device, without a copy.
     x = parallel.replicate(np.arange(5, dtype=np.float32)[1:])
