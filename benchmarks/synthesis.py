@@ -31,16 +31,16 @@ def trained(seed):
     from mia_jax import data
     from mia_jax.models import networks
     from mia_jax.plans import splits
-    from mia_jax.training import loop as training
+    from mia_jax.training import many, single
 
     pool, schema = data.load("purchase", source="simulated", seed=seed, notify=print)
     mine, _ = splits.reserve(jax.random.key(seed), len(pool.y), 20_000)
     model = networks.mlp(C, (HIDDEN,))
-    trainer = training.make_trainer(model, optax.adam(1e-3), 100)
+    trainer = single.make_trainer(model, optax.adam(1e-3), 100)
     keys = jax.random.split(jax.random.key(seed + 1), 1)
-    params, _ = training.fit_many(trainer, keys, pool, mine[None, :10_000], 100)
+    params, _ = many.fit_many(trainer, keys, pool, mine[None, :10_000], 100)
     params = jax.tree.map(lambda leaf: leaf[0], params)
-    right = np.asarray(training.predict(model, params, pool.x[mine])).argmax(axis=1) == pool.y[mine]
+    right = np.asarray(single.predict(model, params, pool.x[mine])).argmax(axis=1) == pool.y[mine]
     print(f"the target's accuracy: training {right[:10_000].mean():.3f}, test {right[10_000:].mean():.3f}")
     return model, params, schema
 

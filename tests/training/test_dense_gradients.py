@@ -8,8 +8,7 @@ import pytest
 from flax import linen as nn
 
 from mia_jax.models import networks
-from mia_jax.training import dense_gradients, dp_sgd
-from mia_jax.training import loop as training
+from mia_jax.training import dense_gradients, dp_sgd, single
 from mia_jax.types import Model, Records
 
 B, F, C = 10, 6, 3
@@ -195,7 +194,7 @@ def test_microbatches_add_up_to_the_batch(name):
     model, pool, _, _ = setting(name)
 
     def trained(microbatch):
-        trainer = training.make_trainer(model, optax.adam(0.1), 5, microbatch=microbatch)
+        trainer = single.make_trainer(model, optax.adam(0.1), 5, microbatch=microbatch)
         state, info = jax.jit(trainer.epoch)(trainer.init(jax.random.key(0), pool.x), pool, np.arange(B))
         return state.params, info
 
