@@ -26,6 +26,7 @@ read_config = given.define_flags(flags, configs.BalancedConfig, configs.Deployed
 FAIL_IF = flags.DEFINE_string(
     "fail_if", None, "conditions that must not hold, as in tpr@0.01>0.05,lira:auc>0.6; see mia_jax.audits.gate"
 )
+CSV = flags.DEFINE_bool("csv", False, "write the scores as text, too: scores.csv, a line for each record")
 flags.adopt_module_key_flags(given)
 
 
@@ -35,7 +36,7 @@ def main() -> None:
     from mia_jax.attacks import ATTACKS
     from mia_jax.audits import gate
     from mia_jax.audits.balanced.plan import attack_names
-    from mia_jax.reports import balanced_words, report
+    from mia_jax.reports import columns, terminal
 
     if flags.FLAGS["canaries"].present:
         config, names = read_config(configs.CanaryConfig), ("canaries",)
@@ -46,10 +47,11 @@ def main() -> None:
         names = attack_names(config)
     conditions = () if FAIL_IF.value is None else gate.parse(FAIL_IF.value, attacks=names)
     results = audits.run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
-    cli.show(report.terminal_table(results))
     workdir = results["config"]["workdir"]
-    page = f"Report: {workdir}/report.html    " if balanced_words.measured(results) else ""  # else there is none
-    print(f"\n{page}data: {workdir}/results.json, {workdir}/scores.npz")
+    terminal.show(results)
+    cli.show(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")
+    if CSV.value:
+        cli.show(f"Scores as text: {columns.write_csv(workdir)}")
     if conditions:
         verdicts = gate.enforce(conditions, results)
         print("\n".join([f"The gate holds: {FAIL_IF.value}", *gate.notes(verdicts)]))

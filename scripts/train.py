@@ -19,19 +19,22 @@ from mia_jax.audits import config as configs
 from mia_jax.audits import flags as given
 
 read_config = given.define_flags(flags, configs.Config)
+CSV = flags.DEFINE_bool("csv", False, "write the scores as text, too: scores.csv, a line for each record")
 flags.adopt_module_key_flags(given)
 
 
 def main() -> None:
     cli.use_every_core()
     from mia_jax import audits, progress
-    from mia_jax.reports import report
+    from mia_jax.reports import columns, terminal
 
     config = read_config(configs.Config)
     results = audits.run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
     workdir = results["config"]["workdir"]
-    cli.show(report.terminal_table(results))
-    print(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")
+    terminal.show(results)
+    cli.show(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")
+    if CSV.value:
+        cli.show(f"Scores as text: {columns.write_csv(workdir)}")
 
 
 if __name__ == "__main__":

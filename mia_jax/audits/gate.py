@@ -22,7 +22,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from mia_jax.reports.words import EQUAL
+from mia_jax.reports.measures import EQUAL
 from mia_jax.statistics import metrics
 from mia_jax.types import InputError, MiaError
 

@@ -5,15 +5,11 @@ markers differ as well. matplotlib is imported by ``draw``, without pyplot, and 
 """
 
 import io
-import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-Results = Mapping[str, Any]  # results.json, schema 1
-Scores = Mapping[str, np.ndarray]  # scores.npz
+from mia_jax.reports.measures import Results, Scores
 
 SHORT = {
     "shokri": "Shokri et al.",
@@ -67,6 +63,8 @@ Plot = Callable[[Results, Scores], Drawing]
 
 
 class Rendered(NamedTuple):
+    """A figure as files, and its words; both are None where the run has nothing to draw."""
+
     name: str
     title: str
     caption: str
@@ -113,13 +111,6 @@ def draw(results: Results, scores: Scores, plots: Sequence[Plot]) -> list[Render
 def short(attack: str) -> str:
     """An attack's name, short enough for a legend."""
     return SHORT.get(attack, attack.replace("_", " "))
-
-
-def value(measure: Any) -> float | None:
-    """The number in ``{"value", "low", "high"}``, or in a plain number; None where there is none."""
-    if isinstance(measure, Mapping):
-        measure = measure.get("value")
-    return None if measure is None or math.isnan(measure) else float(measure)
 
 
 def as_percent(share: float, place: int | None = None) -> str:

@@ -1,54 +1,27 @@
-"""What a run's numbers mean, in sentences for a reader who has never heard of membership inference."""
+"""Words that several sections share, for a reader who has never heard of membership inference."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mia_jax.reports.figures import Results, many, short, value
+from mia_jax.reports.figures import many, short
+from mia_jax.reports.measures import Results, equal, guessing, plan, ranked, rates, shares, tpr, value
+from mia_jax.statistics import metrics, over_targets, per_record
 
-PAPER = (
-    "The attack is that of R. Shokri, M. Stronati, C. Song and V. Shmatikov, Membership Inference Attacks Against"
-    " Machine Learning Models (IEEE Symposium on Security and Privacy, 2017), called the paper below."
-)
-EQUAL = 0.51  # a larger share of either side, and accuracies are told with both sides weighted alike
-PLATFORMS = {  # how a row of the paper begins: what that target was
-    "Google": "a prediction service, closed since, which told nobody what kind of model it trained",
-    "Amazon": "a logistic regression that a prediction service trained",
-    "local": "a small network that the authors trained themselves",
-    "CNN": "a convolutional network that the authors trained themselves, on more or other records than ours",
+MEASURES = {  # key: (name, what it means, what guessing gives)
+    "accuracy": ("Accuracy", "records judged rightly; guessing: 50%"),
+    "precision": ("Precision", "of the records called members, those that are; guessing: 50%"),
+    "recall": ("Recall", "of the members, those that were found"),
+    "auc": ("AUC", "chance that a member scores above a non-member; guessing: 0.500"),
+}
+OFTEN = {  # a false-positive rate in words
+    "0.1": "one false alarm in ten",
+    "0.01": "one false alarm in a hundred",
+    "0.001": "one false alarm in a thousand",
+    "0.0001": "one false alarm in ten thousand",
 }
 
 
-def main_attack(results: Results) -> str:
-    """The attack that a report is about: the paper's, or the first of the run."""
-    return "shokri" if "shokri" in results["attacks"] else next(iter(results["attacks"]))
-
-
-def shares(results: Results) -> tuple[int, int]:
-    """Members and others that were judged, over all targets, by the attack that judged most."""
-    counts = [
-        [sum(row[side] for row in block.get("per_class", [])) for side in ("members", "non_members")]
-        for block in results["attacks"].values()
-    ]
-    members, others = max(counts, key=sum, default=(0, 0))
-    return members, others
-
-
-def guessing(results: Results) -> float:
-    """The accuracy of whoever calls all records what most of them are."""
-    members, others = shares(results)
-    return max(members, others) / (members + others) if members + others else 0.5
-
-
-def equal(results: Results) -> bool:
-    """Whether about as many members as others were judged, so that guessing is right half of the time."""
-    return guessing(results) < EQUAL
-
-
-def rates(results: Results) -> list[str]:
-    """The false-positive rates to show, largest first; those below .001 where an attack could be measured there."""
-    at = [pair for block in results["attacks"].values() for pair in block.get("tpr_at_fpr", {}).items()]
-    shown = {rate for rate, measure in at if float(rate) >= 0.001 or value(measure) is not None}
-    return sorted(shown, key=float, reverse=True)
+# --- small pieces ----------------------------------------------------------------------------------------------------
 
 
 def percent(share: float) -> str:
@@ -57,59 +30,46 @@ def percent(share: float) -> str:
     return text.removesuffix(".0") + "%"
 
 
-def answers(told: Mapping[str, Any]) -> str:
-    """What a target's answers look like, to follow "answers with"; ``told`` is ``types.Answers`` as JSON."""
-    if told["kind"] == "labels":
+def listed(classes: Sequence[int]) -> str:
+    """Ten classes at most."""
+    return ", ".join(map(str, classes[:10])) + (", ..." if len(classes) > 10 else "")
+
+
+def title(data: Mapping[str, Any]) -> str:
+    """The name of a data set, for people."""
+    return data.get("title") or data["name"]
+
+
+def marked_title(data: Mapping[str, Any]) -> str:
+    """The same, for the terminal: it says of simulated records that they are."""
+    return ("SIMULATED " if data["source"] == "simulated" else "") + title(data)
+
+
+def answers(form: Mapping[str, Any]) -> str:
+    """What a target's answers look like, to follow "answers with"; ``form`` is ``types.Answers`` as JSON."""
+    if form["kind"] == "labels":
         return "labels"
-    text = "probabilities" if told["kind"] == "probabilities" else f"the {told.get('k') or ''} best probabilities"
-    if digits := told.get("digits"):
+    text = "probabilities" if form["kind"] == "probabilities" else f"the {form.get('k') or ''} best probabilities"
+    if digits := form.get("digits"):
         return f"{text}, rounded to {digits} decimal digit{'s' if digits > 1 else ''}"
-    return f"{text}, none of them between 0 and {least:.3g}" if (least := told.get("least")) else text
+    return f"{text}, none of them between 0 and {least:.3g}" if (least := form.get("least")) else text
 
 
-def verdict(results: Results) -> str:
-    """One paragraph: what was asked, what an attacker achieves against guessing, what that means."""
-    data, target = results["dataset"], results["target"]
-    name = main_attack(results)
-    block = results["attacks"][name]
-    accuracy = block.get("accuracy")
-    told = [
-        "Can somebody who may only put questions to a trained model find out whether a certain record was among its"
-        f" training data? Here the model learned from {target['train_records']:,} records of {title(data)}, and the"
-        " attack judged those and as many others."
-    ]
-    if data["source"] == "simulated":
-        told.insert(
-            0, "The records are SIMULATED, made to resemble the real data set: nothing here is about real people."
-        )
-    if value(accuracy) is None:
-        reason = accuracy.get("reason") if isinstance(accuracy, Mapping) else ""
-        return " ".join([*told, f"The attack has no accuracy to report{f': {reason}' if reason else ''}."])
-    right = value(accuracy)
-    low = value(accuracy.get("low")) if isinstance(accuracy, Mapping) else None
-    told.append(f"It was right for {percent(right)} of them, where guessing is right for 50%.")
-    if (precision := value(block.get("precision"))) is not None and (recall := value(block.get("recall"))) is not None:
-        told.append(
-            f"It found {percent(recall)} of the members; of the records that it called members, {percent(precision)}"
-            " were."
-        )
-    leak = (right if low is None else low) > 0.5
-    told.append(_meaning(right, leak))
-    return " ".join([*told, cause(target, leak)])
+def chance(separation: float) -> str:
+    """In how many cases a record of this separation is recognized at 1 % false alarms."""
+    share = per_record.recognized(separation)
+    return f"{share:.0%}" if share < 0.995 else "over 99%"
 
 
-def _meaning(accuracy: float, leak: bool) -> str:
-    """The thresholds are ours: words, not statistics."""
-    if not leak:
-        return (
-            "That cannot be told from guessing: this attack found no leak. It does not prove that there is none, for"
-            " other attacks look at more."
-        )
-    if accuracy < 0.6:
-        return "That is a weak leak: better than chance, yet far from certainty about any one record."
-    if accuracy < 0.8:
-        return "That is a clear leak: the model's answers are evidence about which records it was trained on."
-    return "That is a severe leak: who may query this model can mostly tell which records it was trained on."
+def the_model(results: Results) -> str:
+    """The model that an audit of a deployed one is about."""
+    target = results["target"]
+    if target.get("url"):
+        return f"{target['kind']} at {target['url']}"
+    return f"known by {target['kind']} alone" if target["kind"] == "saved predictions" else target["kind"]
+
+
+# --- sentences -------------------------------------------------------------------------------------------------------
 
 
 def cause(target: Mapping[str, Any], leak: bool) -> str:
@@ -127,73 +87,6 @@ def cause(target: Mapping[str, Any], leak: bool) -> str:
     return f"There is little overfitting to {'explain it' if leak else 'exploit'}: {both}."
 
 
-def reading(results: Results) -> list[str]:
-    """Paragraphs below the table of attacks."""
-    name = main_attack(results)
-    columns = "; ".join(
-        f"{short(n)}: {block['title']}" for n, block in results["attacks"].items() if block.get("title")
-    )
-    texts = [f"The attacks. {columns}."] if columns else []
-    texts += [
-        "A member is a record that the target was trained on. Half of the judged records are members, so whoever"
-        " guesses is right half of the time. Accuracy, precision and recall are at the threshold that the attack"
-        " chose itself, on its shadow models, before it saw the target. The rows on false alarms ask how many members"
-        " are found by an attacker who must hardly ever accuse wrongly, which is what matters to each person whose"
-        " record it is. An interval covers what another draw of as many records would change; it does not cover"
-        " another target, or another seed."
-    ]
-    others = [n for n in results["attacks"] if n not in (name, "majority")]
-    ours = value(results["attacks"][name].get("accuracy"))
-    found = [
-        f"{short(n)} {percent(v)}" for n in others if (v := value(results["attacks"][n].get("accuracy"))) is not None
-    ]
-    if found and ours is not None:
-        texts.append(
-            f"Accuracy of {short(name)}: {percent(ours)}; beside it, {', '.join(found)}. That is at one threshold for"
-            " each; AUC and the rows on false alarms compare the attacks at others, and may order them otherwise."
-        )
-    without = results.get("classes_without_rows", [])
-    unscored = results["attacks"][name].get("unscored", 0)
-    if without:
-        texts.append(
-            f"The shadow models lacked members or others of class {listed(without)}: nothing could be learned there."
-            f" The {unscored:,} records of such classes got no score and are in none of its numbers."
-        )
-    return texts
-
-
-def listed(classes: Sequence[int]) -> str:
-    """Ten classes at most."""
-    return ", ".join(map(str, classes[:10])) + (", ..." if len(classes) > 10 else "")
-
-
-def steps(results: Results) -> list[str]:
-    """How the attack works, with this run's numbers."""
-    target, shadows, data = results["target"], results["shadows"], results["dataset"]
-    count = shadows["count"]
-    many = f"{count} shadow models were" if count != 1 else "One shadow model was"
-    origin = {"real": "other records of the same data set", "simulated": "other simulated records"}.get(
-        shadows.get("data", "real"), f"other records ({shadows.get('data')})"
-    )
-    learned = value(shadows.get("train_accuracy")), value(shadows.get("test_accuracy"))
-    similar = (
-        f" On average they are right on {percent(learned[0])} of their own training records and {percent(learned[1])}"
-        " of others."
-        if None not in learned
-        else ""
-    )
-    return [
-        f"The target, the model under attack, was trained on {target['train_records']:,} records. From here on it"
-        f" only answers questions: a record in, a probability for each of the {data['classes']} classes out.",
-        f"{many} trained in the same way on {origin}; the attacker made them, and so knows what each was trained"
-        f" on.{similar}{diverged(results)}",
-        "The shadow models were asked about records that they were trained on and about others. From the answers, a"
-        f" small network for each class learned to tell the two kinds apart{_strength(results)}.",
-        "The target was asked about all of its training records and as many others, and these networks said who is a"
-        " member.",
-    ]
-
-
 def diverged(results: Results) -> str:
     """Which models came to nothing and play no part: sentences with a space before them, or nothing."""
     shadows = results["shadows"]
@@ -208,53 +101,94 @@ def diverged(results: Results) -> str:
     )
 
 
-def _strength(results: Results) -> str:
-    """What kept the attack networks from learning their rows by heart."""
-    l2 = results["attacks"].get("shokri", {}).get("l2")
-    if l2 is None:
+def sizes(results: Results) -> str:
+    """On how many records shadows and target were trained, where that differs; else empty."""
+    m, wanted = results["shadows"].get("train_records"), results["target"].get("train_records")
+    if not m or not wanted or abs(m - wanted) <= 0.05 * wanted:
         return ""
-    given = results["config"].get("attack_l2") is not None
-    return f", with an L2 of {l2:g}" + ("" if given else " that was chosen on answers held out from them")
-
-
-def comparison(results: Results) -> list[str]:
-    """What the paper's rows are, and why ours differ."""
-    rows = results.get("paper", {}).get("rows", [])
-    if not rows:
-        return ["Shokri et al. (2017) report nothing for this data set, so there is no row to put beside this run's."]
-    said = []
-    for row in rows:
-        for start, what in PLATFORMS.items():
-            if row["setting"].startswith(start) and (what := f"{row['setting']}, {what}") not in said:
-                said.append(what)
-    texts = [f"The paper attacked {'other targets' if len(rows) > 1 else 'another target'}: {'; '.join(said)}."]
-    if not said:
-        texts = ["The paper attacked another target."]
-    texts.append(
-        f"Ours is {our_target(results)}. The model, its training and the records drawn differ, and so does how much"
-        " the target overfits: expect the same direction, not the same numbers."
+    remember = "fewer records remember each better" if m < wanted else "more records remember each less"
+    return (
+        f"Each shadow model was trained on {m:,} records and the target on {wanted:,}: models of {remember}, so shadows"
+        " of as many records would imitate the target better, and attacks may then find more"
     )
-    if results["dataset"]["source"] == "simulated":
-        texts.append(
-            "The records of this run are SIMULATED: where the numbers are alike, the method works alike, and no more is"
-            " shown."
-        )
-    return texts
 
 
-def our_target(results: Results) -> str:
-    """The run's own target in a few words."""
-    target = results["target"]
-    kind = {"nn": "a neural network"}.get(target["kind"], target["kind"])
-    model = f" ({target['model']})" if target.get("model") else ""
-    return f"{kind}{model} trained on {target['train_records']:,} records"
+def doubts(results: Results) -> str:
+    """What comes before all numbers where labels, target and shadows seem not to belong together; else empty."""
+    return " ".join(["The numbers below are in doubt.", *results["doubts"]]) if results.get("doubts") else ""
 
 
-def title(data: Mapping[str, Any]) -> str:
-    """The name of a data set, for people."""
-    return data.get("title") or data["name"]
+def without_key(results: Results, key: str) -> str:
+    """The attacks whose blocks have no ``key``, and why: a sentence with a space before it, or nothing."""
+    names = [short(name) for name in ranked(results) if not results["attacks"][name].get(key)]
+    if not names:
+        return ""
+    return (
+        f" Not here: {', '.join(names)}. They learn from a sample of the shadow models' records, so no shadow model was"
+        " asked about all the records that a target is judged on."
+    )
 
 
-def marked_title(data: Mapping[str, Any]) -> str:
-    """The same, for the terminal: it says of simulated records that they are."""
-    return ("SIMULATED " if data["source"] == "simulated" else "") + title(data)
+# --- what a reader of the table of attacks must know, a line each ----------------------------------------------------
+
+
+def table_notes(results: Results) -> list[str]:
+    """Lines for the caption of the table of attacks, and for the terminal; each without its full stop."""
+    lines = (random_split(results), base_rate(results), pooled(results), worse_than_guessing(results), sizes(results))
+    return [line for line in lines if line]
+
+
+def random_split(results: Results) -> str:
+    """What the numbers rest on where nobody here decided who is a member; else empty."""
+    if plan(results) != "deployed":
+        return ""
+    return (
+        "These numbers tell members from others; what the model remembers they tell only if a random split decided who"
+        " is a member (members that are merely easier, or older, score apart too)"
+    )
+
+
+def base_rate(results: Results) -> str:
+    """What guessing gives where members and non-members are not as many; else empty."""
+    if equal(results):
+        return ""
+    members, non_members = shares(results)
+    share = members / (members + non_members)
+    return (
+        f"{percent(share)} of the records are members, so guessing alone has an accuracy of"
+        f" {percent(guessing(results))} and a precision of {percent(share)}; balanced accuracy"
+        " weighs both sides alike, guessing has 50%"
+    )
+
+
+def pooled(results: Results) -> str:
+    """At which rates all targets share a threshold; empty where each has its own."""
+    at = {
+        rate
+        for rate in rates(results)
+        for block in results["attacks"].values()
+        if (tpr(block, rate) or {}).get("read") == over_targets.POOLED
+    }
+    if not at:
+        return ""
+    shown = " and ".join(percent(float(rate)) for rate in sorted(at, key=float, reverse=True))
+    return (
+        f"At {shown} false alarms one threshold serves all targets, as each alone has fewer than {metrics.RESOLVABLE} of"
+        " them; elsewhere each target has its own"
+    )
+
+
+def worse_than_guessing(results: Results) -> str:
+    """The attacks whose AUC lies below guessing with its whole interval; else empty."""
+    areas = {name: results["attacks"][name].get("auc") for name in ranked(results)}
+    below = [short(n) for n, auc in areas.items() if isinstance(auc, Mapping) and (auc.get("high") or 1.0) < 0.5]
+    if not below:
+        return ""
+    if plan(results) == "balanced":
+        why = "the shadows do not imitate the target"
+    else:
+        why = "something is inverted (member, shadow_member), or the shadows do not imitate the target"
+    return (
+        f"Worse than guessing, for the whole interval of the AUC lies below .5: {', '.join(below)}; {why}; by chance"
+        " one interval in forty does so"
+    )

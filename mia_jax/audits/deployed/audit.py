@@ -84,5 +84,4 @@ def _write(workdir: artifacts.Workdir, summary: dict[str, Any], found: Found) ->
     workdir.claim()  # of saved predictions there is no artifact, and a folder with scores alone would be somebody's
     artifacts.write_npz(workdir.path / "scores.npz", {**known, **shared, **columns})
     artifacts.write_json(workdir.path / "results.json", summary)
-    if found.member is not None:
-        report.write_report(workdir.path)
+    report.write_report(workdir.path)

@@ -1,7 +1,7 @@
 """The figures of an audit by many attacks. NumPy only; matplotlib as in ``figures``.
 
 The best attacks, as the table ranks them, have a color and a dash of their own; the others are thin and gray, and
-named below. A figure that lacks one of the best gives its look to the next best.
+named below. A figure that lacks one of the best gives its line style to the next best.
 """
 
 from collections.abc import Collection
@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax.reports import shokri_figures
-from mia_jax.reports.balanced_words import OFTEN, chance, not_aligned, ranked
-from mia_jax.reports.figures import Drawing, Plot, Results, Scores, as_percent, canvas, legend, many, short, value
+from mia_jax.reports.columns import column
+from mia_jax.reports.figures import Drawing, as_percent, canvas, legend, many, short
+from mia_jax.reports.measures import Results, Scores, plan, ranked, value
+from mia_jax.reports.words import OFTEN, chance, without_key
 from mia_jax.statistics import low_fpr, metrics, per_record
 
 HIGHLIGHTED = 6
@@ -19,10 +20,11 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (3, 1, 1, 1)), (0, (7, 1, 1, 1, 1, 1)), (0, (2, 2)))
 CURVE_RATE = "0.01"  # of the curve over shadows
 NAMED_CLASSES = 40  # more have no room for their number
+FEW_CLASSES = 3  # below, a figure over classes says less than the table
 NUMBERED = 10  # attacks; a larger matrix has no room for numbers
 
 
-def looks(results: Results, among: Collection[str]) -> dict[str, dict[str, Any]]:
+def line_styles(results: Results, among: Collection[str]) -> dict[str, dict[str, Any]]:
     """How the line of each attack ``among`` all is drawn, best attack first."""
     order = ranked(results)
     free = [k for k, name in enumerate(order[:HIGHLIGHTED]) if name not in among]
@@ -39,20 +41,24 @@ def looks(results: Results, among: Collection[str]) -> dict[str, dict[str, Any]]
     return out
 
 
-def columns(results: Results, scores: Scores) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """(scores [T, n], member [T, n]) of the attacks that tell records apart; a deployed model is one target."""
+def columns(results: Results, scores: Scores) -> dict[str, np.ndarray]:
+    """The scores [T, n] of the attacks that tell records apart; a deployed model is one target."""
+    found = {name: scores[column(name)] for name in results["attacks"] if column(name) in scores}
+    return {
+        name: np.atleast_2d(score)
+        for name, score in found.items()
+        if all(len(np.unique(s[~np.isnan(s)])) > 1 for s in np.atleast_2d(score))
+    }
+
+
+def with_members(results: Results, scores: Scores) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """(scores [T, n], member [T, n]) of the same attacks, where they judged members and non-members."""
     member = np.atleast_2d(scores["member"]).astype(bool)
-    out = {}
-    for name in results["attacks"]:
-        column = scores.get("score" if name == "shokri" else f"score_{name}")
-        if column is not None and all(_tells(s, m) for s, m in zip(np.atleast_2d(column), member, strict=True)):
-            out[name] = np.atleast_2d(column), member
-    return out
-
-
-def _tells(score: np.ndarray, member: np.ndarray) -> bool:
-    scored = ~np.isnan(score)
-    return len(np.unique(score[scored])) > 1 and len(np.unique(member[scored])) == 2
+    return {
+        name: (score, member)
+        for name, score in columns(results, scores).items()
+        if all(len(np.unique(m[~np.isnan(s)])) == 2 for s, m in zip(score, member, strict=True))
+    }
 
 
 # --- the figures -----------------------------------------------------------------------------------------------------
@@ -60,7 +66,7 @@ def _tells(score: np.ndarray, member: np.ndarray) -> bool:
 
 def roc(results: Results, scores: Scores) -> Drawing:
     name, title = "roc", "Members found, by false alarms allowed"
-    found = columns(results, scores)
+    found = with_members(results, scores)
     if not found:
         return Drawing(name, title, "No figure: no attack of this run gives different records different scores.", "")
     others = {a: int((~member & ~np.isnan(score)).sum()) for a, (score, member) in found.items()}
@@ -68,7 +74,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
     left = min(starts.values())
     figure, ax = canvas(height=4.0)
     lowest = 1.0
-    styles = looks(results, found)
+    styles = line_styles(results, found)
     for attack, style in styles.items():
         grid = np.geomspace(starts[attack], 1, 300)
         curve = _roc_on(grid, *found[attack])
@@ -142,7 +148,7 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
     panels = (("auc", "AUC"), ("tpr", f"found at {100 * float(CURVE_RATE):g}% FPR"))
     ticks: set[int] = set()
     gray = []
-    for attack, style in looks(results, curves).items():
+    for attack, style in line_styles(results, curves).items():
         counts = sorted(map(int, curves[attack]))
         ticks |= set(counts)
         marker = dict(marker="o", ms=4 if "label" in style else 2.5)
@@ -180,7 +186,7 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
         "Shadow models are what an attack costs. Each mark: the same attack, left with fewer of them, a mean over up to"
         f" four targets. {'Above: AUC' if resolved else 'AUC'}, the chance that a member scores above a non-member."
         f"{below} A curve that is flat to the right needs no more models; one that still climbs would find more with"
-        f" more.{' Gray: ' + ', '.join(gray) + '.' if gray else ''}{dip}{not_aligned(results, 'by_shadows')}"
+        f" more.{' Gray: ' + ', '.join(gray) + '.' if gray else ''}{dip}{without_key(results, 'by_shadows')}"
     )
     ends = [
         f"{short(a)} {value(c[min(c, key=int)]['auc']):.3f} to {value(c[max(c, key=int)]['auc']):.3f}"
@@ -224,7 +230,7 @@ def separation(results: Results, scores: Scores) -> Drawing:
 def exposed_classes(results: Results, scores: Scores) -> Drawing:
     name, title = "exposed_classes", "Which classes are exposed most"
     rows = results.get("exposure", {}).get("classes", [])
-    if len(rows) < shokri_figures.FEW_CLASSES:
+    if len(rows) < FEW_CLASSES:
         return Drawing(name, title, _few(len(rows)), "")
     rows = sorted(rows, key=lambda row: -row["separation"])
     figure, ax = canvas()
@@ -281,7 +287,7 @@ def agreement(results: Results, scores: Scores) -> Drawing:
     name, title = "agreement", "Do the attacks agree on who is a member?"
     held = results.get("exposure", {}).get("agreement")
     if held is None:
-        held = per_record.agreement({a: score for a, (score, _) in columns(results, scores).items()})
+        held = per_record.agreement(columns(results, scores))
     order = [a for a in ranked(results) if a in held["attacks"]]
     if len(order) < 2:
         return Drawing(name, title, "No figure: it takes two attacks that give different records different scores.", "")
@@ -304,7 +310,7 @@ def agreement(results: Results, scores: Scores) -> Drawing:
     caption = (
         "Each field compares two attacks: 1 where they put the records into the same order, 0 where their orders have"
         " nothing to do with each other (Spearman's rank correlation"
-        f"{', a mean over the targets' if results['plan'] == 'balanced' else ''}). The numbers at the bottom are those"
+        f"{', a mean over the targets' if plan(results) == 'balanced' else ''}). The numbers at the bottom are those"
         " beside the names. Attacks that disagree look at"
         " different things, and may find different members. Least alike:"
         f" {short(order[i])} and {short(order[j])}, {matrix[i, j]:.2f}; in the middle, {np.median(off):.2f}."
@@ -315,9 +321,3 @@ def agreement(results: Results, scores: Scores) -> Drawing:
 
 def _few(classes: int) -> str:
     return f"No figure: there is the exposure of {many(classes, 'class', 'classes')}, and the table says as much."
-
-
-PLOTS: dict[str, tuple[Plot, ...]] = {
-    "balanced": (roc, by_shadows, separation, exposed_classes, exposed_records, agreement),
-    "deployed": (roc, agreement, shokri_figures.confidence, shokri_figures.entropy),
-}

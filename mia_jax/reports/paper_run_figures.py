@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mia_jax.reports.columns import column
 from mia_jax.reports.figures import (
     ATTACK_COLORS,
     DASHES,
@@ -10,16 +11,13 @@ from mia_jax.reports.figures import (
     MORE_COLORS,
     OTHERS,
     Drawing,
-    Plot,
-    Results,
-    Scores,
     as_percent,
     canvas,
     legend,
     many,
     short,
-    value,
 )
+from mia_jax.reports.measures import Results, Scores, value
 from mia_jax.statistics import metrics
 
 MARKERS = "osDv^<>"
@@ -37,11 +35,11 @@ def telling(results: Results, scores: Scores) -> dict[str, tuple[np.ndarray, np.
     """(scores, member) of the attacks that tell records apart; records without a score (NaN) are left out."""
     out = {}
     for name in results["attacks"]:
-        column = scores.get("score" if name == "shokri" else f"score_{name}")
-        if column is not None:
-            scored = ~np.isnan(column)
-            if len(np.unique(column[scored])) > 1 and len(np.unique(scores["member"][scored])) == 2:
-                out[name] = column[scored], scores["member"][scored]
+        score = scores.get(column(name))
+        if score is not None:
+            scored = ~np.isnan(score)
+            if len(np.unique(score[scored])) > 1 and len(np.unique(scores["member"][scored])) == 2:
+                out[name] = score[scored], scores["member"][scored]
     return out
 
 
@@ -244,16 +242,6 @@ def learning_curves(results: Results, scores: Scores) -> Drawing:
         f" accuracy {last['accuracy']:.1%}."
     )
     return Drawing(name, title, caption, alt, figure)
-
-
-PLOTS: tuple[Plot, ...] = (
-    roc,
-    per_class_cdf,
-    precision_by_size,
-    confidence,
-    entropy,
-    learning_curves,
-)
 
 
 # --- what they share -------------------------------------------------------------------------------------------------

@@ -1,0 +1,39 @@
+"""The sections of the page, in order: a section a file, with its words.
+
+To add one, write a ``Section`` in a file of its own and name it here.
+"""
+
+from mia_jax.reports.sections import (
+    accusation,
+    beside_paper,
+    classes,
+    epsilon,
+    figures,
+    files,
+    limits,
+    method,
+    mitigations,
+    records,
+    repeat,
+    result,
+    thresholds,
+    unknown,
+)
+from mia_jax.reports.sections.section import Section
+
+SECTIONS: tuple[Section, ...] = (
+    result.SECTION,
+    unknown.SECTION,
+    mitigations.SECTION,
+    limits.SECTION,
+    records.SECTION,
+    method.SECTION,
+    beside_paper.SECTION,
+    epsilon.SECTION,
+    thresholds.SECTION,
+    accusation.SECTION,
+    figures.SECTION,
+    classes.SECTION,
+    files.SECTION,
+    repeat.SECTION,
+)

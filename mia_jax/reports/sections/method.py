@@ -1,0 +1,123 @@
+"""How a run was done, with its own numbers."""
+
+from mia_jax.reports import answer_words
+from mia_jax.reports.blocks import Block, Items, Paragraphs, Report
+from mia_jax.reports.figures import many
+from mia_jax.reports.measures import Results, measured, num_targets, plan, value
+from mia_jax.reports.sections.section import Section
+from mia_jax.reports.words import diverged, percent, the_model
+
+
+def _blocks(report: Report) -> list[Block]:
+    results = report.results
+    match plan(results):
+        case "shokri":
+            return [Items(_of_the_paper_s_run(results), numbered=True)]
+        case "balanced":
+            return [Items(_of_many_models(results), numbered=True)]
+        case "canaries":
+            return [Paragraphs(_of_canaries(results))]
+    return [Items(_of_a_deployed_model(results), numbered=True)]
+
+
+def _of_the_paper_s_run(results: Results) -> list[str]:
+    target, shadows, data = results["target"], results["shadows"], results["dataset"]
+    count = shadows["count"]
+    models = f"{count} shadow models were" if count != 1 else "One shadow model was"
+    origin = {"real": "other records of the same data set", "simulated": "other simulated records"}.get(
+        shadows.get("data", "real"), f"other records ({shadows.get('data')})"
+    )
+    train, test = value(shadows.get("train_accuracy")), value(shadows.get("test_accuracy"))
+    similar = ""
+    if train is not None and test is not None:
+        similar = (
+            f" On average they are right on {percent(train)} of their own training records and {percent(test)} of"
+            " others."
+        )
+    return [
+        f"The target, the model under attack, was trained on {target['train_records']:,} records. From here on it"
+        f" only answers questions: a record in, a probability for each of the {data['classes']} classes out.",
+        f"{models} trained in the same way on {origin}, {shadows.get('train_records', target['train_records']):,} each;"
+        f" the attacker made them, and so knows what each was trained on.{similar}{diverged(results)}",
+        "The shadow models were asked about records that they were trained on and about others. From the answers, a"
+        f" small network for each class learned to tell the two kinds apart{_strength(results)}.",
+        "The target was asked about all of its training records and as many others, and these networks said who is a"
+        " member.",
+    ]
+
+
+def _strength(results: Results) -> str:
+    """What kept the attack networks from learning their rows by heart."""
+    l2 = results["attacks"].get("shokri", {}).get("l2")
+    if l2 is None:
+        return ""
+    given = results["config"].get("attack_l2") is not None
+    return f", with an L2 of {l2:g}" + ("" if given else " that was chosen on answers held out from them")
+
+
+def _of_many_models(results: Results) -> list[str]:
+    target, shadows, data = results["target"], results["shadows"], results["dataset"]
+    return [
+        f"{shadows['models']:,} models were trained in complementary pairs: the records were split at random, one"
+        f" model learned from the one half and its partner from the other. So every model was trained on"
+        f" {target['train_records']:,} records, and every record trained half of the models."
+        f"{diverged(results)}",
+        f"{num_targets(results):,} of the models played the target, one after the other. A target only answers"
+        f" questions: a record in, a probability for each of the {data['classes']} classes out. The attacker knows of"
+        " the others, the shadow models, who trained on what. The target's own partner plays no part: it would give"
+        " the answer away.",
+        "Each attack learned from the shadow models how answers about members differ from answers about others, and"
+        " then gave every record a score for having trained the target. Attacks that need many questions for each"
+        " record were tried on fewer records.",
+        "Only then the truth was looked up, and the scores were counted against it.",
+    ]
+
+
+def _of_a_deployed_model(results: Results) -> list[str]:
+    target, shadows, data = results["target"], results["shadows"], results["dataset"]
+    truth = "The user's file says which records are members in truth; the scores were counted against that."
+    return [
+        f"The model under attack is {the_model(results)}. It only answered questions: a record in, a probability for"
+        f" each of the {data['classes']} classes out."
+        + answer_words.earlier(target)
+        + answer_words.unsteady(target)
+        + answer_words.format_of(target),
+        f"{many(shadows['count'], 'shadow model imitates', 'shadow models imitate')} it, and the attacker knows"
+        f" what was in their training data: {shadows.get('data', 'not told')}.{_sizes(results)}"
+        f"{diverged(results)}",
+        "Each attack learned from the shadow models how answers about members differ from answers about others, and"
+        f" then gave every record in question a score for having trained the model.{answer_words.shadows(results)}",
+        *([truth] if measured(results) else []),
+    ]
+
+
+def _sizes(results: Results) -> str:
+    """On how many records shadows and target were trained, where both are known."""
+    m, wanted = results["shadows"].get("train_records"), results["target"].get("train_records")
+    return f" Each was trained on {m:,} records, the target on {wanted:,}." if m and wanted else ""
+
+
+def _of_canaries(results: Results) -> list[str]:
+    canaries, block = results["canaries"], results["attacks"]["canaries"]["epsilon"]
+    if canaries["kind"] == "mislabelled":
+        kind = (
+            "records with a label drawn from the classes that are not theirs. Nothing else teaches a model that label,"
+            " so one that finds it likelier than other wrong labels has seen the canary"
+        )
+    else:
+        kind = "plain records; a model that is surer of their label has rather seen them"
+    return [
+        f"{canaries['count']:,} canaries are {kind}. A coin was tossed for each of them, and"
+        f" {canaries['included']:,} came to be among the {results['target']['train_records']:,} records on which one"
+        " model was trained. The model then only answered questions.",
+        "The canaries with the highest scores were guessed to be in, as many with the lowest to be out. How many are"
+        " guessed was fixed beforehand; where several numbers are tried, the bound is corrected for that. As every coin"
+        " was fair and tossed for itself, the bound needs no second model and no assumption about the data. The second"
+        " bound is higher and assumes that the training hides a record as Gaussian noise does, which DP-SGD does in"
+        " good approximation and training without noise does not.",
+        f"So many canaries prove an epsilon of {block['provable']:.2f} at most, even if every guess is right. Canaries"
+        " that are harder to hide, or more of them, may prove more.",
+    ]
+
+
+SECTION = Section("method", "How it was done", lambda results, scores: True, _blocks)

@@ -1,0 +1,107 @@
+"""What to do about a leak: which mitigation, what it does and what it costs."""
+
+from mia_jax.reports.blocks import Block, Cell, Commands, Paragraphs, Report, Row, Table
+from mia_jax.reports.measures import Results, Scores, epsilon_low, main_attack, measured, plan, surely, value
+from mia_jax.reports.mitigations import MEASURED, SOURCES, Measured
+from mia_jax.reports.sections.section import Section
+
+ORDER = (
+    "In this order, as measured below. First train so that the model remembers less: more records, weight decay,"
+    " stopping early; on the data sets below moderate weight decay took the most from the attack and cost no accuracy."
+    " Then answer with less: one digit, or labels alone, which cost no accuracy, but those who need probabilities, and"
+    " hide nothing from attacks that ask often about one record. Only noise in training (DP-SGD) promises anything of"
+    " attacks that nobody knows yet; at an epsilon of about 2 it cost nearly half of the accuracy of a small data set."
+    " The fewer records there are, the more it costs."
+)
+OTHERS = "Numbers of other models and data, as examples of what to expect: measure your own before you decide."
+
+
+def _shows(results: Results, scores: Scores) -> bool:
+    return measured(results)
+
+
+def leaks(results: Results) -> bool:
+    """Whether the run found more than guessing does."""
+    attacks = results["attacks"]
+    if plan(results) == "canaries":
+        return bool(epsilon_low(attacks["canaries"]["epsilon"]))
+    if plan(results) == "shokri":
+        return surely(attacks[main_attack(results)].get("accuracy"), 0.5, 1)
+    return any(surely(block.get("auc"), 0.5, len(attacks)) for block in attacks.values())
+
+
+def _blocks(report: Report) -> list[Block]:
+    results = report.results
+    head = ["Mitigation", "Data", "Accuracy of the model on unseen records", "What the attack finds"]
+    rows = [_row(one) for one in MEASURED]
+    sources = tuple(f"({k}) {source}." for k, source in enumerate(SOURCES, 1))
+    caption = f"Mitigations: what they cost and what they take from the attack, without and with. {OTHERS}"
+    return [
+        Paragraphs([_first(results), ORDER]),
+        Table(caption, head, rows, notes=sources),
+        Commands(_commands(results)),
+    ]
+
+
+def _row(one: Measured) -> Row:
+    cost, effect = (f"{a:.3f} to {b:.3f}" for a, b in (one.test_accuracy, one.found))
+    return Row(
+        Cell(one.mitigation, one.how), [Cell(one.data), Cell(cost), Cell(effect, f"{one.attack} ({one.source})")]
+    )
+
+
+def _first(results: Results) -> str:
+    if not leaks(results):
+        return (
+            "This run found no leak, so there is nothing that it tells you to mend. Keep it as a gate before each"
+            " release (--fail_if), and look at the section on what it does not show."
+        )
+    noise = value(results["target"].get("epsilon")) is not None
+    return (
+        "This run found a leak. Whether it matters depends on what membership would tell of a person: that somebody was"
+        " a patient of a clinic tells much, that somebody bought something, little. Where it matters, do not release"
+        f" the model as it is{', though it was trained with noise' if noise else ''}."
+    )
+
+
+def _commands(results: Results) -> list[tuple[str, str]]:
+    """What to run next to know what a mitigation is worth here."""
+    data = results["dataset"]["name"]
+    match plan(results):
+        case "shokri":
+            run = f"python scripts/train.py --dataset={data}"
+        case "balanced":
+            run = f"python scripts/audit.py --dataset={data} --num_models={results['shadows']['models']}"
+        case "canaries":
+            run = f"python scripts/audit.py --dataset={data} --canaries={results['canaries']['count']}"
+            return [
+                (f"{run} --dp_noise_multiplier=4.4", "To audit a training with noise, and its epsilon from above:"),
+                (f"{run} --l2=1e-3", "To see what weight decay does:"),
+            ]
+        case _:
+            return _commands_for_a_deployed_model(results)
+    return [
+        (f"{run} --l2=1e-3", "To see what weight decay does to this model and to the attacks:"),
+        (f"{run} --defenses=label_only", "To see what is left when it answers with labels alone:"),
+        (f"{run} --dp_noise_multiplier=4.4", "To train with noise:"),
+    ]
+
+
+def _commands_for_a_deployed_model(results: Results) -> list[tuple[str, str]]:
+    path = results["config"].get("predictions")
+    if path:
+        run = f"python scripts/audit.py --predictions={path}"
+        return [
+            (f"{run} --defenses=label_only", "To see what the model would tell if it answered with labels alone:"),
+            (f"{run} --defenses=round_to(1)", "To see what it would tell with one digit:"),
+        ]
+    return [
+        (
+            "python scripts/audit.py --dataset=mine.npz --num_models=32 --l2=1e-3",
+            "The service trains its model itself. To see what a mitigation in training would do, train such models from"
+            " your own data:",
+        )
+    ]
+
+
+SECTION = Section("what-to-do", "What to do", _shows, _blocks)

@@ -1,0 +1,261 @@
+"""A run's results on the terminal: rich draws the tables, as wide as the terminal and no wider than a page of text.
+
+Nothing but plain text goes where there is no terminal; names of files and of attacks are harmless there, too.
+"""
+
+import io
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mia_jax import sanitize
+from mia_jax.reports import answer_words, verdict
+from mia_jax.reports.blocks import Notes
+from mia_jax.reports.columns import column
+from mia_jax.reports.figures import many, short
+from mia_jax.reports.measures import (
+    Results,
+    ends,
+    epsilon_low,
+    equal,
+    has_interval,
+    main_attack,
+    measured,
+    num_targets,
+    plan,
+    ranked,
+    rates,
+    reason,
+    tpr,
+    value,
+)
+from mia_jax.reports.sections import beside_paper, epsilon, result
+from mia_jax.reports.sections import unknown as unknown_section
+from mia_jax.reports.words import MEASURES, doubts, listed, marked_title, percent, table_notes
+
+WIDTH = 100  # columns, at most
+ATTACKS_ACROSS = 3  # attacks side by side in the table of the paper's run
+
+
+def show(results: Results, file: TextIO | None = None) -> None:
+    """Print a run's results: in bold and as wide as the terminal where there is one, else as ``terminal_table``."""
+    console = Console(file=file or sys.stdout, highlight=False, emoji=False, markup=False)
+    if not console.is_terminal:
+        print(terminal_table(results), file=file or sys.stdout)
+        return
+    console.print(_everything(results), width=min(console.width, WIDTH))
+
+
+def terminal_table(results: Results, width: int = WIDTH) -> str:
+    """A run's results as plain text, at most ``width`` columns wide; every plan has its own table."""
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer, width=width, color_system=None, highlight=False, emoji=False, markup=False, legacy_windows=False
+    )
+    console.print(_everything(results))
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+
+
+def _everything(results: Results) -> RenderableType:
+    match plan(results):
+        case "shokri":
+            return Group(*_of_the_paper_s_run(results))
+        case "canaries":
+            return Group(*_of_canaries(results))
+    return Group(*_of_an_audit(results))
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Harmless text that is wrapped between words."""
+    return Text(sanitize.harmless(text), style=style, overflow="fold")
+
+
+def _hanging(number: int, text: str) -> Table:
+    """A note with its number before it."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(_text(f"({number})"), _text(text))
+    return grid
+
+
+def _table(columns: Iterable[tuple[str, int, str]], padding: int = 2) -> Table:
+    """An empty table without lines: (title, least width, "left" or "right") of its columns."""
+    table = Table(box=None, pad_edge=False, padding=(0, padding, 0, 0), header_style="bold", collapse_padding=False)
+    for title, least, side in columns:
+        justify: Any = side
+        table.add_column(_text(title), min_width=least, justify=justify, overflow="fold", vertical="top")
+    return table
+
+
+def _add(table: Table, cells: Sequence[str]) -> None:
+    table.add_row(*map(_text, cells))
+
+
+def _number(measure: Any, notes: Notes) -> str:
+    """A measure with its interval, or the number of the note that says why it has none."""
+    number = value(measure)
+    if number is None:
+        return f"- ({notes.number(reason(measure))})"
+    if not has_interval(measure):
+        return f"{number:.3f}"
+    low, high = ends(measure)
+    return f"{number:.3f} [{low:.3f}, {high:.3f}]"
+
+
+# --- the paper's run -------------------------------------------------------------------------------------------------
+
+
+def _of_the_paper_s_run(results: Results) -> list[RenderableType]:
+    data, target, shadows = results["dataset"], results["target"], results["shadows"]
+    notes, attacks = Notes(), results["attacks"]
+    parts: list[RenderableType] = [
+        _text(
+            f"{marked_title(data)}: {data['classes']} classes; target and"
+            f" {many(shadows['count'], 'shadow model', 'shadow models')} trained on"
+            f" {target['train_records']:,} records each; 95% intervals in brackets"
+        )
+    ]
+    names = list(attacks)
+    for start in range(0, len(names), ATTACKS_ACROSS):
+        across = names[start : start + ATTACKS_ACROSS]
+        table = _table([("", 18, "left"), *((_clipped(short(name), 23), 23, "left") for name in across)])
+        for key, (title, _) in MEASURES.items():
+            _add(table, [title, *(_number(attacks[name].get(key), notes) for name in across)])
+        for rate in rates(results):
+            cells = [_number(tpr(attacks[name], rate), notes) for name in across]
+            _add(table, [f"TPR at {percent(float(rate))} FPR", *cells])
+        parts += ["", table]
+    if without := results.get("classes_without_rows"):
+        unscored = many(attacks[main_attack(results)]["unscored"], "record", "records")
+        lacked = f"(the shadow models lacked members or others of class {listed(without)}: {unscored} got no score)"
+        parts.append(_text(lacked))
+    parts += [_hanging(k, text) for k, text in enumerate(notes.reasons, 1)]
+    return [*parts, *_beside_the_paper(results)]
+
+
+def _beside_the_paper(results: Results) -> list[RenderableType]:
+    """The paper's rows under the run's own."""
+    paper = beside_paper.paper_rows(results)
+    columns = {"train_accuracy": "train", "test_accuracy": "test", "accuracy": "attack", "precision": "precision"}
+    medians = any(value(row.get("median_precision")) is not None for row in paper)
+    columns |= {"median_precision": "median"} if medians else {}
+    columns["recall"] = "recall"
+    mark = "SIMULATED " if results["dataset"]["source"] == "simulated" else ""
+    table = _table([("", 49, "left"), *((name, len(name), "right") for name in columns.values())])
+    rows = [(f"{mark}this run", beside_paper.this_run(results))]
+    rows += [(f"paper: {row['setting']} ({row['source']})", row) for row in paper]
+    for name, row in rows:
+        numbers = [value(row.get(key)) for key in columns]
+        _add(table, [_clipped(name, 51), *("-" if number is None else f"{number:.3f}" for number in numbers)])
+    parts: list[RenderableType] = [
+        "",
+        table,
+        _text("(train, test: accuracy of the target; attack: accuracy of the attack)"),
+    ]
+    if medians:
+        parts.append(_text("(median: precision computed class by class, as the paper does for this data set)"))
+    if not paper:
+        parts.append(_text("The paper has no row for this data set."))
+    return parts
+
+
+def _clipped(text: str, width: int) -> str:
+    """The text, with an ellipsis where it is too wide."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+# --- audits by many attacks ------------------------------------------------------------------------------------------
+
+
+def _of_an_audit(results: Results) -> list[RenderableType]:
+    data, target, shadows = results["dataset"], results["target"], results["shadows"]
+    about = f"{marked_title(data)}: {data['classes']} classes; "
+    if plan(results) == "balanced":
+        about += f"{shadows['models']} models trained on {target['train_records']:,} records each"
+    else:
+        about += f"{target['kind']} under attack, {many(shadows['count'], 'shadow model', 'shadow models')}"
+    first: list[RenderableType] = [_text(doubts(results), "bold"), ""] if results.get("doubts") else []
+    notes_on_shadows = [_text(note) for note in shadows.get("notes", ())]
+    if not measured(results):
+        return [*first, _text(about), *notes_on_shadows, "", *_scores_only(results)]
+    targets, notes = num_targets(results), Notes()
+    over = f"over {targets} targets" if targets > 1 else "over records"
+    table = _attacks(results, notes)
+    below = (*(f"{note}." for note in table_notes(results)), epsilon.below_table(results))
+    return [
+        *first,
+        _text(f"{about}; 95% intervals {over} in brackets; TPR: members found"),
+        "",
+        table,
+        *(_text(text) for text in (*below, answer_words.shadows(results).strip()) if text),
+        *(_hanging(k, text) for k, text in enumerate(notes.reasons, 1)),
+        *notes_on_shadows,
+    ]
+
+
+def _attacks(results: Results, notes: Notes) -> Table:
+    """An attack in each line, the strongest first."""
+    key, title = ("accuracy", "accuracy") if equal(results) else ("balanced_accuracy", "balanced")
+    table = _table(
+        [
+            ("attack", 18, "left"),
+            *((name, 20, "left") for name in ("AUC", "TPR at 1% FPR", "TPR at 0.1% FPR")),
+            (title, 8, "left"),
+            ("epsilon", 7, "right"),
+        ],
+        padding=1,
+    )
+    for name in ranked(results):
+        block = results["attacks"][name]
+        measures = [block.get("auc"), *(tpr(block, rate) for rate in ("0.01", "0.001"))]
+        right, low = value(block.get(key)), epsilon_low(block.get("epsilon"))
+        cells = [_number(measure, notes) for measure in measures]
+        cells.append(f"- ({notes.number(reason(block.get(key)))})" if right is None else f"{right:.3f}")
+        cells.append(f"- ({notes.number(reason(block.get('epsilon')))})" if low is None else f">= {low:.2f}")
+        _add(table, [_clipped(name, 18), *cells])
+    return table
+
+
+def _scores_only(results: Results) -> list[RenderableType]:
+    table = _table([("  column", 28, "left"), ("attack", 0, "left")])
+    for name, block in results["attacks"].items():
+        _add(table, [f"  {column(name)}", block.get("title", "")])
+    return [
+        _text(unknown_section.WHAT),
+        _text(f"They are in {results['config']['workdir']}/scores.npz:"),
+        "",
+        table,
+    ]
+
+
+# --- audits by canaries ----------------------------------------------------------------------------------------------
+
+
+def _of_canaries(results: Results) -> list[RenderableType]:
+    target, block, canaries = results["target"], results["attacks"]["canaries"], results["canaries"]
+    about = (
+        f"{marked_title(results['dataset'])}: one model, trained on {target['train_records']:,} records,"
+        f" {canaries['included']:,} of them among {canaries['count']:,} {canaries['kind']} canaries by a coin toss"
+        f" each; delta {block['epsilon']['delta']:g}, 95% confidence"
+    )
+    table = _table([("", 54, "left"), ("epsilon", 7, "right"), ("", 0, "left")])
+    upper = value(target.get("epsilon"))
+    _add(table, ["at most, by the privacy accountant", "none" if upper is None else f"<= {upper:.2f}", ""])
+    for key, (name, source) in result.CANARY_BOUNDS.items():
+        bound = block[key]
+        guesses = f"{bound['right']:,} of {bound['guesses']:,} guesses right"
+        _add(table, [f"at least, {name} ({source})", f">= {epsilon_low(bound):.2f}", guesses])
+    auc = block["auc"]
+    accuracies = (
+        f"AUC of the canaries {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]; accuracy of the model on"
+        f" training {target['train_accuracy']:.3f}, on test records {target['test_accuracy']:.3f}"
+    )
+    return [_text(about), "", table, "", _text(accuracies), _text(verdict.canaries(results))]

@@ -1,0 +1,189 @@
+"""The heading and the verdict of a page: what was asked, what an attacker achieves against guessing, what it means."""
+
+from collections.abc import Mapping
+
+from mia_jax.reports.figures import many, short
+from mia_jax.reports.measures import (
+    Results,
+    epsilon_low,
+    lowest_rate,
+    main_attack,
+    measured,
+    num_targets,
+    plan,
+    shares,
+    strongest,
+    surely,
+    value,
+)
+from mia_jax.reports.words import OFTEN, cause, doubts, percent, the_model, title
+
+QUESTION = (
+    "Can somebody who may only put questions to a trained model find out whether a certain record was among its"
+    " training data?"
+)
+SIMULATED = "The records are SIMULATED, made to resemble the real data set: nothing here is about real people."
+
+
+def heading(results: Results) -> str:
+    """The title of the page."""
+    name = title(results["dataset"])
+    match plan(results):
+        case "shokri":
+            return f"Membership inference on {name}"
+        case "canaries":
+            return f"What does training tell of a single record? {name}, audited"
+    return f"Who was in the training data? {name}, audited"
+
+
+def verdict(results: Results) -> str:
+    """One paragraph, below the title and below the terminal's table of an audit by canaries."""
+    match plan(results):
+        case "shokri":
+            sentences = _of_the_paper_s_run(results)
+        case "canaries":
+            sentences = [canaries(results)]
+        case _ if not measured(results):
+            sentences = [QUESTION, _unknown(results)]
+        case _:
+            sentences = _of_an_audit(results)
+    simulated = [SIMULATED] if results["dataset"]["source"] == "simulated" else []
+    return " ".join(sentence for sentence in (*simulated, doubts(results), *sentences) if sentence)
+
+
+# --- the paper's run -------------------------------------------------------------------------------------------------
+
+
+def _of_the_paper_s_run(results: Results) -> list[str]:
+    target = results["target"]
+    block = results["attacks"][main_attack(results)]
+    accuracy = block.get("accuracy")
+    sentences = [
+        f"{QUESTION} Here the model learned from {target['train_records']:,} records of"
+        f" {title(results['dataset'])}, and the attack judged those and as many others."
+    ]
+    right = value(accuracy)
+    if right is None:
+        reason = accuracy.get("reason") if isinstance(accuracy, Mapping) else ""
+        return [*sentences, f"The attack has no accuracy to report{f': {reason}' if reason else ''}."]
+    low = value(accuracy.get("low")) if isinstance(accuracy, Mapping) else None
+    sentences.append(f"It was right for {percent(right)} of them, where guessing is right for 50%.")
+    if (precision := value(block.get("precision"))) is not None and (recall := value(block.get("recall"))) is not None:
+        sentences.append(
+            f"It found {percent(recall)} of the members; of the records that it called members, {percent(precision)}"
+            " were."
+        )
+    leak = (right if low is None else low) > 0.5
+    return [*sentences, _accuracy_means(right, leak), cause(target, leak)]
+
+
+def _accuracy_means(accuracy: float, leak: bool) -> str:
+    """The thresholds are ours: words, not statistics."""
+    if not leak:
+        return (
+            "That cannot be told from guessing: this attack found no leak. It does not prove that there is none, for"
+            " other attacks look at more."
+        )
+    if accuracy < 0.6:
+        return "That is a weak leak: better than chance, yet far from certainty about any one record."
+    if accuracy < 0.8:
+        return "That is a clear leak: the model's answers are evidence about which records it was trained on."
+    return "That is a severe leak: who may query this model can mostly tell which records it was trained on."
+
+
+# --- audits by many attacks ------------------------------------------------------------------------------------------
+
+
+def _of_an_audit(results: Results) -> list[str]:
+    sentences = [QUESTION, _what_was_attacked(results)]
+    rate = lowest_rate(results)
+    if rate is None or (best := strongest(results, rate)) is None:
+        return [
+            *sentences,
+            "How many members can be identified cannot be told here: too few non-members were judged.",
+        ]
+    if float(rate) > 0.001:
+        sentences.append(
+            f"How many members can be identified at {OFTEN['0.001']} cannot be told here: too few non-members were"
+            " judged."
+        )
+    name, measure = best
+    found = value(measure) or 0.0
+    low = value(measure.get("low")) if isinstance(measure, dict) else None
+    interval = ""
+    if low is not None:
+        low, high = max(0.0, low), min(1.0, measure["high"])
+        interval = f" (95% interval: {percent(low)} to {percent(high)})"
+    sentences.append(
+        f"At {OFTEN.get(rate, f'a false-alarm rate of {rate}')} the strongest attack, {short(name)}, identifies"
+        f" {percent(found)} of the members{interval}, where guessing identifies {percent(float(rate))}."
+    )
+    attacks = results["attacks"]
+    apart = surely(attacks[name].get("auc", {}), 0.5, len(attacks))
+    leak = surely(measure, float(rate), len(attacks))
+    return [*sentences, _rate_means(found, float(rate), leak, apart), cause(results["target"], leak or apart)]
+
+
+def _what_was_attacked(results: Results) -> str:
+    target, shadows = results["target"], results["shadows"]
+    attacks = many(len(results["attacks"]), "attack", "attacks")
+    if plan(results) == "balanced":
+        return (
+            f"Here {shadows['models']:,} models were trained, each on {target['train_records']:,} records of"
+            f" {title(results['dataset'])}, and {many(num_targets(results), 'of them was', 'of them were')} attacked by"
+            f" {attacks}."
+        )
+    return (
+        f"Here the model is {the_model(results)}; {attacks} judged {target['train_records']:,} records that it was"
+        f" trained on and {shares(results)[1]:,} others."
+    )
+
+
+def _rate_means(found: float, rate: float, leak: bool, apart: bool) -> str:
+    """The thresholds are ours: words, not statistics. ``apart``: whether the AUC is surely above guessing."""
+    if not leak and apart:
+        return (
+            "The interval reaches down to guessing, so this number alone proves nothing; yet over all records, members"
+            " can be told from others better than by chance. More targets or more records would say how well."
+        )
+    if not leak:
+        return "That cannot be told from guessing: no leak was found. It does not prove that there is none."
+    if found < 3 * rate:
+        return "That is a weak leak: better than chance, yet few single records are at risk."
+    if rate > 0.01:
+        return "That is a clear leak, though at this rate too many others are accused for any one to be sure."
+    accused = f"of those accused at this rate, where half are members, {percent(found / (found + rate))} are"
+    if found < 0.1:
+        return f"That is a clear leak: some records are exposed; {accused}."
+    return f"That is a severe leak: many records are exposed; {accused}."
+
+
+def _unknown(results: Results) -> str:
+    return (
+        f"Here the model is {the_model(results)}, and"
+        f" {many(len(results['attacks']), 'attack', 'attacks')} scored"
+        f" {results['dataset']['records']:,} records. The data do not say who is a member, so how well the attacks do"
+        " cannot be measured: there are scores only."
+    )
+
+
+# --- audits by canaries ----------------------------------------------------------------------------------------------
+
+
+def canaries(results: Results) -> str:
+    """The lower bound on epsilon, beside what the privacy accountant computes from above."""
+    block, accountant = results["attacks"]["canaries"]["epsilon"], results["target"].get("epsilon")
+    at, low = f"delta {block['delta']:g}, {block['confidence']:.0%} confidence", epsilon_low(block)
+    if not low:
+        lower = (
+            f"These canaries prove nothing of epsilon ({at}): no leak was found. It does not prove that there is none."
+        )
+    else:
+        lower = f"This training is not differentially private for an epsilon below {low:.2f} ({at})."
+    upper = value(accountant)
+    if upper is None:
+        return f"{lower} It promises no epsilon: only noise does (DP-SGD, --dp_noise_multiplier)."
+    promise = f"DP-SGD promises, by the privacy accountant, that epsilon is at most {upper:.2f}"
+    if low and low > upper:
+        return f"{lower} {promise}: the promise does not hold, or this is the one audit in twenty that proves too much."
+    return f"{lower} {promise}: nothing here contradicts it, and what lies between the two is not known."
