@@ -242,13 +242,23 @@ def visible(page):
     return " ".join(outline.visible + outline.found["code"] + alts)
 
 
+def check_links(outline):
+    """Ids are unique, and the contents lead to every section of the page and nowhere else."""
+    ids = [attrs["id"] for _, attrs in outline.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    sections = [attrs["id"] for tag, attrs in outline.tags if tag == "section"]
+    assert [attrs["href"] for _, attrs in outline.tags if "href" in attrs] == [f"#{name}" for name in sections]
+    assert len(sections) >= 6
+
+
 def check_page(folder, text, plots):
     """Well formed, self-contained, nothing empty, nothing unexplained."""
     outline = Outline(text)
     assert [tag for tag, _ in outline.tags].count("h1") == 1
     assert not [tag for tag, _ in outline.tags if tag in ("script", "link", "iframe")]
+    check_links(outline)
     for tag, attrs in outline.tags:
-        assert not attrs.get("href") and attrs.get("src", "data:").startswith("data:")
+        assert attrs.get("src", "data:").startswith("data:")
         assert tag != "img" or len(attrs["alt"]) > 30
     assert not re.search(r"\b(None|nan|NaN|inf|null|True|False)\b", visible(text))
     for tag in ("h1", "h2", "h3", "p", "li", "dt", "dd", "td", "th", "caption", "figcaption", "code", "small"):

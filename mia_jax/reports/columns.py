@@ -41,7 +41,7 @@ def meaning(name: str, results: Results) -> str:
     if name in MEANINGS:
         return MEANINGS[name]
     attack = "shokri" if name == SCORE else name.removeprefix(f"{SCORE}_")
-    rule = "larger: rather a member; above 0: called one; NaN: not judged"
+    rule = "larger: rather a member; above 0: called one; not a number: not judged"
     return f"score of {short(attack)}; {rule}" if column(attack) == name else "not described"
 
 

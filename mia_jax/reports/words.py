@@ -173,8 +173,8 @@ def pooled(results: Results) -> str:
         return ""
     shown = " and ".join(percent(float(rate)) for rate in sorted(at, key=float, reverse=True))
     return (
-        f"At {shown} false alarms one threshold serves all targets, as each alone has fewer than {metrics.RESOLVABLE} of"
-        " them; elsewhere each target has its own"
+        f"At {shown} false alarms one threshold serves all targets, as each alone has fewer than"
+        f" {metrics.RESOLVABLE} of them; elsewhere each target has its own"
     )
 
 

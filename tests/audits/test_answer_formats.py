@@ -15,7 +15,7 @@ from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats, calibration, infer
 from mia_jax.models import networks
 from mia_jax.plans import splits
-from mia_jax.reports import balanced_report, results
+from mia_jax.reports import report, results
 from mia_jax.statistics import metrics
 from mia_jax.targets import answer_format, answer_store, black_box, defenses, platforms, server
 from mia_jax.types import Answers, Target
@@ -269,6 +269,6 @@ def test_a_service_that_rounds_is_met_by_shadows_that_round(audited):
         assert block["shadows"]["answer"] in ("as the target", "in full")
         assert set(block["shadows"]) == {"answer", "measure", "as the target", "in full"}
         assert block["balanced_accuracy"]["value"] > full["attacks"][name]["balanced_accuracy"]["value"] - 0.08
-    text = balanced_report.terminal_table(rounded)
+    text = report.terminal_table(rounded)
     assert "answered in the same format (round_to(1)) whenever they played" in " ".join(text.split())
-    assert "defences" in rounded["shadows"]["answers"] and "same format" not in balanced_report.terminal_table(full)
+    assert "defences" in rounded["shadows"]["answers"] and "same format" not in report.terminal_table(full)

@@ -15,7 +15,7 @@ from mia_jax import audits, data
 from mia_jax.audits import config as configs
 from mia_jax.audits import gate
 from mia_jax.audits.plans import canaries
-from mia_jax.reports import canary_report, report
+from mia_jax.reports import report, verdict
 from mia_jax.types import InputError
 
 
@@ -46,12 +46,12 @@ def test_noise_proves_less_than_it_promises(canary_config, tmp_path):
     promised = found["target"]["epsilon"]["value"]
     block = found["attacks"]["canaries"]
     assert max(block[name]["low"] for name in ("epsilon", "epsilon_gaussian")) <= promised < 5
-    assert f"<= {promised:.2f}" in canary_report.terminal_table(found)
+    assert f"<= {promised:.2f}" in report.terminal_table(found)
 
 
 def test_terminal_table_and_gate(canary_run):
     low = canary_run["attacks"]["canaries"]["epsilon"]["low"]
-    lines = canary_report.terminal_table(canary_run).splitlines()
+    lines = report.terminal_table(canary_run).splitlines()
     assert max(map(len, lines)) <= 100 and sum(f">= {low:.2f}" in line for line in lines) == 1
     assert "not differentially private for an epsilon below" in " ".join(lines) and "none" in " ".join(lines)
     with pytest.raises(gate.GateExceeded, match="canaries"):
@@ -64,9 +64,9 @@ def test_a_promise_that_is_broken_is_said(canary_run):
     low = canary_run["attacks"]["canaries"]["epsilon"]["low"]
     promised = {"value": low / 2, "delta": 1e-5}
     told = canary_run | {"target": canary_run["target"] | {"epsilon": promised}}
-    assert "the promise does not hold" in canary_report.verdict(told)
+    assert "the promise does not hold" in verdict.verdict(told)
     told["target"] = told["target"] | {"epsilon": {"value": 2 * low, "delta": 1e-5}}
-    assert "nothing here contradicts it" in canary_report.verdict(told)
+    assert "nothing here contradicts it" in verdict.verdict(told)
 
 
 def test_plain_canaries_keep_their_labels(canary_config, tmp_path):

@@ -1,5 +1,6 @@
 """The report of an audit by many attacks: whole, explained, honest about what few records cannot tell."""
 
+import html
 import json
 import re
 
@@ -10,14 +11,16 @@ from report_pages import HOSTILE, TINY, Outline, audited, base, check_imports, c
 from mia_jax import audits
 from mia_jax.audits.config import BalancedConfig, DeployedConfig
 from mia_jax.reports import (
-    balanced_figures,
-    balanced_report,
-    balanced_words,
-    epsilon_words,
+    audit_figures,
+    blocks,
     examples,
     figures,
-    page,
+    measures,
+    plots,
+    render,
     report,
+    terminal,
+    verdict,
     words,
 )
 from mia_jax.statistics import matched_pairs, metrics, per_record
@@ -41,13 +44,13 @@ PARAMS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.integr
 def run(request, tmp_path_factory):
     """(name, folder, results, page) of a reported audit."""
     folder = audited(tmp_path_factory.mktemp("audits") / request.param, **RUNS[request.param])
-    text = balanced_report.write_report(folder).read_text(encoding="utf-8")
+    text = report.write_report(folder).read_text(encoding="utf-8")
     return request.param, folder, json.loads((folder / "results.json").read_text()), text
 
 
 def test_page_is_whole_and_explained(run):
     name, folder, _, text = run
-    drawn = check_page(folder, text, balanced_figures.PLOTS["balanced"])
+    drawn = check_page(folder, text, plots.PLOTS["balanced"])
     absent = {
         "all": {"exposed_records"},
         "simulated": {"exposed_records"},
@@ -55,28 +58,28 @@ def test_page_is_whole_and_explained(run):
         "tiny": {"exposed_records", "exposed_classes"},
         "blind": {"exposed_records", "by_shadows", "agreement"},
     }[name]
-    assert drawn == {plot.__name__ for plot in balanced_figures.PLOTS["balanced"]} - absent
+    assert drawn == {plot.__name__ for plot in plots.PLOTS["balanced"]} - absent
     assert text.count("No figure: ") == len(absent - {"exposed_records"})
 
 
 def test_simulated_is_said_everywhere_or_nowhere(run):
     name, _, summary, text = run
-    outline, table = Outline(text), balanced_report.terminal_table(summary)
+    outline, table = Outline(text), report.terminal_table(summary)
     if name != "simulated":
         assert "SIMULATED" not in text and "SIMULATED" not in table
         return
     for tag in ("title", "h1", "h2", "h3", "caption", "figcaption"):
         assert outline.found[tag] and all("SIMULATED" in found for found in outline.found[tag]), tag
     assert all("SIMULATED" in attrs["alt"] for tag, attrs in outline.tags if tag == "img")
-    assert table.startswith("SIMULATED") and "SIMULATED" in balanced_words.verdict(summary)
+    assert table.startswith("SIMULATED") and "SIMULATED" in verdict.verdict(summary)
 
 
 def test_numbers_on_the_page_are_the_run_s(run):
     _, _, summary, text = run
     shown = visible(text)
     for block in summary["attacks"].values():
-        assert page.escape(block["title"]) in text or block["title"] in shown
-        rates = [block["tpr_at_fpr"][rate] for rate in words.rates(summary)]
+        assert html.escape(block["title"]) in text or block["title"] in shown
+        rates = [block["tpr_at_fpr"][rate] for rate in measures.rates(summary)]
         for measure in (block["accuracy"], *rates, *block["ppv_at_prior"].values()):
             if measure["value"] is None:
                 assert measure["reason"].removeprefix("not resolvable: ") in shown
@@ -93,41 +96,38 @@ def test_numbers_on_the_page_are_the_run_s(run):
 
 def test_strongest_first_and_the_rest_listed(run):
     name, folder, summary, text = run
-    order = balanced_words.ranked(summary)
-    places = [text.index(f'<th scope="row">{page.escape(figures.short(a))}<small>') for a in order]
+    order = measures.ranked(summary)
+    places = [text.index(f'<th scope="row">{figures.short(a)} <small>') for a in order]
     assert places == sorted(places)
-    counted = any(figures.value(block["tpr_at_fpr"]["0.01"]) is not None for block in summary["attacks"].values())
+    counted = any(measures.value(block["tpr_at_fpr"]["0.01"]) is not None for block in summary["attacks"].values())
     assert ("begins with the attack that finds most members at 1% false alarms" in visible(text)) == counted
     assert ("begins with the attack of the highest AUC" in visible(text)) == (not counted)
     if name != "all":
         return
-    rates = [figures.value(summary["attacks"][a]["tpr_at_fpr"]["0.01"]) for a in order]
+    rates = [measures.value(summary["attacks"][a]["tpr_at_fpr"]["0.01"]) for a in order]
     known = [rate for rate in rates if rate is not None]
     assert known == sorted(known, reverse=True) and rates[len(known) :] == [None] * 3
-    looks = balanced_figures.looks(summary, order)
+    looks = audit_figures.line_styles(summary, order)
     best = [(style["color"], style["ls"]) for style in looks.values() if "label" in style]
     assert len(best) == len(set(best)) == 6 == len({color for color, _ in best}) and len(looks) == 23
-    few = balanced_figures.looks(summary, order[4:11])
+    few = audit_figures.line_styles(summary, order[4:11])
     assert [style.get("color") for style in few.values()][:2] == [looks[a]["color"] for a in order[4:6]]
     assert [a for a, style in few.items() if "label" in style] == order[4:10]
     with np.load(folder / "scores.npz") as scores:
-        caption = balanced_figures.roc(summary, scores).caption
+        caption = audit_figures.roc(summary, scores).caption
     assert all(figures.short(a) in caption for a in order[6:])
 
 
 def test_verdict_answers_the_question(run):
     name, _, summary, _ = run
-    said = balanced_words.verdict(summary)
+    said = verdict.verdict(summary)
     assert ("at one false alarm in a thousand cannot be told" in said) == (name not in ("all", "tiny"))
     if name == "tiny":
         assert "cannot be told here" in said
         return
-    rate = balanced_words.lowest_rate(summary)
-    best, measure = balanced_words.strongest(summary, rate)
-    assert (
-        f"{figures.short(best)}, identifies {words.percent(measure['value'])}" in said
-        and balanced_words.OFTEN[rate] in said
-    )
+    rate = measures.lowest_rate(summary)
+    best, measure = measures.strongest(summary, rate)
+    assert f"{figures.short(best)}, identifies {words.percent(measure['value'])}" in said and words.OFTEN[rate] in said
     assert ("no leak was found" in said) == (name == "blind")
     assert ("severe leak" in said) == (name in ("all", "pictures"))
     assert ("clear leak, though" in said) == (name == "simulated")  # so few records resolve 10 % only
@@ -140,18 +140,20 @@ def test_verdict_counts_the_wrongly_accused():
         "dataset": {"name": "mine", "source": "local"},
         "target": {"train_records": 1000},
         "shadows": {"models": 32},
-        "attacks": {"lira": {"tpr_at_fpr": {"0.001": {"value": 0.004, "low": 0.002, "high": 0.006}}}},
+        "attacks": {
+            "lira": {"auc": {"value": 0.6}, "tpr_at_fpr": {"0.001": {"value": 0.004, "low": 0.002, "high": 0.006}}}
+        },
     }
-    said = balanced_words.verdict(results)
+    said = verdict.verdict(results)
     assert "clear leak" in said and "of those accused at this rate, where half are members, 80% are" in said
 
 
 def test_terminal_table(run):
     _, _, summary, _ = run
-    lines = balanced_report.terminal_table(summary).splitlines()
+    lines = report.terminal_table(summary).splitlines()
     assert max(map(len, lines)) <= 100 and all(line == line.rstrip() for line in lines)
     rows = {line.split()[0]: line for line in lines if line.split() and line.split()[0] in summary["attacks"]}
-    assert list(rows) == balanced_words.ranked(summary)
+    assert list(rows) == measures.ranked(summary)
     for attack, line in rows.items():
         auc, accuracy = (summary["attacks"][attack][key] for key in ("auc", "accuracy"))
         low, high = max(0, auc["low"]), min(1, auc["high"])
@@ -172,20 +174,20 @@ def test_epsilon_is_told_and_explained(run):
         if told["low"] is not None:
             evidence = f"<small>{told['right']:,} of {told['guesses']:,} guesses right</small>"
             assert f"<b>{told['low']:.2f}</b> {evidence}" in text
-    name_, joint = epsilon_words.largest(summary)
+    name_, joint = measures.largest_epsilon(summary)
     assert f"<dt>Epsilon, at least</dt><dd><b>{joint:.3f}</b>" in text and joint <= bounds[name_]["low"]
     if len(bounds) > 1:
         assert f"corrected for the number of attacks ({len(bounds)})" in shown
         assert f"{joint:.2f} by {figures.short(name_)}, is what this audit proves" in shown
         assert f"the largest, corrected for {len(bounds)} attacks: {joint:.2f}" in " ".join(
-            balanced_report.terminal_table(summary).split()
+            report.terminal_table(summary).split()
         )
     assert "Epsilon, at least" in shown and "Epsilon is how much a trained model may tell of a single record" in shown
     assert "drawn at random" in shown and "cannot be checked here" not in shown
     assert "middle one's" in shown or name == "pictures"
     assert (name == "blind") == all(told["low"] == 0 for told in bounds.values())
     del summary["attacks"][next(iter(bounds))]["epsilon"]
-    assert (epsilon_words.told(summary) is None) == (len(bounds) == 1)
+    assert (measures.epsilon_block(summary) is None) == (len(bounds) == 1)
 
 
 def test_unequal_sides_are_told_beside_the_numbers(tmp_path):
@@ -204,7 +206,7 @@ def test_unequal_sides_are_told_beside_the_numbers(tmp_path):
         "shadows": {"count": 4, "data": "noisy"},
         "attacks": blocks,
     }
-    table = balanced_report.terminal_table(summary)
+    table = report.terminal_table(summary)
     flat = " ".join(table.split())
     assert max(map(len, table.splitlines())) <= 100 and "balanced epsilon" in flat
     for block in blocks.values():
@@ -213,23 +215,23 @@ def test_unequal_sides_are_told_beside_the_numbers(tmp_path):
     for told in ("80% of the records are members, so guessing alone has an accuracy of 80%", "only if a random split"):
         assert told in flat
     folder = folder_of(tmp_path / "run", summary, member=member, label=label, index=np.arange(n))
-    shown = visible(balanced_report.write_report(folder).read_text())
+    shown = visible(report.write_report(folder).read_text())
     assert "Balanced accuracy" in shown and "guessing alone has an accuracy of 80%" in shown
-    assert shown.index("only if a random split decided") < shown.index("How it was done")
+    assert shown.index("only if a random split decided") < shown.index("The model under attack is")
     assert "guessing: 0.500, if a random split decided who is a member" in shown
 
 
 def test_an_attack_picked_from_many_must_beat_guessing_by_more():
     measure = {"value": 0.015, "low": 0.0105, "high": 0.02}
-    assert balanced_words.surely(measure, 0.01, 1) and not balanced_words.surely(measure, 0.01, 23)
-    assert not balanced_words.surely({"value": 0.01 + 1e-17, "reason": "no spread"}, 0.01, 1)
+    assert measures.surely(measure, 0.01, 1) and not measures.surely(measure, 0.01, 23)
+    assert not measures.surely({"value": 0.01 + 1e-17, "reason": "no spread"}, 0.01, 1)
 
 
 def test_intervals_stay_where_shares_can_be():
     measure = {"value": 0.9, "low": -0.3, "high": 1.4}
-    assert page.cell(measure) == "<b>90.0%</b> <small>0.0% to 100.0%</small>"
+    assert blocks.measure_cell(measure) == ("90.0%", "0.0% to 100.0%", "number")
     same = {"value": 0.5, "reason": "all 2 targets gave the same value: no spread to tell an interval from"}
-    assert page.cell(same) == "<b>50.0%</b> <small>all 2 targets gave the same value</small>"
+    assert blocks.measure_cell(same) == ("50.0%", "all 2 targets gave the same value", "number")
 
 
 @pytest.mark.parametrize("run", ["tiny"], indirect=True)
@@ -259,7 +261,7 @@ def test_mean_curve_is_a_mean_over_targets(monkeypatch):
     n = 2000
     member = np.tile(np.arange(2 * n) < n, (2, 1))
     score = np.stack([member[0] + 0.0, np.tile(np.arange(n), 2)])
-    drawn = balanced_figures.roc({"attacks": {"lira": {}}}, {"member": member, "score_lira": score})
+    drawn = audit_figures.roc({"attacks": {"lira": {}}}, {"member": member, "score_lira": score})
     line = made[0].get_lines()[0].get_xydata()
     own = line[line[:, 0] >= 10 / n]  # further left each target alone has too few false alarms
     np.testing.assert_allclose(own[:, 1], (1 + own[:, 0]) / 2, rtol=1e-3)
@@ -315,16 +317,19 @@ def test_saved_predictions_are_reported(tmp_path, known):
     path, workdir = predictions(tmp_path / "preds.npz", known), tmp_path / "run"
     config = DeployedConfig(predictions=path, attacks="loss,lira,attack_r", workdir=str(workdir))
     summary = audits.run(config, command="the command")
-    table = balanced_report.terminal_table(summary)
+    table = report.terminal_table(summary)
     assert max(map(len, table.splitlines())) <= 100
     if not known:
         assert f"{workdir}/scores.npz" in table and "score_attack_r" in table and "do not say who is a member" in table
-        with pytest.raises(InputError, match=r"scores are in .*scores\.npz"):
-            balanced_report.write_report(workdir)
+        text = (workdir / "report.html").read_text()
+        check_page(workdir, text, plots.PLOTS["deployed"])
+        shown = visible(text)
+        assert "how well the attacks do cannot be measured" in shown
+        assert re.search("Records of which [^ ]+ is surest", shown)
         return
     assert "over records" in table and re.search(r"\nlira +0\.[89]", table)
     text = (workdir / "report.html").read_text()
-    assert check_page(workdir, text, balanced_figures.PLOTS["deployed"]) == {
+    assert check_page(workdir, text, plots.PLOTS["deployed"]) == {
         "roc",
         "agreement",
         "confidence",
@@ -334,7 +339,7 @@ def test_saved_predictions_are_reported(tmp_path, known):
     assert "known by saved predictions alone" in shown and "8 shadow models" in shown
     assert summary["attacks"]["lira"]["epsilon"]["low"] > 0.5 and "epsilon >= x" in table
     assert "random split into training and test data" in shown
-    assert "another model, or another seed" in shown and "Which records" not in shown
+    assert "another model, or another seed" in shown and re.search("Members of which [^ ]+ is surest", shown)
     assert summary["dataset"]["digest"] in shown and "num_epochs" not in summary["config"]
 
 
@@ -384,7 +389,7 @@ def test_a_target_that_tells_little(tmp_path):
     arrays = {name: a[0] if a.ndim == 2 else a for name, a in arrays.items()}
     np.savez(folder / "scores.npz", **arrays)
     text = report.write_report(folder).read_text()
-    check_page(folder, text, balanced_figures.PLOTS["deployed"])
+    check_page(folder, text, plots.PLOTS["deployed"])
     assert "a service at http://localhost:1/predict" in visible(text) and text.count("No figure: ") == 2
     assert "1 shadow model imitates it" in text
 
@@ -411,21 +416,19 @@ def test_a_real_audit_shows_its_pictures(tmp_path):
         order = np.argsort(-scores["separation"])[: len(rows)]
         np.testing.assert_array_equal(scores["index"][order], rows)
     text = (tmp_path / "run" / "report.html").read_text()
-    assert "exposed_records" in check_page(tmp_path / "run", text, balanced_figures.PLOTS["balanced"])
+    assert "exposed_records" in check_page(tmp_path / "run", text, plots.PLOTS["balanced"])
 
 
 def test_other_folders_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"no finished run.*scripts/audit\.py"):
-        balanced_report.write_report(tmp_path)
+        report.write_report(tmp_path)
     folder = audited(tmp_path / "run", names=("loss",), n=100)
     summary = json.loads((folder / "results.json").read_text())
     (folder / "results.json").write_text(json.dumps(summary | {"plan": "other"}))
-    with pytest.raises(InputError, match="no audit by many attacks"):
-        balanced_report.write_report(folder)
+    with pytest.raises(InputError, match=r"of the plan 'other', which is not known"):
+        report.write_report(folder)
 
 
-@pytest.mark.parametrize(
-    "module", [balanced_report, balanced_figures, balanced_words, page, epsilon_words, examples, per_record]
-)
+@pytest.mark.parametrize("module", [report, audit_figures, blocks, render, terminal, examples, per_record])
 def test_never_imports_jax_nor_plotting_at_the_top(module):
     check_imports(module)

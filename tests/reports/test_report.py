@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from report_pages import HOSTILE, Outline, check_imports, paper_run, visible
+from report_pages import HOSTILE, Outline, check_imports, check_links, paper_run, visible
 
-from mia_jax.reports import figures, report, shokri_figures, words
+from mia_jax.reports import figures, measures, paper_run_figures, plots, report, verdict, words
 from mia_jax.reports.paper import rows as paper_rows
 from mia_jax.types import InputError
 
@@ -47,10 +47,11 @@ def test_page_is_well_formed_and_self_contained(run):
     assert page.startswith('<!doctype html>\n<html lang="en">')
     assert [tag for tag, _ in outline.tags].count("h1") == 1
     assert not [tag for tag, _ in outline.tags if tag in ("script", "link", "iframe")]
-    ids = [attrs["id"] for _, attrs in outline.tags if "id" in attrs]
-    assert len(ids) == len(set(ids)) == len(shokri_figures.PLOTS)
+    check_links(outline)
+    figures_ = [attrs["id"] for tag, attrs in outline.tags if tag == "figure"]
+    assert figures_ == [f"figure-{plot.__name__}" for plot in plots.PLOTS["shokri"]] or name in ("adult", "edge")
     for tag, attrs in outline.tags:
-        assert not attrs.get("href") and attrs.get("src", "data:").startswith("data:")
+        assert attrs.get("src", "data:").startswith("data:")
         assert tag != "img" or len(attrs["alt"]) > 30
         assert tag != "th" or attrs["scope"] in ("col", "row", "rowgroup")
     tables = [tag for tag, _ in outline.tags].count("table")
@@ -69,7 +70,7 @@ def test_nothing_is_empty_or_unexplained(run):
         assert len(caption) > 80
     drawn = {path.stem for path in (folder / "figures").iterdir()}
     assert len(drawn) == page.count("<img ")
-    assert page.count("No figure: ") == len(shokri_figures.PLOTS) - len(drawn)
+    assert page.count("No figure: ") == len(plots.PLOTS["shokri"]) - len(drawn)
     for digest in (summary["dataset"]["digest"], summary["command"], summary["versions"]["jax"]):
         assert digest in text
 
@@ -78,7 +79,7 @@ def test_what_cannot_be_drawn_is_explained(run):
     name, folder, _, _ = run
     missing = {"adult": {"per_class_cdf", "precision_by_size"}, "edge": {"learning_curves"}}.get(name, set())
     drawn = {path.stem for path in (folder / "figures").iterdir()}
-    assert drawn == {plot.__name__ for plot in shokri_figures.PLOTS} - missing
+    assert drawn == {plot.__name__ for plot in plots.PLOTS["shokri"]} - missing
     for path in (folder / "figures").iterdir():
         assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -93,7 +94,7 @@ def test_simulated_is_said_everywhere_or_nowhere(run):
     for tag in ("title", "h1", "h2", "h3", "caption", "figcaption", "summary"):
         assert outline.found[tag] and all("SIMULATED" in text for text in outline.found[tag]), tag
     assert all("SIMULATED" in attrs["alt"] for tag, attrs in outline.tags if tag == "img")
-    assert "SIMULATED" in words.verdict(summary)
+    assert "SIMULATED" in verdict.verdict(summary)
     assert table.startswith("SIMULATED") and "SIMULATED this run" in table
 
 
@@ -104,7 +105,7 @@ def test_simulated_is_drawn_into_the_pictures(tmp_path):
         folder = paper_run(tmp_path / source, classes=4, m=100, source=source)
         report.write_report(folder)
         drawings.append({path.name: path.read_bytes() for path in (folder / "figures").iterdir()})
-    assert len(drawings[0]) == len(shokri_figures.PLOTS)
+    assert len(drawings[0]) == len(plots.PLOTS["shokri"])
     assert all(drawings[0][name] != drawings[1][name] for name in drawings[0])
 
 
@@ -151,7 +152,7 @@ def test_numbers_on_the_page_are_the_run_s(run):
             if measure["value"] is not None:
                 assert f"{measure['low']:.1%} to {measure['high']:.1%}" in text, key
         assert f"{block['auc']['value']:.3f}" in text
-        for measure in (block["tpr_at_fpr"][rate] for rate in words.rates(summary)):
+        for measure in (block["tpr_at_fpr"][rate] for rate in measures.rates(summary)):
             assert (f"{measure['value']:.1%}" if measure["value"] is not None else measure["reason"]) in text
     assert ("found no leak" in text) == (name == "adult")
     if name == "edge":
@@ -177,7 +178,7 @@ def test_a_median_stands_beside_a_median(tmp_path):
     folder = paper_run(tmp_path / "run", "cifar10", classes=10, m=200)
     page = report.write_report(folder).read_text()
     summary = json.loads((folder / "results.json").read_text())
-    median = np.median([figures.value(row["precision"]) for row in summary["attacks"]["shokri"]["per_class"]])
+    median = np.median([measures.value(row["precision"]) for row in summary["attacks"]["shokri"]["per_class"]])
     row = next(line for line in page.splitlines() if "Attack precision, median class" in line)
     assert f"<b>{median:.1%}</b>" in row and "<b>74.0%</b>" in row
     assert re.search(rf"this run .* {median:.3f} ", table := report.terminal_table(summary))
@@ -212,7 +213,7 @@ def test_terminal_table(run):
 def test_verdict_follows_the_interval(tmp_path, low, accuracy, said):
     summary = json.loads((paper_run(tmp_path / "run", classes=3, m=40) / "results.json").read_text())
     summary["attacks"]["shokri"]["accuracy"] = {"value": accuracy, "low": low, "high": accuracy + 0.02}
-    assert said in words.verdict(summary)
+    assert said in verdict.verdict(summary)
 
 
 def test_roc_is_drawn_where_it_is(monkeypatch):
@@ -227,7 +228,7 @@ def test_roc_is_drawn_where_it_is(monkeypatch):
     n = 5000
     member = np.arange(2 * n) < n
     scores = {"member": member, "score": member + 0.0, "score_coin": np.tile(np.arange(n), 2).astype(float)}
-    shokri_figures.roc({"attacks": {"shokri": {}, "coin": {}, "majority": {}}}, scores)
+    paper_run_figures.roc({"attacks": {"shokri": {}, "coin": {}, "majority": {}}}, scores)
     perfect, coin = (line.get_xydata() for line in made[0].get_lines()[:2])
     np.testing.assert_array_equal(perfect[:, 1], 1)
     np.testing.assert_allclose(coin[:, 0], coin[:, 1], rtol=1e-6)
@@ -249,6 +250,6 @@ def test_unfinished_runs_are_refused(tmp_path):
     assert not (folder / "report.html").exists()
 
 
-@pytest.mark.parametrize("module", [report, figures, shokri_figures, words])
+@pytest.mark.parametrize("module", [report, figures, paper_run_figures, words])
 def test_never_imports_jax_nor_plotting_at_the_top(module):
     check_imports(module)

@@ -9,7 +9,7 @@ from mia_jax import audits
 from mia_jax.audits import gate
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed.infer import AnswersWarning, infer
-from mia_jax.reports import balanced_report
+from mia_jax.reports import report
 from mia_jax.statistics import consistency
 from mia_jax.types import InputError
 
@@ -128,7 +128,7 @@ def audited(tmp_path, labels, target, shadows, shadow_member, member, **given):
     told = []
     given = dict(attacks="loss,lira", workdir=str(tmp_path / "run")) | given
     results = audits.run(DeployedConfig(predictions=str(tmp_path / "preds.npz"), **given), notify=told.append)
-    return results, balanced_report.terminal_table(results), told
+    return results, report.terminal_table(results), told
 
 
 def test_doubts_come_first_in_an_audit(tmp_path):

@@ -10,7 +10,7 @@ from mia_jax.audits import gate
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed.infer import AnswersWarning, infer
 from mia_jax.plans import membership
-from mia_jax.reports import balanced_report, balanced_words
+from mia_jax.reports import report, words
 from mia_jax.statistics import memorization
 from mia_jax.types import InputError
 
@@ -196,7 +196,7 @@ def test_an_audit_says_it_first_and_the_gate_closes(tmp_path):
     results = audited(tmp_path, given)
     (doubt,) = results["doubts"]
     assert "shadow_member seems to be inverted" in doubt
-    assert balanced_report.terminal_table(results).startswith("The numbers below are in doubt. The answers of every")
+    assert report.terminal_table(results).startswith("The numbers below are in doubt. The answers of every")
     assert "shadow_member seems to be inverted" in (tmp_path / "run" / "report.html").read_text()
     with pytest.raises(gate.GateExceeded, match=r"cannot tell .*inverted"):
         gate.enforce(gate.parse("auc>0.99"), results)
@@ -208,11 +208,13 @@ def test_an_auc_below_guessing_is_remarked_upon(tmp_path):
     given = world(0)
     results = audited(tmp_path, given | dict(member=~given["member"]))
     line = "Worse than guessing, for the whole interval of the AUC lies below .5: "
-    assert line in " ".join(balanced_report.terminal_table(results).split())
+    assert line in " ".join(report.terminal_table(results).split())
     assert line in (tmp_path / "run" / "report.html").read_text()
-    assert "do not imitate" in balanced_words.worse(results | {"plan": "balanced"})
-    assert balanced_words.worse({"plan": "deployed", "attacks": {"loss": {"auc": {"value": 0.4, "high": 0.6}}}}) == ""
-    assert balanced_words.worse({"plan": "balanced", "attacks": {"loss": {"auc": {"value": None}}}}) == ""
+    assert "do not imitate" in words.worse_than_guessing(results | {"plan": "balanced"})
+    assert (
+        words.worse_than_guessing({"plan": "deployed", "attacks": {"loss": {"auc": {"value": 0.4, "high": 0.6}}}}) == ""
+    )
+    assert words.worse_than_guessing({"plan": "balanced", "attacks": {"loss": {"auc": {"value": None}}}}) == ""
 
 
 def test_the_same_shadow_twice_counts_once(tmp_path):

@@ -10,7 +10,7 @@ import services
 
 from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.reports import balanced_words
+from mia_jax.reports import answer_words
 from mia_jax.targets import answer_format, answer_store, black_box, remote
 from mia_jax.targets.remote import Options, connect, earlier
 from mia_jax.types import Answers, InputError
@@ -163,7 +163,7 @@ def test_an_audit_ends_where_the_model_was_replaced_and_tells_which_answers_are_
         told = second["target"]["answers_of_earlier_runs"]
         assert told["records"] == N and told["rechecked"] and second["attacks"] == first["attacks"]
         assert any(line.startswith("60 records were answered by earlier runs (20") for line in run.heard)
-        assert "60 were had by earlier runs, on 20" in balanced_words.steps({**second, "plan": "deployed"})[0]
+        assert "60 were had by earlier runs, on 20" in answer_words.earlier(second["target"])
         service.replace(1)
         with pytest.raises(black_box.TargetError, match="replaced since: --fresh forgets"):
             run(url)
