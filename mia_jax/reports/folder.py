@@ -47,6 +47,10 @@ def read(workdir: pathlib.Path) -> Finished:
     return Finished(results, scores, hashlib.sha256(raw).hexdigest())
 
 
+# what values that no run writes end in
+NOT_AS_LEFT = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, StopIteration)
+
+
 @contextlib.contextmanager
 def believed(workdir: str | pathlib.Path) -> Iterator[None]:
     """Make a page of files that anybody may have changed: what is none of a run's values is an InputError."""
@@ -54,7 +58,7 @@ def believed(workdir: str | pathlib.Path) -> Iterator[None]:
         yield
     except MiaError:
         raise
-    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+    except NOT_AS_LEFT as error:
         where = pathlib.Path(workdir) / "results.json"
         raise InputError(
             f"{where} or scores.npz is not as a run leaves it ({type(error).__name__}: {sanitize.line(str(error))});"

@@ -92,6 +92,14 @@ def test_the_page_of_many_attacks(tmp_path, monkeypatch):
     tamper(folder, monkeypatch, every=1)
 
 
+def test_a_run_without_attacks_is_refused(tmp_path):
+    folder = paper_run(tmp_path / "run", m=100, classes=4)
+    text = (folder / "results.json").read_text(encoding="utf-8")
+    (folder / "results.json").write_text(json.dumps(changed(text, ("attacks",), {})), encoding="utf-8")
+    with pytest.raises(InputError, match="is not as a run leaves it"):
+        report.write_report(folder)
+
+
 @pytest.mark.slow
 def test_the_page_of_the_paper_s_run(tmp_path, monkeypatch):
     tamper(paper_run(tmp_path / "run", m=100, classes=4), monkeypatch, every=1)
