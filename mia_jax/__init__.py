@@ -1,64 +1,205 @@
 """Membership inference in JAX: shadow models, attacks and honest statistics, as pure functions.
 
-Begin here:
+    import mia_jax as mia
 
-    mia_jax.infer("lira", labels=y, target=p, shadows=q, shadow_member=m)
-        Scores from answers that were had elsewhere: one call, no model, no query.
-    mia_jax.models.from_flax(module), mia_jax.training.make_trainer(model, optimizer, batch_size)
-        A network, and how one is trained.
-    mia_jax.training.fit_many(trainer, keys, records, index, num_epochs)
-        Many of them, at once.
-    mia_jax.plans.shokri, mia_jax.plans.balanced
-        Who trains on what.
-    mia_jax.targets.as_target, from_callable, from_predictions; mia_jax.targets.remote.connect(url, x)
-        Whatever can be asked, as a Target.
-    mia_jax.targets.observe_shadows(...), mia_jax.attacks.ATTACKS["rmia"](num_classes)
-        Observe the shadows as the target is observed; learn an attack from them, and score records.
-    mia_jax.statistics.evaluate(...), mia_jax.statistics.matched_pairs.from_scores(...)
-        Measures with their intervals, and lower bounds on epsilon.
-    mia_jax.data.load(name)
-        Records and their schema.
+What a notebook needs has a short name here. It is imported when it is first used: ``import mia_jax`` alone imports no
+other package, and flax, optax, scikit-learn and matplotlib come with the names that compute with them.
 
-Whole runs, with their report: mia_jax.audits.run(config), which scripts/train.py and scripts/audit.py call. The kind of
-the configuration says which audit it is: Config (the paper's attack), BalancedConfig, DeployedConfig (somebody's model)
-or CanaryConfig.
+Data and plans
+    load, save                      records by name, or from your .npz: Records and their Schema
+    plans.shokri, plans.balanced    who trains on what; plans.membership_matrix
+Models, trained here
+    models.mlp, cnn, logistic       networks of the papers; models.from_flax for your own
+    make_trainer, fit_many          how one network is trained, and many at once
+Models, trained elsewhere
+    from_callable, connect          a Target that answers: predict_proba of anything, a service at a URL
+    from_predictions                a Target of which only answers were saved
+    as_target                       a Target that is one of our networks
+Attacks
+    attack                          an attack by its name, with its options; attacks.ATTACKS has them all
+    observe_shadows                 what an attack sees of many networks; of one Target: attack.observe
+    score                           one of several models attacked, with the others as its shadows
+    infer                           scores in one call, from answers that were saved
+Statistics
+    evaluate                        all measures of one attack, with intervals
+    auc, tpr_at_fpr                 one of them
+    draw_roc                        the ROC curve
+Whole audits, from data to report
+    run                             what scripts/train.py and scripts/audit.py do, by the kind of the configuration:
+                                    Config, BalancedConfig, DeployedConfig, CanaryConfig
+    write_report                    the page of a run, written again
 
->>> from mia_jax import attacks, data, models, plans, statistics, targets, training  # rooms are imported by name
+Further rooms are modules: synthesis (shadow data without data), statistics (bounds on epsilon, means over targets),
+reports, reproduction (the paper's tables), storage.
+
+Eight models, trained in complementary pairs on halves of the records; the first is attacked:
+
+>>> import jax, numpy as np, optax
+>>> import mia_jax as mia
+>>> x = np.random.default_rng(0).random((200, 20), np.float32)
+>>> records = mia.Records(x, np.arange(200) % 4)  # labels that cannot be learned, so they are learned by heart
+>>> plan = mia.plans.balanced(jax.random.key(0), 200, num_models=8)
+>>> model = mia.models.mlp(num_classes=4)
+>>> trainer = mia.make_trainer(model, optax.adam(1e-2), batch_size=20)
+>>> params, info = mia.fit_many(trainer, jax.random.split(jax.random.key(1), 8), records, plan.train, num_epochs=20)
+>>> attack = mia.attack("rmia", num_classes=4)
+>>> to_target = lambda params: mia.as_target(model, params, 4)
+>>> observed = mia.observe_shadows(jax.random.key(2), attack.observe, to_target, params, records)
+>>> member = mia.plans.membership_matrix(plan, 200)
+>>> scores = mia.score(jax.random.key(3), attack, observed, member, target=0)
+>>> print("AUC", mia.auc(scores, member[0]))  # doctest: +ELLIPSIS
+AUC 0.8... [0.7..., 0.8...]
 """
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from mia_jax.audits.config import Config
-from mia_jax.types import Answers, Attack, InputError, MiaError, Model, Records, Schema, Target, Trainer
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what the table below says, for type checkers; a test compares the two
+    from mia_jax import (
+        attacks,
+        audits,
+        data,
+        models,
+        plans,
+        reports,
+        reproduction,
+        statistics,
+        storage,
+        synthesis,
+        targets,
+        training,
+        types,
+    )
+    from mia_jax.attacks.using import attack, score
+    from mia_jax.audits import BalancedConfig, CanaryConfig, Config, DeployedConfig, run
     from mia_jax.audits.deployed.infer import infer
+    from mia_jax.data import load, save
+    from mia_jax.reports.report import write_report
+    from mia_jax.reports.roc import draw_roc
+    from mia_jax.statistics.metrics import Measure, auc, evaluate, tpr_at_fpr
+    from mia_jax.targets.black_box import as_target, from_callable, from_predictions
+    from mia_jax.targets.observation import observe_shadows
+    from mia_jax.targets.remote import connect
+    from mia_jax.training.many import fit_many
+    from mia_jax.training.single import make_trainer
+    from mia_jax.types import (
+        Answers,
+        Attack,
+        InputError,
+        MiaError,
+        Model,
+        Plan,
+        Records,
+        Schema,
+        Target,
+        Trainer,
+    )
 
 __version__ = "0.1.0"
+
+_ROOMS = (
+    "attacks",
+    "audits",
+    "data",
+    "models",
+    "plans",
+    "reports",
+    "reproduction",
+    "statistics",
+    "storage",
+    "synthesis",
+    "targets",
+    "training",
+    "types",
+)
+_HOMES = {  # module -> what of it has a name here
+    "attacks.using": ("attack", "score"),
+    "audits": ("BalancedConfig", "CanaryConfig", "Config", "DeployedConfig", "run"),
+    "audits.deployed.infer": ("infer",),
+    "data": ("load", "save"),
+    "reports.report": ("write_report",),
+    "reports.roc": ("draw_roc",),
+    "statistics.metrics": ("Measure", "auc", "evaluate", "tpr_at_fpr"),
+    "targets.black_box": ("as_target", "from_callable", "from_predictions"),
+    "targets.observation": ("observe_shadows",),
+    "targets.remote": ("connect",),
+    "training.many": ("fit_many",),
+    "training.single": ("make_trainer",),
+    "types": (
+        "Answers",
+        "Attack",
+        "InputError",
+        "MiaError",
+        "Model",
+        "Plan",
+        "Records",
+        "Schema",
+        "Target",
+        "Trainer",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Answers",
     "Attack",
+    "BalancedConfig",
+    "CanaryConfig",
     "Config",
+    "DeployedConfig",
     "InputError",
+    "Measure",
     "MiaError",
     "Model",
+    "Plan",
     "Records",
     "Schema",
     "Target",
     "Trainer",
+    "as_target",
+    "attack",
+    "attacks",
+    "auc",
+    "audits",
+    "connect",
+    "data",
+    "draw_roc",
+    "evaluate",
+    "fit_many",
+    "from_callable",
+    "from_predictions",
     "infer",
+    "load",
+    "make_trainer",
+    "models",
+    "observe_shadows",
+    "plans",
+    "reports",
+    "reproduction",
+    "run",
+    "save",
+    "score",
+    "statistics",
+    "storage",
+    "synthesis",
+    "targets",
+    "tpr_at_fpr",
+    "training",
+    "types",
+    "write_report",
 ]
 
 
-def __getattr__(name: str):
-    """``infer`` brings every attack, and with them flax and optax: it is imported when it is asked for."""
-    if name == "infer":
-        from mia_jax.audits.deployed.infer import infer
-
-        return infer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> Any:
+    """The room, or the name from its home, imported now (PEP 562)."""
+    if name in _ROOMS:
+        return importlib.import_module(f"mia_jax.{name}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"mia_jax.{_MODULE_OF[name]}"), name)
+    globals()[name] = found  # found once
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__} - {"TYPE_CHECKING"})
+    return sorted({*globals(), *__all__} - {"TYPE_CHECKING", "Any", "importlib"})

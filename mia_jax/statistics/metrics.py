@@ -36,6 +36,13 @@ class Measure(NamedTuple):
     reason: str | None = None
     read: str | None = None  # how, where there are several ways
 
+    def __str__(self) -> str:
+        """As a table has it: ``0.968 [0.960, 0.975]``, or the reason."""
+        if self.value is None:
+            return self.reason or "none"
+        ends = "" if self.low is None or self.high is None else f" [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.value:.3f}{ends}"
+
     def json(self) -> dict[str, Any]:
         """As results.json has it: {"value", "low", "high"} or {"value": null, "reason"}; "read" where it is told."""
         return {key: v for key, v in self._asdict().items() if key == "value" or v is not None}
@@ -102,8 +109,20 @@ def auc(score: np.ndarray, member: np.ndarray) -> Measure:
     separation, a constant score) there is no spread at all: of min(m, n) disjoint pairs none compared otherwise, so a
     share of at most e = 1 - .025^(1 / min(m, n)) would.
 
+    Args:
+        score: [n], larger = more likely a member; no NaN.
+        member: bool [n].
+
+    Returns:
+        The area, in [0, 1]; 1/2 tells nothing.
+
     Raises:
         InputError: as ``tally``.
+
+    >>> import numpy as np, mia_jax as mia
+    >>> member = np.arange(200) < 100
+    >>> print(mia.auc(np.where(member, 1.0, -1.0), member))  # perfect separation, of 100 members and 100 others
+    1.000 [0.964, 1.000]
     """
     t = tally(score, member)
     m, n, beats, loses = _placements(t)
@@ -154,8 +173,8 @@ def tpr_at_fpr(score: np.ndarray, member: np.ndarray, rate: float) -> Measure:
     """The TPR at a false-positive rate, which false alarms not yet seen have in expectation (``ranks``).
 
     Args:
-        score: [n].
-        member: [n].
+        score: [n], larger = more likely a member; no NaN.
+        member: bool [n].
         rate: the false-positive rate, in (0, 1).
 
     Returns:
@@ -163,6 +182,11 @@ def tpr_at_fpr(score: np.ndarray, member: np.ndarray, rate: float) -> Measure:
 
     Raises:
         InputError: as ``tally``.
+
+    >>> import numpy as np, mia_jax as mia
+    >>> member = np.arange(200) < 100
+    >>> print(mia.tpr_at_fpr(np.where(member, 1.0, -1.0), member, 0.01))
+    not resolvable: 100 non-members x 0.01 = 1 false alarms, fewer than 10
     """
     t = tally(score, member)
     m, n = int(t.members.sum()), int(t.others.sum())
@@ -315,18 +339,18 @@ def realized(threshold: float, score: np.ndarray, member: np.ndarray) -> dict[st
 def evaluate(
     score: np.ndarray,
     member: np.ndarray,
-    label: np.ndarray,
-    num_classes: int,
+    label: np.ndarray | None = None,
+    num_classes: int | None = None,
     *,
     rates: Sequence[float] = RATES,
 ) -> Mapping[str, Any]:
-    """An attack's block of results.json.
+    """All measures of one attack with their intervals: its block of results.json.
 
     Args:
         score: [n], no NaN.
         member: [n].
-        label: [n] true classes, 0-based.
-        num_classes: c.
+        label: [n] true classes, 0-based; None: nothing is told by class.
+        num_classes: c, beside labels.
         rates: false-positive rates.
 
     Returns:
@@ -336,12 +360,18 @@ def evaluate(
 
     Raises:
         InputError: lengths differ, a score is NaN, a label is out of range.
+
+    >>> import mia_jax as mia
+    >>> measures = mia.evaluate([2.0, 1.0, -1.0, 0.5, -2.0, -3.0], [True, True, True, False, False, False])
+    >>> round(measures["auc"]["value"], 3), measures["tpr_at_fpr"]["0.01"]["reason"]
+    (0.889, 'not resolvable: 3 non-members x 0.01 = 0.03 false alarms, fewer than 10')
     """
-    score, member, label = np.asarray(score, np.float64), np.asarray(member, bool), np.asarray(label)
-    if not score.shape == member.shape == label.shape:
-        raise InputError(
-            f"scores {score.shape}, membership {member.shape}, labels {label.shape}: give one of each, [n]"
-        )
+    score, member = np.asarray(score, np.float64), np.asarray(member, bool)
+    if label is not None and num_classes is None:
+        raise InputError("labels are given without the number of classes: give num_classes, too")
+    if score.shape != member.shape or (label is not None and np.shape(label) != score.shape):
+        labels = "" if label is None else f", labels {np.shape(label)}"
+        raise InputError(f"scores {score.shape}, membership {member.shape}{labels}: give one of each, [n]")
     both = 0 < member.sum() < len(member)
     if both:
         ranked = {"auc": auc(score, member).json()}
@@ -351,8 +381,7 @@ def evaluate(
         ranked, at = {"auc": absent}, {f"{rate:g}": absent for rate in rates}
     c = call(score, member)
     right = c.tp + c.others - c.fp
-    classes = per_class(score, member, label, num_classes)
-    precisions = [row["precision"]["value"] for row in classes if row["precision"]["value"] is not None]
+    by_class = {} if label is None or num_classes is None else _by_class(score, member, label, num_classes)
     return {
         "accuracy": proportion(right, len(score), "no record judged").json(),
         "balanced_accuracy": balanced_accuracy(c).json(),
@@ -361,6 +390,11 @@ def evaluate(
         **ranked,
         "tpr_at_fpr": at,
         "ppv_at_prior": {f"{prior:g}": ppv(c, prior).json() for prior in PRIORS},
-        "median_precision": float(np.median(precisions)) if precisions else None,
-        "per_class": classes,
+        **by_class,
     }
+
+
+def _by_class(score: np.ndarray, member: np.ndarray, label: np.ndarray, num_classes: int) -> dict[str, Any]:
+    classes = per_class(score, member, label, num_classes)
+    precisions = [row["precision"]["value"] for row in classes if row["precision"]["value"] is not None]
+    return {"median_precision": float(np.median(precisions)) if precisions else None, "per_class": classes}

@@ -6,6 +6,7 @@ under one ``jit`` the compiler runs the forward pass once.
 
 import operator
 from collections.abc import Callable, Mapping
+from typing import overload
 
 import jax
 import jax.numpy as jnp
@@ -46,30 +47,63 @@ def _once(ask: Callable[[Array], Array]) -> Callable[[Array], Array]:
     return asked
 
 
+@overload
+def observe_shadows(
+    key: Key,
+    observers: Observer,
+    to_target: Callable[[Params], Target],
+    params: Params,
+    pool: Records,
+    index: Array | None = None,
+    *,
+    chunk: int = 8,
+) -> Seen: ...
+
+
+@overload
 def observe_shadows(
     key: Key,
     observers: Mapping[str, Observer],
     to_target: Callable[[Params], Target],
     params: Params,
     pool: Records,
-    index: Array,
+    index: Array | None = None,
     *,
     chunk: int = 8,
-) -> dict[str, Seen]:
-    """What each observer sees of each shadow.
+) -> dict[str, Seen]: ...
+
+
+def observe_shadows(key, observers, to_target, params, pool, index=None, *, chunk=8):
+    """What is seen of each of S networks: of shadows, and of a target that was trained beside them.
 
     Args:
-        key: the same for all shadows and the target: what an observer draws for a record, it draws everywhere.
-        observers: name -> observer.
-        to_target: makes a traced Target of one shadow's parameters, wearing the defense that the adversary expects.
-        params: leaves [S, ...].
+        key: the same for shadows and target: what an observer draws for a record, it draws everywhere.
+        observers: an observer, as an attack's ``observe``; or several, name -> observer, which share one forward pass.
+        to_target: makes a traced Target of one network's parameters, with the defenses that the adversary expects.
+        params: leaves [S, ...], as ``fit_many`` gives them.
         pool: records [N].
-        index: int32 [S, n], the records that each shadow is asked about.
-        chunk: shadows on the devices at once.
+        index: int32 [S, n], the records that each network is asked about; None: all of the pool, n = N.
+        chunk: networks on the devices at once.
 
     Returns:
-        name -> seen, NumPy leaves [S, n, ...].
+        What the observer sees, NumPy leaves [S, n, ...]; of several, name -> seen.
+
+    >>> import jax, numpy as np, mia_jax as mia
+    >>> records = mia.Records(np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1]))
+    >>> model = mia.models.logistic(2)
+    >>> params = jax.vmap(model.init, (0, None))(jax.random.split(jax.random.key(0), 3), records.x)  # untrained
+    >>> attack = mia.attack("loss", num_classes=2)
+    >>> seen = mia.observe_shadows(
+    ...     jax.random.key(1), attack.observe, lambda one: mia.as_target(model, one, 2), params, records
+    ... )
+    >>> jax.tree.map(np.shape, seen)
+    {'log_p_y': (3, 4)}
     """
+    if callable(observers):
+        several = {"": observers}
+        return observe_shadows(key, several, to_target, params, pool, index, chunk=chunk)[""]
+    if index is None:
+        index = np.broadcast_to(np.arange(len(pool.y), dtype=np.int32), (_models(params), len(pool.y)))
 
     def look(params, rows, key, pool):
         return observe(key, observers, to_target(params), Records(pool.x[rows], pool.y[rows]))
@@ -83,3 +117,8 @@ def observe_shadows(
 
     seen = [some for _, some in parallel.in_chunks(look_at, len(index), chunk)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *seen)
+
+
+def _models(params: Params) -> int:
+    """S, of parameters with leaves [S, ...]."""
+    return len(jax.tree.leaves(params)[0])
