@@ -64,9 +64,7 @@ def test_importing_takes_less_than_two_seconds():
 
 
 def test_reading_measures_imports_no_network():
-    loaded = _python(
-        "import sys, mia_jax as mia; mia.auc([1, 0], [True, False]); mia.draw_roc; print(*sys.modules)"
-    )
+    loaded = _python("import sys, mia_jax as mia; mia.auc([1, 0], [True, False]); mia.draw_roc; print(*sys.modules)")
     assert not {"flax", "optax", "matplotlib", "sklearn"} & {*loaded.split()}
 
 

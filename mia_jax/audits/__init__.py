@@ -20,7 +20,39 @@ def run(
     notify: Callable[[str], None] = lambda line: None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """``mia_jax.audits.pipeline.run``, with all that it needs imported when it is called."""
+    """Do what a configuration says, from data to report, in its workdir: whole runs of scripts/train.py and audit.py.
+
+    The kind of the configuration is the plan: ``Config`` (the paper's attack), ``BalancedConfig`` (models in
+    complementary pairs, each in turn the target), ``DeployedConfig`` (somebody's model), ``CanaryConfig`` (one training
+    run). Interrupted, the same call goes on where it stopped, to the same bytes.
+
+    Args:
+        config: what the run is; ``None`` in it stands for the data set's preset.
+        command: how to repeat the run, for the report.
+        notify: told a line at each step.
+        progress: shows how far the long steps are, as ``mia_jax.progress.shown``.
+
+    Returns:
+        What results.json holds (docs/results-schema.md). The workdir, ``config["workdir"]`` of it, has results.json,
+        scores.npz, report.html and the figures.
+
+    Raises:
+        InputError: the configuration, the data or the workdir cannot be used; before any long work.
+        WorkdirHeld: another process works in the same workdir.
+        MiaError: training diverged, a service refuses, a budget is spent: ``exit_code`` says which. The same call goes
+            on.
+
+    >>> import pathlib, tempfile, numpy as np, mia_jax as mia
+    >>> folder, rng = pathlib.Path(tempfile.mkdtemp()), np.random.default_rng(0)
+    >>> labels, trained = rng.integers(2, size=100), rng.random((5, 100)) < 0.5  # who trained the target and 4 shadows
+    >>> p = rng.beta(2 + 3 * trained, 2)  # of the true class
+    >>> p = np.where(np.eye(2, dtype=bool)[labels], p[..., None], 1 - p[..., None])
+    >>> np.savez(folder / "p.npz", labels=labels, target=p[0], member=trained[0], shadows=p[1:], shadow_member=trained[1:])
+    >>> config = mia.DeployedConfig(predictions=str(folder / "p.npz"), attacks="loss,rmia", workdir=str(folder / "run"))
+    >>> results = mia.run(config)
+    >>> sorted(results["attacks"]), (folder / "run" / "report.html").exists()
+    (['loss', 'rmia'], True)
+    """
     from mia_jax.audits import pipeline
 
     return pipeline.run(config, command=command, notify=notify, progress=progress)

@@ -59,6 +59,14 @@ def load(
     Raises:
         InputError: unknown name, no such file, damaged or impossible contents, or nothing to be had, which takes less
             than 10 seconds to find out.
+
+    >>> import pathlib, tempfile, numpy as np, mia_jax as mia
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "mine.npz"
+    >>> np.savez(path, x=np.eye(6), y=[0, 1, 2, 0, 1, 2])
+    >>> records, schema = mia.load(path)
+    >>> records.x.shape, schema.num_classes, schema.source
+    ((6, 6), 3, 'local')
+    >>> records, schema = mia.load("location", source="simulated")  # doctest: +SKIP
     """
     if source not in _SOURCES:
         raise InputError(f"the data source {source!r} is not one of {', '.join(_SOURCES)}")

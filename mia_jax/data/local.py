@@ -28,10 +28,23 @@ def save(path: str | os.PathLike, records: Records, schema: Schema, **more: np.n
     it is and every other one is local.
 
     Args:
+        path: of the .npz.
+        records: [n].
+        schema: of the records.
         more: further arrays, such as ``member`` [n] for an audit.
+
+    Returns:
+        None; the file is there, whole.
 
     Raises:
         InputError: the path cannot be written.
+
+    >>> import pathlib, tempfile, numpy as np, mia_jax as mia
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "mine.npz"
+    >>> schema = mia.Schema("mine", "local", "", 2, (3,), (mia.data.Field("bits", "binary", 0, 3),))
+    >>> mia.save(path, mia.Records(np.eye(3, dtype=np.uint8), np.array([0, 1, 1])), schema)
+    >>> mia.load(path)[1].fields[0].kind
+    'binary'
     """
     x, y = np.asarray(records.x), np.asarray(records.y, np.int32)
     schema = schema._replace(digest=artifacts.array_digest(x, y), fields=tuple(f._asdict() for f in schema.fields))

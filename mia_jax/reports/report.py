@@ -29,6 +29,9 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
 
     Raises:
         InputError: a file is missing or cannot be read, or it is of another schema or of an unknown plan.
+
+    >>> import mia_jax as mia
+    >>> mia.write_report("runs/location-fae8fb78")  # doctest: +SKIP
     """
     path = pathlib.Path(workdir)
     with folder.believed(path):

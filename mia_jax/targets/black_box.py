@@ -37,6 +37,13 @@ def as_target(model: Model, params: Params, classes: int) -> Target:
         model: init and apply.
         params: of one network.
         classes: c.
+
+    >>> import jax, numpy as np, mia_jax as mia
+    >>> model, x = mia.models.mlp(num_classes=3), np.zeros((2, 5), np.float32)
+    >>> target = mia.as_target(model, model.init(jax.random.key(0), x), 3)
+    >>> print(np.exp(target.ask(x)).round(3))  # zeros, which an untrained network cannot tell apart
+    [[0.333 0.333 0.333]
+     [0.333 0.333 0.333]]
     """
     return Target(lambda x: single.predict(model, params, x), Answers(classes))
 
@@ -51,7 +58,13 @@ def from_callable(predict: Callable[[np.ndarray], Array], answers: Answers | int
     Returns:
         A host target. Asking raises WrongAnswer for a record whose answer is wrong, TargetError where shapes differ.
 
-    >>> target = from_callable(forest.predict_proba, answer_format.recognize(forest.predict_proba(x)))  # doctest: +SKIP
+    >>> import numpy as np, mia_jax as mia
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> x, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 1, 1])
+    >>> target = mia.from_callable(LogisticRegression().fit(x, y).predict_proba, answers=2)
+    >>> seen = mia.attack("loss", num_classes=2).observe(None, target, mia.Records(x, y))
+    >>> print(seen["log_p_y"].round(1))
+    [-0.2 -0.5 -0.5 -0.2]
     """
     answers = Answers(answers) if isinstance(answers, int) else answers
 
@@ -76,6 +89,11 @@ def from_predictions(x: Array, p: Array) -> Target:
         InputError: predictions are not one row for each record.
         WrongAnswer: a prediction is wrong; its number and the reason.
         TargetError: when asked about a record that is not among ``x``.
+
+    >>> import numpy as np, mia_jax as mia
+    >>> target = mia.from_predictions(np.array([[1.0], [2.0]]), np.array([[0.9, 0.1], [0.2, 0.8]]))
+    >>> print(np.exp(target.ask(np.array([[2.0]]))).round(2))
+    [[0.2 0.8]]
     """
     p = np.asarray(p)
     if p.ndim != 2 or len(p) != len(x):

@@ -131,6 +131,14 @@ def fit_many(
 
     Raises:
         parallel.OutOfMemory: two networks at once are too much.
+
+    >>> import jax, numpy as np, optax, mia_jax as mia
+    >>> records = mia.Records(np.eye(6, dtype=np.float32), np.arange(6) % 3)
+    >>> trainer = mia.make_trainer(mia.models.mlp(num_classes=3), optax.adam(1e-2), batch_size=4)
+    >>> index = np.array([[0, 1, 2, 3], [2, 3, 4, 5]])  # two networks, each trained on four of the records
+    >>> params, info = mia.fit_many(trainer, jax.random.split(jax.random.key(0), 2), records, index, num_epochs=50)
+    >>> info.accuracy.shape, info.accuracy[:, -1].tolist()
+    ((2, 50), [1.0, 1.0])
     """
     options = dict(chunk=chunk, lanes=lanes, devices=devices, on_epoch=on_epoch, stopped=stopped)
     chunks = [(params, info) for _, params, info in fit_chunks(trainer, keys, pool, index, num_epochs, **options)]

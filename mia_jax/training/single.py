@@ -63,6 +63,14 @@ def make_trainer(
     Returns:
         A Trainer. The index [m] that its epoch takes may hold -1 for "no record": m records padded with -1 train the
         same network as m records without.
+
+    >>> import jax, numpy as np, optax, mia_jax as mia
+    >>> records = mia.Records(np.eye(4, dtype=np.float32), np.array([0, 1, 2, 0]))
+    >>> trainer = mia.make_trainer(mia.models.mlp(num_classes=3), optax.adam(1e-3), batch_size=2)
+    >>> state = trainer.init(jax.random.key(0), records.x)
+    >>> state, info = jax.jit(trainer.epoch)(state, records, np.array([0, 2, 3]))  # one pass over three of the records
+    >>> int(state.epoch), info.loss.shape
+    (1, ())
     """
 
     summed_loss = _summed_loss(model, loss)

@@ -82,7 +82,14 @@ def infer(
             ``shadow_member`` that tells ``member``, in a way that leaving shadows out does not mend.
         TargetError, WrongAnswer: a row that is no probability distribution; whose, and which.
 
-    >>> infer("lira", labels=y, target=p, shadows=q, shadow_member=member)  # doctest: +SKIP
+    >>> import numpy as np, mia_jax as mia
+    >>> rng = np.random.default_rng(0)
+    >>> y, trained = rng.integers(3, size=60), rng.random((9, 60)) < 0.5  # who trained each of nine models
+    >>> logits = rng.normal(size=(9, 60, 3)) + 2 * np.eye(3)[y] * (1 + trained[..., None])  # models that remember
+    >>> p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    >>> scores = mia.infer("rmia", labels=y, target=p[0], shadows=p[1:], shadow_member=trained[1:])
+    >>> print("AUC", mia.auc(scores, trained[0]))  # doctest: +ELLIPSIS
+    AUC 0.8... [0.7..., 0.9...]
     """
     asked = Answered(labels, target, shadows)
     options = dict(population=population, member=member, key=key, progress=progress)

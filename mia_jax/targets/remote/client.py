@@ -66,6 +66,9 @@ def connect(
         TargetError: the service refuses, its answers are none, they are others than an earlier process had, or they
             belong to other records of a request.
         BudgetSpent: before the budget is passed.
+
+    >>> target = mia.connect("https://host/v2/models/m", records.x)  # doctest: +SKIP
+    >>> seen = mia.attack("loss", target.answers.classes).observe(key, target, records)  # doctest: +SKIP
     """
     url, protocol = urls.resolve(url, protocol)
     options = checked(options or Options())
