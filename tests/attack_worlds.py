@@ -6,9 +6,10 @@ import jax
 import numpy as np
 
 from mia_jax.attacks import ATTACKS
+from mia_jax.attacks.entries import ANSWERS
 
 CLASSES = 4
-FROM_ANSWERS = [name for name, entry in ATTACKS.items() if not entry.beyond and name != "majority"]
+FROM_ANSWERS = [name for name, entry in ATTACKS.items() if entry.needed() <= ANSWERS and name != "majority"]
 LEARNED = [name for name in FROM_ANSWERS if name != "shokri"]  # without networks: quick
 
 

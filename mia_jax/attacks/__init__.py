@@ -1,11 +1,13 @@
 """Membership inference attacks, one paper per file.
 
 ``ATTACKS``: name -> ``Entry``; an entry is called as its factory is, (num_classes, **options) -> Attack. Registering an
-attack is testing it: the contract tests run over this table.
+attack is testing it (the contract tests run over this table), and all that it takes for its options to become flags:
+an attack with an option is a file that declares it and a line here. One of your own, which lies elsewhere, is
+registered by ``register``, or by its name on the command line: ``--attacks=lira,mymodule:entry``.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mia_jax import user_code
 from mia_jax.attacks import (
@@ -24,102 +26,214 @@ from mia_jax.attacks import (
     thresholds,
     trajectory,
 )
+from mia_jax.attacks.entries import BOTH, OUT, Entry, Option, checked
 from mia_jax.types import Attack, InputError
-
-
-class Entry(NamedTuple):
-    """A registered attack."""
-
-    factory: Callable[..., Attack]
-    title: str  # for tables and legends
-    reference: str
-    options: tuple[str, ...] = ()  # options of the factory that have no default
-    beyond: frozenset[str] = frozenset()  # of "features", "queries", "trainer": what answers alone do not give
-    parts: Callable[..., int] | None = None  # of long work, by (num_classes, **options); the factory has ``remember``
-
-    def __call__(self, num_classes: int, **options) -> Attack:
-        return self.factory(num_classes, **options)
-
 
 ATTACKS: dict[str, Entry] = {
     "shokri": Entry(
-        shokri.shokri, "Shadow models, one attack network per class", "Shokri et al. 2017", parts=shokri.num_parts
+        shokri.shokri,
+        "Shadow models, one attack network per class",
+        "Shokri et al. 2017",
+        "Shokri et al.",
+        shokri.OPTIONS,
+        parts=shokri.num_parts,
+        needs=BOTH,
     ),
-    "gap": Entry(gap.gap, "Gap: right answers are members", "Yeom et al. 2018"),
-    "loss": Entry(thresholds.loss, "Loss threshold", "Yeom et al. 2018"),
-    "confidence": Entry(thresholds.confidence, "Confidence threshold", "Yeom et al. 2018; Song & Mittal 2021"),
-    "entropy": Entry(thresholds.entropy, "Entropy threshold", "Shokri et al. 2017; Song & Mittal 2021"),
+    "gap": Entry(gap.gap, "Gap: right answers are members", "Yeom et al. 2018", needs=frozenset()),
+    "loss": Entry(thresholds.loss, "Loss threshold", "Yeom et al. 2018", options=thresholds.OPTIONS, needs=BOTH),
+    "confidence": Entry(
+        thresholds.confidence,
+        "Confidence threshold",
+        "Yeom et al. 2018; Song & Mittal 2021",
+        "confidence threshold",
+        thresholds.OPTIONS,
+        needs=BOTH,
+    ),
+    "entropy": Entry(
+        thresholds.entropy,
+        "Entropy threshold",
+        "Shokri et al. 2017; Song & Mittal 2021",
+        options=thresholds.OPTIONS,
+        needs=BOTH,
+    ),
     "modified_entropy": Entry(
-        thresholds.modified_entropy, "Modified entropy, a threshold per class", "Song & Mittal 2021"
+        thresholds.modified_entropy,
+        "Modified entropy, a threshold per class",
+        "Song & Mittal 2021",
+        options=thresholds.OPTIONS,
+        needs=BOTH,
     ),
-    "calibrated_loss": Entry(calibrated_loss.calibrated_loss, "Loss, calibrated by OUT models", "Watson et al. 2022"),
-    "attack_p": Entry(attack_p.attack_p, "Attack-P: loss among the population's", "Ye et al. 2022"),
-    "attack_r": Entry(attack_r.attack_r, "Attack-R: loss among the OUT models'", "Ye et al. 2022"),
-    "lira": Entry(lira.lira, "LiRA", "Carlini et al. 2022"),
-    "lira_offline": Entry(lira.lira_offline, "LiRA, offline", "Carlini et al. 2022"),
-    "lira_fixed": Entry(lira.lira_fixed, "LiRA, fixed variance", "Carlini et al. 2022"),
-    "lira_offline_fixed": Entry(lira.lira_offline_fixed, "LiRA, offline, fixed variance", "Carlini et al. 2022"),
-    "rmia": Entry(rmia.rmia, "RMIA", "Zarifzadeh et al. 2024"),
-    "rmia_offline": Entry(rmia.rmia_offline, "RMIA, offline", "Zarifzadeh et al. 2024"),
-    "base": Entry(base.base, "BASE", "Lassila et al. 2025"),
-    "base_offline": Entry(base.base_offline, "BASE, offline", "Lassila et al. 2025"),
-    "bavaria": Entry(bavaria.bavaria, "BaVarIA", "Brännvall 2026"),
-    "bavaria_offline": Entry(bavaria.bavaria_offline, "BaVarIA, offline", "Brännvall 2026"),
+    "calibrated_loss": Entry(
+        calibrated_loss.calibrated_loss, "Loss, calibrated by OUT models", "Watson et al. 2022", needs=OUT
+    ),
+    "attack_p": Entry(
+        attack_p.attack_p, "Attack-P: loss among the population's", "Ye et al. 2022", "Attack-P", needs=BOTH
+    ),
+    "attack_r": Entry(
+        attack_r.attack_r,
+        "Attack-R: loss among the OUT models'",
+        "Ye et al. 2022",
+        "Attack-R",
+        attack_r.OPTIONS,
+        needs=OUT,
+    ),
+    "lira": Entry(lira.lira, "LiRA", "Carlini et al. 2022", "LiRA", lira.OPTIONS, needs=BOTH),
+    "lira_offline": Entry(
+        lira.lira_offline, "LiRA, offline", "Carlini et al. 2022", "offline LiRA", lira.OPTIONS, needs=OUT
+    ),
+    "lira_fixed": Entry(
+        lira.lira_fixed, "LiRA, fixed variance", "Carlini et al. 2022", "fixed LiRA", lira.OPTIONS, needs=BOTH
+    ),
+    "lira_offline_fixed": Entry(
+        lira.lira_offline_fixed,
+        "LiRA, offline, fixed variance",
+        "Carlini et al. 2022",
+        "offline fixed LiRA",
+        lira.OPTIONS,
+        needs=OUT,
+    ),
+    "rmia": Entry(rmia.rmia, "RMIA", "Zarifzadeh et al. 2024", "RMIA", rmia.OPTIONS, needs=BOTH),
+    "rmia_offline": Entry(
+        rmia.rmia_offline, "RMIA, offline", "Zarifzadeh et al. 2024", "offline RMIA", rmia.OFFLINE_OPTIONS, needs=OUT
+    ),
+    "base": Entry(base.base, "BASE", "Lassila et al. 2025", "BASE", needs=frozenset()),
+    "base_offline": Entry(
+        base.base_offline, "BASE, offline", "Lassila et al. 2025", "offline BASE", base.OFFLINE_OPTIONS, needs=OUT
+    ),
+    "bavaria": Entry(bavaria.bavaria, "BaVarIA", "Brännvall 2026", "BaVarIA", bavaria.OPTIONS, needs=BOTH),
+    "bavaria_offline": Entry(
+        bavaria.bavaria_offline, "BaVarIA, offline", "Brännvall 2026", "offline BaVarIA", bavaria.OPTIONS, needs=OUT
+    ),
     "quantile": Entry(
         quantile.quantile,
         "Quantile regression on the population",
         "Bertran et al. 2023",
-        beyond=frozenset({"features"}),
+        options=quantile.OPTIONS,
+        needs=quantile.NEEDS,
     ),
     "label_only": Entry(
         label_only.label_only,
         "Label only: agreement under perturbation",
         "Choquette-Choo et al. 2021",
-        options=("schema",),
-        beyond=frozenset({"queries"}),
+        options=label_only.OPTIONS,
+        needs=label_only.NEEDS,
     ),
     "boundary": Entry(
         boundary.boundary,
         "Label only: distance to the decision boundary",
         "Choquette-Choo et al. 2021",
-        options=("schema",),
-        beyond=frozenset({"queries"}),
+        options=boundary.OPTIONS,
+        needs=boundary.NEEDS,
     ),
     "trajectory": Entry(
         trajectory.trajectory,
         "Loss trajectory",
         "Liu et al. 2022",
-        options=("population", "model"),
-        beyond=frozenset({"queries", "trainer"}),
+        options=trajectory.OPTIONS,
+        needs=trajectory.NEEDS,
     ),
-    "majority": Entry(thresholds.majority, "Majority guess: everybody the same", "baseline"),
+    "majority": Entry(
+        thresholds.majority, "Majority guess: everybody the same", "baseline", "majority guess", needs=frozenset()
+    ),
 }
 
 
-def quick_first(
-    names: Iterable[str], num_classes: int, options: Mapping[str, Mapping[str, Any]] | None = None
-) -> dict[str, int]:
+def flags() -> dict[str, Option]:
+    """The options of all registered attacks that flags set, by flag."""
+    return {flag: option for entry in ATTACKS.values() for flag, option in entry.flags().items()}
+
+
+def with_flag(flag: str) -> list[str]:
+    """The attacks of which an option has this flag."""
+    return [name for name, entry in ATTACKS.items() if flag in entry.flags()]
+
+
+def register(name: str, entry: Entry) -> None:
+    """Put an attack of your own into ``ATTACKS``; the same one twice is once.
+
+    Raises:
+        InputError: another attack has this name, or its flag for something else.
+    """
+    if name in ATTACKS and ATTACKS[name] != entry:
+        raise InputError(f"there is an attack named {name} already: call yours otherwise")
+    known = flags()
+    if taken := [flag for flag, option in entry.flags().items() if known.get(flag, option) != option]:
+        raise InputError(
+            f"the attack {name} has an option with the flag {taken[0]}, which is {with_flag(taken[0])[0]}'s: call yours"
+            " otherwise"
+        )
+    ATTACKS[name] = entry
+
+
+def build(
+    name: str, num_classes: int, settings: Mapping[str, Any] | None = None, run: Mapping[str, Any] | None = None
+) -> Attack:
+    """An attack with every option that it declares and that has a value here; the others have its factory's defaults.
+
+    Args:
+        name: of ``ATTACKS``.
+        num_classes: c.
+        settings: values of options by their flags; those of other attacks are not looked at.
+        run: what a run has, by ``Option.source``: "schema", "population", "model", "remember", the settings of its
+            configuration.
+
+    Raises:
+        InputError: there is no such attack, it lacks something, or an option has a value that cannot be.
+    """
+    if name not in ATTACKS:
+        raise InputError(f'there is no attack "{name}"; there are {", ".join(ATTACKS)}')
+    entry, run = ATTACKS[name], run or {}
+    if lacking := entry.lacks(run):
+        raise InputError(f"{name} needs {' and '.join(lacking)}, which this run does not have")
+    return entry(num_classes, **entry.arguments(settings or {}, run))
+
+
+def quick_first(names: Iterable[str], num_classes: int, settings: Mapping[str, Any] | None = None) -> dict[str, int]:
     """The attacks, with the parts that the work of each has; those of many parts last: no other waits for them.
 
     Args:
         names: of ``ATTACKS``.
         num_classes: c.
-        options: of their factories, by name.
+        settings: values of options by their flags.
     """
-    each = {name: (options or {}).get(name, {}) for name in names}
-    parts = {name: ATTACKS[name].parts for name in each}
-    counts = {name: 1 if parts[name] is None else parts[name](num_classes, **given) for name, given in each.items()}
-    return dict(sorted(counts.items(), key=lambda item: (parts[item[0]] is not None, item[1])))
+    counts, long = {}, {}
+    for name in names:
+        entry = ATTACKS[name]
+        if entry.parts is None:
+            counts[name] = 1
+        else:
+            long[name] = entry.parts(num_classes, **entry.arguments(settings or {}, {}))
+    return counts | dict(sorted(long.items(), key=lambda item: item[1]))
+
+
+def split(wanted: str) -> list[str]:
+    """The names in a list as ``--attacks`` takes it, separated by commas: as in ``ATTACKS``, where they are there, and
+    "entry" of "module:entry". Nothing is imported."""
+    names = [name.strip().rpartition(":")[2] for name in wanted.split(",") if name.strip()]
+    return [name if name in ATTACKS else name.lower() if name.lower() in ATTACKS else name for name in names]
+
+
+def load(wanted: str) -> None:
+    """Register the attacks of the user's own that a list names as module:entry; modules of the current folder, too.
+
+    Raises:
+        InputError: one cannot be imported, or is no ``Entry``.
+    """
+    for path in (name.strip() for name in wanted.split(",") if ":" in name):
+        entry = user_code.load(path, f"--attacks={path}")
+        if not isinstance(entry, Entry):
+            raise InputError(f"--attacks={path} is {type(entry).__name__}, no Entry: register it as in mia_jax.attacks")
+        register(path.rpartition(":")[2], entry)
 
 
 def named(wanted: str) -> list[str]:
-    """The attacks that a list names, as ``--attacks`` takes it: separated by commas.
+    """The attacks that a list names, as ``--attacks`` takes it: separated by commas, your own as module:entry.
 
     Raises:
         InputError: one is unknown, or there is none.
     """
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
-    names = [name if name in ATTACKS else name.lower() for name in names]
+    load(wanted)
+    names = split(wanted)
     if unknown := [name for name in names if name not in ATTACKS]:
         raise InputError(f"--attacks: there is no attack {unknown[0]!r}; there are {', '.join(ATTACKS)}, or all")
     if not names:
@@ -132,4 +246,18 @@ def sources(names: Iterable[str]) -> dict[str, str]:
     return {name: user_code.describe(ATTACKS[name].factory, library=True) if name in ATTACKS else "" for name in names}
 
 
-__all__ = ["ATTACKS", "Entry", "named", "quick_first", "sources"]
+__all__ = [
+    "ATTACKS",
+    "Entry",
+    "Option",
+    "build",
+    "checked",
+    "flags",
+    "load",
+    "named",
+    "quick_first",
+    "register",
+    "sources",
+    "split",
+    "with_flag",
+]

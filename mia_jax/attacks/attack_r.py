@@ -13,9 +13,11 @@ from scipy.special import ndtr
 
 from mia_jax.attacks import leave_one_out
 from mia_jax.attacks.common import scaled_logit
+from mia_jax.attacks.entries import python_only
 from mia_jax.attacks.leave_one_out import Evidence, Parts
 from mia_jax.types import Attack
 
+OPTIONS = python_only("bandwidth")
 TINY = 1e-300
 
 

@@ -13,9 +13,12 @@ import numpy as np
 
 from mia_jax.attacks import leave_one_out
 from mia_jax.attacks.common import log_likelihood
+from mia_jax.attacks.entries import python_only
 from mia_jax.attacks.leave_one_out import Evidence, Parts
 from mia_jax.attacks.rmia import log_mean
 from mia_jax.types import Attack
+
+OFFLINE_OPTIONS = python_only("c")
 
 
 def base(num_classes: int) -> Attack:

@@ -31,8 +31,10 @@ from mia_jax.attacks import leave_one_out
 from mia_jax.attacks.common import scaled_logit
 from mia_jax.attacks.leave_one_out import Evidence, Moments, Parts
 from mia_jax.attacks.lira import VARIANCE_FLOOR, over_queries
+from mia_jax.attacks.queries import AUGMENT
 from mia_jax.types import Attack
 
+OPTIONS = (AUGMENT,)
 SHAPES = (0.5, 1e4)  # a_0 stays within: from Cauchy tails to a variance that is the same for all records
 
 

@@ -22,9 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.attacks import perturbation as near
+from mia_jax.attacks.entries import Option, python_only
 from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.synthesis import attributes as attrs
 from mia_jax.types import Array, Attack, InputError, Key, Records, Schema, Target
+
+NEEDS = frozenset({"in", "out", "queries", "features"})
+OPTIONS = (Option("schema", source="schema"), *python_only("rounds", "proposals", "batch"))
 
 
 class Search(NamedTuple):
@@ -263,4 +267,4 @@ def boundary(
     def score(state: float, seen) -> np.ndarray:
         return beyond(np.asarray(seen["distance"], np.float64), state)
 
-    return Attack(observe, fit, score, needs=frozenset({"in", "out", "queries"}))
+    return Attack(observe, fit, score, needs=NEEDS)

@@ -17,8 +17,16 @@ import numpy as np
 from scipy import optimize, special
 
 from mia_jax.attacks import perturbation as near
+from mia_jax.attacks.entries import Option, python_only
 from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.types import Array, Attack, InputError, Key, Records, Schema, Target
+
+NEEDS = frozenset({"in", "out", "queries", "features"})
+OPTIONS = (
+    Option("schema", source="schema"),
+    Option("num_queries", int, 40, "questions per record of the attack label_only", flag="num_queries", low=1),
+    *python_only("strengths", "shift", "mirror", "batch"),
+)
 
 
 class State(NamedTuple):
@@ -102,7 +110,7 @@ def label_only(
     def score(state: State, seen) -> np.ndarray:
         return beyond(np.asarray(seen["agree"], np.float64) @ state.weights, state.threshold)
 
-    return Attack(observe, fit, score, needs=frozenset({"in", "out", "queries"}))
+    return Attack(observe, fit, score, needs=NEEDS)
 
 
 def logistic(x: np.ndarray, member: np.ndarray, *, ridge: float = 1e-5) -> np.ndarray:

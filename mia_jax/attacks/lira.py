@@ -25,9 +25,12 @@ from scipy.special import log_ndtr
 
 from mia_jax.attacks import leave_one_out
 from mia_jax.attacks.common import scaled_logit
+from mia_jax.attacks.entries import python_only
 from mia_jax.attacks.leave_one_out import Evidence, Moments, Parts
+from mia_jax.attacks.queries import AUGMENT
 from mia_jax.types import Attack, InputError
 
+OPTIONS = (*python_only("center"), AUGMENT)
 VARIANCE_FLOOR = 1e-10  # nats^2: below what float32 resolves of a scaled logit
 
 

@@ -17,10 +17,15 @@ import numpy as np
 import optax
 
 from mia_jax.attacks.common import scaled_logit
+from mia_jax.attacks.entries import python_only
 from mia_jax.models import networks
 from mia_jax.training import single
 from mia_jax.types import Array, Attack, InputError, Key, Params, Records, Target
 
+NEEDS = frozenset({"population", "features"})
+OPTIONS = python_only(
+    "head", "alpha", "hidden", "learning_rate", "weight_decay", "batch_size", "num_epochs", "patience", "held_out"
+)
 _ROWS = 8192  # scored at once
 
 
@@ -152,4 +157,4 @@ def quantile(
     def score(state: State, seen) -> np.ndarray:
         return standing(state, seen) - state.offset
 
-    return Attack(observe, fit, score, needs=frozenset({"population", "features"}))
+    return Attack(observe, fit, score, needs=NEEDS)

@@ -20,9 +20,13 @@ import numpy as np
 
 from mia_jax.attacks import leave_one_out
 from mia_jax.attacks.common import log_likelihood
+from mia_jax.attacks.entries import python_only
 from mia_jax.attacks.leave_one_out import Evidence, Parts
 from mia_jax.attacks.population import share_below
 from mia_jax.types import Attack
+
+OPTIONS = python_only("gamma", "strict")
+OFFLINE_OPTIONS = (*OPTIONS, *python_only("a"))
 
 
 class Known(NamedTuple):

@@ -26,6 +26,7 @@ import numpy as np
 import optax
 
 from mia_jax.attacks.common import from_answers
+from mia_jax.attacks.entries import Option
 from mia_jax.models import networks
 from mia_jax.training import many, parallel, single
 from mia_jax.types import Array, Attack, InputError, Key, Records, Remember, TrainState
@@ -38,6 +39,37 @@ SAMPLE = 64  # of more classes: classes that the strength of L2 is chosen on
 SMALLEST_SCALE = 1e-3  # answers that hardly differ are not blown up without limit
 STRENGTHS = (1e-4, 5e-4, 2e-3, 1e-2)  # of L2, to choose from
 VERSION = 1  # raise it when the same rows would teach other networks: an interrupted run goes on with those it has kept
+OPTIONS = (
+    Option("hidden", int, 64, "ReLU units of each class's attack network", flag="attack_hidden", low=1),
+    Option("num_steps", int, 2000, "training steps of each attack network", flag="attack_steps", low=1),
+    Option("batch_size", int, 128, "rows per training step of the attack networks", flag="attack_batch_size", low=1),
+    Option(
+        "learning_rate",
+        float,
+        2e-2,
+        "Adam's learning rate for the attack networks at first; it falls to 0",
+        flag="attack_learning_rate",
+        above=0,
+    ),
+    Option(
+        "l2",
+        float,
+        None,
+        "L2 on the attack networks' parameters: half of it times their square is added to the loss"
+        " (default: chosen on held-out shadows)",
+        flag="attack_l2",
+        low=0,
+    ),
+    Option(
+        "max_rows",
+        int,
+        8192,
+        "rows per class that the attack networks learn from; sampled where there are more",
+        flag="attack_rows",
+        low=2,
+    ),
+    Option("remember", source="remember"),
+)
 TRIAL_STEPS = 500  # of the networks that the choice is made with: 2,000 chose another strength on 1 of 12 targets
 
 

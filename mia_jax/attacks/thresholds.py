@@ -10,7 +10,10 @@ import numpy as np
 
 from mia_jax import signals
 from mia_jax.attacks import common
+from mia_jax.attacks.entries import python_only
 from mia_jax.types import Array, Attack, Key
+
+OPTIONS = python_only("per_class")
 
 
 def best_threshold(values: np.ndarray, member: np.ndarray) -> float:

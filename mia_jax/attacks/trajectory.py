@@ -16,10 +16,18 @@ import numpy as np
 import optax
 
 from mia_jax.attacks.common import scaled_logit
+from mia_jax.attacks.entries import Option, python_only
 from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.models import networks
 from mia_jax.training import many, single
 from mia_jax.types import Array, Attack, InputError, Key, Model, Params, Records, Target
+
+NEEDS = frozenset({"in", "out", "population", "queries", "features", "trainer"})
+OPTIONS = (
+    Option("population", source="population"),
+    Option("model", source="model"),
+    *python_only("optimizer", "batch_size", "num_epochs", "hidden", "attack_epochs", "max_rows"),
+)
 
 
 class State(NamedTuple):
@@ -149,8 +157,7 @@ def trajectory(
         phi = standard(np.asarray(seen["trajectory"]), state.mean, state.spread)
         return beyond(np.asarray(log_odds(state.params, phi), np.float64), state.threshold)
 
-    needs = frozenset({"in", "out", "population", "queries", "trainer"})
-    return Attack(observe, fit, score, needs=needs)
+    return Attack(observe, fit, score, needs=NEEDS)
 
 
 _FOLDS = 4

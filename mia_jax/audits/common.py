@@ -133,21 +133,14 @@ def promised_epsilon(config: Training, m: int) -> dict[str, Any] | None:
     return {"value": value if math.isfinite(value) else None, "delta": config.dp_delta, **told._asdict()}
 
 
-def shokri_options(config: Training) -> dict[str, Any]:
-    """What the flags ``attack_...`` say of the attack networks."""
-    return dict(
-        hidden=config.attack_hidden,
-        learning_rate=config.attack_learning_rate,
-        batch_size=config.attack_batch_size,
-        num_steps=config.attack_steps,
-        l2=config.attack_l2,
-        max_rows=config.attack_rows,
-    )
-
-
 def title(attack: str) -> str:
     """An attack in words, with its reference."""
     return f"{ATTACKS[attack].title} ({ATTACKS[attack].reference})"
+
+
+def short(attack: str) -> str:
+    """An attack's name for legends and narrow columns."""
+    return ATTACKS[attack].short or attack.replace("_", " ")
 
 
 def column(attack: str) -> str:

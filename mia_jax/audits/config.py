@@ -7,14 +7,17 @@ import dataclasses
 import math
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
+from mia_jax import attacks
+from mia_jax.attacks.entries import ANSWERS
 from mia_jax.storage import artifacts
 from mia_jax.synthesis.parameters import REDRAW_HELP, REDRAWS, Parameters
 from mia_jax.types import InputError
 
 SEARCH = Parameters()
+ATTACKS_HELP = "attacks, separated by commas, your own as module:entry"
 LARGEST = 1e38  # of a number that is given: what computes with it computes in float32
 C = TypeVar("C", bound="Training")
 
@@ -41,31 +44,60 @@ def preset(dataset: str) -> dict[str, Any]:
     return OTHERS | PRESETS.get("purchase" if re.fullmatch(r"purchase\d*", dataset) else dataset, {})
 
 
-def _option(
-    default: Any,
+def _about(
     help: str,
     *,
     identity: bool = True,
     choices: tuple[str, ...] = (),
     low: float | None = None,
+    above: float | None = None,
     key: str | None = None,
-) -> Any:
-    """A field.
+    flag: bool = True,
+) -> dict[str, Any]:
+    """What is said of a field.
 
     Args:
-        default, help: as of its flag.
+        help: of its flag.
         identity: part of what the run is, so of the workdir's name; the rest is how it is shown or done.
         choices: the values that it may have; any, where there are none.
         low: the least that it may be.
+        above: what it must exceed.
         key: its name in JSON, where that is another: results.json keeps its keys.
+        flag: whether it has one.
     """
-    about = dict(help=help, identity=identity, choices=choices, low=low, key=key)
-    return dataclasses.field(default=default, metadata=about)
+    return dict(help=help, identity=identity, choices=choices, low=low, above=above, key=key, flag=flag)
+
+
+def _option(default: Any, help: str, **about: Any) -> Any:
+    """A field; ``about`` as of ``_about``."""
+    return dataclasses.field(default=default, metadata=_about(help, **about))
+
+
+def _of_attacks(beyond_answers: bool) -> list[tuple[str, Any, Any]]:
+    """Fields (name, type, field) for the options of attacks that flags set (``mia_jax.attacks.ATTACKS``).
+
+    Args:
+        beyond_answers: those of attacks that need more than plain answers, as queries of their own; or the others.
+    """
+    fields = {}
+    for entry in attacks.ATTACKS.values():
+        for flag, o in entry.flags().items():
+            if beyond_answers == bool((entry.needed() | o.needs) - ANSWERS):
+                kind = o.type if o.default is not None else o.type | None
+                field = _option(o.default, o.help, choices=o.choices, low=o.low, above=o.above)
+                fields[flag] = (flag, kind, field)
+    return [*fields.values()]
+
+
+# ``attack_hidden``, ``attack_steps``, ...
+AttackOptions: Any = dataclasses.make_dataclass("AttackOptions", _of_attacks(beyond_answers=False), frozen=True)
+# ``augment``, ``num_queries``, ...: where there are models to be asked as often as it takes
+QueryOptions: Any = dataclasses.make_dataclass("QueryOptions", _of_attacks(beyond_answers=True), frozen=True)
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
-    """How models are trained, what defends them, and how the paper's attack learns."""
+class Training(AttackOptions):
+    """How models are trained, what defends them, and how attacks learn from them."""
 
     seed: int = _option(0, "seed of everything random", low=0)
     model: str | None = _option(
@@ -74,7 +106,7 @@ class Training:
     hidden: int = _option(128, "units of the fully connected layer of mlp and cnn", low=1)
     num_epochs: int = _option(100, "passes over the training set", low=1)
     batch_size: int = _option(100, "records per training step", low=1)
-    learning_rate: float = _option(1e-3, "learning rate", low=0)
+    learning_rate: float = _option(1e-3, "learning rate", above=0)
     learning_rate_decay: float = _option(
         0.0, "the rate at step t is learning_rate / (1 + t * decay); the paper has 1e-7", low=0
     )
@@ -101,20 +133,10 @@ class Training:
     dp_delta: float = _option(
         1e-5, "delta of every epsilon that is told, promised by DP-SGD or proven by an attack", low=0
     )
-    attack_hidden: int = _option(64, "ReLU units of each class's attack network", low=1)
-    attack_steps: int = _option(2000, "training steps of each attack network", low=1)
-    attack_batch_size: int = _option(128, "rows per training step of the attack networks", low=1)
-    attack_learning_rate: float = _option(
-        2e-2, "Adam's learning rate for the attack networks at first; it falls to 0", low=0
-    )
-    attack_l2: float | None = _option(
-        None,
-        "L2 on the attack networks' parameters: half of it times their square is added to the loss "
-        "(default: chosen on held-out shadows)",
-        low=0,
-    )
-    attack_rows: int = _option(
-        8192, "rows per class that the attack networks learn from; sampled where there are more", low=2
+    attack_options: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict,
+        hash=False,
+        metadata=_about("options of attacks that were registered since, by flag", identity=False, flag=False),
     )
     data_dir: str | None = _option(None, "folder with official data files (default: $MIA_JAX_DATA_DIR)", identity=False)
     workdir: str | None = _option(
@@ -181,16 +203,21 @@ class Config(Source, Shadows, Training):
     """What a run of the paper's attack is. ``None``: the data set's preset; without one, ``train_size`` is a quarter of
     the records."""
 
+    attacks: str = _option(
+        "shokri,confidence,majority",
+        f"{ATTACKS_HELP}: those of mia_jax.attacks.ATTACKS that learn from answers about any records",
+        identity=False,
+    )
     train_size: int | None = _option(
         None, "training records of the target and of each shadow; each has as many test records", low=1
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class BalancedConfig(Source, Training):
+class BalancedConfig(Source, QueryOptions, Training):
     """What an audit on the balanced plan is: every model in turn the target, the others its shadows."""
 
-    attacks: str = _option("all", "attacks, separated by commas, or all: see mia_jax.attacks.ATTACKS", identity=False)
+    attacks: str = _option("all", f"{ATTACKS_HELP}, or all: see mia_jax.attacks.ATTACKS", identity=False)
     num_models: int = _option(
         64, "models, in complementary pairs; more train only what is missing", identity=False, low=4
     )
@@ -201,8 +228,6 @@ class BalancedConfig(Source, Training):
     population: int | None = _option(
         None, "records that train no model, for the attacks that ask for them (default: a tenth, at most 5,000)", low=0
     )
-    augment: int = _option(0, "LiRA's augmented queries: images moved by up to so many pixels, and mirrored", low=0)
-    num_queries: int = _option(40, "questions per record of the attack label_only", low=1)
     query_shadows: int = _option(4, "shadows of the attacks that ask many questions about each record", low=2)
     query_records: int = _option(1000, "records that these attacks are judged on, at most", low=8)
 
@@ -253,7 +278,7 @@ class DeployedConfig(Shadows, Training):
         "what the shadows are trained on: noisy, marginal, search, or a data set (a name, or an .npz with x and y) less"
         " the records of --data (default: a half of the non-members of --data, which then are not asked about)",
     )
-    attacks: str = _option("all", "attacks, separated by commas, or all that can run on what there is", identity=False)
+    attacks: str = _option("all", f"{ATTACKS_HELP}, or all that can run on what there is", identity=False)
     max_queries: int | None = _option(
         None,
         "records that the target may be asked about, all runs in this workdir together: those of --data first, and the"
@@ -292,19 +317,10 @@ def resolve(given: C) -> C:
     }
     config = dataclasses.replace(given, **missing)
     for f in dataclasses.fields(given):
-        value, meta = getattr(config, f.name), f.metadata
-        if meta["choices"] and value not in meta["choices"]:
-            raise InputError(f"--{f.name}={value} is not one of {', '.join(meta['choices'])}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"--{f.name}={value} must be a finite number")
-        if isinstance(value, float) and abs(value) > LARGEST:
-            raise InputError(f"--{f.name}={value} must be at most {LARGEST:g}, where float32 ends soon")
-        if meta["low"] is not None and value is not None and not value >= meta["low"]:
-            raise InputError(f"--{f.name}={value} must be at least {meta['low']}")
+        _check(f.name, getattr(config, f.name), f.metadata)
+    _check_attack_options(config, settings)
     if config.seed >= 2**32:
         raise InputError(f"--seed={config.seed} must be below 2**32, the seeds that give different random numbers")
-    if config.learning_rate <= 0 or config.attack_learning_rate <= 0:
-        raise InputError("--learning_rate and --attack_learning_rate must be above 0")
     if config.dp_delta >= 1:
         raise InputError(f"--dp_delta={config.dp_delta} must be below 1; 1e-5 is usual")
     if config.target_kind == "logistic":  # one of our networks
@@ -316,6 +332,30 @@ def resolve(given: C) -> C:
                 f"--{ours[0]} is for our own networks; {config.target_kind} trains as it does: leave it out"
             )
     return config
+
+
+def _check(name: str, value: Any, about: Mapping[str, Any]) -> None:
+    """Raises InputError for a value that is none of the ``choices``, below ``low``, not ``above``, or no number."""
+    if about["choices"] and value not in about["choices"]:
+        raise InputError(f"--{name}={value} is not one of {', '.join(about['choices'])}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"--{name}={value} must be a finite number")
+    if isinstance(value, float) and abs(value) > LARGEST:
+        raise InputError(f"--{name}={value} must be at most {LARGEST:g}, where float32 ends soon")
+    if about["low"] is not None and value is not None and not value >= about["low"]:
+        raise InputError(f"--{name}={value} must be at least {about['low']}")
+    if about["above"] is not None and value is not None and not value > about["above"]:
+        raise InputError(f"--{name}={value} must be above {about['above']}")
+
+
+def _check_attack_options(config: Training, fields: Collection[str]) -> None:
+    options = attacks.flags()
+    for flag, value in config.attack_options.items():
+        if flag in fields:
+            raise InputError(f"{flag} is a setting of its own: give {flag}=, not attack_options")
+        if flag not in options:
+            raise InputError(f"attack_options: no attack has an option with the flag {flag}")
+        _check(flag, value, options[flag]._asdict())
 
 
 TRAINING_DEFENSES = ("l2", "dropout", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier")
@@ -330,13 +370,28 @@ def undefended(config: C) -> C:
 def identity(config: Training) -> dict[str, Any]:
     """The part of a configuration that the results depend on, except for the number of shadows."""
     fields = [f for f in dataclasses.fields(config) if f.metadata["identity"]]
-    return {f.metadata["key"] or f.name: getattr(config, f.name) for f in fields}
+    return {f.metadata["key"] or f.name: getattr(config, f.name) for f in fields} | config.attack_options
 
 
 def of_identity(kind: type[C], identity: Mapping[str, Any], **rest: Any) -> C:
     """The configuration that has this ``identity``. Raises TypeError where a key is no field's."""
+    fields = {f.name for f in dataclasses.fields(kind)}
     names = {f.metadata["key"]: f.name for f in dataclasses.fields(kind) if f.metadata["key"]}
-    return kind(**{names.get(key, key): value for key, value in identity.items()}, **rest)
+    values = {names.get(key, key): value for key, value in identity.items()}
+    of_attacks = {flag: values.pop(flag) for flag in attacks.flags() if flag in values and flag not in fields}
+    return kind(**values, attack_options=of_attacks, **rest)
+
+
+def attack_settings(config: Training) -> dict[str, Any]:
+    """The values of all options of attacks by flag, as ``attacks.build`` takes them; those that have no field and were
+    not given are left out."""
+    return {flag: getattr(config, flag) for flag in attacks.flags() if hasattr(config, flag)} | config.attack_options
+
+
+def attack_run(config: Training, **has: Any) -> dict[str, Any]:
+    """What attacks' options may be of a run (``Option.source``): its settings, and what it ``has``: "schema",
+    "population" (Records), "model", "remember". The settings ``model`` and ``population`` are none."""
+    return {name: value for name, value in vars(config).items() if name not in ("model", "population")} | has
 
 
 def workdir(config: Training) -> pathlib.Path:

@@ -5,10 +5,12 @@ tables say what each needs; defaults, presets and a ``Config`` made in Python ar
 """
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from mia_jax import attacks
 from mia_jax.audits.config import OFF, TRAINING_DEFENSES, BalancedConfig, CanaryConfig, Config, DeployedConfig, Training
 from mia_jax.types import InputError
 
@@ -60,14 +62,23 @@ def _ours(v: Training) -> bool:
 
 
 def _attacks(*names: str) -> Callable[[Any], bool]:
-    return lambda v: not {*names, "all"}.isdisjoint(name.strip().lower() for name in v.attacks.split(","))
+    return lambda v: v.attacks.strip().lower() == "all" or not {*names}.isdisjoint(attacks.split(v.attacks))
+
+
+def _among(names: Sequence[str]) -> str:
+    """Where a flag has no meaning because none of these attacks is asked for."""
+    return f"without {' or '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)} among --attacks"
+
+
+def _needing(*needs: str) -> tuple[str, ...]:
+    """The attacks that need one of these."""
+    return tuple(name for name, entry in attacks.ATTACKS.items() if not entry.needed().isdisjoint(needs))
 
 
 def _is_defended(v: Training) -> bool:
     return any(getattr(v, name) != getattr(OFF, name) for name in ("defenses", *TRAINING_DEFENSES))
 
 
-ATTACK_NETWORKS = tuple(f.name for f in dataclasses.fields(Training) if f.name.startswith("attack_"))
 NETWORK = ("model", "hidden")
 TRAINED = ("num_epochs", "batch_size", "learning_rate", "learning_rate_decay", "optimizer", "chunk", *TRAINING_DEFENSES)
 OTHER_TRAINER = "without --target_kind=nn, our own networks"
@@ -90,6 +101,8 @@ SOURCE = (
 )
 WITH_PREDICTIONS = ("predictions", "attacks", "defenses", "adaptive", "dp_delta", "seed", "workdir")
 
+NO_ATTACK = "with --canaries, which trains one model and no attack"
+
 RULES: dict[type[Training], tuple[Rule, ...]] = {
     Config: (
         *_synthesis("shadow_data"),
@@ -100,38 +113,21 @@ RULES: dict[type[Training], tuple[Rule, ...]] = {
         *SOURCE,
     ),
     BalancedConfig: (
-        Rule(
-            NETWORK,
-            lambda v: _ours(v) or _attacks("trajectory")(v),  # which trains networks of ours, whatever the target is
-            f"{OTHER_TRAINER}, or trajectory among --attacks",
-        ),
         *OWN_NETWORK,
-        Rule(
-            tuple(name for name in ATTACK_NETWORKS if name != "attack_rows"),  # others learn from those rows, too
-            _attacks("shokri"),
-            "without shokri among --attacks",
-        ),
-        Rule(("num_queries",), _attacks("label_only"), "without label_only among --attacks"),
-        Rule(
-            ("augment",),
-            _attacks("lira", "lira_offline", "lira_fixed", "lira_offline_fixed"),
-            "without lira among --attacks",
-        ),
-        Rule(
-            ("query_shadows", "query_records"),
-            _attacks("label_only", "boundary", "trajectory"),
-            "without label_only, boundary or trajectory among --attacks",
-        ),
         *SOURCE,
     ),
     CanaryConfig: (
-        Rule((*ATTACK_NETWORKS, "chunk"), lambda v: False, "with --canaries, which trains one model and no attack"),
+        Rule(("chunk",), lambda v: False, NO_ATTACK),
         *OWN_NETWORK,
         *SOURCE,
     ),
     DeployedConfig: (
         Rule(
-            tuple(f.name for f in dataclasses.fields(DeployedConfig) if f.name not in WITH_PREDICTIONS),
+            tuple(
+                f.name
+                for f in dataclasses.fields(DeployedConfig)
+                if f.metadata["flag"] and f.name not in (*WITH_PREDICTIONS, *attacks.flags())
+            ),
             lambda v: v.predictions is None,
             "with --predictions, whose answers are given",
         ),
@@ -143,7 +139,6 @@ RULES: dict[type[Training], tuple[Rule, ...]] = {
         *_synthesis("shadow_data", beside=("max_queries",)),  # which counts every question here
         Rule(NETWORK, _ours, OTHER_TRAINER),
         *OWN_NETWORK,
-        Rule(ATTACK_NETWORKS, _attacks("shokri"), "without shokri among --attacks"),
         Rule(("data_dir",), lambda v: _is_name(v.shadow_data), "without the name of a data set as --shadow_data"),
     ),
 }
@@ -155,6 +150,24 @@ REPRODUCE = (
 )
 
 CHOSEN_BY = {DeployedConfig: "--target or --predictions", CanaryConfig: "--canaries"}  # a kind of audit, by its flags
+
+
+def attack_rules(kind: type[Training]) -> tuple[Rule, ...]:
+    """The rules for the options of attacks, as they are declared on their entries in ``ATTACKS``."""
+    rules = []
+    if kind is BalancedConfig:
+        ours = [name for name, entry in attacks.ATTACKS.items() if "model" in entry.sources()]
+        otherwise = f"{OTHER_TRAINER}, or {' or '.join(ours)} among --attacks"
+        rules.append(Rule(NETWORK, lambda v: _ours(v) or _attacks(*ours)(v), otherwise))
+        asking = _needing("queries", "trainer")
+        rules.append(Rule(("query_shadows", "query_records"), _attacks(*asking), _among(asking)))
+    for flag in attacks.flags():
+        names = attacks.with_flag(flag)
+        if kind is CanaryConfig:
+            rules.append(Rule((flag,), lambda v: False, NO_ATTACK))
+        elif (kind, flag) != (BalancedConfig, "attack_rows"):  # all attacks that learn from rows have so many there
+            rules.append(Rule((flag,), _attacks(*names), _among(names)))
+    return tuple(rules)
 
 
 # --- what is done with them ------------------------------------------------------------------------------------------
@@ -195,7 +208,7 @@ def define_flags(flags, *kinds: type[Training]) -> Callable[[type[C]], C]:
         means nothing beside the others.
     """
     define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
-    known = {f.name: f for kind in kinds for f in dataclasses.fields(kind)}
+    known = {f.name: f for kind in kinds for f in dataclasses.fields(kind) if f.metadata["flag"]}
     for f in known.values():
         value = next(k for k in define if f.type in (k, k | None))
         define[value](f.name, f.default, f.metadata["help"])
@@ -203,13 +216,41 @@ def define_flags(flags, *kinds: type[Training]) -> Callable[[type[C]], C]:
             flags.DEFINE_alias(f.metadata["key"], f.name)
 
     def read(kind: type[C]) -> C:
-        names = {f.name for f in dataclasses.fields(kind)}
+        names = {f.name for f in dataclasses.fields(kind) if f.metadata["flag"]}
         there = [name for name in present(flags) if name in known]
+        own = [name for name in present(flags) if name in attacks.flags() and name not in known]
         for stray in (name for name in there if name not in names):
             where = f"with {CHOSEN_BY[kind]}" if kind in CHOSEN_BY else f"without {_chooser(stray)}"
             raise InputError(f"--{stray} has no meaning {where}: leave it out")
-        config = kind(**{name: flags.FLAGS[name].value for name in known if name in names})
-        refuse_idle(RULES[kind], there, config)
+        config = kind(
+            **{name: flags.FLAGS[name].value for name in known if name in names},
+            attack_options={name: flags.FLAGS[name].value for name in own},
+        )
+        refuse_idle((*attack_rules(kind), *RULES[kind]), [*there, *own], config)
         return config
 
     return read
+
+
+def define_attack_flags(flags, argv: Sequence[str]) -> None:
+    """Register the attacks that ``--attacks`` names as module:entry, and define flags for their options.
+
+    Args:
+        flags: ``absl.flags``, before it has parsed ``argv``.
+        argv: the command line.
+
+    Raises:
+        InputError: an attack cannot be imported, or its options' flags are others' already.
+    """
+    wanted = [word.partition("=")[2] for word in argv if word.startswith(("--attacks=", "-attacks="))]
+    wanted += [value for word, value in itertools.pairwise(argv) if word in ("--attacks", "-attacks")]
+    before = attacks.flags()
+    for value in wanted:
+        attacks.load(value)
+    define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+    for flag, option in attacks.flags().items():
+        if flag in before:
+            continue
+        if flag in flags.FLAGS:
+            raise InputError(f"--attacks: the flag of {attacks.with_flag(flag)[0]}'s option --{flag} is there already")
+        define[option.type](flag, option.default, option.help)

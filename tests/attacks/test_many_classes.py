@@ -110,9 +110,9 @@ def short(monkeypatch):
 
 
 def test_quick_attacks_come_first():
-    parts = quick_first(["shokri", "loss", "lira"], 100, {"shokri": {"l2": 1e-3, "hidden": 9}})
+    parts = quick_first(["shokri", "loss", "lira"], 100, {"attack_l2": 1e-3, "attack_hidden": 9})
     assert list(parts.items()) == [("loss", 1), ("lira", 1), ("shokri", 4)]
-    assert list(quick_first(["shokri", "rmia"], 2, {"shokri": {"l2": 1e-3}})) == ["rmia", "shokri"]
+    assert list(quick_first(["shokri", "rmia"], 2, {"attack_l2": 1e-3})) == ["rmia", "shokri"]
     assert quick_first(["shokri"], 1000) == {"shokri": num_parts(1000)} == {"shokri": 34}
 
 
@@ -120,6 +120,7 @@ def test_predictions_tell_how_far_they_are(few, short, tmp_path):
     p, y, member = world(12, 200)
     np.savez(tmp_path / "p.npz", labels=y, target=p[0], shadows=p[1:], shadow_member=member[1:], member=member[0])
     given = dict(predictions=str(tmp_path / "p.npz"), attacks="shokri,loss,lira", workdir=str(tmp_path / "w"))
+    given["attack_steps"] = 10
     told = Told()
     found = audits.run(DeployedConfig(**given), progress=told)
     told.check(["loss", "lira"], parts=4)

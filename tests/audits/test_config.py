@@ -11,7 +11,7 @@ from mia_jax.data import DATASETS
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError
 
-FIELDS = {f.name: f for f in dataclasses.fields(Config)}
+FIELDS = {f.name: f for f in dataclasses.fields(Config) if f.metadata["flag"]}
 
 
 # --- presets ---------------------------------------------------------------------------------------------------------
@@ -58,7 +58,9 @@ def test_resolving_twice_changes_nothing():
 
 # --- values out of range ---------------------------------------------------------------------------------------------
 
-BELOW = {name: f.metadata["low"] - 1 for name, f in FIELDS.items() if f.metadata["low"] is not None}
+LOW = {name: f.metadata["low"] for name, f in FIELDS.items() if f.metadata["low"] is not None}
+ABOVE = {name: f.metadata["above"] for name, f in FIELDS.items() if f.metadata["above"] is not None}
+BELOW = {name: low - 1 for name, low in LOW.items()} | ABOVE
 CHOICES = [name for name, f in FIELDS.items() if f.metadata["choices"]]
 FLOATS = [name for name, f in FIELDS.items() if f.type in (float, float | None)]
 
@@ -111,7 +113,14 @@ def test_defenses_in_training_are_for_our_own_networks(name):
 
 # --- what a run is ---------------------------------------------------------------------------------------------------
 
-SHOWN = {"num_shadows": 7, "max_queries": 7, "data_dir": "elsewhere", "workdir": "elsewhere", "chunk": 7}
+SHOWN = {
+    "num_shadows": 7,
+    "max_queries": 7,
+    "data_dir": "elsewhere",
+    "workdir": "elsewhere",
+    "chunk": 7,
+    "attacks": "loss",
+}
 
 
 def other(name):

@@ -176,7 +176,10 @@ def test_a_wrong_answer_about_a_synthesized_record_is_no_row(service, run, margi
         (dict(class_names="a,,b"), "must be names"),
         (dict(class_names="a,b,c", num_classes=4), "has 3 names and --num_classes=4: leave one out"),
         (dict(shadow_data="search", k_min=9), "--k_min=9 must not be above --k_max=3"),
-        (dict(attacks="boundary"), "boundary needs queries, which plain answers do not give; shokri, .* can run"),
+        (
+            dict(attacks="boundary"),
+            "boundary needs features and queries, which plain answers do not give; shokri, .* can run",
+        ),
         (dict(attacks="trajectory"), "trajectory needs queries and trainer, which plain answers"),
         (dict(attacks="lira"), "lira needs shadows that trained on some of the records in question; shokri, "),
         (dict(attacks=" ,"), "--attacks names no attack; there are shokri, "),

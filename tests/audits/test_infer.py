@@ -66,9 +66,9 @@ def test_rounded_answers_are_clipped_at_their_precision():
     "name, needs",
     [
         ("quantile", "features"),
-        ("label_only", "queries"),
-        ("boundary", "queries"),
-        ("trajectory", "queries and trainer"),
+        ("label_only", "features and queries"),
+        ("boundary", "features and queries"),
+        ("trajectory", "features and queries and trainer"),
     ],
 )
 def test_attacks_that_need_more_than_answers_are_refused(name, needs):

@@ -3,13 +3,13 @@
 When a model plays the target its partner plays no part: counts over the others would give membership away.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from mia_jax.attacks import ATTACKS, queries, sources
+from mia_jax.attacks import ATTACKS, build, sources
 from mia_jax.audits import common as runs
 from mia_jax.audits import config as configs
 from mia_jax.audits import stages
@@ -40,42 +40,40 @@ class Judged(NamedTuple):
 
 
 def build_attacks(
-    config: BalancedConfig, names: tuple[str, ...], setting: Setting, remember: Remember
+    config: BalancedConfig, names: tuple[str, ...], setting: Setting, remember: Callable[[str], Remember]
 ) -> dict[str, Attack]:
-    """The attacks, with what they need of the run."""
+    """The attacks that can run, with what they need of the run; ``remember``: by attack, as its factory takes it.
+
+    Raises:
+        InputError: one that was asked for by name cannot run.
+    """
     schema = setting.schema
-    population = Records(*(np.asarray(leaf)[setting.population] for leaf in setting.pool))
-    has_population = len(setting.population) > 0
-    given: dict[str, Any] = {"schema": schema}
-    if "trajectory" in names and has_population:
-        given["population"] = population
-        given["model"] = networks.build(config.model, schema, hidden=config.hidden)
-    options: dict[str, dict[str, Any]] = {
-        "shokri": dict(runs.shokri_options(config), remember=remember),
-        "label_only": {"num_queries": config.num_queries},
-    }
-    if config.augment:
-        if len(schema.shape) != 3:
-            raise InputError(
-                f"--augment moves images [h, w, channels], and records of {schema.name} are {schema.shape}"
-            )
-        lira = {name: {"augment": queries.shifted(config.augment)} for name in ATTACKS if name.startswith("lira")}
-        options |= lira
-    attacks, missing = {}, runs.lacks_values(setting.pool)
+    has: dict[str, Any] = {"schema": schema}
+    if len(setting.population) > 0:
+        has["population"] = Records(*(np.asarray(leaf)[setting.population] for leaf in setting.pool))
+    if any("model" in ATTACKS[name].sources() for name in names):
+        has["model"] = networks.build(config.model, schema, hidden=config.hidden)
+    run, lacks_values = configs.attack_run(config, **has), runs.lacks_values(setting.pool)
+    attacks: dict[str, Attack] = {}
     for name in names:
-        entry = ATTACKS[name]
-        if missing and entry.beyond:
-            raise_or_skip(config, name, "it computes with features, and some are missing (NaN): fill them in")
+        if reason := _cannot_run(name, run, lacks_values):
+            raise_or_skip(config, name, reason)
             continue
-        if lacking := [option for option in entry.options if option not in given]:
-            raise_or_skip(config, name, f"it needs {lacking[0]}; give --population")
-            continue
-        attack = entry(schema.num_classes, **{o: given[o] for o in entry.options}, **options.get(name, {}))
-        if "population" in attack.needs and not has_population:
-            raise_or_skip(config, name, "it needs a --population")
-            continue
-        attacks[name] = attack
+        settings = configs.attack_settings(config)
+        attacks[name] = build(name, schema.num_classes, settings, run | {"remember": remember(name)})
     return attacks
+
+
+def _cannot_run(name: str, run: Mapping[str, Any], lacks_values: bool) -> str | None:
+    """Why an attack cannot run here, in words; None if it can. ``lacks_values``: some features are NaN."""
+    needs = ATTACKS[name].needed()
+    if lacks_values and "features" in needs:
+        return "it computes with features, and some are missing (NaN): fill them in"
+    if "population" in needs and "population" not in run:
+        return "it needs a --population"
+    if lacking := ATTACKS[name].lacks((*run, "remember")):
+        return f"it needs {' and '.join(lacking)}, which this audit does not have"
+    return None
 
 
 def raise_or_skip(config: BalancedConfig, name: str, reason: str) -> None:

@@ -65,7 +65,7 @@ def told(worn: Worn, chosen: str) -> dict[str, Any]:
 
 def attack(
     root: Key,
-    build: Callable[[Callable[[float], None]], Mapping[str, Attack]],
+    build: Callable[[Callable[[str], None]], Mapping[str, Attack]],
     parts: Mapping[str, int],
     shadow: Models,
     pool: Records,
@@ -79,7 +79,8 @@ def attack(
 
     Args:
         root: of the run.
-        build: makes the attacks, which need nothing but plain answers, given what to call when a part of one is done.
+        build: makes the attacks, which need nothing but plain answers, given whom to tell the name of one when a
+            part of its work is done.
         parts: of the work of each, in the order in which they are tried.
         shadow: the shadows [S].
         pool: what they are trained on [N].
@@ -89,7 +90,7 @@ def attack(
         worn: how shadows may answer.
         progress: shows how far it is.
     """
-    attacks = build(lambda seconds: advance(1, "shokri"))
+    attacks = build(lambda name: advance(1, name))
     key_observe, key_fit = jax.random.split(stage_key(root, "attack"))
     m, count = plan.train.shape[1], len(plan.train)
     mine = np.concatenate([plan.train, plan.test[:, :m]], axis=1)

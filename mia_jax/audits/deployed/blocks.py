@@ -38,7 +38,11 @@ def attacks(found: Found, classes: int, config: DeployedConfig) -> dict[str, Any
     """The block of every attack: its measures, or why there are none."""
     if found.member is None:
         return {
-            name: {"title": common.title(name), "reason": "the data do not say who is a member"}
+            name: {
+                "title": common.title(name),
+                "short": common.short(name),
+                "reason": "the data do not say who is a member",
+            }
             for name in found.scores
         }
     arguments = (found.member, found.label, classes)
@@ -47,6 +51,7 @@ def attacks(found: Found, classes: int, config: DeployedConfig) -> dict[str, Any
     for name, score in found.scores.items():
         block = results.attack(score, *arguments, common.title(name), no_boundary=found.no_boundary.get(name))
         blocks[name] = block | {
+            "short": common.short(name),
             "shadows": found.about[name],
             "epsilon": matched_pairs.from_scores(score, found.member, **proven),
         }

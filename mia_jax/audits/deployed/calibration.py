@@ -142,7 +142,7 @@ def _best(measured: Mapping[str, float]) -> str:
 
 
 def _mean(measure: Callable[..., float | None], scores: np.ndarray, member: np.ndarray) -> float:
-    """Over the models that as_target: of scores [S, r]."""
+    """Over the models that were left out in turn: of scores [S, r]."""
     found = []
     for score, mine in zip(scores, member, strict=True):
         there = ~np.isnan(score)

@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from mia_jax.attacks import ATTACKS, leave_one_out, named
+from mia_jax.attacks import ATTACKS, build, checked, leave_one_out, named
 from mia_jax.attacks.common import telling
+from mia_jax.attacks.entries import ANSWERS
 from mia_jax.audits.deployed import answer_formats, calibration
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.calibration import Rehearsal, Settled
@@ -44,6 +45,7 @@ def infer(
     population: Mapping[str, Array] | tuple[Array, Array, Array] | None = None,
     member: Array | None = None,
     key: Key | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: Progress = patient,
 ) -> np.ndarray:
     """Score records for membership in the target's training set, from probabilities that were saved.
@@ -65,6 +67,7 @@ def infer(
         member: bool [n], who trained the target, where that is known. No score depends on it; a design of
             ``shadow_member`` that tells it is noticed, and shadows that do are left out.
         key: for attacks that draw random numbers (shokri's networks); by default ``jax.random.key(0)``.
+        options: of the attack's factory, by name, as {"num_steps": 500} of shokri; by default its own.
         progress: told how far the attack is, as by ``mia_jax.progress.shown``; by default work of more than a minute
             tells on standard error, and ``mia_jax.progress.silent`` never does.
 
@@ -92,8 +95,8 @@ def infer(
     AUC 0.8... [0.7..., 0.9...]
     """
     asked = Answered(labels, target, shadows)
-    options = dict(population=population, member=member, key=key, progress=progress)
-    found = scored(attack, asked, shadow_member, **options)
+    how = dict(population=population, member=member, key=key, options=options, progress=progress)
+    found = scored(attack, asked, shadow_member, **how)
     doubted = consistency.of_answers(labels, target, shadows) or memorization.of_members(
         labels, target, np.asarray(shadows)[found.kept], np.asarray(shadow_member, bool)[found.kept], member
     )
@@ -122,6 +125,7 @@ def scored(
     population=None,
     member=None,
     key=None,
+    options: Mapping[str, Any] | None = None,
     progress: Progress = silent,
     known: Formats | None = None,
 ) -> Scored:
@@ -132,7 +136,7 @@ def scored(
     """
     classes = _classes(asked.target)
     title = attack if isinstance(attack, str) else "attack"
-    attack, parts = _build(attack, classes, lambda seconds: advance(1))
+    attack, parts = _build(attack, classes, options or {}, lambda seconds: advance(1))
     trained = _membership(shadow_member, asked)
     if member is not None:
         member = _truth(member, len(asked.target))
@@ -215,17 +219,28 @@ def answers_apart(asked: Answered, trained: np.ndarray, member: np.ndarray | Non
     return () if factor is None else (temperatures.note(factor, remedy),)
 
 
-def _build(attack: str | Attack, classes: int, part_done: Callable[[float], None]) -> tuple[Attack, int | None]:
+def _build(
+    attack: str | Attack, classes: int, options: Mapping[str, Any], part_done: Callable[[float], None]
+) -> tuple[Attack, int | None]:
     """The attack, and the parts of which ``part_done`` is told, or None if it has none."""
-    name, parts = attack if isinstance(attack, str) else "this attack", None
-    if isinstance(attack, str):
+    if not isinstance(attack, str):
+        if options:
+            raise InputError("options are for attacks that are named; this one has been made with its own")
+        attack, name, parts = checked(attack), "this attack", None
+    else:
         if attack not in ATTACKS:
             raise InputError(f'there is no attack "{attack}"; there are {", ".join(ATTACKS)}')
-        _refuse(name, ATTACKS[attack].beyond)
-        entry = ATTACKS[attack]
-        parts = None if entry.parts is None else entry.parts(classes)
-        attack = entry(classes, **({} if parts is None else {"remember": telling(part_done)}))
-    _refuse(name, attack.needs & {"features", "queries", "trainer"} or (frozenset() if attack.read else {"queries"}))
+        name, entry = attack, ATTACKS[attack]
+        _refuse(name, entry.needed() - ANSWERS)
+        if unknown := [option for option in options if option not in {o.name for o in entry.options}]:
+            raise InputError(f"{name} has no option {unknown[0]!r}; it has {', '.join(o.name for o in entry.options)}")
+        has = {option.name: option.source for option in entry.options}
+        if lacking := [source for source in entry.lacks(("remember",)) if source not in map(has.get, options)]:
+            raise InputError(f"{name} needs {' and '.join(lacking)}: give it as one of the options")
+        parts = None if entry.parts is None else entry.parts(classes, **options)
+        remember = {"remember": telling(part_done)} if "remember" in entry.sources() else {}
+        attack = entry(classes, **remember | {**options})
+    _refuse(name, attack.needs - ANSWERS or (frozenset() if attack.read else {"queries"}))
     return attack, parts
 
 
@@ -326,35 +341,38 @@ def _read(read, asked: Answered, known: Formats):
 # --- which attacks ---------------------------------------------------------------------------------------------------
 
 
-def attack_names(wanted: str, *, same_records: bool, member: np.ndarray | None = None) -> list[str]:
+def attack_names(
+    wanted: str, run: Mapping[str, Any] | None = None, *, same_records: bool, member: np.ndarray | None = None
+) -> list[str]:
     """The attacks that can run from plain answers.
 
     Args:
         wanted: names, separated by commas, or all.
+        run: what the run has for their options, as ``mia_jax.attacks.build`` takes it.
         same_records: shadows were asked about the very records in question.
         member: bool [S, n], who of the shadows trained on which of these; None: nobody.
 
     Raises:
         InputError: one that was asked for by name cannot run, or is unknown.
     """
-    reasons = {name: _lacking(name, same_records, member) for name in ATTACKS}
+    names = None if wanted.strip().lower() == "all" else named(wanted)
+    reasons = {name: _lacking(name, run or {}, same_records, member) for name in ATTACKS}
     possible = [name for name, reason in reasons.items() if reason is None]
-    if wanted.strip().lower() == "all":
+    if names is None:
         return possible
-    names = named(wanted)
     if refused := [name for name in names if name not in possible]:
         raise InputError(f"--attacks: {reasons[refused[0]]}; {', '.join(possible)} can run")
     return names
 
 
-def _lacking(name: str, same_records: bool, member: np.ndarray | None) -> str | None:
+def _lacking(name: str, run: Mapping[str, Any], same_records: bool, member: np.ndarray | None) -> str | None:
     """Why an attack cannot run; None if it can."""
     entry = ATTACKS[name]
-    if entry.beyond or entry.options:
-        return lacking(name, entry.beyond or entry.options)
+    if missing := entry.needed() - ANSWERS or entry.lacks((*run, "remember")):
+        return lacking(name, missing)
     if name == "majority":
         return "majority says the same of everybody, whatever the target answers"
-    attack = entry(2)
+    attack = build(name, 2, {}, run)
     both = member is not None and member.any() and not member.all()
     if "population" in attack.needs:
         return f"{name} needs a population: answers about records that trained no model"

@@ -30,7 +30,7 @@ from mia_jax.reports import examples, report, results
 from mia_jax.statistics import matched_pairs, metrics, over_targets, per_record
 from mia_jax.storage import artifacts
 from mia_jax.targets import defenses
-from mia_jax.types import Attack, Defense
+from mia_jax.types import Attack, Defense, Remember
 
 CURVE_RATE = 0.01
 
@@ -61,9 +61,12 @@ def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
         pool, schema = common.load(config, plan.check, notify)
     planned = plan.set_up(config, pool, schema)
     worn = defenses.parse(config.defenses)
-    remember = telling(lambda spent: advance(1, "shokri"))
+
+    def remember(name: str) -> Remember:
+        return telling(lambda spent: advance(1, name))
+
     attacks = judging.build_attacks(config, names, planned, remember)
-    parts = quick_first(attacks, schema.num_classes, {"shokri": common.shokri_options(config)})
+    parts = quick_first(attacks, schema.num_classes, configs.attack_settings(config))
     n, half = len(planned.candidates), planned.plan.train.shape[1]
     promised = common.promised_epsilon(config, half)
     notify(
@@ -261,7 +264,12 @@ def summarize(setting: Setting, label: np.ndarray, name: str, judged: Judged) ->
         scored = ~np.isnan(s)
         blocks.append(metrics.evaluate(s[scored], m[scored], label[scored], setting.schema.num_classes))
     block = dict(blocks[0]) if len(blocks) == 1 else over_targets.block(blocks, score, member, label)
-    block |= {"title": common.title(name), "targets": len(blocks), "unscored": int(np.isnan(score).sum())}
+    block |= {
+        "title": common.title(name),
+        "short": common.short(name),
+        "targets": len(blocks),
+        "unscored": int(np.isnan(score).sum()),
+    }
     block["auc_by_target"] = [b["auc"]["value"] for b in blocks]
     if any(judged.chosen.values()):
         block["chosen_threshold"] = {

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mia_jax.attacks import ATTACKS, quick_first
+from mia_jax.attacks import ATTACKS, build, quick_first
+from mia_jax.audits import config as configs
 from mia_jax.audits.common import Notify
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats as formats
@@ -85,12 +86,15 @@ def _usable(
     Raises:
         InputError: who trained the shadows tells who trained the target, and that cannot be mended.
     """
-    names = infer.attack_names(config.attacks, same_records=True, member=held.shadow_member)
-    per_example = any(ATTACKS[name](2).per_example for name in names)
+    names = infer.attack_names(config.attacks, configs.attack_run(config), same_records=True, member=held.shadow_member)
+    built = [build(name, 2, configs.attack_settings(config), configs.attack_run(config)) for name in names]
+    per_example = any(attack.per_example for attack in built)
     design = membership.examine(held.shadow_member, held.member, per_example=per_example, twins=twins)
     if len(design.kept) < len(held.shadows):
         held = held._replace(shadows=held.shadows[design.kept], shadow_member=held.shadow_member[design.kept])
-        names = infer.attack_names(config.attacks, same_records=True, member=held.shadow_member)
+        names = infer.attack_names(
+            config.attacks, configs.attack_run(config), same_records=True, member=held.shadow_member
+        )
     share = None if held.member is None else membership.share_note(held.shadow_member, held.member)
     return names, held, [*design.notes, *([share] if share else [])]
 
@@ -100,12 +104,14 @@ def _attack(config: DeployedConfig, inputs: Inputs, progress: Progress) -> dict[
     labels, target, shadows, shadow_member, _ = inputs.predictions
     asked, root = infer.Answered(labels, target, shadows), jax.random.key(config.seed)
     judged: dict[str, infer.Scored] = {}
-    parts = quick_first(inputs.attacks, target.shape[1])
+    settings, run = configs.attack_settings(config), configs.attack_run(config)
+    parts = quick_first(inputs.attacks, target.shape[1], settings)
     with progress("attacks", sum(parts.values())) as advance:
         for name, count in parts.items():
             advance(0, name)
             options = dict(key=stage_key(root, name), progress=within(advance, count, name))
-            judged[name] = infer.scored(name, asked, shadow_member, **options, known=inputs.formats)
+            of_attack = ATTACKS[name].arguments(settings, run)
+            judged[name] = infer.scored(name, asked, shadow_member, **options, options=of_attack, known=inputs.formats)
     return {name: judged[name] for name in inputs.attacks}
 
 

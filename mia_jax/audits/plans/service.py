@@ -8,14 +8,15 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from mia_jax.attacks import ATTACKS, quick_first
+from mia_jax.attacks import build, quick_first
 from mia_jax.audits import common, divergence, memory, shadow_data, stages
+from mia_jax.audits import config as configs
 from mia_jax.audits.common import Notify
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats, attack, blocks, infer, shadow_source
@@ -136,7 +137,7 @@ def _load(run: Run) -> Inputs:
     estimators.refuse_nan(config.target_kind, question.records.x, question.schema)
     for note in question.schema.notes:
         run.notify(note)
-    attacks = infer.attack_names(config.attacks, same_records=True)
+    attacks = infer.attack_names(config.attacks, configs.attack_run(config), same_records=True)
     aside, rows = shadow_source.set_aside(config, run.root, question)
     records = _take(question.records, rows)
     sent = Records(question.sent[rows], records.y)
@@ -310,11 +311,10 @@ def _attack_with(
 ) -> tuple[attack.Attacked, np.ndarray]:
     """As ``_attack``, with these models, which of all they are."""
     classes = target.answers.classes
-    options = {"shokri": common.shokri_options(run.config)} if "shokri" in inputs.attacks else {}
     attacked = attack.attack(
         run.root,
-        functools.partial(_build, run.workdir, inputs.attacks, classes, options),
-        quick_first(inputs.attacks, classes, options),
+        functools.partial(_build, run.workdir, run.config, inputs.attacks, classes),
+        quick_first(inputs.attacks, classes, configs.attack_settings(run.config)),
         models,
         data.pool,
         splits.Plan(*(np.asarray(rows)[which] for rows in data.plan)),
@@ -328,14 +328,17 @@ def _attack_with(
 
 def _build(
     workdir: artifacts.Workdir,
+    config: DeployedConfig,
     names: list[str],
     classes: int,
-    options: Mapping[str, Mapping[str, Any]],
-    part_done: Callable[[float], None],
+    part_done: Callable[[str], None],
 ) -> dict[str, Attack]:
-    """The attacks by name; ``part_done`` is called when a part of the training of Shokri's networks is done."""
-    kept = {"shokri": {"remember": stages.remembering(workdir, "attack", part_done)}} if "shokri" in options else {}
-    return {name: ATTACKS[name](classes, **options.get(name, {}), **kept.get(name, {})) for name in names}
+    """The attacks by name; ``part_done`` is told the name of one of which a part of the long work is done."""
+    settings, built = configs.attack_settings(config), {}
+    for name in names:
+        remember = stages.remembering(workdir, "attack", lambda seconds, name=name: part_done(name))
+        built[name] = build(name, classes, settings, configs.attack_run(config, remember=remember))
+    return built
 
 
 def _on_shadows(config: DeployedConfig, inputs: Inputs, target: Target) -> attack.Worn:

@@ -6,14 +6,14 @@ stopped and ends with the same bytes, and a run with more shadows trains only th
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from mia_jax import data
-from mia_jax.attacks import ATTACKS, sources
-from mia_jax.attacks.shokri import num_parts
+from mia_jax.attacks import ATTACKS, build, named, quick_first, sources
 from mia_jax.audits import config as configs
 from mia_jax.audits import divergence, memory, shadow_data, stages
 from mia_jax.audits.common import (
@@ -24,11 +24,11 @@ from mia_jax.audits.common import (
     load,
     once,
     promised_epsilon,
-    shokri_options,
+    short,
     timed,
     title,
 )
-from mia_jax.audits.config import Config, Training
+from mia_jax.audits.config import Config
 from mia_jax.audits.shadow_data import ShadowData
 from mia_jax.audits.stages import Look, Models, stage_key
 from mia_jax.plans import splits
@@ -40,7 +40,6 @@ from mia_jax.targets import defenses, observation
 from mia_jax.targets.platforms import platform
 from mia_jax.types import Attack, Defense, InputError, Key, Records, Remember, Schema
 
-RUN = ("shokri", "confidence", "majority")  # the paper's attack and the baselines
 SCORES = 2  # version of the artifact of scores: raise it when its arrays are others (attack networks have their own)
 
 
@@ -87,7 +86,7 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
     with timed(seconds, "data"):
         pool, schema = load(config, check, notify)
     setting = set_up(config, pool, schema)
-    class_counts = _class_counts(setting)
+    class_counts, names = _class_counts(setting), attack_names(config, schema)
     promised = promised_epsilon(config, setting.m)
     notify(f"{schema.marked_name}: {len(pool.y):,} records, {schema.num_classes} classes, source: {schema.source}")
     shadow_models = many(config.num_shadows, "shadow model", "shadow models")
@@ -100,7 +99,7 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
     everyone = train_shadows(workdir, config, setting, shadow_pool, progress, notify)
 
     def attack(shadow: Models, which: np.ndarray):
-        notify("Attacking: one network per class, and the baselines")
+        notify(f"Attacking: {', '.join(names)}" + (", one network per class" if "shokri" in names else ""))
         theirs = shadow_pool._replace(plan=splits.Plan(*(np.asarray(rows)[which] for rows in shadow_pool.plan)))
         return attack_target(workdir, config, setting, target, theirs, shadow, progress), shadow, which
 
@@ -111,9 +110,12 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
     with timed(seconds, "evaluation"):
         blocks = {
             name: results.attack(found[column(name)], member, found["label"], schema.num_classes, title(name))
-            for name in RUN
+            for name in names
         }
-    blocks["shokri"]["l2"] = float(found["attack_l2"])
+    for name, block in blocks.items():
+        block["short"] = short(name)
+    if "shokri" in blocks:
+        blocks["shokri"]["l2"] = float(found["attack_l2"])
     summary = {
         **header(
             command,
@@ -145,11 +147,11 @@ def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notif
             **divergence.story(everyone, which),
         ),
         "attacks": blocks,
-        "classes_without_rows": [int(c) for c in np.flatnonzero(~found["classes_trained"])],
+        "classes_without_rows": _classes_without_rows(found),
         "paper": {"rows": results.paper_rows(schema.name)},
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
-    columns = ["member", "label", "index", "confidence", "entropy", *(column(name) for name in RUN)]
+    columns = ["member", "label", "index", "confidence", "entropy", *(column(name) for name in names)]
     artifacts.write_npz(workdir.path / "scores.npz", {name: found[name] for name in columns})
     artifacts.write_json(workdir.path / "results.json", summary)
     report.write_report(workdir.path)
@@ -172,7 +174,8 @@ def check(config: Config, schema: Schema, num_records: int) -> int:
         memory.check_networks(config, schema, m)
     else:
         platform(config.target_kind, schema.num_classes)
-    memory.check_attack_networks(config, schema.num_classes)
+    if "shokri" in attack_names(config, schema):
+        memory.check_attack_networks(config, schema.num_classes)
     defenses.parse(config.defenses)
     promised_epsilon(config, m)
     return m
@@ -274,10 +277,10 @@ def attack_target(
     num_classes = setting.schema.num_classes
     per_side = _observed_records(config, num_classes, *data.plan.train.shape)
     key = stage_key(setting.root, "attack")
-    options = {name: value for name, value in configs.identity(config).items() if name.startswith("attack_")}
+    names, options = attack_names(config, setting.schema), configs.attack_settings(config)
     description = {
         "version": [stages.VERSION, SCORES],
-        "attacks": sources(RUN),
+        "attacks": sources(names),
         "options": options,
         "key": stages.key_words(key),
         **about_target(target, setting),
@@ -293,7 +296,7 @@ def attack_target(
 
     began = time.perf_counter()
     key_observe, key_fit = jax.random.split(key)
-    told = {"attacks": sources(RUN), "options": options}
+    told = {"attacks": sources(names), "options": options}
     index = np.concatenate([data.plan.train[:, :per_side], data.plan.test[:, :per_side]], axis=1)
     member = np.broadcast_to(np.arange(index.shape[1]) < per_side, index.shape)
     earlier: list[float] = []
@@ -302,12 +305,13 @@ def attack_target(
         advance(1)
         earlier.append(seconds)
 
-    attacks = build_attacks(config, num_classes, stages.remembering(workdir, "attack", done))
+    attacks = build_attacks(config, setting.schema, stages.remembering(workdir, "attack", done))
     observers = {name: attack.observe for name, attack in attacks.items()} | {"summary": observation.summary}
     seen = shadow.look(Look(key_observe, observers, setting.expected, told), data.pool, index)
     correct = seen.pop("summary")["correct"]
     states = {}
-    with progress("attack networks", num_parts(num_classes, l2=config.attack_l2)) as advance:
+    parts = {name: n for name, n in quick_first(names, num_classes, options).items() if ATTACKS[name].parts}
+    with progress("attack networks", sum(parts.values())) as advance:
         for number, (name, attack) in enumerate(attacks.items()):
             states[name] = attack.fit(jax.random.fold_in(key_fit, number), seen.pop(name), member, None)
 
@@ -324,9 +328,9 @@ def attack_target(
         **seen["summary"],
         "shadow_train_accuracy": correct[:, :per_side].mean(axis=1),
         "shadow_test_accuracy": correct[:, per_side:].mean(axis=1),
-        "classes_trained": states["shokri"].trained,
-        "attack_l2": np.float64(states["shokri"].l2),
     }
+    if "shokri" in states:
+        arrays |= {"classes_trained": states["shokri"].trained, "attack_l2": np.float64(states["shokri"].l2)}
     took = time.perf_counter() - began - target.spent() - shadow.spent() + sum(earlier)
     info = {"attack": took, "target": target.seconds(), "shadows": shadow.seconds()}
     workdir.save("scores", description, arrays, seconds=info)
@@ -336,10 +340,36 @@ def attack_target(
 # --- from the configuration ------------------------------------------------------------------------------------------
 
 
-def build_attacks(config: Training, num_classes: int, remember: Remember) -> dict[str, Attack]:
-    """The paper's attack and the baselines."""
-    options = {"shokri": dict(shokri_options(config), remember=remember)}
-    return {name: ATTACKS[name](num_classes, **options.get(name, {})) for name in RUN}
+def attack_names(config: Config, schema: Schema) -> list[str]:
+    """The attacks that ``--attacks`` names: by default the paper's and the baselines.
+
+    Raises:
+        InputError: one is unknown, or cannot run: shadows are asked about records of their own only, and nothing is had
+            of them but answers.
+    """
+    everything = config.attacks.strip().lower() == "all"
+    names = [*ATTACKS] if everything else named(config.attacks)
+    reasons = {name: _cannot_run(config, schema, name) for name in names}
+    if not everything and (refused := [reason for reason in reasons.values() if reason]):
+        raise InputError(f"--attacks: {refused[0]}; audit.py --dataset has it")
+    return [name for name, reason in reasons.items() if reason is None]
+
+
+def _cannot_run(config: Config, schema: Schema, name: str) -> str | None:
+    """Why an attack cannot run on this plan, in words; None if it can."""
+    entry, run = ATTACKS[name], configs.attack_run(config, schema=schema)
+    if lacking := sorted(entry.needed() - {"in", "out"}) or entry.lacks((*run, "remember")):
+        return f"{name} needs {' and '.join(lacking)}, which this plan does not have"
+    if build(name, schema.num_classes, configs.attack_settings(config), run).per_example:
+        return f"{name} needs shadows that were asked about the target's own records"
+    return None
+
+
+def build_attacks(config: Config, schema: Schema, remember: Remember) -> dict[str, Attack]:
+    """The attacks of ``attack_names``; ``remember`` keeps parts of their long work."""
+    run = configs.attack_run(config, schema=schema, remember=remember)
+    settings = configs.attack_settings(config)
+    return {name: build(name, schema.num_classes, settings, run) for name in attack_names(config, schema)}
 
 
 def _platform_title(config: Config, schema: Schema) -> str:
@@ -362,6 +392,11 @@ def _training_size(config: Config, num_records: int) -> int:
             f" use --train_size={num_records // 4}"
         )
     return m
+
+
+def _classes_without_rows(found: Mapping[str, np.ndarray]) -> list[int]:
+    """The classes for which Shokri's attack had nothing to learn from; none where it did not run."""
+    return [int(c) for c in np.flatnonzero(~found["classes_trained"])] if "classes_trained" in found else []
 
 
 def _class_counts(setting: Setting) -> np.ndarray:
