@@ -246,7 +246,7 @@ class LeaveOneOut:
         self.member = np.asarray(member, bool)
         refuse_without(parts.needs, self.member)
         self.related = membership.related(self.member)
-        self.lone = membership.lone(self.related)  # one may be the target's partner
+        self.lone = membership.unpaired(self.related)  # one may be the target's partner
         self.fixed_counts = membership.fixed_counts(self.member)
         self.trained = np.array([np.count_nonzero(row) for row in self.member])  # records per model
         self.aggregate = parts.aggregate(seen, self.member, population)
@@ -275,7 +275,7 @@ class LeaveOneOut:
         inside, outside = member.sum(axis=0).min(), (~member).sum(axis=0).min()
         if self._lacks(inside == 0, outside == 0) or inside + outside == 0:
             return None
-        chosen = models[membership.deal(member)]  # [S', n]: of each record, the models that count
+        chosen = models[membership.draw_equal_counts(member)]  # [S', n]: of each record, the models that count
         seen = {name: np.take_along_axis(leaf, over(chosen, leaf), axis=0) for name, leaf in self.seen.items()}
         population = None if self.population is None else {name: leaf[models] for name, leaf in self.population.items()}
         return self.parts.fit(

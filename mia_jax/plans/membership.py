@@ -37,8 +37,8 @@ class Design(NamedTuple):
     """What may be used of the shadows."""
 
     kept: np.ndarray  # int [S'], rows that may be used
-    evened: bool  # counts are fixed among these: every record is given as many models on each side (``deal``)
-    notes: tuple[str, ...]  # what was left out, or evened, in sentences
+    fixed_counts: bool  # among these: of every record as many models on each side are to count (``draw_equal_counts``)
+    notes: tuple[str, ...]  # what was left out, in sentences
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def related(member: Array) -> np.ndarray:
     return found
 
 
-def others(relations: np.ndarray, models: Iterable[int], *without: int) -> np.ndarray:
+def unrelated(relations: np.ndarray, models: Iterable[int], *without: int) -> np.ndarray:
     """The ``models`` that may be shadows when those ``without`` play a part: neither they nor who is related to them.
 
     Args:
@@ -79,8 +79,8 @@ def others(relations: np.ndarray, models: Iterable[int], *without: int) -> np.nd
     return models[~relations[list(without)][:, models].any(axis=0)]
 
 
-def lone(relations: np.ndarray) -> np.ndarray:
-    """Rows without a relative where most rows have one: each is somebody's partner, and perhaps the target's."""
+def unpaired(relations: np.ndarray) -> np.ndarray:
+    """int: rows without a relative where most rows have one. Each is somebody's partner, and perhaps the target's."""
     alone = relations.sum(axis=1) == 1
     return np.flatnonzero(alone) if 2 * alone.sum() < len(alone) else np.zeros(0, int)
 
@@ -133,7 +133,7 @@ def fixed_counts(member: Array) -> bool:
     return bool((related(member).sum(axis=1) == 1).any())
 
 
-def deal(member: Array, seed: int = 0) -> np.ndarray:
+def draw_equal_counts(member: Array, seed: int = 0) -> np.ndarray:
     """For each record as many IN and as many OUT models as every record has at least, drawn at random.
 
     What is taken of the models then says nothing of a model that is not among them, as far as counts go.
@@ -201,13 +201,13 @@ def examine(
         if not len(kept):
             raise InputError(TELLS.format("every shadow trained on its very records, or on others alone"))
     leave_out(
-        kept[lone(related(shadow_member[kept]))],
+        kept[unpaired(related(shadow_member[kept]))],
         "the others trained on complementary halves, and its half may be the target's complement, which would tell",
     )
     rows = shadow_member[kept]
     count = rows.sum(axis=0)
-    evened = fixed_counts(rows) and count.min() < count.max() and bool(count.min() > 0 and count.max() < len(rows))
-    if evened:
+    fixed = fixed_counts(rows) and count.min() < count.max() and bool(count.min() > 0 and count.max() < len(rows))
+    if fixed:
         notes.append(
             f"Every record trained {count.min()} or {count.max()} of {len(rows)} shadows, so that the count tells who"
             f" trained the target if it was drawn with them: of each record {count.min()} shadows that trained on it"
@@ -215,7 +215,7 @@ def examine(
         )
     elif member is not None and per_example and (told := _association(rows, member)):
         raise InputError(TELLS.format(told))
-    return Design(kept, evened, tuple(notes))
+    return Design(kept, fixed, tuple(notes))
 
 
 def _association(rows: np.ndarray, member: np.ndarray) -> str | None:

@@ -124,7 +124,7 @@ def _roc_on(grid: np.ndarray, score: np.ndarray, member: np.ndarray) -> np.ndarr
 
     def curve(s: np.ndarray, m: np.ndarray) -> np.ndarray:
         t = metrics.tally(s, m)
-        return low_fpr.at(low_fpr.above(t.members, t.others), grid * (t.others.sum() + 1))
+        return low_fpr.at(low_fpr.above(t.members, t.non_members), grid * (t.non_members.sum() + 1))
 
     pooled = curve(score[scored], member[scored])
     each = np.mean([curve(s[j], m[j]) for s, m, j in zip(score, member, scored, strict=True)], axis=0)

@@ -16,7 +16,7 @@ MARGIN = 3.0  # standard errors above the most frequent class's share that a mod
 COMPARED = 16  # shadows whose agreement with the others is compared with the target's
 
 
-def of_answers(labels: Array, target: Array, shadows: Array) -> tuple[str, ...]:
+def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -> tuple[str, ...]:
     """Why answers that were had elsewhere may not belong together, in sentences; () where they seem to.
 
     Args:
@@ -25,33 +25,35 @@ def of_answers(labels: Array, target: Array, shadows: Array) -> tuple[str, ...]:
         shadows: probabilities [S, n, c].
     """
     labels, classes = np.asarray(labels), np.shape(target)[1]
-    own = np.argmax(target, axis=1)
-    each = np.stack([np.argmax(p, axis=1) for p in shadows])
-    right, others = (own == labels).mean(), (each == labels).mean(axis=1)
+    answer = np.argmax(np.asarray(target), axis=1)
+    each = np.stack([np.argmax(np.asarray(p), axis=1) for p in shadows])
+    right, each_right = (answer == labels).mean(), (each == labels).mean(axis=1)
     bar = _bar(labels, classes)
-    good = others > bar
+    good = each_right > bar
     found = []
     if not good.any():
-        found += _labels(labels, own, each, classes) if right <= bar else []
+        found += _labels(labels, answer, each, classes) if right <= bar else []
         if right > bar:
             found.append(
-                f"The shadows are right on {_percent(others.mean())} of the records, {_no_better(labels)}, and the"
+                f"The shadows are right on {_percent(each_right.mean())} of the records, {_no_better(labels)}, and the"
                 f" target on {_percent(right)}{_cause(labels, _consensus(each, classes), classes, 'their')}"
             )
         return tuple(found)
     if right <= bar:
         found.append(
             f"The target is right on {_percent(right)} of the records, {_no_better(labels)}, and the shadows on"
-            f" {_percent(np.median(others))}{_cause(labels, own, classes, 'its')}"
+            f" {_percent(np.median(each_right))}{_cause(labels, answer, classes, 'its')}"
         )
-    elif (told := _exchanged(labels, own, classes)) and not _exchanged(labels, _consensus(each, classes), classes):
-        found.append(f"The target's columns do not fit the labels: {told}.")
+    elif (exchanged := _exchanged(labels, answer, classes)) and not _exchanged(
+        labels, _consensus(each, classes), classes
+    ):
+        found.append(f"The target's columns do not fit the labels: {exchanged}.")
     if right > bar and not good.all():
         bad = np.flatnonzero(~good)
         found.append(
-            f"Shadow {', '.join(map(str, bad[:8]))} (counted from 0) is right on {_percent(others[bad].mean())} of the"
-            f" records, {_no_better(labels)}, and the others on {_percent(others[good].mean())}: see whether its rows"
-            " and columns are those of the target, or leave it out."
+            f"Shadow {', '.join(map(str, bad[:8]))} (counted from 0) is right on {_percent(each_right[bad].mean())} of"
+            f" the records, {_no_better(labels)}, and the others on {_percent(each_right[good].mean())}: see whether"
+            " its rows and columns are those of the target, or leave it out."
         )
     if not found and _out_of_step(labels, target, shadows):
         found.append(
@@ -155,7 +157,7 @@ def _labels(labels: np.ndarray, own: np.ndarray, each: np.ndarray, classes: int)
     return []
 
 
-def _out_of_step(labels: np.ndarray, target: Array, shadows: Sequence[Array]) -> bool:
+def _out_of_step(labels: np.ndarray, target: Array, shadows: Array | Sequence[Array]) -> bool:
     """Whether shadows agree with each other on what is hard, within classes, and the target does not with them."""
     own = np.asarray(target)[np.arange(len(labels)), labels]
     if len(shadows) < 2 or len(np.unique(own)) < len(labels) / 10:  # a few leaves of a tree say little of a record

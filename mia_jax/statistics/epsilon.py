@@ -1,11 +1,12 @@
-"""What an attack proves about differential privacy (lower bounds on epsilon), and what a training run promises.
+"""Lower bounds on the epsilon of differential privacy from an attack, and the accountant's epsilon of a training run.
 
-Every bound exceeds the true epsilon with a probability of at most ``significance``, if what the docstring asks to be
-fixed beforehand was. 0 means that nothing is proven. NumPy and SciPy in float64; never imports jax.
+Every lower bound exceeds the true epsilon with a probability of at most ``significance``, if what the docstring asks to
+be fixed beforehand was. 0 says nothing about epsilon. NumPy and SciPy in float64; never imports jax.
 
-Three ways to have an audit. **Many runs** (or many independent records), here: members and others are scored
+Three ways to have an audit. **Many runs** (or many independent records), here: members and non-members are scored
 independently, a threshold calls some members, and the two error rates bound epsilon. **One run** in which each record
-was a member by a fair coin of its own: ``one_run``. One run in which a fixed number of records was drawn: ``matched``.
+was a member by a fair coin of its own: ``one_run``. One run in which a fixed number of records was drawn:
+``matched_pairs``.
 """
 
 import math
@@ -21,7 +22,9 @@ from mia_jax.statistics.metrics import Called
 from mia_jax.types import InputError
 
 SIGNIFICANCE = 0.05
-Direction = Literal["found", "cleared"]  # which of DP's two inequalities: on calling members, or on clearing others
+Direction = Literal[
+    "found", "cleared"
+]  # which of DP's two inequalities: on calling members, or on clearing non-members
 INSTALL = "pip install 'mia-jax[dp]'"
 
 
@@ -91,7 +94,7 @@ def joint_beta(
             published: it holds at its level on average over rates, and errs up to .08 at single ones.
 
     Raises:
-        InputError: a value is out of range, or members or others are missing.
+        InputError: a value is out of range, or members or non-members are missing.
 
     References:
         Zanella-Béguelin et al. 2023 (arXiv 2206.05199), section 5.
@@ -101,10 +104,10 @@ def joint_beta(
         raise InputError(f"direction {direction!r}: fix 'found' or 'cleared' beforehand; the better of both errs")
     if not 0.5 <= prior <= 1:
         raise InputError(f"prior {prior}: give one from 1/2 (Jeffreys, as published) to 1 (the default)")
-    _need_both(c)
-    if prior == 1 and (c.tp == 0 or c.fp == c.others):  # an error rate of 1 refutes nothing
+    _check_both(c)
+    if prior == 1 and (c.tp == 0 or c.fp == c.non_members):  # an error rate of 1 refutes nothing
         return 0.0
-    false_alarm, miss = (c.fp + prior, c.others - c.fp + 1 - prior), (c.members - c.tp + prior, c.tp + 1 - prior)
+    false_alarm, miss = (c.fp + prior, c.non_members - c.fp + 1 - prior), (c.members - c.tp + prior, c.tp + 1 - prior)
     low, high = (false_alarm, miss) if direction == "found" else (miss, false_alarm)  # log((1 - delta - high) / low)
     spread_low, spread_high = low[0] ** -0.5, (high[0] / high[1] / sum(high)) ** 0.5
     if spread_high < spread_low:
@@ -138,7 +141,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Split:
-    """The best threshold on a share of members and others, drawn at random; the bound on the rest."""
+    """The best threshold on a share of members and non-members, drawn at random; the bound on the rest."""
 
     share: float = 0.5
     seed: int = 0
@@ -151,7 +154,7 @@ class Bonferroni:
     Ranks are known beforehand although values are not: the error rate beyond the (j + 1)-th score of a side has the
     upper limit that j errors have at a fixed threshold (it is Beta(j + 1, n - j), as ``joint_beta`` takes it), and the
     other side is independent of it. Ties are broken as by a coin, of which the mean is taken
-    (rounded down): a coin of ours would prove something of constant scores now and then.
+    (rounded down): a coin of ours would give constant scores a bound above 0 now and then.
     """
 
 
@@ -173,7 +176,7 @@ def from_scores(
     significance: float = SIGNIFICANCE,
     direction: Direction = "found",
 ) -> Bound:
-    """A lower bound from scores of independent members and others, the threshold chosen so that it stays valid.
+    """A lower bound from scores of independent members and non-members, the threshold chosen so that it stays valid.
 
     Args:
         score: [n], larger = more likely a member.
@@ -185,7 +188,7 @@ def from_scores(
         direction: which inequality, fixed beforehand.
 
     Raises:
-        InputError: a score is NaN, or members or others are missing.
+        InputError: a score is NaN, or members or non-members are missing.
     """
     score, member = np.asarray(score, np.float64), np.asarray(member, bool)
     metrics.tally(score, member)
@@ -214,7 +217,7 @@ def _stratified(member: np.ndarray, share: float, seed: int) -> np.ndarray:
     first = np.zeros(len(member), bool)
     for side in (np.flatnonzero(member), np.flatnonzero(~member)):
         if len(side) < 2:
-            raise InputError("a split needs at least two members and two others: give more, or fix the threshold")
+            raise InputError("a split needs at least two members and two non-members: give more, or fix the threshold")
         take = min(max(1, round(share * len(side))), len(side) - 1)
         first[rng.permutation(side)[:take]] = True
     return first
@@ -223,8 +226,8 @@ def _stratified(member: np.ndarray, share: float, seed: int) -> np.ndarray:
 def _best(score: np.ndarray, member: np.ndarray, bound: Callable[..., float], significance: float, options) -> float:
     """The threshold with the highest bound; for ``joint_beta`` too the Clopper-Pearson one, which is vectorized."""
     t = metrics.tally(score, member)
-    m, n = int(t.members.sum()), int(t.others.sum())
-    fpr = _upper(np.cumsum(t.others), n, significance / 2)
+    m, n = int(t.members.sum()), int(t.non_members.sum())
+    fpr = _upper(np.cumsum(t.non_members), n, significance / 2)
     fnr = _upper(m - np.cumsum(t.members), m, significance / 2)
     if bound is gaussian:
         value = special.ndtri(1 - fpr) - special.ndtri(fnr)
@@ -268,7 +271,7 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     return largest_refuted(lambda eps: delta - gaussian_delta(mu, eps))
 
 
-# --- what a training run promises -----------------------------------------------------------------------------------
+# --- the accountant's epsilon ----------------------------------------------------------------------------------------
 
 
 def accountant(noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:
@@ -292,7 +295,7 @@ def accountant(noise_multiplier: float, sampling_rate: float, steps: int, delta:
         import dp_accounting
         from dp_accounting import pld
     except ImportError as error:
-        raise InputError(f"the promised epsilon needs dp-accounting, an optional extra: {INSTALL}") from error
+        raise InputError(f"the accountant's epsilon needs dp-accounting, an optional extra: {INSTALL}") from error
     step = dp_accounting.PoissonSampledDpEvent(sampling_rate, dp_accounting.GaussianDpEvent(noise_multiplier))
     return float(pld.PLDAccountant().compose(step, steps).get_epsilon(delta))
 
@@ -308,14 +311,14 @@ def _upper(successes: int | np.ndarray, trials: int, tail: float) -> np.ndarray:
 
 def _upper_rates(c: Called, delta: float, significance: float) -> tuple[float, float]:
     check(delta, significance)
-    _need_both(c)
+    _check_both(c)
     tail = significance / 2
-    return float(_upper(c.fp, c.others, tail)), float(_upper(c.members - c.tp, c.members, tail))
+    return float(_upper(c.fp, c.non_members, tail)), float(_upper(c.members - c.tp, c.members, tail))
 
 
-def _need_both(c: Called) -> None:
-    if not c.members or not c.others:
-        raise InputError(f"{c.members} members and {c.others} others: a bound needs both")
+def _check_both(c: Called) -> None:
+    if not c.members or not c.non_members:
+        raise InputError(f"{c.members} members and {c.non_members} non-members: a bound needs both")
 
 
 def _log_ratio(above: float, below: float) -> float:
@@ -333,5 +336,6 @@ def largest_refuted(excess: Callable[[float], float]) -> float:
 
 
 def check(delta: float, significance: float) -> None:
+    """Raise InputError where a delta or a significance is out of range."""
     if not 0 <= delta < 1 or not 0 < significance < 0.5:
         raise InputError(f"delta {delta}, significance {significance}: give delta in [0, 1), significance in (0, 0.5)")

@@ -39,17 +39,17 @@ class Reading(NamedTuple):
     independent: float  # the variance of ``tpr`` if all records were independent and none tied
 
 
-def above(members: np.ndarray, others: np.ndarray) -> np.ndarray:
+def above(members: np.ndarray, non_members: np.ndarray) -> np.ndarray:
     """Share of the members above the k-th largest non-member, k = 0 .. n: float64 [n + 1], ties averaged.
 
     Args:
         members: [k] how many have each distinct score, largest score first.
-        others: [k], as ``members``.
+        non_members: [k], as ``members``.
     """
     before = np.cumsum(members) - members
-    group = np.repeat(np.arange(len(others)), others)
-    place = np.arange(1, len(group) + 1) - (np.cumsum(others) - others)[group]
-    found = before[group] + members[group] * place / (others[group] + 1)
+    group = np.repeat(np.arange(len(non_members)), non_members)
+    place = np.arange(1, len(group) + 1) - (np.cumsum(non_members) - non_members)[group]
+    found = before[group] + members[group] * place / (non_members[group] + 1)
     return np.concatenate([[0.0], found]) / members.sum()
 
 

@@ -1,14 +1,14 @@
-"""What an attack proves about epsilon where a fixed number of records was drawn at random, all of one training run.
+"""Lower bounds on epsilon where a fixed number of records was drawn at random, all of one training run.
 
 The bound of one run (Steinke et al. 2023) asks for a fair coin per record. A plan that trains on exactly a half of the
 records, or a random split into training and test set, tosses none: how many are members is fixed, and Clopper and
 Pearson's limits over independent records do not hold either, for one model was trained on all of them. What there is:
-match members with others at random. Every choice of one record of each pair then belongs to as many draws with as many
-matchings, so **given the pairs, which of the two is the member is a fair coin of its own**, exactly. The pairs are the
-canaries, and a guess says which of the two. (These are pairs of records; the balanced plan's are pairs of models.)
+match members with non-members at random. Every choice of one record of each pair then belongs to as many draws with as
+many matchings, so **given the pairs, which of the two is the member is a fair coin of its own**, exactly. The pairs are
+the canaries, and a guess says which of the two. (These are pairs of records; the balanced plan's are pairs of models.)
 
 The other record of a pair means one taken away and one added. (epsilon, delta)-DP of one record added or removed
-is (2 epsilon, (1 + e^epsilon) delta)-DP of that, and so the bounds here are on the epsilon that DP-SGD promises.
+is (2 epsilon, (1 + e^epsilon) delta)-DP of that, and so the bounds here are on the accountant's epsilon of DP-SGD.
 NumPy and SciPy in float64; never imports jax.
 """
 
@@ -63,7 +63,7 @@ def one_of_two(
 
 
 def surest(score: np.ndarray, member: np.ndarray, seed: int | tuple[int, ...] = 0) -> np.ndarray:
-    """Pair members with others at random and guess that the one with the higher score is the member.
+    """Pair members with non-members at random and guess that the one with the higher score is the member.
 
     Args:
         score: [n], larger = more likely a member; infinities are scores.
@@ -73,8 +73,8 @@ def surest(score: np.ndarray, member: np.ndarray, seed: int | tuple[int, ...] = 
     Returns:
         bool [k], which guesses are right, the surest first: by the difference of the two scores. k is the number of the
         fewer side. Two equal scores are no guess: such pairs come last and count as wrong. (How many guesses there may
-        be is fixed beforehand, and fewer are allowed; a coin of ours, tossed by seed and size, would let every constant
-        score of an unlucky size prove something.)
+        be is fixed beforehand, and fewer are allowed; a coin of ours, tossed by seed and size, would give every
+        constant score of an unlucky size a bound above 0.)
     """
     score, member = np.clip(np.asarray(score, np.float64), -1e300, 1e300), np.asarray(member, bool)
     rng = np.random.default_rng(seed)
@@ -93,7 +93,7 @@ def from_scores(
     seed: int = 0,
     attacks: int = 1,
 ) -> dict[str, Any]:
-    """The ``epsilon`` of an attack in results.json: what it proves about the way in which the targets were trained.
+    """The ``epsilon`` of an attack in results.json: a lower bound of the way in which the targets were trained.
 
     Several numbers of guesses are tried (``SHARES``), each at ``significance`` over their number. Of T targets the
     middle bound is told: of bounds that are each too high with a probability of ``significance`` h / T, h at once are
@@ -109,10 +109,10 @@ def from_scores(
         attacks: how many there are in this audit, of whose bounds somebody may tell the largest.
 
     Returns:
-        JSON values. "low": the bound, at least 0; "provable": what it would be if every guess were right, beyond which
-        an audit of this size sees nothing; "guesses" and "right": those of the target in the middle that gave the
-        bound; "low_joint", "provable_joint", "attacks": the same at ``significance`` / ``attacks``, so that the
-        largest of the audit holds, too; "pairs": fewest of a target; "delta", "confidence" and "method". Without a
+        JSON values. "low": the bound, at least 0; "provable": the largest certifiable epsilon, which it would be if
+        every guess were right; "guesses" and "right": those of the target in the middle that gave the bound;
+        "low_joint", "provable_joint", "attacks": the same at ``significance`` / ``attacks``, so that the largest of the
+        audit holds, too; "pairs": fewest of a target; "delta", "confidence" and "method". Without a
         bound "low" is None, and "reason" says why.
 
     Raises:
@@ -122,33 +122,38 @@ def from_scores(
         Meinshausen, Meier and Buehlmann 2009 ("p-values for high-dimensional regression"), theorem 3.1: twice the
         median of p-values.
     """
+    epsilon.check(delta, significance)
+    about = {"delta": delta, "confidence": 1 - significance, "method": METHOD}
+    rights = _guesses(score, member, seed)
+    pairs = min(len(right) for right in rights)
+    bound, certifiable = _middle(rights, delta, significance)
+    if certifiable == 0:
+        few = f"not resolvable: {pairs:,} pairs of a member and a non-member prove nothing, whatever is guessed"
+        return {"low": None, "reason": few, "pairs": pairs, **about}
+    joint, joint_certifiable = _middle(rights, delta, significance / attacks) if attacks > 1 else (bound, certifiable)
+    return {
+        "low": bound.epsilon,
+        "provable": certifiable,
+        "guesses": bound.guesses,
+        "right": bound.right,
+        "low_joint": joint.epsilon,
+        "provable_joint": joint_certifiable,
+        "attacks": attacks,
+        "pairs": pairs,
+        **about,
+    }
+
+
+def _guesses(score: np.ndarray, member: np.ndarray, seed: int) -> list[np.ndarray]:
+    """``surest`` of each target [T, n], over the records that were judged."""
     score, member = np.atleast_2d(np.asarray(score, np.float64)), np.atleast_2d(np.asarray(member, bool))
     if score.shape != member.shape:
         raise InputError(f"scores {score.shape} and membership {member.shape}: give one of each, [T, n]")
-    if not 0 <= delta < 1 or not 0 < significance < 0.5:
-        raise InputError(f"delta {delta}, significance {significance}: give delta in [0, 1), significance in (0, 0.5)")
-    told = {"delta": delta, "confidence": 1 - significance, "method": METHOD}
     rights = []
     for t, (values, truth) in enumerate(zip(score, member, strict=True)):
         judged = ~np.isnan(values)
         rights.append(surest(values[judged], truth[judged], (seed, t)))
-    pairs = min(len(right) for right in rights)
-    found, provable = _middle(rights, delta, significance)
-    if provable == 0:
-        few = f"not resolvable: {pairs:,} pairs of a member and a non-member prove nothing, whatever is guessed"
-        return {"low": None, "reason": few, "pairs": pairs, **told}
-    joint, joint_provable = _middle(rights, delta, significance / attacks) if attacks > 1 else (found, provable)
-    return {
-        "low": found.epsilon,
-        "provable": provable,
-        "guesses": found.guesses,
-        "right": found.right,
-        "low_joint": joint.epsilon,
-        "provable_joint": joint_provable,
-        "attacks": attacks,
-        "pairs": pairs,
-        **told,
-    }
+    return rights
 
 
 def _middle(rights: list[np.ndarray], delta: float, significance: float) -> tuple[Guessed, float]:

@@ -6,6 +6,7 @@ answers fit another's row. What makes a record hard for all is no memory: each r
 off, and each class's. NumPy and SciPy; never imports jax.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -233,7 +234,9 @@ def _target_fits(
     return ()
 
 
-def _without_hardness(rank, ranks, trained, member, labels) -> float:
+def _without_hardness(
+    rank: np.ndarray, ranks: np.ndarray, trained: np.ndarray, member: np.ndarray, labels: np.ndarray
+) -> float:
     """How a target's ranks go with ``member``, in standard errors, among records that are as hard for shadows that did
     not train on them: members may well be drawn among those that are harder than others.
     """
@@ -249,7 +252,9 @@ def _without_hardness(rank, ranks, trained, member, labels) -> float:
     return float(_z(both[:, :1].T, both[:, 1:].T, _degrees(labels) - 2)[0, 0])
 
 
-def _trained_on_others(labels, of_target, sure, trained, member) -> tuple[str, ...]:
+def _trained_on_others(
+    labels: np.ndarray, of_target: np.ndarray, sure: np.ndarray, trained: np.ndarray, member: np.ndarray
+) -> tuple[str, ...]:
     """A target that remembers none of its said members, yet as many of all records as they are.
 
     Records are easy or hard by one half of the shadows. In each group the target's answers must be distributed as those
@@ -294,5 +299,5 @@ def _below(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     return (np.searchsorted(values, at, "left") + np.searchsorted(values, at, "right")) / (2 * len(values))
 
 
-def _names(numbers) -> str:
+def _names(numbers: Sequence[int] | np.ndarray) -> str:
     return ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")

@@ -1,9 +1,9 @@
-"""How well an attack tells members from others, and how sure that is. NumPy and SciPy in float64; never imports jax.
+"""How well an attack tells members from non-members, and how sure that is. Never imports jax.
 
-Letters: m members and n others with a score each, k distinct score values. A record is **called a member when its score
-is above 0**; a score of exactly 0 is on the boundary and is not called one. Ties are one straight piece of the ROC,
-whatever order they come in. Every interval is at 95 % and none has zero width: a record that was never seen may still
-come.
+NumPy and SciPy in float64. Letters: m members and n non-members with a score each, k distinct score values. A record is
+**called a member when its score is above 0**; a score of exactly 0 is on the boundary and is not called one. Ties are
+one straight piece of the ROC, whatever order they come in. Every interval is at 95 % and none has zero width: a record
+that was never seen may still come.
 
 References:
     DeLong, DeLong and Clarke-Pearson 1988 (AUC), in the fast form of Sun and Xu 2014: midranks instead of pairs.
@@ -61,11 +61,11 @@ class Tally(NamedTuple):
 
     value: np.ndarray  # [k] distinct scores, falling
     members: np.ndarray  # [k] int64
-    others: np.ndarray  # [k] int64
+    non_members: np.ndarray  # [k] int64
 
 
 def tally(score: np.ndarray, member: np.ndarray) -> Tally:
-    """Count members and others at each distinct score.
+    """Count members and non-members at each distinct score.
 
     Args:
         score: [n]; infinities are scores, NaN is refused.
@@ -83,11 +83,11 @@ def tally(score: np.ndarray, member: np.ndarray) -> Tally:
         )
     member = member.astype(bool)
     if member.all() or not member.any():
-        raise InputError(f"{member.sum()} members and {(~member).sum()} others: an evaluation needs both")
+        raise InputError(f"{member.sum()} members and {(~member).sum()} non-members: an evaluation needs both")
     value, where = np.unique(score, return_inverse=True)
     members = np.bincount(where[member], minlength=len(value))
-    others = np.bincount(where[~member], minlength=len(value))
-    return Tally(value[::-1], members[::-1], others[::-1])
+    non_members = np.bincount(where[~member], minlength=len(value))
+    return Tally(value[::-1], members[::-1], non_members[::-1])
 
 
 # --- curves ----------------------------------------------------------------------------------------------------------
@@ -96,12 +96,12 @@ def tally(score: np.ndarray, member: np.ndarray) -> Tally:
 def roc(score: np.ndarray, member: np.ndarray) -> Roc:
     """The ROC over the distinct scores: tied records are called together or not at all. Raises as ``tally``."""
     t = tally(score, member)
-    fpr, tpr = (np.concatenate([[0], np.cumsum(side)]) / side.sum() for side in (t.others, t.members))
+    fpr, tpr = (np.concatenate([[0], np.cumsum(side)]) / side.sum() for side in (t.non_members, t.members))
     return Roc(fpr, tpr, np.append(t.value, -np.inf))
 
 
 def auc(score: np.ndarray, member: np.ndarray) -> Measure:
-    """Area under the ROC = P(a member's score > another's) + P(tie) / 2, with DeLong's interval on the logit scale.
+    """Area under the ROC = P(a member's score > a non-member's) + P(tie) / 2, with DeLong's interval of its logit.
 
     DeLong sees only the spread that the sample shows. Where fewer than 10 records of the smaller side would be ranked
     wrongly, the interval is widened to Newcombe's, whose variance follows from the area: DeLong's alone covered the
@@ -129,7 +129,9 @@ def auc(score: np.ndarray, member: np.ndarray) -> Measure:
     area = float(t.members @ beats) / m
     if min(m, n) < 2:
         return Measure(area, 0.0, 1.0)
-    variance = float(t.members @ (beats - area) ** 2 / (m * (m - 1)) + t.others @ (loses - area) ** 2 / (n * (n - 1)))
+    variance = float(
+        t.members @ (beats - area) ** 2 / (m * (m - 1)) + t.non_members @ (loses - area) ** 2 / (n * (n - 1))
+    )
     if variance < 1e-18:
         e = 1 - TAIL ** (1 / min(m, n))
         return Measure(area, area * (1 - e), area * (1 - e) + e)
@@ -142,9 +144,9 @@ def auc(score: np.ndarray, member: np.ndarray) -> Measure:
 
 
 def _placements(t: Tally) -> tuple[int, int, np.ndarray, np.ndarray]:
-    """m, n, and at each distinct score the share of the others below it and of the members above it; ties half."""
-    m, n = int(t.members.sum()), int(t.others.sum())
-    return m, n, (n - np.cumsum(t.others) + t.others / 2) / n, (np.cumsum(t.members) - t.members / 2) / m
+    """m, n, and at each distinct score the share of the non-members below it and of the members above it; ties half."""
+    m, n = int(t.members.sum()), int(t.non_members.sum())
+    return m, n, (n - np.cumsum(t.non_members) + t.non_members / 2) / n, (np.cumsum(t.members) - t.members / 2) / m
 
 
 def auc_influence(score: np.ndarray, member: np.ndarray) -> np.ndarray:
@@ -189,17 +191,17 @@ def tpr_at_fpr(score: np.ndarray, member: np.ndarray, rate: float) -> Measure:
     not resolvable: 100 non-members x 0.01 = 1 false alarms, fewer than 10
     """
     t = tally(score, member)
-    m, n = int(t.members.sum()), int(t.others.sum())
+    m, n = int(t.members.sum()), int(t.non_members.sum())
     if not resolvable(n, rate):
         return Measure(None, reason=unresolved(f"{n:,} non-members", n * rate, rate))
     score, member = np.asarray(score, np.float64), np.asarray(member, bool)
-    found = low_fpr.read(score, member, rate, low_fpr.above(t.members, t.others), low_fpr.plain)
+    found = low_fpr.read(score, member, rate, low_fpr.above(t.members, t.non_members), low_fpr.plain)
     return Measure(found.tpr, *low_fpr.interval(found, rate, m, float((found.influence**2).sum())))
 
 
-def resolvable(others: int, rate: float) -> bool:
+def resolvable(non_members: int, rate: float) -> bool:
     """Whether so many non-members make ten false alarms at a rate."""
-    return others * rate >= RESOLVABLE * (1 - 1e-9)
+    return non_members * rate >= RESOLVABLE * (1 - 1e-9)
 
 
 def unresolved(who: str, expected: float, rate: float) -> str:
@@ -230,7 +232,7 @@ class Called(NamedTuple):
     tp: int
     fp: int
     members: int
-    others: int
+    non_members: int
 
 
 def call(score: np.ndarray, member: np.ndarray, threshold: float = 0.0) -> Called:
@@ -242,12 +244,14 @@ def call(score: np.ndarray, member: np.ndarray, threshold: float = 0.0) -> Calle
 
 def balanced_accuracy(c: Called) -> Measure:
     """(TPR + TNR) / 2; its limits from the two Clopper-Pearson intervals (MOVER)."""
-    parts = [proportion(c.tp, c.members), proportion(c.others - c.fp, c.others)]
-    if any(p.value is None for p in parts):
+    if not c.members or not c.non_members:
         return Measure(None, reason="no members or no others")
-    value = sum(p.value for p in parts) / 2
-    low = value - math.hypot(*(p.value - p.low for p in parts)) / 2
-    high = value + math.hypot(*(p.high - p.value for p in parts)) / 2
+    tpr, tnr = c.tp / c.members, (c.non_members - c.fp) / c.non_members
+    tpr_low, tpr_high = limits(c.tp, c.members, TAIL)
+    tnr_low, tnr_high = limits(c.non_members - c.fp, c.non_members, TAIL)
+    value = (tpr + tnr) / 2
+    low = value - math.hypot(tpr - tpr_low, tnr - tnr_low) / 2
+    high = value + math.hypot(tpr_high - tpr, tnr_high - tnr) / 2
     return Measure(value, max(low, 0.0), min(high, 1.0))
 
 
@@ -256,7 +260,7 @@ def ppv(c: Called, prior: float) -> Measure:
 
     Limits: TPR and FPR at their Clopper-Pearson limits of 97.5 % each, so that both hold at 95 %.
     """
-    if not c.members or not c.others:
+    if not c.members or not c.non_members:
         return Measure(None, reason="no members or no others")
     if c.tp + c.fp == 0:
         return Measure(None, reason="no record was called a member")
@@ -267,8 +271,8 @@ def ppv(c: Called, prior: float) -> Measure:
         return right / (right + wrong) if right + wrong else 0.0
 
     tpr_low, tpr_high = limits(c.tp, c.members, tail)
-    fpr_low, fpr_high = limits(c.fp, c.others, tail)
-    value = precision(c.tp / c.members, c.fp / c.others)
+    fpr_low, fpr_high = limits(c.fp, c.non_members, tail)
+    value = precision(c.tp / c.members, c.fp / c.non_members)
     return Measure(value, precision(tpr_low, fpr_high), precision(tpr_high, fpr_low))
 
 
@@ -278,7 +282,7 @@ def per_class(score: np.ndarray, member: np.ndarray, label: np.ndarray, num_clas
     if len(label) and (label.min() < 0 or label.max() >= num_classes):
         raise InputError(f"labels from {label.min()} to {label.max()}, but {num_classes} classes: labels are 0-based")
     called = score > 0
-    members, others, tp, fp = (
+    members, non_members, tp, fp = (
         np.bincount(label[rows], minlength=num_classes) for rows in (member, ~member, called & member, called & ~member)
     )
     rows = []
@@ -289,7 +293,7 @@ def per_class(score: np.ndarray, member: np.ndarray, label: np.ndarray, num_clas
             {
                 "class": c,
                 "members": int(members[c]),
-                "non_members": int(others[c]),
+                "non_members": int(non_members[c]),
                 "precision": precision.json(),
                 "recall": recall.json(),
             }
@@ -315,12 +319,12 @@ def threshold_at_fpr(score: np.ndarray, member: np.ndarray, rate: float) -> floa
         InputError: as ``tally``.
     """
     tally(score, member)
-    others = np.sort(np.asarray(score, np.float64)[~np.asarray(member, bool)])[::-1]
-    rank = rate * (len(others) + 1) * (1 + 1e-12)
+    non_members = np.sort(np.asarray(score, np.float64)[~np.asarray(member, bool)])[::-1]
+    rank = rate * (len(non_members) + 1) * (1 + 1e-12)
     if rank < 1:
         return math.inf
     k = math.floor(rank)
-    upper, lower = float(others[k - 1]), float(others[min(k, len(others) - 1)])
+    upper, lower = float(non_members[k - 1]), float(non_members[min(k, len(non_members) - 1)])
     return upper + (rank - k) * (lower - upper) if math.isfinite(upper) and math.isfinite(lower) else upper
 
 
@@ -328,7 +332,7 @@ def realized(threshold: float, score: np.ndarray, member: np.ndarray) -> dict[st
     """The FPR and TPR of ``score > threshold`` with their intervals, as results.json has them."""
     c = call(score, member, threshold)
     return {
-        "fpr": proportion(c.fp, c.others, "no non-member judged").json(),
+        "fpr": proportion(c.fp, c.non_members, "no non-member judged").json(),
         "tpr": proportion(c.tp, c.members, "no member judged").json(),
     }
 
@@ -380,7 +384,7 @@ def evaluate(
         absent = Measure(None, reason=f"{member.sum()} members and {(~member).sum()} others were judged").json()
         ranked, at = {"auc": absent}, {f"{rate:g}": absent for rate in rates}
     c = call(score, member)
-    right = c.tp + c.others - c.fp
+    right = c.tp + c.non_members - c.fp
     by_class = {} if label is None or num_classes is None else _by_class(score, member, label, num_classes)
     return {
         "accuracy": proportion(right, len(score), "no record judged").json(),

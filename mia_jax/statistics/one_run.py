@@ -1,4 +1,4 @@
-"""What one training run proves about differential privacy: lower bounds on epsilon from guesses.
+"""Lower bounds on epsilon from guesses about the canaries of one training run.
 
 Each canary was in the training set or not by a fair coin of its own; those that score best are guessed to be in, those
 that score worst to be out. Every bound exceeds the true epsilon with a probability of at most ``significance``. NumPy
@@ -36,7 +36,7 @@ def steinke(
         Steinke, Nasr and Jagielski 2023 (arXiv 2305.08846), theorem 5.2 and algorithm 1.
     """
     check(delta, significance)
-    _refuse(canaries, guesses, right)
+    _check_counts(canaries, guesses, right)
     return largest_refuted(lambda eps: p_value(canaries, guesses, right, eps, delta) - significance)
 
 
@@ -60,7 +60,7 @@ def gaussian_mu(canaries: int, guesses: int, right: int, *, significance: float 
         Mahloujifar, Melis and Chaudhuri 2024 (arXiv 2410.22235), algorithm 3, with f Gaussian and two alternatives.
     """
     check(0.0, significance)
-    _refuse(canaries, guesses, right)
+    _check_counts(canaries, guesses, right)
 
     def excess(mu):
         r, h = significance * right / canaries, significance * (guesses - right) / canaries
@@ -104,14 +104,17 @@ def from_scores(
         score: [m], larger = more likely included; 0 plays no part, only the order does.
         member: [m], included by a fair coin each.
         guesses: how many to guess, fixed beforehand. Of several numbers each is tested at significance / how many they
-            are: the best of them uncorrected proves epsilon > 0 on noise in 47 % of runs at 5 %.
+            are: the best of them uncorrected says epsilon > 0 of noise in 47 % of runs at 5 %.
         bound: ``steinke`` or ``gaussian``.
         two_sided: guess the best half "in" and the worst half "out"; else all of the best "in".
         delta: of (epsilon, delta)-DP.
         significance: probability of a bound that is too high.
         seed: breaks ties, which must not be broken by the order of records: members often come first. A score that
             would be guessed both ways is no guess, and counts as a wrong one: the order of such canaries is ours, and
-            by seed and number alone it would prove something of every constant score now and then.
+            by seed and number alone it would give every constant score a bound above 0 now and then.
+
+    Raises:
+        InputError: numbers of guesses out of range; scores as of ``metrics.tally``.
     """
     score, member = np.asarray(score, np.float64), np.asarray(member, bool)
     metrics.tally(score, member)
@@ -126,13 +129,13 @@ def from_scores(
         best = (r + 1) // 2 if two_sided else r
         first_out = len(ranked) - (r - best)
         lowest_in, highest_out = score[best - 1], score[first_out] if first_out < len(ranked) else score[-1]
-        told = score != highest_out if lowest_in == highest_out else np.ones(len(ranked), bool)
-        right = int((ranked & told)[:best].sum() + (~ranked & told)[first_out:].sum())
+        guessed = score != highest_out if lowest_in == highest_out else np.ones(len(ranked), bool)
+        right = int((ranked & guessed)[:best].sum() + (~ranked & guessed)[first_out:].sum())
         found.append(OneRun(bound(len(score), r, right, delta=delta, significance=significance / len(tries)), r, right))
     return max(found, key=lambda b: b.epsilon)
 
 
-def _refuse(canaries: int, guesses: int, right: int) -> None:
+def _check_counts(canaries: int, guesses: int, right: int) -> None:
     if not 0 <= right <= guesses <= canaries or guesses < 1:
         given = f"{right} right of {guesses} guesses on {canaries} canaries"
         raise InputError(f"{given}: give 0 <= right <= guesses <= canaries, and a guess at least")

@@ -40,11 +40,11 @@ def mean(
             the targets are taken to be independent.
         within: the smallest and the largest value that there is.
     """
-    values = np.asarray(values, np.float64)
-    middle, targets = float(values.mean()), len(values)
+    each = np.asarray(values, np.float64)
+    middle, targets = float(each.mean()), len(each)
     if targets < 2:
         return Measure(middle, reason="one target: no interval over targets")
-    spread = float(values.var(ddof=1)) / targets
+    spread = float(each.var(ddof=1)) / targets
     if spread == 0:
         return Measure(middle, reason=f"all {targets} targets gave the same value: no spread to tell an interval from")
     variance = spread if influence is None else _both_ways(spread, influence / targets)
@@ -89,38 +89,43 @@ def tpr_at_fpr(score: np.ndarray, member: np.ndarray, rate: float) -> Measure:
         return metrics.tpr_at_fpr(score[0][judged[0]], member[0][judged[0]], rate)
     counts = (judged & ~member).sum(axis=1)
     if metrics.resolvable(counts.min(), rate):
-        found = []
+        readings = []
         for s, m, j in zip(score, member, judged, strict=True):
             t = metrics.tally(s[j], m[j])
-            found.append(low_fpr.read(s, m, rate, low_fpr.above(t.members, t.others)))
-        return mean([f.tpr for f in found], np.stack([f.influence for f in found]))._replace(read=EACH)
+            readings.append(low_fpr.read(s, m, rate, low_fpr.above(t.members, t.non_members)))
+        return mean([r.tpr for r in readings], np.stack([r.influence for r in readings]))._replace(read=EACH)
     total = int(counts.sum())
     if not metrics.resolvable(total, rate):
         who = f"{total:,} non-members of {len(score)} targets"
         return Measure(None, reason=metrics.unresolved(who, total * rate, rate))
     t = metrics.tally(score[judged], member[judged])
-    found = low_fpr.read(score, member, rate, low_fpr.above(t.members, t.others))
+    pooled = low_fpr.read(score, member, rate, low_fpr.above(t.members, t.non_members))
     targets = len(score)
-    alarms = np.where(judged & ~member, found.called, 0).sum(axis=1)
-    if _strangers(alarms, counts):
+    alarms = np.where(judged & ~member, pooled.called, 0).sum(axis=1)
+    if _incomparable(alarms, counts):
         reason = (
             f"not resolvable: at {rate:g} a target alone has {counts.min() * rate:.2g} false alarms, and the targets'"
             f" scores do not compare ({alarms.max():.0f} of {alarms.sum():.0f} false alarms would be of one of them)"
         )
         return Measure(None, reason=reason)
-    spread = targets / (targets - 1) * float((found.influence.sum(axis=1) ** 2).sum())
-    low, high = low_fpr.interval(found, rate, int(t.members.sum()), _both_ways(spread, found.influence))
+    spread = targets / (targets - 1) * float((pooled.influence.sum(axis=1) ** 2).sum())
+    low, high = low_fpr.interval(pooled, rate, int(t.members.sum()), _both_ways(spread, pooled.influence))
     wider = _t(targets) / metrics.Z
-    low, high = found.tpr - wider * (found.tpr - low), found.tpr + wider * (high - found.tpr)
-    return Measure(found.tpr, max(low, 0.0), min(high, 1.0), read=POOLED)
+    low, high = pooled.tpr - wider * (pooled.tpr - low), pooled.tpr + wider * (high - pooled.tpr)
+    return Measure(pooled.tpr, max(low, 0.0), min(high, 1.0), read=POOLED)
 
 
-def _strangers(alarms: np.ndarray, counts: np.ndarray) -> bool:
-    """Whether one threshold accuses in few of the targets: their rates spread by more than their mean, by no chance."""
+def _incomparable(alarms: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether one threshold suits few of the targets: their FPRs spread by more than their mean, beyond chance.
+
+    Args:
+        alarms: [T], false alarms of each target at the common threshold.
+        counts: [T], non-members of each target.
+    """
     expected = alarms.sum() * counts / counts.sum()
     excess = float(((alarms - expected) ** 2 / expected).sum())  # chi-square with T - 1 degrees of freedom
     spread = (excess / (len(alarms) - 1) - 1) / expected.mean()  # the rates' variance over their squared mean
-    return spread > 1 and stats.chi2.sf(excess, len(alarms) - 1) < 1e-5
+    return bool(spread > 1 and stats.chi2.sf(excess, len(alarms) - 1) < 1e-5)
 
 
 def auc(score: np.ndarray, member: np.ndarray) -> Measure:
@@ -142,9 +147,11 @@ def realized(score: np.ndarray, member: np.ndarray, thresholds: Sequence[float],
         thresholds: [T]; ``score > threshold`` is called a member.
         rate: that they were set for; where the shadows had too few non-members there is a reason and no value.
     """
-    others = int((~np.isnan(score) & ~member).sum(axis=1).min())  # as many as its shadow's
-    if rate * (others + 1) < 1:
-        reason = f"not resolvable: {others:,} non-members of a shadow are too few to set a threshold for {rate:g} on"
+    non_members = int((~np.isnan(score) & ~member).sum(axis=1).min())  # as many as its shadow's
+    if rate * (non_members + 1) < 1:
+        reason = (
+            f"not resolvable: {non_members:,} non-members of a shadow are too few to set a threshold for {rate:g} on"
+        )
         return dict.fromkeys(("fpr", "tpr"), Measure(None, reason=reason))
     c = Calls.of(score, member, np.asarray(thresholds))
     return {"fpr": mean(c.fpr, c.moves_fpr), "tpr": mean(c.tpr, c.moves_tpr)}
@@ -210,7 +217,7 @@ def block(
         key: of([b[key] for b in blocks], calls, key)
         for key in ("accuracy", "balanced_accuracy", "precision", "recall")
     }
-    absent = [b for b in blocks if b["auc"]["value"] is None]  # members or others only
+    absent = [b for b in blocks if b["auc"]["value"] is None]  # members or non-members only
     out["auc"] = absent[0]["auc"] if absent else auc(score, member).json()
     out["tpr_at_fpr"] = {
         at: absent[0]["tpr_at_fpr"][at] if absent else tpr_at_fpr(score, member, float(at)).json()

@@ -1,4 +1,7 @@
-"""Whom a way of training exposes: records, classes, and how far attacks agree on them. NumPy only."""
+"""How far training on a record moves its answers (separation, d'), by record and class, and how attacks agree on it.
+
+NumPy and SciPy; never imports jax.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -48,7 +51,7 @@ def summarize(
     num_classes: int,
     scores: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
-    """The ``exposure`` block of results.json.
+    """The records and classes of the largest separation: the block "exposure" of results.json.
 
     Args:
         phi: scaled logits [K, n].

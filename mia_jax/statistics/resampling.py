@@ -23,22 +23,24 @@ def bootstrap(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Resamples:
-    """AUC and TPR at FPR of samples drawn anew from these members and, apart, from these others (stratified).
+    """AUC and TPR at FPR of samples drawn anew from these members and, apart, from these non-members (stratified).
 
     For joint questions, such as the difference of two rates; ``metrics.auc`` and ``metrics.tpr_at_fpr`` have intervals
-    of their own. TPRs are at rank r (n + 1) of the others, members tied with one of them are not found. A sample is its
-    counts, and nothing is sorted twice.
+    of their own. TPRs are at rank r (n + 1) of the non-members, members tied with one of them are not found. A sample
+    is its counts, and nothing is sorted twice.
 
     Raises:
         InputError: as ``metrics.tally``.
     """
     t = metrics.tally(score, member)
-    m, n = int(t.members.sum()), int(t.others.sum())
+    m, n = int(t.members.sum()), int(t.non_members.sum())
     distinct = np.arange(len(t.value))
-    at_member, at_other = np.repeat(distinct, t.members), np.repeat(distinct, t.others)  # best scores first
-    before, until = (np.searchsorted(at_member, at_other, side) for side in ("left", "right"))  # members above, or tied
+    at_member, at_non_member = np.repeat(distinct, t.members), np.repeat(distinct, t.non_members)  # best scores first
+    before, until = (
+        np.searchsorted(at_member, at_non_member, side) for side in ("left", "right")
+    )  # members above, or tied
     tied = bool((before != until).any())
-    ranks = np.array([rate * (n + 1) for rate in rates]) - 1  # of others, from 0
+    ranks = np.array([rate * (n + 1) for rate in rates]) - 1  # of non-members, from 0
     first = np.floor(ranks)
     rng = np.random.Generator(np.random.SFC64(seed))
     area, tpr, above = np.empty(resamples), np.empty((resamples, len(ranks))), np.zeros(m + 1, np.int64)

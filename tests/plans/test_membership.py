@@ -35,7 +35,7 @@ def test_the_pairs_of_the_plan_are_found_in_any_order_and_of_any_number_of_recor
     order = np.random.default_rng(0).permutation(12)
     np.testing.assert_array_equal(membership.related(member[order]), (order[:, None] // 2) == (order // 2))
     np.testing.assert_array_equal(
-        membership.others(membership.related(member), range(12), 4, 7), [0, 1, 2, 3, 8, 9, 10, 11]
+        membership.unrelated(membership.related(member), range(12), 4, 7), [0, 1, 2, 3, 8, 9, 10, 11]
     )
 
 
@@ -58,10 +58,10 @@ def test_independent_rows_and_rows_that_say_nothing_are_not_related():
 
 def test_lone_rows_are_those_without_a_partner_where_most_have_one():
     member = halves(np.random.default_rng(2), 10)
-    assert membership.lone(membership.related(member)).size == 0
-    np.testing.assert_array_equal(membership.lone(membership.related(member[1:])), [0])
-    np.testing.assert_array_equal(membership.lone(membership.related(np.delete(member, [0, 5], axis=0))), [0, 3])
-    assert membership.lone(membership.related(independent(np.random.default_rng(3), 9))).size == 0
+    assert membership.unpaired(membership.related(member)).size == 0
+    np.testing.assert_array_equal(membership.unpaired(membership.related(member[1:])), [0])
+    np.testing.assert_array_equal(membership.unpaired(membership.related(np.delete(member, [0, 5], axis=0))), [0, 3])
+    assert membership.unpaired(membership.related(independent(np.random.default_rng(3), 9))).size == 0
 
 
 # --- fixed counts ----------------------------------------------------------------------------------------------------
@@ -85,12 +85,12 @@ def test_independent_rows_and_pairs_have_no_fixed_counts():
 
 def test_what_is_dealt_is_of_the_record_itself_and_as_much_of_every_record():
     member = exact(np.random.default_rng(0), 16)[1:]
-    rows = membership.deal(member, seed=3)
+    rows = membership.draw_equal_counts(member, seed=3)
     assert rows.shape == (14, N) and (np.sort(rows, axis=0)[1:] > np.sort(rows, axis=0)[:-1]).all()
     dealt = np.take_along_axis(member, rows, axis=0)
     assert (dealt.sum(axis=0) == 7).all()
     assert np.abs(dealt.mean(axis=1) - 0.5).max() < 0.12  # in random order
-    np.testing.assert_array_equal(rows, membership.deal(member, seed=3))
+    np.testing.assert_array_equal(rows, membership.draw_equal_counts(member, seed=3))
 
 
 # --- somebody's design -----------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_the_targets_partner_twin_and_itself_are_left_out_where_membership_is_kn
         rows[2], rows[5], rows[6] = ~member, member, member ^ (rng.random(N) < 0.02)
         found = membership.examine(rows, member)
         np.testing.assert_array_equal(found.kept, [0, 1, 3, 4, 7])
-        assert len(found.notes) == 2 and not found.evened
+        assert len(found.notes) == 2 and not found.fixed_counts
         assert "Shadows 5, 6" in found.notes[0] and "Shadow 2 " in found.notes[1]
 
 
@@ -118,11 +118,11 @@ def test_a_lone_half_among_pairs_is_left_out_though_nobody_says_who_is_a_member(
     assert membership.examine(member[2:], member[0])[1:] == (False, ())
 
 
-def test_fixed_counts_are_evened_and_said():
+def test_of_fixed_counts_equal_numbers_are_drawn_and_said():
     member = exact(np.random.default_rng(5), 8)
     for known in (None, member[0]):
         found = membership.examine(member[1:], known)
-        assert found.evened and len(found.kept) == 7 and "3 or 4 of 7 shadows" in found.notes[0]
+        assert found.fixed_counts and len(found.kept) == 7 and "3 or 4 of 7 shadows" in found.notes[0]
 
 
 def test_what_cannot_be_mended_is_refused_with_the_next_move():

@@ -36,14 +36,14 @@ def noise(rng, m, n):
 
 
 def test_clopper_pearson_by_hand():
-    c = Called(tp=80, fp=10, members=100, others=200)
+    c = Called(tp=80, fp=10, members=100, non_members=200)
     fpr = stats.beta.ppf(0.975, 11, 190)
     fnr = stats.beta.ppf(0.975, 21, 80)
     found, cleared = math.log((1 - fnr - 0.01) / fpr), math.log((1 - fpr - 0.01) / fnr)
     assert epsilon.clopper_pearson(c, delta=0.01, direction="found") == pytest.approx(found)
     assert epsilon.clopper_pearson(c, delta=0.01, direction="cleared") == pytest.approx(cleared)
     assert epsilon.clopper_pearson(c, delta=0.01) == pytest.approx(max(found, cleared))
-    mirrored = Called(tp=190, fp=20, members=200, others=100)  # members and others change places
+    mirrored = Called(tp=190, fp=20, members=200, non_members=100)  # members and others change places
     assert epsilon.clopper_pearson(mirrored, delta=0.01, direction="cleared") == pytest.approx(found)
     assert epsilon.clopper_pearson(Called(0, 100, 100, 100)) == 0
 
@@ -64,7 +64,7 @@ def test_joint_beta_is_the_quantile_of_draws_and_takes_milliseconds():
     rng = np.random.default_rng(0)
     cases = [Called(1355, 499, 2000, 3000), Called(900, 3, 1000, 1000), Called(90, 50, 100, 100), Called(9, 0, 10, 10)]
     for c, a in itertools.product(cases, (0.5, 1.0)):
-        fpr = rng.beta(a + c.fp, 1 - a + c.others - c.fp, 400_000)
+        fpr = rng.beta(a + c.fp, 1 - a + c.non_members - c.fp, 400_000)
         fnr = rng.beta(a + c.members - c.tp, 1 - a + c.tp, 400_000)
         for delta in (0.0, 0.05):
             for direction, high, low in (("found", fnr, fpr), ("cleared", fpr, fnr)):

@@ -73,7 +73,7 @@ def coverage(make, measure, truth, count):
 
 def jackknifed(score, member, rate):
     t = metrics.tally(score, member)
-    return low_fpr.jackknifed(low_fpr.above(t.members, t.others), rate)
+    return low_fpr.jackknifed(low_fpr.above(t.members, t.non_members), rate)
 
 
 # --- how a rate is read ----------------------------------------------------------------------------------------------

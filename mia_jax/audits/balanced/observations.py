@@ -109,7 +109,7 @@ def look(
         asked, known_population = one_by_one(asked_seen, name, played), one_by_one(known, name, played)
         of[name] = Sight(every, rows_seen.get(name), sample_member, asked, all_rows, known_population)
 
-    beside = membership.others(membership.related(member), every, *played)[:query_shadows]
+    beside = membership.unrelated(membership.related(member), every, *played)[:query_shadows]
     few = np.array([*played, *beside])
     rows = np.sort(np.asarray(jax.random.permutation(jax.random.fold_in(key, 1), len(candidates)))[:query_records])
     seen = seen_by(costly, candidates[rows], few)

@@ -127,7 +127,7 @@ def judge(
     related = membership.related(setting.member)
     found, actors = [], []
     for place, t in enumerate(setting.targets):
-        shadows = membership.others(related, sight.which, t)
+        shadows = membership.unrelated(related, sight.which, t)
         actor = shadows[np.searchsorted(shadows, t) % len(shadows)]  # another for each target: plays it in rehearsal
         curve = place < CURVE_TARGETS
         description = {
@@ -167,7 +167,7 @@ def _attack_target(
     """
     arrays = {"score": fit_and_score(key, attack, sight, target, shadows)}
     if attack.per_example and len(shadows) > 2:
-        rehearsal = membership.others(related, sight.which, target, actor)
+        rehearsal = membership.unrelated(related, sight.which, target, actor)
         arrays["rehearsal"] = fit_and_score(key, attack, sight, actor, rehearsal)
     if attack.per_example and curve:
         for count in shadow_counts(len(shadows), attack):

@@ -167,8 +167,8 @@ def scored(
                 lambda one, others: np.concatenate([one[None], others[kept]]), one, many
             )
     trained, seen = trained[kept], jax.tree.map(lambda leaf: leaf[kept], seen)
-    if design.evened and not attack.per_example:  # those do so themselves, with each shadow that is left out, too
-        rows = membership.deal(trained)
+    if design.fixed_counts and not attack.per_example:  # those do so themselves, with each shadow that is left out, too
+        rows = membership.draw_equal_counts(trained)
         trained = np.take_along_axis(trained, rows, axis=0)
         seen = jax.tree.map(lambda leaf: np.take_along_axis(leaf, leave_one_out.over(rows, leaf), axis=0), seen)
     key = jax.random.key(0) if key is None else key
