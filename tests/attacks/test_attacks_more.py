@@ -191,6 +191,7 @@ def test_a_permutation_of_records_permutes_what_is_seen():
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=2e-3), moved[name], expected)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", NAMES)
 def test_a_host_target_gives_the_same_numbers(name):
     candidates, _, _, trained, _ = world()
@@ -202,7 +203,7 @@ def test_a_host_target_gives_the_same_numbers(name):
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=5e-3), host, traced)
 
 
-@pytest.mark.parametrize("name", ["label_only", "boundary"])
+@pytest.mark.parametrize("name", ["label_only", pytest.param("boundary", marks=pytest.mark.integration)])
 def test_the_size_of_a_question_changes_nothing(name):
     candidates, _, _, trained, _ = world()
     make = {

@@ -39,6 +39,7 @@ def test_differences_of_a_thousandth_are_learned():
     assert metrics.balanced_accuracy(metrics.call(score, member)).value > 0.96
 
 
+@pytest.mark.integration
 def test_l2_keeps_noise_from_being_learned_by_heart():
     """Nothing tells members of the thirty rows of a class from others: 0 is the right score for new ones."""
     free, held = (
@@ -48,6 +49,7 @@ def test_l2_keeps_noise_from_being_learned_by_heart():
     assert held < free / 2
 
 
+@pytest.mark.integration
 def test_a_small_class_is_learned_as_well_as_a_large_one():
     score, member, y = world(1000, gap=0.04, spread=0.01, share=0.05)
     for own in (y == 0, y == 1):
@@ -67,6 +69,7 @@ def many_classes(attack, gap, shadows, num_classes=20, rows=300):
     return metrics.auc(attack.score(state, target), truth).value, state.l2
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("shadows", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_the_weaker_the_signal_the_stronger_the_l2(shadows):
     chosen, weakest = shokri(20, num_steps=500), shokri(20, num_steps=500, l2=STRENGTHS[0])
@@ -84,6 +87,7 @@ def test_what_is_held_out():
     assert held_out(rng, 1, 100).sum() == 20
 
 
+@pytest.mark.integration
 def test_parts_that_were_kept_are_taken_up(monkeypatch, tmp_path):
     """Five classes in blocks of two, one of them without rows: networks, choice and scores are those of one piece."""
     monkeypatch.setattr(module, "BLOCK", 2)

@@ -251,6 +251,7 @@ def audited(overfitted, tmp_path_factory):
     return audit
 
 
+@pytest.mark.integration
 def test_offline_attacks_find_their_boundary_on_the_shadows_own_records(audited):
     found = audited()["attacks"]
     for name in ("lira_offline", "rmia_offline"):

@@ -40,6 +40,7 @@ def test_members_are_those_that_trained(canary_config, canary_run):
         assert 0.3 < held["member"].mean() < 0.7
 
 
+@pytest.mark.integration
 def test_noise_proves_less_than_it_promises(canary_config, tmp_path):
     pytest.importorskip("dp_accounting")
     found = audits.run(at(canary_config, tmp_path / "w", num_epochs=5, dp_noise_multiplier=4.0))
@@ -76,6 +77,7 @@ def test_plain_canaries_keep_their_labels(canary_config, tmp_path):
         np.testing.assert_array_equal(held["label"], held["own_label"])
 
 
+@pytest.mark.integration
 def test_interrupted_it_ends_with_the_same_bytes(canary_config, canary_run, tmp_path, monkeypatch):
     config = at(canary_config, tmp_path / "w")
 

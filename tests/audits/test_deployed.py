@@ -97,6 +97,7 @@ def test_the_records_in_question_are_asked_and_the_synthesis_gets_the_rest(servi
     assert service.asked.total() > N + 25  # some of those drawn are known already
 
 
+@pytest.mark.integration
 def test_a_search_ends_before_the_records_in_question_are_in_want(service, run):
     found = told_once(service, run, 300, shadow_data="search", shadow_records=1000)
     assert found["shadows"]["synthesis"]["exhausted"] and found["shadows"]["synthesis"]["queries"] == 300

@@ -78,6 +78,7 @@ def test_the_epoch_is_that_of_the_first_loss_that_is_no_number():
     assert many.diverged(params, loss).tolist() == [0, 2, 1, 3]
 
 
+@pytest.mark.integration
 def test_a_chunk_that_is_lost_ends():
     model, epochs = networks.mlp(3, (4,)), []
     trainer = single.make_trainer(model, optax.sgd(1e38), 5)
@@ -96,6 +97,7 @@ def test_a_chunk_that_is_lost_ends():
 # --- the paper's run -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_a_run_goes_on_without_shadows_that_diverged(mine, own, tmp_path):
     told = []
     given = config(own, tmp_path / "run", model=f"{mine}:some", num_shadows=6)
@@ -126,11 +128,13 @@ def test_a_target_that_diverged_ends_the_run_in_a_line(own, tmp_path, changed):
     assert ("l2" in changed) == ("--l2=1e+38" in str(error.value))
 
 
+@pytest.mark.integration
 def test_attack_networks_that_diverge_end_the_run_in_a_line(own, tmp_path):
     with pytest.raises(InputError, match=r"attack networks? of class 0.*lower --attack_learning_rate"):
         audits.run(config(own, tmp_path / "run", attack_learning_rate=1e38))
 
 
+@pytest.mark.integration
 def test_a_strength_with_which_attack_networks_diverge_is_not_chosen():
     rng = np.random.default_rng(0)
     y, member = np.tile(np.arange(40) % 2, (4, 1)), np.tile(np.arange(40) < 20, (4, 1))
@@ -148,6 +152,7 @@ def test_a_strength_with_which_attack_networks_diverge_is_not_chosen():
 # --- other plans -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_balanced_a_diverged_model_takes_its_partner_along(mine, own, tmp_path):
     told = []
     given = BalancedConfig(
@@ -175,6 +180,7 @@ def test_balanced_with_too_few_models_left_ends_in_a_line(mine, own, tmp_path):
         audits.run(given)
 
 
+@pytest.mark.integration
 def test_canaries_of_a_model_that_diverged_end_in_a_line(own, tmp_path):
     given = CanaryConfig(
         dataset=str(own), workdir=str(tmp_path / "run"), canaries=20, num_epochs=2, hidden=4, model="mlp",
@@ -184,6 +190,7 @@ def test_canaries_of_a_model_that_diverged_end_in_a_line(own, tmp_path):
         audits.run(given)
 
 
+@pytest.mark.integration
 def test_another_platform_s_model_that_answers_nan_is_left_out(mine, own, tmp_path):
     told = []
     given = config(own, tmp_path / "run", target_kind=f"sklearn:{mine}.Moody", model=None, num_shadows=6, seed=2)
@@ -197,6 +204,7 @@ def test_another_platform_s_model_that_answers_nan_is_left_out(mine, own, tmp_pa
     assert (tmp_path / "run" / "scores.npz").read_bytes() == first
 
 
+@pytest.mark.integration
 def test_shadows_of_somebody_s_model_that_diverged_are_left_out(mine, tmp_path):
     from mia_jax.targets import black_box, server
 

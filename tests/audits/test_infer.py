@@ -30,6 +30,7 @@ def test_scores_are_those_of_the_attack_on_the_same_answers(name):
     np.testing.assert_allclose(scores, expected, rtol=1e-2, atol=2e-4)  # float32 probabilities hold fewer digits
 
 
+@pytest.mark.integration
 def test_shokri_works_too():
     attack = ATTACKS["shokri"](4, num_steps=200)
     scores = infer(attack, **given(), key=jax.random.key(3))

@@ -83,6 +83,7 @@ def test_marginals_may_be_given(tmp_path):
     np.testing.assert_array_equal(data.pool.x, np.broadcast_to(share.astype(np.uint8), (4 * M, F)))
 
 
+@pytest.mark.integration
 def test_searched_records_are_the_targets(tmp_path):
     data = obtain(tmp_path, own=None, shadow_data="search")
     assert np.bincount(data.pool.y).tolist() == [11, 11, 10] == data.story["accepted"]

@@ -159,6 +159,7 @@ def test_the_report_is_there(finished):
     assert {p.stem for p in (workdir / "figures").glob("*.png")} >= {"roc", "learning_curves", "confidence", "entropy"}
 
 
+@pytest.mark.integration
 def test_simulated_records_are_called_so_everywhere(own, tmp_path):
     held, schema = data.load(own)
     data.save(tmp_path / "fake.npz", held, schema._replace(source="simulated", name="fake"))
@@ -188,6 +189,7 @@ def test_more_shadows_train_only_what_is_missing(finished, again, own, tmp_path)
     assert scores(again) == scores(finished[0]) and artifact_files(again) == after
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("two_devices")
 def test_neither_chunk_nor_devices_change_a_byte(finished, own, tmp_path):
     results = audits.run(config(own, tmp_path / "w", chunk=3))
@@ -367,7 +369,7 @@ def test_a_damaged_official_file(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["nn", LOGISTIC])
-@pytest.mark.parametrize("shadow_data", ["noisy", "marginal", "search"])
+@pytest.mark.parametrize("shadow_data", ["noisy", "marginal", pytest.param("search", marks=pytest.mark.integration)])
 def test_shadow_data_that_is_not_real(own, tmp_path, monkeypatch, shadow_data, kind):
     fitted = []
     train = platforms.train

@@ -176,6 +176,7 @@ def test_randomized_response_is_bounded_from_below(name, count):
     assert wrong <= exceeding(20) and median > 0.8
 
 
+@pytest.mark.integration
 def test_joint_beta_errs_at_most_at_its_level_and_as_published_it_does_not():
     """Exactly, from the law of the counts: on noise, for randomized response, and on the edge of epsilon 1."""
     m, n, counts, delta = 30, 40, np.arange(41), 0.05
@@ -245,6 +246,7 @@ def test_joint_beta_errs_at_its_level_in_a_fixed_direction(count):
         epsilon.joint_beta(Called(8, 1, 10, 10), direction="either")
 
 
+@pytest.mark.integration
 def test_the_better_of_both_directions_errs_too_often():
     rng, m, wrong = np.random.default_rng(2), 50_000, 0
     for _ in range(1000):

@@ -127,14 +127,16 @@ def test_errors_over_seeds_and_sizes(null):
     assert wrong.max() <= stats.binom.isf(0.001, count, 0.05)
 
 
-@pytest.mark.parametrize("targets", [1, 2, 5])
+@pytest.mark.parametrize("targets", [1, 2, pytest.param(5, marks=pytest.mark.integration)])
 def test_nothing_is_proven_on_noise(targets):
     rng = np.random.default_rng(targets)
     wrong = sum(low(rng.normal(size=(targets, 200)), halves(rng, targets, 200), seed=k) > 0 for k in range(400))
     assert wrong <= stats.binom.isf(0.001, 400, 0.05)
 
 
-@pytest.mark.parametrize("eps", [pytest.param(0.5, marks=pytest.mark.slow), 1.0])
+@pytest.mark.parametrize(
+    "eps", [pytest.param(0.5, marks=pytest.mark.slow), pytest.param(1.0, marks=pytest.mark.integration)]
+)
 def test_randomized_response_is_bounded_from_below(eps):
     """Also where all targets are one and the same: then nothing is learned from their number."""
     rng = np.random.default_rng(0)

@@ -169,7 +169,13 @@ WORLDS = [  # m, n, distance, spread of the members, rate
 ]
 
 
-@pytest.mark.parametrize("world", [WORLDS[0], *(pytest.param(w, marks=pytest.mark.slow) for w in WORLDS[1:])])
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param(WORLDS[0], marks=pytest.mark.integration),
+        *(pytest.param(w, marks=pytest.mark.slow) for w in WORLDS[1:]),
+    ],
+)
 def test_intervals_cover(world):
     """95 % intervals of a thousand simulated audits contain the truth in 92-98 % of them.
 
