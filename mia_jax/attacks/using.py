@@ -87,7 +87,7 @@ def score(
     models = len(member)
     _check(attack, observed, member, target, index)
     trained = member.astype(bool) if index is None else _over_the_pool(member.astype(bool), np.asarray(index))
-    shadows = membership.others(membership.related(trained), np.arange(models), target)
+    shadows = membership.unrelated(membership.related(trained), np.arange(models), target)
     if not len(shadows):
         raise InputError(
             f"no shadow is left for model {target}: the {models - 1} others trained on the same records, or on all that"
