@@ -93,7 +93,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
     targets = len(next(iter(found.values()))[0])
     fewest = min(int((~member & ~np.isnan(score)).sum(axis=1).min()) for score, member in found.values())
     mean = f", a mean over the {targets} targets," if targets > 1 else ""
-    named = f" Gray: {', '.join(gray)}." if gray else ""
+    named = _in_gray(gray)
     flat = [short(a) for a in results["attacks"] if a not in found]
     missing = f" Not drawn: {', '.join(flat)}, which gives no two records different scores." if flat else ""
     short_ones = ""
@@ -186,7 +186,7 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
         "Shadow models are what an attack costs. Each mark: the same attack, left with fewer of them, a mean over up to"
         f" four targets. {'Above: AUC' if resolved else 'AUC'}, the chance that a member scores above a non-member."
         f"{below} A curve that is flat to the right needs no more models; one that still climbs would find more with"
-        f" more.{' Gray: ' + ', '.join(gray) + '.' if gray else ''}{dip}{without_key(results, 'by_shadows')}"
+        f" more.{_in_gray(gray)}{dip}{without_key(results, 'by_shadows')}"
     )
     ends = [
         f"{short(a)} {value(c[min(c, key=int)]['auc']):.3f} to {value(c[max(c, key=int)]['auc']):.3f}"
@@ -194,6 +194,11 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
     ]
     alt = f"Lines over {shown[0]} to {shown[-1]} shadow models. AUC with fewest and with most: {', '.join(ends)}."
     return Drawing(name, title, caption, alt, figure)
+
+
+def _in_gray(names: list[str]) -> str:
+    """The attacks that share a gray line: a sentence with a space before it, or nothing."""
+    return f" Gray: {', '.join(names).removesuffix('.')}." if names else ""
 
 
 def separation(results: Results, scores: Scores) -> Drawing:

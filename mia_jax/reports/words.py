@@ -124,8 +124,8 @@ def without_key(results: Results, key: str) -> str:
     if not names:
         return ""
     return (
-        f" Not here: {', '.join(names)}. They learn from a sample of the shadow models' records, so no shadow model was"
-        " asked about all the records that a target is judged on."
+        f" Not here: {', '.join(names)}, for what learns from a sample of the shadow models' records asks no shadow"
+        " model about all the records that a target is judged on."
     )
 
 

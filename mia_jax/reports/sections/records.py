@@ -93,7 +93,7 @@ def _by_score(report: Report) -> list[Block]:
 
 
 def _cells(i: int, score: np.ndarray, scores: Scores, known: bool) -> list[Cell]:
-    cells = [Cell(str(scores["label"][i])), Cell(f"{score[i]:.3g}")]
+    cells = [Cell(str(scores["label"][i])), Cell(f"{score[i]:.4g}")]
     if not known:
         return [*cells, Cell("yes" if score[i] > 0 else "no")]
     others = ~scores["member"].astype(bool) & ~np.isnan(score)
