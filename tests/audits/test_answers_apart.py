@@ -11,7 +11,7 @@ from mia_jax.audits.deployed import answer_formats, calibration, infer
 from mia_jax.audits.deployed import attack as shown
 from mia_jax.audits.deployed import audit as deployed
 from mia_jax.models import networks
-from mia_jax.reports import balanced_report
+from mia_jax.reports import report
 from mia_jax.statistics import metrics, temperatures
 from mia_jax.targets import black_box, defenses, platforms, server
 from mia_jax.types import Answers, Records, Target
@@ -163,7 +163,7 @@ def test_a_calibrated_service_and_the_remedy(compiled_once, tmp_path):
     (note,) = found[""]["shadows"]["notes"]
     told = float(note.partition("divided by ")[2].partition(": it may")[0])
     assert 2.5 < told < 6.5 and "--defenses='temperature(" in note
-    assert note in " ".join(balanced_report.terminal_table(found[""]).split())
+    assert note in " ".join(report.terminal_table(found[""]).split())
     assert found["temperature(4)"]["shadows"]["notes"] == []
     before, after = (found[chosen]["attacks"]["loss"]["balanced_accuracy"]["value"] for chosen in found)
     assert after > before  # its boundary is that of shadows
