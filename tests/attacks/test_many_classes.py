@@ -69,6 +69,7 @@ def test_a_class_costs_as_much_among_thousands_as_among_hundreds():
     assert choice == {30: 1, 100: 4, 1000: 2, 4000: 2}
 
 
+@pytest.mark.integration
 def test_many_classes_are_learned(few):
     """Twelve classes in blocks of four, L2 chosen on four of them, and one class that the shadows have no row of."""
     p, y, member = world(12)

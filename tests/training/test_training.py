@@ -20,6 +20,8 @@ MODELS = {
     "dropout": ((7,), networks.mlp(3, (8,), dropout=0.5)),
     "cnn": ((8, 8, 2), networks.cnn(3, channels=(4, 8), kernel=3, dense=8, scale=1.0)),
 }
+# A program takes seconds to compile, and networks unlike each other share none: the others are integration tests.
+EACH = ["mlp", *(pytest.param(name, marks=pytest.mark.integration) for name in MODELS if name != "mlp")]
 
 
 def make_pool(shape=(7,), n=N):
@@ -124,7 +126,7 @@ def test_every_order_is_equally_likely():
     assert len(counts) == 6 and np.all(np.abs(counts - 1000) < 5 * np.sqrt(1000 * 5 / 6))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_padding_the_index_changes_nothing(name):
     trainer, expected = reference(name)
     keys, pool, index = arguments(MODELS[name][0])
@@ -141,7 +143,7 @@ def test_an_empty_training_set_leaves_the_network_as_it_was():
     np.testing.assert_array_equal(info.loss, 0)
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize("name", ["mlp", pytest.param("cnn", marks=pytest.mark.integration)])
 def test_microbatches_add_up_to_the_batch(name):
     shape, model = MODELS[name]
     run = (*arguments(shape), 1)
@@ -209,6 +211,7 @@ class Half(nn.Module):
         return nn.Dense(3, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)(x)
 
 
+@pytest.mark.integration
 def test_logits_are_float32_where_they_enter():
     model = networks.from_flax(Half())
     keys, pool, index = arguments((7,))
@@ -229,7 +232,7 @@ def test_logits_are_float32_where_they_enter():
 
 
 @pytest.mark.usefixtures("two_devices")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("chunk", [1, 2, 3, 5])
 def test_neither_chunk_nor_devices_change_a_bit(name, devices, chunk):
@@ -238,7 +241,7 @@ def test_neither_chunk_nor_devices_change_a_bit(name, devices, chunk):
     assert_equal(many.fit_many(trainer, *run, chunk=chunk, devices=jax.local_devices()[:devices]), expected)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_many_are_trained_as_one_by_one(name):
     trainer, expected = reference(name)
     assert_close(looped(trainer, *arguments(MODELS[name][0]), EPOCHS), expected, rtol=1e-3, atol=1e-4)
