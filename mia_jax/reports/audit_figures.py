@@ -162,13 +162,7 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
         ax.set_ylabel(label)
     if resolved:
         axes[1].yaxis.set_major_formatter(as_percent)
-    axes[-1].set_xscale("log", base=2)
-    shown = sorted(ticks)
-    if len(shown) > 1 and shown[-1] < 1.4 * shown[-2]:  # their numbers would touch
-        shown.pop(-2)
-    axes[-1].set_xticks(shown, [f"{t}" for t in shown])
-    axes[-1].minorticks_off()
-    axes[-1].set_xlabel("shadow models")
+    shown = _numbers_of_shadows(axes[-1], sorted(ticks))
     legend(figure, axes[-1])
     own = [short(a) for a in ("lira", "lira_offline") if a in curves]
     dip = (
@@ -194,6 +188,17 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
     ]
     alt = f"Lines over {shown[0]} to {shown[-1]} shadow models. AUC with fewest and with most: {', '.join(ends)}."
     return Drawing(name, title, caption, alt, figure)
+
+
+def _numbers_of_shadows(ax: Any, counts: list[int]) -> list[int]:
+    """A logarithmic axis over numbers of shadow models; returns the numbers that are written."""
+    ax.set_xscale("log", base=2)
+    if len(counts) > 1 and counts[-1] < 1.4 * counts[-2]:  # their numbers would touch
+        counts = [*counts[:-2], counts[-1]]
+    ax.set_xticks(counts, [f"{count}" for count in counts])
+    ax.minorticks_off()
+    ax.set_xlabel("shadow models")
+    return counts
 
 
 def _in_gray(names: list[str]) -> str:
@@ -307,7 +312,8 @@ def agreement(results: Results, scores: Scores) -> Drawing:
     ax.set_xticks(range(len(order)), ["\n" * (k % 2 == 0) + f"{k}" for k in numbers], fontsize=size)
     ax.set_yticks(range(len(order)), [f"{short(a)}  {k}" for k, a in zip(numbers, order, strict=True)], fontsize=size)
     if len(order) <= NUMBERED:
-        for (i, j), v in np.ndenumerate(matrix):
+        for (i, j), correlation in np.ndenumerate(matrix):
+            v = float(correlation)
             ax.text(j, i, f"{v:.2f}", ha="center", va="center", fontsize=6.5, color="white" if v < 0.55 else "black")
     figure.colorbar(image, ax=ax, location="bottom", shrink=0.8, label="rank correlation of the scores", pad=0.02)
     off = matrix[np.triu_indices(len(order), 1)]

@@ -33,7 +33,7 @@ MORE_COLORS = ("#CC79A7", "#56B4E9", "#009E73", "#D55E00")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (3, 1, 1, 1)))
 MEMBERS, OTHERS = "#D55E00", "#009E73"
 GRAY = "#767676"
-STYLE = {
+STYLE: dict[str, Any] = {
     "svg.hashsalt": "mia_jax",  # ids inside the SVG, which are random otherwise
     "axes.grid": True,
     "axes.spines.right": False,
@@ -87,10 +87,11 @@ def draw(results: Results, scores: Scores, plots: Sequence[Plot]) -> list[Render
     import matplotlib
 
     simulated = results["dataset"]["source"] == "simulated"
+    style: Any = STYLE  # matplotlib's types know each setting by name
     out = []
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a reader's matplotlibrc must not change the bytes
-        matplotlib.rcParams.update(STYLE)
+        matplotlib.rcParams.update(style)
         for plot in plots:
             drawing = plot(results, scores)
             svg = png = None

@@ -6,7 +6,7 @@ import io
 import json
 import pathlib
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +52,7 @@ NOT_AS_LEFT = (TypeError, ValueError, LookupError, AttributeError, ArithmeticErr
 
 
 @contextlib.contextmanager
-def believed(workdir: str | pathlib.Path) -> Iterator[None]:
+def believed(workdir: str | pathlib.Path) -> Generator[None]:
     """Make a page of files that anybody may have changed: what is none of a run's values is an InputError."""
     try:
         yield

@@ -57,9 +57,9 @@ _MITIGATED = {
 }
 MITIGATIONS: dict[str, dict[str, Row]] = {  # data set -> mitigation -> row
     name: {
-        mitigation: Row("local network", None, *numbers[column], "Table III")
+        mitigation: Row("local network", None, *row, "Table III")
         for mitigation, numbers in _MITIGATED.items()
-        if numbers[column] is not None
+        if (row := numbers[column]) is not None
     }
     for column, name in enumerate(("purchase100", "texas"))
 }

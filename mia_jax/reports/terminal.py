@@ -5,7 +5,7 @@ Nothing but plain text goes where there is no terminal; names of files and of at
 
 import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -38,7 +38,7 @@ from mia_jax.reports.sections import unknown as unknown_section
 from mia_jax.reports.words import MEASURES, doubts, listed, marked_title, percent, table_notes
 
 WIDTH = 100  # columns, at most
-ATTACKS_ACROSS = 3  # attacks side by side in the table of the paper's run
+FIRST, EACH = 20, 25  # columns of the names of measures, and of each attack, in the table of the paper's run
 
 
 def show(results: Results, file: TextIO | None = None) -> None:
@@ -47,7 +47,8 @@ def show(results: Results, file: TextIO | None = None) -> None:
     if not console.is_terminal:
         print(terminal_table(results), file=file or sys.stdout)
         return
-    console.print(_everything(results), width=min(console.width, WIDTH))
+    width = min(console.width, WIDTH)
+    console.print(_everything(results, width), width=width)
 
 
 def terminal_table(results: Results, width: int = WIDTH) -> str:
@@ -56,17 +57,22 @@ def terminal_table(results: Results, width: int = WIDTH) -> str:
     console = Console(
         file=buffer, width=width, color_system=None, highlight=False, emoji=False, markup=False, legacy_windows=False
     )
-    console.print(_everything(results))
+    console.print(_everything(results, width))
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
-def _everything(results: Results) -> RenderableType:
+def _everything(results: Results, width: int) -> RenderableType:
     match plan(results):
         case "shokri":
-            return Group(*_of_the_paper_s_run(results))
+            parts = _of_the_paper_s_run(results, across=max(1, (width - FIRST) // EACH))
         case "canaries":
-            return Group(*_of_canaries(results))
-    return Group(*_of_an_audit(results))
+            parts = _of_canaries(results)
+        case _:
+            parts = _of_an_audit(results)
+    if width < WIDTH:  # columns then are as narrow as they must be
+        for column_ in (column_ for part in parts if isinstance(part, Table) for column_ in part.columns):
+            column_.min_width = None
+    return Group(*parts)
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------
@@ -113,7 +119,8 @@ def _number(measure: Any, notes: Notes) -> str:
 # --- the paper's run -------------------------------------------------------------------------------------------------
 
 
-def _of_the_paper_s_run(results: Results) -> list[RenderableType]:
+def _of_the_paper_s_run(results: Results, across: int) -> list[RenderableType]:
+    """``across``: attacks side by side."""
     data, target, shadows = results["dataset"], results["target"], results["shadows"]
     notes, attacks = Notes(), results["attacks"]
     parts: list[RenderableType] = [
@@ -124,13 +131,14 @@ def _of_the_paper_s_run(results: Results) -> list[RenderableType]:
         )
     ]
     names = list(attacks)
-    for start in range(0, len(names), ATTACKS_ACROSS):
-        across = names[start : start + ATTACKS_ACROSS]
-        table = _table([("", 18, "left"), *((_clipped(short(name), 23), 23, "left") for name in across)])
+    for start in range(0, len(names), across):
+        some = names[start : start + across]
+        heads = ((_clipped(short(name), EACH - 2), EACH - 2, "left") for name in some)
+        table = _table([("", FIRST - 2, "left"), *heads])
         for key, (title, _) in MEASURES.items():
-            _add(table, [title, *(_number(attacks[name].get(key), notes) for name in across)])
+            _add(table, [title, *(_number(attacks[name].get(key), notes) for name in some)])
         for rate in rates(results):
-            cells = [_number(tpr(attacks[name], rate), notes) for name in across]
+            cells = [_number(tpr(attacks[name], rate), notes) for name in some]
             _add(table, [f"TPR at {percent(float(rate))} FPR", *cells])
         parts += ["", table]
     if without := results.get("classes_without_rows"):
@@ -150,7 +158,7 @@ def _beside_the_paper(results: Results) -> list[RenderableType]:
     columns["recall"] = "recall"
     mark = "SIMULATED " if results["dataset"]["source"] == "simulated" else ""
     table = _table([("", 49, "left"), *((name, len(name), "right") for name in columns.values())])
-    rows = [(f"{mark}this run", beside_paper.this_run(results))]
+    rows: list[tuple[str, Mapping[str, Any]]] = [(f"{mark}this run", beside_paper.this_run(results))]
     rows += [(f"paper: {row['setting']} ({row['source']})", row) for row in paper]
     for name, row in rows:
         numbers = [value(row.get(key)) for key in columns]
@@ -241,9 +249,10 @@ def _scores_only(results: Results) -> list[RenderableType]:
 
 def _of_canaries(results: Results) -> list[RenderableType]:
     target, block, canaries = results["target"], results["attacks"]["canaries"], results["canaries"]
+    kind = {"mislabelled": "mislabeled"}.get(canaries["kind"], canaries["kind"])  # results.json keeps its spelling
     about = (
         f"{marked_title(results['dataset'])}: one model, trained on {target['train_records']:,} records,"
-        f" {canaries['included']:,} of them among {canaries['count']:,} {canaries['kind']} canaries by a coin toss"
+        f" {canaries['included']:,} of them among {canaries['count']:,} {kind} canaries by a coin toss"
         f" each; delta {block['epsilon']['delta']:g}, 95% confidence"
     )
     table = _table([("", 54, "left"), ("epsilon", 7, "right"), ("", 0, "left")])

@@ -17,8 +17,8 @@ from mia_jax.audits import config as configs
 from mia_jax.audits.plans import shokri
 from mia_jax.data import simulated
 from mia_jax.progress import silent
-from mia_jax.reports import words
 from mia_jax.reports.report import write_report
+from mia_jax.reports.sections import method
 from mia_jax.storage import artifacts
 from mia_jax.synthesis import resume
 from mia_jax.targets import platforms
@@ -127,9 +127,9 @@ def test_the_strength_of_the_attack_is_told(finished):
     results = finished[1]
     l2 = results["attacks"]["shokri"]["l2"]
     assert l2 in STRENGTHS and results["config"]["attack_l2"] is None
-    assert words.steps(results)[2].endswith(f"with an L2 of {l2:g} that was chosen on answers held out from them.")
+    assert method.steps(results)[2].endswith(f"with an L2 of {l2:g} that was chosen on answers held out from them.")
     given = results | {"config": results["config"] | {"attack_l2": l2}}
-    assert words.steps(given)[2].endswith(f"with an L2 of {l2:g}.")
+    assert method.steps(given)[2].endswith(f"with an L2 of {l2:g}.")
 
 
 def test_scores_are_those_of_the_results(finished):

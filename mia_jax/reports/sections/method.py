@@ -1,23 +1,27 @@
 """How a run was done, with its own numbers."""
 
 from mia_jax.reports import answer_words
-from mia_jax.reports.blocks import Block, Items, Paragraphs, Report
+from mia_jax.reports.blocks import Block, Items, Report
 from mia_jax.reports.figures import many
 from mia_jax.reports.measures import Results, measured, num_targets, plan, value
 from mia_jax.reports.sections.section import Section
 from mia_jax.reports.words import diverged, percent, the_model
 
 
-def _blocks(report: Report) -> list[Block]:
-    results = report.results
+def steps(results: Results) -> list[str]:
+    """What was done, in order: a paragraph each."""
     match plan(results):
         case "shokri":
-            return [Items(_of_the_paper_s_run(results), numbered=True)]
+            return _of_the_paper_s_run(results)
         case "balanced":
-            return [Items(_of_many_models(results), numbered=True)]
+            return _of_many_models(results)
         case "canaries":
-            return [Paragraphs(_of_canaries(results))]
-    return [Items(_of_a_deployed_model(results), numbered=True)]
+            return _of_canaries(results)
+    return _of_a_deployed_model(results)
+
+
+def _blocks(report: Report) -> list[Block]:
+    return [Items(steps(report.results), numbered=True)]
 
 
 def _of_the_paper_s_run(results: Results) -> list[str]:
