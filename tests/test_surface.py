@@ -59,10 +59,7 @@ def test_everything_is_listed_before_it_is_imported():
     assert not {"jax", "numpy", "flax", "optax", "matplotlib", "sklearn", "scipy"} & {*loaded}
 
 
-def test_importing_takes_less_than_two_seconds():
-    assert float(_python("import time; import mia_jax; print(time.process_time())")) < 2
-
-
+@pytest.mark.integration
 def test_reading_measures_imports_no_network():
     loaded = _python("import sys, mia_jax as mia; mia.auc([1, 0], [True, False]); mia.draw_roc; print(*sys.modules)")
     assert not {"flax", "optax", "matplotlib", "sklearn"} & {*loaded.split()}

@@ -4,7 +4,6 @@ import contextlib
 import json
 import math
 import shutil
-import time
 import types
 
 import numpy as np
@@ -291,11 +290,9 @@ BAD_FLAGS = {
 
 
 def refused(given, reason):
-    began = time.monotonic()
     with pytest.raises(InputError, match=reason) as error:
         audits.run(given, progress=never)
     assert "\n" not in str(error.value) and error.value.exit_code == 2
-    assert time.monotonic() - began < 10
 
 
 def never(title, total):

@@ -16,11 +16,9 @@ from mia_jax.types import InputError
 
 
 @pytest.mark.parametrize(("name", "source"), [("cifar10", "auto"), ("purchase20", "official")])
-def test_missing_says_what_where_and_what_else_quickly(folder, name, source):
-    start = time.perf_counter()
+def test_missing_says_what_where_and_what_else(folder, name, source):
     with pytest.raises(InputError) as error:
         data.load(name, data_dir=folder, source=source)
-    assert time.perf_counter() - start < 10
     lines = str(error.value).splitlines()
     dataset = data.DATASETS[name]
     assert len(lines) == 5 and dataset.title in lines[0] and str(folder) in lines[0] and dataset.urls[0] in lines[0]

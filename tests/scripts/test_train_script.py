@@ -77,10 +77,7 @@ def test_bad_input_is_one_line(shared, finished, own, tmp_path):
 
 
 def test_help(shared):
-    before = os.times()
     done = script(shared, "--help")
-    after = os.times()
-    assert after.children_user - before.children_user < 8  # under 4 s on an idle machine
     assert done.returncode == 0 and done.stderr == ""
     assert done.stdout.startswith("Attack a model with shadow models, from data to report.")
     for name in Config.__dataclass_fields__:
@@ -89,13 +86,10 @@ def test_help(shared):
 
 
 IMPORTED = """
-import sys, time
-began = time.process_time()
+import sys
 import jax
-jax_took = time.process_time() - began
 settings = dict(jax.config.values)
 import mia_jax
-took = time.process_time() - began
 from absl import flags
 from jax._src import xla_bridge
 assert not xla_bridge.backends_are_initialized(), "a backend was started"
@@ -106,14 +100,11 @@ from mia_jax.attacks import ATTACKS
 heavy = {"matplotlib", "sklearn", "tensorflow_datasets", "tensorflow", "httpx"} & sys.modules.keys()
 assert not xla_bridge.backends_are_initialized(), "a backend was started by mia_jax.audits.pipeline"
 assert dict(jax.config.values) == settings, "jax was configured by mia_jax.audits.pipeline"
-print(jax_took, took, *sorted(heavy))
+print(*sorted(heavy))
 """
 
 
 def test_importing_is_free_of_side_effects(shared):
     done = python(shared, "-c", IMPORTED)
     assert done.returncode == 0, done.stderr
-    jax_took, took, *heavy = done.stdout.split()
-    assert heavy == []
-    # Under 2 s on an idle machine, most of it for jax. Processor time, for there may be others who work here.
-    assert float(took) < 2 + 2 * float(jax_took)
+    assert done.stdout.split() == []  # of the libraries that take long to import

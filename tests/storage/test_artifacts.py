@@ -218,10 +218,12 @@ def test_folders_that_are_as_good_as_empty(tmp_path):
     (tmp_path / "w" / ".DS_Store").write_text("")
     (tmp_path / "w" / "target").mkdir()  # of a run that ended there
     save_one(tmp_path / "w")
+    assert len(list((tmp_path / "w" / "models").iterdir())) == 1
     shutil.move(tmp_path / "w" / "models", tmp_path / "models")
     (tmp_path / "v").mkdir()
     shutil.move(tmp_path / "models", tmp_path / "v" / "models")
     save_one(tmp_path / "v")  # a run's, and somebody tidied up
+    assert len(list((tmp_path / "v" / "models").iterdir())) == 1
 
 
 @pytest.mark.parametrize("how", ["symbolic", "hard"])

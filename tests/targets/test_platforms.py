@@ -193,6 +193,7 @@ def test_the_amazon_stand_in_is_the_loop_over_single_records():
     assert min(np.abs(np.asarray(target.ask(x)) - log_p).max() for log_p in found) < 1e-4
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("two_devices")
 def test_a_model_of_the_amazon_stand_in_does_not_depend_on_those_trained_beside_it():
     x, y = records(150)
