@@ -5,10 +5,13 @@
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config, DeployedConfig
 from mia_jax.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from mia_jax.reports.results import Results
 
 __all__ = ["BalancedConfig", "CanaryConfig", "Config", "DeployedConfig", "run"]
 
@@ -19,7 +22,7 @@ def run(
     command: str = "",
     notify: Callable[[str], None] = lambda line: None,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> "Results":
     """Do what a configuration says, from data to report, in its workdir: whole runs of scripts/train.py and audit.py.
 
     The kind of the configuration is the plan: ``Config`` (the paper's attack), ``BalancedConfig`` (models in

@@ -1,30 +1,23 @@
-"""What every audit has, whichever its plan: its records, the header of its results, its seconds, its attacks' names."""
+"""What every audit has, whichever its plan: its records, its models, the accountant's epsilon, its attacks' names."""
 
-import contextlib
-import datetime
 import functools
 import math
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, cast
 
-import jax
 import numpy as np
 
 from mia_jax import data
 from mia_jax.attacks import ATTACKS
 from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config, Training
-from mia_jax.audits.stages import Models
 from mia_jax.audits.train_networks import networks
 from mia_jax.audits.train_platforms import platform_models
+from mia_jax.audits.types import Models, Notify, Run, TrainingJob
 from mia_jax.data import duplicates
-from mia_jax.reports import results
 from mia_jax.statistics import epsilon
 from mia_jax.targets import estimators
 from mia_jax.training import dp_sgd
 from mia_jax.types import InputError, Records, Schema
-
-Notify = Callable[[str], None]
 
 
 def load(
@@ -35,15 +28,19 @@ def load(
     Raises:
         InputError: there are none, or they lack values (NaN) and what the run does needs all.
     """
-    records, schema = data.load(
-        config.dataset,
-        data_dir=config.data_dir,
-        source=config.data_source,
-        notify=notify,
-        check=functools.partial(check, config),
-    )
+    records, schema = read_records(config, notify, functools.partial(check, config))
     _refuse_missing(config, records, schema)
     return records, noted(schema, duplicates.note(duplicates.groups(records.x)), notify)
+
+
+def read_records(
+    config: Config | BalancedConfig | CanaryConfig,
+    notify: Notify = lambda line: None,
+    check: Callable[[Schema, int], Any] = lambda schema, records: None,
+) -> tuple[Records, Schema]:
+    """The data set that a configuration names, as ``data.load`` gives it."""
+    source = cast(Literal["auto", "official", "simulated"], config.data_source)  # one of the field's choices
+    return data.load(config.dataset, data_dir=config.data_dir, source=source, notify=notify, check=check)
 
 
 def noted(schema: Schema, note: str | None, notify: Notify) -> Schema:
@@ -62,54 +59,20 @@ def lacks_values(records: Records) -> bool:
 def _refuse_missing(config: Config | BalancedConfig | CanaryConfig, records: Records, schema: Schema) -> None:
     """Refuse records with missing values (NaN) where something of ours would compute with them."""
     estimators.refuse_nan(config.target_kind, records.x, schema)
-    if lacks_values(records) and getattr(config, "shadow_data", "real") != "real":
+    if lacks_values(records) and isinstance(config, Config) and config.shadow_data != "real":
         raise InputError(
             f"{config.dataset} has features that are missing (NaN), which --shadow_data={config.shadow_data} cannot"
             " make: fill them in"
         )
 
 
-def once(notify: Notify) -> Notify:
-    """Tells each line once: target and shadows are trained alike, and what is said of both need not be said twice."""
-    said: set[str] = set()
-
-    def tell(line: str) -> None:
-        if line not in said:
-            said.add(line)
-            notify(line)
-
-    return tell
+def train_models(run: Run, job: TrainingJob) -> Models:
+    """The models of a job, trained or found: our own networks or another library's models, by ``--target_kind``."""
+    return (networks if job.config.target_kind == "nn" else platform_models)(run, job)
 
 
-@contextlib.contextmanager
-def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Note how long the block took."""
-    began = time.perf_counter()
-    yield
-    seconds[stage] = time.perf_counter() - began
-
-
-def header(command: str, config: dict[str, Any], *, plan: str | None = None) -> dict[str, Any]:
-    """What every results.json begins with: how the run was made, on what, and when."""
-    return {
-        "schema": results.SCHEMA,
-        **({"plan": plan} if plan else {}),
-        "command": results.printable(command),
-        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": results.machine(),
-        "config": results.printable(config),
-        "versions": results.versions(),
-        "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
-    }
-
-
-def build_models(config: Training) -> Callable[..., Models]:
-    """Who trains, by ``--target_kind``: ``networks`` or ``platform_models``, which are called alike."""
-    return networks if config.target_kind == "nn" else platform_models
-
-
-def promised_epsilon(config: Training, m: int) -> dict[str, Any] | None:
-    """What DP-SGD promises of the target, or None without it.
+def accountant_epsilon(config: Training, m: int) -> dict[str, Any] | None:
+    """The accountant's epsilon of a target that trains on m records by DP-SGD; None where it does not.
 
     Raises:
         InputError: dp-accounting is not installed; before any work.
@@ -120,9 +83,11 @@ def promised_epsilon(config: Training, m: int) -> dict[str, Any] | None:
         raise InputError(
             "--dp_delta must be above 0 with --dp_noise_multiplier: Gaussian noise has no epsilon at delta 0"
         )
-    told = dp_sgd.mechanism(m, min(config.batch_size, m), config.num_epochs, config.dp_noise_multiplier)
+    mechanism = dp_sgd.mechanism(m, min(config.batch_size, m), config.num_epochs, config.dp_noise_multiplier)
     try:
-        value = epsilon.accountant(told.noise_multiplier, told.sampling_rate, told.steps, config.dp_delta)
+        value = epsilon.accountant(
+            mechanism.noise_multiplier, mechanism.sampling_rate, mechanism.steps, config.dp_delta
+        )
     except (ValueError, ArithmeticError, MemoryError) as error:
         if isinstance(error, InputError):
             raise
@@ -130,7 +95,7 @@ def promised_epsilon(config: Training, m: int) -> dict[str, Any] | None:
             f"no epsilon can be computed for --dp_noise_multiplier={config.dp_noise_multiplier:g} and"
             f" --dp_delta={config.dp_delta:g}: use a noise of 0.1 or more, or 0, which clips only and promises nothing"
         ) from error
-    return {"value": value if math.isfinite(value) else None, "delta": config.dp_delta, **told._asdict()}
+    return {"value": value if math.isfinite(value) else None, "delta": config.dp_delta, **mechanism._asdict()}
 
 
 def title(attack: str) -> str:

@@ -154,7 +154,7 @@ class Shadows:
     num_shadows: int | None = _option(
         None, "shadow models; more in the same workdir train only what is missing", identity=False, low=1
     )
-    shadow_data: str = _option(
+    shadow_data: str | None = _option(
         "real",
         "what the shadows are trained on: real records, noisy ones, marginal (attributes drawn one by one), or search"
         " (synthesized by querying the target, Algorithm 1)",
@@ -394,10 +394,17 @@ def attack_run(config: Training, **has: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(config).items() if name not in ("model", "population")} | has
 
 
+def network(config: Training) -> str:
+    """The network to train, which a resolved configuration names."""
+    assert config.model is not None
+    return config.model
+
+
 def workdir(config: Training) -> pathlib.Path:
     """Where the run lives: ``--workdir``, or ``runs/<data>-<hash>``."""
     if config.workdir:
         return pathlib.Path(config.workdir)
-    about = config.dataset if hasattr(config, "dataset") else config.predictions or config.data
-    name = pathlib.Path(about).stem
+    deployed = isinstance(config, DeployedConfig)
+    about = config.predictions or config.data if deployed else getattr(config, "dataset", None)
+    name = pathlib.Path(str(about)).stem
     return pathlib.Path("runs") / f"{name}-{artifacts.digest(identity(config))[:8]}"

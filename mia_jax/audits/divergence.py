@@ -5,18 +5,17 @@ another library when it answers with what is no probability.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from mia_jax.audits.config import Training
-from mia_jax.types import Array, MiaError
-
-T = TypeVar("T")
+from mia_jax.audits.types import Beside, C, Models, Observation, Observed, Run, Trained
+from mia_jax.types import MiaError
 
 
 class Diverged(MiaError, RuntimeError):
-    """Models whose training ended in numbers that are none: nobody can look at them.
+    """Models whose training ended in numbers that are none: nobody can observe them.
 
     Args:
         title: what they are, as in "shadow models".
@@ -38,50 +37,46 @@ def called(title: str, k: int, total: int) -> str:
     return f"the {one}" if total == 1 else f"{one} {k + 1} of {total}"
 
 
-def refuse(models: Any, title: str, config: Training) -> None:
-    """Raises Diverged if one of ``stages.Models`` has."""
+def refuse(models: Models, title: str, config: Training) -> None:
+    """Raises Diverged if one of the models has."""
     if models.lost:
         raise Diverged(title, models.lost, len(models.names), advice(config))
 
 
 def going_on(
-    models: Any,
-    attempt: Callable[[Any, np.ndarray], T],
-    title: str,
-    config: Training,
-    notify: Callable[[str], None],
-    *,
-    choose: Callable[[np.ndarray], np.ndarray] = lambda sound: sound,
-    least: int = 1,
-) -> T:
-    """Do what needs ``stages.Models`` with those that have not diverged; anew, if some show only then that they have.
+    run: Run[C], trained: Trained[Beside], attempt: Callable[[Trained[Beside]], Observed]
+) -> tuple[Trained[Beside], Observed]:
+    """Do what needs trained models with those that have not diverged; anew, if some show only then that they have.
 
     Args:
-        models: all of them, K.
-        attempt: (models [K'], which of all they are [K']) -> what is wanted.
-        title, config: of the models.
-        notify: told how many are left.
-        choose: the models that have not diverged -> those to go on with.
-        least: models that it takes.
+        run: told how many models are left.
+        trained: all of them.
+        attempt: what is to be done with the models that are left.
+
+    Returns:
+        The models that were left, and what ``attempt`` gave.
 
     Raises:
-        Diverged: fewer than ``least`` are left.
+        Diverged: fewer than ``trained.least`` are left.
     """
+    models, title = trained.models, trained.title
     while True:
         known, total = len(models.lost), len(models.names)
-        which = choose(np.array([k for k in range(total) if k not in models.lost], int))
-        if len(which) < least:
-            refuse(models, title, config)
+        which = trained.choose(np.array([k for k in range(total) if k not in models.lost], int))
+        if len(which) < trained.least:
+            refuse(models, title, run.config)
         if len(which) < total:
-            notify(f"Going on with {len(which)} of {total} {title}")
+            run.notify(f"Going on with {len(which)} of {total} {title}")
+        left = trained._replace(models=_only(models, which) if known else models, which=which)
         try:
-            return attempt(_only(models, which) if known else models, which)
+            observed = attempt(left)
+            return left._replace(left_out=block(models, which)), observed
         except Diverged:
             if len(models.lost) == known:  # it was another's
                 raise
 
 
-def story(models: Any, which: np.ndarray) -> dict[str, Any]:
+def block(models: Models, which: np.ndarray) -> dict[str, Any]:
     """What results.json says of models [K] of which only some were of use; nothing where all were.
 
     ``diverged``: the number of each, counted from 1, and what became of it. ``unused``: how many more were left out.
@@ -92,17 +87,18 @@ def story(models: Any, which: np.ndarray) -> dict[str, Any]:
     return {"diverged": lost, "unused": len(models.names) - len(which) - len(lost)}
 
 
-def _only(models: Any, which: np.ndarray) -> Any:
-    """These [K'] of ``stages.Models``, renumbered."""
+def _only(models: Models, which: np.ndarray) -> Models:
+    """These [K'] of the models, renumbered."""
 
-    def look(look, pool, index: Array, among: Array | None = None):
-        return models.look(look, pool, index, which if among is None else which[np.asarray(among)])
+    def among(observation: Observation) -> Observation:
+        some = observation.which
+        return observation._replace(which=which if some is None else which[np.asarray(some)])
 
     return models._replace(
         names=[models.names[k] for k in which],
         target=lambda k: models.target(int(which[k])),
-        look=look,
-        curves=models.curves and tuple(curve[which] for curve in models.curves),
+        observe=lambda *observations: models.observe(*map(among, observations)),
+        curves=models.curves and (models.curves[0][which], models.curves[1][which]),
         lost={},
     )
 

@@ -5,13 +5,14 @@ import os
 import pathlib
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from mia_jax import data
+from mia_jax.audits import common, stages
 from mia_jax.audits import config as configs
-from mia_jax.audits import stages
 from mia_jax.audits.config import Config
 from mia_jax.audits.plans import shokri
+from mia_jax.audits.types import Run
 from mia_jax.progress import Progress, silent
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError, Records, Schema, Target
@@ -48,18 +49,19 @@ def open_target(
         config = configs.resolve(configs.of_identity(configs.Config, identity, workdir=str(path), data_dir=data_dir))
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path} holds no finished run; run scripts/train.py --workdir={path} to its end") from None
-    pool, schema = data.load(config.dataset, data_dir=config.data_dir, source=config.data_source)
+    pool, schema = common.read_records(config)
     if schema.digest != digest:
         raise InputError(
             f"the records of {config.dataset} ({schema.source}) are not those of the run in {path} ({source}); give its"
             " --data_dir, or run it again"
         )
     with artifacts.open_workdir(path, identity) as workdir:
+        run = Run(config, config, workdir, jax.random.key(config.seed), lambda line: None, progress, {})
         setting = shokri.set_up(config, pool, schema)
-        target = shokri.train_target(workdir, config, setting, progress)
+        target = shokri.train_target(run, setting)
         x, y = np.asarray(pool.x), np.asarray(pool.y)
         others = Records(x[setting.rest], y[setting.rest])
-        black_box = stages.wear(target.target(0), setting.worn)
+        black_box = stages.defended(target.target(0), setting.defenses)
         rows = np.concatenate([setting.plan.train[0], setting.plan.test[0]])
         asked, member = Records(x[rows], y[rows]), np.arange(len(rows)) < setting.m
         about = shokri.about_target(target, setting)

@@ -149,7 +149,8 @@ REPRODUCE = (
     Rule(("experiment",), lambda v: not v.all, "with --all, which is every experiment"),
 )
 
-CHOSEN_BY = {DeployedConfig: "--target or --predictions", CanaryConfig: "--canaries"}  # a kind of audit, by its flags
+# A kind of audit, by its flags.
+CHOSEN_BY: dict[type[Training], str] = {DeployedConfig: "--target or --predictions", CanaryConfig: "--canaries"}
 
 
 def attack_rules(kind: type[Training]) -> tuple[Rule, ...]:

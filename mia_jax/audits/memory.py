@@ -5,7 +5,7 @@ import numpy as np
 
 from mia_jax.attacks import shokri
 from mia_jax.audits import train_networks
-from mia_jax.audits.config import Training
+from mia_jax.audits.config import Training, network
 from mia_jax.data import limits
 from mia_jax.models import networks
 from mia_jax.training import parallel
@@ -25,7 +25,7 @@ def check_networks(config: Training, schema: Schema, m: int) -> None:
     Raises:
         InputError: it names the flag. Nothing is computed to find out.
     """
-    model = networks.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
+    model = networks.build(network(config), schema, hidden=config.hidden, dropout=config.dropout)
     trainer = train_networks.build_trainer(config, model, m)
     x = jax.ShapeDtypeStruct((1, *schema.shape), networks.natural(schema))
     state = jax.eval_shape(trainer.init, jax.eval_shape(lambda: jax.random.key(0)), x)

@@ -1,50 +1,34 @@
-"""What stages that resume have in common: keys, names and folders of arrays, and how models are looked at.
+"""What steps of an audit have in common: keys, names, seconds, parts that are kept, folders of arrays."""
 
-``train_networks.py`` trains our own networks, ``train_platforms.py`` those of other libraries; both give ``Models``,
-which is all that an audit needs of a target and its shadows: who they are, each as a black box, and what observers saw
-of them.
-"""
-
+import contextlib
 import functools
 import time
 import zlib
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from mia_jax import attacks
+from mia_jax.audits.types import Models, Observation
 from mia_jax.storage import artifacts
 from mia_jax.targets import black_box, defenses
-from mia_jax.targets.observation import Observer
-from mia_jax.types import Defense, Key, Remember, Seen, Target
+from mia_jax.targets.defenses import AnswerDefense
+from mia_jax.types import Key, Remember, Seen, Target
 
 VERSION = 1  # of what artifacts mean: raise it when the same description would give other numbers
 
 
-class Models(NamedTuple):
-    """Trained models, as far as an audit needs them; K of them."""
-
-    names: list[str]  # of each, the digest of what made it
-    target: Callable[[int], Target]  # the k-th, without defenses at its answers
-    # (Look, pool, index [K', n], which [K'] = all) -> name -> seen, NumPy leaves [K', n, ...]
-    look: Callable[..., dict[str, Seen]]
-    seconds: Callable[[], float]  # what training took, whenever it was done
-    spent: Callable[[], float]  # of it, what was spent inside ``look`` in this process
-    curves: tuple[np.ndarray, np.ndarray] | None  # loss and accuracy [K, epochs], where there is such a thing
-    # Of those whose training diverged: model -> what became of it, in words. Other libraries' models show it when they
-    # are looked at.
-    lost: Mapping[int, str]
+def _no_observation(*observations: Observation) -> list[dict[str, Seen]]:
+    raise AssertionError("there is no model to observe")
 
 
-class Look(NamedTuple):
-    """How models are looked at."""
+def _no_target(k: int) -> Target:
+    raise AssertionError("there is no model to ask")
 
-    key: Key  # the same for shadows and target: what an observer draws for a record, it draws everywhere
-    observers: Mapping[str, Observer]
-    worn: tuple[Defense, ...]  # by the models, at their answers
-    description: Mapping[str, Any]  # JSON values that tell the observers
+
+NO_MODELS = Models([], _no_target, _no_observation, lambda: 0.0, lambda: 0.0, None, {})
 
 
 def stage_key(root: Key, stage: str) -> Key:
@@ -52,17 +36,30 @@ def stage_key(root: Key, stage: str) -> Key:
     return jax.random.fold_in(root, zlib.crc32(stage.encode()))
 
 
+def keys(key: Key, count: int) -> Key:
+    """Keys of so many models: the k-th does not depend on how many there are."""
+    return jax.vmap(lambda k: jax.random.fold_in(key, k))(np.arange(count))
+
+
 def key_words(key: Key) -> list[int]:
     """A key as JSON."""
     return [int(word) for word in np.asarray(jax.random.key_data(key)).reshape(-1)]
 
 
-def wear(target: Target, worn: tuple[Defense, ...]) -> Target:
+def defended(target: Target, chosen: Sequence[AnswerDefense]) -> Target:
     """The target behind defenses, at the one floor that they end at together, and what its answers look like then."""
-    if not worn:
+    if not chosen:
         return target
-    together = defenses.compose(worn)
+    together = defenses.compose(chosen)
     return black_box.defend(target, together, answers=together.after(target.answers))
+
+
+@contextlib.contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Generator[None]:
+    """Note how long the block took."""
+    began = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - began
 
 
 def remembering(workdir: artifacts.Workdir, stage: str, done: Callable[[float], Any]) -> Remember:
@@ -74,10 +71,10 @@ def remembering(workdir: artifacts.Workdir, stage: str, done: Callable[[float], 
         described |= {"source": attacks.sources([about["attack"]])} if "attack" in about else {}
 
         def kept(part: str, work: Callable[[], dict]) -> dict:
-            held = workdir.load(stage, {**described, "part": part})
-            if held is not None:
-                done(held.info["seconds"])
-                return nested(held.arrays)
+            cached = workdir.load(stage, {**described, "part": part})
+            if cached is not None:
+                done(cached.info["seconds"])
+                return nested(cached.arrays)
             began = time.perf_counter()
             made = work()
             workdir.save(stage, {**described, "part": part}, flat(made), seconds=time.perf_counter() - began)

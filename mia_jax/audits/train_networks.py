@@ -11,130 +11,110 @@ import numpy as np
 import optax
 
 from mia_jax.audits import divergence, stages
-from mia_jax.audits.config import TRAINING_DEFENSES, Training
+from mia_jax.audits.config import TRAINING_DEFENSES, Training, network
 from mia_jax.audits.divergence import Diverged
-from mia_jax.audits.stages import Look, Models
+from mia_jax.audits.types import Models, Notify, Observation, Observers, Run, TrainingJob
 from mia_jax.models import networks as models
-from mia_jax.progress import Progress
 from mia_jax.storage import artifacts
 from mia_jax.targets import black_box, observation
 from mia_jax.training import many, regularizers
-from mia_jax.types import Array, EpochInfo, Key, Model, Params, Records, Schema, Seen, Target, Trainer
+from mia_jax.types import Array, EpochInfo, Model, Params, Records, Seen, Target, Trainer
 
 C = TypeVar("C", bound=Training)
-Notify = Callable[[str], None]
 
 
-def networks(
-    workdir: artifacts.Workdir,
-    config: Training,
-    schema: Schema,
-    pool: Records,
-    digest: str,
-    keys: Key,
-    train: Array,
-    *,
-    title: str,
-    progress: Progress,
-    notify: Notify = lambda line: None,
-) -> Models:
+def networks(run: Run, job: TrainingJob) -> Models:
     """Train the networks that the workdir does not hold yet; each is an artifact of its own.
 
     Args:
-        workdir: of the run.
-        config: the network, its training and the defenses in it.
-        schema: of the records.
-        pool: records [N].
-        digest: of the pool.
-        keys: [K].
-        train: int32 [K, m], the training set of each.
-        title: for progress.
-        progress: shows epochs done.
-        notify: told which network diverged, as soon as it is known.
+        run: shows epochs done, and tells which network diverged, as soon as that is known.
+        job: K networks.
 
     Returns:
-        The networks. ``lost`` says which diverged; looking at one of those raises Diverged.
+        The networks. ``lost`` says which diverged; observing one of those raises Diverged.
     """
-    model = models.build(config.model, schema, hidden=config.hidden, dropout=config.dropout)
-    if scaling := models.units(schema):  # decided by the schema, which may be of other records
-        digest = artifacts.digest({"data": digest, "units": artifacts.array_digest(*scaling)})
-    train = np.asarray(train)
-    if model.arithmetic:
-        notify(f"--model={config.model}: {model.arithmetic}")
-    config = fitting(config, train.shape[1], notify)
-    descriptions = _descriptions(config, model, pool, digest, keys, train)
-    diverged = _telling_once(config, title, len(train), notify)
-    found = _trained(
-        workdir, config, model, pool, descriptions, keys, train, title=title, progress=progress, diverged=diverged
-    )
-    params = _stacked(model, keys, pool, found)
+    model, job = _prepared(run, job)
+    classes = job.schema.num_classes
+    descriptions = _descriptions(job, model)
+    diverged = _telling_once(job, run.notify)
+    found = _trained(run, job, model, descriptions, diverged)
+    params = _stacked(model, job, found)
     loss, accuracy = (np.stack([artifact.arrays[name] for artifact in found]) for name in ("loss", "accuracy"))
     seconds = sum(artifact.info["seconds"] for artifact in found)
     lost = {k: diverged(k, epoch) for k, epoch in enumerate(many.diverged(params, loss)) if epoch}
 
-    def look(look: Look, pool: Records, index: Array, which: Array | None = None) -> dict[str, Seen]:
+    def observe_once(observers: Observers, pool: Records, index: Array, which: Array | None) -> dict[str, Seen]:
         if among := {k: what for k, what in lost.items() if which is None or k in which}:
-            raise Diverged(title, among, len(train), divergence.advice(config))
+            raise Diverged(job.title, among, len(job.train), divergence.advice(job.config))
 
         def to_target(params: Params) -> Target:
-            return stages.wear(black_box.as_target(model, params, schema.num_classes), look.worn)
+            return stages.defended(black_box.as_target(model, params, classes), observers.defenses)
 
         chosen = params if which is None else jax.tree.map(lambda leaf: leaf[which], params)
-        return observation.observe_shadows(look.key, look.observers, to_target, chosen, pool, index)
+        return observation.observe_shadows(observers.key, observers.by_name, to_target, chosen, pool, index)
+
+    def observe(*observations: Observation) -> list[dict[str, Seen]]:
+        return [observe_once(*each) for each in observations]
 
     def target(k: int) -> Target:
-        return black_box.as_target(model, jax.tree.map(lambda leaf: leaf[k], params), schema.num_classes)
+        return black_box.as_target(model, jax.tree.map(lambda leaf: leaf[k], params), classes)
 
     names = [artifacts.digest(d) for d in descriptions]
-    return Models(names, target, look, lambda: seconds, lambda: 0.0, (loss, accuracy), lost)
+    return Models(names, target, observe, lambda: seconds, lambda: 0.0, (loss, accuracy), lost)
 
 
-def _telling_once(config: Training, title: str, total: int, notify: Notify) -> Callable[[int, int], str]:
+def _prepared(run: Run, job: TrainingJob) -> tuple[Model, TrainingJob]:
+    """The network, and the job as it is done: units part of the digest, a batch of at most the training records."""
+    config = job.config
+    model = models.build(network(config), job.schema, hidden=config.hidden, dropout=config.dropout)
+    if scaling := models.units(job.schema):  # decided by the schema, which may be of other records
+        job = job._replace(digest=artifacts.digest({"data": job.digest, "units": artifacts.array_digest(*scaling)}))
+    if model.arithmetic:
+        run.notify(f"--model={config.model}: {model.arithmetic}")
+    return model, job._replace(config=fitting(config, job.train.shape[1], run.notify))
+
+
+def _telling_once(job: TrainingJob, notify: Notify) -> Callable[[int, int], str]:
     """(network, epoch in which it diverged) -> what became of it, in words. The user is told once of each network."""
     named: set[int] = set()
 
     def diverged(k: int, epoch: int) -> str:
-        what = f"diverged in epoch {epoch} of {config.num_epochs}"
-        if k not in named and total > 1:  # of a single one an error tells
+        what = f"diverged in epoch {epoch} of {job.config.num_epochs}"
+        if k not in named and len(job.train) > 1:  # of a single one an error tells
             named.add(k)
-            notify(divergence.named(config, title, k, total, what))
+            notify(divergence.named(job.config, job.title, k, len(job.train), what))
         return what
 
     return diverged
 
 
 def _trained(
-    workdir: artifacts.Workdir,
-    config: Training,
+    run: Run,
+    job: TrainingJob,
     model: Model,
-    pool: Records,
     descriptions: Sequence[dict[str, Any]],
-    keys: Key,
-    train: np.ndarray,
-    *,
-    title: str,
-    progress: Progress,
     diverged: Callable[[int, int], str],
 ) -> list[artifacts.Artifact]:
     """The artifact of each network [K]: parameters, ``loss`` and ``accuracy`` by epoch. Missing ones are trained."""
-    found = [workdir.load("models", d) for d in descriptions]
-    missing = np.flatnonzero([artifact is None for artifact in found])
+    config, loaded = job.config, [run.workdir.load("models", d) for d in descriptions]
+    found = {k: artifact for k, artifact in enumerate(loaded) if artifact is not None}
+    missing = np.array([k for k, artifact in enumerate(loaded) if artifact is None], int)
     if not len(missing):
-        return found
+        return [*found.values()]
 
     def on_epoch(part: slice, epoch: int, info: EpochInfo) -> None:
         for k in missing[part][~np.isfinite(info.loss)]:
             diverged(int(k), epoch)
         advance(part.stop - part.start)
 
-    trainer = build_trainer(config, model, train.shape[1])
-    with progress(title, len(missing) * config.num_epochs) as advance:
+    trainer = build_trainer(config, model, job.train.shape[1])
+    with run.progress(job.title, len(missing) * config.num_epochs) as advance:
         began = time.perf_counter()
         for part, params, info in many.fit_chunks(
             trainer,
-            keys[missing],
-            pool,
-            train[missing],
+            job.keys[missing],
+            job.pool,
+            job.train[missing],
             config.num_epochs,
             chunk=config.chunk,
             stopped=regularizers.stopped if config.early_stopping else None,
@@ -144,15 +124,15 @@ def _trained(
             for lane, k in enumerate(missing[part]):
                 arrays = artifacts.to_arrays(jax.tree.map(operator.itemgetter(lane), params))
                 arrays |= {"loss": np.asarray(info.loss[lane]), "accuracy": np.asarray(info.accuracy[lane])}
-                workdir.save("models", descriptions[k], arrays, seconds=took)
-                found[k] = artifacts.Artifact(arrays, {"seconds": took})
+                run.workdir.save("models", descriptions[k], arrays, seconds=took)
+                found[int(k)] = artifacts.Artifact(arrays, {"seconds": took})
             began = time.perf_counter()
-    return found
+    return [found[k] for k in range(len(descriptions))]
 
 
-def _stacked(model: Model, keys: Key, pool: Records, found: Sequence[artifacts.Artifact]) -> Params:
+def _stacked(model: Model, job: TrainingJob, found: Sequence[artifacts.Artifact]) -> Params:
     """The parameters of all networks, leaves [K, ...]."""
-    template = jax.eval_shape(model.init, keys[0], pool.x[:1])
+    template = jax.eval_shape(model.init, job.keys[0], job.pool.x[:1])
     each = [artifacts.from_arrays(template, artifact.arrays) for artifact in found]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
 
@@ -160,15 +140,13 @@ def _stacked(model: Model, keys: Key, pool: Records, found: Sequence[artifacts.A
 # --- what names a network --------------------------------------------------------------------------------------------
 
 
-def _descriptions(
-    config: Training, model: Model, pool: Records, digest: str, keys: Key, train: np.ndarray
-) -> list[dict[str, Any]]:
+def _descriptions(job: TrainingJob, model: Model) -> list[dict[str, Any]]:
     """What makes each of the networks [K]."""
-    described = description(config, model, digest)
-    described |= {"program": models.program_digest(model, pool.x)} if ":" in config.model else {}
+    described = description(job.config, model, job.digest)
+    described |= {"program": models.program_digest(model, job.pool.x)} if ":" in network(job.config) else {}
     return [
-        {**described, "key": stages.key_words(keys[k]), "train": artifacts.array_digest(train[k])}
-        for k in range(len(keys))
+        {**described, "key": stages.key_words(key), "train": artifacts.array_digest(rows)}
+        for key, rows in zip(job.keys, job.train, strict=True)
     ]
 
 
@@ -179,7 +157,7 @@ def training_description(config: Training, digest: str) -> dict[str, Any]:
         "version": stages.VERSION,
         "data": digest,
         **{name: getattr(config, name) for name in (*names, *TRAINING_DEFENSES)},
-        "model_source": models.source_digest(config.model),
+        "model_source": models.source_digest(network(config)),
         "jax": jax.__version__,
         "backend": jax.default_backend(),
     }

@@ -3,120 +3,126 @@
 import functools
 import importlib.metadata
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from mia_jax.audits import divergence, stages
-from mia_jax.audits.config import Training
 from mia_jax.audits.divergence import Diverged
-from mia_jax.audits.stages import Look, Models
-from mia_jax.progress import Progress
+from mia_jax.audits.types import Models, Observation, Run, TrainingJob
 from mia_jax.storage import artifacts
+from mia_jax.storage.artifacts import Artifact
 from mia_jax.targets import observation, platforms
 from mia_jax.targets.black_box import WrongAnswer
-from mia_jax.types import Array, Key, Records, Schema, Seen, Target
+from mia_jax.types import Records, Seen, Target
 
 
-def platform_models(
-    workdir: artifacts.Workdir,
-    config: Training,
-    schema: Schema,
-    pool: Records,
-    digest: str,
-    keys: Key,
-    train: Array,
-    *,
-    title: str,
-    progress: Progress,
-    notify: Callable[[str], None] = lambda line: None,
-) -> Models:
-    """Models of another library or of a stand-in: arguments as of ``networks``.
+def platform_models(run: Run, job: TrainingJob) -> Models:
+    """Models of another library or of a stand-in; as ``networks``.
 
-    They are trained when they are first looked at, one after the other, and what is seen of each is an artifact: other
+    They are trained when they are first observed, one after the other, and what is seen of each is an artifact: other
     libraries' models go to disk by pickle only, which nobody should trust. A model that answers with what is no number
-    is lost; looking at models raises Diverged for it after all others have been looked at.
+    is lost; observing models raises Diverged for it after all others have been observed.
     """
-    seeds = [stages.key_words(key)[-1] for key in keys]
-    train = np.asarray(train)
-    descriptions = _descriptions(config, digest, seeds, train)
+    total = len(job.train)
+    seeds = [stages.key_words(key)[-1] for key in job.keys]
+    descriptions = _descriptions(job, seeds)
     took: dict[int, float] = {}  # by model, whenever it was trained
     spent: list[float] = []  # here and now
     lost: dict[int, str] = {}
 
-    def fitted(which: np.ndarray):
-        return platforms.train(config.target_kind, pool, train[which], [seeds[k] for k in which], schema.num_classes)
+    def fitted(which: Sequence[int]):
+        kind, rows = job.config.target_kind, job.train[np.asarray(which, int)]
+        return platforms.train(kind, job.pool, rows, [seeds[k] for k in which], job.schema.num_classes)
 
     @functools.cache
     def target(k: int) -> Target:
-        return next(iter(fitted(np.array([k]))))
+        return next(iter(fitted([k])))
 
-    def look(look: Look, pool: Records, index: Array, which: Array | None = None) -> dict[str, Seen]:
-        which = np.arange(len(train)) if which is None else np.asarray(which)
-        about = _questions(look, pool, index, [descriptions[k] for k in which])
-        found = [workdir.load("answers", d) for d in about]
-        missing = np.flatnonzero([artifact is None for artifact in found])
-        with progress(title, len(missing)) as advance:
+    def observe(*observations: Observation) -> list[dict[str, Seen]]:
+        rows = [_rows_by_model(each, total) for each in observations]
+        names = {
+            (i, k): _question(observations[i], row, descriptions[k])
+            for i, by_model in enumerate(rows)
+            for k, row in by_model.items()
+        }
+        loaded = {at: run.workdir.load("answers", name) for at, name in names.items()}
+        seen = {at: artifact for at, artifact in loaded.items() if artifact is not None}
+        missing = sorted({k for i, k in names if (i, k) not in seen})
+        with run.progress(job.title, len(missing)) as advance:
             began = time.perf_counter()
-            for k, model in zip(missing, fitted(which[missing]) if len(missing) else (), strict=True):
-                seconds = time.perf_counter() - began
-                arrays, wrong = _seen(look, model, Records(pool.x[index[k]], pool.y[index[k]]))
-                info: dict[str, Any] = {"seconds": seconds}
-                if wrong is not None:
-                    info["lost"] = f"gives an answer that is none: {wrong}"
-                    notify(f"warning: {divergence.called(title, which[k], len(train))} {info['lost']}")
-                workdir.save("answers", about[k], arrays, **info)
-                found[k] = artifacts.Artifact(arrays, info)
-                spent.append(seconds)
+            for k, model in zip(missing, fitted(missing) if missing else (), strict=True):
+                spent.append(time.perf_counter() - began)
+                for i in [i for i in range(len(rows)) if (i, k) in names and (i, k) not in seen]:
+                    seen[i, k] = made = _see(observations[i], rows[i][k], model, spent[-1])
+                    run.workdir.save("answers", names[i, k], made.arrays, **made.info)
+                    if "lost" in made.info:  # the user is told once
+                        run.notify(f"warning: {divergence.called(job.title, k, total)} {made.info['lost']}")
                 advance(1)
                 began = time.perf_counter()
-        took.update({int(k): a.info["seconds"] for k, a in zip(which, found, strict=True) if int(k) not in took})
-        gone = {int(k): a.info["lost"] for k, a in zip(which, found, strict=True) if "lost" in a.info}
-        if gone:
+        for (_, k), artifact in seen.items():
+            took.setdefault(k, artifact.info["seconds"])
+        if gone := {k: artifact.info["lost"] for (_, k), artifact in seen.items() if "lost" in artifact.info}:
             lost.update(gone)
-            raise Diverged(title, gone, len(train), divergence.advice(config))
-        return jax.tree.map(lambda *leaves: np.stack(leaves), *(stages.nested(artifact.arrays) for artifact in found))
+            raise Diverged(job.title, gone, total, divergence.advice(job.config))
+        return [_stacked([seen[i, k] for k in by_model]) for i, by_model in enumerate(rows)]
 
     names = [artifacts.digest(d) for d in descriptions]
-    return Models(names, target, look, lambda: sum(took.values()), lambda: sum(spent), None, lost)
+    return Models(names, target, observe, lambda: sum(took.values()), lambda: sum(spent), None, lost)
 
 
-def _seen(look: Look, model: Target, records: Records) -> tuple[dict[str, np.ndarray], str | None]:
-    """What observers see of a model, flat; or nothing, and what is wrong with its answers."""
+def _rows_by_model(asked: Observation, total: int) -> dict[int, np.ndarray]:
+    """Number of each model that is asked -> the rows [n] that it is asked about."""
+    which = range(total) if asked.which is None else np.asarray(asked.which)
+    return {int(k): row for k, row in zip(which, np.asarray(asked.index), strict=True)}
+
+
+def _see(asked: Observation, rows: np.ndarray, model: Target, seconds: float) -> Artifact:
+    """What observers see of a model that took so long to train; or nothing, and what is wrong with its answers."""
+    observers, pool = asked.observers, asked.pool
+    records = Records(pool.x[rows], pool.y[rows])
+    wrong = None
     try:
-        seen = observation.observe(look.key, look.observers, stages.wear(model, look.worn), records)
+        defended = stages.defended(model, observers.defenses)
+        seen = observation.observe(observers.key, observers.by_name, defended, records)
         arrays = stages.flat(jax.tree.map(np.asarray, seen))
         if model.traced and np.isnan(model.ask(records.x)).any():
-            return {}, "it is not a number"
-    except WrongAnswer as wrong:
-        return {}, wrong.reason
-    return arrays, None
+            wrong = "it is not a number"
+    except WrongAnswer as error:
+        wrong = error.reason
+    if wrong is not None:
+        return Artifact({}, {"seconds": seconds, "lost": f"gives an answer that is none: {wrong}"})
+    return Artifact(arrays, {"seconds": seconds})
+
+
+def _stacked(seen: Sequence[Artifact]) -> dict[str, Seen]:
+    """What is seen of K models: leaves [K, n, ...]."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *(stages.nested(artifact.arrays) for artifact in seen))
 
 
 # --- what names a model, and what is seen of it ----------------------------------------------------------------------
 
 
-def _descriptions(config: Training, digest: str, seeds: Sequence[int], train: np.ndarray) -> list[dict[str, Any]]:
+def _descriptions(job: TrainingJob, seeds: Sequence[int]) -> list[dict[str, Any]]:
     """What makes each of the models [K]."""
+    kind = job.config.target_kind
     packages = {name: importlib.metadata.version(name) for name in ("numpy", "scikit-learn", "jax")}
-    described = {"version": stages.VERSION, "data": digest, "kind": config.target_kind, "packages": packages}
-    described |= {"source": platforms.source(config.target_kind)} if config.target_kind.startswith("sklearn:") else {}
+    described = {"version": stages.VERSION, "data": job.digest, "kind": kind, "packages": packages}
+    described |= {"source": platforms.source(kind)} if kind.startswith("sklearn:") else {}
     return [
         {**described, "seed": seed, "train": artifacts.array_digest(rows)}
-        for seed, rows in zip(seeds, train, strict=True)
+        for seed, rows in zip(seeds, job.train, strict=True)
     ]
 
 
-def _questions(look: Look, pool: Records, index: Array, models: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What makes the answers of each of these models [K']: who is asked, about what, and how."""
-    return [
-        {
-            "model": model,
-            "records": artifacts.array_digest(np.asarray(pool.y), np.asarray(rows)),
-            "look": {**look.description, "key": stages.key_words(look.key)},
-            "worn": [defense.name for defense in look.worn],
-        }
-        for model, rows in zip(models, index, strict=True)
-    ]
+def _question(asked: Observation, rows: np.ndarray, model: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes the answers of a model about these rows [n]: who is asked, about what, and how."""
+    observers = asked.observers
+    return {
+        "model": model,
+        "records": artifacts.array_digest(np.asarray(asked.pool.y), rows),
+        "look": {**observers.description, "key": stages.key_words(observers.key)},
+        "worn": [defense.name for defense in observers.defenses],
+    }

@@ -13,6 +13,7 @@ import numpy as np
 from mia_jax.reports import folder
 from mia_jax.reports.figures import short
 from mia_jax.reports.measures import Results, Scores, plan
+from mia_jax.reports.results import read
 from mia_jax.storage.artifacts import replacing
 
 SCORE = "score"  # Shokri et al.'s; other attacks' names follow an underscore
@@ -68,7 +69,7 @@ def write_csv(workdir: str | pathlib.Path) -> pathlib.Path:
     """
     path = pathlib.Path(workdir)
     with folder.believed(path):
-        run = folder.read(path)
+        run = read(path)
         with replacing(path / "scores.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(_lines(run.results, run.scores))
     return path / "scores.csv"

@@ -1,51 +1,13 @@
-"""A run's folder: its results.json and scores.npz read with care, its page and its figures written."""
+"""A run's folder: its page and its figures written, its values taken with care."""
 
 import contextlib
-import hashlib
-import io
-import json
 import pathlib
-import zipfile
 from collections.abc import Generator, Sequence
-from typing import NamedTuple
-
-import numpy as np
 
 from mia_jax import sanitize
 from mia_jax.reports import figures
-from mia_jax.reports.measures import Results, Scores
-from mia_jax.reports.results import printable
 from mia_jax.storage.artifacts import replacing
 from mia_jax.types import InputError, MiaError
-
-
-class Finished(NamedTuple):
-    """A finished run."""
-
-    results: Results
-    scores: Scores
-    digest: str  # of scores.npz, SHA-256
-
-
-def read(workdir: pathlib.Path) -> Finished:
-    """Read results.json and scores.npz.
-
-    Raises:
-        InputError: a file is missing or cannot be read, or it is of another schema.
-    """
-    try:
-        raw = (workdir / "scores.npz").read_bytes()
-        results = printable(json.loads((workdir / "results.json").read_text(encoding="utf-8")))
-        with np.load(io.BytesIO(raw), allow_pickle=False) as f:
-            scores = {name: f[name] for name in f.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{workdir} holds no finished run ({error}); run scripts/train.py or scripts/audit.py to its end first"
-        ) from error
-    if results.get("schema") != 1:
-        raise InputError(f"{workdir / 'results.json'} has schema {results.get('schema')}, not 1; run the command again")
-    return Finished(results, scores, hashlib.sha256(raw).hexdigest())
-
 
 # what values that no run writes end in
 NOT_AS_LEFT = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, StopIteration)

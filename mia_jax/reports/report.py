@@ -10,6 +10,7 @@ import pathlib
 from mia_jax.reports import figures, folder, plots, render
 from mia_jax.reports.blocks import Report
 from mia_jax.reports.measures import plan
+from mia_jax.reports.results import read
 from mia_jax.reports.terminal import terminal_table
 from mia_jax.types import InputError
 
@@ -35,7 +36,7 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
     """
     path = pathlib.Path(workdir)
     with folder.believed(path):
-        results, scores, digest = folder.read(path)
+        results, scores, digest = read(path)
         if plan(results) not in plots.PLOTS:
             raise InputError(f"{path / 'results.json'} is of the plan {plan(results)!r}, which is not known here")
         drawings = figures.draw(results, scores, plots.of(results))

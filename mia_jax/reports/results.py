@@ -1,19 +1,197 @@
-"""results.json, schema 1: what a run was and what it found, as plain JSON values. NumPy only."""
+"""results.json, schema 1: what a run was and what it found, as plain JSON values; ``write`` writes it, ``read`` reads
+it. scores.npz beside it has the scores record by record.
+"""
 
+import hashlib
 import importlib.metadata
+import io
+import json
 import os
+import pathlib
 import platform
-from collections.abc import Mapping, Sequence
-from typing import Any
+import zipfile
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 
 from mia_jax import sanitize
 from mia_jax.reports import paper
 from mia_jax.statistics import metrics
-from mia_jax.types import Schema
+from mia_jax.storage import artifacts
+from mia_jax.types import InputError, Schema
 
 SCHEMA = 1
+
+
+# --- the blocks ------------------------------------------------------------------------------------------------------
+
+
+class Measure(TypedDict):
+    """``metrics.Measure.json``: a value with its 95 % interval; or why there is none."""
+
+    value: float | None
+    low: NotRequired[float]
+    high: NotRequired[float]
+    reason: NotRequired[str]
+
+
+class Dataset(TypedDict):
+    """The records."""
+
+    name: str
+    title: str
+    source: str  # official, local, synthesised or simulated
+    digest: str
+    records: int
+    features: int
+    classes: int
+    class_counts: list[int]  # training records of the target, per class
+    notes: list[str]
+
+
+class Epsilon(TypedDict):
+    """The accountant's epsilon of DP-SGD; None: infinite."""
+
+    value: float | None
+    delta: float
+    noise_multiplier: float
+    sampling_rate: float
+    steps: int
+
+
+class Target(TypedDict):
+    """The model under audit."""
+
+    kind: str  # nn, another library's platform, "a service" or "saved predictions"
+    train_records: int
+    test_accuracy: float
+    train_accuracy: NotRequired[float]  # where it is known who is a member
+    title: NotRequired[str]
+    model: NotRequired[str | None]  # the network
+    epsilon: NotRequired[Epsilon]
+    url: NotRequired[str]  # of a service, without its query
+    answers: NotRequired[dict[str, Any]]  # ``types.Answers``
+    assumed: NotRequired[str]  # what is taken for granted of the answers, in words
+    read_as: NotRequired[list[str]]  # defenses that bring saved answers to the shadows' format
+    records_asked: NotRequired[int]  # by all runs in this workdir
+    unsteady: NotRequired[float]  # how far a probability was from the one before
+    answers_of_earlier_runs: NotRequired[dict[str, Any]]
+
+
+class Shadows(TypedDict):
+    """The shadow models."""
+
+    count: int
+    data: NotRequired[str]  # what they were trained on, in words
+    train_records: NotRequired[int]
+    train_accuracy: NotRequired[float]  # means over the shadows
+    test_accuracy: NotRequired[float]
+    models: NotRequired[int]  # of the balanced plan: with the target and its partner
+    curves: NotRequired[dict[str, Any]]  # ``curves``
+    synthesis: NotRequired[dict[str, Any]]  # SynthesisInfo of the method
+    answers: NotRequired[dict[str, Any]]  # "defences" that make them answer as the target, and where these are "from"
+    notes: NotRequired[list[str]]
+    diverged: NotRequired[list[dict[str, Any]]]  # "model", from 1, and "what" became of it
+    unused: NotRequired[int]  # left out beside those that diverged
+
+
+class Attack(TypedDict, total=False):
+    """What an attack came to; measures are ``Measure``. Those of several targets are means (``over_targets``)."""
+
+    title: str
+    reason: str  # why there is no measure, where nobody told who is a member
+    accuracy: Measure
+    balanced_accuracy: Measure
+    precision: Measure
+    recall: Measure
+    median_precision: Measure
+    auc: Measure
+    tpr_at_fpr: dict[str, Measure]
+    ppv_at_prior: dict[str, Measure]
+    per_class: list[dict[str, Any]]
+    unscored: int
+    l2: float  # of the attack networks of Shokri's attack
+    targets: int
+    auc_by_target: list[float | None]
+    chosen_threshold: dict[str, dict[str, Measure]]
+    by_shadows: dict[str, dict[str, Measure]]
+    shadows: dict[str, Any]  # how the shadows of a deployed audit answered
+    epsilon: dict[str, Any]  # the lower bound that the scores prove
+    epsilon_gaussian: dict[str, Any]  # of canaries
+
+
+class Blocks(TypedDict):
+    """What an audit came to."""
+
+    dataset: Dataset
+    target: Target
+    shadows: Shadows
+    attacks: dict[str, Any]  # name -> Attack
+    paper: dict[str, Any]  # "rows": the paper's numbers
+    classes_without_rows: NotRequired[list[int]]  # for which Shokri's attack has no network
+    exposure: NotRequired[dict[str, Any]]  # ``per_record.summarize``
+    canaries: NotRequired[dict[str, Any]]
+    doubts: NotRequired[list[str]]  # whether labels, target and shadows belong together
+
+
+class Results(Blocks):
+    """results.json: what an audit came to, how it was made, on what and when."""
+
+    schema: int
+    plan: NotRequired[str]  # balanced, deployed or canaries; none: the paper's
+    command: str
+    date: str
+    machine: str
+    config: dict[str, Any]
+    versions: dict[str, str]
+    devices: list[str]
+    seconds: dict[str, float]  # step -> how long it took, whenever it was done
+
+
+class Finished(NamedTuple):
+    """A run's folder."""
+
+    results: Results
+    scores: dict[str, np.ndarray]
+    digest: str  # of scores.npz, SHA-256
+
+
+# --- written and read ------------------------------------------------------------------------------------------------
+
+
+def write(workdir: artifacts.Workdir, results: Results, scores: Mapping[str, np.ndarray]) -> None:
+    """Write scores.npz and results.json, each whole or not at all."""
+    workdir.claim()  # some runs have no artifact, and a folder with scores alone would be somebody's
+    artifacts.write_npz(workdir.path / "scores.npz", scores)
+    artifacts.write_json(workdir.path / "results.json", results)
+
+
+def read(workdir: str | os.PathLike) -> Finished:
+    """Read results.json and scores.npz; every text in them is harmless then.
+
+    Raises:
+        InputError: a file is missing or cannot be read, or it is of another schema.
+    """
+    folder = pathlib.Path(workdir)
+    try:
+        raw = (folder / "scores.npz").read_bytes()
+        results = printable(json.loads((folder / "results.json").read_text(encoding="utf-8")))
+        with np.load(io.BytesIO(raw), allow_pickle=False) as f:
+            scores = {name: f[name] for name in f.files}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{folder} holds no finished run ({error}); run scripts/train.py or scripts/audit.py to its end first"
+        ) from error
+    if results.get("schema") != SCHEMA:
+        raise InputError(
+            f"{folder / 'results.json'} has schema {results.get('schema')}, not {SCHEMA}; run the command again"
+        )
+    return Finished(results, scores, hashlib.sha256(raw).hexdigest())
+
+
+# --- made ------------------------------------------------------------------------------------------------------------
+
 PACKAGES = ("mia-jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "tensorflow-datasets")
 
 
@@ -42,7 +220,7 @@ def machine() -> str:
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 
 
-def dataset(schema: Schema, title: str, records: int, class_counts: np.ndarray) -> dict[str, Any]:
+def dataset(schema: Schema, title: str, records: int, class_counts: np.ndarray) -> Dataset:
     """The ``dataset`` block. ``class_counts`` [c]: training records of the target per class."""
     return {
         "name": printable(schema.name),
@@ -102,9 +280,7 @@ def paper_rows(name: str) -> list[dict[str, Any]]:
     return [row._asdict() for row in paper.rows(name)]
 
 
-def summarize_shadows(
-    count: int, train_records: int, train: Sequence[float], test: Sequence[float], **more: Any
-) -> Mapping[str, Any]:
+def summarize_shadows(count: int, train_records: int, train: np.ndarray, test: np.ndarray, **more: Any) -> Any:
     """The ``shadows`` block: mean accuracies over the shadows."""
     return {
         "count": count,

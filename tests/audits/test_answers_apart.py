@@ -6,10 +6,10 @@ import attack_worlds as worlds
 import numpy as np
 import pytest
 
+from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats, calibration, infer
 from mia_jax.audits.deployed import attack as shown
-from mia_jax.audits.deployed import audit as deployed
 from mia_jax.models import networks
 from mia_jax.reports import report
 from mia_jax.statistics import metrics, temperatures
@@ -129,7 +129,7 @@ def test_a_defense_that_leaves_the_format_as_it_is_reaches_shadows():
     target = Target(lambda x: log_p, Answers(worlds.CLASSES))
 
     def seen(*worn):
-        observer = shown._wearing(lambda key, target, records: target.ask(records.x), worn)
+        observer = shown._defending(lambda key, target, records: target.ask(records.x), worn)
         return np.exp(np.asarray(observer(None, target, Records(np.zeros((len(log_p), 1)), LEVEL.y))))
 
     np.testing.assert_allclose(seen(defenses.temperature(3)), cooled(SURE[0], 3), atol=1e-5)
@@ -148,7 +148,7 @@ def test_a_calibrated_service_and_the_remedy(compiled_once, tmp_path):
     found = {}
     with server.serve(black_box.defend(target, defenses.temperature(4)), (24,), dtype=np.dtype(np.uint8)) as url:
         for chosen in ("", "temperature(4)"):
-            found[chosen] = deployed.run(
+            found[chosen] = audits.run(
                 DeployedConfig(
                     target=url + server.paths()["vertex"],
                     data=str(tmp_path / "mine.npz"),

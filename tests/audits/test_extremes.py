@@ -139,7 +139,7 @@ def test_a_network_of_one_s_own_is_counted_as_it_sees_records(own, tmp_path, mon
 def test_what_dp_sgd_promises_of_extremes_is_a_number_or_none(own, noise, delta):
     pytest.importorskip("dp_accounting", reason="the accountant: pip install 'mia-jax[dp]'")
     given = config(own, pathlib.Path("unused"), dp_noise_multiplier=noise, dp_delta=delta, **SMALL | {"hidden": 4})
-    value = common.promised_epsilon(given, 100)["value"]
+    value = common.accountant_epsilon(given, 100)["value"]
     assert value is None if noise == 0 else 0 <= value < 1e-3
 
 
@@ -226,7 +226,7 @@ if kind == "any script":
     cli.start(ends)
 import jax
 from mia_jax.audits.plans import shokri
-shokri.train_target = ends
+shokri.PLAN = shokri.PLAN._replace(train=ends)
 sys.argv[0] = "scripts/train.py"
 runpy.run_path("scripts/train.py", run_name="__main__")
 """

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import services
 
+from mia_jax import audits
 from mia_jax.attacks import ATTACKS
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import audit as deployed
 from mia_jax.models import networks
 from mia_jax.plans import splits
 from mia_jax.statistics import metrics
@@ -52,7 +52,7 @@ def test_a_score_belongs_to_its_label(of_two_classes, compiled_once, tmp_path):
     area, scores = {}, {}
     for form, predict in forms.items():
         with services.answering(predict) as url:
-            run = deployed.run(
+            run = audits.run(
                 DeployedConfig(
                     target=url,
                     data=str(path),
@@ -121,4 +121,4 @@ def test_one_number_for_each_record_is_said_in_every_run(wrap, tmp_path):
         config = DeployedConfig(target=url, data=str(tmp_path / "mine.npz"), workdir=str(tmp_path / "run"))
         for _ in range(2):
             with pytest.raises(InputError, match="one number for each record, which is no distribution over the 3"):
-                deployed.run(config)
+                audits.run(config)

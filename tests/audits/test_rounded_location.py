@@ -4,9 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from mia_jax import data
+from mia_jax import audits, data
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import audit as deployed
 from mia_jax.models import networks
 from mia_jax.plans import splits
 from mia_jax.targets import platforms, server
@@ -40,7 +39,7 @@ def test_a_service_of_two_digits_tells_nearly_as_much_as_one_of_all(data_dir, tm
             attacks="modified_entropy,lira_offline",
             defenses=defense,
         )
-        return deployed.run(config)
+        return audits.run(config)
 
     with server.serve(target, schema.shape, dtype=server.dtype_of(schema), shown=server.Shown(digits=2)) as url:
         now, before = audited(""), audited(f"top_k({schema.num_classes})")  # the identity: shadows answer in full

@@ -7,6 +7,7 @@ import pytest
 
 from mia_jax.audits import shadow_data
 from mia_jax.audits.config import Config
+from mia_jax.audits.types import Run
 from mia_jax.plans import splits
 from mia_jax.progress import silent
 from mia_jax.storage import artifacts
@@ -35,9 +36,8 @@ def obtain(tmp_path, m=M, own=OWN, target=lambda: TARGET, schema=SCHEMA, notify=
     config = Config(num_shadows=S, k_max=3, k_min=1, **changed)
     shadow_data.check(config, schema)
     with artifacts.open_workdir(tmp_path / "w", {}) as workdir:
-        return shadow_data.obtain(
-            workdir, config, KEY, m, own, schema, target, {"target": "t"}, notify=notify, progress=silent
-        )
+        run = Run(config, config, workdir, KEY, notify, silent, {})
+        return shadow_data.obtain(run, config, KEY, shadow_data.Adversary(own, schema, m, target, {"target": "t"}))
 
 
 def never():
@@ -46,7 +46,7 @@ def never():
 
 def test_real_records_are_the_adversarys_own(tmp_path):
     data = obtain(tmp_path, target=never)
-    assert data.pool is OWN and data.story == {} and data.origin == "real"
+    assert data.pool is OWN and data.info == {} and data.origin == "real"
     assert data.digest == artifacts.array_digest(*OWN)
     np.testing.assert_array_equal(data.plan.train, splits.shokri(jax.random.split(KEY)[0], 60, M, S).train)
     assert data.plan.train.shape == data.plan.test.shape == (S, M)
@@ -62,14 +62,14 @@ def test_noisy_records_keep_their_classes(tmp_path, noise):
     data = obtain(tmp_path, target=never, shadow_data="noisy", noise=noise)
     np.testing.assert_array_equal(data.pool.y, OWN.y)
     changed = (data.pool.x != OWN.x).mean()
-    assert data.story["noise"] == noise and data.story["changed"] == pytest.approx(changed)
+    assert data.info["noise"] == noise and data.info["changed"] == pytest.approx(changed)
     assert changed == noise if noise in (0, 1) else abs(changed - noise) < 0.15
 
 
 def test_marginal_records_are_labeled_by_the_target(tmp_path):
     told = []
     data = obtain(tmp_path, shadow_data="marginal", notify=told.append)
-    assert data.pool.x.shape == (4 * M, F) and data.story == {"queries": 4 * M}
+    assert data.pool.x.shape == (4 * M, F) and data.info == {"queries": 4 * M}
     np.testing.assert_array_equal(data.pool.y, np.argmax(TARGET.ask(data.pool.x), axis=1))
     assert told == ["Drawing 32 records from marginals, and asking the target for their labels"]
 
@@ -86,9 +86,9 @@ def test_marginals_may_be_given(tmp_path):
 @pytest.mark.integration
 def test_searched_records_are_the_targets(tmp_path):
     data = obtain(tmp_path, own=None, shadow_data="search")
-    assert np.bincount(data.pool.y).tolist() == [11, 11, 10] == data.story["accepted"]
+    assert np.bincount(data.pool.y).tolist() == [11, 11, 10] == data.info["accepted"]
     np.testing.assert_array_equal(data.pool.y, np.argmax(TARGET.ask(data.pool.x), axis=1))
-    assert data.story["queries"] == pytest.approx(4 * M * data.story["queries_per_record"])
+    assert data.info["queries"] == pytest.approx(4 * M * data.info["queries_per_record"])
     assert data.plan.train.shape == (S, M)
 
 
@@ -99,7 +99,7 @@ def test_classes_as_the_target_answers(tmp_path):
     x = np.array(np.meshgrid(*[[0, 1]] * F)).reshape(F, -1).T  # every record there is
     share = np.exp(np.asarray(TARGET.ask(x))).mean(axis=0)
     np.testing.assert_allclose(np.bincount(data.pool.y, minlength=C) / (4 * M), share, atol=0.05)
-    assert data.story["queries"] >= 4 * M + PRIOR_QUERIES
+    assert data.info["queries"] >= 4 * M + PRIOR_QUERIES
 
 
 @pytest.mark.parametrize("way", ["marginal", "search"])
@@ -107,7 +107,7 @@ def test_no_more_is_asked_than_allowed(tmp_path, way):
     budget, told = Budget(), []
     given = dict(target=lambda: budgeted(TARGET, budget), shadow_data=way, shadow_records=4 * M, notify=told.append)
     data = obtain(tmp_path, max_queries=35, m=20, **given)
-    assert data.story["queries"] == budget.spent <= 35
+    assert data.info["queries"] == budget.spent <= 35
     m = len(data.pool.y) // 2
     assert data.plan.train.shape == (S, m) and 0 < m < 20
     assert told[-1] == f"Only {len(data.pool.y)} records were synthesized: shadows train on {m} each"
@@ -122,14 +122,14 @@ def test_a_larger_budget_goes_on_where_the_smaller_ended(tmp_path):
         obtain(tmp_path, max_queries=2, **given)
     again = obtain(tmp_path, **given)
     np.testing.assert_array_equal(again.pool.x, whole.pool.x)
-    assert again.digest == whole.digest and again.story == whole.story
+    assert again.digest == whole.digest and again.info == whole.info
 
 
 def test_classes_that_cannot_be_found_are_told(tmp_path):
     told = []
     blind = Target(lambda x: np.tile(np.log([[0.9, 0.09, 0.01]]), (len(x), 1)), Answers(C), traced=False)
     data = obtain(tmp_path, target=lambda: blind, own=None, shadow_data="search", iter_max=20, notify=told.append)
-    assert data.story["given_up"] == [1, 2] and data.story["accepted"] == [4 * M, 0, 0]
+    assert data.info["given_up"] == [1, 2] and data.info["accepted"] == [4 * M, 0, 0]
     assert told[-1] == "warning: no record of class 1, 2 could be found; other classes got theirs"
 
 

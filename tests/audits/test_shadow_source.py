@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from archives import bits, cycle
 
+from mia_jax.audits import shadow_data
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import records, shadow_source
 from mia_jax.audits.stages import stage_key
+from mia_jax.audits.types import Run
 from mia_jax.data import duplicates
 from mia_jax.plans import splits
 from mia_jax.progress import silent
@@ -64,15 +66,17 @@ def test_synthesized_records_under_question_are_left_out(tmp_path, way):
     target = black_box.Target(lambda x: np.full((len(x), C), -np.log(C), np.float32), Answers(C), traced=False)
     told = []
     with artifacts.open_workdir(tmp_path / "run", {}) as workdir:
-        pool, plan, origin, story = shadow_source.obtain(
-            config, workdir, ROOT, own, schema, asked, lambda: target, 16, told.append, silent
-        )
+        run = Run(config, config, workdir, ROOT, told.append, silent, {})
+        about = {"target": config.target, "data": schema.digest}
+        adversary = shadow_data.Adversary(own, schema, 16, lambda: target, about)
+        pool, digest, plan, origin, info = shadow_source.obtain(run, config, adversary, asked)
+        assert digest == artifacts.array_digest(*pool)
         assert not keys(pool.x) & keys(asked) and keys(pool.x) <= keys(x[8:])
         assert plan.train.shape == (2, min(16, len(pool.y) // 2)) and plan.train.max() < len(pool.y)
-        assert origin == way and story["under_question"] > 10
-        assert any(line.startswith(f"{story['under_question']} of the synthesized records are under") for line in told)
+        assert origin == way and info["under_question"] > 10
+        assert any(line.startswith(f"{info['under_question']} of the synthesized records are under") for line in told)
         with pytest.raises(InputError, match=r"all but 0 of \d+ synthesized records are under question"):
-            shadow_source.obtain(config, workdir, ROOT, own, schema, x, lambda: target, 16, told.append, silent)
+            shadow_source.obtain(run, config, adversary, x)
 
 
 def test_copies_are_counted_and_what_they_do_is_said():

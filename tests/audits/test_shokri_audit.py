@@ -469,13 +469,13 @@ class Known(Exception):
 def test_an_attacker_may_know_how_the_target_was_trained(own, tmp_path, monkeypatch, adaptive):
     trained = {}
 
-    def train(workdir, config, *args, title, **kwargs):
-        trained[title] = (config.l2, config.dropout, config.num_epochs)
-        if title == "shadow models":
+    def train(run, job):
+        trained[job.title] = (job.config.l2, job.config.dropout, job.config.num_epochs)
+        if job.title == "shadow models":
             raise Known
         return types.SimpleNamespace(names=["the target"], lost={})
 
-    monkeypatch.setattr(shokri, "build_models", lambda config: train)
+    monkeypatch.setattr(shokri, "train_models", train)
     with pytest.raises(Known):
         audits.run(config(own, tmp_path / "w", l2=0.01, dropout=0.5, adaptive=adaptive))
     assert trained == {"target model": (0.01, 0.5, 3), "shadow models": (0.01, 0.5, 3) if adaptive else (0, 0, 3)}

@@ -14,7 +14,7 @@ from mia_jax import data
 from mia_jax.audits import common, stages, train_networks
 from mia_jax.audits import config as configs
 from mia_jax.audits.config import Config
-from mia_jax.audits.stages import Look
+from mia_jax.audits.types import Observation, Observers, Run, TrainingJob
 from mia_jax.plans import splits
 from mia_jax.progress import silent
 from mia_jax.storage import artifacts
@@ -102,18 +102,18 @@ def test_defenses_end_at_one_floor():
     log_p = np.log(np.array([[0.6, 0.25, 0.1, 0.05]], np.float32))
     target = Target(lambda x: jnp.asarray(log_p), Answers(4))
     for text in ("round_to(2),top_k(2)", "top_k(2),round_to(2)"):
-        worn = stages.wear(target, defenses.parse(text))
-        told = np.asarray(worn.ask(np.zeros((1, 1))))
+        defended = stages.defended(target, defenses.parse(text))
+        told = np.asarray(defended.ask(np.zeros((1, 1))))
         np.testing.assert_allclose(told, np.log([[0.6, 0.25, 0.005, 0.005]]), rtol=1e-5)
-        assert worn.answers == Answers(4, "top_k", 2, k=2)
+        assert defended.answers == Answers(4, "top_k", 2, k=2)
 
 
-def test_a_target_that_wears_nothing_is_itself():
+def test_a_target_without_defenses_is_itself():
     _, target = trace_only()
-    assert stages.wear(target, ()) is target
-    worn = stages.wear(target, defenses.parse("label_only"))
-    assert worn.answers.kind == "labels"
-    assert np.exp(worn.ask(jnp.zeros((1, 2))))[0].max() == pytest.approx(1)
+    assert stages.defended(target, ()) is target
+    defended = stages.defended(target, defenses.parse("label_only"))
+    assert defended.answers.kind == "labels"
+    assert np.exp(defended.ask(jnp.zeros((1, 2))))[0].max() == pytest.approx(1)
 
 
 def trace_only():
@@ -140,17 +140,9 @@ def train(world, which=slice(None), progress=silent, **changed):
     path, pool, schema, plan, keys = world
     given = configs.resolve(dataclasses.replace(config("own.npz", path), **changed))
     with artifacts.open_workdir(path, {}) as workdir:
-        yield common.build_models(given)(
-            workdir,
-            given,
-            schema,
-            pool,
-            schema.digest,
-            keys[which],
-            plan.train[which],
-            title="models",
-            progress=progress,
-        )
+        run = Run(given, given, workdir, ROOT, lambda line: None, progress, {})
+        job = TrainingJob("models", given, schema, pool, schema.digest, keys[which], np.asarray(plan.train)[which])
+        yield common.train_models(run, job)
 
 
 @contextlib.contextmanager
@@ -159,14 +151,20 @@ def trained(*args, **kwargs):
         yield models
 
 
-LOOK = Look(jax.random.key(0), {"summary": observation.summary}, (), {"observers": ["summary"]})
+OBSERVERS = Observers(jax.random.key(0), {"summary": observation.summary}, (), {"observers": ["summary"]})
+
+
+def observed(models, pool, index, which=None, observers=OBSERVERS):
+    """What the observer ``summary`` sees."""
+    [seen] = models.observe(Observation(observers, pool, index, which))
+    return seen["summary"]
 
 
 def test_networks_are_trained_once(world, monkeypatch):
     path, pool, _, plan, _ = world
     steps = []
     with trained(world, progress=lambda title, total: contextlib.nullcontext(steps.append)) as models:
-        seen = models.look(LOOK, pool, plan.test)["summary"]
+        seen = observed(models, pool, plan.test)
     assert sum(steps) == K * 3  # epochs
     assert models.seconds() > 0 and models.spent() == 0
     assert [curve.shape for curve in models.curves] == [(K, 3), (K, 3)]
@@ -175,9 +173,9 @@ def test_networks_are_trained_once(world, monkeypatch):
     monkeypatch.setattr(many, "fit_chunks", None)
     with trained(world) as again:
         assert again.names == models.names and again.seconds() == models.seconds()
-        looked = again.look(LOOK, pool, plan.test)["summary"]
+        looked = observed(again, pool, plan.test)
         jax.tree.map(np.testing.assert_array_equal, looked, seen)
-        one = again.look(LOOK, pool, plan.test[2:], np.array([2]))["summary"]
+        one = observed(again, pool, plan.test[2:], np.array([2]))
         jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[2]), one, seen)
         log_p = np.asarray(again.target(2).ask(pool.x[plan.test[2]]))
         np.testing.assert_array_equal(log_p.argmax(axis=1) == pool.y[plan.test[2]], seen["correct"][2])
@@ -240,12 +238,12 @@ COUNTING = dict(target_kind="sklearn:counting_platform.Counting")
 def test_another_library_is_asked_once(world, counting):
     path, pool, _, plan, _ = world
     with trained(world, **COUNTING) as models:
-        assert counting == []  # until it is looked at
-        seen = models.look(LOOK, pool, plan.test)["summary"]
+        assert counting == []  # until it is observed
+        seen = observed(models, pool, plan.test)
         assert counting == [M] * K and models.curves is None
         assert models.seconds() == models.spent() > 0
     with trained(world, **COUNTING) as again:
-        looked = again.look(LOOK, pool, plan.test)["summary"]
+        looked = observed(again, pool, plan.test)
         jax.tree.map(np.testing.assert_array_equal, looked, seen)
         assert counting == [M] * K
         assert again.seconds() == models.seconds() and again.spent() == 0
@@ -255,10 +253,10 @@ def test_another_library_is_asked_once(world, counting):
 def test_another_librarys_models_are_missed_one_by_one(world, counting):
     path, pool, _, plan, _ = world
     with trained(world, **COUNTING) as models:
-        models.look(LOOK, pool, plan.test)
+        observed(models, pool, plan.test)
     (path / min(artifact_files(path))).unlink()
     with trained(world, **COUNTING) as again:
-        again.look(LOOK, pool, plan.test)
+        observed(again, pool, plan.test)
         assert len(counting) == K + 1
         assert again.seconds() > again.spent() > 0
 
@@ -266,11 +264,13 @@ def test_another_librarys_models_are_missed_one_by_one(world, counting):
 def test_other_questions_are_not_answered_from_the_same_file(world, counting):
     path, pool, _, plan, _ = world
     with trained(world, **COUNTING) as models:
-        plain = models.look(LOOK, pool, plan.test)["summary"]
-        worn = models.look(LOOK._replace(worn=defenses.parse("round_to(1)")), pool, plan.test)["summary"]
-        other = models.look(LOOK, pool, plan.train)["summary"]
-        one = models.look(LOOK, pool, plan.test[2:], np.array([2]))["summary"]
-    assert not np.array_equal(plain["confidence"], worn["confidence"])
+        plain = observed(models, pool, plan.test)
+        defended = observed(
+            models, pool, plan.test, observers=OBSERVERS._replace(defenses=defenses.parse("round_to(1)"))
+        )
+        other = observed(models, pool, plan.train)
+        one = observed(models, pool, plan.test[2:], np.array([2]))
+    assert not np.array_equal(plain["confidence"], defended["confidence"])
     assert not np.array_equal(plain["confidence"], other["confidence"])
     np.testing.assert_array_equal(one["confidence"][0], plain["confidence"][2])
     assert len(artifact_files(path, "answers")) == 3 * K
@@ -287,5 +287,5 @@ def test_time_is_the_training_alone(world, counting, monkeypatch):
     monkeypatch.setattr(observation, "observe", slow)
     with trained(world, **COUNTING) as models:
         began = time.perf_counter()
-        models.look(LOOK, Records(*map(jnp.asarray, pool)), plan.test)
+        observed(models, Records(*map(jnp.asarray, pool)), plan.test)
         assert models.seconds() < time.perf_counter() - began - 0.3 * K

@@ -14,13 +14,14 @@ import numpy as np
 
 from mia_jax import signals
 from mia_jax.attacks import sources
-from mia_jax.audits.stages import Look, Models
+from mia_jax.audits.balanced.plan import Setting
+from mia_jax.audits.types import Models, Observation, Observers
 from mia_jax.plans import membership
 from mia_jax.targets import observation
-from mia_jax.types import Attack, Defense, Key, Records, Seen
+from mia_jax.types import Attack, Key, Records, Seen
 
 
-class Sight(NamedTuple):
+class Observed(NamedTuple):
     """What one attack saw. K' of the models, ``which``, and n' of the candidates, ``rows``."""
 
     which: np.ndarray  # [K'] models
@@ -31,91 +32,81 @@ class Sight(NamedTuple):
     population: Mapping[int, Seen]  # by model: the population; empty without one
 
 
-class Sights(NamedTuple):
-    of: dict[str, Sight]
+class Observations(NamedTuple):
+    """What all attacks saw of all models."""
+
+    of: dict[str, Observed]  # by attack
     phi: np.ndarray  # float32 [K, n], scaled logits: whom the models remember
     accuracy: tuple[float, float]  # of the models, means on their members and on the others
 
 
-def look(
-    key: Key,
-    attacks: Mapping[str, Attack],
-    models: Models,
-    worn: tuple[Defense, ...],
-    pool: Records,
-    candidates: np.ndarray,
-    population: np.ndarray,
-    member: np.ndarray,
-    targets: Sequence[int],
-    *,
-    sample_rows: int,
-    query_shadows: int,
-    query_records: int,
-) -> Sights:
-    """Look at every model once.
+class Limits(NamedTuple):
+    """How much attacks are shown that learn from rows of any records, or that ask much."""
+
+    sample_rows: int  # rows of each model, half of them members
+    query_shadows: int  # models beside the targets
+    query_records: int  # candidates that are judged
+
+
+def observe(key: Key, attacks: Mapping[str, Attack], models: Models, setting: Setting, limits: Limits) -> Observations:
+    """Observe every model.
 
     Args:
-        key: of the looks, and of what is sampled.
+        key: of the observers, and of what is sampled.
         attacks: name -> Attack.
         models: K of them.
-        worn: the defenses at their answers.
-        pool: records [N].
-        candidates: rows of the pool [n] that are asked about.
-        population: rows of the pool [P] that train nobody.
-        member: bool [K, n].
-        targets: models that play the target.
-        sample_rows: rows of each model, half of them members, for attacks that learn from rows of any records.
-        query_shadows: models beside the targets, for attacks that ask much.
-        query_records: candidates that these judge.
+        setting: of these models.
+        limits: for attacks that need few rows, or ask much.
     """
+    candidates, population, member = setting.candidates, setting.population, setting.member
     every, all_rows = np.arange(len(member)), np.arange(len(candidates))
-
-    def seen_by(names: Sequence[str], rows: np.ndarray, which: np.ndarray) -> dict[str, Seen]:
-        if not len(names) or not rows.shape[-1]:
-            return {}
-        observers = {name: attacks[name].observe for name in names}
-        index = np.broadcast_to(rows, (len(which), rows.shape[-1]))
-        return models.look(Look(key, observers, worn, {"attacks": sources(names)}), pool, index, which)
-
-    def one_by_one(seen: Mapping[str, Seen], name: str, which: np.ndarray) -> dict[int, Seen]:
-        return {
-            int(k): jax.tree.map(lambda leaf, i=i: leaf[i], seen[name]) for i, k in enumerate(which) if name in seen
-        }
-
-    costly = [
-        name for name, attack in attacks.items() if attack.needs & {"queries", "trainer"} and not attack.per_example
-    ]
     per_example = [name for name, attack in attacks.items() if attack.per_example]
-    plain = [name for name in attacks if name not in costly and name not in per_example]
-    of: dict[str, Sight] = {}
-
-    told = Look(key, {"phi": _phi, "summary": observation.summary}, worn, {"attacks": []})
-    first = models.look(told, pool, np.broadcast_to(candidates, member.shape))
-    correct = first["summary"]["correct"]
-    accuracy = float(correct[member].mean()), float(correct[~member].mean())
-
-    whole = seen_by(per_example, candidates, every)
-    known = seen_by(per_example, population, every)
-    for name in per_example:
-        asked, known_population = one_by_one(whole, name, every), one_by_one(known, name, every)
-        of[name] = Sight(every, whole[name], member, asked, all_rows, known_population)
-
-    played = np.asarray(targets)
-    sample, sample_member = _sample(key, member, sample_rows)
-    rows_seen = seen_by([name for name in plain if attacks[name].needs & {"in", "out"}], candidates[sample], every)
-    asked_seen = seen_by(plain, candidates, played)
-    known = seen_by([name for name in plain if "population" in attacks[name].needs], population, played)
-    for name in plain:
-        asked, known_population = one_by_one(asked_seen, name, played), one_by_one(known, name, played)
-        of[name] = Sight(every, rows_seen.get(name), sample_member, asked, all_rows, known_population)
-
-    beside = membership.unrelated(membership.related(member), every, *played)[:query_shadows]
+    others = [name for name in attacks if name not in per_example]
+    costly = [name for name in others if attacks[name].needs & {"queries", "trainer"}]
+    plain = [name for name in others if name not in costly]
+    played = np.asarray(setting.targets)
+    sample, sample_member = _sample(key, member, limits.sample_rows)
+    beside = membership.unrelated(membership.related(member), every, *played)[: limits.query_shadows]
     few = np.array([*played, *beside])
-    rows = np.sort(np.asarray(jax.random.permutation(jax.random.fold_in(key, 1), len(candidates)))[:query_records])
-    seen = seen_by(costly, candidates[rows], few)
+    draw = jax.random.permutation(jax.random.fold_in(key, 1), len(candidates))
+    rows = np.sort(np.asarray(draw)[: limits.query_records])
+
+    def asking(names: Sequence[str], rows: np.ndarray, which: np.ndarray) -> Observation:
+        by_name = {name: attacks[name].observe for name in names}
+        observers = Observers(key, by_name, setting.defenses, {"attacks": sources(names)})
+        return Observation(observers, setting.pool, np.broadcast_to(rows, (len(which), rows.shape[-1])), which)
+
+    everybody = Observers(key, {"phi": _phi, "summary": observation.summary}, setting.defenses, {"attacks": []})
+    wanted = {
+        "everything": Observation(everybody, setting.pool, np.broadcast_to(candidates, member.shape)),
+        "per example": asking(per_example, candidates, every),
+        "per example, population": asking(per_example, population, every),
+        "sample": asking([name for name in plain if attacks[name].needs & {"in", "out"}], candidates[sample], every),
+        "plain": asking(plain, candidates, played),
+        "plain, population": asking([n for n in plain if "population" in attacks[n].needs], population, played),
+        "costly": asking(costly, candidates[rows], few),
+    }
+    wanted = {what: each for what, each in wanted.items() if each.observers.by_name and each.index.shape[-1]}
+    seen = dict(zip(wanted, models.observe(*wanted.values()), strict=True))
+
+    def by_model(what: str, name: str, which: np.ndarray) -> dict[int, Seen]:
+        if name not in seen.get(what, {}):
+            return {}
+        return {int(k): jax.tree.map(lambda leaf, i=i: leaf[i], seen[what][name]) for i, k in enumerate(which)}
+
+    of: dict[str, Observed] = {}
+    for name in per_example:
+        asked, known = by_model("per example", name, every), by_model("per example, population", name, every)
+        of[name] = Observed(every, seen["per example"][name], member, asked, all_rows, known)
+    for name in plain:
+        asked, known = by_model("plain", name, played), by_model("plain, population", name, played)
+        of[name] = Observed(every, seen.get("sample", {}).get(name), sample_member, asked, all_rows, known)
     for name in costly:
-        of[name] = Sight(few, seen[name], member[few][:, rows], one_by_one(seen, name, few), rows, {})
-    return Sights({name: of[name] for name in attacks}, first["phi"], accuracy)
+        asked = by_model("costly", name, few)
+        of[name] = Observed(few, seen["costly"][name], member[few][:, rows], asked, rows, {})
+    correct = seen["everything"]["summary"]["correct"]
+    accuracy = float(correct[member].mean()), float(correct[~member].mean())
+    return Observations({name: of[name] for name in attacks}, seen["everything"]["phi"], accuracy)
 
 
 def _phi(key: Key, target, records: Records):

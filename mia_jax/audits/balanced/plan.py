@@ -6,13 +6,12 @@ import jax
 import numpy as np
 
 from mia_jax.attacks import ATTACKS, named
-from mia_jax.audits import common, memory
-from mia_jax.audits.common import Notify
+from mia_jax.audits import memory
 from mia_jax.audits.config import BalancedConfig
-from mia_jax.audits.stages import Models, stage_key
+from mia_jax.audits.stages import stage_key
 from mia_jax.plans import splits
-from mia_jax.progress import Progress
-from mia_jax.storage import artifacts
+from mia_jax.targets import defenses
+from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.targets.platforms import platform
 from mia_jax.types import InputError, Key, Records, Schema
 
@@ -20,7 +19,7 @@ from mia_jax.types import InputError, Key, Records, Schema
 class Setting(NamedTuple):
     """Who is asked about, who trains on whom."""
 
-    root: Key
+    root: Key  # of everything random
     pool: Records
     schema: Schema
     candidates: np.ndarray  # int32 [n], rows of the pool
@@ -28,6 +27,7 @@ class Setting(NamedTuple):
     plan: splits.Plan  # of the candidates: [K, n // 2]
     member: np.ndarray  # bool [K, n]
     targets: np.ndarray  # [T], models
+    defenses: tuple[AnswerDefense, ...]  # that the models put their answers through
 
 
 def attack_names(config: BalancedConfig) -> tuple[str, ...]:
@@ -74,7 +74,8 @@ def set_up(config: BalancedConfig, pool: Records, schema: Schema) -> Setting:
     candidates = np.sort(rest[:n])
     plan = splits.balanced(stage_key(root, "balanced"), n, config.num_models)
     targets = _targets(config.num_targets, config.num_models)
-    return Setting(root, pool, schema, candidates, population, plan, splits.membership_matrix(plan, n), targets)
+    member, chosen = splits.membership_matrix(plan, n), defenses.parse(config.defenses)
+    return Setting(root, pool, schema, candidates, population, plan, member, targets, chosen)
 
 
 def _targets(count: int, num_models: int) -> np.ndarray:
@@ -93,18 +94,3 @@ def of_models(setting: Setting, which: np.ndarray) -> Setting:
     targets = _targets(min(len(setting.targets), len(which)), len(which))
     plan = splits.Plan(*(np.asarray(rows)[which] for rows in setting.plan))
     return setting._replace(plan=plan, member=setting.member[which], targets=targets)
-
-
-def train(
-    workdir: artifacts.Workdir,
-    config: BalancedConfig,
-    setting: Setting,
-    progress: Progress,
-    notify: Notify = lambda line: None,
-) -> Models:
-    """All models of the plan."""
-    key = stage_key(setting.root, "models")
-    keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(np.arange(config.num_models))
-    rows = setting.candidates[setting.plan.train]
-    arguments = (workdir, config, setting.schema, setting.pool, setting.schema.digest, keys, rows)
-    return common.build_models(config)(*arguments, title="models", progress=progress, notify=notify)

@@ -13,10 +13,11 @@ from mia_jax.attacks import ATTACKS, build, sources
 from mia_jax.audits import common as runs
 from mia_jax.audits import config as configs
 from mia_jax.audits import stages
-from mia_jax.audits.balanced.observations import Sight
+from mia_jax.audits.balanced.observations import Observed
 from mia_jax.audits.balanced.plan import Setting
 from mia_jax.audits.config import BalancedConfig
 from mia_jax.audits.stages import stage_key
+from mia_jax.audits.types import Run
 from mia_jax.models import networks
 from mia_jax.plans import membership
 from mia_jax.progress import Advance
@@ -52,7 +53,7 @@ def build_attacks(
     if len(setting.population) > 0:
         has["population"] = Records(*(np.asarray(leaf)[setting.population] for leaf in setting.pool))
     if any("model" in ATTACKS[name].sources() for name in names):
-        has["model"] = networks.build(config.model, schema, hidden=config.hidden)
+        has["model"] = networks.build(configs.network(config), schema, hidden=config.hidden)
     run, lacks_values = configs.attack_run(config, **has), runs.lacks_values(setting.pool)
     attacks: dict[str, Attack] = {}
     for name in names:
@@ -85,25 +86,25 @@ def raise_or_skip(config: BalancedConfig, name: str, reason: str) -> None:
 # --- scores ----------------------------------------------------------------------------------------------------------
 
 
-def fit_and_score(key: Key, attack: Attack, sight: Sight, target: int, shadows: np.ndarray) -> np.ndarray:
-    """What the attack makes of the target, learned on these shadows: float64 [n'], over ``sight.rows``."""
-    place = {int(k): i for i, k in enumerate(sight.which)}
+def fit_and_score(key: Key, attack: Attack, observed: Observed, target: int, shadows: np.ndarray) -> np.ndarray:
+    """What the attack makes of the target, learned on these shadows: float64 [n'], over ``observed.rows``."""
+    place = {int(k): i for i, k in enumerate(observed.which)}
     rows = np.array([place[int(k)] for k in shadows], int)
     population = None
-    if sight.population:
-        seen = [sight.population[int(k)] for k in (target, *(shadows if attack.per_example else ()))]
+    if observed.population:
+        seen = [observed.population[int(k)] for k in (target, *(shadows if attack.per_example else ()))]
         population = jax.tree.map(lambda *leaves: np.stack(leaves), *seen)
-    state = attack.fit(key, jax.tree.map(lambda leaf: leaf[rows], sight.fit), sight.fit_member[rows], population)
-    return np.asarray(attack.score(state, sight.asked[int(target)]), np.float64)
+    learned = jax.tree.map(lambda leaf: leaf[rows], observed.fit)
+    state = attack.fit(key, learned, observed.fit_member[rows], population)
+    return np.asarray(attack.score(state, observed.asked[int(target)]), np.float64)
 
 
 def judge(
-    workdir: artifacts.Workdir,
-    config: BalancedConfig,
+    run: Run[BalancedConfig],
     setting: Setting,
     name: str,
     attack: Attack,
-    sight: Sight,
+    observed: Observed,
     model_names: list[str],
     *,
     parts: int,
@@ -114,7 +115,7 @@ def judge(
     ``advance`` is told of ``parts`` per target; an attack that has parts tells of those that it does itself.
     """
     key = jax.random.fold_in(stage_key(setting.root, "attack"), list(ATTACKS).index(name))
-    options = configs.identity(config)
+    options = configs.identity(run.config)
     common = {
         "version": stages.VERSION,
         "left_out": membership.VERSION,
@@ -122,12 +123,12 @@ def judge(
         "source": sources([name]),
         "options": options,
         "key": stages.key_words(key),
-        "candidates": artifacts.array_digest(setting.candidates, setting.population, sight.rows),
+        "candidates": artifacts.array_digest(setting.candidates, setting.population, observed.rows),
     }
     related = membership.related(setting.member)
     found, actors = [], []
     for place, t in enumerate(setting.targets):
-        shadows = membership.unrelated(related, sight.which, t)
+        shadows = membership.unrelated(related, observed.which, t)
         actor = shadows[np.searchsorted(shadows, t) % len(shadows)]  # another for each target: plays it in rehearsal
         curve = place < CURVE_TARGETS
         description = {
@@ -137,22 +138,22 @@ def judge(
             "curve": curve,
             "rehearsal": model_names[actor],
         }
-        held = workdir.load("scores", description)
+        held = run.workdir.load("scores", description)
         untold = parts if held is not None or ATTACKS[name].parts is None else 0
         if held is None:
-            arrays = _attack_target(key, attack, sight, related, t, shadows, actor, curve=curve)
-            workdir.save("scores", description, arrays)
+            arrays = _attack_target(key, attack, observed, related, t, shadows, actor, curve=curve)
+            run.workdir.save("scores", description, arrays)
             held = Artifact(arrays, {})
         advance(untold)
         found.append(held.arrays)
         actors.append(actor)
-    return _collected(setting, sight.rows, found, actors)
+    return _collected(setting, observed.rows, found, actors)
 
 
 def _attack_target(
     key: Key,
     attack: Attack,
-    sight: Sight,
+    observed: Observed,
     related: np.ndarray,
     target: int,
     shadows: np.ndarray,
@@ -165,13 +166,13 @@ def _attack_target(
     "rehearsal" are the scores of ``actor``, a shadow that plays the target, on which thresholds are chosen; "curve/1",
     "curve/2", ... (if ``curve``) what the first so many shadows would have given. ``related``: ``membership.related``.
     """
-    arrays = {"score": fit_and_score(key, attack, sight, target, shadows)}
+    arrays = {"score": fit_and_score(key, attack, observed, target, shadows)}
     if attack.per_example and len(shadows) > 2:
-        rehearsal = membership.unrelated(related, sight.which, target, actor)
-        arrays["rehearsal"] = fit_and_score(key, attack, sight, actor, rehearsal)
+        rehearsal = membership.unrelated(related, observed.which, target, actor)
+        arrays["rehearsal"] = fit_and_score(key, attack, observed, actor, rehearsal)
     if attack.per_example and curve:
         for count in shadow_counts(len(shadows), attack):
-            arrays[f"curve/{count}"] = fit_and_score(key, attack, sight, target, shadows[:count])
+            arrays[f"curve/{count}"] = fit_and_score(key, attack, observed, target, shadows[:count])
     return arrays
 
 

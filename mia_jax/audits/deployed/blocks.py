@@ -1,6 +1,7 @@
 """What an audit of a deployed model gives, and the blocks of results.json that say it."""
 
 import pathlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from mia_jax import signals
 from mia_jax.audits import common
 from mia_jax.audits.config import DeployedConfig
+from mia_jax.audits.types import Summary
 from mia_jax.reports import results
 from mia_jax.statistics import matched_pairs
 from mia_jax.types import Schema
@@ -45,20 +47,46 @@ def attacks(found: Found, classes: int, config: DeployedConfig) -> dict[str, Any
             }
             for name in found.scores
         }
-    arguments = (found.member, found.label, classes)
-    proven = dict(delta=config.dp_delta, seed=config.seed, attacks=len(found.scores))
     blocks = {}
     for name, score in found.scores.items():
-        block = results.attack(score, *arguments, common.title(name), no_boundary=found.no_boundary.get(name))
+        reason = found.no_boundary.get(name)
+        block = results.attack(score, found.member, found.label, classes, common.title(name), no_boundary=reason)
         blocks[name] = block | {
             "short": common.short(name),
             "shadows": found.about[name],
-            "epsilon": matched_pairs.from_scores(score, found.member, **proven),
+            "epsilon": matched_pairs.from_scores(
+                score, found.member, delta=config.dp_delta, seed=config.seed, attacks=len(found.scores)
+            ),
         }
     return blocks
 
 
-def dataset(path: str, schema: Schema, records: int, found: Found) -> dict[str, Any]:
+def summary(
+    config: DeployedConfig,
+    settings: Mapping[str, Any],
+    found: Found,
+    dataset: results.Dataset,
+    target: results.Target,
+    shadows: results.Shadows,
+    doubts: list[str],
+) -> Summary:
+    """What the audit came to; ``doubts``: whether labels, target and shadows belong together, in sentences."""
+    columns = {common.column(name): score.astype(np.float32) for name, score in found.scores.items()}
+    known = {} if found.member is None else {"member": found.member}
+    shared = {"label": found.label, "index": found.index, "confidence": found.confidence, "entropy": found.entropy}
+    blocks: results.Blocks = {
+        "dataset": dataset,
+        "target": target,
+        "shadows": shadows,
+        "doubts": doubts,
+        "attacks": attacks(found, dataset["classes"], config),
+        "classes_without_rows": [],
+        "paper": {"rows": []},
+    }
+    return Summary(settings, blocks, {**known, **shared, **columns})
+
+
+def dataset(path: str, schema: Schema, records: int, found: Found) -> results.Dataset:
     """The block of the data: the file at ``path``, which has so many records."""
     mine = found.label if found.member is None else found.label[found.member]
     file = pathlib.Path(path).name
@@ -68,7 +96,7 @@ def dataset(path: str, schema: Schema, records: int, found: Found) -> dict[str, 
     }
 
 
-def target(kind: str, found: Found) -> dict[str, Any]:
+def target(kind: str, found: Found) -> results.Target:
     """The block of the target, as far as services and saved predictions have it in common."""
     if found.member is None:
         return {"kind": kind, "train_records": 0, "test_accuracy": float(found.correct.mean())}

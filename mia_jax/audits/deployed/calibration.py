@@ -142,18 +142,20 @@ def _best(measured: Mapping[str, float]) -> str:
 
 
 def _mean(measure: Callable[..., float | None], scores: np.ndarray, member: np.ndarray) -> float:
-    """Over the models that were left out in turn: of scores [S, r]."""
-    found = []
+    """Over the models that have been the target: of scores [S, r]."""
+    values = []
     for score, mine in zip(scores, member, strict=True):
         there = ~np.isnan(score)
         if (mine & there).any() and (~mine & there).any():
-            found.append(measure(score[there], mine[there]))
-    return float(np.mean(found)) if found else 0.5
+            value = measure(score[there], mine[there])
+            assert value is not None  # there are records of both kinds
+            values.append(value)
+    return float(np.mean(values)) if values else 0.5
 
 
-def _auc(score: np.ndarray, member: np.ndarray) -> float:
+def _auc(score: np.ndarray, member: np.ndarray) -> float | None:
     return metrics.auc(score, member).value
 
 
-def _balanced(score: np.ndarray, member: np.ndarray) -> float:
+def _balanced(score: np.ndarray, member: np.ndarray) -> float | None:
     return metrics.balanced_accuracy(metrics.call(score, member)).value

@@ -1,7 +1,7 @@
 """From saved predictions to membership scores: one call, no model, no query."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -95,12 +95,26 @@ def infer(
     AUC 0.8... [0.7..., 0.9...]
     """
     asked = Answered(labels, target, shadows)
-    how = dict(population=population, member=member, key=key, options=options, progress=progress)
-    found = scored(attack, asked, shadow_member, **how)
+    found = scored(
+        attack,
+        asked,
+        shadow_member,
+        population=population,
+        member=member,
+        key=key,
+        options=options,
+        progress=progress,
+    )
     doubted = consistency.of_answers(labels, target, shadows) or memorization.of_members(
         labels, target, np.asarray(shadows)[found.kept], np.asarray(shadow_member, bool)[found.kept], member
     )
-    apart = () if doubted else answers_apart(asked, np.asarray(shadow_member, bool), member, found.formats)
+    apart = (
+        ()
+        if doubted
+        else answers_apart(
+            asked, np.asarray(shadow_member, bool), None if member is None else np.asarray(member), found.formats
+        )
+    )
     for note in (*found.notes, *doubted, *apart):
         warnings.warn(note, AnswersWarning, stacklevel=2)
     return found.scores
@@ -150,7 +164,8 @@ def scored(
     if "population" in attack.needs and population is None:
         raise InputError("this attack needs a population: answers about records that trained no model")
     asked = _checked(asked, classes, "")
-    known = known or answer_formats.of_saved(asked.target, asked.shadows)
+    known = known or answer_formats.of_saved(np.asarray(asked.target), np.asarray(asked.shadows))
+    assert attack.read is not None  # or ``_build`` would have refused it
     read = jax.jit(attack.read)
     own, seen = _read(read, asked, known)
     of_population = dict.fromkeys(seen)
@@ -214,7 +229,7 @@ def answers_apart(asked: Answered, trained: np.ndarray, member: np.ndarray | Non
     own = losses(asked.target, known.target, known.on_target)
     pairs = zip(asked.shadows[few], trained[few], strict=True)
     each = [fitted(losses(p, known.shadows, known.on_shadows), mine) for p, mine in pairs]
-    factor = temperatures.factor(own, None if member is None else np.asarray(member, bool)[some], each)
+    factor = temperatures.factor(own, None if member is None else np.asarray(member, bool)[some], np.array(each))
     remedy = "if so, divide the shadows' logits by {t}, too: softmax(log(shadows) / {t})"
     return () if factor is None else (temperatures.note(factor, remedy),)
 
@@ -249,7 +264,7 @@ def lacking(name: str, beyond: Iterable[str]) -> str:
     return f"{name} needs {' and '.join(sorted(beyond))}, which plain answers do not give"
 
 
-def _refuse(name: str, beyond: Iterable[str]) -> None:
+def _refuse(name: str, beyond: Collection[str]) -> None:
     if beyond:
         raise InputError(f"{lacking(name, beyond)}: audit the model itself")
 
@@ -332,7 +347,7 @@ def _read(read, asked: Answered, known: Formats):
     own, seen = {}, {}
     for answer, worn in known.worn.items():
         same = next((other for other in own if known.read(other) == known.read(answer)), None)
-        own[answer] = look(asked.target, known.target, known.read(answer)) if same is None else own[same]
+        own[answer] = look(np.asarray(asked.target), known.target, known.read(answer)) if same is None else own[same]
         each = [look(p, known.shadows, worn) for p in asked.shadows]
         seen[answer] = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     return own, seen

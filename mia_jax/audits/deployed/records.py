@@ -50,7 +50,7 @@ def load_question(path: str | os.PathLike) -> Question:
     try:
         records, schema = local.read(arrays, path.stem, to_train_on=False)
         sent = records.x if records.x.dtype == np.uint8 else npz.numbers(arrays["x"], "x")
-        return Question(records, sent, _member(arrays, len(records.y)), schema)
+        return Question(records, np.asarray(sent), _member(arrays, len(records.y)), schema)
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
 

@@ -2,7 +2,7 @@
 non-members that is set aside before anything else. Never from a record under question.
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -10,11 +10,14 @@ from mia_jax import data
 from mia_jax.audits import shadow_data
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import records
+from mia_jax.audits.shadow_data import Adversary, ShadowData
 from mia_jax.audits.stages import stage_key
+from mia_jax.audits.types import Run
 from mia_jax.data import duplicates
 from mia_jax.plans import splits
+from mia_jax.storage import artifacts
 from mia_jax.targets.black_box import record_keys
-from mia_jax.types import InputError, Records, Schema, Target
+from mia_jax.types import InputError, Key, Records, Schema
 
 
 def set_aside(config: DeployedConfig, root, question: records.Question) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +34,7 @@ def set_aside(config: DeployedConfig, root, question: records.Question) -> tuple
     group = duplicates.groups(question.records.x)
     outside = np.flatnonzero(~question.member & ~np.isin(group, group[question.member]))  # no copies of members
     order, _ = splits.reserve(stage_key(root, "aside"), len(outside), len(outside))
-    aside = _whole(group, outside[order], np.count_nonzero(~question.member) // 2)
+    aside = _whole(group, outside[order], int(np.count_nonzero(~question.member)) // 2)
     return aside, np.setdiff1d(np.arange(n), aside)
 
 
@@ -73,54 +76,73 @@ def queries_left(config: DeployedConfig, x: np.ndarray, m: int, classes: int) ->
     return config.max_queries - question
 
 
-def obtain(
-    config, workdir, root, own, schema: Schema, asked: np.ndarray, target: Callable[[], Target], m, notify, progress
-):
-    """Pool, plan, origin and story of the shadow data."""
-    key = stage_key(root, "shadows/split")
+def obtain(run: Run[DeployedConfig], config: DeployedConfig, adversary: Adversary, asked: np.ndarray) -> ShadowData:
+    """What the shadows are trained on, and who of them on which.
+
+    Args:
+        run: told of what is left out, or too little.
+        config: ``shadow_data`` and its options; of ``max_queries``, what is left for them.
+        adversary: what there is to begin with; ``own`` has been set aside.
+        asked: the records in question [n, *f].
+
+    Raises:
+        InputError: records of another shape, or too few.
+        BudgetSpent: as ``shadow_data.obtain``.
+    """
+    key = stage_key(run.root, "shadows/split")
     if config.shadow_data in ("noisy", "marginal", "search"):
-        some = max(1, min(m, len(own.y) // 2)) if config.shadow_data == "noisy" else m
-        about = {"target": config.target, "data": schema.digest}
-        told = shadow_data.obtain(
-            workdir, config, key, some, own, schema, target, about, notify=notify, progress=progress
-        )
-        return _without(config, told, asked, key, notify)
+        if config.shadow_data == "noisy":
+            adversary = adversary._replace(m=max(1, min(adversary.m, len(adversary.own.y) // 2)))
+        return _without(run, config, shadow_data.obtain(run, config, key, adversary), asked, key)
     if config.shadow_data is None:
-        pool, origin = own, "a half of the non-members, set aside"
+        pool, origin = adversary.own, "a half of the non-members, set aside"
     else:
-        other, other_schema = data.load(config.shadow_data, data_dir=config.data_dir, notify=notify)
-        if other_schema.shape != schema.shape:
-            raise InputError(f"{config.shadow_data} has records {other_schema.shape}, and {config.data} {schema.shape}")
-        free = records.apart(other.x, asked)
-        pool = Records(np.asarray(other.x)[free], np.asarray(other.y)[free])
-        made = {"simulated": "SIMULATED ", "synthesised": "synthesized "}.get(other_schema.source, "")
-        origin = f"{made}{config.shadow_data}, without {int((~free).sum()):,} records under question"
-        if len(pool.y) and int(pool.y.max()) >= schema.num_classes:
-            raise InputError(f"{config.shadow_data} has the label {int(pool.y.max())}; the target has no such class")
-    wanted, m = m, min(m, len(pool.y) // 2)
+        pool, origin = _other(run, config, config.shadow_data, adversary.schema, asked)
+    wanted, m = adversary.m, min(adversary.m, len(pool.y) // 2)
     if m < 1:
         raise InputError(f"{len(pool.y)} records are too few to train shadows on; give --shadow_data=other.npz")
     if m < wanted:
-        notify(
+        run.notify(
             f"Shadows train on {m:,} records, for there are {len(pool.y):,}, and the target trained on {wanted:,}: more"
             " records, as non-members or in --shadow_data=other.npz, would let them imitate it better"
         )
-    return pool, splits.shokri(key, len(pool.y), m, config.num_shadows), origin, {}
+    return _planned(config, key, pool, m, origin, {})
 
 
-def _without(config: DeployedConfig, told: shadow_data.ShadowData, asked: np.ndarray, key, notify):
-    """Synthesized records without those under question, which small domains hit upon: pool, plan, origin and story."""
-    free = records.apart(told.pool.x, asked)
+def _planned(config: DeployedConfig, key: Key, pool: Records, m: int, origin: str, info: dict[str, Any]) -> ShadowData:
+    plan = splits.shokri(key, len(pool.y), m, shadow_data.shadows(config))
+    return ShadowData(pool, artifacts.array_digest(*map(np.asarray, pool)), plan, origin, info)
+
+
+def _other(
+    run: Run[DeployedConfig], config: DeployedConfig, name: str, schema: Schema, asked: np.ndarray
+) -> tuple[Records, str]:
+    """Another data set without the records under question, and what it is in words."""
+    other, other_schema = data.load(name, data_dir=config.data_dir, notify=run.notify)
+    if other_schema.shape != schema.shape:
+        raise InputError(f"{name} has records {other_schema.shape}, and {config.data} {schema.shape}")
+    free = records.apart(other.x, asked)
+    pool = Records(np.asarray(other.x)[free], np.asarray(other.y)[free])
+    made = {"simulated": "SIMULATED ", "synthesised": "synthesized "}.get(other_schema.source, "")
+    if len(pool.y) and int(pool.y.max()) >= schema.num_classes:
+        raise InputError(f"{name} has the label {int(pool.y.max())}; the target has no such class")
+    return pool, f"{made}{name}, without {int((~free).sum()):,} records under question"
+
+
+def _without(
+    run: Run[DeployedConfig], config: DeployedConfig, made: ShadowData, asked: np.ndarray, key: Key
+) -> ShadowData:
+    """Synthesized records without those under question, which small domains hit upon."""
+    free = records.apart(made.pool.x, asked)
     if free.all():
-        return told.pool, told.plan, told.origin, told.story
-    pool = Records(np.asarray(told.pool.x)[free], np.asarray(told.pool.y)[free])
-    m = min(told.plan.train.shape[1], len(pool.y) // 2)
+        return made
+    pool = Records(np.asarray(made.pool.x)[free], np.asarray(made.pool.y)[free])
+    m = min(made.plan.train.shape[1], len(pool.y) // 2)
     left_out = int((~free).sum())
     if m < 1:
         raise InputError(
             f"all but {len(pool.y)} of {len(free):,} synthesized records are under question: give more records with"
             " --shadow_records, or other data with --shadow_data=other.npz"
         )
-    notify(f"{left_out:,} of the synthesized records are under question, and left out: shadows train on {m:,} each")
-    plan = splits.shokri(key, len(pool.y), m, config.num_shadows)
-    return pool, plan, told.origin, {**told.story, "under_question": left_out}
+    run.notify(f"{left_out:,} of the synthesized records are under question, and left out: shadows train on {m:,} each")
+    return _planned(config, key, pool, m, made.origin, {**made.info, "under_question": left_out})

@@ -1,1 +1,28 @@
-"""The plans of audits: what each kind of audit does at each step of ``audits/pipeline.py``."""
+"""The plans of audits: what each kind does at each step of ``audits/pipeline.py``, as a value."""
+
+from typing import Any
+
+from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config, DeployedConfig, Training
+from mia_jax.audits.plans import balanced, canaries, predictions, service, shokri
+from mia_jax.audits.types import AuditPlan
+from mia_jax.types import InputError
+
+
+def plan_of(config: Training) -> AuditPlan[Any, Any, Any, Any, Any]:
+    """The plan that a configuration asks for.
+
+    Raises:
+        InputError: a deployed model is named by nothing, or twice.
+    """
+    match config:
+        case Config():
+            return shokri.PLAN
+        case BalancedConfig():
+            return balanced.PLAN
+        case CanaryConfig():
+            return canaries.PLAN
+        case DeployedConfig():
+            if (config.target is None) == (config.predictions is None):
+                raise InputError("give --target=URL with --data=mine.npz, or --predictions=preds.npz")
+            return service.PLAN if config.predictions is None else predictions.PLAN
+    raise TypeError(f"{type(config).__name__} is no kind of audit")

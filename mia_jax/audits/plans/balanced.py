@@ -3,185 +3,150 @@
 Every record trains half of the models, which LiRA and its heirs need (Carlini et al. 2022, section VI). One pass over
 the models feeds all attacks; what is kept of a model is the few numbers that attacks read, not its answers.
 ``audits/balanced/plan.py`` says who trains on whom, ``audits/balanced/scores.py`` attacks one target after the other.
+``PLAN`` is at the end.
 """
 
 import functools
-import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mia_jax import data
 from mia_jax.attacks import quick_first
 from mia_jax.attacks.common import telling
-from mia_jax.audits import common, divergence
+from mia_jax.audits import common, stages
 from mia_jax.audits import config as configs
 from mia_jax.audits.balanced import observations, plan
 from mia_jax.audits.balanced import scores as judging
-from mia_jax.audits.balanced.observations import Sights
+from mia_jax.audits.balanced.observations import Limits, Observations
 from mia_jax.audits.balanced.plan import Setting, attack_names
 from mia_jax.audits.balanced.scores import Judged
-from mia_jax.audits.common import Notify
 from mia_jax.audits.config import BalancedConfig
-from mia_jax.audits.stages import Models, stage_key
-from mia_jax.progress import Advance, Progress, silent
-from mia_jax.reports import examples, report, results
+from mia_jax.audits.stages import stage_key
+from mia_jax.audits.types import AuditPlan, Run, Summary, Trained, TrainingJob
+from mia_jax.reports import examples, results
 from mia_jax.statistics import matched_pairs, metrics, over_targets, per_record
-from mia_jax.storage import artifacts
-from mia_jax.targets import defenses
-from mia_jax.types import Attack, Defense, Remember
+from mia_jax.types import Attack, Remember
 
 CURVE_RATE = 0.01
 
 
-def run(
-    config: BalancedConfig, *, command: str = "", notify: Notify = lambda line: None, progress: Progress = silent
-) -> dict[str, Any]:
-    """Audit a way of training, by many models of it; write results.json, scores.npz and report.html into the workdir.
+class Observed(NamedTuple):
+    """What was seen of the models that have not diverged."""
 
-    Returns:
-        What results.json holds: as of ``audits.run``, with ``"plan": "balanced"`` and, per attack, measures that are
-        means over targets with their interval.
+    setting: Setting  # of these models
+    names: list[str]  # of each, the digest of what made it
+    seen: Observations
 
-    Raises:
-        InputError: the configuration, the data or the workdir cannot be used; before any long work.
-        WorkdirHeld: another process works in the same workdir.
-    """
+
+# --- the steps of the audit ------------------------------------------------------------------------------------------
+
+
+def resolve(config: BalancedConfig) -> BalancedConfig:
+    """Presets filled in. Raises InputError, of attacks that are unknown, too."""
     config = configs.resolve(config)
-    names = attack_names(config)
-    with artifacts.open_workdir(configs.workdir(config), configs.identity(config)) as workdir:
-        return _run(config, names, workdir, command, notify, progress)
+    attack_names(config)
+    return config
 
 
-def _run(config, names, workdir, command, notify, progress) -> dict[str, Any]:
-    seconds: dict[str, float] = {}
-    notify = common.once(notify)
-    with common.timed(seconds, "data"):
-        pool, schema = common.load(config, plan.check, notify)
-    planned = plan.set_up(config, pool, schema)
-    worn = defenses.parse(config.defenses)
-
-    def remember(name: str) -> Remember:
-        return telling(lambda spent: advance(1, name))
-
-    attacks = judging.build_attacks(config, names, planned, remember)
-    parts = quick_first(attacks, schema.num_classes, configs.attack_settings(config))
-    n, half = len(planned.candidates), planned.plan.train.shape[1]
-    promised = common.promised_epsilon(config, half)
-    notify(
+def prepare(run: Run[BalancedConfig]) -> Setting:
+    """The records, who is asked about, who trains on whom. Raises InputError, of attacks that cannot run, too."""
+    config = run.config
+    pool, schema = common.load(config, plan.check, run.notify)
+    setting = plan.set_up(config, pool, schema)
+    _attacks(run, setting)
+    n, half = len(setting.candidates), setting.plan.train.shape[1]
+    common.accountant_epsilon(config, half)
+    run.notify(
         f"{schema.marked_name}: {n:,} records are asked about; each of {config.num_models} models trains on {half:,}"
     )
-
-    everyone = plan.train(workdir, config, planned, progress, notify)
-    began = time.perf_counter()
-
-    def look(trained: Models, which: np.ndarray):
-        setting = plan.of_models(planned, which)
-        notify(f"Looking at {len(which)} models for {len(attacks)} attacks")
-        return _look(config, setting, attacks, trained, worn), setting, trained, which
-
-    sights, setting, trained, which = divergence.going_on(
-        everyone, look, "models", config, notify, choose=plan.pairs, least=4
-    )
-    with progress("attacks", sum(parts.values()) * len(setting.targets)) as advance:
-        judged = _judge_all(workdir, config, setting, attacks, sights, trained.names, parts, advance)
-    took = time.perf_counter() - began - trained.spent()
-    seconds |= {"shadows": trained.seconds(), "attack": took}
-    with common.timed(seconds, "evaluation"):
-        blocks = _evaluate(config, setting, judged)
-        exposed, pictures = _expose(setting, sights.phi, judged)
-    summary = {
-        **_header(config, command, setting, tuple(attacks), workdir),
-        "dataset": _dataset(setting),
-        "target": _target(config, half, sights.accuracy, promised),
-        "shadows": {
-            "count": len(which) - 2,
-            "models": len(which),
-            "data": "balanced",
-            **divergence.story(everyone, which),
-        },
-        "attacks": blocks,
-        "exposure": exposed,
-        "paper": {"rows": []},
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
-    }
-    artifacts.write_npz(workdir.path / "scores.npz", _arrays(setting, judged, sights.phi, pictures))
-    artifacts.write_json(workdir.path / "results.json", summary)
-    report.write_report(workdir.path)
-    return summary
+    return setting
 
 
-# --- looking and attacking -------------------------------------------------------------------------------------------
+def train(run: Run[BalancedConfig], setting: Setting) -> Trained[None]:
+    """All models of the plan."""
+    keys = stages.keys(stage_key(run.root, "models"), run.config.num_models)
+    rows, schema = setting.candidates[setting.plan.train], setting.schema
+    job = TrainingJob("models", run.config, schema, setting.pool, schema.digest, keys, rows)
+    return Trained(common.train_models(run, job), job.title, None, np.arange(len(rows)), choose=plan.pairs, least=4)
 
 
-def _look(
-    config: BalancedConfig,
-    setting: Setting,
-    attacks: Mapping[str, Attack],
-    trained: Models,
-    worn: tuple[Defense, ...],
-) -> Sights:
-    """What all attacks see of the models; ``worn`` are the defenses at their answers."""
-    return observations.look(
-        stage_key(setting.root, "look"),
-        attacks,
-        trained,
-        worn,
-        setting.pool,
-        setting.candidates,
-        setting.population,
-        setting.member,
-        setting.targets,
-        sample_rows=_sample_rows(config, setting.schema.num_classes),
-        query_shadows=config.query_shadows,
-        query_records=config.query_records,
-    )
+def observe(run: Run[BalancedConfig], setting: Setting, trained: Trained[None]) -> Observed:
+    """What all attacks see of the models."""
+    config, setting = run.config, plan.of_models(setting, trained.which)
+    attacks = _attacks(run, setting)
+    run.notify(f"Looking at {len(trained.which)} models for {len(attacks)} attacks")
+    # Attacks that learn from rows of any records get enough for ``attack_rows`` per class, of all models together.
+    rows = max(2, 2 * (config.attack_rows * setting.schema.num_classes // (2 * config.num_models)))
+    limits = Limits(rows, config.query_shadows, config.query_records)
+    seen = observations.observe(stage_key(run.root, "look"), attacks, trained.models, setting, limits)
+    run.seconds["shadows"] = trained.models.seconds()
+    return Observed(setting, trained.models.names, seen)
 
 
-def _sample_rows(config: BalancedConfig, num_classes: int) -> int:
-    """Rows of each model that the attacks on rows of any records learn from: enough for ``attack_rows`` per class."""
-    return max(2, 2 * (config.attack_rows * num_classes // (2 * config.num_models)))
-
-
-def _judge_all(
-    workdir: artifacts.Workdir,
-    config: BalancedConfig,
-    setting: Setting,
-    attacks: Mapping[str, Attack],
-    sights: Sights,
-    model_names: list[str],
-    parts: Mapping[str, int],
-    advance: Advance,
-) -> dict[str, Judged]:
-    """What each attack says, in the order of ``attacks``; judged in the order of ``parts``, quick ones first."""
+def attack(run: Run[BalancedConfig], setting: Setting, observed: Observed) -> dict[str, Judged]:
+    """What each attack makes of every target, in the order of the attacks; quick ones are first to run."""
+    setting = observed.setting
+    attacks = _attacks(run, setting, lambda name: advance(1, name))
+    parts = quick_first(attacks, setting.schema.num_classes, configs.attack_settings(run.config))
     judged = {}
-    for name, count in parts.items():
-        advance(0, name)
-        tell = functools.partial(advance, note=name)
-        asked = name, attacks[name], sights.of[name]
-        judged[name] = judging.judge(workdir, config, setting, *asked, model_names, parts=count, advance=tell)
+    with run.progress("attacks", sum(parts.values()) * len(setting.targets)) as advance:
+        for name, count in parts.items():
+            advance(0, name)
+            judged[name] = judging.judge(
+                run,
+                setting,
+                name,
+                attacks[name],
+                observed.seen.of[name],
+                observed.names,
+                parts=count,
+                advance=functools.partial(advance, note=name),
+            )
     return {name: judged[name] for name in attacks}
 
 
+def _attacks(
+    run: Run[BalancedConfig], setting: Setting, part_done: Callable[[str], None] = lambda name: None
+) -> dict[str, Attack]:
+    """The attacks by name; ``part_done`` is told the name of one of which a part of the long work is done."""
+
+    def remember(name: str) -> Remember:
+        return telling(lambda seconds: part_done(name))
+
+    return judging.build_attacks(run.config, attack_names(run.config), setting, remember)
+
+
+def summarize(
+    run: Run[BalancedConfig],
+    setting: Setting,
+    trained: Trained[None],
+    observed: Observed,
+    scored: dict[str, Judged],
+) -> Summary:
+    """Per attack, measures that are means over targets with their interval; and which records are exposed most."""
+    config, setting = run.config, observed.setting
+    exposed, pictures = _most_exposed(setting, observed.seen.phi, scored)
+    settings = {
+        **configs.identity(config),
+        "num_models": config.num_models,
+        "num_targets": len(setting.targets),
+        "attacks": ",".join(scored),
+    }
+    models = len(trained.which)
+    blocks: results.Blocks = {
+        "dataset": _dataset(setting),
+        "target": _target(config, setting.plan.train.shape[1], observed.seen.accuracy),
+        "shadows": {"count": models - 2, "models": models, "data": "balanced", **trained.left_out},
+        "attacks": _evaluate(config, setting, scored),
+        "exposure": exposed,
+        "paper": {"rows": []},
+    }
+    return Summary(settings, blocks, _arrays(setting, scored, observed.seen.phi, pictures))
+
+
 # --- the blocks of results.json --------------------------------------------------------------------------------------
-
-
-def _header(
-    config: BalancedConfig, command: str, setting: Setting, attacks: tuple[str, ...], workdir: artifacts.Workdir
-) -> dict[str, Any]:
-    """The header, with what the run came to: the models that played the target, the attacks that could run."""
-    return common.header(
-        command,
-        {
-            **configs.identity(config),
-            "num_models": config.num_models,
-            "num_targets": len(setting.targets),
-            "attacks": ",".join(attacks),
-            "workdir": str(workdir.path),
-        },
-        plan="balanced",
-    )
 
 
 def _labels(setting: Setting) -> np.ndarray:
@@ -189,23 +154,22 @@ def _labels(setting: Setting) -> np.ndarray:
     return np.asarray(setting.pool.y, np.int32)[setting.candidates]
 
 
-def _dataset(setting: Setting) -> dict[str, Any]:
+def _dataset(setting: Setting) -> results.Dataset:
     schema = setting.schema
     per_class = np.bincount(_labels(setting), minlength=schema.num_classes) // 2
     return results.dataset(schema, data.title(schema.name), len(setting.pool.y), per_class)
 
 
-def _target(
-    config: BalancedConfig, train_records: int, accuracy: tuple[float, float], promised: dict[str, Any] | None
-) -> dict[str, Any]:
-    """``accuracy``: on members and on others; ``promised``: the epsilon that DP-SGD promises."""
+def _target(config: BalancedConfig, train_records: int, accuracy: tuple[float, float]) -> results.Target:
+    """``accuracy``: on members and on non-members."""
+    epsilon = common.accountant_epsilon(config, train_records)
     return {
         "kind": config.target_kind,
         "model": config.model,
         "train_records": train_records,
         "train_accuracy": accuracy[0],
         "test_accuracy": accuracy[1],
-        **({"epsilon": promised} if promised is not None else {}),
+        **({"epsilon": epsilon} if epsilon is not None else {}),
     }
 
 
@@ -213,7 +177,7 @@ def _evaluate(config: BalancedConfig, setting: Setting, judged: Mapping[str, Jud
     """Each attack's block, with the bound on epsilon that its scores prove."""
     label, blocks = _labels(setting), {}
     for name, found in judged.items():
-        blocks[name] = summarize(setting, label, name, found)
+        blocks[name] = attack_block(setting, label, name, found)
     for name, found in judged.items():
         blocks[name]["epsilon"] = matched_pairs.from_scores(
             found.scores,
@@ -225,10 +189,10 @@ def _evaluate(config: BalancedConfig, setting: Setting, judged: Mapping[str, Jud
     return blocks
 
 
-def _expose(
+def _most_exposed(
     setting: Setting, phi: np.ndarray, judged: Mapping[str, Judged]
 ) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Whom the models expose most, and the pictures of these records; where they are none, attributes in words."""
+    """The records that the models expose most, and their pictures; of records that are none, attributes in words."""
     schema, scores = setting.schema, {name: found.scores for name, found in judged.items()}
     exposed = per_record.summarize(
         phi, setting.member, _labels(setting), setting.candidates, schema.num_classes, scores
@@ -236,8 +200,8 @@ def _expose(
     most = np.asarray(setting.pool.x)[[record["index"] for record in exposed["records"]]]
     pictures = examples.pictures(schema, most)
     if pictures is None:
-        told = zip(exposed["records"], examples.attributes(schema, most), strict=True)
-        exposed["records"] = [{**record, "attributes": text} for record, text in told]
+        described = zip(exposed["records"], examples.attributes(schema, most), strict=True)
+        exposed["records"] = [{**record, "attributes": text} for record, text in described]
     return exposed, pictures
 
 
@@ -256,7 +220,7 @@ def _arrays(
     }
 
 
-def summarize(setting: Setting, label: np.ndarray, name: str, judged: Judged) -> dict[str, Any]:
+def attack_block(setting: Setting, label: np.ndarray, name: str, judged: Judged) -> dict[str, Any]:
     """An attack's block: means over targets, ``over_targets``; with one target, that target's own intervals."""
     score, member = np.asarray(judged.scores, np.float64), setting.member[setting.targets]
     blocks = []
@@ -291,3 +255,8 @@ def _at_a_glance(score: np.ndarray, member: np.ndarray) -> dict[str, metrics.Mea
         "auc": over_targets.auc(score, member),
         "tpr": over_targets.tpr_at_fpr(score, member, CURVE_RATE),
     }
+
+
+PLAN: AuditPlan[BalancedConfig, Setting, None, Observed, dict[str, Judged]] = AuditPlan(
+    "balanced", resolve, prepare, train, observe, attack, summarize
+)

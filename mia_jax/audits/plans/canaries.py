@@ -16,14 +16,13 @@ import numpy as np
 
 from mia_jax import data
 from mia_jax.attacks.common import LIMIT
-from mia_jax.audits import common, divergence, memory, train_networks
+from mia_jax.audits import common, memory
 from mia_jax.audits import config as configs
-from mia_jax.audits.common import Notify
 from mia_jax.audits.config import CanaryConfig
-from mia_jax.audits.stages import Look, stage_key
+from mia_jax.audits.stages import stage_key
+from mia_jax.audits.types import AuditPlan, Observation, Observers, Run, Summary, Trained, TrainingJob
 from mia_jax.plans import splits
-from mia_jax.progress import Progress, silent
-from mia_jax.reports import report, results
+from mia_jax.reports import results
 from mia_jax.statistics import epsilon, matched_pairs, metrics, one_run
 from mia_jax.storage import artifacts
 from mia_jax.targets import defenses, observation
@@ -43,26 +42,27 @@ class Setting(NamedTuple):
     member: np.ndarray  # bool [m], the coins
     train: np.ndarray  # int32 [1, M + m], rows of the pool; -1 for a canary that is left out
     test: np.ndarray  # int32 [M'], rows of the pool
+    epsilon: dict[str, Any] | None  # the accountant's, of DP-SGD
 
 
-def run(
-    config: CanaryConfig, *, command: str = "", notify: Notify = lambda line: None, progress: Progress = silent
-) -> dict[str, Any]:
-    """Train one model and bound the epsilon of its training; write results.json, scores.npz and report.html.
+class Observed(NamedTuple):
+    """What was seen of the model."""
 
-    Args:
-        config: the canaries, and how the model is trained.
-        command, notify, progress: as of ``audits.run``.
+    log_p: np.ndarray  # [m, c], of the canaries
+    confidence: np.ndarray  # [m]
+    accuracy: tuple[float, float]  # on the records that train for certain, and on the test records
 
-    Returns:
-        What results.json holds: as of ``audits.run``, with ``"plan": "canaries"`` and one attack, ``canaries``, whose
-        "epsilon" holds for any way of training and whose "epsilon_gaussian" for those whose trade-off curve is that of
-        Gaussian noise, such as DP-SGD in good approximation.
 
-    Raises:
-        InputError: the configuration, the data or the workdir cannot be used; before any long work.
-        WorkdirHeld: another process works in the same workdir.
-    """
+class Scored(NamedTuple):
+    scores: np.ndarray  # float64 [m]
+    bounds: dict[str, Any]  # the blocks "epsilon" and "epsilon_gaussian"
+
+
+# --- the steps of the audit ------------------------------------------------------------------------------------------
+
+
+def resolve(config: CanaryConfig) -> CanaryConfig:
+    """Presets filled in. Raises InputError for settings that have no meaning here."""
     config = configs.resolve(config)
     if config.target_kind != "nn":
         raise InputError(
@@ -74,78 +74,93 @@ def run(
         )
     if not config.dp_delta > 0:
         raise InputError("--dp_delta must be above 0 with --canaries: Gaussian noise has no epsilon at delta 0")
-    with artifacts.open_workdir(configs.workdir(config), configs.identity(config)) as workdir:
-        return _run(config, workdir, command, notify, progress)
+    return config
 
 
-def _run(config: CanaryConfig, workdir, command: str, notify: Notify, progress: Progress) -> dict[str, Any]:
-    seconds: dict[str, float] = {}
-    notify = common.once(notify)
-    with common.timed(seconds, "data"):
-        pool, schema = common.load(config, check, notify)
-    root = jax.random.key(config.seed)
-    setting = set_up(config, root, pool, schema)
-    worn = defenses.parse(config.defenses)
-    public = setting.train.shape[1]  # DP-SGD's sampling rate must not tell how many coins fell which way
-    promised = common.promised_epsilon(config, public)
+def prepare(run: Run[CanaryConfig]) -> Setting:
+    """The records, the canaries among them, their labels and their coins. Raises InputError as ``set_up``."""
+    config = run.config
+    pool, schema = common.load(config, check, run.notify)
+    setting = set_up(config, run.root, pool, schema)
     trained, included = int((setting.train >= 0).sum()), int(setting.member.sum())
-    notify(
+    run.notify(
         f"{schema.marked_name}: one model trains on {trained:,} records, {included:,} of {config.canaries:,} canaries"
     )
-    key = jax.random.fold_in(stage_key(root, "model"), 0)[None]
-    arguments = (workdir, config, schema, setting.pool, artifacts.array_digest(*setting.pool), key, setting.train)
-    model = train_networks.networks(*arguments, title="model", progress=progress, notify=notify)
-    divergence.refuse(model, "model", config)
+    return setting
 
-    with common.timed(seconds, "attack"):
-        look = Look(stage_key(root, "look"), {"summary": observation.summary}, worn, {})
-        answers = look._replace(observers={"answers": _answers, **look.observers})  # of the canaries alone
-        seen = model.look(answers, setting.pool, setting.canaries[None])
-        score = suspicion(seen["answers"][0], np.asarray(setting.pool.y)[setting.canaries], setting.own)
-        at_random = jax.random.randint(stage_key(root, "ties"), (), 0, 2**31 - 1)
-        bounds = bound(config, score, setting.member, int(at_random))
-        seconds |= {"shadows": 0.0, "target": model.seconds()}
-        clean = setting.train[:, config.canaries :]
-        accuracy = [
-            float(model.look(look, setting.pool, rows)["summary"]["correct"].mean())
-            for rows in (clean, setting.test[None])
-        ]
-    rates = {f"{r:g}": metrics.tpr_at_fpr(score, setting.member, r).json() for r in metrics.RATES}
-    block = {"title": TITLE, "auc": metrics.auc(score, setting.member).json(), "tpr_at_fpr": rates, **bounds}
-    summary = {
-        **common.header(command, {**configs.identity(config), "workdir": str(workdir.path)}, plan="canaries"),
-        "dataset": results.dataset(
-            schema,
-            data.title(schema.name),
-            len(pool.y),
-            np.bincount(np.asarray(setting.pool.y)[setting.train[setting.train >= 0]], minlength=schema.num_classes),
-        ),
+
+def train(run: Run[CanaryConfig], setting: Setting) -> Trained[None]:
+    """The model."""
+    key = jax.random.fold_in(stage_key(run.root, "model"), 0)[None]
+    digest = artifacts.array_digest(*map(np.asarray, setting.pool))
+    job = TrainingJob("model", run.config, setting.schema, setting.pool, digest, key, setting.train)
+    return Trained(common.train_models(run, job), job.title, None, np.arange(1))
+
+
+def observe(run: Run[CanaryConfig], setting: Setting, trained: Trained[None]) -> Observed:
+    """What the model says of the canaries, and whether it is right about the records that surely train or test."""
+    others = Observers(
+        stage_key(run.root, "look"), {"summary": observation.summary}, defenses.parse(run.config.defenses), {}
+    )
+    canaries = others._replace(by_name={"answers": _answers, **others.by_name})
+    clean = setting.train[:, run.config.canaries :]
+    of_canaries, of_clean, of_test = trained.models.observe(
+        Observation(canaries, setting.pool, setting.canaries[None]),
+        Observation(others, setting.pool, clean),
+        Observation(others, setting.pool, setting.test[None]),
+    )
+    run.seconds.update(shadows=0.0, target=trained.models.seconds())
+    accuracy = float(of_clean["summary"]["correct"].mean()), float(of_test["summary"]["correct"].mean())
+    return Observed(of_canaries["answers"][0], of_canaries["summary"]["confidence"][0], accuracy)
+
+
+def attack(run: Run[CanaryConfig], setting: Setting, observed: Observed) -> Scored:
+    """How likely each canary's label is to the model, and what so many right guesses prove."""
+    score = suspicion(observed.log_p, np.asarray(setting.pool.y)[setting.canaries], setting.own)
+    at_random = jax.random.randint(stage_key(run.root, "ties"), (), 0, 2**31 - 1)
+    return Scored(score, bound(run.config, score, setting.member, int(at_random)))
+
+
+def summarize(
+    run: Run[CanaryConfig], setting: Setting, trained: Trained[None], observed: Observed, scored: Scored
+) -> Summary:
+    """One attack, ``canaries``, whose "epsilon" holds for any way of training and whose "epsilon_gaussian" for those
+    whose trade-off curve is that of Gaussian noise, such as DP-SGD in good approximation."""
+    config, schema, y = run.config, setting.schema, np.asarray(setting.pool.y)
+    score, member = scored.scores, setting.member
+    rates = {f"{r:g}": metrics.tpr_at_fpr(score, member, r).json() for r in metrics.RATES}
+    counts = np.bincount(y[setting.train[setting.train >= 0]], minlength=schema.num_classes)
+    blocks: results.Blocks = {
+        "dataset": results.dataset(schema, data.title(schema.name), len(y), counts),
         "target": {
             "kind": config.target_kind,
             "model": config.model,
-            "train_records": trained,
-            "train_accuracy": accuracy[0],
-            "test_accuracy": accuracy[1],
-            **({"epsilon": promised} if promised is not None else {}),
+            "train_records": int((setting.train >= 0).sum()),
+            "train_accuracy": observed.accuracy[0],
+            "test_accuracy": observed.accuracy[1],
+            **({"epsilon": setting.epsilon} if setting.epsilon is not None else {}),
         },
-        "canaries": {"kind": config.canary_kind, "count": config.canaries, "included": included},
+        "canaries": {"kind": config.canary_kind, "count": config.canaries, "included": int(member.sum())},
         "shadows": {"count": 0},
-        "attacks": {"canaries": block},
         "paper": {"rows": []},
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "attacks": {
+            "canaries": {
+                "title": TITLE,
+                "auc": metrics.auc(score, member).json(),
+                "tpr_at_fpr": rates,
+                **scored.bounds,
+            }
+        },
     }
     arrays = {
-        "member": setting.member,
-        "label": np.asarray(setting.pool.y, np.int32)[setting.canaries],
+        "member": member,
+        "label": y.astype(np.int32)[setting.canaries],
         "own_label": setting.own,
         "index": setting.canaries.astype(np.int64),
         "score_canaries": score.astype(np.float32),
-        "confidence": seen["summary"]["confidence"][0],
+        "confidence": observed.confidence,
     }
-    artifacts.write_npz(workdir.path / "scores.npz", arrays)
-    artifacts.write_json(workdir.path / "results.json", summary)
-    report.write_report(workdir.path)
-    return summary
+    return Summary(configs.identity(config), blocks, arrays)
 
 
 # --- the canaries ----------------------------------------------------------------------------------------------------
@@ -186,7 +201,9 @@ def set_up(config: CanaryConfig, root: Key, pool: Records, schema: Schema) -> Se
     if member.all() or not member.any():
         raise InputError(f"all {m} coins fell alike: take another --seed, or more canaries")
     train = np.concatenate([np.where(member, canaries, -1), rest[:size]])[None].astype(np.int32)
-    return Setting(Records(pool.x, y), schema, own, canaries, member, train, rest[size : 2 * size])
+    # DP-SGD's sampling rate must not tell how many coins fell which way: of all rows, included or not.
+    epsilon = common.accountant_epsilon(config, train.shape[1])
+    return Setting(Records(pool.x, y), schema, own, canaries, member, train, rest[size : 2 * size], epsilon)
 
 
 def _answers(key: Key, target, records: Records) -> Array:
@@ -221,11 +238,16 @@ def bound(config: CanaryConfig, score: np.ndarray, member: np.ndarray, seed: int
     """The blocks ``epsilon`` and ``epsilon_gaussian`` of results.json, of the form of ``matched_pairs.from_scores``."""
     m = len(score)
     tries = matched_pairs.tries(m) if config.guesses is None else [config.guesses]
-    told = {"canaries": m, "delta": config.dp_delta, "confidence": 1 - epsilon.SIGNIFICANCE, "method": METHOD}
+    known = {"canaries": m, "delta": config.dp_delta, "confidence": 1 - epsilon.SIGNIFICANCE, "method": METHOD}
     out = {}
     for name, of in (("epsilon", one_run.steinke), ("epsilon_gaussian", one_run.gaussian)):
-        found = one_run.from_scores(score, member, tries, of, delta=config.dp_delta, seed=seed)
+        best = one_run.from_scores(score, member, tries, of, delta=config.dp_delta, seed=seed)
         level = epsilon.SIGNIFICANCE / len(tries)
         most = max(of(m, r, r, delta=config.dp_delta, significance=level) for r in tries)
-        out[name] = {"low": found.epsilon, "provable": most, "guesses": found.guesses, "right": found.right, **told}
+        out[name] = {"low": best.epsilon, "provable": most, "guesses": best.guesses, "right": best.right, **known}
     return out
+
+
+PLAN: AuditPlan[CanaryConfig, Setting, None, Observed, Scored] = AuditPlan(
+    "canaries", resolve, prepare, train, observe, attack, summarize
+)

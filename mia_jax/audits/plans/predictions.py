@@ -1,23 +1,24 @@
 """The audit of a model that is known by saved predictions alone: ``--predictions=preds.npz``."""
 
-import time
-from typing import Any, NamedTuple
+import dataclasses
+from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from mia_jax.attacks import ATTACKS, build, quick_first
 from mia_jax.audits import config as configs
-from mia_jax.audits.common import Notify
+from mia_jax.audits import flags, stages
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats as formats
-from mia_jax.audits.deployed import attack, blocks, infer
+from mia_jax.audits.deployed import attack as deployed_attack
+from mia_jax.audits.deployed import blocks, infer
 from mia_jax.audits.deployed import records as deployed
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.blocks import Found
 from mia_jax.audits.stages import stage_key
+from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.plans import membership
-from mia_jax.progress import Progress, within
+from mia_jax.progress import within
 from mia_jax.statistics import consistency as doubts
 from mia_jax.statistics import memorization
 from mia_jax.storage import artifacts
@@ -34,36 +35,112 @@ class Inputs(NamedTuple):
     doubts: list[str]  # whether labels, target and shadows belong together, in sentences
 
 
-def audit(config: DeployedConfig, notify: Notify, progress: Progress) -> tuple[dict[str, Any], Found]:
-    """Blocks of results.json, and what was found.
+# --- the steps of the audit ------------------------------------------------------------------------------------------
 
-    Raises:
-        InputError: the predictions or the configuration cannot be used.
-    """
-    inputs = _load(config)
-    labels, target, shadows, _, member = inputs.predictions
-    names = ", ".join(inputs.attacks)
-    notify(f"{len(labels):,} records, {target.shape[1]} classes, {len(shadows)} shadows; attacks: {names}")
+
+def resolve(config: DeployedConfig) -> DeployedConfig:
+    """Presets filled in. Raises InputError for settings that mean nothing where the answers are there."""
+    changed = [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != f.default]
+    flags.refuse_idle(flags.RULES[DeployedConfig], changed, config)
+    return configs.resolve(config)
+
+
+def prepare(run: Run[DeployedConfig]) -> Inputs:
+    """The predictions. Raises InputError where they cannot be used."""
+    inputs = _load(run.config)
+    records, classes = inputs.predictions.target.shape
+    shadows, names = len(inputs.predictions.shadows), ", ".join(inputs.attacks)
+    run.notify(f"{records:,} records, {classes} classes, {shadows} shadows; attacks: {names}")
     for line in (*inputs.doubts, *inputs.notes):
-        notify(f"warning: {line}")
-    began = time.perf_counter()
-    judged = _attack(config, inputs, progress)
-    log_p = answer_format.log_probabilities(target, inputs.formats.target)
+        run.notify(f"warning: {line}")
+    return inputs
+
+
+def train(run: Run[DeployedConfig], setting: Inputs) -> Trained[None]:
+    """No model: somebody else has trained them."""
+    return Trained(stages.NO_MODELS, "shadow models", None, np.zeros(0, int), least=0)
+
+
+def observe(run: Run[DeployedConfig], setting: Inputs, trained: Trained[None]) -> infer.Answered:
+    """The answers, which were saved."""
+    labels, target, shadows, _, _ = setting.predictions
+    return infer.Answered(labels, target, shadows)
+
+
+def attack(run: Run[DeployedConfig], setting: Inputs, observed: infer.Answered) -> dict[str, infer.Scored]:
+    """Every attack's scores, in the order in which the attacks were asked for."""
+    judged: dict[str, infer.Scored] = {}
+    settings, has = configs.attack_settings(run.config), configs.attack_run(run.config)
+    parts = quick_first(setting.attacks, setting.predictions.target.shape[1], settings)
+    with run.progress("attacks", sum(parts.values())) as advance:
+        for name, count in parts.items():
+            advance(0, name)
+            judged[name] = infer.scored(
+                name,
+                observed,
+                setting.predictions.shadow_member,
+                key=stage_key(run.root, name),
+                options=ATTACKS[name].arguments(settings, has),
+                progress=within(advance, count, name),
+                known=setting.formats,
+            )
+    return {name: judged[name] for name in setting.attacks}
+
+
+def summarize(
+    run: Run[DeployedConfig],
+    setting: Inputs,
+    trained: Trained[None],
+    observed: infer.Answered,
+    scored: dict[str, infer.Scored],
+) -> Summary:
+    """The blocks of results.json; where nobody told who is a member, attacks have scores and no measures."""
+    config, held, known = run.config, setting.predictions, setting.formats
+    records, classes = held.target.shape
     found = Found(
-        scores={name: one.scores for name, one in judged.items()},
-        label=labels,
-        member=member,
-        index=np.arange(len(labels)),
-        about={name: one.settled.json() for name, one in judged.items()},
-        no_boundary={name: one.no_boundary for name, one in judged.items() if one.no_boundary},
-        **blocks.without_attack(log_p, labels),
+        scores={name: one.scores for name, one in scored.items()},
+        label=held.labels,
+        member=held.member,
+        index=np.arange(records),
+        about={name: one.settled.json() for name, one in scored.items()},
+        no_boundary={name: one.no_boundary for name, one in scored.items() if one.no_boundary},
+        **blocks.without_attack(answer_format.log_probabilities(held.target, known.target), held.labels),
     )
-    return _summary(config, inputs, found, time.perf_counter() - began), found
+    # The records themselves are not there: nothing is known of their features.
+    schema = Schema(_path(config), "local", setting.digest, classes, (0,), ())
+    used = {f.metadata["key"] or f.name for f in dataclasses.fields(config) if f.name in flags.WITH_PREDICTIONS}
+    settings = {name: value for name, value in configs.identity(config).items() if name in used}
+    return blocks.summary(
+        config,
+        settings,
+        found,
+        dataset=blocks.dataset(_path(config), schema, records, found),
+        target={
+            **blocks.target("saved predictions", found),
+            "answers": known.target._asdict(),
+            **({"read_as": [defense.name for defense in known.on_target]} if known.on_target else {}),
+        },
+        shadows={
+            "count": len(held.shadows),
+            "data": "as the predictions were made",
+            "answers": deployed_attack.answers_block(known.worn, config.defenses),
+            "notes": setting.notes,
+        },
+        doubts=setting.doubts,
+    )
+
+
+# --- the predictions, checked ----------------------------------------------------------------------------------------
+
+
+def _path(config: DeployedConfig) -> str:
+    assert config.predictions is not None
+    return config.predictions
 
 
 def _load(config: DeployedConfig) -> Inputs:
     """Read the predictions, and refuse before any work what cannot be used."""
-    held = deployed.load_predictions(config.predictions)
+    held = deployed.load_predictions(_path(config))
     digest = artifacts.array_digest(*(array for array in held if array is not None))
     twins = memorization.twins(held.shadows)  # before defenses: labels of two models may well be the same
     chosen = defenses.parse(config.defenses)
@@ -86,54 +163,18 @@ def _usable(
     Raises:
         InputError: who trained the shadows tells who trained the target, and that cannot be mended.
     """
-    names = infer.attack_names(config.attacks, configs.attack_run(config), same_records=True, member=held.shadow_member)
-    built = [build(name, 2, configs.attack_settings(config), configs.attack_run(config)) for name in names]
+    has = configs.attack_run(config)
+    names = infer.attack_names(config.attacks, has, same_records=True, member=held.shadow_member)
+    built = [build(name, 2, configs.attack_settings(config), has) for name in names]
     per_example = any(attack.per_example for attack in built)
     design = membership.examine(held.shadow_member, held.member, per_example=per_example, twins=twins)
     if len(design.kept) < len(held.shadows):
         held = held._replace(shadows=held.shadows[design.kept], shadow_member=held.shadow_member[design.kept])
-        names = infer.attack_names(
-            config.attacks, configs.attack_run(config), same_records=True, member=held.shadow_member
-        )
+        names = infer.attack_names(config.attacks, has, same_records=True, member=held.shadow_member)
     share = None if held.member is None else membership.share_note(held.shadow_member, held.member)
     return names, held, [*design.notes, *([share] if share else [])]
 
 
-def _attack(config: DeployedConfig, inputs: Inputs, progress: Progress) -> dict[str, infer.Scored]:
-    """Every attack's scores, in the order in which the attacks were asked for."""
-    labels, target, shadows, shadow_member, _ = inputs.predictions
-    asked, root = infer.Answered(labels, target, shadows), jax.random.key(config.seed)
-    judged: dict[str, infer.Scored] = {}
-    settings, run = configs.attack_settings(config), configs.attack_run(config)
-    parts = quick_first(inputs.attacks, target.shape[1], settings)
-    with progress("attacks", sum(parts.values())) as advance:
-        for name, count in parts.items():
-            advance(0, name)
-            options = dict(key=stage_key(root, name), progress=within(advance, count, name))
-            of_attack = ATTACKS[name].arguments(settings, run)
-            judged[name] = infer.scored(name, asked, shadow_member, **options, options=of_attack, known=inputs.formats)
-    return {name: judged[name] for name in inputs.attacks}
-
-
-def _summary(config: DeployedConfig, inputs: Inputs, found: Found, seconds: float) -> dict[str, Any]:
-    """Blocks of results.json."""
-    records, classes = inputs.predictions.target.shape
-    known = inputs.formats
-    # The records themselves are not there: nothing is known of their features.
-    schema = Schema(config.predictions, "local", inputs.digest, classes, (0,), ())
-    return {
-        "dataset": blocks.dataset(config.predictions, schema, records, found),
-        "target": {
-            **blocks.target("saved predictions", found),
-            "answers": known.target._asdict(),
-            **({"read_as": [defense.name for defense in known.on_target]} if known.on_target else {}),
-        },
-        "shadows": {
-            "count": len(inputs.predictions.shadows),
-            "data": "as the predictions were made",
-            "answers": attack.told(known.worn, config.defenses),
-            "notes": inputs.notes,
-        },
-        "doubts": inputs.doubts,
-        "seconds": {"attack": round(seconds, 3)},
-    }
+PLAN: AuditPlan[DeployedConfig, Inputs, None, infer.Answered, dict[str, infer.Scored]] = AuditPlan(
+    "deployed", resolve, prepare, train, observe, attack, summarize
+)

@@ -1,7 +1,6 @@
-"""The stages of the paper's attack in order: data, target, shadows, attack, evaluation. Resumes by itself.
+"""The paper's audit: one target on records of its own, shadows on others or on synthesized ones, the paper's attack.
 
-Every stage leaves artifacts named by what made them (``storage/artifacts.py``): an interrupted run goes on where it
-stopped and ends with the same bytes, and a run with more shadows trains only those that are missing.
+Target and shadows are disjoint (Shokri et al. 2017, section V). ``PLAN`` is at the end.
 """
 
 import math
@@ -16,149 +15,72 @@ from mia_jax import data
 from mia_jax.attacks import ATTACKS, build, named, quick_first, sources
 from mia_jax.audits import config as configs
 from mia_jax.audits import divergence, memory, shadow_data, stages
-from mia_jax.audits.common import (
-    Notify,
-    build_models,
-    column,
-    header,
-    load,
-    once,
-    promised_epsilon,
-    short,
-    timed,
-    title,
-)
+from mia_jax.audits.common import accountant_epsilon, column, load, short, title, train_models
 from mia_jax.audits.config import Config
 from mia_jax.audits.shadow_data import ShadowData
-from mia_jax.audits.stages import Look, Models, stage_key
+from mia_jax.audits.stages import stage_key
+from mia_jax.audits.types import AuditPlan, Models, Observation, Observers, Run, Summary, Trained, TrainingJob
 from mia_jax.plans import splits
-from mia_jax.progress import Progress, silent
-from mia_jax.reports import report, results
+from mia_jax.reports import results
 from mia_jax.reports.figures import many
 from mia_jax.storage import artifacts
+from mia_jax.storage.artifacts import Artifact
 from mia_jax.targets import defenses, observation
+from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.targets.platforms import platform
-from mia_jax.types import Attack, Defense, InputError, Key, Records, Remember, Schema
+from mia_jax.types import Attack, InputError, Records, Remember, Schema, Seen
 
+TIMED = ("attack", "target", "shadows")  # seconds that are kept with the scores
 SCORES = 2  # version of the artifact of scores: raise it when its arrays are others (attack networks have their own)
 
 
 class Setting(NamedTuple):
     """What is decided before anything is trained."""
 
-    root: Key
     pool: Records  # [N]
     schema: Schema
     m: int  # training records of the target
     plan: splits.Plan  # of the target: train and test [1, m]
     rest: np.ndarray  # int32, the records that are not the target's
-    worn: tuple[Defense, ...]  # by the target
-    expected: tuple[Defense, ...]  # by the shadows: what the attacker believes
+    defenses: tuple[AnswerDefense, ...]  # of the target
+    expected: tuple[AnswerDefense, ...]  # of the shadows: what the attacker believes
 
 
-def run(
-    config: Config, *, command: str = "", notify: Notify = lambda line: None, progress: Progress = silent
-) -> dict[str, Any]:
-    """Do what ``config`` says in its workdir; write results.json, scores.npz, report.html and its figures there.
+class Beside(NamedTuple):
+    """What there is beside the shadows."""
 
-    Args:
-        config: ``None`` in it stands for presets.
-        command: how to repeat the run, for the report.
-        notify: told a line at each stage.
-        progress: shows how far the long stages are.
+    target: Models  # one
+    data: ShadowData  # what the shadows are trained on
 
-    Returns:
-        What results.json holds (schema 1).
+
+class Observed(NamedTuple):
+    """What was seen of the shadows and of the target; nothing, where an earlier run has left the scores."""
+
+    description: dict[str, Any]  # names the scores
+    scores: Artifact | None  # of the earlier run
+    shadows: dict[str, Seen]  # leaves [S, 2 r, ...]
+    member: np.ndarray  # bool [S, 2 r]
+    target: dict[str, Seen]  # leaves [2m, ...]
+    seconds: float  # that observing took, apart from training
+
+
+# --- records, checked; who trains on what ----------------------------------------------------------------------------
+
+
+def prepare(run: Run[Config]) -> Setting:
+    """The records of the run, and those of the target among them.
 
     Raises:
-        InputError: the configuration, the data or the workdir cannot be used; before any long work.
-        WorkdirHeld: another process works in the same workdir.
-        BudgetSpent: the queries for synthesized shadow data ended too early.
+        InputError: as ``check``, or a class has no training record.
     """
-    config = configs.resolve(config)
-    with artifacts.open_workdir(configs.workdir(config), configs.identity(config)) as workdir:
-        return _run(config, workdir, command, notify, progress)
-
-
-def _run(config: Config, workdir: artifacts.Workdir, command: str, notify: Notify, progress: Progress) -> dict:
-    seconds: dict[str, float] = {}
-    notify = once(notify)
-    with timed(seconds, "data"):
-        pool, schema = load(config, check, notify)
+    config = run.config
+    pool, schema = load(config, check, run.notify)
     setting = set_up(config, pool, schema)
-    class_counts, names = _class_counts(setting), attack_names(config, schema)
-    promised = promised_epsilon(config, setting.m)
-    notify(f"{schema.marked_name}: {len(pool.y):,} records, {schema.num_classes} classes, source: {schema.source}")
-    shadow_models = many(config.num_shadows, "shadow model", "shadow models")
-    notify(f"The target and {shadow_models} train on {setting.m:,} records each. In {workdir.path}")
-
-    target = train_target(workdir, config, setting, progress, notify)
-    divergence.refuse(target, "target model", config)
-    with timed(seconds, "shadow_data"):
-        shadow_pool = obtain_shadow_data(workdir, config, setting, target, notify, progress)
-    everyone = train_shadows(workdir, config, setting, shadow_pool, progress, notify)
-
-    def attack(shadow: Models, which: np.ndarray):
-        notify(f"Attacking: {', '.join(names)}" + (", one network per class" if "shokri" in names else ""))
-        theirs = shadow_pool._replace(plan=splits.Plan(*(np.asarray(rows)[which] for rows in shadow_pool.plan)))
-        return attack_target(workdir, config, setting, target, theirs, shadow, progress), shadow, which
-
-    attacked, shadow, which = divergence.going_on(everyone, attack, "shadow models", config, notify)
-    seconds |= attacked.info["seconds"]
-    found = attacked.arrays
-    member = found["member"]
-    with timed(seconds, "evaluation"):
-        blocks = {
-            name: results.attack(found[column(name)], member, found["label"], schema.num_classes, title(name))
-            for name in names
-        }
-    for name, block in blocks.items():
-        block["short"] = short(name)
-    if "shokri" in blocks:
-        blocks["shokri"]["l2"] = float(found["attack_l2"])
-    summary = {
-        **header(
-            command,
-            {
-                **configs.identity(config),
-                "num_shadows": config.num_shadows,
-                "train_size": setting.m,
-                "workdir": str(workdir.path),
-            },
-        ),
-        "dataset": results.dataset(schema, data.title(schema.name), len(pool.y), class_counts),
-        "target": {
-            "kind": config.target_kind,
-            "title": "our own network" if config.target_kind == "nn" else _platform_title(config, schema),
-            **({"model": config.model} if config.target_kind == "nn" else {}),
-            "train_records": setting.m,
-            "train_accuracy": float(found["correct"][member].mean()),
-            "test_accuracy": float(found["correct"][~member].mean()),
-            **({"epsilon": promised} if promised is not None else {}),
-        },
-        "shadows": results.summarize_shadows(
-            len(which),
-            shadow_pool.plan.train.shape[1],
-            found["shadow_train_accuracy"],
-            found["shadow_test_accuracy"],
-            data=shadow_pool.origin,
-            **({"synthesis": shadow_pool.story} if shadow_pool.story else {}),
-            **({"curves": results.curves(*shadow.curves)} if shadow.curves else {}),
-            **divergence.story(everyone, which),
-        ),
-        "attacks": blocks,
-        "classes_without_rows": _classes_without_rows(found),
-        "paper": {"rows": results.paper_rows(schema.name)},
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
-    }
-    columns = ["member", "label", "index", "confidence", "entropy", *(column(name) for name in names)]
-    artifacts.write_npz(workdir.path / "scores.npz", {name: found[name] for name in columns})
-    artifacts.write_json(workdir.path / "results.json", summary)
-    report.write_report(workdir.path)
-    return summary
-
-
-# --- stages ----------------------------------------------------------------------------------------------------------
+    _refuse_empty_classes(setting)
+    run.notify(f"{schema.marked_name}: {len(pool.y):,} records, {schema.num_classes} classes, source: {schema.source}")
+    shadow_models = many(config.num_shadows or 0, "shadow model", "shadow models")
+    run.notify(f"The target and {shadow_models} train on {setting.m:,} records each. In {run.workdir.path}")
+    return setting
 
 
 def check(config: Config, schema: Schema, num_records: int) -> int:
@@ -177,107 +99,79 @@ def check(config: Config, schema: Schema, num_records: int) -> int:
     if "shokri" in attack_names(config, schema):
         memory.check_attack_networks(config, schema.num_classes)
     defenses.parse(config.defenses)
-    promised_epsilon(config, m)
+    accountant_epsilon(config, m)
     return m
 
 
 def set_up(config: Config, pool: Records, schema: Schema) -> Setting:
     """Decide who the target's records are. Raises InputError as ``check``."""
     m = check(config, schema, len(pool.y))
-    worn = defenses.parse(config.defenses)
-    root = jax.random.key(config.seed)
-    mine, rest = splits.reserve(stage_key(root, "target/split"), len(pool.y), 2 * m)
+    chosen = defenses.parse(config.defenses)
+    key = stage_key(jax.random.key(config.seed), "target/split")
+    mine, rest = splits.reserve(key, len(pool.y), 2 * m)
     plan = splits.Plan(mine[None, :m], mine[None, m:])
-    return Setting(root, pool, schema, m, plan, rest, worn, worn if config.adaptive else ())
+    return Setting(pool, schema, m, plan, rest, chosen, chosen if config.adaptive else ())
 
 
-def train_target(
-    workdir: artifacts.Workdir,
-    config: Config,
-    setting: Setting,
-    progress: Progress,
-    notify: Notify = lambda line: None,
-) -> Models:
-    """The target; for another library, as soon as it is asked or looked at."""
-    keys = jax.random.fold_in(stage_key(setting.root, "target"), 0)[None]
-    return build_models(config)(
-        workdir,
-        config,
-        setting.schema,
-        setting.pool,
-        setting.schema.digest,
-        keys,
-        setting.plan.train,
-        title="target model",
-        progress=progress,
-        notify=notify,
-    )
+# --- models, trained or found ----------------------------------------------------------------------------------------
+
+
+def train(run: Run[Config], setting: Setting) -> Trained[Beside]:
+    """The target, what the shadows are trained on, the shadows."""
+    target = train_target(run, setting)
+    divergence.refuse(target, "target model", run.config)
+    began = time.perf_counter()
+    data = obtain_shadow_data(run, setting, target)
+    run.seconds["shadow_data"] = time.perf_counter() - began
+    shadows = train_shadows(run, setting, data)
+    return Trained(shadows, "shadow models", Beside(target, data), np.arange(len(shadows.names)))
+
+
+def train_target(run: Run[Config], setting: Setting) -> Models:
+    """The target; for another library, as soon as it is asked or observed."""
+    keys = jax.random.fold_in(stage_key(run.root, "target"), 0)[None]
+    train = np.asarray(setting.plan.train)
+    schema = setting.schema
+    return train_models(run, TrainingJob("target model", run.config, schema, setting.pool, schema.digest, keys, train))
 
 
 def about_target(target: Models, setting: Setting) -> dict[str, Any]:
     """JSON values that tell the black box."""
-    return {"target": target.names[0], "defences": [defense.name for defense in setting.worn]}
+    return {"target": target.names[0], "defences": [defense.name for defense in setting.defenses]}
 
 
-def obtain_shadow_data(
-    workdir: artifacts.Workdir, config: Config, setting: Setting, target: Models, notify: Notify, progress: Progress
-) -> ShadowData:
+def obtain_shadow_data(run: Run[Config], setting: Setting, target: Models) -> ShadowData:
     """What the shadows are trained on."""
     own = Records(np.asarray(setting.pool.x)[setting.rest], np.asarray(setting.pool.y)[setting.rest])
-    return shadow_data.obtain(
-        workdir,
-        config,
-        stage_key(setting.root, "shadows/split"),
-        setting.m,
+    believed = shadow_data.Adversary(
         own,
         setting.schema,
-        lambda: stages.wear(target.target(0), setting.worn),
+        setting.m,
+        lambda: stages.defended(target.target(0), setting.defenses),
         about_target(target, setting),
-        notify=notify,
-        progress=progress,
     )
+    return shadow_data.obtain(run, run.config, stage_key(run.root, "shadows/split"), believed)
 
 
-def train_shadows(
-    workdir: artifacts.Workdir,
-    config: Config,
-    setting: Setting,
-    data: ShadowData,
-    progress: Progress,
-    notify: Notify = lambda line: None,
-) -> Models:
+def train_shadows(run: Run[Config], setting: Setting, data: ShadowData) -> Models:
     """The shadows, trained as the attacker believes that the target was."""
-    believed = config if config.adaptive else configs.undefended(config)
-    key = stage_key(setting.root, "shadows")
-    keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(np.arange(len(data.plan.train)))
-    return build_models(config)(
-        workdir,
-        believed,
-        setting.schema,
-        data.pool,
-        data.digest,
-        keys,
-        data.plan.train,
-        title="shadow models",
-        progress=progress,
-        notify=notify,
-    )
+    believed = run.config if run.config.adaptive else configs.undefended(run.config)
+    keys = stages.keys(stage_key(run.root, "shadows"), len(data.plan.train))
+    train = np.asarray(data.plan.train)
+    job = TrainingJob("shadow models", believed, setting.schema, data.pool, data.digest, keys, train)
+    return train_models(run, job)
 
 
-def attack_target(
-    workdir: artifacts.Workdir,
-    config: Config,
-    setting: Setting,
-    target: Models,
-    data: ShadowData,
-    shadow: Models,
-    progress: Progress,
-) -> artifacts.Artifact:
-    """Observe the shadows, learn the attacks from them, observe the target, score its records."""
-    num_classes = setting.schema.num_classes
-    per_side = _observed_records(config, num_classes, *data.plan.train.shape)
-    key = stage_key(setting.root, "attack")
-    names, options = attack_names(config, setting.schema), configs.attack_settings(config)
+# --- observed alike --------------------------------------------------------------------------------------------------
+
+
+def observe(run: Run[Config], setting: Setting, trained: Trained[Beside]) -> Observed:
+    """What the attacks see of the shadows and of the target; nothing where the scores are there already."""
+    target, pool = trained.beside.target, trained.beside.data.pool
+    plan = splits.Plan(*(np.asarray(rows)[trained.which] for rows in trained.beside.data.plan))
+    per_side = _observed_records(run.config, setting.schema.num_classes, *plan.train.shape)
+    key = stage_key(run.root, "attack")
+    names, options = attack_names(run.config, setting.schema), configs.attack_settings(run.config)
     description = {
         "version": [stages.VERSION, SCORES],
         "attacks": sources(names),
@@ -285,56 +179,142 @@ def attack_target(
         "key": stages.key_words(key),
         **about_target(target, setting),
         "expected": [defense.name for defense in setting.expected],
-        "candidates": artifacts.array_digest(setting.plan.train, setting.plan.test),
-        "shadows": shadow.names,
-        "shadow_test": artifacts.array_digest(data.plan.test),
+        "candidates": artifacts.array_digest(*map(np.asarray, setting.plan)),
+        "shadows": trained.models.names,
+        "shadow_test": artifacts.array_digest(np.asarray(plan.test)),
         "observed_records": per_side,
     }
-    held = workdir.load("scores", description)
-    if held is not None:
-        return held
-
-    began = time.perf_counter()
-    key_observe, key_fit = jax.random.split(key)
-    told = {"attacks": sources(names), "options": options}
-    index = np.concatenate([data.plan.train[:, :per_side], data.plan.test[:, :per_side]], axis=1)
+    run.notify(f"Attacking: {', '.join(names)}" + (", one network per class" if "shokri" in names else ""))
+    cached = run.workdir.load("scores", description)
+    index = np.concatenate([plan.train[:, :per_side], plan.test[:, :per_side]], axis=1)
     member = np.broadcast_to(np.arange(index.shape[1]) < per_side, index.shape)
+    if cached is not None:
+        return Observed(description, cached, {}, member, {}, 0.0)
+    began = time.perf_counter()
+    attacks = build_attacks(run.config, setting.schema, lambda about: lambda part, work: work())
+    by_name = {name: attack.observe for name, attack in attacks.items()} | {"summary": observation.summary}
+    as_shadows = Observers(
+        jax.random.split(key)[0], by_name, setting.expected, {"attacks": sources(names), "options": options}
+    )
+    [seen] = trained.models.observe(Observation(as_shadows, pool, index))
+    as_target = as_shadows._replace(defenses=setting.defenses)
+    [of_target] = target.observe(Observation(as_target, setting.pool, _candidates(setting)))
+    took = time.perf_counter() - began - target.spent() - trained.models.spent()
+    run.seconds.update(target=target.seconds(), shadows=trained.models.seconds())
+    return Observed(description, None, seen, member, jax.tree.map(lambda leaf: leaf[0], of_target), took)
+
+
+def _candidates(setting: Setting) -> np.ndarray:
+    """Rows of the pool that are asked about [1, 2m]: the target's training records, then its test records."""
+    return np.concatenate([setting.plan.train, setting.plan.test], axis=1)
+
+
+# --- attacks fitted on the shadows; the target scored ----------------------------------------------------------------
+
+
+def attack(run: Run[Config], setting: Setting, observed: Observed) -> Mapping[str, np.ndarray]:
+    """The scores of the target's records, and what else is kept with them; see ``_arrays``."""
+    if observed.scores is not None:
+        run.seconds.update(observed.scores.info["seconds"])
+        return observed.scores.arrays
+    config = run.config
+    began = time.perf_counter()
+    key_fit = jax.random.split(stage_key(run.root, "attack"))[1]
     earlier: list[float] = []
 
     def done(seconds: float) -> None:  # a part of the attack networks
         advance(1)
         earlier.append(seconds)
 
-    attacks = build_attacks(config, setting.schema, stages.remembering(workdir, "attack", done))
-    observers = {name: attack.observe for name, attack in attacks.items()} | {"summary": observation.summary}
-    seen = shadow.look(Look(key_observe, observers, setting.expected, told), data.pool, index)
-    correct = seen.pop("summary")["correct"]
-    states = {}
-    parts = {name: n for name, n in quick_first(names, num_classes, options).items() if ATTACKS[name].parts}
-    with progress("attack networks", sum(parts.values())) as advance:
-        for number, (name, attack) in enumerate(attacks.items()):
-            states[name] = attack.fit(jax.random.fold_in(key_fit, number), seen.pop(name), member, None)
-
-    candidates = np.concatenate([setting.plan.train, setting.plan.test], axis=1)
-    looked = target.look(Look(key_observe, observers, setting.worn, told), setting.pool, candidates)
-    seen = jax.tree.map(lambda leaf: leaf[0], looked)
-    arrays = {
-        column(name): np.asarray(attack.score(states[name], seen[name]), np.float32) for name, attack in attacks.items()
+    attacks = build_attacks(config, setting.schema, stages.remembering(run.workdir, "attack", done))
+    parts = quick_first(attacks, setting.schema.num_classes, configs.attack_settings(config))
+    with run.progress("attack networks", sum(n for name, n in parts.items() if ATTACKS[name].parts)) as advance:
+        states = {
+            name: attack.fit(jax.random.fold_in(key_fit, number), observed.shadows[name], observed.member, None)
+            for number, (name, attack) in enumerate(attacks.items())
+        }
+    arrays: dict[str, np.ndarray] = {
+        column(name): np.asarray(attack.score(states[name], observed.target[name]), np.float32)
+        for name, attack in attacks.items()
     }
-    arrays |= {
-        "member": np.arange(candidates.shape[1]) < setting.m,
-        "label": np.asarray(setting.pool.y, np.int32)[candidates[0]],
-        "index": candidates[0].astype(np.int64),
-        **seen["summary"],
+    arrays |= _arrays(setting, observed)
+    if "shokri" in states:
+        networks = states["shokri"]
+        arrays |= {"classes_trained": networks.trained, "attack_l2": np.asarray(networks.l2, np.float64)}
+    took = time.perf_counter() - began + observed.seconds + sum(earlier)
+    run.seconds["attack"] = took
+    run.workdir.save("scores", observed.description, arrays, seconds={name: run.seconds[name] for name in TIMED})
+    return arrays
+
+
+def _arrays(setting: Setting, observed: Observed) -> dict[str, np.ndarray]:
+    """What is kept beside the scores: who was judged [2m], what is plain to see of them, the shadows' accuracies."""
+    candidates, correct = _candidates(setting)[0], observed.shadows["summary"]["correct"]
+    per_side = observed.member.shape[1] // 2
+    return {
+        "member": np.arange(len(candidates)) < setting.m,
+        "label": np.asarray(setting.pool.y, np.int32)[candidates],
+        "index": candidates.astype(np.int64),
+        **{name: np.asarray(leaf) for name, leaf in observed.target["summary"].items()},
         "shadow_train_accuracy": correct[:, :per_side].mean(axis=1),
         "shadow_test_accuracy": correct[:, per_side:].mean(axis=1),
     }
-    if "shokri" in states:
-        arrays |= {"classes_trained": states["shokri"].trained, "attack_l2": np.float64(states["shokri"].l2)}
-    took = time.perf_counter() - began - target.spent() - shadow.spent() + sum(earlier)
-    info = {"attack": took, "target": target.seconds(), "shadows": shadow.seconds()}
-    workdir.save("scores", description, arrays, seconds=info)
-    return artifacts.Artifact(arrays, {"seconds": info})
+
+
+# --- evaluated -------------------------------------------------------------------------------------------------------
+
+
+def summarize(
+    run: Run[Config], setting: Setting, trained: Trained[Beside], observed: Observed, scored: Mapping[str, np.ndarray]
+) -> Summary:
+    """The blocks of results.json, and what scores.npz holds."""
+    schema, member, names = setting.schema, scored["member"], attack_names(run.config, setting.schema)
+    attacks = {
+        name: results.attack(scored[column(name)], member, scored["label"], schema.num_classes, title(name))
+        | {"short": short(name)}
+        for name in names
+    }
+    if "shokri" in attacks:
+        attacks["shokri"]["l2"] = float(scored["attack_l2"])
+    blocks: results.Blocks = {
+        "dataset": results.dataset(schema, data.title(schema.name), len(setting.pool.y), _class_counts(setting)),
+        "target": _target_block(run.config, setting, scored),
+        "shadows": _shadows_block(trained, scored),
+        "attacks": attacks,
+        "classes_without_rows": _classes_without_rows(scored),
+        "paper": {"rows": results.paper_rows(schema.name)},
+    }
+    settings = {**configs.identity(run.config), "num_shadows": run.config.num_shadows, "train_size": setting.m}
+    columns = ["member", "label", "index", "confidence", "entropy", *(column(name) for name in names)]
+    return Summary(settings, blocks, {name: scored[name] for name in columns})
+
+
+def _target_block(config: Config, setting: Setting, scored: Mapping[str, np.ndarray]) -> results.Target:
+    ours, member = config.target_kind == "nn", scored["member"]
+    epsilon = accountant_epsilon(config, setting.m)
+    return {
+        "kind": config.target_kind,
+        "title": "our own network" if ours else platform(config.target_kind, setting.schema.num_classes).title,
+        **({"model": config.model} if ours else {}),
+        "train_records": setting.m,
+        "train_accuracy": float(scored["correct"][member].mean()),
+        "test_accuracy": float(scored["correct"][~member].mean()),
+        **({"epsilon": epsilon} if epsilon is not None else {}),
+    }
+
+
+def _shadows_block(trained: Trained[Beside], scored: Mapping[str, np.ndarray]) -> results.Shadows:
+    shadows, pool = trained.models, trained.beside.data
+    return results.summarize_shadows(
+        len(trained.which),
+        pool.plan.train.shape[1],
+        scored["shadow_train_accuracy"],
+        scored["shadow_test_accuracy"],
+        data=pool.origin,
+        **({"synthesis": pool.info} if pool.info else {}),
+        **({"curves": results.curves(*shadows.curves)} if shadows.curves else {}),
+        **trained.left_out,
+    )
 
 
 # --- from the configuration ------------------------------------------------------------------------------------------
@@ -372,10 +352,6 @@ def build_attacks(config: Config, schema: Schema, remember: Remember) -> dict[st
     return {name: build(name, schema.num_classes, settings, run) for name in attack_names(config, schema)}
 
 
-def _platform_title(config: Config, schema: Schema) -> str:
-    return platform(config.target_kind, schema.num_classes).title
-
-
 def _training_size(config: Config, num_records: int) -> int:
     """m; the paper's plan needs 2m records for the target and, for shadows on real or noisy ones, 2m more."""
     if num_records < 4:
@@ -394,24 +370,32 @@ def _training_size(config: Config, num_records: int) -> int:
     return m
 
 
-def _classes_without_rows(found: Mapping[str, np.ndarray]) -> list[int]:
+def _classes_without_rows(scored: Mapping[str, np.ndarray]) -> list[int]:
     """The classes for which Shokri's attack had nothing to learn from; none where it did not run."""
-    return [int(c) for c in np.flatnonzero(~found["classes_trained"])] if "classes_trained" in found else []
+    return [int(c) for c in np.flatnonzero(~scored["classes_trained"])] if "classes_trained" in scored else []
 
 
 def _class_counts(setting: Setting) -> np.ndarray:
-    """Training records of the target per class, [c]; or InputError for a class without any."""
-    counts = np.bincount(setting.pool.y[setting.plan.train[0]], minlength=setting.schema.num_classes)
-    empty = np.flatnonzero(counts == 0)
+    """Training records of the target per class, [c]."""
+    return np.bincount(np.asarray(setting.pool.y)[setting.plan.train[0]], minlength=setting.schema.num_classes)
+
+
+def _refuse_empty_classes(setting: Setting) -> None:
+    """Raises InputError for a class without a training record of the target."""
+    empty = np.flatnonzero(_class_counts(setting) == 0)
     if len(empty):
         names = ", ".join(str(c) for c in empty[:5]) + (", ..." if len(empty) > 5 else "")
         raise InputError(
             f"of class {names} there is not a single training record among the target's {setting.m:,};"
             " raise --train_size, or merge or leave out classes that small"
         )
-    return counts
 
 
 def _observed_records(config: Config, num_classes: int, num_shadows: int, m: int) -> int:
     """Members, and as many non-members, that each shadow is asked about: all of them, or enough for ``attack_rows``."""
     return min(m, max(1, math.ceil(config.attack_rows * num_classes / (2 * num_shadows))))
+
+
+PLAN: AuditPlan[Config, Setting, Beside, Observed, Mapping[str, np.ndarray]] = AuditPlan(
+    None, configs.resolve, prepare, train, observe, attack, summarize
+)
