@@ -351,6 +351,7 @@ def test_distance_in_attributes_counts_a_category_once():
     np.testing.assert_array_equal(distance, np.ones(20))
 
 
+@pytest.mark.integration
 def test_a_class_without_a_boundary_is_as_far_as_can_be():
     records = Records(np.zeros((3, F), np.uint8), np.array([0, 0, 1], np.int32))
     target = linear_target(np.zeros(F), 1.0)  # always class 0
@@ -359,7 +360,7 @@ def test_a_class_without_a_boundary_is_as_far_as_can_be():
     np.testing.assert_array_equal(distance, [F, F, 0])
 
 
-@pytest.mark.parametrize("kind", ["numeric", "pixel"])
+@pytest.mark.parametrize("kind", ["numeric", pytest.param("pixel", marks=pytest.mark.integration)])
 def test_distance_in_numbers_is_that_of_a_plane(kind):
     """Columns have ranges of their own; distances are those of columns scaled to [0, 1]."""
     f, rng = 10, np.random.default_rng(1)
@@ -443,6 +444,7 @@ def test_it_learns_how_hard_a_record_is_and_keeps_its_false_alarms(head):
 # --- trajectory ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_batched_distillation_is_the_loop():
     candidates, population, _, trained, _ = world()
     look = jax.jit(lambda p: attacks()["trajectory"].observe(KEY, to_target(p), candidates)["trajectory"])
@@ -477,6 +479,7 @@ def test_distillation_is_the_plain_loop_over_its_epochs():
         np.testing.assert_allclose(got[:, epoch], np.log(p) - np.log1p(-p), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.integration
 def test_a_distilled_network_comes_to_answer_as_the_target_does():
     _, population, _, trained, _ = world()
     log_p = to_target(of(trained, 0)).ask(population.x)

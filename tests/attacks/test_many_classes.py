@@ -141,6 +141,7 @@ def test_a_balanced_audit_tells_how_far_it_is(tmp_path):
     assert tables[0] == tables[1] and list(tables[0]) == ["shokri", "loss"]
 
 
+@pytest.mark.integration
 def test_a_caller_in_python_is_not_left_in_the_dark(few, short, capsys, monkeypatch):
     """Short work is silent; from the second minute on, lines tell what is left."""
     p, y, member = world(12, 200)

@@ -171,6 +171,7 @@ def test_balanced_a_diverged_model_takes_its_partner_along(mine, own, tmp_path):
     assert member.shape == (2, shadows and len(np.load(tmp_path / "run" / "scores.npz")["label"]))
 
 
+@pytest.mark.integration
 def test_balanced_with_too_few_models_left_ends_in_a_line(mine, own, tmp_path):
     given = BalancedConfig(
         dataset=str(own), workdir=str(tmp_path / "run"), model=f"{mine}:all", num_models=4, num_targets=1, num_epochs=2,

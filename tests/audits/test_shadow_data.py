@@ -115,6 +115,7 @@ def test_no_more_is_asked_than_allowed(tmp_path, way):
         obtain(tmp_path / "new", max_queries=1, **given)
 
 
+@pytest.mark.integration
 def test_a_larger_budget_goes_on_where_the_smaller_ended(tmp_path):
     given = dict(shadow_data="search", own=None)
     whole = obtain(tmp_path / "whole", **given)
@@ -125,6 +126,7 @@ def test_a_larger_budget_goes_on_where_the_smaller_ended(tmp_path):
     assert again.digest == whole.digest and again.info == whole.info
 
 
+@pytest.mark.integration
 def test_classes_that_cannot_be_found_are_told(tmp_path):
     told = []
     blind = Target(lambda x: np.tile(np.log([[0.9, 0.09, 0.01]]), (len(x), 1)), Answers(C), traced=False)

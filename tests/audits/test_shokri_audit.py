@@ -392,6 +392,7 @@ def test_shadow_data_that_is_not_real(own, tmp_path, monkeypatch, shadow_data, k
     assert scores(tmp_path / "w") == held and artifact_files(tmp_path / "w") == written
 
 
+@pytest.mark.integration
 def test_another_library_goes_on_where_it_stopped(own, tmp_path):
     given = config(own, tmp_path / "whole", target_kind=LOGISTIC)
     results = audits.run(given)
@@ -424,6 +425,7 @@ def interrupted(title, after):
     return progress
 
 
+@pytest.mark.integration
 def test_a_search_goes_on_where_it_stopped(own, tmp_path, monkeypatch):
     given = dict(shadow_data="search", target_kind=LOGISTIC, k_max=6, k_min=1)
     audits.run(config(own, tmp_path / "whole", **given))
@@ -443,6 +445,7 @@ def test_a_search_goes_on_where_it_stopped(own, tmp_path, monkeypatch):
     assert scores(tmp_path / "w") == scores(tmp_path / "whole")
 
 
+@pytest.mark.integration
 def test_queries_that_end_too_early(own, tmp_path):
     given = dict(shadow_data="search", target_kind=LOGISTIC, k_max=6, k_min=1)
     refused(config(own, tmp_path / "v", max_queries=2, **given), "--max_queries=2 is too few: --shadow_data=search")
@@ -451,6 +454,7 @@ def test_queries_that_end_too_early(own, tmp_path):
     assert error.value.exit_code == 5
 
 
+@pytest.mark.integration
 def test_an_attacker_who_does_not_know_the_defense(finished, own, tmp_path):
     results = audits.run(config(own, tmp_path / "w", defenses="top_k(1)", adaptive=False))
     assert results["config"]["defences"] == "top_k(1)" and results["config"]["adaptive"] is False

@@ -158,7 +158,7 @@ def test_the_first_is_the_innermost():
     assert composed("top_k(3), round_to(2)").name == "top_k(3),round_to(2)"
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("text", [*TEXTS[:-1], pytest.param(TEXTS[-1], marks=pytest.mark.integration)])
 def test_inside_jit_as_on_the_host(text):
     log_p, defense = answers_of(), composed(text)
     host = defense(log_p)

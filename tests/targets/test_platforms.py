@@ -171,6 +171,7 @@ def test_bins_hold_equally_many_and_bits_stay_bits():
     np.testing.assert_array_equal(inputs[:, 1:].sum(0), 100)
 
 
+@pytest.mark.integration
 def test_the_amazon_stand_in_is_the_loop_over_single_records():
     """Online SGD of multinomial logistic loss with L2, written out."""
     rng = np.random.default_rng(1)
@@ -209,6 +210,7 @@ def test_a_model_of_the_amazon_stand_in_does_not_depend_on_those_trained_beside_
     assert min(np.abs(a - b).max() for a, b in itertools.combinations(together, 2)) > 0.1
 
 
+@pytest.mark.integration
 def test_the_amazon_stand_in_learns_from_bins_of_each_models_own_what_no_line_could():
     rng = np.random.default_rng(0)
     x = (rng.uniform(-1, 1, (2, 300)) + np.array([[0], [10]])).astype(np.float32)

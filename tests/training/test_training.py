@@ -285,6 +285,7 @@ def test_traced_once_whatever_the_number_of_chunks_and_calls():
     assert len(traced) == 1
 
 
+@pytest.mark.integration
 def test_memory_does_not_grow_with_the_data():
     trainer, (params, _) = reference("mlp")
     assert sum(leaf.nbytes for leaf in jax.tree.leaves(params)) == S * 4 * (7 * 8 + 8 + 8 * 3 + 3)
