@@ -1,7 +1,11 @@
 """What to do about a leak: which mitigation, what it does and what it costs."""
 
+import re
+import shlex
+from collections.abc import Mapping
+
 from mia_jax.reports.blocks import Block, Cell, Commands, Paragraphs, Report, Row, Table
-from mia_jax.reports.measures import Results, Scores, epsilon_low, main_attack, measured, plan, surely, value
+from mia_jax.reports.measures import Results, Scores, epsilon_low, main_attack, measured, plan, surely
 from mia_jax.reports.mitigations import MEASURED, SOURCES, Measured
 from mia_jax.reports.sections.section import Section
 
@@ -13,6 +17,8 @@ ORDER = (
     " attacks that nobody knows yet; at an epsilon of about 2 it cost half of the accuracy on a small data set (2,254"
     " records, 30 classes)."
 )
+VALUE = r"(?:'[^']*'|\S)+"
+NOT_AGAIN = re.compile(rf"\s--(?:workdir|fail_if|csv)(?:={VALUE})?")
 OTHERS = "Numbers of other models and data, as examples of what to expect: measure your own before you decide."
 
 
@@ -51,57 +57,53 @@ def _row(one: Measured) -> Row:
 
 
 def _first(results: Results) -> str:
+    if plan(results) == "canaries":
+        return (
+            "Compare both epsilons with the one that you want to promise. Where the lower bound is above it, the"
+            " promise would be false: train with more noise, fewer epochs or more records, and audit again. Where the"
+            " accountant's is below it, the training keeps the promise, whatever an attack may do."
+        )
     if not leaks(results):
         return (
             "This run found no leak, so there is nothing that it tells you to mend. Keep it as a gate before each"
             " release (--fail_if), and look at the section on what it does not show."
         )
-    noise = value(results["target"].get("epsilon")) is not None
     return (
         "This run found a leak. Whether it matters depends on what membership would tell of a person: that somebody was"
         " a patient of a clinic tells much, that somebody bought something, little. Where it matters, do not release"
-        f" the model as it is{', though it was trained with noise' if noise else ''}."
+        " the model as it is."
     )
 
 
 def _commands(results: Results) -> list[tuple[str, str]]:
     """What to run next to know what a mitigation is worth here."""
-    data = results["dataset"]["name"]
-    match plan(results):
-        case "shokri":
-            run = f"python scripts/train.py --dataset={data}"
-        case "balanced":
-            run = f"python scripts/audit.py --dataset={data} --num_models={results['shadows']['models']}"
-        case "canaries":
-            run = f"python scripts/audit.py --dataset={data} --canaries={results['canaries']['count']}"
-            return [
-                (f"{run} --dp_noise_multiplier=4.4", "To audit a training with noise, and its epsilon from above:"),
-                (f"{run} --l2=1e-3", "To see what weight decay does:"),
-            ]
-        case _:
-            return _commands_for_a_deployed_model(results)
-    return [
-        (f"{run} --l2=1e-3", "To see what weight decay does to this model and to the attacks:"),
-        (f"{run} --defenses=label_only", "To see what is left when it answers with labels alone:"),
-        (f"{run} --dp_noise_multiplier=4.4", "To train with noise:"),
-    ]
-
-
-def _commands_for_a_deployed_model(results: Results) -> list[tuple[str, str]]:
-    path = results["config"].get("predictions")
-    if path:
-        run = f"python scripts/audit.py --predictions={path}"
+    if plan(results) == "deployed" and results["target"].get("url"):
+        own = "python scripts/audit.py --dataset=mine.npz --num_models=32 --l2=1e-3"
         return [
-            (f"{run} --defenses=label_only", "To see what the model would tell if it answered with labels alone:"),
-            (f"{run} --defenses=round_to(1)", "To see what it would tell with one digit:"),
+            (
+                own,
+                "The service trains its model itself. To see what a mitigation in training would do, train such models"
+                " from your own data:",
+            )
         ]
-    return [
-        (
-            "python scripts/audit.py --dataset=mine.npz --num_models=32 --l2=1e-3",
-            "The service trains its model itself. To see what a mitigation in training would do, train such models from"
-            " your own data:",
-        )
+    answers = [
+        (_again(results, "--defenses=label_only"), "To see what is left when the model answers with labels alone:"),
+        (_again(results, "--defenses=round_to(1)"), "To see what is left with one decimal digit:"),
     ]
+    if plan(results) == "deployed":
+        return answers
+    training = [(_again(results, "--l2=1e-3"), "To see what weight decay does to the model and to the attacks:")]
+    if not isinstance(results["target"].get("epsilon"), Mapping):
+        training.append((_again(results, "--dp_noise_multiplier=4.4"), "To train with noise:"))
+    return training if plan(results) == "canaries" else training + answers
+
+
+def _again(results: Results, flag: str) -> str:
+    """The run's own command with one more flag, in a workdir of its own."""
+    command = NOT_AGAIN.sub("", results["command"] or "python scripts/audit.py ...")
+    name = flag.partition("=")[0]
+    without = re.sub(rf"\s{name}={VALUE}", "", command)
+    return f"{without} {shlex.quote(flag)}"
 
 
 SECTION = Section("what-to-do", "What to do", _shows, _blocks)
