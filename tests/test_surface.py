@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import os
 import pathlib
 import pydoc
 import re
@@ -89,6 +90,50 @@ def test_fit_many_takes_what_fit_chunks_takes():
     all_at_once, in_chunks = (inspect.signature(f).parameters for f in (many.fit_many, many.fit_chunks))
     assert all_at_once == in_chunks
     assert all(f"{name}:" in many.fit_many.__doc__ for name in all_at_once)
+
+
+def test_imports_only_go_down():
+    """In the order of the rooms in docs/design.md, which names them all."""
+    package = pathlib.Path(mia_jax.__file__).parent
+    page = (package.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    order = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    rooms = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert {*order} == rooms - {"__init__"}
+    for path in package.rglob("*.py"):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        if room != "__init__":
+            above = {*order[: order.index(room) + 1]}
+            assert _rooms_imported(path) <= above, path
+
+
+def _rooms_imported(path: pathlib.Path) -> set[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return {name.split(".")[1] for name in names if name.startswith("mia_jax.")} - {"__version__"}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("page", ["README.md", "docs/design.md"])
+def test_the_example_runs_as_it_stands(page, tmp_path):
+    """It prints something, and a figure that it saves is there."""
+    root = pathlib.Path(mia_jax.__file__).parents[1]
+    blocks = re.findall(r"```python\n(.*?)```", (root / page).read_text(encoding="utf-8"), re.DOTALL)
+    examples = [block for block in blocks if re.search(r"mia_jax", block)]
+    assert examples
+    for block in examples:
+        environment = {**os.environ, "PYTHONPATH": str(root), "MPLBACKEND": "agg"}
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", block], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        for name in re.findall(r'savefig\("(.*?)"', block):
+            assert (tmp_path / name).stat().st_size
+        if "mia.auc(" in block:
+            assert re.search(r"AUC 0\.\d{3} \[0\.\d{3}, [01]\.\d{3}\]", done.stdout)
 
 
 def _python(code: str) -> str:
