@@ -216,6 +216,7 @@ def test_a_flip_changes_each_chosen_feature():
     assert (changed["flip"] >= k - 1).all() and changed["random"].mean() < k - 1.5
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("options", [dict(lanes=1), dict(lanes=8), dict(lanes=64)], ids=str)
 def test_searches_side_by_side_find_what_each_finds_alone(options):
     n, paper = 40, {name: OPTIONS[name] for name in ("k_max", "k_min", "conf_min", "rej_max", "iter_max")}
@@ -237,6 +238,7 @@ def test_searches_side_by_side_find_what_each_finds_alone(options):
     assert story.queries == queries and not story.exhausted and story.given_up == ()
 
 
+@pytest.mark.integration
 def test_narrowing_the_search_changes_nothing(monkeypatch):
     """Once most lanes are idle, the last records are found in fewer of them."""
     expected, widths = find(traced(), lanes=64), []
@@ -327,6 +329,7 @@ def test_the_budget_of_the_target_itself_ends_the_search_cleanly():
     assert story.exhausted and sum(host.asked) == budget.spent == story.queries <= 100 and 0 < len(records.x) < 40
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("make", [traced, lambda: Host().target()], ids=["traced", "host"])
 def test_a_search_goes_on_from_any_state(make):
     states = []
@@ -423,6 +426,7 @@ def test_a_state_of_another_search_is_refused():
 # --- in a workdir ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_an_interrupted_stage_goes_on(tmp_path):
     key, expected = jax.random.key(0), find(traced())
     host, calls = Host(), []

@@ -220,6 +220,7 @@ def test_without_clip_and_noise_a_step_on_the_same_batch_is_the_plain_one(model)
     assert_close(told, info, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.integration
 def test_networks_learn_and_depend_on_their_own_key_only():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 2, (400, 6), dtype=np.uint8)
