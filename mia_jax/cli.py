@@ -7,6 +7,7 @@ budget is spent, 6 a release gate cannot tell, 130 interrupted.
 import contextlib
 import difflib
 import errno
+import functools
 import os
 import re
 import signal
@@ -29,6 +30,7 @@ def show(text: str) -> None:
     print(sanitize.harmless(text))
 
 
+@functools.cache
 def use_every_core() -> int:
     """One XLA device per core, or cores stay idle; returns the cores. Before the backend starts: for scripts only."""
     import jax
@@ -39,14 +41,21 @@ def use_every_core() -> int:
     return cores
 
 
-def start(main: Callable[[], int | None]) -> None:
+def start(main: Callable[[], int | None], define: Callable[[list[str]], None] | None = None) -> None:
     """Parse absl's flags, call ``main`` and exit with its code; errors that the user can mend are one line.
+
+    ``define`` is given the command line first, and may define more flags: those of what it names.
 
     absl's own ``app.run`` exits with 1 on a bad flag, and prints a traceback for everything else.
     """
     from absl import app, flags, logging
 
     def parse(argv: list[str]) -> list[str]:
+        try:
+            if define is not None:
+                define(argv)
+        except MiaError as error:
+            fail(error)
         if any(re.fullmatch(r"-h|--?help\w*(=.*)?", word) for word in argv[1:]):  # absl would exit with 1
             print(f"{sys.modules['__main__'].__doc__}\nFlags:\n{flags.FLAGS.main_module_help()}")
             sys.exit(0)

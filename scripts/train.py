@@ -23,6 +23,13 @@ CSV = flags.DEFINE_bool("csv", False, "write the scores as text, too: scores.csv
 flags.adopt_module_key_flags(given)
 
 
+def define_attack_flags(argv: list[str]) -> None:
+    if any(":" in word for word in argv):  # your own attacks: their options become flags
+        cli.use_every_core()
+        given.define_attack_flags(flags, argv)
+        flags.adopt_module_key_flags(given)
+
+
 def main() -> None:
     cli.use_every_core()
     from mia_jax import audits, progress
@@ -38,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.start(main)
+    cli.start(main, define_attack_flags)
