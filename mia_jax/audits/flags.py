@@ -171,6 +171,11 @@ def attack_rules(kind: type[Training]) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
+def rules(kind: type[Training]) -> tuple[Rule, ...]:
+    """All rules of a kind of run."""
+    return (*attack_rules(kind), *RULES[kind])
+
+
 # --- what is done with them ------------------------------------------------------------------------------------------
 
 
@@ -227,7 +232,7 @@ def define_flags(flags, *kinds: type[Training]) -> Callable[[type[C]], C]:
             **{name: flags.FLAGS[name].value for name in known if name in names},
             attack_options={name: flags.FLAGS[name].value for name in own},
         )
-        refuse_idle((*attack_rules(kind), *RULES[kind]), [*there, *own], config)
+        refuse_idle(rules(kind), [*there, *own], config)
         return config
 
     return read

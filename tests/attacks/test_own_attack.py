@@ -115,6 +115,7 @@ def test_the_command_line_finds_it_and_its_option(here):
     assert results["attacks"]["own_power"]["short"] == "Power"
     page = (here / "w" / "report.html").read_text()
     assert "The true class to a power (Nobody 2026)" in page
+    saved[1] = "--workdir=another"
     for more, line in {
         "--own_exponent=0": "--own_exponent=0.0 must be above 0",
         "--attacks=own_attacks:nothing": "--attacks=own_attacks:nothing: own_attacks has no 'nothing'",
@@ -180,12 +181,14 @@ def run(kind, workdir, **changed):
     return column(workdir)
 
 
+@pytest.mark.integration
 def test_the_papers_plan(registered):
     small = dict(dataset=str(write_data(registered / "own.npz")), num_shadows=1)
     plain, powered = (run(Config, registered / str(i), attack_options=o, **small) for i, o in enumerate(({}, EXPONENT)))
     assert plain.shape == powered.shape and not np.array_equal(plain, powered)
 
 
+@pytest.mark.integration
 def test_the_balanced_plan(registered):
     small = dict(dataset=str(write_data(registered / "own.npz")), num_models=4, num_targets=1, num_records=80)
     plain, powered = (
@@ -194,6 +197,7 @@ def test_the_balanced_plan(registered):
     assert plain.shape == powered.shape and not np.array_equal(plain, powered)
 
 
+@pytest.mark.integration
 def test_a_service(registered):
     pytest.importorskip("httpx", reason="needs the extra `remote`")
     data = np.load(write_data(registered / "own.npz"))

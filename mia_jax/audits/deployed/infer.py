@@ -383,14 +383,16 @@ def attack_names(
 def _lacking(name: str, run: Mapping[str, Any], same_records: bool, member: np.ndarray | None) -> str | None:
     """Why an attack cannot run; None if it can."""
     entry = ATTACKS[name]
-    if missing := entry.needed() - ANSWERS or entry.lacks((*run, "remember")):
+    if beyond := entry.needed() - ANSWERS:
+        return lacking(name, beyond)
+    if "population" in entry.needed():
+        return f"{name} needs a population: answers about records that trained no model"
+    if missing := entry.lacks((*run, "remember")):
         return lacking(name, missing)
     if name == "majority":
         return "majority says the same of everybody, whatever the target answers"
     attack = build(name, 2, {}, run)
     both = member is not None and member.any() and not member.all()
-    if "population" in attack.needs:
-        return f"{name} needs a population: answers about records that trained no model"
     if attack.per_example and not same_records:
         return f"{name} needs shadows that were asked about the very records in question"
     if attack.per_example and "in" in attack.needs and not both:

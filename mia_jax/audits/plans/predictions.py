@@ -40,8 +40,10 @@ class Inputs(NamedTuple):
 
 def resolve(config: DeployedConfig) -> DeployedConfig:
     """Presets filled in. Raises InputError for settings that mean nothing where the answers are there."""
-    changed = [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != f.default]
-    flags.refuse_idle(flags.RULES[DeployedConfig], changed, config)
+    changed = [
+        f.name for f in dataclasses.fields(config) if f.metadata["flag"] and getattr(config, f.name) != f.default
+    ]
+    flags.refuse_idle(flags.rules(DeployedConfig), changed, config)
     return configs.resolve(config)
 
 
@@ -109,6 +111,7 @@ def summarize(
     # The records themselves are not there: nothing is known of their features.
     schema = Schema(_path(config), "local", setting.digest, classes, (0,), ())
     used = {f.metadata["key"] or f.name for f in dataclasses.fields(config) if f.name in flags.WITH_PREDICTIONS}
+    used |= {flag for name in scored for flag in ATTACKS[name].flags()}
     settings = {name: value for name, value in configs.identity(config).items() if name in used}
     return blocks.summary(
         config,
