@@ -162,7 +162,7 @@ def audited(
     x = rng.integers(0, 256 if pixels else 2, (n, *schema.shape)).astype(np.uint8)
     played = np.arange(targets) * 2
     setting = Setting(
-        jax.random.key(0), Records(x, label), schema, np.arange(n), np.zeros(0, int), plan, member, played
+        jax.random.key(0), Records(x, label), schema, np.arange(n), np.zeros(0, int), plan, member, played, ()
     )
     columns, blocks = {}, {}
     for name in names:
@@ -181,7 +181,7 @@ def audited(
         if name in few:
             chosen, curve = {}, {}
         columns[name] = score.astype(np.float32)
-        blocks[name] = balanced.summarize(setting, label, name, Judged(columns[name], chosen, curve))
+        blocks[name] = balanced.attack_block(setting, label, name, Judged(columns[name], chosen, curve))
         blocks[name]["epsilon"] = matched_pairs.from_scores(
             columns[name], member[played], delta=1e-5, attacks=len(names)
         )
