@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 Advance = Callable[..., None]  # (steps: float, note: str = "") -> None
 Progress = Callable[[str, float], contextlib.AbstractContextManager[Advance]]  # (title, total steps)
@@ -11,21 +11,21 @@ PATIENCE = 60.0  # seconds that a library may be silent for
 
 
 @contextlib.contextmanager
-def silent(title: str, total: float) -> Iterator[Advance]:
+def silent(title: str, total: float) -> Generator[Advance]:
     """Progress for libraries and tests: nothing is shown."""
     del title, total
     yield lambda steps, note="": None
 
 
 @contextlib.contextmanager
-def shown(title: str, total: float) -> Iterator[Advance]:
+def shown(title: str, total: float) -> Generator[Advance]:
     """Progress on standard error: a rich bar on a terminal, a line every ten seconds otherwise."""
     with (_bar if sys.stderr.isatty() else _lines)(title, total) as advance:
         yield advance
 
 
 @contextlib.contextmanager
-def patient(title: str, total: float) -> Iterator[Advance]:
+def patient(title: str, total: float) -> Generator[Advance]:
     """Progress where none is expected: silent for a minute, then a line on standard error every ten seconds."""
     with _lines(title, total, after=PATIENCE) as advance:
         yield advance
@@ -35,7 +35,7 @@ def within(advance: Advance, steps: float, note: str) -> Progress:
     """Progress of work that is ``steps`` of a larger whole, whose bar or lines tell of it."""
 
     @contextlib.contextmanager
-    def piece(title: str, total: float) -> Iterator[Advance]:
+    def piece(title: str, total: float) -> Generator[Advance]:
         del title
         yield lambda done, _="": advance(done * steps / total, note)
 
@@ -43,7 +43,7 @@ def within(advance: Advance, steps: float, note: str) -> Progress:
 
 
 @contextlib.contextmanager
-def _bar(title: str, total: float) -> Iterator[Advance]:
+def _bar(title: str, total: float) -> Generator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -69,7 +69,7 @@ def _bar(title: str, total: float) -> Iterator[Advance]:
 
 
 @contextlib.contextmanager
-def _lines(title: str, total: float, every: float = 10.0, after: float = 0.0) -> Iterator[Advance]:
+def _lines(title: str, total: float, every: float = 10.0, after: float = 0.0) -> Generator[Advance]:
     start = last = time.monotonic()
     done, first, told = 0.0, None, after == 0
 

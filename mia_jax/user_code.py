@@ -21,7 +21,7 @@ import sys
 import sysconfig
 import types
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -81,7 +81,7 @@ def _module(name: str, flag: str) -> types.ModuleType:
 
 
 @contextlib.contextmanager
-def guarded(what: str) -> Iterator[None]:
+def guarded(what: str) -> Generator[None]:
     """Users' code may raise anything, and call ``sys.exit``: one line, never the end of Python. ImportErrors pass.
 
     Args:
@@ -198,7 +198,7 @@ def _is_installed(file: pathlib.Path) -> bool:
 def _installed(top: str) -> bool:
     """Whether a top-level module or package is there and not local: nothing in it is looked for."""
     spec = _spec(top)
-    if top == LIBRARY or spec is None or not spec.has_location:
+    if top == LIBRARY or spec is None or not spec.has_location or spec.origin is None:
         return False
     return _is_installed(pathlib.Path(spec.origin).resolve())
 

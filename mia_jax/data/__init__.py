@@ -155,4 +155,5 @@ def _fields(dataset: Dataset, shape: tuple[int, ...], x: np.ndarray | None = Non
         case "pixel":
             return (Field("pixels", "pixel", 0, width, 0.0, 255.0),)
         case "mixed":
+            assert x is not None, "Adult, whose fields depend on its numbers, is never simulated"
             return tabular.adult_fields(x)

@@ -106,12 +106,11 @@ def read(root: pathlib.Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         source = MiaJax(config=name, data_dir=root, file_format="array_record").as_data_source(split=_SPLIT)
-        y = np.empty(len(source), np.int32)
-        x = None
+        first = source[0]["x"]
+        x, y = np.empty((len(source), *first.shape), first.dtype), np.empty(len(source), np.int32)
         for start in range(0, len(source), _BATCH):
             batch = source.__getitems__(range(start, min(start + _BATCH, len(source))))
             xs = np.stack([record["x"] for record in batch])
-            x = np.empty((len(source), *xs.shape[1:]), xs.dtype) if x is None else x
             x[start : start + len(xs)] = xs
             y[start : start + len(xs)] = [record["y"] for record in batch]
     return x, y

@@ -85,12 +85,12 @@ def members(archive: bytes, wanted: Sequence[str]) -> Iterator[tuple[str, IO[byt
         with tarfile.open(fileobj=plain, mode="r|") as tar:
             for member in tar:
                 name = next((w for w in wanted if f"/{member.name}".endswith(f"/{w}") and w not in found), None)
-                if name is None or not member.isreg() or member.issparse():  # sparse: zeros that are nowhere
-                    if len(others) < 4:
-                        others.append(member.name)
-                    continue
-                found.add(name)
-                yield name, tar.extractfile(member)
+                whole = member.isreg() and not member.issparse()  # sparse: zeros that are nowhere
+                if name is not None and whole and (content := tar.extractfile(member)) is not None:
+                    found.add(name)
+                    yield name, content
+                elif len(others) < 4:
+                    others.append(member.name)
         while plain.read(1 << 20):
             pass
     if missing := [w for w in wanted if w not in found]:
@@ -99,13 +99,13 @@ def members(archive: bytes, wanted: Sequence[str]) -> Iterator[tuple[str, IO[byt
         )
 
 
-class _Bounded:
+class _Bounded(io.RawIOBase):
     """A stream of which no more than ``left`` bytes are read."""
 
-    def __init__(self, stream: IO[bytes], left: int):
+    def __init__(self, stream: gzip.GzipFile, left: int):
         self._stream, self._left = stream, left
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         data = self._stream.read(size if 0 <= size <= self._left else self._left + 1)
         self._left -= len(data)
         if self._left < 0:
@@ -166,7 +166,7 @@ def keras(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.
     """
     if missing := [name for name in KERAS if name not in arrays]:
         raise ValueError(f"it has no array {missing[0]!r}; the Keras layout has {', '.join(KERAS)}")
-    return tuple(arrays[name] for name in KERAS)
+    return arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"]
 
 
 def bits(x: np.ndarray) -> np.ndarray:

@@ -47,8 +47,12 @@ def save(path: str | os.PathLike, records: Records, schema: Schema, **more: np.n
     'binary'
     """
     x, y = np.asarray(records.x), np.asarray(records.y, np.int32)
-    schema = schema._replace(digest=artifacts.array_digest(x, y), fields=tuple(f._asdict() for f in schema.fields))
-    arrays = {"x": x, "y": y, "schema": np.array(json.dumps(schema._asdict())), **more}
+    described = {
+        **schema._asdict(),
+        "digest": artifacts.array_digest(x, y),
+        "fields": [field._asdict() for field in schema.fields],
+    }
+    arrays = {"x": x, "y": y, "schema": np.array(json.dumps(described)), **more}
     try:
         artifacts.write_npz(pathlib.Path(path), arrays)
     except OSError as error:
@@ -121,10 +125,16 @@ def _described(x: np.ndarray, y: np.ndarray, text: np.ndarray) -> tuple[Records,
     return Records(x, y), schema._replace(source=source, digest=digest, fields=fields, notes=(*schema.notes, *told))
 
 
-def _schema(held: dict[str, Any]) -> Schema:
+def _schema(described: dict[str, Any]) -> Schema:
     """A schema from JSON, of which nothing is believed; raises one of many errors where it is none."""
-    fields = tuple(Field(**{**f, "categories": tuple(f["categories"])}) for f in held["fields"])
-    schema = Schema(**{**held, "shape": tuple(held["shape"]), "fields": fields, "notes": tuple(held["notes"])})
+
+    def field(described: dict[str, Any]) -> Field:
+        categories: dict[str, Any] = {"categories": tuple(described["categories"])}
+        return Field(**(described | categories))
+
+    fields = tuple(map(field, described["fields"]))
+    tuples: dict[str, Any] = {"shape": tuple(described["shape"]), "notes": tuple(described["notes"]), "fields": fields}
+    schema = Schema(**(described | tuples))
     _demand(all(isinstance(text, str) for text in (schema.name, schema.source, schema.digest, *schema.notes)))
     _demand(all(type(size) is int and 0 < size < 2**31 for size in (schema.num_classes, *schema.shape)))
     _demand(bool(schema.shape) and bool(fields))

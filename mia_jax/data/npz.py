@@ -12,7 +12,7 @@ import pathlib
 import pickletools
 import stat
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import IO
 
 import numpy as np
@@ -108,17 +108,19 @@ def _header(
 
 
 @contextlib.contextmanager
-def _opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+def _opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Generator[IO[bytes]]:
     """A member's content. zipfile unpacks all of what it reads of a bzip2 member, however much that comes to; ``bz2``
     unpacks no more than is asked for."""
     if info.compress_type != zipfile.ZIP_BZIP2:
         with archive.open(info) as member:
             yield member
         return
-    archive.fp.seek(info.header_offset + 26)  # of the local header: lengths of the name and of what follows it
-    name, extra = np.frombuffer(archive.fp.read(4), "<u2")
-    archive.fp.seek(int(name) + int(extra), io.SEEK_CUR)
-    with bz2.BZ2File(io.BytesIO(archive.fp.read(info.compress_size))) as member:
+    file = archive.fp
+    assert file is not None, "the archive is open"
+    file.seek(info.header_offset + 26)  # of the local header: lengths of the name and of what follows it
+    name, extra = np.frombuffer(file.read(4), "<u2")
+    file.seek(int(name) + int(extra), io.SEEK_CUR)
+    with bz2.BZ2File(io.BytesIO(file.read(info.compress_size))) as member:
         yield member
 
 

@@ -18,13 +18,13 @@ from mia_jax.data.table import BUILDER_VERSION, Dataset, Format
 from mia_jax.types import InputError
 
 Notify = Callable[[str], None]
-Found = tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]  # x, y (None: to be clustered), notes
+XYNotes = tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]  # x, y (None: to be clustered), notes
 
 
 class Origin(NamedTuple):
     source: Literal["official", "simulated"]
     key: dict[str, Any]  # JSON values
-    read: Callable[[], Found]
+    read: Callable[[], XYNotes]
     labeled: bool = True
 
 
@@ -38,15 +38,15 @@ def find(dataset: Dataset, data_dir: str | os.PathLike | None, source: str, seed
     if source == "simulated":
         if not dataset.stand_in:
             raise InputError(
-                f"there is no simulated {dataset.title}, only Purchase, Texas and Location; leave --data_source out"
+                f"there is no simulated {dataset.title}, only Purchase, Texas and Location; leave data_source out"
             )
-        return _simulated(dataset, seed, notify)
-    found = _official(dataset, data_dir, notify)
-    if isinstance(found, Origin):
-        return found
+        return _simulated(dataset, dataset.stand_in, seed, notify)
+    official = _official(dataset, data_dir, notify)
+    if isinstance(official, Origin):
+        return official
     if source == "official" or not dataset.stand_in:
-        raise InputError(_missing(dataset, found))
-    return _simulated(dataset, seed, notify)
+        raise InputError(_missing(dataset, official))
+    return _simulated(dataset, dataset.stand_in, seed, notify)
 
 
 def _official(dataset: Dataset, data_dir: str | os.PathLike | None, notify: Notify) -> Origin | list[str]:
@@ -71,17 +71,17 @@ def _official(dataset: Dataset, data_dir: str | os.PathLike | None, notify: Noti
     return _from_builder(dataset, prepared)
 
 
-def _simulated(dataset: Dataset, seed: int, notify: Notify) -> Origin:
-    """The origin of the look-alike; says so before anything is made."""
+def _simulated(dataset: Dataset, stand_in: str, seed: int, notify: Notify) -> Origin:
+    """The origin of the look-alike called ``stand_in``; says so before anything is made."""
     notify(f"SIMULATED: {dataset.title} is a look-alike built as the original was, not the real records")
 
-    def read() -> Found:
+    def read() -> XYNotes:
         from mia_jax.data import simulated
 
-        return simulated.simulate(dataset.stand_in, seed=seed)
+        return simulated.simulate(stand_in, seed=seed)
 
-    key = {"simulated": dataset.stand_in, "seed": seed, "code": code_digest("simulated.py")}
-    return Origin("simulated", key, read, labeled=dataset.stand_in == "texas")
+    key = {"simulated": stand_in, "seed": seed, "code": code_digest("simulated.py")}
+    return Origin("simulated", key, read, labeled=stand_in == "texas")
 
 
 def code_digest(name: str) -> str:
@@ -135,14 +135,16 @@ def _from_format(dataset: Dataset, form: Format, folder: pathlib.Path) -> Origin
         place = _place(dataset, folder, name)
         try:
             limits.check(0 if form.streamed else place.stat().st_size, None, "it")
-            contents[name] = place if form.streamed else place.read_bytes()
-            if not form.streamed:
-                files.check_published(name, contents[name])
+            if form.streamed:
+                contents[name] = place
+            else:
+                contents[name] = content = place.read_bytes()
+                files.check_published(name, content)
         except (OSError, ValueError) as error:
             raise refused(name, error) from None
     sha256 = files.digest(contents)
 
-    def read() -> Found:
+    def read() -> XYNotes:
         try:
             x, y = form.parse(contents)
             if form.labeled:
@@ -166,7 +168,7 @@ def _builder_dir(dataset: Dataset) -> pathlib.Path:
 def _from_builder(dataset: Dataset, prepared: pathlib.Path) -> Origin:
     labeled = not dataset.clustered
 
-    def read() -> Found:
+    def read() -> XYNotes:
         from mia_jax.data import builders
 
         try:

@@ -15,10 +15,12 @@ from mia_jax import sanitize
 
 
 class _Noted:
-    """Instead of an array or a type: what it was told."""
+    """Instead of an array or a type: what the pickle calls it with, and the state that it sets."""
 
-    def __init__(self, *told: Any):
-        self.told, self.state = told, None
+    state: Any = None
+
+    def __init__(self, *arguments: Any):
+        self.arguments = arguments
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -39,8 +41,8 @@ def _known() -> dict[tuple[str, str], Any]:
     class Type(_Noted):
         pass
 
-    def reconstruct(*told: Any) -> Array:
-        return Array(*told)
+    def reconstruct(*arguments: Any) -> Array:
+        return Array(*arguments)
 
     def encode(text: str, encoding: str) -> bytes:
         return _bytes(text, encoding)
@@ -89,7 +91,7 @@ def _array(noted: _Noted) -> np.ndarray:
     """The array [*shape] whose pickle told (version, shape, type, whether it is in Fortran order, bytes)."""
     try:
         _, shape, dtype, fortran, content = noted.state
-        kind = dtype.told[0]
+        kind = dtype.arguments[0]
         kind = kind.decode("ascii") if isinstance(kind, bytes) else kind
         order = dtype.state[1].decode("ascii") if isinstance(dtype.state[1], bytes) else dtype.state[1]
         if kind not in ("u1", "i1", "i2", "i4", "i8", "f4", "f8") or order not in ("|", "<", ">"):

@@ -6,6 +6,7 @@ shopper or a patient are set, and which, is ours: what is simulated says nothing
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,55 +39,48 @@ def simulate(stand_in: str, *, seed: int) -> tuple[np.ndarray, np.ndarray | None
 # --- people with tastes ----------------------------------------------------------------------------------------------
 
 
-# The arguments of _habits, calibrated. In the real Location file 54 bits of a record are set, and so in this one.
-PURCHASE = dict(branches=(2, 5, 15), spread=(0.7, 0.5, 0.8), skew=0.4, base=(-3.0, 1.2))
-LOCATION = dict(branches=(5, 8), spread=(0.72, 0.72), skew=0.4, base=(-2.8, 1.1))
+class Habits(NamedTuple):
+    """What decides who does which things. Styles are the leaves of a tree: all below a branch share some likes."""
+
+    branches: tuple[int, ...]  # of a node, level by level
+    spread: tuple[float, ...]  # standard deviation of the likes (log-odds) that are added at each level
+    base: tuple[float, float]  # mean and standard deviation of how common things are (log-odds)
+    skew: float = 0.4  # styles are exp(skew * normal) times as common
+    activity: float = 0.5  # standard deviation of how active people are (log-odds)
+    directions: int = 12  # in which people differ beside their style
+    tastes: float = 0.5  # their standard deviation in these directions (log-odds)
+
+
+# Calibrated. In the real Location file 54 bits of a record are set, and so in this one.
+PURCHASE = Habits(branches=(2, 5, 15), spread=(0.7, 0.5, 0.8), base=(-3.0, 1.2))
+LOCATION = Habits(branches=(5, 8), spread=(0.72, 0.72), base=(-2.8, 1.1))
 
 
 def _purchase(rng: np.random.Generator) -> tuple[np.ndarray, None]:
-    return _habits(rng, 197_324, 600, **PURCHASE), None
+    return simulate_habits(rng, 197_324, 600, PURCHASE), None
 
 
 def _location(rng: np.random.Generator) -> tuple[np.ndarray, None]:
-    return _habits(rng, 5_010, 446, **LOCATION), None
+    return simulate_habits(rng, 5_010, 446, LOCATION), None
 
 
-def _habits(
-    rng: np.random.Generator,
-    n: int,
-    f: int,
-    *,
-    branches: tuple[int, ...],
-    spread: tuple[float, ...],
-    skew: float,
-    base: tuple[float, float],
-    activity: float = 0.5,
-    tastes: tuple[int, float] = (12, 0.5),
-) -> np.ndarray:
-    """Bits x [n, f]: who does which of f things.
+def simulate_habits(rng: np.random.Generator, n: int, f: int, habits: Habits) -> np.ndarray:
+    """Bits x [n, f] uint8: which of n people does which of f things.
 
     The log-odds are the sum of how common the thing is, how active the person is, what the person's style likes, and
-    what the person likes. Styles are the leaves of a tree: at each level all below a branch share some likes.
-
-    Args:
-        branches: of a node, level by level.
-        spread: standard deviation of the likes (log-odds) that are added at each level.
-        skew: styles are exp(skew * normal) times as common.
-        base: mean and standard deviation of how common things are (log-odds).
-        activity: standard deviation of how active people are (log-odds).
-        tastes: number of directions in which people differ beside their style, and their standard deviation (log-odds).
+    what the person likes.
     """
     # The world first and then the people: the same seed gives the same world for any n.
     style = np.zeros((1, f))
-    for width, sd in zip(branches, spread, strict=True):
+    for width, sd in zip(habits.branches, habits.spread, strict=True):
         style = np.repeat(style, width, axis=0)
         style = style + rng.normal(0, sd, style.shape)
-    likes = (style + rng.normal(*base, f)).astype(np.float32)
-    common = np.exp(skew * rng.normal(size=len(style)))
-    dims, sd = tastes
-    directions = rng.normal(0, sd / np.sqrt(dims), (dims, f)).astype(np.float32)
+    likes = (style + rng.normal(*habits.base, f)).astype(np.float32)
+    common = np.exp(habits.skew * rng.normal(size=len(style)))
+    dims = habits.directions
+    directions = rng.normal(0, habits.tastes / np.sqrt(dims), (dims, f)).astype(np.float32)
     person = rng.choice(len(style), n, p=common / common.sum())
-    offset = activity * rng.normal(size=n).astype(np.float32)
+    offset = habits.activity * rng.normal(size=n).astype(np.float32)
     own = rng.normal(size=(n, dims)).astype(np.float32)
     x = np.empty((n, f), np.uint8)
     for start in range(0, n, _BLOCK):

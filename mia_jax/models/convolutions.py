@@ -9,7 +9,8 @@ import contextlib
 import contextvars
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -38,16 +39,16 @@ def conv_same(x: jax.Array, kernel: jax.Array, strides=(1, 1), padding="SAME", *
     above, left = (kh - 1) // 2, (kw - 1) // 2
     x = jnp.concatenate([_shifted(x, left - s, axis=2) for s in range(kw)], axis=-1)
     if kw * i <= o:
-        x = [_shifted(x, above - r, axis=1) for r in range(kh)]
+        rows = [_shifted(x, above - r, axis=1) for r in range(kh)]
         unaligned = -(kh * kw * i) % ALIGNED
-        x = jnp.concatenate([*x, jnp.zeros((b, h, w, unaligned), x[0].dtype)], axis=-1)
+        x = jnp.concatenate([*rows, jnp.zeros((b, h, w, unaligned), x.dtype)], axis=-1)
         kernel = jnp.pad(kernel.reshape(-1, o), ((0, unaligned), (0, 0)))
         return (x.reshape(b * h * w, -1) @ kernel).reshape(b, h, w, o)
     columns = kernel.transpose(1, 2, 0, 3).reshape(kw * i, kh * o)
     y = (x.reshape(b * h * w, kw * i) @ columns).reshape(b, h, w, kh * o)
     # Split, not sliced: so that the gradient is a concatenation, not a sum of padded arrays.
     rows = jax.lax.split(y, [o] * kh, axis=-1)
-    return sum(_shifted(row, above - r, axis=1) for r, row in enumerate(rows))
+    return cast(jax.Array, sum(_shifted(row, above - r, axis=1) for r, row in enumerate(rows)))  # of one row at least
 
 
 def _shifted(x: jax.Array, by: int, axis: int) -> jax.Array:
@@ -148,7 +149,7 @@ _as_written: contextvars.ContextVar[bool] = contextvars.ContextVar("as_written",
 
 
 @contextlib.contextmanager
-def as_written() -> Iterator[None]:
+def as_written() -> Generator[None]:
     """Networks that are traced in the block compute as their authors wrote."""
     token = _as_written.set(True)
     try:
@@ -158,7 +159,7 @@ def as_written() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def counted() -> Iterator[list]:
+def counted() -> Generator[list]:
     """Gives a list that has an element for each convolution that is put in flax's place in the block."""
     token = _counted.set(found := [])
     try:
@@ -168,7 +169,7 @@ def counted() -> Iterator[list]:
 
 
 @contextlib.contextmanager
-def in_place_of_flax() -> Iterator[None]:
+def in_place_of_flax() -> Generator[None]:
     """Where the block is traced for CPUs, ``nn.Conv`` layers that were not given a convolution compute by ``conv``."""
     if _as_written.get() or jax.default_backend() != "cpu":
         yield

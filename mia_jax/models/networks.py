@@ -8,6 +8,7 @@ what Amazon trained.
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -146,7 +147,7 @@ def from_flax(module: nn.Module, *, scale: float = 1.0) -> Model:
         raise InputError(f"{_named(module)} is no flax linen module: {_instead(module)}")
     arguments = inspect.signature(module.__call__).parameters
 
-    def mode(train: bool) -> dict[str, bool]:
+    def mode(train: bool) -> dict[str, Any]:
         modes = {"train": train, "training": train, "deterministic": not train}
         return {name: value for name, value in modes.items() if name in arguments}
 

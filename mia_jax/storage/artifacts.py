@@ -14,7 +14,7 @@ import pathlib
 import re
 import socket
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -44,7 +44,7 @@ def array_digest(*arrays: np.ndarray) -> str:
 
 
 @contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def replacing(path: pathlib.Path) -> Generator[pathlib.Path]:
     """Give a temporary path to write to; sync it and rename it onto ``path`` if the block ends well."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.unlink(missing_ok=True)  # a link that lies there is not written through
@@ -71,7 +71,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 def write_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write an ``.npz`` whole or not at all; the same arrays give the same bytes."""
     with replacing(path) as partial, open(partial, "wb") as f:
-        np.savez(f, **arrays)
+        np.savez(f, **arrays)  # ty: ignore[invalid-argument-type]  (no array of ours is called allow_pickle)
 
 
 # --- pytrees ---------------------------------------------------------------------------------------------------------
@@ -88,9 +88,10 @@ def _plain(leaf: np.ndarray) -> np.ndarray:
     return leaf.view(f"u{leaf.dtype.itemsize}") if leaf.dtype.kind == "V" else leaf
 
 
-def _typed(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The inverse of ``_plain``."""
-    return array.view(dtype) if np.dtype(dtype).kind == "V" else array
+def _typed(array: np.ndarray, leaf: Any) -> np.ndarray:
+    """The inverse of ``_plain``, for a leaf of the template."""
+    dtype = getattr(leaf, "dtype", None)
+    return array.view(dtype) if dtype is not None and np.dtype(dtype).kind == "V" else array
 
 
 def from_arrays(template: Params, arrays: Mapping[str, np.ndarray]) -> Params:
@@ -100,8 +101,8 @@ def from_arrays(template: Params, arrays: Mapping[str, np.ndarray]) -> Params:
         KeyError: if a leaf of the template is not among the arrays.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
-    found = [_typed(arrays[jax.tree_util.keystr(path)], getattr(leaf, "dtype", None)) for path, leaf in leaves]
-    return jax.tree_util.tree_unflatten(structure, found)
+    typed = [_typed(arrays[jax.tree_util.keystr(path)], leaf) for path, leaf in leaves]
+    return jax.tree_util.tree_unflatten(structure, typed)
 
 
 # --- the workdir -----------------------------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 @contextlib.contextmanager
-def open_workdir(path: str | os.PathLike, config: Description) -> Iterator[Workdir]:
+def open_workdir(path: str | os.PathLike, config: Description) -> Generator[Workdir]:
     """Hold ``path`` as the workdir of the run that ``config`` (JSON values) names; make it where it is missing.
 
     The configuration is written with the first artifact. The hold is an advisory lock of the operating system: a killed
@@ -229,7 +230,7 @@ def open_workdir(path: str | os.PathLike, config: Description) -> Iterator[Workd
 
 
 @contextlib.contextmanager
-def told(path: pathlib.Path) -> Iterator[None]:
+def told(path: pathlib.Path) -> Generator[None]:
     """What the file system refuses in the block, as one line; ``path``: the folder that is worked in.
 
     Raises:

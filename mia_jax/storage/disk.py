@@ -60,7 +60,7 @@ def _lock_byte(descriptor: int) -> None:
     position = os.lseek(descriptor, 0, os.SEEK_CUR)
     os.lseek(descriptor, FAR, os.SEEK_SET)
     try:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # ty: ignore[missing-attribute]  (there on Windows only)
     finally:
         os.lseek(descriptor, position, os.SEEK_SET)
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from mia_jax.synthesis import attributes as attrs
 from mia_jax.synthesis import subsets
 from mia_jax.synthesis.parameters import Parameters
+from mia_jax.types import Array
 
 
 class Lanes(NamedTuple):
@@ -71,7 +72,7 @@ def propose(a: attrs.Attributes, lanes: Lanes, n: int, left: jax.Array, redraw: 
 
 
 def update(
-    p: Parameters, prior: jax.Array, root: jax.Array, lanes: Lanes, found: Found, proposal: Proposal, log_p: jax.Array
+    p: Parameters, prior: jax.Array, root: jax.Array, lanes: Lanes, found: Found, proposal: Proposal, log_p: Array
 ) -> tuple[Lanes, Found]:
     """What the answers log_p [r, c] to a proposal change."""
     n = len(found.done)
@@ -103,7 +104,7 @@ def update(
     return _refill(p, root, lanes, found, sampled, ended)
 
 
-def _is_argmax(log_p: jax.Array, log_y_c: jax.Array, c: jax.Array) -> jax.Array:
+def _is_argmax(log_p: Array, log_y_c: jax.Array, c: jax.Array) -> jax.Array:
     """``argmax(log_p, axis=1) == c``, which costs half a forward pass on CPUs."""
     before = jnp.arange(log_p.shape[1])[None] < c[:, None]
     return jnp.where(before, log_p < log_y_c[:, None], log_p <= log_y_c[:, None]).all(1)
@@ -163,8 +164,9 @@ def _refill(
     def pick(new, old):
         return jnp.where(ended if new.ndim == 1 else ended[:, None], new, old)
 
-    rest = jax.tree.map(pick, begun._replace(x_best=None), lanes._replace(x_best=None))
-    return rest._replace(x_best=lanes.x_best), found._replace(next=jnp.minimum(found.next + sampled.sum(), n))
+    both = zip(Lanes._fields, begun, lanes, strict=True)
+    lanes = Lanes(*(old if name == "x_best" else pick(new, old) for name, new, old in both))
+    return lanes, found._replace(next=jnp.minimum(found.next + sampled.sum(), n))
 
 
 def begin(p: Parameters, root: jax.Array, slot: jax.Array, attempt: jax.Array, y: jax.Array, x_best: jax.Array):

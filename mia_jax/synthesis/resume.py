@@ -70,9 +70,10 @@ def search(
                 write()
                 written = time.monotonic()
 
-        limits = {"max_queries": max_queries, "state": state, "on_step": on_step}
         try:
-            result = algorithm.search(key, target, schema, num_records, **limits, **options)
+            result = algorithm.search(
+                key, target, schema, num_records, max_queries=max_queries, state=state, on_step=on_step, **options
+            )
         except MiaError:  # a host target that does not answer: it was asked between two steps, whose state is whole
             write()
             raise
@@ -80,4 +81,5 @@ def search(
     return result
 
 
-_TEMPLATE = algorithm.State(0, Lanes(*Lanes._fields), Found(*Found._fields), 0)  # its structure is all that is read
+_LEAF: Any = 0  # of a template of which the structure is all that is read
+_TEMPLATE = algorithm.State(_LEAF, Lanes(*[_LEAF] * len(Lanes._fields)), Found(*[_LEAF] * len(Found._fields)), _LEAF)

@@ -28,7 +28,7 @@ class State(NamedTuple):
     root: Array  # [2] uint32, made from the key
     lanes: Lanes
     found: Found
-    queries: np.ndarray  # [] int64, so far
+    queries: np.ndarray | np.int64  # [] int64, so far
 
 
 class Story(NamedTuple):
@@ -106,7 +106,7 @@ def search(
     prior = _check(p, schema, num_records, class_prior, redraw, lanes, max_queries, block)
     a = attrs.attributes(schema)
     p = p._replace(k_max=min(k_max, a.count), k_min=min(k_min, a.count))
-    p = Parameters(*(np.float32(v) if isinstance(v, float) else np.int32(v) for v in p))
+    p = jax.tree.map(lambda value: np.float32(value) if isinstance(value, float) else np.int32(value), p)
     root = np.asarray(jax.random.bits(key, (2,), np.uint32))
     budget = np.iinfo(np.int64).max if max_queries is None else max_queries
     if state is None:
@@ -117,20 +117,20 @@ def search(
     ):
         raise InputError("the saved search was for another key, schema or number of records; start a new one")
     advance = _traced(schema, target, redraw, block) if target.traced else _host(schema, target, redraw)
-    given = p, prior.astype(np.float32), root
-    inner = jax.tree.map(jnp.array, (state.lanes, state.found))  # copies: a block overwrites what it is given
+    lanes_found: tuple[Lanes, Found] = jax.tree.map(jnp.array, (state.lanes, state.found))  # a block overwrites them
     exhausted = False
     while not exhausted and (np.asarray(state.lanes.slot) < num_records).any():
         left = min(budget - int(state.queries), np.iinfo(np.int32).max)
         try:
-            inner, queries = advance(*given, inner, left)
+            lanes_found, queries = advance(p, prior.astype(np.float32), root, lanes_found, left)
         except BudgetSpent:
             exhausted = True
             continue
         if target.traced:  # it answers idle lanes, too
-            inner = _narrowed(*inner)
-        state = State(root, *inner, state.queries + np.int64(queries))
-        exhausted = left == int(queries) and (np.asarray(state.lanes.slot) < num_records).any()
+            lanes_found = _narrowed(*lanes_found)
+        now, found = lanes_found
+        state = State(root, now, found, state.queries + np.int64(queries))
+        exhausted = left == int(queries) and bool((np.asarray(state.lanes.slot) < num_records).any())
         if on_step is not None:
             on_step(state)
     return _result(a, state, prior, exhausted)
@@ -218,17 +218,17 @@ def _start(p: Parameters, a: attrs.Attributes, root: np.ndarray, prior: np.ndarr
     f, c = len(a.of), len(prior)
     y = jnp.asarray(wanted_classes(prior, n))
     lanes = jax.jit(begin)(p, root, jnp.arange(r), jnp.zeros(r, jnp.int32), y, jnp.zeros((r, f), a.dtype))
-    zeros, row = np.zeros(c, np.int32), np.zeros(n, np.int32)
+    zeros, row = jnp.zeros(c, jnp.int32), jnp.zeros(n, jnp.int32)
     found = Found(
         x=jnp.zeros((n, f), a.dtype),
         y=y,
         done=row.astype(bool),
-        confidence=row.astype(np.float32),
+        confidence=row.astype(jnp.float32),
         cost=row,
-        next=np.int32(r),
+        next=jnp.int32(r),
         failed=zeros,
         in_a_row=zeros,
-        given_up=prior == 0,
+        given_up=jnp.asarray(prior == 0),
     )
     return State(root, lanes, found, np.int64(0))
 

@@ -15,7 +15,7 @@ import os
 import pathlib
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import IO, Any, get_args
 
 import numpy as np
@@ -286,7 +286,7 @@ def _checksums(rows: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _locked(path: pathlib.Path) -> Iterator[IO[bytes]]:
+def _locked(path: pathlib.Path) -> Generator[IO[bytes]]:
     with os.fdopen(disk.open_own(path, create=True), "r+b") as f:
         disk.lock(f.fileno(), wait=True)
         yield f

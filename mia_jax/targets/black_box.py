@@ -131,7 +131,8 @@ def settle(target: Target, x: Array) -> Target:
     """
     if not hasattr(target.ask, "exact"):
         return target
-    whole, known = target.ask.exact, target.answers
+    whole: Callable[[Array], np.ndarray] = getattr(target.ask, "exact", target.ask)
+    known = target.answers
     answers = answer_format.recognize(answer_format.told(whole(x)))
     if known.kind == "top_k" and known.k is not None and answers.kind == "probabilities":  # replies left classes out
         answers = answers._replace(kind="top_k", k=known.k, least=None)

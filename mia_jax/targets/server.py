@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def serve(
     shown: Shown | None = None,
     rate: float | None = None,
     labels: Sequence[str] | None = None,
-) -> Iterator[str]:
+) -> Generator[str]:
     """Answer requests in threads for as long as the block lasts.
 
     Args:

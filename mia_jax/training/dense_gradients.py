@@ -7,6 +7,7 @@ out: the gradient with respect to these offsets is the gradient at the output.
 """
 
 import jax
+import jax.core
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -15,7 +16,9 @@ from mia_jax.types import Array, Key, Model, Params
 Path = tuple[str, ...]  # of a layer in params
 
 
-def offsets(model: Model, params: Params, x: Array, key: Key | None = None) -> dict[Path, jax.Array]:
+def offsets(
+    model: Model, params: Params, x: Array | jax.ShapeDtypeStruct, key: Key | None = None
+) -> dict[Path, jax.Array]:
     """Zeros [b, o] for each dense layer whose gradient can be known in this way.
 
     Those that are plain ``nn.Dense``, with parameters that are in ``params`` as they are, called once, on one row per

@@ -219,8 +219,8 @@ def _one_by_one(model, loss, params, x, y, real, clip, key, microbatch) -> Clipp
     return Clipped(grads, *(leaf.reshape(-1)[:b] for leaf in told))
 
 
-def _scale(squares: jax.Array, real: jax.Array, clip: float) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Norms, what each gradient is multiplied by, and whether it is finite; [b] each."""
+def _scale(squares: jax.typing.ArrayLike, real: jax.Array, clip: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Norms, what each gradient is multiplied by, and whether it is finite; [b] each, of squared norms [b]."""
     norms = jnp.sqrt(squares)
     finite = jnp.isfinite(norms)
     scale = jnp.where(norms > clip, clip / norms, 1.0) if math.isfinite(clip) else jnp.ones_like(norms)
@@ -244,7 +244,7 @@ def _steps(batch_size: int, records: int) -> int:
     return -(-records // batch_size)
 
 
-def _poisson(key: Key, index: jax.Array, threshold: int, room: int) -> jax.Array:
+def _poisson(key: Key, index: Array, threshold: int, room: int) -> jax.Array:
     """A Poisson sample of the index [m], in its order, padded with -1 to [room]."""
     index = jnp.asarray(index, jnp.int32)
     taken = index >= 0

@@ -1,4 +1,4 @@
-"""Many training runs at once: ``vmap`` over a Trainer, in chunks, dealt out to every local device.
+"""Many training runs at once: ``vmap`` over a Trainer, in chunks, distributed over the local devices.
 
 Epochs run in a host loop, steps in ``scan``, networks under ``vmap``. A network's random numbers depend on its own key
 alone, so results do not depend on how many are trained, how many at once, or on how many devices.
@@ -53,24 +53,25 @@ def fit_chunks(
     Raises:
         parallel.OutOfMemory: two networks at once are too much.
     """
-    devices = tuple(devices or jax.local_devices())
+    local = tuple(devices or jax.local_devices())
     total = len(index)
     if chunk is None:
-        chunk = choose_chunk(trainer, pool, index, devices) if lanes is None else total
-    pools = parallel.copies(Records(pool.x, pool.y), devices)
-    told = on_epoch or (lambda part, epochs, info: None)
+        chunk = choose_chunk(trainer, pool, index, local) if lanes is None else total
+    pools = parallel.copies(Records(pool.x, pool.y), local)
+    notify = on_epoch or (lambda part, epochs, info: None)
 
     def fit(part: slice, at_once: int) -> tuple[Params, EpochInfo]:
         some = jax.tree.map(lambda leaf: leaf[part], (keys, np.asarray(index, np.int32)))
-        dealt = [parallel.deal(each, parallel.lanes_per_program(at_once, lanes, devices), devices) for each in some]
-        return _fit_chunk(trainer, *dealt, pools, num_epochs, part, told, stopped)
+        width = parallel.lanes_per_program(at_once, lanes, local)
+        distributed = [parallel.distribute(each, width, local) for each in some]
+        return _fit_chunk(trainer, *distributed, pools, num_epochs, part, notify, stopped)
 
     for part, (params, history) in parallel.in_chunks(fit, total, chunk, least=lanes or parallel.LANES):
         yield part, params, history
 
 
 def _fit_chunk(trainer, keys: list, index: list, pools: list, num_epochs: int, part: slice, on_epoch, stopped):
-    """Parameters [k, ...] and EpochInfo [k, num_epochs] of one chunk, whose keys and rows are dealt to the programs."""
+    """Parameters [k, ...] and EpochInfo [k, num_epochs] of one chunk, whose keys and rows are those of the programs."""
     k = part.stop - part.start
     pools = [pools[i % len(pools)] for i in range(len(keys))]
     init, epoch = parallel.program(trainer.init, (0, None)), parallel.program(trainer.epoch, (0, None, 0), donate=(0,))
@@ -140,9 +141,19 @@ def fit_many(
     >>> info.accuracy.shape, info.accuracy[:, -1].tolist()
     ((2, 50), [1.0, 1.0])
     """
-    options = dict(chunk=chunk, lanes=lanes, devices=devices, on_epoch=on_epoch, stopped=stopped)
-    chunks = [(params, info) for _, params, info in fit_chunks(trainer, keys, pool, index, num_epochs, **options)]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *chunks)
+    chunks = fit_chunks(
+        trainer,
+        keys,
+        pool,
+        index,
+        num_epochs,
+        chunk=chunk,
+        lanes=lanes,
+        devices=devices,
+        on_epoch=on_epoch,
+        stopped=stopped,
+    )
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *((params, info) for _, params, info in chunks))
 
 
 def diverged(params: Params, loss: Array) -> np.ndarray:
@@ -154,7 +165,7 @@ def diverged(params: Params, loss: Array) -> np.ndarray:
             the last epoch.
     """
     loss = np.asarray(loss)
-    wrong = ~np.isfinite(loss)
+    wrong = np.asarray(~np.isfinite(loss))
     for leaf in jax.tree.leaves(params):
         finite = np.isfinite(np.asarray(leaf, np.float32)).reshape(len(loss), -1).all(axis=1)
         wrong[:, -1:] |= ~finite[:, None]
@@ -180,12 +191,13 @@ def lane_bytes(trainer: Trainer, pool: Records, m: int) -> int:
 
     Compiles the training of two networks to find out.
     """
-    x, y = (jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in pool)
+    records = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), pool)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
     state = jax.eval_shape(
-        lambda keys: jax.vmap(trainer.init, (0, None))(keys, jnp.zeros((1, *x.shape[1:]), x.dtype)), keys
+        lambda keys: jax.vmap(trainer.init, (0, None))(keys, jnp.zeros((1, *pool.x.shape[1:]), pool.x.dtype)), keys
     )
     index = jax.ShapeDtypeStruct((2, m), np.int32)
-    compiled = jax.jit(jax.vmap(trainer.epoch, (0, None, 0))).lower(state, Records(x, y), index).compile()
+    compiled = jax.jit(jax.vmap(trainer.epoch, (0, None, 0))).lower(state, records, index).compile()
     memory = compiled.memory_analysis()
+    assert memory is not None, "devices that say how much memory they have say how much a program takes"
     return (memory.temp_size_in_bytes + 2 * memory.output_size_in_bytes) // 2

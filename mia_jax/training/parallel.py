@@ -1,4 +1,6 @@
-"""Programs over lanes: a pure function of one network, compiled for a few at once, dealt out to every local device.
+"""Programs over lanes: a pure function of one network, compiled for a few at once, distributed over local devices.
+
+A *lane* is the place of one network in a compiled program, one row of its ``vmap``.
 
 ``spread`` does so for any function; ``many.fit_chunks`` for training. ``in_chunks`` is long work in parts that
 become smaller where the memory ends.
@@ -9,7 +11,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -35,7 +37,7 @@ CPU_OPTIONS = {"xla_cpu_copy_insertion_use_region_analysis": True}
 
 
 def spread(fn: Callable, *, in_axes: int | Sequence = 0, devices: Sequence[jax.Device] | None = None) -> Callable:
-    """``jit(vmap(fn))`` over a leading axis that is dealt out to every local device, ``LANES`` at a time on CPUs.
+    """``jit(vmap(fn))`` over a leading axis that is distributed over the local devices, ``LANES`` at a time on CPUs.
 
     Args:
         fn: pure function of arrays.
@@ -46,38 +48,40 @@ def spread(fn: Callable, *, in_axes: int | Sequence = 0, devices: Sequence[jax.D
     Returns:
         A function of the same arguments, whose results are NumPy arrays with the leading axis.
     """
-    devices = tuple(devices or jax.local_devices())
+    local = tuple(devices or jax.local_devices())
 
-    def call(*args):
+    def call(*args: Any) -> Any:
         axes = (in_axes,) * len(args) if isinstance(in_axes, int) else tuple(in_axes)
         size = len(jax.tree.leaves([a for a, axis in zip(args, axes, strict=True) if axis == 0])[0])
-        lanes = lanes_per_program(size, None, devices)
-        dealt = [
-            itertools.cycle(copies(a, devices)) if axis is None else deal(a, lanes, devices)
+        lanes = lanes_per_program(size, None, local)
+        distributed = [
+            itertools.cycle(copies(a, local)) if axis is None else distribute(a, lanes, local)
             for a, axis in zip(args, axes, strict=True)
         ]
-        return gather([program(fn, axes)(*some) for some in zip(*dealt, strict=False)], size)
+        return gather([program(fn, axes)(*some) for some in zip(*distributed, strict=False)], size)
 
     return call
 
 
-def replicate(tree, devices: Sequence[jax.Device] | None = None):
+def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
     """The arrays of a tree, on every device once: for arguments that many calls of a ``spread`` function share."""
     mesh = Mesh(np.array(devices or jax.local_devices()), ("devices",))
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def lanes_per_program(size: int, wanted: int | None, devices: Sequence[jax.Device]) -> int:
+    """How many of ``size`` networks a program computes: ``wanted``, or ``LANES`` on CPUs, or a device's share."""
     return wanted or (LANES if devices[0].platform == "cpu" else max(LANES, math.ceil(size / len(devices))))
 
 
 @functools.lru_cache(maxsize=64)
 def program(fn: Callable, axes: tuple, donate: tuple = ()) -> Callable:
+    """``jit(vmap(fn))``, the same for the same function: compiled once. ``donate``: arguments that it overwrites."""
     options = CPU_OPTIONS if jax.default_backend() == "cpu" else None
     return jax.jit(jax.vmap(fn, in_axes=axes), donate_argnums=donate, compiler_options=options)
 
 
-def deal(tree, lanes: int, devices: Sequence[jax.Device]) -> list:
+def distribute(tree: Any, lanes: int, devices: Sequence[jax.Device]) -> list[Any]:
     """Leaves [k, ...] as trees with leaves [lanes, ...], on the devices in turn; the first element fills up."""
     size = len(jax.tree.leaves(tree)[0])
     rows = np.arange(math.ceil(size / lanes) * lanes)
@@ -88,7 +92,7 @@ def deal(tree, lanes: int, devices: Sequence[jax.Device]) -> list:
     ]
 
 
-def copies(tree, devices: Sequence[jax.Device]) -> list:
+def copies(tree: Any, devices: Sequence[jax.Device]) -> list[Any]:
     """One copy of a tree per device, without copying what ``replicate`` has put there."""
 
     def on(leaf, device):
@@ -99,7 +103,7 @@ def copies(tree, devices: Sequence[jax.Device]) -> list:
     return [jax.tree.map(lambda leaf, d=d: on(leaf, d), tree) for d in devices]
 
 
-def gather(trees: Sequence, size: int):
+def gather(trees: Sequence[Any], size: int) -> Any:
     """One tree with NumPy leaves [size, ...] from the trees of the programs."""
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:size], *trees)
 

@@ -63,7 +63,7 @@ def test_kmeans_finds_clusters_and_repeats(monkeypatch):
 def test_kmeans_of_shoppers_is_as_good_as_that_of_scikit_learn():
     from sklearn.cluster import KMeans
 
-    x = simulated._habits(np.random.default_rng(0), 1000, 600, **simulated.PURCHASE)
+    x = simulated.simulate_habits(np.random.default_rng(0), 1000, 600, simulated.PURCHASE)
 
     def within(y):
         return sum(((x[y == k] - x[y == k].mean(axis=0)) ** 2).sum() for k in range(20))
@@ -124,7 +124,7 @@ def test_unknown_look_alike_is_refused():
 
 
 def test_all_class_counts_of_purchase_are_clusters_of_the_same_shoppers(monkeypatch):
-    people = simulated._habits(np.random.default_rng(0), 1000, 600, **simulated.PURCHASE)
+    people = simulated.simulate_habits(np.random.default_rng(0), 1000, 600, simulated.PURCHASE)
     monkeypatch.setitem(simulated._MAKERS, "purchase", (lambda rng: (people, None), "a few."))
     for classes in (2, 10, 20, 50, 100):
         records, schema = data.load(f"purchase{classes}", source="simulated")
