@@ -15,7 +15,6 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from typing import TextIO
 
 from mia_jax import sanitize
 from mia_jax.storage import disk
@@ -69,22 +68,12 @@ def start(main: Callable[[], int | None], define: Callable[[list[str]], None] | 
             fail(MiaError(f"{left[1]!r} is not a flag; flags are written --name=value. See --help for all flags."))
         return left
 
-    def tell(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        del category, filename, lineno, file, line
-        say(f"warning: {message}")
-
     def guarded(argv: list[str]) -> None:
         del argv
         logging.set_verbosity(logging.WARNING)  # jax tells which accelerators it did not find
         signal.signal(signal.SIGINT, interrupted)
-        warnings.showwarning = tell
+        # ty: a function of a module, which its documentation says to replace
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")  # ty: ignore[invalid-assignment]
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
         try:

@@ -154,7 +154,7 @@ class Target(NamedTuple):
     traced: bool = True  # may be asked inside jit; False: one batched host call per question
 
 
-Defense = Callable[[jax.Array], jax.Array]  # log-probabilities [b, c] -> log-probabilities [b, c]; defenses compose
+Defense = Callable[[Array], Array]  # log-probabilities [b, c] -> log-probabilities [b, c]; defenses compose
 Sampler = Callable[[Key, int], tuple[Records, Info]]  # shadow data from nothing but what the adversary has
 
 

@@ -171,12 +171,12 @@ def log_probabilities(p: np.ndarray, answers: Answers) -> np.ndarray:
 def exact(p: np.ndarray) -> np.ndarray:
     """log p, float32 [b, c], of which nothing is lost whatever their format: zeros are log 0 as far as float32 has it.
 
-    ``told`` is the inverse, ``read`` what becomes of them once the format is known.
+    ``from_exact`` is the inverse, ``read`` what becomes of them once the format is known.
     """
     return log_probabilities(np.asarray(p, np.float64), Answers(p.shape[1]))
 
 
-def told(log_p: np.ndarray) -> np.ndarray:
+def from_exact(log_p: np.ndarray) -> np.ndarray:
     """The probabilities float64 [b, c] of ``exact``, with decimal digits where they had some."""
     p = np.where(log_p <= defenses.HIDDEN, 0.0, np.exp(np.asarray(log_p, np.float64)))
     for digits in range(1, 7):  # the logarithm of a small number has kept 6 or 7 of its figures

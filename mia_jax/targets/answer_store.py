@@ -46,7 +46,7 @@ class AnswerStore:
     def __init__(self, answers: Answers, directory: str | os.PathLike | None = None, name: str = ""):
         self.answers = answers
         self.path = None if directory is None else store_path(directory, name)
-        self._row = np.dtype([("key", "u1", 32), ("log_p", "<f4", (answers.classes,)), ("check", "<u4")])
+        self._row: Any = np.dtype([("key", "u1", 32), ("log_p", "<f4", (answers.classes,)), ("check", "<u4")])
         self._where: dict[bytes, int] = {}  # key -> row of _log_p
         self._log_p, self._size = np.empty((16, answers.classes), np.float32), 0
         self._lock = threading.Lock()
@@ -54,7 +54,7 @@ class AnswerStore:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with _locked(self.path) as f:
-                    self._read(f, name)
+                    self._read(f, self.path, name)
             except OSError as error:
                 raise InputError(
                     f"answers cannot be kept in {self.path.parent} ({error.strerror}): choose another directory"
@@ -94,12 +94,12 @@ class AnswerStore:
         rows["check"] = _checksums(rows)
         with self._lock:
             if self.path is not None:
-                self._append(rows.tobytes())
+                self._append(self.path, rows.tobytes())
             self._keep(keys, log_p)
 
-    def _append(self, content: bytes) -> None:
+    def _append(self, path: pathlib.Path, content: bytes) -> None:
         try:
-            f = disk.open_own(self.path)  # a Python file takes twice as long, at each answer
+            f = disk.open_own(path)  # a Python file takes twice as long, at each answer
             try:
                 disk.lock(f, wait=True)
                 end = os.lseek(f, 0, os.SEEK_END)
@@ -108,9 +108,7 @@ class AnswerStore:
             finally:
                 os.close(f)
         except OSError as error:
-            raise InputError(
-                f"answers cannot be written to {self.path} ({error.strerror}): mend that, run again"
-            ) from None
+            raise InputError(f"answers cannot be written to {path} ({error.strerror}): mend that, run again") from None
 
     def _keep(self, keys: Sequence[bytes], log_p: np.ndarray) -> None:
         end = self._size + len(keys)
@@ -122,32 +120,32 @@ class AnswerStore:
         self._where.update(zip(keys, range(self._size, end), strict=True))
         self._size = end
 
-    def _read(self, f: IO[bytes], name: str) -> None:
+    def _read(self, f: IO[bytes], path: pathlib.Path, name: str) -> None:
         first = _first_line(name, self.answers)
-        held = _header(f, self.path, name)
-        if held is None:
+        header = _header(f, path, name)
+        if header is None:
             f.seek(0)
             rows = self._salvaged(content := f.read())
             if len(rows):
-                self._write_anew(first, rows)
+                _write_anew(path, first, rows)
             elif BEGIN.startswith(content[: len(BEGIN)]):  # empty, or cut off before anything was kept
                 f.seek(0)
                 f.truncate()
                 f.write(first)
                 f.flush()
             else:
-                raise _foreign(self.path)
+                raise _foreign(path)
             self._start = len(first)
         else:
-            if held["classes"] != self.answers.classes:
+            if header["classes"] != self.answers.classes:
                 raise InputError(
-                    f"{self.path} holds answers over {held['classes']} classes, and the target has"
+                    f"{path} holds answers over {header['classes']} classes, and the target has"
                     f" {self.answers.classes}: choose another directory, or name the target's versions apart"
                 )
             self._start = f.tell()
             rows = self._whole(f.read())
-            if held["format"] == FLOORED and held["digits"] is not None:
-                zero = rows["log_p"] <= np.log(0.6 * 10.0 ** -held["digits"])
+            if header["format"] == FLOORED and header["digits"] is not None:
+                zero = rows["log_p"] <= np.log(0.6 * 10.0 ** -header["digits"])
                 rows["log_p"] = np.where(zero, HIDDEN, rows["log_p"])
         self._keep(np.ascontiguousarray(rows["key"]).view("V32")[:, 0].tolist(), rows["log_p"])
 
@@ -164,18 +162,6 @@ class AnswerStore:
         shift = max(range(size), key=lambda shift: len(self._whole(some[shift:])))
         return self._whole(content[(max(0, middle - 4 * size) + shift) % size :])
 
-    def _write_anew(self, first: bytes, rows: np.ndarray) -> None:
-        warnings.warn(
-            f"the first line of {self.path} is damaged: it is written anew, and {len(rows):,} answers are kept",
-            stacklevel=4,
-        )
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
-        try:
-            partial.write_bytes(first + rows.tobytes())
-            os.replace(partial, self.path)
-        finally:
-            partial.unlink(missing_ok=True)
-
 
 def stored_answers(directory: str | os.PathLike | None, name: str) -> Answers | None:
     """What the answers kept under this name look like; None where there are none, or their first line is damaged.
@@ -188,10 +174,10 @@ def stored_answers(directory: str | os.PathLike | None, name: str) -> Answers | 
         return None
     try:
         with _locked(path) as f:
-            held = _header(f, path, name)
+            header = _header(f, path, name)
     except OSError as error:
         raise InputError(f"{path} cannot be used ({error.strerror}): mend that, or choose another directory") from None
-    return None if held is None else Answers(*(held[name] for name in Answers._fields))
+    return None if header is None else Answers(*(header[name] for name in Answers._fields))
 
 
 def store_path(directory: str | os.PathLike, name: str) -> pathlib.Path:
@@ -231,16 +217,28 @@ def write_count(path: pathlib.Path, count: int) -> None:
         raise InputError(f"{path} cannot be written ({error.strerror}): mend that, run again") from None
 
 
+def _write_anew(path: pathlib.Path, first: bytes, rows: np.ndarray) -> None:
+    warnings.warn(
+        f"the first line of {path} is damaged: it is written anew, and {len(rows):,} answers are kept", stacklevel=4
+    )
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(first + rows.tobytes())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def _first_line(name: str, answers: Answers) -> bytes:
-    told = {"format": FORMAT, "name": name, **answers._asdict()}
-    return json.dumps({**told, "check": _check(told)}).encode() + b"\n"
+    header = {"format": FORMAT, "name": name, **answers._asdict()}
+    return json.dumps({**header, "check": _check(header)}).encode() + b"\n"
 
 
-def _check(told: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+def _check(header: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _header(f: IO[bytes], path: pathlib.Path, name: str) -> dict | None:
+def _header(f: IO[bytes], path: pathlib.Path, name: str) -> dict[str, Any] | None:
     """The first line, where it is whole; leaves ``f`` behind it. None for a file without one, and for a damaged one.
 
     Raises:
@@ -248,27 +246,32 @@ def _header(f: IO[bytes], path: pathlib.Path, name: str) -> dict | None:
     """
     f.seek(0)
     line = f.readline()
-    try:
-        held = json.loads(line) if line.endswith(b"\n") else None
-        fields = Answers._fields[:3] if held["format"] == FLOORED else Answers._fields
-        told = {key: held[key] for key in ("format", "name", *fields)}
-        good = told["format"] in (FORMAT, FLOORED) and isinstance(told["name"], str) and told["kind"] in KINDS
-        good = good and held.get("check", _check(told)) == _check(told)  # files of before 2026-11-27 have none
-        good = good and isinstance(told["classes"], int) and told["classes"] > 1
-    except (ValueError, KeyError, TypeError, AttributeError):
-        good = False
-    if not good:
+    header = _parsed(line) if line.endswith(b"\n") else None
+    if header is None:
         if not BEGIN.startswith(line[: len(BEGIN)]) and len(line + f.read(40)) < 40:  # no room for a single row
             raise _foreign(path)
         return None
-    told = {**dict.fromkeys(Answers._fields), **told}
-    if told["name"] != name:
-        own = store_path(path.parent, told["name"]).name
+    if header["name"] != name:
+        own = store_path(path.parent, header["name"]).name
         raise InputError(
-            f"{path} holds answers of {told['name']!r}, not of {name!r}: rename it to {own}, or choose another"
+            f"{path} holds answers of {header['name']!r}, not of {name!r}: rename it to {own}, or choose another"
             " directory"
         )
-    return told
+    return header
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """A first line's values: format, name and the fields of ``Answers``; None where it is damaged."""
+    try:
+        value = json.loads(line)
+        fields = Answers._fields[:3] if value["format"] == FLOORED else Answers._fields
+        header = {key: value[key] for key in ("format", "name", *fields)}
+        good = header["format"] in (FORMAT, FLOORED) and isinstance(header["name"], str) and header["kind"] in KINDS
+        good = good and value.get("check", _check(header)) == _check(header)  # files of before 2026-11-27 have none
+        good = good and isinstance(header["classes"], int) and header["classes"] > 1
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return dict.fromkeys(Answers._fields) | header if good else None
 
 
 def _foreign(path: pathlib.Path) -> InputError:

@@ -11,6 +11,7 @@ import os
 import pathlib
 import threading
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -117,30 +118,39 @@ def from_predictions(x: Array, p: Array) -> Target:
 # --- wrappers --------------------------------------------------------------------------------------------------------
 
 
-def settle(target: Target, x: Array) -> Target:
+@runtime_checkable
+class AsAnswered(Protocol):
+    """What ``Target.ask`` is where the format of the answers is a guess: it can give them as they were answered."""
+
+    def exact(self, x: Array, /) -> np.ndarray:
+        """Records [b, *f] -> log-probabilities [b, c], ``answer_format.exact``."""
+        ...
+
+
+def with_recognized_format(target: Target, x: Array) -> Target:
     """The target with the format that all its answers about x show: asked now, from what is kept where there is such.
 
     A format guessed from a few answers is too narrow as often as not. A target whose format is no guess is returned as
-    it is; that of ``remote.connect`` has ``ask.exact``, which keeps what any format would have hidden.
+    it is; that of ``remote.connect`` is ``AsAnswered``, which keeps what any format would have hidden.
 
     Args:
+        target: any.
         x: the records in question [n, *f].
 
     Raises:
         What asking raises.
     """
-    if not hasattr(target.ask, "exact"):
+    if not isinstance(target.ask, AsAnswered):
         return target
-    whole: Callable[[Array], np.ndarray] = getattr(target.ask, "exact", target.ask)
-    known = target.answers
-    answers = answer_format.recognize(answer_format.told(whole(x)))
+    whole, known = target.ask.exact, target.answers
+    answers = answer_format.recognize(answer_format.from_exact(whole(x)))
     if known.kind == "top_k" and known.k is not None and answers.kind == "probabilities":  # replies left classes out
         answers = answers._replace(kind="top_k", k=known.k, least=None)
     return Target(lambda x: answer_format.read(whole(x), answers), answers, traced=False)
 
 
 def defend(target: Target, *defenses: Defense, answers: Answers | None = None) -> Target:
-    """The target, wearing defenses at the answer; the first is the innermost.
+    """The target behind defenses at the answer; the first is the innermost.
 
     Args:
         defenses: log-probabilities [b, c] -> log-probabilities [b, c].

@@ -85,21 +85,41 @@ def serve(
     listening = _listening(host, port)
     with concurrent.futures.ThreadPoolExecutor(max(4, os.cpu_count() or 1), "mia-jax-answer") as pool, listening:
         app = _App(answer, name, labels, _Limiter(rate), _is_loopback(host), pool)
-        given = dict(loop="asyncio", http="h11", ws="none", lifespan="off", log_config=None, log_level="critical")
-        limits = dict(limit_concurrency=CONNECTIONS, timeout_keep_alive=60, timeout_graceful_shutdown=1)
-        config = uvicorn.Config(app.routes(), backlog=BACKLOG, access_log=False, server_header=False, **given, **limits)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        try:
-            while not server.started and thread.is_alive():
-                time.sleep(0.005)
+        with _running(app.routes(), listening, pool):
             shown_host = f"[{host}]" if ":" in host else host
             yield f"http://{shown_host}:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            pool.shutdown(wait=False, cancel_futures=True)
-            thread.join()
+
+
+@contextlib.contextmanager
+def _running(app: "Starlette", listening: socket.socket, pool: concurrent.futures.Executor) -> Generator[None]:
+    """The application, served in a thread for as long as the block lasts; the pool, in which it answers, ends there."""
+    assert uvicorn is not None, "serve looks whether it is there"
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            time.sleep(0.005)
+        yield
+    finally:
+        server.should_exit = True
+        pool.shutdown(wait=False, cancel_futures=True)
+        thread.join()
 
 
 def paths(name: str = "model") -> dict[str, str]:
@@ -148,7 +168,7 @@ class _Limiter:
     """Lets ``rate`` requests a second through, on average; as many at once."""
 
     def __init__(self, rate: float | None):
-        self._rate, self._allowance, self._last = rate, rate, time.monotonic()
+        self._rate, self._allowance, self._last = rate, rate or 0.0, time.monotonic()
         self._lock = threading.Lock()
 
     def take(self) -> None:

@@ -34,19 +34,9 @@ class Refusal(Exception):
         self.status, self.headers = status, headers or {}
 
 
-def paths(name: str = "model") -> dict[str, str]:
-    """The path of the model in each protocol."""
-    return {
-        "oip": f"/v2/models/{name}/infer",
-        "vertex": f"/v1/models/{name}:predict",
-        "sagemaker": f"/endpoints/{name}/invocations",
-        "mlflow": "/invocations",
-        "google": f"/prediction/v1.6/projects/local/trainedmodels/{name}/predict",
-        "amazon": f"/amazon/{name}",
-    }
-
-
 class Reply(NamedTuple):
+    """What a target answers to a request, as far as it is shown."""
+
     p: np.ndarray  # [b, c], as far as it is shown; zero where it is not
     sent: np.ndarray  # bool [b, c]: the classes that are shown
     label: np.ndarray  # [b]
@@ -54,6 +44,17 @@ class Reply(NamedTuple):
 
 
 def answering(target: Target, shape: tuple[int, ...], dtype: np.dtype, shown: Shown) -> Callable[[np.ndarray], Reply]:
+    """A function that answers records [b, ...], in the shape that a request gives them.
+
+    Args:
+        target: asked about them, as records [b, *f].
+        shape: *f.
+        dtype: of the records that the target expects.
+        shown: what of the answers is shown.
+
+    Returns:
+        rows [b, ...] -> Reply; it raises Refusal for rows that are no records.
+    """
     ask = jax.jit(target.ask) if target.traced else target.ask
 
     def answer(rows: np.ndarray) -> Reply:

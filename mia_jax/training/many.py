@@ -165,10 +165,10 @@ def diverged(params: Params, loss: Array) -> np.ndarray:
             the last epoch.
     """
     loss = np.asarray(loss)
-    wrong = np.asarray(~np.isfinite(loss))
+    wrong = ~np.isfinite(loss)
     for leaf in jax.tree.leaves(params):
-        finite = np.isfinite(np.asarray(leaf, np.float32)).reshape(len(loss), -1).all(axis=1)
-        wrong[:, -1:] |= ~finite[:, None]
+        finite = np.isfinite(np.asarray(leaf, np.float32)).reshape(len(loss), -1)
+        wrong[:, -1:] |= ~finite.all(axis=1, keepdims=True)
     return np.where(wrong.any(axis=1), wrong.argmax(axis=1) + 1, 0)
 
 

@@ -55,8 +55,8 @@ def test_nothing_is_lost_before_the_format_is_known():
     for digits in (1, 2, 4, 6, None):
         told = p if digits is None else p.round(digits)
         kept = answer_format.exact(told)
-        np.testing.assert_allclose(answer_format.told(kept), told, rtol=3e-6)
-        assert answer_format.recognize(answer_format.told(kept)) == answer_format.recognize(told)
+        np.testing.assert_allclose(answer_format.from_exact(kept), told, rtol=3e-6)
+        assert answer_format.recognize(answer_format.from_exact(kept)) == answer_format.recognize(told)
         answers = answer_format.recognize(told)
         np.testing.assert_allclose(
             answer_format.read(kept, answers), answer_format.log_probabilities(told, answers), atol=2e-6
@@ -72,7 +72,7 @@ def test_files_of_answers_whose_zeros_were_floored_are_read(tmp_path):
     old.path.write_bytes(first + rows)
     assert answer_store.stored_answers(tmp_path, "a") == Answers(2, "probabilities", 2)
     kept = answer_store.AnswerStore(Answers(2), tmp_path, "a")
-    np.testing.assert_allclose(answer_format.told(kept.everything()), p, atol=1e-6)
+    np.testing.assert_allclose(answer_format.from_exact(kept.everything()), p, atol=1e-6)
 
 
 @pytest.mark.parametrize("digits", [None, 1])
@@ -94,7 +94,7 @@ def test_a_service_is_recognized_by_all_of_its_answers(digits):
     with server.serve(target, (4,), dtype=np.dtype(np.uint8), shown=server.Shown(digits=digits)) as url:
         place = url + server.paths()["vertex"]
         for order in (np.arange(200), np.arange(200)[::-1]):
-            found = black_box.settle(remote.connect(place, x[:40][order % 40], classes=3), x[order])
+            found = black_box.with_recognized_format(remote.connect(place, x[:40][order % 40], classes=3), x[order])
             assert found.answers.kind == "probabilities" and found.answers.digits == digits
             expected = answer_format.log_probabilities(want if digits is None else want.round(digits), found.answers)
             np.testing.assert_allclose(found.ask(x), expected, atol=1e-4)

@@ -63,7 +63,7 @@ def test_a_model_that_was_replaced_is_noticed_and_fresh_asks_all_again(tmp_path)
         assert remote.forget(tmp_path, url, "auto") == 1
         second = connect(url, X, cache=tmp_path, options=FAST).ask(X)
         assert np.abs(second - first).max() > 0.5
-        assert remote.held(tmp_path, url, "auto", X).generation == 1
+        assert remote.kept(tmp_path, url, "auto", X).generation == 1
     assert len(list(tmp_path.glob("*.old"))) == 1  # they may have been paid for
 
 
@@ -114,7 +114,7 @@ def test_a_service_that_is_gone_is_not_trusted(tmp_path):
 
 def test_answers_have_a_date(tmp_path):
     with services.answering(Service()) as url:
-        assert remote.held(tmp_path, url, "auto", X) == earlier.Earlier(0, "", "", 0)
+        assert remote.kept(tmp_path, url, "auto", X) == earlier.Earlier(0, "", "", 0)
         connect(url, X[:20], cache=tmp_path, options=FAST).ask(X[:20])
         name = f"vertex {url}"
         journal = answer_store.store_path(tmp_path, name).with_suffix(".runs.json")
@@ -122,15 +122,15 @@ def test_answers_have_a_date(tmp_path):
         assert day in journal.read_text()
         journal.write_text(journal.read_text().replace(day, "2020-02-03"))
         connect(url, X, cache=tmp_path, options=FAST).ask(X)
-        told = remote.held(tmp_path, url, "auto", X)
+        told = remote.kept(tmp_path, url, "auto", X)
         assert (told.records, told.oldest[:10], told.newest[:10]) == (N, "2020-02-03", day)
-        old = remote.held(tmp_path, url, "auto", X[:20])
+        old = remote.kept(tmp_path, url, "auto", X[:20])
         assert old.records == 20 and old.oldest == old.newest and old.newest.startswith("2020")
         journal.unlink()  # answers of a version that kept none
-        assert remote.held(tmp_path, url, "auto", X).oldest.startswith(day)
+        assert remote.kept(tmp_path, url, "auto", X).oldest.startswith(day)
         journal.write_text("[")
         with pytest.raises(InputError, match=r"runs\.json is damaged: remove it"):
-            remote.held(tmp_path, url, "auto", X)
+            remote.kept(tmp_path, url, "auto", X)
 
 
 # --- a whole audit ---------------------------------------------------------------------------------------------------

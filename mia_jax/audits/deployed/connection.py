@@ -109,7 +109,7 @@ def connect(run: Run[DeployedConfig], inputs: Inputs) -> Service:
     budget = Budget(math.inf if config.max_queries is None else config.max_queries, path=cache / "asked")
     if config.fresh:
         remote.forget(cache, _url(run), config.protocol)
-    earlier = remote.held(cache, _url(run), config.protocol, inputs.sent.x)
+    earlier = remote.kept(cache, _url(run), config.protocol, inputs.sent.x)
     if earlier.records:
         run.notify(_earlier_line(earlier, config.recheck))
     with naming(functools.partial(_row_name, records_file(config), inputs.rows)):
@@ -164,7 +164,7 @@ def settle(run: Run[DeployedConfig], inputs: Inputs, service: Service) -> Target
     """The target, once it has answered about all records in question: from then on they cost nothing."""
     run.notify(f"Asking the target about {len(inputs.records.y):,} records")
     with naming(functools.partial(_row_name, records_file(run.config), inputs.rows)), timed(run.seconds, "questions"):
-        target = black_box.settle(service.target, inputs.sent.x)
+        target = black_box.with_recognized_format(service.target, inputs.sent.x)
     run.notify(f"It answers with {answers_in_words(target.answers._asdict())}{assumed(target, service.names_classes)}")
     return target
 

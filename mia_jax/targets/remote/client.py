@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,8 +59,8 @@ def connect(
 
     Returns:
         A host target. Asking raises TargetError, WrongAnswer (with the record and the reason) or BudgetSpent. Its
-        ``answers`` are a guess from those 16; ``ask`` reads zeros by all answers had so far, and ``black_box.settle``
-        fixes the format once all records in question are answered.
+        ``answers`` are a guess from those 16; ``ask`` reads zeros by all answers had so far, and
+        ``black_box.with_recognized_format`` fixes the format once all records in question are answered.
 
     Raises:
         InputError: the URL, the records, the headers or the cache cannot be used, or ``classes`` is needed.
@@ -71,88 +72,106 @@ def connect(
     >>> seen = mia.attack("loss", target.answers.classes).observe(key, target, records)  # doctest: +SKIP
     """
     url, protocol = urls.resolve(url, protocol)
+    name = urls.name(url, protocol)
     options = checked(options or Options())
     budget = budget if isinstance(budget, Budget) else Budget(float("inf") if budget is None else budget)
-    x = _records(x)
-    if len(x) == 0:
+    records = _records(x)
+    if len(records) == 0:
         raise InputError("connect needs a few of the records, to learn what the service answers")
-    name = urls.name(url, protocol)
-    service = Service(url, protocol, classes, names, budget, options, notify)
-    answers, probe, unsteady = stored_answers(cache, name), None, None
+    service = Service(url, protocol, classes=classes, names=names, budget=budget, options=options, notify=notify)
+    answers, probe = stored_answers(cache, name), None
     if answers is None:
-        rows = np.unique(np.linspace(0, len(x) - 1, PROBE_ROWS).astype(int))  # the first may all be members
-        first = dict(zip(reversed(black_box.record_keys(x[rows])), reversed(rows), strict=True))
-        probe = np.sort(np.array(list(first.values())))  # a record that occurs twice is asked once
-        p = answer_format.exact(service.probe(x[probe], probe))
-        answers = service.reading.answers
-        missing = len(set(black_box.record_keys(x))) - len(probe)
-        if options.repeat and budget.max_queries - budget.spent - missing >= repeats.REPEATED:
-            unsteady = service.repeat(x, probe, p)
+        probe = _probe(service, records)
+        answers = service.known().reading.answers
     elif classes not in (None, answers.classes):
         raise InputError(
             f"the answers kept in {cache} have {answers.classes} classes, not {classes}: choose another cache"
-            " (--workdir)"
         )
-    service.store = AnswerStore(answers, cache, name)
-    unchecked = earlier.Unchecked(service.store, recheck, notify, unsteady)
+    store = service.store = AnswerStore(answers, cache, name)
+    unchecked = earlier.Unchecked(store, recheck, notify, None if probe is None else probe.unsteady)
     if probe is not None:
-        service.store.put(black_box.record_keys(x[probe]), p)
-    form = earlier.form(cache, name) if service.reading is None else service.reading.form
+        store.put(probe.keys, probe.log_p)
+    form = earlier.form(cache, name) if service.dialect is None else service.dialect.reading.form
     earlier.begin(cache, name, unchecked.size, form)
+    return Target(_Questions(service, store, unchecked, form, progress), answers, traced=False)
 
-    def ask(x: Array) -> np.ndarray:
-        x = _records(x)
-        unchecked.check(x, service.ask_again, budget, service.show)
-        return black_box.ask_missing(service.store, lambda *question: service.ask(*question, progress), x)
 
-    named = answers.kind == "labels" if form is None else form == "labels"
-    return Target(_Asked(ask, service.store, named, unchecked, form), answers, traced=False)
+class _Probe(NamedTuple):
+    """What was learned of a service from a few records."""
+
+    keys: Sequence[bytes]  # [b], of the records
+    log_p: np.ndarray  # [b, c], ``answer_format.exact``
+    unsteady: float | None  # see ``unsteady``
+
+
+def _probe(service: Service, x: np.ndarray) -> _Probe:
+    """Ask about a few of the records x [n, *f] to learn what the answers are; then again, if the budget has room."""
+    rows = np.unique(np.linspace(0, len(x) - 1, PROBE_ROWS).astype(int))  # the first may all be members
+    first = dict(zip(reversed(black_box.record_keys(x[rows])), reversed(rows), strict=True))
+    rows = np.sort(np.array(list(first.values())))  # a record that occurs twice is asked once
+    log_p = answer_format.exact(service.probe(x[rows], rows))
+    missing = len(set(black_box.record_keys(x))) - len(rows)
+    room = service.budget.max_queries - service.budget.spent - missing
+    again = service.options.repeat and room >= repeats.REPEATED
+    return _Probe(black_box.record_keys(x[rows]), log_p, service.repeat(x, rows, log_p) if again else None)
 
 
 def unsteady(target: Target) -> float | None:
     """How far a probability was from what the same question brought before, where that is more than rounding."""
-    unchecked = getattr(target.ask, "unchecked", None)
-    return None if unchecked is None else unchecked.unsteady
+    return target.ask.unchecked.unsteady if isinstance(target.ask, _Questions) else None
 
 
 def answers_one_number(target: Target) -> bool:
     """Whether the service behind a target gives one number for each record: a probability of the second class."""
-    return getattr(target.ask, "form", None) == "positive"
+    return isinstance(target.ask, _Questions) and target.ask.form == "positive"
 
 
 def names_classes(target: Target) -> bool:
     """Whether the service behind a target answers with the names of classes, so that one-hot answers are no guess."""
-    return getattr(target.ask, "names_classes", False)
+    return isinstance(target.ask, _Questions) and target.ask.names_classes
 
 
-class _Asked:
+class _Questions(black_box.AsAnswered):
     """How a service is asked as a Target.
 
     Args:
-        exact: records [b, *f] -> log-probabilities [b, c] as they were answered, ``answer_format.exact``.
-        store: keeps them.
-        names_classes: what the service answers are classes.
-        unchecked: knows whether it answers in the same way again.
+        service: that is asked.
+        store: keeps its answers.
+        unchecked: those of earlier processes; knows whether the service answers in the same way again.
         form: of ``replies.Reading``; None where an earlier process learned it, and kept no note of it.
+        progress: shows how far a question is.
+
+    Attributes:
+        names_classes: what the service answers are classes.
     """
 
     def __init__(
         self,
-        exact: Callable[[Array], np.ndarray],
+        service: Service,
         store: AnswerStore,
-        names_classes: bool,
         unchecked: earlier.Unchecked,
         form: str | None,
+        progress: Progress,
     ):
-        self.exact, self._store, self.names_classes = exact, store, names_classes
-        self.unchecked, self.form = unchecked, form
+        self._service, self._store, self.unchecked, self._progress = service, store, unchecked, progress
+        self.form, self.names_classes = form, (form or store.answers.kind) == "labels"
         self._format, self._seen = store.answers, 0  # the format of so many answers
+
+    def exact(self, x: Array, /) -> np.ndarray:
+        """Log-probabilities [b, c] of records [b, *f] as they were answered, ``answer_format.exact``."""
+        records, service, store = _records(x), self._service, self._store
+        self.unchecked.check(records, service.ask_again, service.budget, service.show)
+
+        def ask(x: np.ndarray, rows: np.ndarray, keys: Sequence[bytes]) -> None:
+            service.ask(store, x, rows, keys, self._progress)
+
+        return black_box.ask_missing(store, ask, records)
 
     def __call__(self, x: Array) -> np.ndarray:
         """Log-probabilities [b, c], their zeros at the precision that the answers have as far as they are known."""
         log_p = self.exact(x)
         if len(self._store) >= 1.25 * self._seen:  # not at every small question, for it takes all answers
-            everything = answer_format.told(self._store.everything())
+            everything = answer_format.from_exact(self._store.everything())
             self._format, self._seen = answer_format.recognize(everything), len(everything)
         return answer_format.read(log_p, self._format)
 

@@ -37,7 +37,7 @@ class Earlier(NamedTuple):
     generation: int  # how often answers were forgotten
 
 
-def held(directory: str | os.PathLike, url: str, protocol: str, x: Array) -> Earlier:
+def kept(directory: str | os.PathLike, url: str, protocol: str, x: Array) -> Earlier:
     """What is kept of the answers about x [n, *f]; call it before ``connect``.
 
     Raises:
@@ -52,7 +52,7 @@ def held(directory: str | os.PathLike, url: str, protocol: str, x: Array) -> Ear
     store = AnswerStore(answers, directory, name)
     number = np.unique(store.numbers(record_keys(x)))
     number = number[number >= 0]
-    begun = journal.runs or ((0, _iso(store.path.stat().st_mtime)),)  # of versions that kept no journal
+    begun = journal.runs or ((0, _iso(store_path(directory, name).stat().st_mtime)),)  # of versions without a journal
     place = np.searchsorted([rows for rows, _ in begun], number, side="right") - 1
     dates = [begun[max(0, i)][1] for i in np.unique(place)]
     return Earlier(len(number), min(dates, default=""), max(dates, default=""), journal.generation)
@@ -226,10 +226,10 @@ def _path(directory: str | os.PathLike, name: str) -> pathlib.Path:
 def _read(directory: str | os.PathLike, name: str) -> _Journal:
     path = _path(directory, name)
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        runs = tuple((int(rows), datetime.datetime.fromisoformat(date).isoformat()) for rows, date in told["runs"])
-        form = told.get("form")
-        return _Journal(int(told["generation"]), runs, form if isinstance(form, str) else None)
+        journal = json.loads(path.read_text(encoding="utf-8"))
+        runs = tuple((int(rows), datetime.datetime.fromisoformat(date).isoformat()) for rows, date in journal["runs"])
+        form = journal.get("form")
+        return _Journal(int(journal["generation"]), runs, form if isinstance(form, str) else None)
     except FileNotFoundError:
         return _Journal()
     except (OSError, ValueError, TypeError, KeyError, RecursionError):

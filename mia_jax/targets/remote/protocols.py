@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mia_jax import sanitize
 from mia_jax.targets.remote.replies import Reply, elements
 from mia_jax.targets.remote.urls import public
 
@@ -54,6 +55,14 @@ def loads(body: bytes) -> Any:
         except ValueError:
             pass
     return json.loads(body)
+
+
+def outline(body: bytes) -> str | None:
+    """The outline of a JSON value; None where the body is none."""
+    try:
+        return sanitize.outline(loads(body))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _numbers(x: np.ndarray) -> np.ndarray:
@@ -189,5 +198,7 @@ def dialects(protocol: str, url: str, metadata: Mapping[str, Any] | None = None)
 
 def _tensors(metadata: Mapping[str, Any] | None, key: str) -> list[dict[str, Any]]:
     """The tensors that metadata describe, as far as they do."""
-    told = (metadata or {}).get(key)
-    return [t for t in told if isinstance(t, dict) and isinstance(t.get("name"), str)] if isinstance(told, list) else []
+    tensors = (metadata or {}).get(key)
+    if not isinstance(tensors, list):
+        return []
+    return [t for t in tensors if isinstance(t, dict) and isinstance(t.get("name"), str)]

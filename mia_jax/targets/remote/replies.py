@@ -16,8 +16,8 @@ from mia_jax import sanitize
 from mia_jax.targets.answer_format import TargetError, beginning, faults, mistaken_for, one_hot, recognize
 from mia_jax.types import Answers, InputError
 
-# One element per record: a list of numbers, a label, a number, {class name: score}, or Scored.
-Reply = Sequence[Any]
+# One element per record: a list of numbers, a label, a number, {class name: score}, or Scored; or an array [b, c].
+Reply = Sequence[Any] | np.ndarray
 
 
 class Scored(NamedTuple):
@@ -28,10 +28,13 @@ class Scored(NamedTuple):
     own: bool  # as a rule the label's own, where the service says nothing else
 
 
+Form = Literal["vectors", "labels", "scores", "positive"]
+
+
 class Reading(NamedTuple):
     """What a service's replies mean."""
 
-    form: Literal["vectors", "labels", "scores", "positive"]
+    form: Form
     answers: Answers
     names: tuple[str, ...] | None  # the classes' names, in order; None: they are called 0, 1, ...
 
@@ -55,17 +58,17 @@ def elements(value: Any, b: int) -> Reply:
     Raises:
         Unknown: it is of another form; its outline is told.
     """
-    held = value.get("predictions") if isinstance(value, dict) else value
-    if not isinstance(held, list):
+    rows = value.get("predictions") if isinstance(value, dict) else value
+    if not isinstance(rows, list):
         raise _unknown(value)
-    if len(held) == 1 != b and isinstance(held[0], list) and len(held[0]) == b:  # all in a list of their own
-        held = held[0]
-    elif b == 1 < len(held) and all(isinstance(one, dict) and _scored(one) for one in held):
-        held = [held]  # all classes of the one record
-    if held and isinstance(held[0], list) and len(held[0]) > 1 and isinstance(held[0][0], (int, float)):
-        return held  # vectors, as most services answer
+    if len(rows) == 1 != b and isinstance(rows[0], list) and len(rows[0]) == b:  # all in a list of their own
+        rows = rows[0]
+    elif b == 1 < len(rows) and all(isinstance(one, dict) and _scored(one) for one in rows):
+        rows = [rows]  # all classes of the one record
+    if rows and isinstance(rows[0], list) and len(rows[0]) > 1 and isinstance(rows[0][0], (int, float)):
+        return rows  # vectors, as most services answer
     try:
-        return [_element(element) for element in held]
+        return [_element(row) for row in rows]
     except ValueError:
         raise _unknown(value) from None
 
@@ -94,10 +97,11 @@ def _element(element: Any) -> Any:
         case [only]:
             return _element(only)
         case [dict(), *_]:  # every class with its score
-            told = [_scored(one) if isinstance(one, dict) else None for one in element]
-            if None in told or len({str(one.label) for one in told}) < len(told):
+            scored = [one for each in element if isinstance(each, dict) and (one := _scored(each)) is not None]
+            by_label = {str(one.label): one.score for one in scored}
+            if len(by_label) < len(element):  # one has no score, or two have a label in common
                 raise ValueError
-            return {str(one.label): one.score for one in told}
+            return by_label
         case list():
             if not all(_is_plain(value) or value is None for value in element) or not element:
                 raise ValueError
@@ -191,7 +195,7 @@ def learn(reply: Reply, classes: int | None = None, names: Sequence[str] | None 
     return reading._replace(answers=answers)
 
 
-def _form(reply: Reply, classes: int | None, names: tuple[str, ...] | None) -> tuple[str, int]:
+def _form(reply: Reply, classes: int | None, names: tuple[str, ...] | None) -> tuple[Form, int]:
     first = reply[0]
     give = (
         "give the number of classes (--num_classes), or their names in order (--class_names=a,b,c; names= of connect)"

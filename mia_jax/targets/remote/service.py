@@ -10,20 +10,19 @@ import threading
 import urllib.parse
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from mia_jax import sanitize
 from mia_jax.progress import Progress
 from mia_jax.targets import answer_format
 from mia_jax.targets.answer_store import AnswerStore
 from mia_jax.targets.black_box import Budget, TargetError, WrongAnswer
-from mia_jax.targets.remote import credentials, earlier, faults, protocols, repeats, replies, urls
+from mia_jax.targets.remote import credentials, earlier, errors, protocols, repeats, replies, urls
 from mia_jax.targets.remote.options import Options
 from mia_jax.targets.remote.protocols import Codec
 from mia_jax.targets.remote.replies import Reading
-from mia_jax.types import InputError
+from mia_jax.types import Answers, InputError
 
 T = TypeVar("T")
 
@@ -36,17 +35,38 @@ NUMBER_BYTES = 64
 LONGEST_LINE = 600  # characters of a message that quotes a service
 
 
+class Dialect(NamedTuple):
+    """How a service is asked and what its replies mean, as the probe found out."""
+
+    codec: Codec
+    reading: Reading
+
+
 class Service:
-    """What the threads share: the connections, the pace, the budget, the store, and what was learned."""
+    """What the threads share: the connections, the pace, the budget, the store, and what was learned.
+
+    Args:
+        url: that questions are posted to, resolved.
+        protocol: one of ``urls.PROTOCOLS``.
+        classes: their number, where that is known.
+        names: the classes' names in order, where the service answers with names that are not 0, 1, ...
+        budget: every record asked about counts.
+        options: how to ask.
+        notify: gets a line where the service is waited for.
+
+    Attributes:
+        store: where answers are put; None while nothing is known of them.
+        dialect: None until the first probe, which a cache may spare.
+    """
 
     store: AnswerStore | None = None
-    codec: Codec | None = None
-    reading: Reading | None = None
+    dialect: Dialect | None = None
 
     def __init__(
         self,
         url: str,
         protocol: str,
+        *,
         classes: int | None,
         names: Sequence[str] | None,
         budget: Budget,
@@ -74,26 +94,39 @@ class Service:
         """A line about the service as it may be shown."""
         return f"{self.shown}: {self._transport.show(text, LONGEST_LINE)}"
 
+    def known(self) -> Dialect:
+        """The dialect, of a service that was probed."""
+        assert self.dialect is not None, "the probe comes first"
+        return self.dialect
+
     # A question.
 
-    def ask(self, x: np.ndarray, rows: np.ndarray, keys: Sequence[bytes], progress: Progress) -> None:
-        """Ask about ``rows`` of x and put the answers into the store as they arrive."""
+    def ask(
+        self, store: AnswerStore, x: np.ndarray, rows: np.ndarray, keys: Sequence[bytes], progress: Progress
+    ) -> None:
+        """Ask about ``rows`` of x [n, *f], whose keys these are, and put the answers into the store as they arrive.
+
+        Raises:
+            BudgetSpent: before the budget is passed.
+            TargetError: the service refuses, or its answers are none.
+        """
+        self.store = store
         self.budget.allow(len(rows))
-        if self.codec is None:  # the cache knew what the answers are, but not how to ask
+        if self.dialect is None:  # the cache knew what the answers are, but not how to ask
             p = self.probe(x[rows[:PROBE_ROWS]], rows[:PROBE_ROWS])
-            self._compare()
-            self.store.put(keys[:PROBE_ROWS], answer_format.exact(p))
+            self._compare(store.answers)
+            store.put(keys[:PROBE_ROWS], answer_format.exact(p))
             rows, keys = rows[PROBE_ROWS:], keys[PROBE_ROWS:]
-        step = self._step(self.codec, x)
+        step = self._step(self.known().codec, x)
         parts: queue.SimpleQueue = queue.SimpleQueue()
         for i in range(0, len(rows), step):
             parts.put((rows[i : i + step], keys[i : i + step]))
-        stop, kept = threading.Event(), len(self.store)
+        stop, kept = threading.Event(), len(store)
 
         def work() -> None:  # part after part: a future for each costs as much as checking its answers
             with contextlib.suppress(queue.Empty):
                 while not stop.is_set():
-                    self._finish(x, *parts.get_nowait(), stop)
+                    self._finish(store, x, *parts.get_nowait(), stop)
 
         pool = concurrent.futures.ThreadPoolExecutor(self.options.in_flight, "mia-jax-remote")
         with progress(f"asking {self.shown}", len(rows)) as advance:
@@ -103,7 +136,7 @@ class Service:
                     done, left = concurrent.futures.wait(left, 0.2, concurrent.futures.FIRST_EXCEPTION)
                     for future in done:
                         future.result()
-                    before, kept = kept, len(self.store)
+                    before, kept = kept, len(store)
                     advance(kept - before)
             finally:
                 stop.set()
@@ -111,29 +144,33 @@ class Service:
 
     def ask_again(self, x: np.ndarray, rows: np.ndarray, parts: int, retries: int | None = None) -> np.ndarray:
         """What the service answers now about ``rows`` of x, log-probabilities [len(rows), c]; nothing is kept."""
-        if self.codec is None:
+        if self.dialect is None:
             p = self.probe(x[rows], rows)
-            self._compare()
+            if self.store is not None:
+                self._compare(self.store.answers)
             return answer_format.exact(p)
-        step, stop = min(self._step(self.codec, x), -(-len(rows) // parts)), threading.Event()
-        answers = self.reading.answers if self.store is None else self.store.answers
+        codec, reading = self.dialect
+        step, stop = min(self._step(codec, x), -(-len(rows) // parts)), threading.Event()
+        answers = reading.answers if self.store is None else self.store.answers
         retries = self.options.retries if retries is None else retries
 
         def ask(part: np.ndarray) -> np.ndarray:
-            reply = self._ask_once(self.codec, x[part], stop)
-            p = self._understood(replies.read, reply, len(part), self.reading)
+            reply = self._ask_once(codec, x[part], stop)
+            p = self._understood(replies.read, reply, len(part), reading)
             for row, reason in answer_format.faults(p, answers).items():
-                raise faults.Passing(WrongAnswer(int(part[row]), reason))
+                raise errors.Passing(WrongAnswer(int(part[row]), reason))
             return answer_format.exact(p)
 
-        parts = [rows[i : i + step] for i in range(0, len(rows), step)]
-        return np.concatenate([self._insist(functools.partial(ask, p), retries, stop) for p in parts])
+        pieces = [rows[i : i + step] for i in range(0, len(rows), step)]
+        return np.concatenate([self._insist(functools.partial(ask, piece), retries, stop) for piece in pieces])
 
     def repeat(self, x: np.ndarray, rows: np.ndarray, log_p: np.ndarray) -> float | None:
         """Whether it answers a few of the ``rows`` of its probe, [b, c], in the same way again: ``repeats.check``.
 
         Asked only to learn that: a service that does not answer now is found out by the next question.
         """
+
+        codec, reading = self.known()
 
         def ask(places: np.ndarray, parts: int) -> np.ndarray:
             return self.ask_again(x, rows[places], parts, min(self.options.retries, PROBE_TRIES))
@@ -142,16 +179,17 @@ class Service:
             self._notify(line.replace("warning: ", f"warning: {self.shown}: ", 1))
 
         try:
-            return repeats.check(log_p, self.reading.answers, self._step(self.codec, x), ask, say)
+            return repeats.check(log_p, reading.answers, self._step(codec, x), ask, say)
         except repeats.OtherOrder as error:
             raise TargetError(self.show(str(error))) from None
         except TargetError:
             return None
 
-    def _compare(self) -> None:
+    def _compare(self, then: Answers) -> None:
         """Is this still the service whose answers the cache holds?"""
-        now, then = self.reading.answers, self.store.answers
-        if now.classes != then.classes or (self.reading.form == "labels" and then.kind != "labels"):
+        reading = self.known().reading
+        now = reading.answers
+        if now.classes != then.classes or (reading.form == "labels" and then.kind != "labels"):
             raise InputError(
                 f"{self.shown} answers with {now.kind} of {now.classes} classes, and the cache holds {then.kind} of"
                 f" {then.classes}: {earlier.ANEW}"
@@ -163,38 +201,40 @@ class Service:
         fit = int(self.options.max_bytes / size)
         return max(1, min(self.options.rows, fit, codec.max_rows or fit))
 
-    def _finish(self, x: np.ndarray, rows: np.ndarray, keys: Sequence[bytes], stop: threading.Event) -> None:
-        """Ask until each of ``rows`` has an answer."""
-        answers = self.store.answers
+    def _finish(
+        self, store: AnswerStore, x: np.ndarray, rows: np.ndarray, keys: Sequence[bytes], stop: threading.Event
+    ) -> None:
+        """Ask until each of ``rows`` has an answer in the store."""
+        codec, reading = self.known()
         left, asked = list(keys), rows  # of those without an answer so far
         short = None  # (records asked about, answers) of the try before, where these were too few
 
         def once() -> None:
             nonlocal left, asked, short
             if len(asked) > self._most:  # another part found out
-                raise faults.TooLarge
-            reply = self._ask_once(self.codec, x[asked], stop)
+                raise errors.TooLarge
+            reply = self._ask_once(codec, x[asked], stop)
             if len(reply) < len(asked):
                 before, short = short, (len(asked), len(reply))
                 self._too_few(*short, again=short == before)
-            p = self._understood(replies.read, reply, len(asked), self.reading)
-            wrong = answer_format.faults(p, answers)
+            p = self._understood(replies.read, reply, len(asked), reading)
+            wrong = answer_format.faults(p, store.answers)
             if not wrong:
-                self.store.put(left, answer_format.exact(p))
+                store.put(left, answer_format.exact(p))
                 return
             good = [i for i in range(len(left)) if i not in wrong]
-            self.store.put([left[i] for i in good], answer_format.exact(p[good]))
+            store.put([left[i] for i in good], answer_format.exact(p[good]))
             left, asked = [left[i] for i in wrong], asked[list(wrong)]  # only they are asked again
-            raise faults.Passing(WrongAnswer(int(asked[0]), next(iter(wrong.values()))))
+            raise errors.Passing(WrongAnswer(int(asked[0]), next(iter(wrong.values()))))
 
         try:
             self._insist(once, self.options.retries, stop)
-        except faults.Stopped:
+        except errors.Stopped:
             pass
-        except faults.TooLarge:
+        except errors.TooLarge:
             half = len(left) // 2
-            self._finish(x, asked[:half], left[:half], stop)
-            self._finish(x, asked[half:], left[half:], stop)
+            self._finish(store, x, asked[:half], left[:half], stop)
+            self._finish(store, x, asked[half:], left[half:], stop)
         except BaseException:
             stop.set()  # here, for this thread would begin the next part before anybody heard of it
             raise
@@ -202,7 +242,7 @@ class Service:
     def _too_few(self, asked: int, answered: int, *, again: bool) -> None:
         """A request has brought fewer answers than records: an accident, or all that this service answers at once."""
         if not again:
-            raise faults.Passing(_count(asked, answered), spoken=True)
+            raise errors.Passing(_count(asked, answered), spoken=True)
         if asked == 1:
             raise TargetError(
                 self._line(
@@ -217,7 +257,7 @@ class Service:
                 f"{self.shown}: {_count(asked, answered)}, twice in a row; asking about fewer at a time"
                 f" (--rows_per_request={max(1, answered)} does so from the beginning)"
             )
-        raise faults.TooLarge
+        raise errors.TooLarge
 
     # The probe.
 
@@ -231,24 +271,25 @@ class Service:
         for codec in protocols.dialects(self.protocol, self.url, self._metadata()):
             try:
                 return self._probe(codec, x, rows)
-            except faults.TooLarge:
+            except errors.TooLarge:
                 raise TargetError(
                     f"{self.shown}: HTTP 413 for {min(len(x), self._step(codec, x))} records in a request; send fewer"
                     " at a time (--rows_per_request, Options.rows)"
                 ) from None
-            except faults.Refused as error:
+            except errors.Refused as error:
                 refusals.append(error)
         raise TargetError(str(refusals[0])) from None
 
     def _probe(self, codec: Codec, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        reply, step, stop = [None] * len(x), self._step(codec, x), threading.Event()
-        todo = range(len(x))
+        reply: list[Any] = [None] * len(x)
+        step, stop = self._step(codec, x), threading.Event()
+        todo: Sequence[int] = range(len(x))
 
         def fetch(part: Sequence[int]) -> None:
             some = self._ask_once(codec, x[list(part)], stop)
             if len(some) != len(part):
                 fewer = "; ask about fewer at a time (--rows_per_request)" if len(some) < len(part) > 1 else ""
-                raise faults.Refused(self._line(_count(len(part), len(some)) + fewer))
+                raise errors.Refused(self._line(_count(len(part), len(some)) + fewer))
             for row, element in zip(part, some, strict=True):
                 reply[row] = element
 
@@ -262,8 +303,8 @@ class Service:
             wrong = answer_format.faults(p, reading.answers)
             todo = list(wrong)
             if wrong:
-                raise faults.Passing(WrongAnswer(int(rows[todo[0]]), wrong[todo[0]]))
-            self.codec, self.reading = codec, reading
+                raise errors.Passing(WrongAnswer(int(rows[todo[0]]), wrong[todo[0]]))
+            self.dialect = Dialect(codec, reading)
             return p
 
         return self._insist(once, PROBE_TRIES, stop)
@@ -284,7 +325,7 @@ class Service:
         while True:
             try:
                 return once()
-            except faults.Passing as fault:
+            except errors.Passing as fault:
                 further, arrived = self._arrived() > arrived, self._arrived()
                 # A service that limits its rate but does answer is waited for as long as it does.
                 tries = 1 if fault.limited and further else tries + 1
@@ -304,15 +345,15 @@ class Service:
                 if fault.wait:
                     self._transport.hold(fault.wait)
                 if stop.wait(pause):
-                    raise faults.Stopped from None
+                    raise errors.Stopped from None
 
-    def _give_up(self, fault: faults.Passing, tries: int) -> None:
+    def _give_up(self, fault: errors.Passing, tries: int) -> None:
         if isinstance(fault.reason, WrongAnswer):
             line = self._line(f"{fault.reason.reason}, {tries} times")
             raise WrongAnswer(fault.reason.record, line) from None
         line = f"{fault.reason}, {tries} times in a row"
         if fault.spoken:
-            raise faults.Refused(self._line(line)) from None
+            raise errors.Refused(self._line(line)) from None
         raise TargetError(self._line(f"{line}: is it running? The same again goes on where this stopped")) from None
 
     def _arrived(self) -> int:
@@ -322,7 +363,7 @@ class Service:
         """One request. Raises Passing, TooLarge or Stopped, or a TargetError where no further try can help."""
         body = codec.encode(x)
         if len(body) > self.options.max_bytes and len(x) > 1:
-            raise faults.TooLarge
+            raise errors.TooLarge
         expected = 0 if self.store is None else NUMBER_BYTES * len(x) * self.store.answers.classes
         content = self._transport.post(body, codec.headers, len(x), REPLY_BYTES + expected, stop)
         return self._understood(codec.decode, content, len(x), said=content)
@@ -332,16 +373,16 @@ class Service:
         try:
             return function(*arguments)
         except TargetError as error:
-            if isinstance(error, replies.Unknown) and not (said and self.reading):  # else it answered well before
-                raise faults.Refused(self.show(str(error))) from None
-            raise faults.Passing(self._transport.show(str(error), LONGEST_LINE), spoken=True) from None
+            if isinstance(error, replies.Unknown) and not (said and self.dialect):  # else it answered well before
+                raise errors.Refused(self.show(str(error))) from None
+            raise errors.Passing(self._transport.show(str(error), LONGEST_LINE), spoken=True) from None
         except InputError as error:
             raise InputError(self._transport.show(str(error), LONGEST_LINE)) from None
         except Exception:  # whatever odd values make of JSON readers and NumPy
-            if said and not self.reading and (unknown := _outline(said)):
-                raise faults.Refused(self.show(unknown)) from None
+            if said and not self.dialect and (unknown := protocols.outline(said)):
+                raise errors.Refused(self.show(f"its answer is of a form that is not known, {unknown}")) from None
             text = self._transport.show(said[:4096].decode("utf-8", "replace"))
-            raise faults.Passing(f"the answer cannot be read{': ' * bool(text)}{text}", spoken=True) from None
+            raise errors.Passing(f"the answer cannot be read{': ' * bool(text)}{text}", spoken=True) from None
 
     def _line(self, reason: str) -> str:
         kept = self._arrived()
@@ -352,11 +393,3 @@ class Service:
 def _count(asked: int, answered: int) -> str:
     """How many records a request asked about, and how many answers came."""
     return f"{asked} records were asked about and {answered} answered"
-
-
-def _outline(said: bytes) -> str | None:
-    """What a reply is that is whole, and yet cannot be read; None where it is not whole."""
-    try:
-        return f"its answer is of a form that is not known, {sanitize.outline(protocols.loads(said))}"
-    except (ValueError, RecursionError):
-        return None

@@ -6,6 +6,7 @@ second ends with the deadline; and whatever a service sends is unpacked here, pi
 
 import contextlib
 import math
+import ssl
 import threading
 import time
 import urllib.parse
@@ -13,14 +14,14 @@ import urllib.request
 import weakref
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import httpcore
 import httpx
 
 from mia_jax import sanitize
 from mia_jax.targets.black_box import Budget, TargetError
-from mia_jax.targets.remote import credentials, faults, pace, urls
+from mia_jax.targets.remote import credentials, errors, pace, urls
 from mia_jax.targets.remote.options import Options
 from mia_jax.types import InputError
 
@@ -98,13 +99,13 @@ class Transport:
             limit: bytes of the answer, unpacked.
 
         Raises:
-            faults.Passing, faults.TooLarge, faults.Stopped: as they say.
-            faults.Refused: the service does not understand.
+            errors.Passing, errors.TooLarge, errors.Stopped: as they say.
+            errors.Refused: the service does not understand.
             TargetError: no further try can help.
         """
         self._pace.wait(stop)
         if stop.is_set():
-            raise faults.Stopped
+            raise errors.Stopped
         self._budget.take(records)
         try:
             with self._exchange("POST", self._place, {**self._headers, **headers}, body) as response:
@@ -113,18 +114,18 @@ class Transport:
                 return self._unpacked(response, limit, records)
         except _NEVER_SENT as error:
             self._budget.give_back(records)
-            raise faults.Passing(f"the connection failed ({type(error).__name__})") from None
+            raise errors.Passing(f"the connection failed ({type(error).__name__})") from None
         except httpcore.TimeoutException:
             late = self._clock.left() <= 0
             what = f"no whole answer within {self.options.deadline:g} s" if late else "no answer within"
-            raise faults.Passing(what if late else f"{what} {self.options.timeout:g} s") from None
+            raise errors.Passing(what if late else f"{what} {self.options.timeout:g} s") from None
         except httpcore.LocalProtocolError:
             self._budget.give_back(records)
             raise TargetError(
                 f"{self.shown}: a header in MIA_JAX_HEADERS is none that HTTP has: mend its name or value"
             ) from None
         except _BROKEN as error:  # by its type: its text may hold headers
-            raise faults.Passing(f"the connection failed ({type(error).__name__})") from None
+            raise errors.Passing(f"the connection failed ({type(error).__name__})") from None
 
     def get(self, url: str, limit: int = 2**20) -> bytes | None:
         """What is at another URL of the service; None where there is nothing to be had. Not a query."""
@@ -135,31 +136,31 @@ class Transport:
             return None
 
     def _parsed(self, url: str) -> httpcore.URL:
-        held = httpx.URL(url)
-        return httpcore.URL(scheme=held.raw_scheme, host=held.raw_host, port=held.port, target=held.raw_path)
+        parsed = httpx.URL(url)
+        return httpcore.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
 
     def _exchange(self, method: str, place: httpcore.URL, headers: Mapping[str, str], body: bytes | None = None):
         self._clock.until = time.monotonic() + self.options.deadline
         patience = self.options.timeout
         waits = {"connect": patience, "read": patience, "write": patience, "pool": self.options.deadline}
-        given = dict(headers=list(headers.items()), content=body, extensions={"timeout": waits})
-        return self._pool.stream(method, place, **given)
+        fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+        return self._pool.stream(method, place, headers=fields, content=body, extensions={"timeout": waits})
 
     def _refuse(self, response: httpcore.Response, records: int) -> None:
         """Raise what a status that is no success means."""
         status = response.status
         if status == 413 and records > 1:
-            raise faults.TooLarge
+            raise errors.TooLarge
         said = self.show((_start(response, ERROR_BYTES) or b"").decode("utf-8", "replace")) or "it says nothing"
         if status in (408, 425, 429) or status >= 500:
             wait = pace.retry_after(_header(response, "retry-after"))
-            raise faults.Passing(f"HTTP {status}: {said}", wait=wait, limited=status == 429, spoken=status == 500)
+            raise errors.Passing(f"HTTP {status}: {said}", wait=wait, limited=status == 429, spoken=status == 500)
         if status in (401, 403):
             hint = "put a valid token into MIA_JAX_TOKEN, or headers into MIA_JAX_HEADERS"
             raise TargetError(f"{self.shown}: HTTP {status}: {hint}")
         if 300 <= status < 400:
             raise TargetError(f"{self.shown}: HTTP {status}: it has moved to {self._moved(response)}; use that URL")
-        raise faults.Refused(f"{self.shown}: HTTP {status}: {said}")
+        raise errors.Refused(f"{self.shown}: HTTP {status}: {said}")
 
     def _moved(self, response: httpcore.Response) -> str:
         try:
@@ -182,9 +183,9 @@ class Transport:
                     )
             return b"".join(parts)
         except zlib.error:
-            raise faults.Passing("the answer cannot be unpacked", spoken=True) from None
+            raise errors.Passing("the answer cannot be unpacked", spoken=True) from None
         except ValueError as error:
-            raise faults.Refused(f"{self.shown}: {self.show(str(error))}") from None
+            raise errors.Refused(f"{self.shown}: {self.show(str(error))}") from None
 
 
 def _start(response: httpcore.Response, limit: int) -> bytes | None:
@@ -272,19 +273,29 @@ class _Backend(httpcore.NetworkBackend):
         self._plain.sleep(seconds)
 
 
+class _PoolOptions(TypedDict):
+    ssl_context: ssl.SSLContext | None
+    max_connections: int
+    max_keepalive_connections: int
+    keepalive_expiry: float
+    network_backend: httpcore.NetworkBackend
+
+
 def _pool(url: httpx.URL, options: Options, backend: _Backend) -> httpcore.ConnectionPool:
     """Connections to a URL, through the proxy that the environment names for it; with httpx's certificates."""
-    given = dict(
+    shared = _PoolOptions(
         ssl_context=httpx.create_ssl_context() if url.scheme == "https" else None,
         max_connections=options.in_flight,
         max_keepalive_connections=options.in_flight,
         keepalive_expiry=5.0,
         network_backend=backend,
     )
-    known = urllib.request.getproxies()
-    named = known.get(url.scheme) or known.get("all")
-    if not named or urllib.request.proxy_bypass(url.host):
-        return httpcore.ConnectionPool(**given)
-    proxy = httpx.Proxy(named if "://" in named else f"http://{named}")
-    kind = httpcore.SOCKSProxy if proxy.url.scheme.startswith("socks") else httpcore.HTTPProxy
-    return kind(proxy_url=str(proxy.url), proxy_auth=proxy.raw_auth, **given)
+    proxies = urllib.request.getproxies()
+    address = proxies.get(url.scheme) or proxies.get("all")
+    if not address or urllib.request.proxy_bypass(url.host):
+        return httpcore.ConnectionPool(**shared)
+    proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
+    if proxy.url.scheme.startswith("socks"):
+        socks = httpcore.SOCKSProxy(proxy_url=str(proxy.url), proxy_auth=proxy.raw_auth, **shared)
+        return socks  # ty: ignore[invalid-explicit-return]  (without socksio it is a class that only says so)
+    return httpcore.HTTPProxy(proxy_url=str(proxy.url), proxy_auth=proxy.raw_auth, **shared)

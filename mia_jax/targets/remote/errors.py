@@ -1,4 +1,4 @@
-"""What a question may come to, if not to an answer, as exceptions.
+"""Errors of a request to a service: exceptions, by what can be done about them.
 
 What may pass (429, 5xx, a broken connection, a late, unreadable or impossible answer) is tried again, later each time
 and not before the service allows it. What is too large (413) is asked in halves. The rest ends the question with one
@@ -9,10 +9,13 @@ from mia_jax.targets.black_box import TargetError, WrongAnswer
 
 
 class Passing(Exception):
-    """A fault that may pass.
+    """An error that may pass: the same request is tried again.
 
-    ``wait``: seconds that the service asks for. ``limited``: it works, and is asked too often. ``spoken``: it was
-    reached and did not understand; where that does not pass, another dialect may help.
+    Args:
+        reason: in words, or an answer that is none.
+        wait: seconds that the service asks for.
+        limited: it works, and is asked too often.
+        spoken: it was reached and did not understand; where that does not pass, another dialect may help.
     """
 
     def __init__(self, reason: str | WrongAnswer, *, wait: float = 0.0, limited: bool = False, spoken: bool = False):
