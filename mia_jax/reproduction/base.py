@@ -77,7 +77,13 @@ def target(run: Run | None, which: Literal["train", "test"]) -> float | None:
 
 def gap(run: Run) -> float:
     """How much the target overfits: training minus test accuracy."""
-    return target(run, "train") - target(run, "test")
+    return required(target(run, "train")) - required(target(run, "test"))
+
+
+def required(number: float | None) -> float:
+    """A number that is there: of a run that was made, or that the paper gives."""
+    assert number is not None
+    return number
 
 
 def classes(run: Run) -> tuple[np.ndarray, np.ndarray]:
@@ -113,13 +119,14 @@ def title(run: Run | None, name: str) -> str:
 
 def columns(run: Run | None, row: paper.Row | None, *measures: str) -> Row:
     """Ours and the paper's numbers side by side: train, test, accuracy, precision, recall, median precision, auc."""
-    names = {"train": "train_accuracy", "test": "test_accuracy"}
     out: Row = {}
     for measure in measures:
-        ours = target(run, measure) if measure in names else attack(run, measure.replace(" ", "_"))
-        name = f"{measure} accuracy" if measure in names else heading(measure)
-        out[name] = as_measure(ours) if measure in names else ours
-        out[f"paper: {name}"] = getattr(row, names.get(measure, measure), None)
+        if measure == "train" or measure == "test":
+            name, field, ours = f"{measure} accuracy", f"{measure}_accuracy", as_measure(target(run, measure))
+        else:
+            name, field, ours = heading(measure), measure, attack(run, measure.replace(" ", "_"))
+        out[name] = ours
+        out[f"paper: {name}"] = getattr(row, field, None)
     return out
 
 
@@ -133,10 +140,10 @@ def heading(measure: str) -> str:
 
 def difference(a: Measure, b: Measure) -> Measure:
     """a - b of independent measures; limits from those of each (Zou and Donner 2008)."""
-    if None in (a.value, b.value):
+    if a.value is None or b.value is None:
         return NOTHING
     value = a.value - b.value
-    if None in (a.low, a.high, b.low, b.high):
+    if a.low is None or a.high is None or b.low is None or b.high is None:
         return Measure(value, reason="a number without interval")
     low = value - math.hypot(a.value - a.low, b.high - b.value)
     return Measure(value, low, value + math.hypot(a.high - a.value, b.value - b.low))
@@ -145,19 +152,19 @@ def difference(a: Measure, b: Measure) -> Measure:
 def above(a: Measure, b: Measure | float) -> bool | None:
     """Whether a is above b; None where their intervals leave it open, or one is missing."""
     d = difference(a, b if isinstance(b, Measure) else Measure(b, b, b))
-    if d.value is None or d.low is None:
+    if d.low is None or d.high is None:
         return None
     return True if d.low > 0 else False if d.high < 0 else None
 
 
 def falling(measures: Sequence[Measure]) -> bool | None:
     """Whether each is at least the next; None where it is not, and the intervals would allow it."""
-    if any(m.value is None for m in measures) or len(measures) < 2:
+    values = [measure.value for measure in measures if measure.value is not None]
+    if len(values) < max(2, len(measures)):
         return None
-    pairs = list(itertools.pairwise(measures))
-    if any(above(b, a) for a, b in pairs):
+    if any(above(b, a) for a, b in itertools.pairwise(measures)):
         return False
-    return True if all(a.value >= b.value for a, b in pairs) else None
+    return True if all(a >= b for a, b in itertools.pairwise(values)) else None
 
 
 def every(claims: Sequence[bool | None]) -> bool | None:
@@ -167,8 +174,8 @@ def every(claims: Sequence[bool | None]) -> bool | None:
     return None if not claims or any(claim is None for claim in claims) else True
 
 
-def spearman(x: Sequence[float], y: Sequence[float]) -> Measure:
-    """Rank correlation; the interval is Fisher's with the variance of Bonett and Wright (2000)."""
+def spearman(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> Measure:
+    """Rank correlation of x and y, [n] each; the interval is Fisher's with the variance of Bonett and Wright (2000)."""
     if len(x) < 4:
         return Measure(None, reason=f"{len(x)} points: too few for a rank correlation")
     if len(set(x)) < 2 or len(set(y)) < 2:

@@ -43,7 +43,7 @@ def table(runs: Runs) -> list[Row]:
     rows = []
     for name in NAMES:
         run = runs.get(name)
-        counts = run.results["dataset"]["class_counts"] if run else None
+        counts = run.results["dataset"]["class_counts"] if run else ()
         rows.append(
             {
                 "data": title(run, name),

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def published(values: Sequence[float | None], name: str = "paper") -> Series:
 
 
 def panels(
-    count: int, across: int = 3, *, height: float = 2.9, width: float = WIDTH, sharey: bool | str = True
+    count: int, across: int = 3, *, height: float = 2.9, width: float = WIDTH, sharey: bool | Literal["row"] = True
 ) -> tuple[Any, list[Any]]:
     """A figure of ``count`` panels on the same axes; ``sharey="row"``: each row of panels has lines of its own."""
     from matplotlib.figure import Figure
@@ -77,7 +77,9 @@ def dots(ax: Any, labels: Sequence[str], series: Sequence[Series], xlabel: str, 
     ax.set_yticks(places, labels)
 
 
-def marks(ax: Any, series: Series, places: Sequence[float], *, upright: bool = True, line: bool = False) -> None:
+def marks(
+    ax: Any, series: Series, places: Sequence[float] | np.ndarray, *, upright: bool = True, line: bool = False
+) -> None:
     """Values of a series with their intervals; ``upright``: values go upwards."""
     told = [m if isinstance(m, Measure) else as_measure(m) for m in series.values]
     kept = [(place, m) for place, m in zip(places, told, strict=True) if m.value is not None]

@@ -29,6 +29,7 @@ from mia_jax.reproduction.base import (
     first,
     gap,
     is_simulated,
+    required,
     spearman,
     text,
     title,
@@ -50,7 +51,8 @@ def runs(scale: Scale) -> dict[str, Config]:
 
 
 def _published_gap(name: str) -> float:
-    return paper.TABLE_II[name].train_accuracy - paper.TABLE_II[name].test_accuracy
+    row = paper.TABLE_II[name]
+    return required(row.train_accuracy) - required(row.test_accuracy)
 
 
 def _measured(runs: Runs, labels: Iterable[str]) -> list[str]:
@@ -58,7 +60,7 @@ def _measured(runs: Runs, labels: Iterable[str]) -> list[str]:
 
 
 def _point(run: Run) -> tuple[float, float]:
-    return gap(run), attack(run, "precision").value
+    return gap(run), required(attack(run, "precision").value)
 
 
 def _short(name: str) -> str:
@@ -105,7 +107,7 @@ def figure(runs: Runs) -> Any:
     drawing.marks(sets, ours, [gap(runs[name]) for name in known])
     named = {_short(n) + ("*" if is_simulated(runs[n]) else ""): _point(runs[n]) for n in known}
     drawing.name_points(sets, list(named), list(named.values()))
-    published = {_short(name): (_published_gap(name), row.precision) for name, row in paper.TABLE_II.items()}
+    published = {_short(name): (_published_gap(name), required(row.precision)) for name, row in paper.TABLE_II.items()}
     gaps, precisions = zip(*published.values(), strict=True)
     drawing.marks(theirs, drawing.published(precisions, "paper, Google"), gaps)
     drawing.name_points(theirs, list(published), list(published.values()))
@@ -125,7 +127,8 @@ def figure(runs: Runs) -> Any:
 
 def finding(runs: Runs) -> Finding:
     known = _measured(runs, paper.TABLE_II)
-    rho = spearman([gap(runs[n]) for n in known], [attack(runs[n], "precision").value for n in known])
+    gaps, precisions = zip(*(_point(runs[n]) for n in known), strict=True) if known else ((), ())
+    rho = spearman(gaps, precisions)
     done = sorted(_longer(runs), key=gap)
     least, most = (attack(run, "precision") for run in ((done[0], done[-1]) if len(done) > 1 else (None, None)))
     simulated = sum(is_simulated(runs[n]) for n in known)

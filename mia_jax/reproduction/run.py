@@ -207,7 +207,7 @@ def picture(experiment: Experiment, runs: Runs, skipped: Mapping[str, str]) -> b
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a reader's matplotlibrc must not change the figure
-        matplotlib.rcParams.update(drawing.DRAWN)
+        matplotlib.rcParams.update(drawing.DRAWN)  # ty: ignore[no-matching-overload]  (its keys are a list of literals)
         figure = experiment.figure(runs)
         if skipped:
             drawing.note(figure, f"Skipped: {', '.join(skipped)} (table.md says why).")

@@ -35,7 +35,7 @@ PURCHASES = tuple(f"purchase{classes}" for classes in (2, 10, 20, 50, 100))
 def ours(dataset: str, scale: Scale, **changed: Any) -> Config:
     """Our own network as target and shadows."""
     family = "purchase" if dataset.startswith("purchase") else dataset
-    settings = {"paper": {}, "cpu": CPU[family], "quick": dict(num_epochs=EPOCHS) | QUICK[family]}[scale]
+    settings: dict[str, Any] = {"paper": {}, "cpu": CPU[family], "quick": {"num_epochs": EPOCHS} | QUICK[family]}[scale]
     return Config(dataset=dataset, **(settings | changed))
 
 

@@ -25,6 +25,7 @@ from mia_jax.reproduction.base import (
     columns,
     every,
     first,
+    required,
     spearman,
     text,
     title,
@@ -62,7 +63,7 @@ def table(runs: Runs) -> list[Row]:
 
 def figure(runs: Runs) -> Any:
     figure, (ax,) = drawing.panels(1, width=6.4, height=5.2)
-    names = sorted(paper.TABLE_II, key=lambda name: -paper.TABLE_II[name].precision)
+    names = sorted(paper.TABLE_II, key=lambda name: -required(paper.TABLE_II[name].precision))
     labels = [title(first(runs.get(label(name, kind)) for kind in KINDS), name) for name in names]
     series = [
         drawing.Series(words, [attack(runs.get(label(name, kind)), "precision") for name in names], hue, mark)
@@ -79,6 +80,7 @@ def finding(runs: Runs) -> Finding:
     for kind, words in KINDS.items():
         precision = {name: attack(runs.get(label(name, kind)), "precision") for name in paper.TABLE_II}
         measured = {name: p for name, p in precision.items() if p.value is not None}
+        value = {name: required(p.value) for name, p in measured.items()}
         leaky = [name for name in LEAKY if name in measured]
         quiet = [name for name in QUIET if name in measured]
         if not leaky or not quiet:
@@ -86,8 +88,8 @@ def finding(runs: Runs) -> Finding:
             told.append(f"{words}: too few data sets were measured")
             continue
         names = {name: title(runs[label(name, kind)], name) for name in measured}
-        least, most = min(leaky, key=lambda n: measured[n].value), max(quiet, key=lambda n: measured[n].value)
-        rank = spearman([paper.TABLE_II[n].precision for n in measured], [m.value for m in measured.values()])
+        least, most = min(leaky, key=value.__getitem__), max(quiet, key=value.__getitem__)
+        rank = spearman([required(paper.TABLE_II[n].precision) for n in measured], list(value.values()))
         claims += [above(measured[least], measured[most]), rank.value is not None and rank.value > 0]
         told.append(
             f"{words}: least precise on a data set that leaks in the paper, {names[least]} {text(measured[least])}"

@@ -98,8 +98,8 @@ def finding(runs: Runs) -> Finding:
         answers = {m: accuracy[m] for m in rows if "defenses" in CHANGES[m]}
         claims += [above(a, 0.5) for a in answers.values()]
         claims.append(above(accuracy["none"], accuracy[STRONGEST[name]]))
-        measured = {m: a for m, a in answers.items() if a.value is not None}
-        best = min(measured, key=lambda m: measured[m].value, default="label only")
+        measured = {m: a.value for m, a in answers.items() if a.value is not None}
+        best = min(measured, key=measured.__getitem__, default="label only")
         told.append(
             f"{_title(runs, name)}: attack accuracy {text(accuracy['none'])} without mitigation, {text(accuracy[best])}"
             f" under the best at the answer ({best}), {text(accuracy[STRONGEST[name]])} under {STRONGEST[name]}"

@@ -56,8 +56,8 @@ def table(runs: Runs) -> list[Row]:
         row: Row = {"data": title(run, name)}
         for column, words in WORDS.items():
             for group, rows_of in (("members", True), ("others", False)):
-                chosen = run.scores[column][run.scores["member"] == rows_of] if run else None
-                row[f"median {words}, {group}"] = float(np.median(chosen)) if run else None
+                median = np.median(run.scores[column][run.scores["member"] == rows_of]) if run else None
+                row[f"median {words}, {group}"] = None if median is None else float(median)
             row[f"AUC of the {words} alone"] = _area(run, column)
             row[f"paper: {words}"] = PAPER[column]
         rows.append(row)
