@@ -7,8 +7,8 @@ All ask the same network (600-128-100, tanh, trained on 10,000 records of simula
 parameters. ART and the NumPy loop search one record at a time, as ART does. ART gets the network as a jitted function;
 because that is slow for one record, also as two NumPy matmuls; and, because its own way of redrawing k features is a
 Python loop over k, also our NumPy callback for that, which redraws bits. The model alone answers batches as large
-as there are lanes, over and over inside one jitted loop. Contenders take turns; medians over the turns are told, also
-per second that a core was busy, which other work on the machine changes least.
+as there are searches, over and over inside one jitted loop. Contenders take turns; medians over the turns are told,
+also per second that a core was busy, which other work on the machine changes least.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def plain(params):
 # --- contenders: each returns a function that works a while and says (queries, records) ------------------------------
 
 
-def ours(target, schema, options, lanes, records):
+def ours(target, schema, options, searches, records):
     import jax
 
     from mia_jax.synthesis import search
@@ -71,14 +71,14 @@ def ours(target, schema, options, lanes, records):
     seeds = iter(range(10**6))
 
     def turn():
-        _, story = search.search(jax.random.key(next(seeds)), target, schema, records, lanes=lanes, **options)
-        return story.queries, int(story.accepted.sum())
+        _, info = search.search(jax.random.key(next(seeds)), target, schema, records, searches=searches, **options)
+        return info.queries, int(info.accepted.sum())
 
     return turn
 
 
-def steady(target, schema, options, lanes):
-    """Queries while every lane has work: a search for more records than the budget can find."""
+def steady(target, schema, options, searches):
+    """Queries while every search has work: a search for more records than the budget can find."""
     import jax
 
     from mia_jax.synthesis import search
@@ -86,18 +86,18 @@ def steady(target, schema, options, lanes):
     seeds = iter(range(10**6))
 
     def turn():
-        key, budget = jax.random.key(next(seeds)), 256 * lanes
-        _, story = search.search(key, target, schema, 50_000, lanes=lanes, max_queries=budget, **options)
-        return story.queries, 0
+        key, budget = jax.random.key(next(seeds)), 256 * searches
+        _, info = search.search(key, target, schema, 50_000, searches=searches, max_queries=budget, **options)
+        return info.queries, 0
 
     return turn
 
 
-def alone(target, lanes, steps=200):
+def alone(target, searches, steps=200):
     import jax
     import jax.numpy as jnp
 
-    x = np.random.default_rng(0).integers(0, 2, (lanes, F), dtype=np.uint8)
+    x = np.random.default_rng(0).integers(0, 2, (searches, F), dtype=np.uint8)
 
     @jax.jit
     def loop(x):
@@ -110,7 +110,7 @@ def alone(target, lanes, steps=200):
 
     def turn():
         loop(x).block_until_ready()
-        return steps * lanes, 0
+        return steps * searches, 0
 
     return turn
 
@@ -207,7 +207,7 @@ def one_by_one(find, asked, seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--lanes", type=int, default=1024)
+    parser.add_argument("--searches", type=int, default=1024)
     parser.add_argument("--records", type=int, default=10_000, help="of one search of ours")
     parser.add_argument("--seconds", type=float, default=4.0, help="of a turn of those who search one by one")
     args = parser.parse_args()
@@ -224,9 +224,9 @@ def main():
     np.testing.assert_allclose(predict(probe.astype(np.float32)), np.exp(target.ask(probe)), rtol=1e-3, atol=1e-5)
 
     contenders = {
-        "ours": ours(target, schema, options, args.lanes, args.records),
-        "ours, every lane at work": steady(target, schema, options, args.lanes),
-        f"the model alone, batches of {args.lanes:,}": alone(target, args.lanes),
+        "ours": ours(target, schema, options, args.searches, args.records),
+        "ours, every search at work": steady(target, schema, options, args.searches),
+        f"the model alone, batches of {args.searches:,}": alone(target, args.searches),
         "NumPy loop, NumPy network": numpy_loop(predict, options, args.seconds),
     }
     try:

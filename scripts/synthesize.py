@@ -37,7 +37,7 @@ for name, value, text in (
     ("rej_max", Parameters().rej_max, "rejections in a row before fewer attributes are redrawn"),
     ("iter_max", Parameters().iter_max, "queries before a search fails"),
     ("give_up", Parameters().give_up, "failed searches in a row before a class is given up"),
-    ("lanes", None, "searches side by side (default: an eighth of the records, from 64 to 1,024)"),
+    ("searches", None, "searches side by side (default: an eighth of the records, from 64 to 1,024)"),
 ):
     flags.DEFINE_integer(name, value, f"search: {text}", lower_bound=0 if name == "rej_max" else 1)
 flags.DEFINE_float(
@@ -46,7 +46,7 @@ flags.DEFINE_float(
 
 flags.DEFINE_enum("redraw", REDRAWS[0], list(REDRAWS), REDRAW_HELP)
 
-SEARCH = (*Parameters._fields, "redraw", "lanes")
+SEARCH = (*Parameters._fields, "redraw", "searches")
 
 
 def main() -> int:
@@ -75,7 +75,7 @@ def main() -> int:
         options = {name: FLAGS[name].value for name in SEARCH}
         if prior:
             options["class_prior"] = search.answered(jax.random.fold_in(key, 1), target, schema, prior)
-        records, story = resume.search(
+        records, info = resume.search(
             opened.workdir,
             opened.about,
             key,
@@ -86,19 +86,19 @@ def main() -> int:
             progress=progress.shown,
             **options,
         )
-        exhausted = story.exhausted
-        told = f"{story.queries + prior:,} queries, {story.queries_per_record:,.1f} per record; Algorithm 1 with "
+        exhausted = info.exhausted
+        told = f"{info.queries + prior:,} queries, {info.queries_per_record:,.1f} per record; Algorithm 1 with "
         told += ", ".join(f"{name} {options[name]}" for name in (*Parameters._fields, "redraw"))
-        if story.given_up:
-            cli.say(f"warning: nothing was found of the classes {', '.join(map(str, story.given_up))}")
+        if info.given_up:
+            cli.say(f"warning: nothing was found of the classes {', '.join(map(str, info.given_up))}")
     elif FLAGS.method == "marginal":
         table = None if FLAGS.marginals is None else marginal.load_marginals(FLAGS.marginals, schema)
         allowed = n if FLAGS.max_queries is None else min(n, FLAGS.max_queries)
-        records, story = synthesis.sampler("marginal", target, schema, opened.others, marginals=table)(key, allowed)
-        exhausted, told = allowed < n, f"{story.queries:,} queries, for the labels"
+        records, info = synthesis.sampler("marginal", target, schema, opened.others, marginals=table)(key, allowed)
+        exhausted, told = allowed < n, f"{info.queries:,} queries, for the labels"
     else:
-        records, story = synthesis.sampler("noisy", target, schema, opened.others, noise=FLAGS.noise)(key, n)
-        told = f"{story.changed:.2%} of the attributes changed"
+        records, info = synthesis.sampler("noisy", target, schema, opened.others, noise=FLAGS.noise)(key, n)
+        told = f"{info.changed:.2%} of the attributes changed"
     if not len(records.y):
         raise InputError("no record was found: allow more queries with --max_queries, or lower --conf_min")
     mark = "SIMULATED " if schema.source == "simulated" else ""

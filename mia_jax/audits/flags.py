@@ -27,7 +27,7 @@ class Rule(NamedTuple):
 
 # --- the tables ------------------------------------------------------------------------------------------------------
 
-SEARCH = ("class_prior", "k_max", "k_min", "conf_min", "rej_max", "iter_max", "redraw", "give_up", "lanes")
+SEARCH = ("class_prior", "k_max", "k_min", "conf_min", "rej_max", "iter_max", "redraw", "give_up", "searches")
 METHODS = {  # of synthesis -> its flags
     ("noisy",): ("noise",),
     ("marginal",): ("marginals",),

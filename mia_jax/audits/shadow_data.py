@@ -156,7 +156,7 @@ def _prior_queries(config: Shadows) -> int:
     return algorithm.PRIOR_QUERIES if wanted else 0
 
 
-def _search_block(info: Any, prior_queries: int) -> dict[str, Any]:
+def _search_block(info: algorithm.SynthesisInfo, prior_queries: int) -> dict[str, Any]:
     return {
         "queries": int(info.queries) + prior_queries,
         "queries_per_record": float(info.queries_per_record) if np.isfinite(info.queries_per_record) else None,

@@ -4,7 +4,7 @@
 Algorithm 1, which needs the target's answers alone.
 
     sample = synthesis.sampler("search", target, schema)
-    records, story = sample(key, 10_000)
+    records, info = sample(key, 10_000)
 
 Their factories are given a target, a schema and perhaps records of the adversary's own; none of them ever sees what the
 target was trained on.

@@ -27,7 +27,7 @@ class Marginals(NamedTuple):
     values: np.ndarray  # [v, columns of numbers and pixels, in order]: v values each, equally likely
 
 
-class Story(NamedTuple):
+class SynthesisInfo(NamedTuple):
     queries: int  # one per record: its label
     answered: np.ndarray  # [c] int: records of each class
 
@@ -158,7 +158,7 @@ def sampler(target: Target, schema: Schema, table: Marginals, *, batch: int = 10
     draw_some = jax.jit(functools.partial(draw, a, table))
     ask = jax.jit(target.ask) if target.traced else target.ask
 
-    def sample(key: Key, n: int) -> tuple[Records, Story]:
+    def sample(key: Key, n: int) -> tuple[Records, SynthesisInfo]:
         if n < 1:
             raise InputError(f"{n} records are wanted; ask for at least 1")
         x, y, b = np.zeros((n, *a.shape), a.dtype), np.zeros(n, np.int32), min(batch, n)
@@ -168,7 +168,7 @@ def sampler(target: Target, schema: Schema, table: Marginals, *, batch: int = 10
                 some = some[: n - start]  # a remote target is not asked about padding
             x[start : start + b] = some[: n - start]
             y[start : start + b] = np.asarray(ask(some))[: n - start].argmax(axis=1)
-        return Records(x, y), Story(n, np.bincount(y, minlength=schema.num_classes))
+        return Records(x, y), SynthesisInfo(n, np.bincount(y, minlength=schema.num_classes))
 
     return sample
 

@@ -16,7 +16,7 @@ from mia_jax.synthesis import subsets
 from mia_jax.types import Array, InputError, Key, Records, Sampler, Schema
 
 
-class Story(NamedTuple):
+class SynthesisInfo(NamedTuple):
     noise: float  # the fraction asked for
     changed: float  # the fraction of attributes that differ now; a number redrawn may be what it was
 
@@ -43,7 +43,9 @@ def flip(key: Key, x: Array, schema: Schema, noise: float) -> jax.Array:
     return _flipping(schema)(key, np.arange(len(x)), jnp.asarray(x), *_count(a, noise))
 
 
-def noisy(key: Key, records: Records, schema: Schema, noise: float, *, batch: int = 4096) -> tuple[Records, Story]:
+def noisy(
+    key: Key, records: Records, schema: Schema, noise: float, *, batch: int = 4096
+) -> tuple[Records, SynthesisInfo]:
     """All records of a pool with a fraction of their attributes changed, once, and their labels: see ``flip``.
 
     Args:
@@ -52,7 +54,7 @@ def noisy(key: Key, records: Records, schema: Schema, noise: float, *, batch: in
         batch: records changed at a time; decides the memory, and nothing else.
 
     Returns:
-        (Records of NumPy arrays, Story).
+        (Records of NumPy arrays, SynthesisInfo).
 
     Raises:
         InputError: as ``flip``.
@@ -66,7 +68,7 @@ def noisy(key: Key, records: Records, schema: Schema, noise: float, *, batch: in
         rows = np.minimum(np.arange(start, start + batch), n - 1)  # padded: compiled once
         after[start : start + batch] = np.asarray(_flipping(schema)(key, rows, before[rows], *count))[: n - start]
         differ += _differing(a, before[start : start + batch], after[start : start + batch])
-    return Records(after, np.asarray(records.y, np.int32)), Story(float(noise), differ / max(1, n * a.count))
+    return Records(after, np.asarray(records.y, np.int32)), SynthesisInfo(float(noise), differ / max(1, n * a.count))
 
 
 def sampler(records: Records, schema: Schema, noise: float) -> Sampler:
@@ -77,7 +79,7 @@ def sampler(records: Records, schema: Schema, noise: float) -> Sampler:
     """
     _check(records.x, schema, noise)
 
-    def sample(key: Key, n: int) -> tuple[Records, Story]:
+    def sample(key: Key, n: int) -> tuple[Records, SynthesisInfo]:
         if not 1 <= n <= len(records.x):
             raise InputError(f"{n:,} noisy records are wanted of {len(records.x):,}; ask for 1 to {len(records.x):,}")
         key_rows, key_noise = jax.random.split(key)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 REDRAWS = ("random", "flip")
 REDRAW_HELP = (
     "search: what redrawn attributes become: random (any value, for a bit perhaps the one it had) or flip (bits the"
-    " other value, categories another, as the paper is said to do; with half the --k_max it costs as many queries)"
+    " other value, categories another, as the paper is said to do; with half the k_max it costs as many queries)"
 )
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from mia_jax.progress import Progress, silent
 from mia_jax.storage import artifacts
 from mia_jax.synthesis import search as algorithm
-from mia_jax.synthesis.lanes import Found, Lanes
+from mia_jax.synthesis.step import Results, Searches
 from mia_jax.types import Key, MiaError, Records, Schema, Target
 
-VERSION = 1  # of what a saved search means: raise it when the same description would give other records
+VERSION = 2  # of what a saved search means: raise it when the same description would give other records
 
 
 def search(
@@ -27,7 +27,7 @@ def search(
     progress: Progress = silent,
     every: float = 10.0,
     **options: Any,
-) -> tuple[Records, algorithm.Story]:
+) -> tuple[Records, algorithm.SynthesisInfo]:
     """``search.search``, going on from what the workdir holds of it.
 
     Args:
@@ -49,9 +49,9 @@ def search(
         "num_records": num_records,
         "options": {k: v.tolist() if hasattr(v, "tolist") else v for k, v in options.items()},
     }
-    held = workdir.load("search", described)
-    state = None if held is None else artifacts.from_arrays(_TEMPLATE, held.arrays)
-    found = 0 if state is None else int(state.found.done.sum())
+    kept = workdir.load("search", described)
+    state = None if kept is None else artifacts.from_arrays(_TEMPLATE, kept.arrays)
+    found = 0 if state is None else int(state.results.done.sum())
     last, written = None, time.monotonic()
 
     def write() -> None:
@@ -63,7 +63,7 @@ def search(
 
         def on_step(state: algorithm.State) -> None:
             nonlocal found, last, written
-            before, found = found, int(np.asarray(state.found.done).sum())
+            before, found = found, int(np.asarray(state.results.done).sum())
             advance(found - before, f"{found:,} records, {int(state.queries):,} queries")
             last = state
             if time.monotonic() - written >= every:
@@ -82,4 +82,6 @@ def search(
 
 
 _LEAF: Any = 0  # of a template of which the structure is all that is read
-_TEMPLATE = algorithm.State(_LEAF, Lanes(*[_LEAF] * len(Lanes._fields)), Found(*[_LEAF] * len(Found._fields)), _LEAF)
+_TEMPLATE = algorithm.State(
+    _LEAF, Searches(*[_LEAF] * len(Searches._fields)), Results(*[_LEAF] * len(Results._fields)), _LEAF
+)

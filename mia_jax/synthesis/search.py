@@ -1,6 +1,6 @@
 """Model-based synthesis: Shokri et al. 2017, section V-C, Algorithm 1. Needs a schema and the target's answers.
 
-The algorithm itself is in ``lanes.py``, as one step of many searches; here it is run: against a target inside ``jit`` a
+The algorithm itself is in ``step.py``, as one step of many searches; here it is run: against a target inside ``jit`` a
 block of steps at a time, against a host target step by step, within a budget, with a state that can be saved.
 """
 
@@ -13,25 +13,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.synthesis import attributes as attrs
-from mia_jax.synthesis.lanes import Found, Lanes, begin, propose, update
 from mia_jax.synthesis.parameters import REDRAWS, Parameters
+from mia_jax.synthesis.step import Results, Searches, begin, propose, update
 from mia_jax.targets.black_box import BudgetSpent
 from mia_jax.types import Array, InputError, Key, Records, Sampler, Schema, Target
 
 PRIOR_QUERIES = 4096  # that the shares of the classes in the target's answers cost, before a search by them
-_WIDE = 256  # lanes from which on it pays to compile the search again for fewer
+_WIDE = 256  # searches from which on it pays to compile the search again for fewer
 
 
 class State(NamedTuple):
     """A search between two blocks of steps: arrays only, so that it can be saved; ``search(state=...)`` goes on."""
 
     root: Array  # [2] uint32, made from the key
-    lanes: Lanes
-    found: Found
+    searches: Searches
+    results: Results
     queries: np.ndarray | np.int64  # [] int64, so far
 
 
-class Story(NamedTuple):
+class SynthesisInfo(NamedTuple):
     """How a search went. The records it speaks of are those returned, n of them."""
 
     queries: int  # all of them, failed searches included
@@ -61,21 +61,21 @@ def search(
     iter_max: int = Parameters().iter_max,
     give_up: int = Parameters().give_up,
     redraw: str = "random",
-    lanes: int | None = None,
+    searches: int | None = None,
     max_queries: int | None = None,
     on_step: Callable[[State], None] | None = None,
     state: State | None = None,
     block: int = 64,
-) -> tuple[Records, Story]:
+) -> tuple[Records, SynthesisInfo]:
     """Synthesize records by asking the target alone (Algorithm 1).
 
-    A record depends on the key, its number and its class, not on ``lanes`` or ``block``, as long as no class is given
-    up and the budget lasts. Binary and pixel records come back as uint8, others as float32.
+    A record depends on the key, its number and its class, not on ``searches`` or ``block``, as long as no class is
+    given up and the budget lasts. Binary and pixel records come back as uint8, others as float32.
 
     Args:
         key: of everything random.
         target: the black box. Asked inside ``jit`` where it may be; otherwise once per step, with one row for every
-            lane that searches.
+            search that goes on.
         schema: what the adversary knows of a record.
         num_records: n, wanted.
         class_prior: [c] non-negative, shares of the classes among the n; None: balanced.
@@ -86,58 +86,64 @@ def search(
         redraw: how the k features change that are chosen: "random", to a uniform value, which for a bit may be the one
             it had; or "flip", bits to the other value and categories to another one (numbers and pixels to a uniform
             value), which is what second-hand accounts say that the paper does (?).
-        lanes: r, searches side by side; fewer where the budget could not pay for a whole search in each. None: an
+        searches: r, searches side by side; fewer where the budget could not pay for a whole search in each. None: an
             eighth of n, from 64 to 1,024, as more of them would be idle while the last records are found.
         max_queries: never exceeded; the search then returns what it has.
         on_step: called with the state between blocks of steps, on the host. Its arrays live until the call returns:
             ``jax.device_get`` keeps them.
         state: such a state, to go on from; with the same other arguments the result has the same bytes as without the
             interruption.
-        block: steps between two looks from the host, for a traced target; a host target is looked at every step.
+        block: steps in one call, for a traced target; a host target is asked step by step.
 
     Returns:
-        (Records, Story): n records, or fewer if the budget ended or every class was given up.
+        (Records, SynthesisInfo): n records, or fewer if the budget ended or every class was given up.
 
     Raises:
         InputError: arguments that cannot work, before the first query.
     """
     p = Parameters(k_max, k_min, conf_min, rej_max, iter_max, give_up)
-    lanes = min(1024, max(64, num_records // 8)) if lanes is None else lanes
-    prior = _check(p, schema, num_records, class_prior, redraw, lanes, max_queries, block)
+    searches = min(1024, max(64, num_records // 8)) if searches is None else searches
+    _check_parameters(p, redraw)
+    _check_positive(num_records=num_records, searches=searches, block=block)
+    if max_queries is not None and max_queries < 0:
+        raise InputError(f"max_queries is {max_queries}; give a number of queries, or None for no limit")
+    prior = _normalized(class_prior, schema.num_classes)
     a = attrs.attributes(schema)
     p = p._replace(k_max=min(k_max, a.count), k_min=min(k_min, a.count))
     p = jax.tree.map(lambda value: np.float32(value) if isinstance(value, float) else np.int32(value), p)
     root = np.asarray(jax.random.bits(key, (2,), np.uint32))
     budget = np.iinfo(np.int64).max if max_queries is None else max_queries
     if state is None:
-        r = max(1, min(lanes, num_records, budget // iter_max))
+        r = max(1, min(searches, num_records, budget // iter_max))
         state = _start(p, a, root, prior, num_records, r)
     elif not np.array_equal(state.root, root) or (
-        (*state.found.x.shape, len(state.found.failed)) != (num_records, len(a.of), schema.num_classes)
+        (*state.results.x.shape, len(state.results.failed)) != (num_records, len(a.of), schema.num_classes)
     ):
         raise InputError("the saved search was for another key, schema or number of records; start a new one")
     advance = _traced(schema, target, redraw, block) if target.traced else _host(schema, target, redraw)
-    lanes_found: tuple[Lanes, Found] = jax.tree.map(jnp.array, (state.lanes, state.found))  # a block overwrites them
+    inner: tuple[Searches, Results] = jax.tree.map(
+        jnp.array, (state.searches, state.results)
+    )  # a block overwrites them
     exhausted = False
-    while not exhausted and (np.asarray(state.lanes.slot) < num_records).any():
+    while not exhausted and (np.asarray(state.searches.slot) < num_records).any():
         left = min(budget - int(state.queries), np.iinfo(np.int32).max)
         try:
-            lanes_found, queries = advance(p, prior.astype(np.float32), root, lanes_found, left)
+            inner, queries = advance(p, prior.astype(np.float32), root, inner, left)
         except BudgetSpent:
             exhausted = True
             continue
-        if target.traced:  # it answers idle lanes, too
-            lanes_found = _narrowed(*lanes_found)
-        now, found = lanes_found
-        state = State(root, now, found, state.queries + np.int64(queries))
-        exhausted = left == int(queries) and bool((np.asarray(state.lanes.slot) < num_records).any())
+        if target.traced:  # it answers idle searches, too
+            inner = _narrowed(*inner)
+        now, results = inner
+        state = State(root, now, results, state.queries + np.int64(queries))
+        exhausted = left == int(queries) and bool((np.asarray(state.searches.slot) < num_records).any())
         if on_step is not None:
             on_step(state)
     return _result(a, state, prior, exhausted)
 
 
 def sampler(target: Target, schema: Schema, *, class_prior: Array | str | None = None, **options) -> Sampler:
-    """``search`` as a Sampler: (key, n) -> (Records, Story).
+    """``search`` as a Sampler: (key, n) -> (Records, SynthesisInfo).
 
     Args:
         target, schema: as of ``search``.
@@ -150,7 +156,7 @@ def sampler(target: Target, schema: Schema, *, class_prior: Array | str | None =
     if isinstance(class_prior, str) and class_prior not in ("target", "balanced"):
         raise InputError(f"class_prior is {class_prior!r}; use 'balanced', 'target', or {schema.num_classes} shares")
 
-    def sample(key: Key, n: int) -> tuple[Records, Story]:
+    def sample(key: Key, n: int) -> tuple[Records, SynthesisInfo]:
         if not isinstance(class_prior, str):
             return search(key, target, schema, n, class_prior=class_prior, **options)
         prior = None if class_prior == "balanced" else answered(jax.random.fold_in(key, 1), target, schema)
@@ -183,24 +189,28 @@ def answered(
     return total / total.sum()
 
 
-def _check(p, schema, num_records, class_prior, redraw, lanes, max_queries, block) -> np.ndarray:
-    """The prior, normalized; or InputError."""
-    whole = {"k_max": p.k_max, "k_min": p.k_min, "iter_max": p.iter_max, "give_up": p.give_up}
-    whole |= {"num_records": num_records, "lanes": lanes, "block": block}
-    for name, value in whole.items():
+def _check_parameters(p: Parameters, redraw: str) -> None:
+    """Refuse parameters that cannot work. Raises InputError."""
+    _check_positive(k_max=p.k_max, k_min=p.k_min, iter_max=p.iter_max, give_up=p.give_up)
+    if redraw not in REDRAWS:
+        raise InputError(f"redraw={redraw} is not one of {', '.join(REDRAWS)}")
+    if p.k_min > p.k_max:
+        raise InputError(f"k_min={p.k_min} must not be above k_max={p.k_max}: steps only get smaller")
+    if p.rej_max < 0 or not 0 <= p.conf_min < 1:
+        raise InputError(f"rej_max={p.rej_max} must be at least 0, and conf_min={p.conf_min} from 0 to below 1")
+
+
+def _check_positive(**numbers: int) -> None:
+    for name, value in numbers.items():
         if value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
-    if redraw not in REDRAWS:
-        raise InputError(f"--redraw={redraw} is not one of {', '.join(REDRAWS)}")
-    if p.k_min > p.k_max:
-        raise InputError(f"--k_min={p.k_min} must not be above --k_max={p.k_max}: steps only get smaller")
-    if p.rej_max < 0 or not 0 <= p.conf_min < 1:
-        raise InputError(f"--rej_max={p.rej_max} must be at least 0, and --conf_min={p.conf_min} from 0 to below 1")
-    if max_queries is not None and max_queries < 0:
-        raise InputError(f"max_queries is {max_queries}; give a number of queries, or None for no limit")
-    prior = np.ones(schema.num_classes) if class_prior is None else np.asarray(class_prior, np.float64)
-    if prior.shape != (schema.num_classes,) or not np.isfinite(prior).all() or (prior < 0).any() or not prior.any():
-        raise InputError(f"class_prior must be {schema.num_classes} shares, none negative and not all zero")
+
+
+def _normalized(class_prior: Array | None, classes: int) -> np.ndarray:
+    """Shares [c] that sum to 1; None: the same for all. Raises InputError where they are none."""
+    prior = np.ones(classes) if class_prior is None else np.asarray(class_prior, np.float64)
+    if prior.shape != (classes,) or not np.isfinite(prior).all() or (prior < 0).any() or not prior.any():
+        raise InputError(f"class_prior must be {classes} shares, none negative and not all zero")
     return prior / prior.sum()
 
 
@@ -217,9 +227,9 @@ def wanted_classes(prior: np.ndarray, n: int) -> np.ndarray:
 def _start(p: Parameters, a: attrs.Attributes, root: np.ndarray, prior: np.ndarray, n: int, r: int) -> State:
     f, c = len(a.of), len(prior)
     y = jnp.asarray(wanted_classes(prior, n))
-    lanes = jax.jit(begin)(p, root, jnp.arange(r), jnp.zeros(r, jnp.int32), y, jnp.zeros((r, f), a.dtype))
+    searches = jax.jit(begin)(p, root, jnp.arange(r), jnp.zeros(r, jnp.int32), y, jnp.zeros((r, f), a.dtype))
     zeros, row = jnp.zeros(c, jnp.int32), jnp.zeros(n, jnp.int32)
-    found = Found(
+    results = Results(
         x=jnp.zeros((n, f), a.dtype),
         y=y,
         done=row.astype(bool),
@@ -230,17 +240,17 @@ def _start(p: Parameters, a: attrs.Attributes, root: np.ndarray, prior: np.ndarr
         in_a_row=zeros,
         given_up=jnp.asarray(prior == 0),
     )
-    return State(root, lanes, found, np.int64(0))
+    return State(root, searches, results, np.int64(0))
 
 
-def _narrowed(lanes: Lanes, found: Found) -> tuple[Lanes, Found]:
-    """An eighth of the lanes, once the others are idle for good: the last records are not worth whole batches."""
-    idle = np.asarray(lanes.slot) >= len(found.done)
+def _narrowed(searches: Searches, results: Results) -> tuple[Searches, Results]:
+    """An eighth of the searches, once the others are idle for good: the last records are not worth whole batches."""
+    idle = np.asarray(searches.slot) >= len(results.done)
     few = len(idle) // 8
     if len(idle) < _WIDE or (~idle).sum() > few:
-        return lanes, found
+        return searches, results
     kept = np.argsort(idle, kind="stable")[:few]
-    return jax.tree.map(lambda leaf: jnp.array(np.asarray(leaf)[kept]), lanes), found
+    return jax.tree.map(lambda leaf: jnp.array(np.asarray(leaf)[kept]), searches), results
 
 
 @functools.lru_cache(maxsize=8)  # compiled once for a target, whatever the key and the parameters
@@ -249,16 +259,16 @@ def _traced(schema: Schema, target: Target, redraw: str, block: int):
     a = attrs.attributes(schema)
 
     def more(carry):
-        t, (lanes, found), left = carry
-        return (t < block) & (left > 0) & (lanes.slot < len(found.done)).any()
+        t, (searches, results), left = carry
+        return (t < block) & (left > 0) & (searches.slot < len(results.done)).any()
 
     @functools.partial(jax.jit, donate_argnums=3)
     def advance(p, prior, root, inner, left):
         def step(carry):
-            t, (lanes, found), left = carry
-            proposal = propose(a, lanes, len(found.done), left, redraw)
+            t, (searches, results), left = carry
+            proposal = propose(a, searches, len(results.done), left, redraw)
             log_p = target.ask(proposal.x.reshape(-1, *a.shape))
-            return t + 1, update(p, prior, root, lanes, found, proposal, log_p), left - proposal.asked.sum()
+            return t + 1, update(p, prior, root, searches, results, proposal, log_p), left - proposal.asked.sum()
 
         _, inner, rest = jax.lax.while_loop(more, step, (jnp.int32(0), inner, left))
         return inner, left - rest
@@ -271,13 +281,13 @@ def _host(schema: Schema, target: Target, redraw: str):
     a, proposing, updating = _around_host(schema, redraw)
 
     def advance(p, prior, root, inner, left):
-        lanes, found = inner
-        proposal = proposing(lanes, found, jnp.int32(left))
+        searches, results = inner
+        proposal = proposing(searches, results, jnp.int32(left))
         asked = np.asarray(proposal.asked)
         log_p = np.full((len(asked), target.answers.classes), -np.inf, np.float32)
         if asked.any():
             log_p[asked] = np.asarray(target.ask(np.asarray(proposal.x)[asked].reshape(-1, *a.shape)))
-        return updating(p, prior, root, lanes, found, proposal, log_p), asked.sum()
+        return updating(p, prior, root, searches, results, proposal, log_p), asked.sum()
 
     return advance
 
@@ -285,22 +295,22 @@ def _host(schema: Schema, target: Target, redraw: str):
 @functools.lru_cache(maxsize=8)
 def _around_host(schema: Schema, redraw: str):
     a = attrs.attributes(schema)
-    proposing = jax.jit(lambda lanes, found, left: propose(a, lanes, len(found.done), left, redraw))
+    proposing = jax.jit(lambda searches, results, left: propose(a, searches, len(results.done), left, redraw))
     return a, proposing, jax.jit(update, donate_argnums=(3, 4))
 
 
-def _result(a: attrs.Attributes, state: State, prior: np.ndarray, exhausted: bool) -> tuple[Records, Story]:
-    found = jax.tree.map(np.asarray, state.found)
-    done, c = found.done, len(found.failed)
-    records = Records(found.x[done].reshape(-1, *a.shape), found.y[done])
-    story = Story(
+def _result(a: attrs.Attributes, state: State, prior: np.ndarray, exhausted: bool) -> tuple[Records, SynthesisInfo]:
+    results = jax.tree.map(np.asarray, state.results)
+    done, c = results.done, len(results.failed)
+    records = Records(results.x[done].reshape(-1, *a.shape), results.y[done])
+    info = SynthesisInfo(
         queries=int(state.queries),
         queries_per_record=int(state.queries) / done.sum() if done.any() else float("inf"),
-        cost=found.cost[done],
-        confidence=found.confidence[done],
+        cost=results.cost[done],
+        confidence=results.confidence[done],
         accepted=np.bincount(records.y, minlength=c),
-        failed=found.failed,
-        given_up=tuple(int(i) for i in np.flatnonzero(found.given_up & (prior > 0))),
+        failed=results.failed,
+        given_up=tuple(int(i) for i in np.flatnonzero(results.given_up & (prior > 0))),
         exhausted=exhausted,
     )
-    return records, story
+    return records, info

@@ -150,7 +150,7 @@ def test_given_values_count_and_not_their_difference_from_the_default(parse):
 
 @pytest.mark.parametrize("kind", given.RULES)
 def test_the_tables_speak_of_fields(kind):
-    told = {name for rule in given.RULES[kind] for name in rule.flags} - {"give_up", "lanes"}
+    told = {name for rule in given.RULES[kind] for name in rule.flags} - {"give_up", "searches"}
     assert told - {f.name for f in dataclasses.fields(kind)} == set()
 
 

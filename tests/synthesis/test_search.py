@@ -12,7 +12,7 @@ import pytest
 
 from mia_jax import data, synthesis
 from mia_jax.storage import artifacts
-from mia_jax.synthesis import attributes, lanes, resume, subsets
+from mia_jax.synthesis import attributes, resume, step, subsets
 from mia_jax.synthesis import search as algorithm
 from mia_jax.synthesis.parameters import REDRAWS
 from mia_jax.targets import black_box
@@ -73,7 +73,7 @@ def mixed_target():
 
 
 def find(target, n=40, schema=BITS, seed=0, **options):
-    options = {"lanes": 8, **options}
+    options = {"searches": 8, **options}
     return algorithm.search(jax.random.key(seed), target, schema, n, **{**OPTIONS, **options})
 
 
@@ -108,7 +108,7 @@ def algorithm_1(f, c, random, k_max, k_min, conf_min, rej_max, iter_max, trace):
 
 def random_numbers(schema, key, slot, attempt, redraw="random"):
     """Those of one search of the library; with "flip", bits are flipped here."""
-    root = lanes.as_key(np.asarray(jax.random.bits(key, (2,), np.uint32)))
+    root = step.as_key(np.asarray(jax.random.bits(key, (2,), np.uint32)))
     key = jax.random.fold_in(jax.random.fold_in(root, slot), attempt)
     bits = attributes.attributes(schema).bits
 
@@ -159,7 +159,7 @@ def test_every_step_is_that_of_a_python_loop(schema, conf_min, redraw):
             1,
             schema,
             seed,
-            lanes=1,
+            searches=1,
             block=1,
             **paper,
             redraw=redraw,
@@ -177,14 +177,14 @@ def test_every_step_is_that_of_a_python_loop(schema, conf_min, redraw):
                 trace=trace,
             )
             for i, x_star, best, rejections, k in trace:
-                lane = jax.tree.map(lambda leaf: leaf[0], next(after).lanes)
+                one = jax.tree.map(lambda leaf: leaf[0], next(after).searches)
                 if i == paper["iter_max"]:  # failed: already the next search
-                    assert (lane.attempt, lane.iteration) == (attempt + 1, 0)
+                    assert (one.attempt, one.iteration) == (attempt + 1, 0)
                     continue
-                assert (lane.slot, lane.attempt, lane.c, lane.iteration) == (0, attempt, 0, i)
-                np.testing.assert_allclose(lane.x_best, x_star, rtol=rounding)
-                np.testing.assert_allclose(lane.best, best, rtol=1e-6)
-                assert (lane.rejections, lane.k) == (rejections, k)
+                assert (one.slot, one.attempt, one.c, one.iteration) == (0, attempt, 0, i)
+                np.testing.assert_allclose(one.x_best, x_star, rtol=rounding)
+                np.testing.assert_allclose(one.best, best, rtol=1e-6)
+                assert (one.rejections, one.k) == (rejections, k)
                 ks.add(k)
             attempt += 1
         assert len(records.x) == (x is not None)
@@ -201,14 +201,14 @@ def test_a_flip_changes_each_chosen_feature():
     n, k = 2000, 6
     a = attributes.attributes(MIXED)
     x = np.asarray(jax.vmap(lambda key: attributes.draw(a, key))(jax.random.split(jax.random.key(5), n)))
-    searches = lanes.Lanes(
+    searches = step.Searches(
         *(np.arange(n, dtype=np.int32), np.zeros(n, np.int32)),
         *(jax.random.key_data(jax.random.split(jax.random.key(6), n)), np.zeros(n, np.int32)),
         *(np.ones(n, np.int32), x, np.ones(n, np.float32), np.zeros(n, np.int32), np.full(n, k, np.int32)),
     )
     changed = {}
     for redraw in REDRAWS:
-        proposed = np.asarray(lanes.propose(a, searches, n, np.int32(n), redraw).x)
+        proposed = np.asarray(step.propose(a, searches, n, np.int32(n), redraw).x)
         assert (proposed[:, 1:5].sum(axis=1) == 1).all()
         changed[redraw] = (proposed != x) @ np.array([1, 0.5, 0.5, 0.5, 0.5, 1, 1, 1, 1])  # a one-hot code: two columns
     shade = 1 / 8  # a pixel of eight values is drawn anew; it is among the chosen k / count of the time
@@ -217,7 +217,7 @@ def test_a_flip_changes_each_chosen_feature():
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("options", [dict(lanes=1), dict(lanes=8), dict(lanes=64)], ids=str)
+@pytest.mark.parametrize("options", [dict(searches=1), dict(searches=8), dict(searches=64)], ids=str)
 def test_searches_side_by_side_find_what_each_finds_alone(options):
     n, paper = 40, {name: OPTIONS[name] for name in ("k_max", "k_min", "conf_min", "rej_max", "iter_max")}
     records, story = find(traced(), n, **options)
@@ -240,10 +240,10 @@ def test_searches_side_by_side_find_what_each_finds_alone(options):
 
 @pytest.mark.integration
 def test_narrowing_the_search_changes_nothing(monkeypatch):
-    """Once most lanes are idle, the last records are found in fewer of them."""
-    expected, widths = find(traced(), lanes=64), []
+    """Once most searches are idle, the last records are found by fewer of them."""
+    expected, widths = find(traced(), searches=64), []
     monkeypatch.setattr(algorithm, "_WIDE", 32)
-    found = find(traced(), lanes=64, block=4, on_step=lambda s: widths.append(len(s.lanes.slot)))
+    found = find(traced(), searches=64, block=4, on_step=lambda s: widths.append(len(s.searches.slot)))
     assert_same(found, expected)
     assert set(widths) == {40, 5} and widths == sorted(widths, reverse=True)
 
@@ -258,10 +258,10 @@ def test_a_host_target_gives_the_same_records():
     assert story.queries_per_record == story.queries / 40
 
 
-def test_a_lane_that_ends_is_refilled_at_once():
-    """Every question is as long as there are lanes, or as records are still missing."""
+def test_where_a_search_ends_the_next_begins_at_once():
+    """Every question is as long as there are searches, or as records are still missing."""
     host, done = Host(), [0]
-    find(host.target(), on_step=lambda s: done.append(int(np.asarray(s.found.done).sum())))
+    find(host.target(), on_step=lambda s: done.append(int(np.asarray(s.results.done).sum())))
     assert host.asked == [min(8, 40 - found) for found in done[:-1]] and done[-1] == 40
     assert host.asked.count(8) > 10
 
@@ -287,7 +287,7 @@ def test_attributes_stay_valid():
 def test_images_come_in_their_shape():
     schema = Schema("image", "local", "0", 2, (2, 2, 3), (Field("pixels", "pixel", 0, 12, 0.0, 255.0),))
     target = Target(lambda x: jax.nn.log_softmax(x[:, 0, 0, :2] / 50.0), Answers(2))
-    records, _ = find(target, 8, schema, lanes=4)
+    records, _ = find(target, 8, schema, searches=4)
     assert records.x.shape == (8, 2, 2, 3) and records.x.dtype == np.uint8
     assert ((records.x[:, 0, 0, 1] > records.x[:, 0, 0, 0]) == records.y).all()
 
@@ -296,7 +296,7 @@ def test_argmax_takes_the_first_of_equals():
     log_p = np.log(np.array([[0.5, 0.5, 0], [0.2, 0.4, 0.4], [1, 0, 0]], np.float32) + 1e-9)
     for c in range(3):
         classes = np.full(3, c)
-        got = lanes._is_argmax(jnp.asarray(log_p), jnp.asarray(log_p[:, c]), jnp.asarray(classes))
+        got = step._is_argmax(jnp.asarray(log_p), jnp.asarray(log_p[:, c]), jnp.asarray(classes))
         np.testing.assert_array_equal(got, log_p.argmax(axis=1) == c)
 
 
@@ -383,7 +383,7 @@ def test_the_prior_follows_the_answers():
     for target in (host.target(), traced((2,))):
         np.testing.assert_allclose(algorithm.answered(jax.random.key(0), target, BITS, 3000, batch=512), p, atol=0.03)
     assert sum(host.asked) == 3000
-    sample = synthesis.sampler("search", Host((2,)).target(), BITS, class_prior="target", lanes=8, **OPTIONS)
+    sample = synthesis.sampler("search", Host((2,)).target(), BITS, class_prior="target", searches=8, **OPTIONS)
     _, story = sample(jax.random.key(1), 40)
     np.testing.assert_allclose(story.accepted / 40, p, atol=0.07)
 
@@ -400,7 +400,7 @@ def test_the_prior_follows_the_answers():
         dict(iter_max=0),
         dict(give_up=0),
         dict(redraw="flop"),
-        dict(lanes=0),
+        dict(searches=0),
         dict(max_queries=-1),
         dict(class_prior=np.ones(C + 1)),
         dict(class_prior=np.zeros(C)),
@@ -440,7 +440,7 @@ def test_an_interrupted_stage_goes_on(tmp_path):
     target = Target(failing, Answers(C), traced=False)
     with artifacts.open_workdir(tmp_path / "run", {}) as workdir:
         run = lambda every, n=40, **more: resume.search(  # noqa: E731
-            workdir, {"target": "probe"}, key, target, BITS, n, every=every, lanes=8, **OPTIONS, **more
+            workdir, {"target": "probe"}, key, target, BITS, n, every=every, searches=8, **OPTIONS, **more
         )
         for every in (0.0, math.inf):
             with pytest.raises(black_box.TargetError, match="down"):
@@ -476,7 +476,7 @@ def test_no_method_touches_the_training_data_of_the_target(tmp_path):
     for name, records, options in (
         ("noisy", own, {}),
         ("marginal", own, {"batch": 64}),
-        ("search", None, {"lanes": 8}),
+        ("search", None, {"searches": 8}),
     ):
         found, _ = synthesis.sampler(name, target, BITS, records, **options)(jax.random.key(1), 40)
         assert found.x.shape == (40, F) and set(np.unique(found.x)) <= {0, 1} and len(np.unique(found.y)) > 1
