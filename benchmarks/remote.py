@@ -61,7 +61,7 @@ def bare(url, codec, field, x, batch, in_flight):
 
 
 def ours(url, x, batch, in_flight):
-    options = remote.Options(rows=batch, in_flight=in_flight)
+    options = remote.Options(rows_per_request=batch, in_flight=in_flight)
     with tempfile.TemporaryDirectory() as cache:
         target = remote.connect(url, np.zeros_like(x[:1]), cache=cache, options=options)
         began = time.perf_counter()

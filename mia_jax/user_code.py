@@ -46,7 +46,7 @@ def load(path: str, flag: str) -> Any:
 
     Args:
         path: as a user wrote it.
-        flag: what to call it in messages, as in "--model=mine:net".
+        flag: what to call it in messages, as in "model=mine:net".
 
     Raises:
         InputError: there is no such thing, or importing its module ends in an error, or ends Python.
@@ -85,7 +85,7 @@ def guarded(what: str) -> Generator[None]:
     """Users' code may raise anything, and call ``sys.exit``: one line, never the end of Python. ImportErrors pass.
 
     Args:
-        what: runs, as a subject: "--model=mine:net".
+        what: runs, as a subject: "model=mine:net".
 
     Raises:
         InputError: for SystemExit and every Exception but InputError and ImportError.

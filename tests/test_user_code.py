@@ -303,7 +303,7 @@ def test_a_script_does_not_end_well_because_a_module_did(shared, own, here):
     env = os.environ | {"PYTHONPATH": str(train.parents[1])}
     command = [sys.executable, str(train), f"--dataset={own}", "--model=mine:factory"]
     done = subprocess.run(command, env=env, cwd=here, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("error: --model=mine:factory cannot be")
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("error: model=mine:factory cannot be")
 
 
 # --- attacks ---------------------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def _load_path(name: str, source: str, notify: origins.Notify) -> tuple[Records,
             f"unknown data set {name!r}; {hint}There are {', '.join(sorted(DATASETS))}, or the path of an .npz"
         )
     if source != "auto":
-        raise InputError(f"{name} is your own file, not {source} data: leave --data_source={source} out")
+        raise InputError(f"{name} is your own file, not {source} data: leave data_source={source} out")
     records, schema = local.load(path)
     for note in schema.notes:
         notify(note)

@@ -54,7 +54,7 @@ def _official(dataset: Dataset, data_dir: str | os.PathLike | None, notify: Noti
     folder = _data_dir(data_dir)
     if folder and (origin := _from_files(dataset, folder)):
         return origin
-    reasons = [f"not in {folder}" if folder else "there is no --data_dir and no $MIA_JAX_DATA_DIR"]
+    reasons = [f"not in {folder}" if folder else "there is no data_dir and no $MIA_JAX_DATA_DIR"]
     prepared = _builder_dir(dataset)
     if not (prepared / "dataset_info.json").exists():
         if not files.reachable(dataset.urls[0]):
@@ -90,7 +90,7 @@ def code_digest(name: str) -> str:
 
 
 def _data_dir(given: str | os.PathLike | None) -> pathlib.Path | None:
-    named = "--data_dir" if given else "$MIA_JAX_DATA_DIR"
+    named = "data_dir" if given else "$MIA_JAX_DATA_DIR"
     folder = given or os.environ.get("MIA_JAX_DATA_DIR")
     if not folder:
         return None
@@ -111,7 +111,7 @@ def _from_files(dataset: Dataset, folder: pathlib.Path) -> Origin | None:
         if len(missing) < len(form.files):
             incomplete.append(f"{missing[0]} (its other files are there)")
     if incomplete:
-        raise InputError(f"{folder} lacks {incomplete[0]}; get it from {dataset.page}, or leave --data_dir out")
+        raise InputError(f"{folder} lacks {incomplete[0]}; get it from {dataset.page}, or leave data_dir out")
     return None
 
 
@@ -186,16 +186,16 @@ def _from_builder(dataset: Dataset, prepared: pathlib.Path) -> Origin:
 
 def _missing(dataset: Dataset, reasons: list[str]) -> str:
     instead = (
-        "--data_source=simulated, a look-alike"
+        "data_source=simulated, a look-alike"
         if dataset.stand_in
-        else "--dataset=purchase, texas or location (simulated where they are not here either), or any .npz with x, y"
+        else "dataset=purchase, texas or location (simulated where they are not here either), or any .npz with x, y"
     )
     return "\n".join(
         [
             f"{dataset.title} is not here: {'; '.join(reasons)}.",
             f"  get it from:       {dataset.page}",
             f"  any of these:      {', or '.join(dataset.files)}",
-            "  put it, as it is:  into a folder that --data_dir or $MIA_JAX_DATA_DIR names",
+            "  put it, as it is:  into a folder that data_dir or $MIA_JAX_DATA_DIR names",
             f"  runs without it:   {instead}",
         ]
     )

@@ -188,7 +188,7 @@ def _instead(module) -> str:
 
 
 def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0) -> Model:
-    """The model that ``--model`` names, for records of a schema.
+    """A model by its name, for records of a schema.
 
     Args:
         name: "mlp", "cnn", "logistic", or "module:factory", where ``factory(num_classes=c, shape=(*f,))`` returns a
@@ -205,22 +205,22 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
     scale = 1 / max(field.high for field in schema.fields) if pixels else 1.0
     own = False
     if not 0 <= dropout < 1:
-        raise InputError(f"--dropout={dropout} must be at least 0 and below 1")
+        raise InputError(f"dropout={dropout} must be at least 0 and below 1")
     if dropout and name not in ("mlp", "cnn"):
-        raise InputError(f"--dropout={dropout} is for mlp and cnn; a network of your own brings its own dropout")
+        raise InputError(f"dropout={dropout} is for mlp and cnn; a network of your own brings its own dropout")
     if name == "mlp":
         model = mlp(schema.num_classes, (hidden,), scale=scale, dropout=dropout)
     elif name == "cnn":
         if len(schema.shape) not in (2, 3) or min(schema.shape[:2]) < 4:
             raise InputError(
-                f"the model cnn needs images, and records of {schema.name} have shape {schema.shape}; use --model=mlp"
+                f"the model cnn needs images, and records of {schema.name} have shape {schema.shape}; use model=mlp"
             )
         model = cnn(schema.num_classes, dense=hidden, scale=scale, dropout=dropout)
     elif name == "logistic":
         model = logistic(schema.num_classes, scale=scale)
     elif ":" in name:
         factory = _load(name)
-        with user_code.guarded(f"--model={name}, called with num_classes= and shape=,"):
+        with user_code.guarded(f"model={name}, called with num_classes= and shape=,"):
             model = factory(num_classes=schema.num_classes, shape=schema.shape)
         own = isinstance(model, Model)  # functions of the user see the records as they are
         if isinstance(model, nn.Module):
@@ -294,10 +294,10 @@ def program_digest(model: Model, x: jax.Array | np.ndarray) -> str:
 
 
 def _load(name: str) -> Callable:
-    factory = user_code.load(name, f"--model={name}")
+    factory = user_code.load(name, f"model={name}")
     if not callable(factory):
         module, _, called = name.partition(":")
-        raise InputError(f"--model={name}: {called!r} of {module} is {type(factory).__name__}, no function")
+        raise InputError(f"model={name}: {called!r} of {module} is {type(factory).__name__}, no function")
     return factory
 
 
@@ -322,11 +322,11 @@ def _check(name: str, model: Model, schema: Schema) -> int:
     except (Exception, SystemExit) as error:
         reason = str(error).strip().split("\n")[0]
         reason = f"it calls sys.exit({reason})" if isinstance(error, SystemExit) else reason
-        raise InputError(f"--model={name} does not take records of shape {schema.shape}: {reason}") from error
+        raise InputError(f"model={name} does not take records of shape {schema.shape}: {reason}") from error
     if getattr(logits, "shape", None) != (2, schema.num_classes):
         shape = getattr(logits, "shape", type(logits).__name__)
         raise InputError(
-            f"--model={name} answers 2 records of {schema.name} with {shape}, not with logits (2, {schema.num_classes})"
+            f"model={name} answers 2 records of {schema.name} with {shape}, not with logits (2, {schema.num_classes})"
         )
     return len(replaced)
 

@@ -200,9 +200,7 @@ def open_workdir(path: str | os.PathLike, config: Description) -> Generator[Work
         lock = os.fdopen(disk.open_own(path / "lock", create=True), "r+", encoding="utf-8", errors="replace")
     except OSError as error:
         about = ", lock" if isinstance(error.filename, str) and error.filename.endswith("lock") else ""
-        raise InputError(
-            f"the workdir {path} cannot be written ({error.strerror}{about}); choose another with --workdir"
-        ) from None
+        raise InputError(f"the workdir {path} cannot be written ({error.strerror}{about}); choose another") from None
     with lock:
         with told(path):
             held = disk.lock(lock.fileno(), wait=False)
@@ -210,10 +208,10 @@ def open_workdir(path: str | os.PathLike, config: Description) -> Generator[Work
             if not held:
                 raise WorkdirHeld(
                     f"the workdir {path} is held by {holder.strip() or 'another process'}; wait for it, or choose"
-                    " another --workdir"
+                    " another workdir"
                 )
             if not HOLDER.fullmatch(holder):
-                raise InputError(f"{path / 'lock'} is no lock of ours and is left alone; choose another --workdir")
+                raise InputError(f"{path / 'lock'} is no lock of ours and is left alone; choose another workdir")
             _tell(lock, f"process {os.getpid()} on {socket.gethostname()}\n")
         try:
             with told(path):
@@ -243,7 +241,7 @@ def told(path: pathlib.Path) -> Generator[None]:
         if there and not path.exists():
             raise DiskError(
                 f"the workdir {path} is gone: it was moved or deleted while the run was in it; run the same command"
-                " again, with --workdir where it is now: what was finished is kept there"
+                " again, with the workdir where it is now: what was finished is kept there"
             ) from error
         raise DiskError(disk.in_words(error)) from error
 
@@ -269,7 +267,7 @@ def _refuse_foreign(path: pathlib.Path) -> None:
 
     others = sorted(p.name for p in shown(path) if p.name != "lock" and (not p.is_dir() or shown(p)))
     if others:
-        raise InputError(f"{_foreign(path, others)}; choose another --workdir, or leave it out")
+        raise InputError(f"{_foreign(path, others)}; choose another workdir, or leave it out")
 
 
 def _foreign(path: pathlib.Path, names: Iterable[str]) -> str:
@@ -298,7 +296,7 @@ def _check_config(path: pathlib.Path, config: Description) -> None:
         return
     except (ValueError, IsADirectoryError):
         if path.is_dir() or not _signs_of_a_run(path.parent):
-            raise InputError(f"{path} is damaged; remove the workdir, or choose another with --workdir") from None
+            raise InputError(f"{path} is damaged; remove the workdir, or choose another") from None
         # Nothing wrong can be taken up: artifacts are named by what made them, and say so themselves.
         warnings.warn(
             f"{path} is damaged: it is written anew, as this run is configured; what is there and fits is used",
@@ -307,10 +305,10 @@ def _check_config(path: pathlib.Path, config: Description) -> None:
         write_json(path, config)
         return
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); choose another --workdir") from None
+        raise InputError(f"{path} cannot be read ({error.strerror}); choose another workdir") from None
     if not {*held} & {*config} and not _signs_of_a_run(path.parent):
         raise InputError(
-            f"{_foreign(path.parent, ['a config.json of something else'])}; choose another --workdir, or leave it out"
+            f"{_foreign(path.parent, ['a config.json of something else'])}; choose another workdir, or leave it out"
         )
     differ = [
         f"{key}: {held.get(key)!r} there, {config.get(key)!r} asked for"
@@ -320,7 +318,7 @@ def _check_config(path: pathlib.Path, config: Description) -> None:
     if differ:
         raise InputError(
             f"the workdir {path.parent} holds another configuration ({'; '.join(differ)});"
-            " choose another --workdir, or leave it out"
+            " choose another workdir, or leave it out"
         )
 
 

@@ -81,5 +81,5 @@ def in_words(error: OSError) -> str:
     if error.errno == errno.EFBIG:
         return f"{where}; raise the limit on the size of files (ulimit -f) and {KEPT}"
     if error.errno == errno.ENOMEM:
-        return f"{where}; lower --batch_size or --hidden, or give fewer records; what was finished is kept"
+        return f"{where}; use smaller batches, a smaller network or fewer records; what was finished is kept"
     return f"{where}; mend that and {KEPT}"

@@ -56,8 +56,8 @@ def top_k(k: int) -> AnswerDefense:
         if k >= log_p.shape[-1]:
             return log_p
         _, best = jax.lax.top_k(log_p, k)
-        told = jnp.put_along_axis(jnp.zeros(log_p.shape, bool), best, True, axis=-1, inplace=False)
-        return jnp.where(told, jnp.maximum(log_p, HIDDEN), HIDDEN)
+        kept = jnp.put_along_axis(jnp.zeros(log_p.shape, bool), best, True, axis=-1, inplace=False)
+        return jnp.where(kept, jnp.maximum(log_p, HIDDEN), HIDDEN)
 
     def after(answers):
         if answers.kind == "labels" or k >= answers.classes:
@@ -111,8 +111,8 @@ def at_least(p: float) -> AnswerDefense:
         return jnp.where(log_p < least, np.float32(np.log(p / 2)), log_p)
 
     def after(answers):
-        told = answers.kind == "probabilities" and answers.digits is None
-        return answers._replace(least=max(p, answers.least or 0.0)) if told else answers
+        precise = answers.kind == "probabilities" and answers.digits is None
+        return answers._replace(least=max(p, answers.least or 0.0)) if precise else answers
 
     return AnswerDefense(f"at_least({p:g})", apply, after)
 
@@ -299,7 +299,7 @@ _CALL = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*(,|$)")
 
 
 def parse(text: str) -> tuple[AnswerDefense, ...]:
-    """Read defenses as ``--defenses`` gives them; the first is the innermost.
+    """Read defenses from text; the first is the innermost.
 
     >>> [defense.name for defense in parse("top_k(3), round_to(digits=2)")]
     ['top_k(3)', 'round_to(2)']
@@ -313,7 +313,7 @@ def parse(text: str) -> tuple[AnswerDefense, ...]:
     while at < len(text.rstrip()):
         call = _CALL.match(text, at)
         if call is None or (call[3] and not text[call.end() :].strip()):
-            raise InputError(f"--defenses={text}: cannot be read from {text[at:]!r} on; write top_k(3),round_to(2)")
+            raise InputError(f"defenses={text}: cannot be read from {text[at:]!r} on; write top_k(3),round_to(2)")
         defenses.append(_build(call[1], call[2] or ""))
         at = call.end()
     return tuple(defenses)

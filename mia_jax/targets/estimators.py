@@ -69,7 +69,7 @@ def refuse_nan(kind: str, x: Array, schema: Schema) -> None:
     raise InputError(
         f"record {row} of {schema.name} lacks a value (NaN) in column {column} ({name}), {rows:,} records lack one"
         f" somewhere, and {who} cannot learn from such: fill them in, or use"
-        " --target_kind=sklearn:sklearn.ensemble.HistGradientBoostingClassifier, which can"
+        " target_kind=sklearn:sklearn.ensemble.HistGradientBoostingClassifier, which can"
     )
 
 

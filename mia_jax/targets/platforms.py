@@ -60,7 +60,7 @@ def train(kind: str, pool: Records, index: Array, seeds: Sequence[int], num_clas
 
 
 def platform(kind: str, num_classes: int) -> Platform:
-    """The platform that ``--target_kind`` names.
+    """A platform by its name.
 
     ``nn`` and ``logistic`` are our own networks; ``google`` and ``amazon`` are stand-ins, the latter also with passes
     and L2, as in ``amazon(100,1e-4)``; ``sklearn:<import path>`` is any classifier with scikit-learn's interface.

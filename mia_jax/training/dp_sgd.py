@@ -9,8 +9,8 @@ gradient computations"; Bu et al. 2023, "Differentially private optimization on 
 gradient of a record is the outer product of a layer's input a and the gradient d at its output, so its squared norm is
 |a|^2 |d|^2, and the clipped sum is one matmul. Others are clipped by ``vmap`` of ``grad``, some records at a time.
 
-What is promised is what ``mechanism`` says, for an accountant. The numbers come from JAX's generator and 32-bit floats:
-good for research, not for a release that an adversary of floating-point noise will look at.
+The guarantee is that of ``mechanism``, for an accountant. The random numbers come from JAX's generator and 32-bit
+floats: good for research, not for a release against an adversary who attacks floating-point noise.
 """
 
 import math
@@ -39,6 +39,8 @@ class Mechanism(NamedTuple):
 
 
 class Clipped(NamedTuple):
+    """The clipped gradients of a batch's records, summed, and what was computed on the way."""
+
     grads: Params  # the sum of the records' clipped gradients
     norms: jax.Array  # [b] of their gradients before clipping
     losses: jax.Array  # [b] nats
@@ -46,7 +48,14 @@ class Clipped(NamedTuple):
 
 
 def mechanism(records: int, batch_size: int, num_epochs: int, noise_multiplier: float) -> Mechanism:
-    """The mechanism that ``num_epochs`` epochs of a Trainer made with these arguments are."""
+    """The mechanism that ``num_epochs`` epochs of a Trainer made with these arguments are.
+
+    Args:
+        records: m, of one training set.
+        batch_size: b, records per step on average.
+        num_epochs: passes over the training set, of ceil(m / b) steps each.
+        noise_multiplier: sigma, in units of the clipping norm.
+    """
     steps = num_epochs * _steps(batch_size, records)
     return Mechanism(_threshold(batch_size, records) / 2**32, steps, noise_multiplier)
 
@@ -71,8 +80,8 @@ def make_trainer(
         optimizer: of the noised mean gradient.
         batch_size: b, records per step on average. Gradients are divided by it, however many were drawn.
         records: m, of one training set; public, like b. The sampling rate is b / m.
-        clip: C, the most that one record's gradient may be long; infinite: no clipping, and so no noise either.
-        noise_multiplier: sigma; 0: no noise, and no promise.
+        clip: C, the per-example clipping norm; infinite: no clipping, and so no noise either.
+        noise_multiplier: sigma, in units of C; 0: no noise, and no privacy guarantee.
         loss: (logits [b, c], y [b]) -> [b].
         microbatch: records that have gradients of their own at once, where the network is not of dense layers only.
 
@@ -84,16 +93,16 @@ def make_trainer(
         InputError: a value out of range.
     """
     if not 1 <= batch_size <= records:
-        raise InputError(f"--batch_size={batch_size} must be from 1 to the {records:,} training records")
+        raise InputError(f"batch_size={batch_size} must be from 1 to the {records:,} training records")
     if not clip > 0:
-        raise InputError(f"--dp_clip={clip} must be above 0")
+        raise InputError(f"clip={clip} must be above 0")
     if not 0 <= noise_multiplier < math.inf:
-        raise InputError(f"--dp_noise_multiplier={noise_multiplier} must be at least 0 and finite")
+        raise InputError(f"noise_multiplier={noise_multiplier} must be at least 0 and finite")
     if noise_multiplier and math.isinf(clip):
-        raise InputError("noise is measured in units of the clipping norm: give a finite --dp_clip")
+        raise InputError("noise is measured in units of the clipping norm: give a finite clip")
     if noise_multiplier * clip > 1e38:
         raise InputError(
-            f"--dp_noise_multiplier={noise_multiplier:g} times --dp_clip={clip:g} is more than float32 holds: lower one"
+            f"noise_multiplier={noise_multiplier:g} times clip={clip:g} is more than float32 holds: lower one"
         )
 
     def init(key: Key, x: Array) -> TrainState:
@@ -116,8 +125,8 @@ def make_trainer(
             noised = _noised(key_noise, clipped.grads, noise_multiplier * clip if noise_multiplier else 0.0)
             grads = jax.tree.map(lambda g: g / batch_size, noised)
             updates, opt_state = optimizer.update(grads, opt_state, params)
-            told = real.sum(), jnp.where(real, clipped.losses, 0).sum(), (real & clipped.correct).sum()
-            return (optax.apply_updates(params, updates), opt_state), told
+            sums = real.sum(), jnp.where(real, clipped.losses, 0).sum(), (real & clipped.correct).sum()
+            return (optax.apply_updates(params, updates), opt_state), sums
 
         steps = jnp.arange(_steps(batch_size, records))
         (params, opt_state), (count, total, correct) = jax.lax.scan(step, (state.params, state.opt_state), steps)
@@ -215,8 +224,8 @@ def _one_by_one(model, loss, params, x, y, real, clip, key, microbatch) -> Clipp
         lambda leaf: leaf[rows % b].reshape(parts, part, *leaf.shape[1:]), (x, y, real, keys)
     )
     batch = (x, y, real & (rows < b).reshape(parts, part), keys)
-    grads, told = jax.lax.scan(some, jax.tree.map(jnp.zeros_like, params), batch)
-    return Clipped(grads, *(leaf.reshape(-1)[:b] for leaf in told))
+    grads, each = jax.lax.scan(some, jax.tree.map(jnp.zeros_like, params), batch)
+    return Clipped(grads, *(leaf.reshape(-1)[:b] for leaf in each))
 
 
 def _scale(squares: jax.typing.ArrayLike, real: jax.Array, clip: float) -> tuple[jax.Array, jax.Array, jax.Array]:

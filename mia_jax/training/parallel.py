@@ -30,7 +30,7 @@ T = TypeVar("T")
 # CPUs: networks per second are the same with two to six. A single lane would be compiled away, to other bits.
 LANES = 2
 
-# XLA's CPU compiler is asked to see that Adam's moments, which both their own update and that of the parameters read,
+# XLA's CPU compiler is told to see that Adam's moments, which both their own update and that of the parameters read,
 # can be overwritten in place. By default it copies them at every step: a tenth of the Purchase network's time. The
 # results are the same.
 CPU_OPTIONS = {"xla_cpu_copy_insertion_use_region_analysis": True}
@@ -147,12 +147,12 @@ def in_chunks(
                 raise
             if k <= least:
                 raise OutOfMemory(
-                    f"there is not memory enough for {k} network{'s' * (k > 1)} at once: use a smaller --batch_size, a"
-                    " smaller network (--hidden) or fewer records; what was finished is kept"
+                    f"there is not memory enough for {k} network{'s' * (k > 1)} at once: use a smaller batch, a"
+                    " smaller network or fewer records; what was finished is kept"
                 ) from error
             chunk = max(least, k // 2)
             warnings.warn(
-                f"there is not memory enough for {k} networks at once: going on with {chunk}; --chunk={chunk} does so"
+                f"there is not memory enough for {k} networks at once: going on with {chunk}; chunk={chunk} does so"
                 " from the beginning",
                 stacklevel=3,
             )

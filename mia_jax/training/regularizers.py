@@ -31,7 +31,7 @@ def add_l2(strength: float, *, biases: bool = True) -> optax.GradientTransformat
             ``kernel_regularizer``.
     """
     if not 0 <= strength < math.inf:
-        raise InputError(f"--l2={strength} must be at least 0")
+        raise InputError(f"l2={strength} must be at least 0")
     if strength == 0:
         return optax.identity()
     mask = None if biases else lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
@@ -44,7 +44,7 @@ def smoothed(alpha: float) -> single.Loss:
     """
     loss = optax.softmax_cross_entropy_with_integer_labels
     if not 0 <= alpha <= 1:
-        raise InputError(f"--label_smoothing={alpha} must be from 0 to 1")
+        raise InputError(f"label_smoothing={alpha} must be from 0 to 1")
     if alpha == 0:
         return loss
 
@@ -62,13 +62,13 @@ def mixing(alpha: float) -> single.Augment | None:
     there is nothing to mix: None.
     """
     if not 0 <= alpha < math.inf:
-        raise InputError(f"--mixup={alpha} must be at least 0")
+        raise InputError(f"mixup={alpha} must be at least 0")
     if alpha == 0:
         return None
     # jax.random.beta draws by rejection, in a loop: half a training step of the Purchase network; this is a fifth.
     quantiles = scipy.stats.beta.ppf((np.arange(4096) + 0.5) / 4096, alpha, alpha).astype(np.float32)
     if not np.isfinite(quantiles).all():
-        raise InputError(f"--mixup={alpha:g} is no alpha that Beta(alpha, alpha) can be computed of: 0.1 to 1 is usual")
+        raise InputError(f"mixup={alpha:g} is no alpha that Beta(alpha, alpha) can be computed of: 0.1 to 1 is usual")
 
     def augment(key, x, y, real):
         key_partner, key_share = jax.random.split(key)
@@ -116,7 +116,7 @@ def stopping_early(trainer: Trainer, model: Model, patience: int, *, validation:
         A Trainer; give ``stopped`` to ``many.fit_chunks`` to be spared the epochs after all have stopped.
     """
     if patience < 1 or patience != int(patience):
-        raise InputError(f"--early_stopping={patience} must be a whole number of epochs, at least 1 (0: none)")
+        raise InputError(f"early_stopping={patience} must be a whole number of epochs, at least 1 (0: none)")
     if not 0 < validation < 1:
         raise InputError(f"the validation share {validation} must be above 0 and below 1")
 
@@ -129,18 +129,18 @@ def stopping_early(trainer: Trainer, model: Model, patience: int, *, validation:
         return state._replace(opt_state=waiting)
 
     def epoch(state: TrainState, pool: Records, index: Array) -> tuple[TrainState, EpochInfo]:
-        at: Stopping = state.opt_state
-        learn, held = _held_out(jax.random.fold_in(state.key, jnp.uint32(2**32 - 1)), index, validation)
-        after, info = trainer.epoch(TrainState(at.params, at.opt_state, state.key, state.epoch), pool, learn)
-        log_p = single.predict(model, after.params, pool.x[held])
-        losses = -jnp.take_along_axis(log_p, pool.y[held][:, None], axis=1)[:, 0]
-        value = jnp.where(held >= 0, losses, 0).sum() / jnp.maximum((held >= 0).sum(), 1)
-        better = value < at.best
-        waited = jnp.where(better, 0, at.waited + 1)
+        before: Stopping = state.opt_state
+        learn, aside = _held_out(jax.random.fold_in(state.key, jnp.uint32(2**32 - 1)), index, validation)
+        after, info = trainer.epoch(TrainState(before.params, before.opt_state, state.key, state.epoch), pool, learn)
+        log_p = single.predict(model, after.params, pool.x[aside])
+        losses = -jnp.take_along_axis(log_p, pool.y[aside][:, None], axis=1)[:, 0]
+        value = jnp.where(aside >= 0, losses, 0).sum() / jnp.maximum((aside >= 0).sum(), 1)
+        better = value < before.best
+        waited = jnp.where(better, 0, before.waited + 1)
         best_params = jax.tree.map(lambda new, old: jnp.where(better, new, old), after.params, state.params)
-        now = Stopping(after.params, after.opt_state, jnp.minimum(value, at.best), waited, info, waited >= patience)
+        now = Stopping(after.params, after.opt_state, jnp.minimum(value, before.best), waited, info, waited >= patience)
         moved = TrainState(best_params, now, state.key, state.epoch + 1)
-        moved = jax.tree.map(lambda new, old: new if new is old else jnp.where(at.halted, old, new), moved, state)
+        moved = jax.tree.map(lambda new, old: new if new is old else jnp.where(before.halted, old, new), moved, state)
         return moved, moved.opt_state.info
 
     return Trainer(init, epoch)
@@ -153,7 +153,7 @@ def stopped(state: TrainState) -> jax.Array:
 
 def _held_out(key: Key, index: Array, share: float) -> tuple[jax.Array, jax.Array]:
     """The index [m] without the records put aside, and those; both padded with -1."""
-    order = single._shuffled(key, index)
+    order = single.shuffled(key, index)
     count = jnp.ceil(share * (order >= 0).sum() - 1e-4).astype(jnp.int32)
     aside = jnp.arange(len(order)) < count
     room = math.ceil(share * len(order))
@@ -176,7 +176,7 @@ def make_trainer(
     dp_noise_multiplier: float | None = None,
     dp_clip: float = 1.0,
 ) -> Trainer:
-    """The Trainer that a run's flags of these names ask for; where all are off, ``single.make_trainer``'s own.
+    """A Trainer with regularization and DP-SGD; where all are off, ``single.make_trainer``'s own.
 
     Args:
         model: with its dropout, if any.
@@ -185,11 +185,11 @@ def make_trainer(
         records: m, of one training set. Only DP needs it.
         l2, label_smoothing, mixup: see ``add_l2``, ``smoothed``, ``mixing``; 0: none.
         early_stopping: patience of ``stopping_early`` in epochs; 0: none.
-        dp_noise_multiplier: DP-SGD's noise in units of ``dp_clip``; None: no DP-SGD; 0: clips only, promises nothing.
-        dp_clip: the most that one record's gradient may be long.
+        dp_noise_multiplier: sigma of DP-SGD, in units of ``dp_clip``; None: no DP-SGD; 0: clips only, no guarantee.
+        dp_clip: the per-example clipping norm of DP-SGD.
 
     Raises:
-        InputError: a value out of range, or DP together with what would break its promise.
+        InputError: a value out of range, or DP together with what would break its guarantee.
     """
     optimizer = optax.chain(add_l2(l2), optimizer) if l2 else optimizer
     loss, augment = smoothed(label_smoothing), mixing(mixup)
@@ -199,7 +199,7 @@ def make_trainer(
     for name, value in (("mixup", mixup), ("early_stopping", early_stopping)):
         if value:
             reason = "mixes records, so none has a gradient of its own" if name == "mixup" else "reads records unnoised"
-            raise InputError(f"--{name} {reason}: leave it out, or --dp_noise_multiplier")
+            raise InputError(f"{name} {reason}: leave it out, or dp_noise_multiplier")
     return dp_sgd.make_trainer(
         model, optimizer, batch_size, records, clip=dp_clip, noise_multiplier=dp_noise_multiplier, loss=loss
     )

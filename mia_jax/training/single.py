@@ -83,7 +83,7 @@ def make_trainer(
     def epoch(state: TrainState, pool: Records, index: Array) -> tuple[TrainState, EpochInfo]:
         key_order, key_steps, key_augment = jax.random.split(jax.random.fold_in(state.key, state.epoch), 3)
         part = microbatch or _microbatch(summed_loss, state.params, pool, batch_size)
-        batches = _batches(_shuffled(key_order, index), batch_size, part)
+        batches = _batches(shuffled(key_order, index), batch_size, part)
         some = jax.ShapeDtypeStruct((part, *pool.x.shape[1:]), pool.x.dtype)
         offsets = dense_gradients.offsets(model, state.params, some, key_steps) if part < batch_size else {}
         gradient = functools.partial(_gradient, summed_loss, pool)
@@ -119,7 +119,7 @@ def _batches(order: jax.Array, batch_size: int, microbatch: int) -> jax.Array:
     return rows.reshape(len(rows), -1, microbatch)
 
 
-def _shuffled(key: Key, index: Array) -> jax.Array:
+def shuffled(key: Key, index: Array) -> jax.Array:
     """The index [m] in random order; -1 comes last."""
     # Random bits of position i depend on the key and i alone, so the order of the records does not depend on padding.
     bits = jax.random.bits(key, index.shape, jnp.uint32) >> 1

@@ -94,7 +94,7 @@ def test_a_service_is_recognized_by_all_of_its_answers(digits):
     with server.serve(target, (4,), dtype=np.dtype(np.uint8), shown=server.Shown(digits=digits)) as url:
         place = url + server.paths()["vertex"]
         for order in (np.arange(200), np.arange(200)[::-1]):
-            found = black_box.with_recognized_format(remote.connect(place, x[:40][order % 40], classes=3), x[order])
+            found = black_box.with_recognized_format(remote.connect(place, x[:40][order % 40], num_classes=3), x[order])
             assert found.answers.kind == "probabilities" and found.answers.digits == digits
             expected = answer_format.log_probabilities(want if digits is None else want.round(digits), found.answers)
             np.testing.assert_allclose(found.ask(x), expected, atol=1e-4)

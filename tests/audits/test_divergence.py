@@ -259,7 +259,7 @@ def test_where_the_memory_ends_chunks_are_halved(error, monkeypatch):
     whole = many.fit_many(*run, chunk=7)
     fit_chunk, at_once = failing(trainer, 3, error)
     monkeypatch.setattr(many, "_fit_chunk", fit_chunk)
-    with pytest.warns(UserWarning, match=r"not memory enough for 7 networks at once: going on with 3; --chunk=3"):
+    with pytest.warns(UserWarning, match=r"not memory enough for 7 networks at once: going on with 3; chunk=3"):
         halved = many.fit_many(*run, chunk=7)
     assert at_once == {7, 3, 1}
     jax.tree.map(np.testing.assert_array_equal, halved, whole)
@@ -269,7 +269,7 @@ def test_where_the_memory_ends_chunks_are_halved(error, monkeypatch):
 def test_where_two_networks_are_too_much_a_line_names_the_flags(own, tmp_path, monkeypatch):
     fit_chunk, at_once = failing(None, 0, MemoryError())
     monkeypatch.setattr(many, "_fit_chunk", fit_chunk)
-    with pytest.raises(parallel.OutOfMemory, match=r"--batch_size.*--hidden") as error:
+    with pytest.raises(parallel.OutOfMemory, match=r"smaller batch.*smaller network") as error:
         audits.run(BalancedConfig(dataset=str(own), workdir=str(tmp_path / "run"), num_models=8, num_epochs=1))
     assert error.value.exit_code == 2 and min(at_once) == parallel.LANES
 

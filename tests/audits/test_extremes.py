@@ -52,15 +52,15 @@ def name(each):
 # --- refused before anything is trained ------------------------------------------------------------------------------
 
 REFUSED = [
-    (dict(label_smoothing=2.0), "--label_smoothing=2.0 must be from 0 to 1"),
-    (dict(dropout=1.0), "--dropout=1.0 must be at least 0 and below 1"),
+    (dict(label_smoothing=2.0), "label_smoothing=2.0 must be from 0 to 1"),
+    (dict(dropout=1.0), "dropout=1.0 must be at least 0 and below 1"),
     (dict(l2=1e300), "--l2=1e+300 must be at most 1e+38"),
-    (dict(mixup=-1e30), "--mixup=-1e+30 must be at least 0"),
+    (dict(mixup=-1e30), "mixup=-1e+30 must be at least 0"),
     (dict(hidden=HUGE), "--hidden=1000000000 takes at least "),
     (dict(hidden=HUGE, optimizer="sgd"), "--hidden=1000000000 takes at least "),
     (dict(attack_hidden=HUGE), "--attack_hidden=1000000000 takes at least "),
     (dict(attack_batch_size=10**12), "--attack_batch_size=1000000000000 takes at least "),
-    (dict(dp_noise_multiplier=1e30, dp_clip=1e30), "--dp_noise_multiplier=1e+30 times --dp_clip=1e+30 is more than"),
+    (dict(dp_noise_multiplier=1e30, dp_clip=1e30), "noise_multiplier=1e+30 times clip=1e+30 is more than"),
     (dict(dp_noise_multiplier=1.0, dp_delta=0.0), "--dp_delta must be above 0 with --dp_noise_multiplier"),
     (dict(dp_noise_multiplier=1.0, dp_delta=1.0), "--dp_delta=1.0 must be below 1"),
     (dict(seed=2**32), "--seed=4294967296 must be below 2**32"),
@@ -252,7 +252,7 @@ def test_out_of_memory_is_a_line(shared, own, tmp_path, kind):
     assert done.returncode == 2 and "Traceback" not in done.stderr
     line = done.stderr.splitlines()[-1]
     if kind == "system":
-        assert line.startswith("error: Cannot allocate memory; lower --batch_size or --hidden, or give fewer records")
+        assert line.startswith("error: Cannot allocate memory; use smaller batches, a smaller network or fewer records")
         return
     assert line.startswith("error: the memory of this machine does not suffice: lower --chunk, --batch_size, --hidden")
     assert line.endswith("or give fewer records; what was finished is kept") and "--rows_per_request" not in line

@@ -22,7 +22,7 @@ def test_missing_says_what_where_and_what_else(folder, name, source):
     lines = str(error.value).splitlines()
     dataset = data.DATASETS[name]
     assert len(lines) == 5 and dataset.title in lines[0] and str(folder) in lines[0] and dataset.urls[0] in lines[0]
-    assert dataset.page in lines[1] and dataset.files[0] in lines[2] and "--data_dir" in lines[3]
+    assert dataset.page in lines[1] and dataset.files[0] in lines[2] and "data_dir" in lines[3]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_missing_says_what_where_and_what_else(folder, name, source):
         (dict(name_or_path="mnist", source="simulated"), "no simulated MNIST"),
         (dict(name_or_path="x.npz", source="simulated"), "your own file, not simulated data"),
         (dict(name_or_path="mnist", source="fake"), "auto, official, simulated"),
-        (dict(name_or_path="mnist", data_dir="/no/such/folder"), "--data_dir is /no/such/folder"),
+        (dict(name_or_path="mnist", data_dir="/no/such/folder"), "data_dir is /no/such/folder"),
     ],
 )
 def test_bad_arguments(arguments, reason):

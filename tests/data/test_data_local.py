@@ -134,9 +134,7 @@ def test_synthesized_records_say_so_wherever_they_are_named(tmp_path, name, sour
 @pytest.mark.parametrize("source", ["official", "simulated"])
 def test_a_file_is_neither_official_nor_simulated(tmp_path, source):
     path = own(tmp_path, x=LX, y=LY)
-    with pytest.raises(
-        InputError, match=rf"own\.npz is your own file, not {source} data: leave --data_source={source}"
-    ):
+    with pytest.raises(InputError, match=rf"own\.npz is your own file, not {source} data: leave data_source={source}"):
         data.load(path, source=source)
 
 

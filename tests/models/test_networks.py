@@ -233,7 +233,7 @@ def test_a_user_s_factory(mine, factory):
     ("name", "message"),
     [
         ("resnet", "there is no model 'resnet'; use mlp, cnn, logistic, or module:factory"),
-        ("no_such_module:f", "^--model=no_such_module:f cannot be imported.*is no_such_module.py in this folder"),
+        ("no_such_module:f", "^model=no_such_module:f cannot be imported.*is no_such_module.py in this folder"),
         ("MINE:nothing", "has no 'nothing'"),
         ("MINE:constant", "'constant' of mine_.* is int, no function"),
         ("MINE:number", "returned int; a factory returns"),
@@ -242,7 +242,7 @@ def test_a_user_s_factory(mine, factory):
         ("MINE:broken", "does not take records of shape"),
         ("MINE:raising", "called with num_classes= and shape=, raised OSError: no weights here"),
         ("MINE:other_arguments", r"called with num_classes= and shape=, raised TypeError: .*argument"),
-        ("cnn", "needs images.*use --model=mlp"),
+        ("cnn", "needs images.*use model=mlp"),
     ],
 )
 def test_models_that_cannot_be_used(mine, name, message):

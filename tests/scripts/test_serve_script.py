@@ -44,7 +44,7 @@ def test_a_finished_run_is_served_in_every_protocol(workdir):
             assert "3 classes" in told[0] and f"scripts/audit.py --target={urls['oip']} --data={folder}" in told[-1]
             want = np.exp(np.asarray(finished.open_target(folder)[0].ask(x), np.float64)).round(4)
             for protocol, url in urls.items():
-                target = connect(url, x, protocol=protocol, options=Options(rows=32))
+                target = connect(url, x, protocol=protocol, options=Options(rows_per_request=32))
                 assert target.answers.digits == 4 and target.answers.classes == 3
                 np.testing.assert_allclose(np.exp(target.ask(x[:30])), np.maximum(want[:30], 5e-5), atol=1e-6)
         finally:

@@ -83,7 +83,7 @@ def test_what_cannot_work_is_one_line(synthesize):
             ("--class_prior=target", "--max_queries=4096"),
             "--max_queries=4096 is too few: --class_prior=target costs 4,096",
         ),
-        (("--k_min=500",), "--k_min=500 must not be above --k_max=128"),
+        (("--k_min=500",), "k_min=500 must not be above k_max=128"),
         (("--out=nowhere/x.npz",), "must be an .npz in a folder that is there"),
         (("--method=noisy", "--num_records=500"), "ask for 1 to 200"),
     ):

@@ -145,7 +145,7 @@ def test_a_refused_run_claims_no_folder(tmp_path):
 def test_unwritable_workdir(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(InputError, match="choose another with --workdir"),
+        pytest.raises(InputError, match="choose another"),
         artifacts.open_workdir(tmp_path / "file", {}),
     ):
         pass
@@ -204,7 +204,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, files):
         (tmp_path / "w" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "w" / name).write_text(content)
     with (
-        pytest.raises(InputError, match=r"the folder .*w holds no run but .*; choose another --workdir"),
+        pytest.raises(InputError, match=r"the folder .*w holds no run but .*; choose another workdir"),
         artifacts.open_workdir(tmp_path / "w", {"seed": 0}),
     ):
         pass

@@ -180,7 +180,7 @@ def test_the_amazon_stand_in_is_the_loop_over_single_records():
     state = single.make_trainer(networks.logistic(3), optax.identity(), 1).init(jax.random.key(0), jnp.asarray(x))
     w, b = (np.asarray(leaf, np.float64) for leaf in sorted(jax.tree.leaves(state.params), key=lambda a: -a.ndim))
     key_order, _ = jax.random.split(jax.random.fold_in(state.key, 0))
-    order = np.asarray(single._shuffled(key_order, jnp.arange(40)))
+    order = np.asarray(single.shuffled(key_order, jnp.arange(40)))
     start, found = (w, b), []
     for rate in platforms.RATES:
         w, b = start

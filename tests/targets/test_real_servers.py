@@ -80,7 +80,7 @@ def urls(world, tmp_path_factory):
 def test_the_attack_over_the_wire_scores_as_it_does_in_process(urls, world, name):
     _, model, records, member, learned = world
     local = black_box.from_callable(model.predict_proba, CLASSES)
-    served = connect(urls(name), records.x, options=Options(rows=64))
+    served = connect(urls(name), records.x, options=Options(rows_per_request=64))
     assert served.answers.classes == CLASSES and served.answers.kind == "probabilities"
     for title, (attack, state) in learned.items():
         here, there = (np.asarray(attack.score(state, attack.observe(KEY, t, records))) for t in (local, served))
@@ -93,7 +93,7 @@ def test_the_attack_over_the_wire_scores_as_it_does_in_process(urls, world, name
 def test_answers_do_not_depend_on_how_records_are_written(urls, world, name, dtype):
     _, model, records, *_ = world
     x = records.x
-    log_p = connect(urls(name), x.astype(dtype), options=Options(rows=100)).ask(x.astype(dtype))
+    log_p = connect(urls(name), x.astype(dtype), options=Options(rows_per_request=100)).ask(x.astype(dtype))
     np.testing.assert_allclose(log_p, model.predict_log_proba(x), rtol=1e-5, atol=1e-6)
 
 

@@ -36,7 +36,7 @@ CLASSES, FEATURES = 5, 6
 WEIGHTS = np.random.default_rng(1).normal(size=(FEATURES, CLASSES)).astype(np.float32)
 NETWORK = Model(init=lambda key, x: WEIGHTS, apply=lambda params, x, *, key=None: x.astype(jnp.float32) @ params)
 TARGET = black_box.as_target(NETWORK, jnp.asarray(WEIGHTS), CLASSES)
-FAST = Options(rows=8, in_flight=4, timeout=5.0, backoff=0.01, repeat=False)  # each question is counted
+FAST = Options(rows_per_request=8, in_flight=4, timeout=5.0, backoff=0.01, repeat=False)  # each question is counted
 PROBES = PROBE_ROWS // FAST.rows  # questions until connected
 
 
@@ -192,7 +192,7 @@ def test_each_protocol_tells_what_is_hidden(protocol, shown):
     x = records(24)
     with server.serve(TARGET, (FEATURES,), shown=shown) as url:
         target = connect(
-            url + server.paths()[protocol], x, protocol=protocol, classes=CLASSES, options=FAST._replace(timeout=20)
+            url + server.paths()[protocol], x, protocol=protocol, num_classes=CLASSES, options=FAST._replace(timeout=20)
         )
         log_p = target.ask(x)
     want = np.asarray(TARGET.ask(x))
@@ -217,16 +217,16 @@ def test_classes_have_names_in_some_services():
     with server.serve(TARGET, (FEATURES,), labels=names) as url:
         for protocol in ("google", "amazon"):
             place = url + server.paths()[protocol]
-            with pytest.raises(InputError, match=r"called 'setosa'.*--class_names=a,b,c.*--num_classes"):
+            with pytest.raises(InputError, match=r"called 'setosa'.*\(class_names\).*num_classes"):
                 connect(place, x, protocol=protocol, options=FAST)
-            target = connect(place, x, protocol=protocol, names=names, options=FAST)
+            target = connect(place, x, protocol=protocol, class_names=names, options=FAST)
             np.testing.assert_allclose(target.ask(x), TARGET.ask(x), rtol=1e-5, atol=1e-5)
 
 
 def test_labels_need_the_number_of_classes():
     with (
         server.serve(TARGET, (FEATURES,), shown=Shown(label_only=True)) as url,
-        pytest.raises(InputError, match=r"number of classes \(--num_classes\), .*--class_names=a,b,c"),
+        pytest.raises(InputError, match=r"number of classes \(num_classes\), .*\(class_names\)"),
     ):
         connect(url + server.paths()["vertex"], records(20), options=FAST)
 
@@ -402,7 +402,9 @@ def test_a_service_that_limits_its_rate_is_asked_until_it_has_answered():
     x = records(60)
     with server.serve(TARGET, (FEATURES,), rate=20) as url:
         began = time.monotonic()
-        target = connect(url + server.paths()["vertex"], x, options=FAST._replace(rows=1, retries=2, in_flight=8))
+        target = connect(
+            url + server.paths()["vertex"], x, options=FAST._replace(rows_per_request=1, retries=2, in_flight=8)
+        )
         np.testing.assert_allclose(target.ask(x), TARGET.ask(x), rtol=1e-5, atol=1e-5)
     assert time.monotonic() - began > 0.8  # 45 questions, 20 of them at once, then 20 a second
 
@@ -479,7 +481,7 @@ def test_what_is_too_large_is_asked_in_halves(service):
     proxy = Proxy(service)
     proxy.plan = lambda number: 413 if number > PROBES and number % 3 == 0 else None
     with proxy() as url:
-        log_p = connect(url, x, options=FAST._replace(rows=64)).ask(x)
+        log_p = connect(url, x, options=FAST._replace(rows_per_request=64)).ask(x)
     np.testing.assert_allclose(log_p, TARGET.ask(x), rtol=1e-5, atol=1e-5)
     assert proxy.repeated == 0 and proxy.faults[413] > 0
 
@@ -488,7 +490,7 @@ def test_a_probe_that_is_too_large_says_what_to_lower(service):
     proxy = Proxy(service, lambda number: 413)
     with (
         proxy() as url,
-        pytest.raises(black_box.TargetError, match=r"HTTP 413 for 8 records .*--rows_per_request"),
+        pytest.raises(black_box.TargetError, match=r"HTTP 413 for 8 records .*rows_per_request"),
     ):
         connect(url, records(60), options=FAST)
 
@@ -497,7 +499,7 @@ def test_requests_are_split_by_bytes(service):
     x = records(100)
     proxy = Proxy(service)
     with proxy() as url:
-        connect(url, x, options=FAST._replace(rows=1000, max_bytes=600)).ask(x)
+        connect(url, x, options=FAST._replace(rows_per_request=1000, max_bytes=600)).ask(x)
     sizes = [int(headers["content-length"]) for headers in proxy.headers]
     assert max(sizes) <= 600 and len(sizes) >= 100 * FEATURES * 5 / 600
 
@@ -655,7 +657,7 @@ def test_another_number_of_classes_needs_another_cache(service, tmp_path):
     url = service + server.paths()["vertex"]
     connect(url, x, cache=tmp_path, options=FAST)
     with pytest.raises(InputError, match="another cache"):
-        connect(url, x, cache=tmp_path, classes=7, options=FAST)
+        connect(url, x, cache=tmp_path, num_classes=7, options=FAST)
 
 
 SECRETS = ("tok-3141592653", "key-2718281828")

@@ -17,7 +17,7 @@ from mia_jax.types import Answers, InputError
 
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
 
-FAST = Options(rows=16, timeout=5.0, backoff=0.001, retries=1, repeat=False)  # each question is counted
+FAST = Options(rows_per_request=16, timeout=5.0, backoff=0.001, retries=1, repeat=False)  # each question is counted
 N, F, C = 60, 10, 3
 X = np.random.default_rng(0).permutation(2**F)[:N, None] >> np.arange(F) & 1
 PATH = "/v1/models/m:predict"
@@ -54,7 +54,7 @@ def test_a_model_that_was_replaced_is_noticed_and_fresh_asks_all_again(tmp_path)
         again.ask(X)
         assert service.asked.total() == N + 8  # once for a process
         service.replace(1)
-        with pytest.raises(black_box.TargetError, match=r"8 of 8 records .* other answers .* --fresh forgets") as error:
+        with pytest.raises(black_box.TargetError, match=r"8 of 8 records .* other answers .* fresh forgets") as error:
             connect(url, X, cache=tmp_path, options=FAST).ask(X)
         assert error.value.exit_code == 2 and "\n" not in str(error.value)
         with pytest.raises(black_box.TargetError, match="was replaced since"):  # and again: nothing was forgotten
@@ -84,7 +84,7 @@ def test_a_budget_without_room_is_said_and_a_little_room_is_used(tmp_path):
             asked, budget = service.asked.total(), black_box.Budget(left)
             target = connect(url, X, cache=tmp_path, budget=budget, options=FAST)
             if error:
-                with pytest.raises(error, match=r"40 answers are an earlier run's, .*\(--max_queries\).*--recheck=0"):
+                with pytest.raises(error, match=r"40 answers are an earlier run's, .*\(max_queries\).*recheck=0"):
                     target.ask(X)
                 assert service.asked.total() == asked
             else:
@@ -165,7 +165,7 @@ def test_an_audit_ends_where_the_model_was_replaced_and_tells_which_answers_are_
         assert any(line.startswith("60 records were answered by earlier runs (20") for line in run.heard)
         assert "60 were had by earlier runs, on 20" in answer_words.earlier(second["target"])
         service.replace(1)
-        with pytest.raises(black_box.TargetError, match="replaced since: --fresh forgets"):
+        with pytest.raises(black_box.TargetError, match="replaced since: fresh forgets"):
             run(url)
         trusted = run(url, recheck=0)
         assert trusted["target"]["answers_of_earlier_runs"]["rechecked"] is False

@@ -17,7 +17,7 @@ from mia_jax.types import MiaError
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
 
 N, F, C = 60, 10, 3
-ONCE = Options(rows=16, in_flight=1, timeout=5.0, backoff=0.001, retries=0, repeat=False)
+ONCE = Options(rows_per_request=16, in_flight=1, timeout=5.0, backoff=0.001, retries=0, repeat=False)
 X = np.random.default_rng(0).permutation(2**F)[:N, None] >> np.arange(F) & 1
 WEIGHTS = np.random.default_rng(1).normal(size=(F, C))
 

@@ -19,7 +19,7 @@ from mia_jax.types import Answers, InputError, Records
 
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
 
-FAST = Options(rows=32, timeout=5.0, backoff=0.001)
+FAST = Options(rows_per_request=32, timeout=5.0, backoff=0.001)
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 
 
@@ -38,7 +38,7 @@ def best(x, names=("0", "1")):
 
 def test_a_score_belongs_to_its_label():
     with services.answering(best) as url:
-        target = connect(url, X, classes=2, options=FAST)
+        target = connect(url, X, num_classes=2, options=FAST)
         p = np.exp(target.ask(X))
     np.testing.assert_allclose(p[:, 1], two(X), rtol=1e-5)
     assert target.answers == Answers(2)
@@ -46,10 +46,10 @@ def test_a_score_belongs_to_its_label():
 
 @pytest.mark.parametrize("names", [("bad", "good"), ("LABEL_0", "LABEL_1")])
 def test_a_label_may_be_a_name(names):
-    given = dict(names=names) if names[0] == "bad" else dict(classes=2)
+    given = dict(class_names=names) if names[0] == "bad" else dict(num_classes=2)
     with services.answering(lambda x: best(x, names)) as url:
         p = np.exp(connect(url, X, **given, options=FAST).ask(X))
-        with pytest.raises(InputError, match=r"best label and that label's score .*--num_classes.*--class_names"):
+        with pytest.raises(InputError, match=r"best label and that label's score .*num_classes.*class_names"):
             connect(url, X, options=FAST)
     np.testing.assert_allclose(p[:, 1], two(X), rtol=1e-5)
 
@@ -60,7 +60,7 @@ def test_the_best_of_more_classes_is_a_top_1_answer():
         return [{"label": int(row.argmax()), "score": float(row.max())} for row in p]
 
     with services.answering(predict) as url:
-        target = connect(url, X, classes=3, options=FAST)
+        target = connect(url, X, num_classes=3, options=FAST)
         p = np.exp(target.ask(X))
     assert target.answers == Answers(3, "top_k", k=1)
     truth = np.exp(X) / np.exp(X).sum(axis=1, keepdims=True)
@@ -104,7 +104,7 @@ def test_an_attack_on_a_service_of_best_labels_finds_what_it_finds_in_process(na
         return metrics.auc(score, member[0]).value
 
     with services.answering(predict) as url:
-        there = auc(connect(url, x, classes=2, options=FAST))
+        there = auc(connect(url, x, num_classes=2, options=FAST))
     here = auc(black_box.from_callable(forest.predict_proba, 2))
     assert here > 0.7 and abs(there - here) < 0.005  # .01 where the score was taken for that of class 1
 

@@ -217,7 +217,7 @@ ODD_HTTP = {
 @pytest.mark.parametrize("place", range(len(ODD_BODIES)))
 def test_odd_bodies_are_one_line(place):
     with services.raw(lambda body, number: reply(ODD_BODIES[place])) as url:
-        assert told(url) and told(url, classes=2)
+        assert told(url) and told(url, num_classes=2)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
@@ -311,7 +311,7 @@ def bomb(body, number):
 @pytest.mark.parametrize(
     ("flood", "said"),
     [
-        (endless, "longer than 16 MiB: .*--rows_per_request"),
+        (endless, "longer than 16 MiB: .*rows_per_request"),
         (endless_error, "HTTP 400: xxx"),
         (bomb, "longer than 16 MiB"),
     ],

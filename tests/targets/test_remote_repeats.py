@@ -96,10 +96,12 @@ def test_a_steady_service_is_asked_no_more_than_the_repeat_and_scores_stay():
 def test_answers_of_other_rows_are_refused_before_all_are_asked(tmp_path, spoil, said):
     service = Service(spoil)
     with services.answering(service) as url:
-        with pytest.raises(black_box.TargetError, match=rf"{said}.*--rows_per_request=1") as error:
+        with pytest.raises(black_box.TargetError, match=rf"{said}.*rows_per_request=1") as error:
             connect(url, X, cache=tmp_path, options=FAST)
         assert error.value.exit_code == 2 and "\n" not in str(error.value) and sum(service.sizes) == 24
-        log_p = connect(url, X, cache=tmp_path, options=FAST._replace(rows=1)).ask(X)  # nothing wrong was kept
+        log_p = connect(url, X, cache=tmp_path, options=FAST._replace(rows_per_request=1)).ask(
+            X
+        )  # nothing wrong was kept
     np.testing.assert_allclose(log_p, np.log(softmax(X @ WEIGHTS[0])), atol=1e-5)
 
 
@@ -127,7 +129,7 @@ def test_a_service_that_answers_some_of_a_large_request_is_asked_about_fewer():
         log_p = connect(url, X, options=FAST._replace(in_flight=1), notify=heard.append).ask(X)
     np.testing.assert_allclose(log_p, np.log(softmax(X @ WEIGHTS[0])), atol=1e-5)
     assert len(heard) == 1 and "256 records were asked about and 100 answered" in heard[0]
-    assert "--rows_per_request=100 " in heard[0]
+    assert "(rows_per_request=100 " in heard[0]
     assert service.sizes[8:] == [256, 256, 128, 128, 64, 64, 64, 64, 28]
 
 
@@ -135,7 +137,7 @@ def test_a_service_that_answers_none_is_one_line():
     service = Service(lambda p, x, number: p if number == 1 else p[:0])
     with (
         services.answering(service) as url,
-        pytest.raises(black_box.TargetError, match=r"0 answers to a request of one record, twice.*--rows_per_request"),
+        pytest.raises(black_box.TargetError, match=r"0 answers to a request of one record, twice.*rows per request"),
     ):
         connect(url, X, options=FAST._replace(repeat=False)).ask(X)
 
@@ -156,7 +158,7 @@ def test_one_number_for_each_record_is_known_as_such():
         with services.answering(Service(spoil)) as url:
             assert answers_one_number(connect(url, X, options=FAST))
             with pytest.raises(InputError, match="one number for each record"):
-                connect(url, X, classes=C, options=FAST)
+                connect(url, X, num_classes=C, options=FAST)
 
 
 def test_an_audit_of_one_number_for_each_record_says_what_to_do(tmp_path):

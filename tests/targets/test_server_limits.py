@@ -265,5 +265,5 @@ def test_the_client_is_answered_as_ever(service):
     x = np.random.default_rng(0).normal(size=(300, FEATURES)).astype(np.float32)
     for path in server.paths().values():
         if "amazon" not in path:
-            p = np.exp(connect(service + path, x[:40], options=Options(rows=8, in_flight=4)).ask(x[:40]))
+            p = np.exp(connect(service + path, x[:40], options=Options(rows_per_request=8, in_flight=4)).ask(x[:40]))
             np.testing.assert_allclose(p, 1 / CLASSES, rtol=1e-5)

@@ -245,7 +245,7 @@ def test_dropout_reaches_the_networks_by_name():
     params = model.init(jax.random.key(0), x)
     assert np.abs(model.apply(params, x, key=jax.random.key(1)) - model.apply(params, x)).max() > 1e-3
     for name, rate in (("logistic", 0.5), ("mlp", 1.0), ("mlp", -0.1)):
-        with pytest.raises(InputError, match="--dropout"):
+        with pytest.raises(InputError, match="^dropout"):
             networks.build(name, schema, dropout=rate)
 
 
@@ -266,13 +266,13 @@ def test_everything_at_once_trains():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(l2=-1.0), "--l2=-1.0 must be at least 0"),
-        (dict(label_smoothing=1.5), "--label_smoothing=1.5"),
-        (dict(mixup=-0.1), "--mixup=-0.1"),
-        (dict(early_stopping=-2), "--early_stopping=-2"),
-        (dict(mixup=0.2, dp_noise_multiplier=1.0), "--mixup mixes records"),
-        (dict(early_stopping=3, dp_noise_multiplier=1.0), "--early_stopping reads records"),
-        (dict(dp_noise_multiplier=1.0, dp_clip=-1.0), "--dp_clip"),
+        (dict(l2=-1.0), "^l2=-1.0 must be at least 0"),
+        (dict(label_smoothing=1.5), "^label_smoothing=1.5"),
+        (dict(mixup=-0.1), "^mixup=-0.1"),
+        (dict(early_stopping=-2), "^early_stopping=-2"),
+        (dict(mixup=0.2, dp_noise_multiplier=1.0), "^mixup mixes records"),
+        (dict(early_stopping=3, dp_noise_multiplier=1.0), "^early_stopping reads records"),
+        (dict(dp_noise_multiplier=1.0, dp_clip=-1.0), "^clip"),
     ],
 )
 def test_what_does_not_go_is_refused(options, message):

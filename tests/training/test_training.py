@@ -83,7 +83,7 @@ def test_epoch_is_the_plain_loop_over_its_batches(batch_size):
     state = trainer.init(keys[0], pool.x[:1])
     after, info = jax.jit(trainer.epoch)(state, Records(*map(jnp.asarray, pool)), index[0])
 
-    order = np.asarray(single._shuffled(jax.random.split(jax.random.fold_in(state.key, 0))[0], index[0]))
+    order = np.asarray(single.shuffled(jax.random.split(jax.random.fold_in(state.key, 0))[0], index[0]))
     assert sorted(order) == sorted(index[0]) and list(order) != list(index[0])
 
     @jax.value_and_grad
@@ -115,13 +115,13 @@ def test_accuracy_and_loss_are_means_over_records_before_the_step():
 
 
 def test_orders_differ_between_epochs_and_keys():
-    orders = {tuple(np.asarray(single._shuffled(jax.random.key(k), np.arange(20)))) for k in range(10)}
+    orders = {tuple(np.asarray(single.shuffled(jax.random.key(k), np.arange(20)))) for k in range(10)}
     assert len(orders) == 10
 
 
 def test_every_order_is_equally_likely():
     keys = jax.random.split(jax.random.key(0), 6000)
-    orders = np.asarray(jax.vmap(single._shuffled, (0, None))(keys, np.arange(3)))
+    orders = np.asarray(jax.vmap(single.shuffled, (0, None))(keys, np.arange(3)))
     _, counts = np.unique(orders, axis=0, return_counts=True)
     assert len(counts) == 6 and np.all(np.abs(counts - 1000) < 5 * np.sqrt(1000 * 5 / 6))
 

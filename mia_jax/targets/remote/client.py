@@ -21,8 +21,8 @@ def connect(
     x: Array,
     *,
     protocol: str = "auto",
-    classes: int | None = None,
-    names: Sequence[str] | None = None,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
     cache: str | os.PathLike | None = None,
     recheck: int = earlier.RECHECKED,
     budget: Budget | int | None = None,
@@ -46,8 +46,8 @@ def connect(
         x: records [b, *f] of those to be asked about later. 16 of them, from first to last, are asked at once, to learn
             what the answers are, unless ``cache`` knows it.
         protocol: auto (told by the path) or one of ``PROTOCOLS``.
-        classes: their number, where answers do not show it: labels, the k best.
-        names: the classes' names in order, where the service answers with names that are not 0, 1, ...
+        num_classes: c, where answers do not show it: labels, the k best.
+        class_names: the classes' names in order, where the service answers with names that are not 0, 1, ...
         cache: directory where answers outlive the process.
         recheck: how many answers of an earlier process are asked for again; eight times as many where answers are
             labels, four times where they are rounded to one digit, which tell less. 0: they are trusted.
@@ -63,7 +63,7 @@ def connect(
         ``black_box.with_recognized_format`` fixes the format once all records in question are answered.
 
     Raises:
-        InputError: the URL, the records, the headers or the cache cannot be used, or ``classes`` is needed.
+        InputError: the URL, the records, the headers or the cache cannot be used, or ``num_classes`` is needed.
         TargetError: the service refuses, its answers are none, they are others than an earlier process had, or they
             belong to other records of a request.
         BudgetSpent: before the budget is passed.
@@ -78,14 +78,16 @@ def connect(
     records = _records(x)
     if len(records) == 0:
         raise InputError("connect needs a few of the records, to learn what the service answers")
-    service = Service(url, protocol, classes=classes, names=names, budget=budget, options=options, notify=notify)
+    service = Service(
+        url, protocol, classes=num_classes, names=class_names, budget=budget, options=options, notify=notify
+    )
     answers, probe = stored_answers(cache, name), None
     if answers is None:
         probe = _probe(service, records)
         answers = service.known().reading.answers
-    elif classes not in (None, answers.classes):
+    elif num_classes not in (None, answers.classes):
         raise InputError(
-            f"the answers kept in {cache} have {answers.classes} classes, not {classes}: choose another cache"
+            f"the answers kept in {cache} have {answers.classes} classes, not {num_classes}: choose another cache"
         )
     store = service.store = AnswerStore(answers, cache, name)
     unchecked = earlier.Unchecked(store, recheck, notify, None if probe is None else probe.unsteady)

@@ -25,7 +25,7 @@ ALIKE = 0.05  # nats between two answers of one model, computed in another batch
 UNSEEN = 1e-6  # probabilities; no difference below is one
 CHANCE = 0.002  # that a noisy model is taken for another one
 DRAWS = 20_000
-ANEW = "--fresh forgets what is kept and asks all again; or choose another cache (--workdir)"
+ANEW = "fresh forgets what is kept and asks all again; or choose another cache"
 
 
 class Earlier(NamedTuple):
@@ -148,7 +148,7 @@ class Unchecked:
             raise BudgetSpent(
                 say(
                     f"{len(rows):,} answers are an earlier run's, and the budget has no query left to see whether the"
-                    f" service still gives them: raise it by {self._left} (--max_queries), or trust them (--recheck=0)"
+                    f" service still gives them: raise it by {self._left} (max_queries), or trust them (recheck=0)"
                 )
             )
         rows = rows[np.linspace(0, len(rows) - 1, int(min(self._left, room, len(rows)))).round().astype(int)]

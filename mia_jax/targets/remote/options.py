@@ -8,7 +8,7 @@ from mia_jax.types import InputError
 class Options(NamedTuple):
     """How a service is asked."""
 
-    rows: int = 256  # records a request, at most
+    rows_per_request: int = 256  # records, at most
     max_bytes: int = 1_400_000  # of a request's body, at most; Vertex AI takes 1.5 MB
     in_flight: int = 4  # requests at once
     rate: float | None = None  # requests a second, at most
@@ -26,7 +26,7 @@ def checked(options: Options) -> Options:
     Raises:
         InputError: one is out of range.
     """
-    for name, low in (("rows", 1), ("max_bytes", 1), ("in_flight", 1), ("retries", 0), ("backoff", 0)):
+    for name, low in (("rows_per_request", 1), ("max_bytes", 1), ("in_flight", 1), ("retries", 0), ("backoff", 0)):
         if not getattr(options, name) >= low:
             raise InputError(f"{name}={getattr(options, name)} must be at least {low}")
     if not min(options.timeout, options.deadline) > 0 or (options.rate is not None and not options.rate > 0):

@@ -39,7 +39,7 @@ class Reading(NamedTuple):
     names: tuple[str, ...] | None  # the classes' names, in order; None: they are called 0, 1, ...
 
 
-NAMES = "(--class_names=a,b,c; names= of connect)"
+NAMES = "(class_names)"
 
 
 class Unknown(TargetError):
@@ -197,9 +197,7 @@ def learn(reply: Reply, classes: int | None = None, names: Sequence[str] | None 
 
 def _form(reply: Reply, classes: int | None, names: tuple[str, ...] | None) -> tuple[Form, int]:
     first = reply[0]
-    give = (
-        "give the number of classes (--num_classes), or their names in order (--class_names=a,b,c; names= of connect)"
-    )
+    give = "give the number of classes (num_classes), or their names in order (class_names)"
     if isinstance(first, Scored):
         if first.own and classes is None:
             raise InputError(
@@ -214,7 +212,7 @@ def _form(reply: Reply, classes: int | None, names: tuple[str, ...] | None) -> t
             called = ", ".join(sanitize.quoted(name) for name in list(first)[:4])
             raise InputError(
                 f"the service answers with scores of classes called {called}, ...: give the names of all classes in"
-                f" order {NAMES}, or their number where they are called 0, 1, ... (--num_classes)"
+                f" order {NAMES}, or their number where they are called 0, 1, ... (num_classes)"
             )
         return "scores", classes or told
     if isinstance(first, (list, np.ndarray)):
@@ -223,8 +221,8 @@ def _form(reply: Reply, classes: int | None, names: tuple[str, ...] | None) -> t
             raise Unknown(f"its answer to a record has shape {list(shape)}; needed: one probability for each class")
         if classes not in (None, shape[0]):
             raise InputError(
-                f"the service answers with {shape[0]} probabilities, and you said {classes} classes (--num_classes,"
-                " --class_names): leave that out, or mend it"
+                f"the service answers with {shape[0]} probabilities, and you said {classes} classes (num_classes,"
+                " class_names): leave that out, or mend it"
             )
         return "vectors", shape[0]
     if not all(_is_label(value) for value in reply):

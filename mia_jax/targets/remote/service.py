@@ -199,7 +199,7 @@ class Service:
         """Records a request: as many as rows and bytes allow."""
         size = len(codec.encode(x[:8])) / min(8, len(x))
         fit = int(self.options.max_bytes / size)
-        return max(1, min(self.options.rows, fit, codec.max_rows or fit))
+        return max(1, min(self.options.rows_per_request, fit, codec.max_rows or fit))
 
     def _finish(
         self, store: AnswerStore, x: np.ndarray, rows: np.ndarray, keys: Sequence[bytes], stop: threading.Event
@@ -247,7 +247,7 @@ class Service:
             raise TargetError(
                 self._line(
                     f"it gave {answered} answers to a request of one record, twice in a row, and no smaller"
-                    " --rows_per_request can help: mend the service"
+                    " number of rows per request can help: mend the service"
                 )
             )
         with self._lock:
@@ -255,7 +255,7 @@ class Service:
         if first:
             self._notify(
                 f"{self.shown}: {_count(asked, answered)}, twice in a row; asking about fewer at a time"
-                f" (--rows_per_request={max(1, answered)} does so from the beginning)"
+                f" (rows_per_request={max(1, answered)} does so from the beginning)"
             )
         raise errors.TooLarge
 
@@ -274,7 +274,7 @@ class Service:
             except errors.TooLarge:
                 raise TargetError(
                     f"{self.shown}: HTTP 413 for {min(len(x), self._step(codec, x))} records in a request; send fewer"
-                    " at a time (--rows_per_request, Options.rows)"
+                    " at a time (rows_per_request)"
                 ) from None
             except errors.Refused as error:
                 refusals.append(error)
@@ -288,7 +288,7 @@ class Service:
         def fetch(part: Sequence[int]) -> None:
             some = self._ask_once(codec, x[list(part)], stop)
             if len(some) != len(part):
-                fewer = "; ask about fewer at a time (--rows_per_request)" if len(some) < len(part) > 1 else ""
+                fewer = "; ask about fewer at a time (rows_per_request)" if len(some) < len(part) > 1 else ""
                 raise errors.Refused(self._line(_count(len(part), len(some)) + fewer))
             for row, element in zip(part, some, strict=True):
                 reply[row] = element

@@ -35,7 +35,7 @@ def resolve(url: str, protocol: str = "auto") -> tuple[str, str]:
     except ValueError:
         usable = False
     if not usable:
-        raise InputError("a remote target is a URL: http(s)://host/path; see --protocol for the kinds of services")
+        raise InputError("a remote target is a URL: http(s)://host/path, of one of the protocols")
     if parts.username or parts.password:
         raise InputError(
             "the URL has a password in it, and URLs end up in reports: use MIA_JAX_TOKEN or MIA_JAX_HEADERS"
