@@ -33,7 +33,10 @@ def show(text: str) -> None:
 
 @functools.cache
 def use_every_core() -> int:
-    """One XLA device per core, or cores stay idle; returns the cores. Before the backend starts: for scripts only."""
+    """One XLA device per core, or cores stay idle; returns the number of cores.
+
+    To be called before the backend starts: for scripts only.
+    """
     import jax
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -125,8 +128,11 @@ def _reason(error: Exception) -> str:
 
 
 def interrupted(*_) -> None:
-    """Ctrl-C. A handler, as a KeyboardInterrupt may be raised where it is lost (in a destructor), and an exit at once:
-    devices may be in the middle of a chunk, nobody wants to wait for it, and files are written whole or not at all."""
+    """Handle Ctrl-C: say that nothing is lost, and exit with 130.
+
+    A handler, as a KeyboardInterrupt may be raised where it is lost (in a destructor), and an exit at once: devices may
+    be in the middle of a chunk, nobody wants to wait for it, and files are written whole or not at all.
+    """
     show_cursor = b"\033[?25h" if os.isatty(2) else b""  # progress bars hide it
     # Not print: the signal may have come in the middle of one.
     os.write(

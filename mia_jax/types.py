@@ -29,7 +29,7 @@ State = Any
 
 
 class MiaError(Exception):
-    """An error that the user can mend: one line that names the next move. Scripts print it and exit with its code."""
+    """An error that the user can mend: one line that names the next move; scripts print it and exit with its code."""
 
     exit_code = 2
 
@@ -103,7 +103,7 @@ class Schema(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A network as two pure functions. Normalization is per record: no batch statistics, so ``vmap`` is exact."""
+    """A network as two pure functions; normalization is per record, without batch statistics, so ``vmap`` is exact."""
 
     init: Callable[..., Params]  # (key, x [b, *f]) -> params
     apply: Callable[..., jax.Array]  # (params, x [b, *f], *, key=None) -> logits [b, c]; a key means training mode

@@ -82,7 +82,7 @@ def _module(name: str, flag: str) -> types.ModuleType:
 
 @contextlib.contextmanager
 def guarded(what: str) -> Generator[None]:
-    """Users' code may raise anything, and call ``sys.exit``: one line, never the end of Python. ImportErrors pass.
+    """Turn whatever users' code raises, and its ``sys.exit``, into an InputError of one line; ImportErrors pass.
 
     Args:
         what: runs, as a subject: "model=mine:net".

@@ -20,8 +20,10 @@ STALE = 3600.0  # seconds after which a file that is half written is nobody's
 
 
 class Entry(NamedTuple):
-    x: np.ndarray
-    y: np.ndarray
+    """Decoded records."""
+
+    x: np.ndarray  # [n, *f]
+    y: np.ndarray  # [n]
     digest: str  # of x, then y
     notes: tuple[str, ...]
 

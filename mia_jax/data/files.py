@@ -28,6 +28,8 @@ UNREADABLE = (ValueError, EOFError, OverflowError, OSError, KeyError, tarfile.Ta
 
 
 class Published(NamedTuple):
+    """An official file, as its publisher has it."""
+
     url: str
     size: int  # bytes
     sha256: str
@@ -146,7 +148,7 @@ def lines(f: IO[bytes]) -> Iterator[bytes]:
 
 
 def check_paired(x: np.ndarray, y: np.ndarray, what: str = "records") -> None:
-    """Refuse features and labels of different length.
+    """Refuse features [n, ...] and labels [n, ...] of different length.
 
     Raises:
         ValueError: with both lengths.
@@ -159,7 +161,7 @@ KERAS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def keras(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The four arrays of the Keras layout.
+    """The four arrays of the Keras layout: x [n, ...] and y [n] to train on, and to test on.
 
     Raises:
         ValueError: one is missing.
@@ -217,7 +219,7 @@ def labels(y: np.ndarray, classes: int | None = None, *, one_based: bool = False
 
 
 def check_classes(y: np.ndarray, classes: int) -> None:
-    """Every class needs a record.
+    """Refuse labels y [n] where a class has no record.
 
     Raises:
         ValueError: naming the first class without one.

@@ -183,7 +183,7 @@ def read_own(
 
 
 def numbers(array: np.ndarray, name: str) -> np.ndarray:
-    """The array, in the byte order of this machine and of a type that can be computed with.
+    """The array [...], in the byte order of this machine and of a type that can be computed with.
 
     float16 becomes float32 and wider types than float64 become that; all others stay.
 

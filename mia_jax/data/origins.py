@@ -22,6 +22,8 @@ XYNotes = tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]  # x, y (None: t
 
 
 class Origin(NamedTuple):
+    """Where the records of a data set are to be had."""
+
     source: Literal["official", "simulated"]
     key: dict[str, Any]  # JSON values
     read: Callable[[], XYNotes]

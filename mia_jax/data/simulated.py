@@ -40,7 +40,7 @@ def simulate(stand_in: str, *, seed: int) -> tuple[np.ndarray, np.ndarray | None
 
 
 class Habits(NamedTuple):
-    """What decides who does which things. Styles are the leaves of a tree: all below a branch share some likes."""
+    """What decides who does which things; styles are the leaves of a tree, and all below a branch share some likes."""
 
     branches: tuple[int, ...]  # of a node, level by level
     spread: tuple[float, ...]  # standard deviation of the likes (log-odds) that are added at each level

@@ -85,7 +85,7 @@ def _whole_numbers(names: list[bytes]) -> np.ndarray:
 
 
 def parse_labeled_csv(contents: Mapping[str, bytes], member: str, width: int, classes: int):
-    """One .tgz with one CSV member: the class (1-based, perhaps quoted), then the bits. Purchase and Location."""
+    """Purchase or Location, a .tgz with one CSV member: the class (1-based, perhaps quoted), then the bits."""
     (archive,) = contents.values()
     for _, lines in files.members(archive, [member]):
         found = _labeled(lines, width, classes)

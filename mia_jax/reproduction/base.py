@@ -102,6 +102,7 @@ def left_out(run: Run, before: str = ", ") -> str:
 
 
 def is_simulated(run: Run) -> bool:
+    """Whether the run's records are simulated."""
     return run.results["dataset"]["source"] == "simulated"
 
 

@@ -80,7 +80,7 @@ def dots(ax: Any, labels: Sequence[str], series: Sequence[Series], xlabel: str, 
 def marks(
     ax: Any, series: Series, places: Sequence[float] | np.ndarray, *, upright: bool = True, line: bool = False
 ) -> None:
-    """Values of a series with their intervals; ``upright``: values go upwards."""
+    """Values of a series with their intervals, at places [n]; ``upright``: values go upwards."""
     told = [m if isinstance(m, Measure) else as_measure(m) for m in series.values]
     kept = [(place, m) for place, m in zip(places, told, strict=True) if m.value is not None]
     if not kept:
@@ -120,7 +120,7 @@ def name_points(ax: Any, names: Sequence[str], points: Sequence[tuple[float, flo
 
 
 def cdf(ax: Any, values: np.ndarray, hue: str, dash: Any, label: str | None = None) -> None:
-    """The share of classes with a value or less."""
+    """Draw the share of classes with a value or less, of values [k]."""
     values = np.sort(values)
     if not len(values):
         return
@@ -130,11 +130,13 @@ def cdf(ax: Any, values: np.ndarray, hue: str, dash: Any, label: str | None = No
 
 
 def cdf_axes(ax: Any, xlabel: str = "precision on a class") -> None:
+    """The axes of a panel of ``cdf``, with a line at guessing."""
     ax.axvline(0.5, color=GRAY, lw=1.2, ls="--", label="guessing")
     ax.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel=xlabel)
 
 
 def marker(k: int) -> str:
+    """The marker of the k-th series."""
     return MARKERS[k % len(MARKERS)]
 
 

@@ -34,6 +34,7 @@ MEASURES = ("accuracy", "precision", "recall", "auc")
 
 
 def label(count: int) -> str:
+    """The label of a run."""
     return f"{count} shadow{'s' if count > 1 else ''}"
 
 

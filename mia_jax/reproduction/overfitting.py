@@ -42,6 +42,7 @@ EVERY = sorted({*EPOCHS["quick"], *LONG})
 
 
 def label(epochs: int) -> str:
+    """The label of a run."""
     return f"{data.title(LONGER)}, {epochs} epochs"
 
 

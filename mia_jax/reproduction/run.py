@@ -33,6 +33,8 @@ CAUTION = (
 
 
 class Outcome(NamedTuple):
+    """What an experiment came to."""
+
     folder: pathlib.Path  # data.json, figure.png, table.md
     finding: Finding
     table: str  # Markdown

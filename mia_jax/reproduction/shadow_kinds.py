@@ -30,6 +30,7 @@ POOR = 0.1  # the paper: precision on badly synthesized classes falls below
 
 
 def table(runs: Runs, name: str, order: Sequence[str], published: Mapping[str, paper.Row]) -> list[Row]:
+    """A row for each kind of shadow data, in this order, beside the paper's numbers; ``name``: of the data set."""
     return [
         {"data": title(runs.get(kind), name), "shadow data": kind}
         | columns(runs.get(kind), published[kind], "precision", "recall", "accuracy", "auc")
@@ -52,6 +53,7 @@ def _poor(runs: Runs, kind: str) -> int | None:
 
 
 def figure(runs: Runs, name: str, order: Sequence[str], published: Mapping[str, paper.Row]) -> Any:
+    """Precision by kind of shadow data, by class, and against the size of a class."""
     figure, (overall, by_class, by_size) = drawing.row(3, width=3.4)
     series = [
         drawing.Series("ours", [attack(runs.get(kind), "precision") for kind in order], drawing.HUES[0]),
@@ -77,7 +79,10 @@ def figure(runs: Runs, name: str, order: Sequence[str], published: Mapping[str, 
 
 
 def finding(runs: Runs, name: str, order: Sequence[str]) -> Finding:
-    """The paper's claim is about precision, which hangs on where the attack draws its line; AUC does not."""
+    """Whether precision falls in this order, and in which other measures that holds.
+
+    The paper's claim is about precision, which hangs on where the attack draws its line; AUC does not.
+    """
     found = {m: [attack(runs.get(kind), m) for kind in order] for m in ("precision", "recall", "accuracy", "auc")}
     claims = [falling(found["precision"]), *(above(p, 0.5) for p in found["precision"])]
     told = [

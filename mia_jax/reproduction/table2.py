@@ -37,6 +37,7 @@ QUIET = ("adult", "mnist", "purchase2")  # below .52
 
 
 def label(name: str, kind: str) -> str:
+    """The label of a run."""
     return f"{data.title(name)}, {KINDS[kind]}"
 
 

@@ -50,6 +50,7 @@ STRONGEST = {"purchase100": "L2 1e-2", "texas": "L2 5e-3"}
 
 
 def label(name: str, mitigation: str) -> str:
+    """The label of a run."""
     return f"{data.title(name)}, {mitigation}"
 
 

@@ -44,6 +44,7 @@ MEASURES = ("precision", "recall")
 
 
 def label(name: str, size: int) -> str:
+    """The label of a run."""
     return f"{data.title(name)}, {size:,} records"
 
 

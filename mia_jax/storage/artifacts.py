@@ -69,7 +69,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def write_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write an ``.npz`` whole or not at all; the same arrays give the same bytes."""
+    """Write an ``.npz`` of arrays of any shape [...], whole or not at all; the same arrays give the same bytes."""
     with replacing(path) as partial, open(partial, "wb") as f:
         np.savez(f, **arrays)  # ty: ignore[invalid-argument-type]  (no array of ours is called allow_pickle)
 
@@ -97,6 +97,8 @@ def _typed(array: np.ndarray, leaf: Any) -> np.ndarray:
 def from_arrays(template: Params, arrays: Mapping[str, np.ndarray]) -> Params:
     """The inverse of ``to_arrays``, for a pytree shaped like ``template`` (``jax.eval_shape`` gives one).
 
+    The leaves [...] have the shapes of the arrays, whatever those of the template are.
+
     Raises:
         KeyError: if a leaf of the template is not among the arrays.
     """
@@ -109,12 +111,14 @@ def from_arrays(template: Params, arrays: Mapping[str, np.ndarray]) -> Params:
 
 
 class Artifact(NamedTuple):
+    """What a stage has made."""
+
     arrays: dict[str, np.ndarray]
-    info: dict[str, Any]  # the story: seconds, curves; not part of what was asked for
+    info: dict[str, Any]  # how it was made: seconds, curves; not part of the description
 
 
 class Workdir:
-    """A folder of artifacts that one process holds at a time. Made by ``open_workdir``."""
+    """A folder of artifacts that one process holds at a time; ``open_workdir`` makes it."""
 
     def __init__(self, path: pathlib.Path, config: Description):
         self.path = path
@@ -124,8 +128,10 @@ class Workdir:
         return self.path / stage / f"{digest({'stage': stage, **description})[:32]}.npz"
 
     def load(self, stage: str, description: Description) -> Artifact | None:
-        """The artifact that this description names, or None. One that is damaged, or that another description made and
-        that lies under this one's name, is None too, with a warning.
+        """The artifact that this description names, or None.
+
+        One that is damaged, or that another description made and that lies under this one's name, is None too, with a
+        warning.
 
         Raises:
             OSError: the file is there and cannot be read.
@@ -158,7 +164,14 @@ class Workdir:
         return found
 
     def save(self, stage: str, description: Description, arrays: Mapping[str, np.ndarray], **info: Any) -> None:
-        """Write an artifact whole. ``info`` (JSON values) is kept beside the arrays."""
+        """Write an artifact whole.
+
+        Args:
+            stage: that made it.
+            description: JSON values: everything that decides the arrays.
+            arrays: of any shape [...].
+            info: JSON values that are kept beside the arrays.
+        """
         path = self._file(stage, description)
         if not path.parent.exists():
             self.claim()

@@ -17,7 +17,7 @@ FAR = 2**40  # Windows: where the locked byte lies, behind whatever others read;
 
 
 def open_own(path: pathlib.Path, *, create: bool = False) -> int:
-    """Open a file of ours to read and write; returns its descriptor. Nothing is truncated.
+    """Open a file of ours to read and write, without truncating it; returns its descriptor.
 
     Raises:
         OSError: also where ``path`` is a symbolic link (ELOOP) or no file: a write would land somewhere else.

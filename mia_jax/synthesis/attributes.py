@@ -11,7 +11,7 @@ from mia_jax.types import InputError, Key, Schema
 
 
 class Attributes(NamedTuple):
-    """The columns of a flattened record. Columns of one kind are drawn together, in the order of ``order``."""
+    """The columns of a flattened record; those of one kind are drawn together, in the order of ``order``."""
 
     count: int  # a: a one-hot group is one attribute, any other column is one
     of: np.ndarray  # [f] int: the attribute that a column belongs to

@@ -28,6 +28,8 @@ class Marginals(NamedTuple):
 
 
 class SynthesisInfo(NamedTuple):
+    """What synthesis from marginals came to."""
+
     queries: int  # one per record: its label
     answered: np.ndarray  # [c] int: records of each class
 

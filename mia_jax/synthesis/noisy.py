@@ -17,12 +17,14 @@ from mia_jax.types import Array, InputError, Key, Records, Sampler, Schema
 
 
 class SynthesisInfo(NamedTuple):
+    """How much of the records was changed."""
+
     noise: float  # the fraction asked for
     changed: float  # the fraction of attributes that differ now; a number redrawn may be what it was
 
 
 def flip(key: Key, x: Array, schema: Schema, noise: float) -> jax.Array:
-    """Change a fraction of the attributes of each record. May be called inside ``jit``.
+    """Change a fraction of the attributes of each record; may be called inside ``jit``.
 
     Of a attributes, ``noise * a`` distinct ones are changed; where that is no whole number it is rounded up or down at
     random, record by record, so that its mean is exact. What happens to row i depends on the key, i and row i alone.

@@ -32,7 +32,7 @@ class State(NamedTuple):
 
 
 class SynthesisInfo(NamedTuple):
-    """How a search went. The records it speaks of are those returned, n of them."""
+    """How a search went; the records it speaks of are those returned, n of them."""
 
     queries: int  # all of them, failed searches included
     queries_per_record: float  # queries / n; infinite without records
@@ -147,7 +147,7 @@ def sampler(target: Target, schema: Schema, *, class_prior: Array | str | None =
 
     Args:
         target, schema: as of ``search``.
-        class_prior: as of ``search``, or "target": the shares that ``answered`` finds, with its queries on top.
+        class_prior: [c], as of ``search``, or "target": the shares that ``answered`` finds, with its queries on top.
         options: those of ``search``.
 
     Raises:

@@ -57,7 +57,17 @@ class Proposal(NamedTuple):
 
 
 def propose(a: attrs.Attributes, searches: Searches, n: int, left: jax.Array, redraw: str = "random") -> Proposal:
-    """The next query of every search. All random numbers of a step are drawn here, by its key and iteration."""
+    """The next query of every search.
+
+    All random numbers of a step are drawn here, from the search's key and its iteration.
+
+    Args:
+        a: the attributes of a record.
+        searches: r of them.
+        n: records wanted.
+        left: [] int32, queries that the budget has left.
+        redraw: of ``parameters.REDRAWS``.
+    """
     keys = jax.vmap(lambda key, i: jax.random.split(jax.random.fold_in(as_key(key), i), 3))
     key_features, key_values, key_sample = keys(searches.key, searches.iteration).T
     # x <- random record, at first; x <- x* with k features, chosen at random, redrawn at random, later
@@ -178,7 +188,15 @@ def _refill(
 
 
 def begin(p: Parameters, root: jax.Array, slot: jax.Array, attempt: jax.Array, y: jax.Array, x_best: jax.Array):
-    """New searches. Their first proposal does not look at ``x_best``: any records will do."""
+    """New searches, for records ``slot`` [r] int32, after ``attempt`` [r] int32 others.
+
+    Args:
+        p: the parameters.
+        root: [2] uint32, key data.
+        slot, attempt: as of ``Searches``.
+        y: [n] int32, the class wanted of each record.
+        x_best: [r, f]: the first proposal does not read it, and any records will do.
+    """
     keys = jax.vmap(lambda slot, attempt: jax.random.fold_in(jax.random.fold_in(as_key(root), slot), attempt))
     zeros = jnp.zeros(slot.shape, jnp.int32)
     c = y[jnp.minimum(slot, len(y) - 1)]

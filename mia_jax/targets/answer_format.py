@@ -120,7 +120,7 @@ def mistaken_for(values: np.ndarray) -> str:
 
 
 def beginning(row: np.ndarray) -> str:
-    """The first numbers of a row, as an example in a message."""
+    """The first numbers of a row [c], as an example in a message."""
     return "[" + ", ".join(f"{v:.4g}" for v in row[:4]) + (", ...]" if len(row) > 4 else "]")
 
 
@@ -138,7 +138,7 @@ def _reason(row: np.ndarray, answers: Answers) -> str:
 
 
 def check(p: np.ndarray, answers: Answers, rows: int) -> None:
-    """Refuse answers that are none.
+    """Refuse answers p [b, c] that are none.
 
     Raises:
         TargetError: ``p`` is not one row of c probabilities for each of the ``rows`` records.

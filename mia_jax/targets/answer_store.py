@@ -31,7 +31,7 @@ KINDS = get_args(Answers.__annotations__["kind"])
 
 
 class AnswerStore:
-    """Log-probabilities by record key; in memory, and on disk where a directory is given. Threads may share it.
+    """Log-probabilities by record key, in memory, and on disk where a directory is given; threads may share it.
 
     Args:
         answers: what the target's answers look like.

@@ -197,7 +197,11 @@ class Budget:
             )
 
     def take(self, records: int) -> None:
-        """Count records that are about to be asked. Raises what ``allow`` raises."""
+        """Count records that are about to be asked.
+
+        Raises:
+            BudgetSpent: they would pass the budget; they are not counted.
+        """
         with self._lock:
             self.allow(records)
             self._add(records)  # before they are sent: a process that is killed has counted what it asked
@@ -259,9 +263,14 @@ def cached(target: Target, directory: str | os.PathLike, *, name: str, batch: in
 def ask_missing(
     store: AnswerStore, ask_some: Callable[[np.ndarray, np.ndarray, Sequence[bytes]], None], x: Array
 ) -> np.ndarray:
-    """Answers from the store, after ``ask_some(x, rows, keys of the rows)`` has put there what was missing.
+    """Log-probabilities [n, c] from the store, after ``ask_some`` has put there what was missing.
 
     A record that occurs twice is asked once.
+
+    Args:
+        store: of the target's answers.
+        ask_some: (x [n, *f], rows that are missing [k], their keys) -> None; it puts their answers into the store.
+        x: the records [n, *f].
     """
     x = np.asarray(x)
     keys = record_keys(x)

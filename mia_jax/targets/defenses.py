@@ -79,7 +79,7 @@ def label_only() -> AnswerDefense:
 
 
 def round_to(digits: int) -> AnswerDefense:
-    """Probabilities are rounded to so many decimal digits, half to even. They need not sum to one any more.
+    """Probabilities are rounded to so many decimal digits, half to even, and need not sum to one any more.
 
     Args:
         digits: 1 to 7: float32 tells no more apart.
@@ -228,7 +228,7 @@ def _columns(log_p: jax.Array) -> jax.Array:
 
 
 def compose(defenses: Sequence[AnswerDefense]) -> AnswerDefense:
-    """Several defenses as one; the first is the innermost. None of them: the identity.
+    """Several defenses as one, of which the first is the innermost; none of them: the identity.
 
     The result ends at one floor, that of the precision which the answers have in the end: so it cannot be told which
     zero came from which defense, and it is what a service's zeros become.
@@ -249,8 +249,10 @@ def compose(defenses: Sequence[AnswerDefense]) -> AnswerDefense:
 
 
 def floor(answers: Answers) -> float | None:
-    """What a zero stands for: half of the least that such answers tell, a unit of the last digit or the smallest
-    probability above zero. None: of full precision, nothing is known of it."""
+    """What a zero stands for: half of the least that such answers tell; None: nothing is known of it.
+
+    The least is a unit of the last digit, or the smallest probability above zero.
+    """
     if answers.digits is not None:
         return 0.5 * 10.0**-answers.digits
     return None if answers.least is None else 0.5 * answers.least

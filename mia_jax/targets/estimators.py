@@ -95,7 +95,19 @@ def takes_nan(kind: str) -> bool:
 
 
 def fit_target(model: Any, x: np.ndarray, y: np.ndarray, seed: int, num_classes: int) -> Target:
-    """Fit, and answer over all classes. What a zero stands for is the same in all models of as many records."""
+    """Fit a classifier; the Target answers over all classes.
+
+    What a zero stands for is the same in all models of as many records.
+
+    Args:
+        model: of scikit-learn's interface.
+        x, y: records [m, f] and labels [m] in 0..c-1.
+        seed: of the training.
+        num_classes: c.
+
+    Raises:
+        TargetError: it cannot be trained on these records.
+    """
     present, codes = np.unique(y, return_inverse=True)  # some libraries insist on 0, 1, ... without gaps
     name = type(model).__name__
     try:
@@ -144,6 +156,7 @@ def _format(probabilities: Callable[[Array], np.ndarray], x: np.ndarray, present
 
 
 def fitted(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> Any:
+    """The classifier, fitted to records x [m, f] and labels y [m], with the seed wherever it takes one."""
     seeds = {name: seed for name in model.get_params() if name.split("__")[-1] == "random_state"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it did not converge: passes are part of the recipe
@@ -151,5 +164,6 @@ def fitted(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> Any:
 
 
 def flat(x: Array) -> np.ndarray:
+    """Records [n, *f] as rows [n, f]."""
     x = np.asarray(x)
     return x.reshape(len(x), -1)

@@ -31,7 +31,7 @@ def summary(key: Key, target: Target, records: Records) -> Seen:
 
 
 def observe(key: Key, observers: Mapping[str, Observer], target: Target, records: Records) -> dict[str, Seen]:
-    """What each observer sees of one target; leaves [n, ...]. A host is asked once for all that ask the same."""
+    """What each observer sees of one target, leaves [n, ...]; a host is asked once for all that ask the same."""
     target = target if target.traced else target._replace(ask=_once(target.ask))
     return {name: observer(key, target, records) for name, observer in observers.items()}
 

@@ -230,7 +230,7 @@ INPUT_BYTES = 2**28  # of inputs of the models that are trained at once
 
 
 class Columns(NamedTuple):
-    """What kind each column of flattened records is: what a schema would tell. Constant ones are left out."""
+    """What kind each column of flattened records is, as a schema would tell; constant ones are left out."""
 
     binary: np.ndarray  # columns [fb] with two values
     low: np.ndarray  # [fb], the smaller of them

@@ -81,7 +81,12 @@ def gradients(params: Params, inputs: dict[Path, jax.Array], outputs: dict[Path,
 
 
 def are_all(model: Model, params: Params, x: Array, offsets: dict[Path, jax.Array], key: Key | None = None) -> bool:
-    """Whether ``gradients`` is the whole gradient: logits depend on parameters by layers that have offsets alone."""
+    """Whether ``gradients`` is the whole gradient: logits depend on parameters by layers that have offsets alone.
+
+    Args:
+        model, params, x, key: as of ``offsets``, x [b, *f].
+        offsets: what ``offsets`` gives.
+    """
 
     def tangent(params, direction, x, key):
         return jax.jvp(lambda params: apply(model, params, x, offsets, key)[0], (params,), (direction,))[1]
@@ -93,6 +98,7 @@ def are_all(model: Model, params: Params, x: Array, offsets: dict[Path, jax.Arra
 
 
 def has_bias(params: Params, path: Path) -> bool:
+    """Whether the dense layer at ``path`` has a bias."""
     return "bias" in _at(params, path)
 
 

@@ -173,7 +173,7 @@ def diverged(params: Params, loss: Array) -> np.ndarray:
 
 
 def choose_chunk(trainer: Trainer, pool: Records, index: Array, devices: Sequence[jax.Device]) -> int:
-    """Networks at once.
+    """How many networks to train at once, of the index [S, m].
 
     On CPUs a program per device: more are not faster, and a chunk is what an interruption costs. Elsewhere as many as
     fit half of the device's free memory.

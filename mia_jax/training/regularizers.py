@@ -39,8 +39,15 @@ def add_l2(strength: float, *, biases: bool = True) -> optax.GradientTransformat
 
 
 def smoothed(alpha: float) -> single.Loss:
-    """Cross-entropy with label smoothing (Szegedy et al. 2016, section 7): the true class counts 1 - alpha, and all c
-    share alpha (0 to 1) evenly. With alpha 0 the plain loss itself.
+    """Cross-entropy with label smoothing (Szegedy et al. 2016, section 7).
+
+    The true class counts 1 - alpha, and all c classes share alpha evenly.
+
+    Args:
+        alpha: 0 to 1; 0: the plain loss itself.
+
+    Raises:
+        InputError: it is out of range.
     """
     loss = optax.softmax_cross_entropy_with_integer_labels
     if not 0 <= alpha <= 1:

@@ -228,7 +228,7 @@ def _over_microbatches(gradient: Callable, params: Params, offsets: dict, parts:
 
 
 def full_precision(logits: jax.Array) -> jax.Array:
-    """The same logits in float32 at least: networks may compute in bfloat16, losses and answers must not."""
+    """The same logits [..., c] in float32 at least: networks may compute in bfloat16, losses and answers must not."""
     return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 

@@ -245,7 +245,7 @@ def test_dropout_reaches_the_networks_by_name():
     params = model.init(jax.random.key(0), x)
     assert np.abs(model.apply(params, x, key=jax.random.key(1)) - model.apply(params, x)).max() > 1e-3
     for name, rate in (("logistic", 0.5), ("mlp", 1.0), ("mlp", -0.1)):
-        with pytest.raises(InputError, match="^dropout"):
+        with pytest.raises(InputError, match=r"^dropout"):
             networks.build(name, schema, dropout=rate)
 
 

@@ -59,7 +59,10 @@ def kept(directory: str | os.PathLike, url: str, protocol: str, x: Array) -> Ear
 
 
 def forget(directory: str | os.PathLike, url: str, protocol: str) -> int:
-    """Put the kept answers aside, under another name: they may have been paid for. Returns how many times it was done.
+    """Put the kept answers aside, under another name: they may have been paid for.
+
+    Returns:
+        How many times it was done.
 
     Raises:
         InputError: the files cannot be used.

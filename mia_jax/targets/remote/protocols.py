@@ -41,7 +41,7 @@ class Codec(NamedTuple):
 
 
 def dumps(value: Any) -> bytes:
-    """JSON of a value that may hold NumPy arrays. Integers stay integers, floats keep every digit of their type."""
+    """JSON of a value that may hold NumPy arrays; integers stay integers, floats keep every digit of their type."""
     if orjson is not None:
         return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     return json.dumps(value, default=lambda array: array.tolist(), separators=(",", ":")).encode()

@@ -128,7 +128,7 @@ class Transport:
             raise errors.Passing(f"the connection failed ({type(error).__name__})") from None
 
     def get(self, url: str, limit: int = 2**20) -> bytes | None:
-        """What is at another URL of the service; None where there is nothing to be had. Not a query."""
+        """What is at another URL of the service, which is no query; None where there is nothing to be had."""
         try:
             with self._exchange("GET", self._parsed(url), self._headers) as response:
                 return _start(response, limit) if 200 <= response.status < 300 else None
