@@ -152,8 +152,8 @@ def temperature(t: float) -> AnswerDefense:
 
     def apply(log_p):
         log_p = jnp.asarray(log_p)
-        told = log_p != HIDDEN
-        return jnp.where(told, jax.nn.log_softmax(jnp.where(told, log_p / t, -jnp.inf)), HIDDEN)
+        shown = log_p != HIDDEN
+        return jnp.where(shown, jax.nn.log_softmax(jnp.where(shown, log_p / t, -jnp.inf)), HIDDEN)
 
     def after(answers):
         return answers._replace(digits=None, least=None)
@@ -161,14 +161,14 @@ def temperature(t: float) -> AnswerDefense:
     return AnswerDefense(f"temperature({t:g})", apply, after, shows=t == 1)
 
 
-def memguard(budget: float, seed: int = 0) -> AnswerDefense:
+def bounded_noise(budget: float, seed: int = 0) -> AnswerDefense:
     """Noise that keeps the label and moves an answer by at most ``budget`` in L1: p <- (1 - a) p + a r.
 
     r is uniform on the simplex, except that its largest entry stands where p has its own, and a is as large as the
     budget allows: at 0 the answer stays what it is; at 2, the farthest that two answers can lie apart, nothing but its
     label is left.
 
-    It keeps the promises of MemGuard (Jia et al., CCS 2019: same label, bounded L1 distortion, here of every answer
+    It has the constraints of MemGuard (Jia et al., CCS 2019: same label, bounded L1 distortion, here of every answer
     rather than on average), but not its method: MemGuard searches for the noise that misleads a membership classifier
     of the defender's own. It is closer to the random baseline of that paper.
 
@@ -182,26 +182,13 @@ def memguard(budget: float, seed: int = 0) -> AnswerDefense:
         budget: 0 to 2.
         seed: of the noise. Whoever knows it can draw the noise of an answer that they guess.
     """
-    budget, seed = _number("memguard", "budget", budget), _whole("memguard", "seed", seed, 0, 2**32 - 1)
+    budget, seed = _number("bounded_noise", "budget", budget), _whole("bounded_noise", "seed", seed, 0, 2**32 - 1)
     if not 0 <= budget <= 2:
-        raise InputError(f"memguard({budget}): the budget is an L1 distance of two probability vectors, from 0 to 2")
+        raise InputError(
+            f"bounded_noise({budget}): the budget is an L1 distance of two probability vectors, from 0 to 2"
+        )
 
-    def one(log_p):
-        draws = jax.random.exponential(_hashed(seed, log_p), log_p.shape)
-        top, told = jnp.argmax(log_p), log_p != HIDDEN
-        draws = jnp.where(told, draws, 0)
-        where = jnp.argmax(draws)
-        largest = draws[where]
-        draws = draws.at[where].set(draws[top]).at[top].set(largest)
-        r = draws / draws.sum() * jnp.exp(log_p).sum(where=told)
-        a = jnp.minimum(1.0, budget / jnp.maximum(jnp.abs(r - jnp.exp(log_p)).sum(where=told), 1e-30))
-        mixed = jnp.logaddexp(jnp.log1p(-a) + log_p, jnp.log(a) + jnp.log(r))
-        best = mixed[top]
-        # Rounding must not make another class the first of equals.
-        mixed = jnp.where(jnp.arange(len(mixed)) == top, best, jnp.minimum(mixed, jnp.nextafter(best, -jnp.inf)))
-        return jnp.where(told, jnp.maximum(mixed, HIDDEN), HIDDEN)
-
-    many = jax.jit(jax.vmap(one))
+    many = jax.jit(jax.vmap(functools.partial(_noised, budget, seed)))
 
     def apply(log_p):
         return jnp.asarray(log_p) if budget == 0 else many(log_p)
@@ -209,7 +196,24 @@ def memguard(budget: float, seed: int = 0) -> AnswerDefense:
     def after(answers):
         return answers if budget == 0 else answers._replace(digits=None, least=None)
 
-    return AnswerDefense(f"memguard({budget:g}, {seed})", apply, after, shows=budget == 0)
+    return AnswerDefense(f"bounded_noise({budget:g}, {seed})", apply, after, shows=budget == 0)
+
+
+def _noised(budget: float, seed: int, log_p: jax.Array) -> jax.Array:
+    """One answer [c] with bounded noise."""
+    draws = jax.random.exponential(_hashed(seed, log_p), log_p.shape)
+    top, shown = jnp.argmax(log_p), log_p != HIDDEN
+    draws = jnp.where(shown, draws, 0)
+    where = jnp.argmax(draws)
+    largest = draws[where]
+    draws = draws.at[where].set(draws[top]).at[top].set(largest)
+    r = draws / draws.sum() * jnp.exp(log_p).sum(where=shown)
+    a = jnp.minimum(1.0, budget / jnp.maximum(jnp.abs(r - jnp.exp(log_p)).sum(where=shown), 1e-30))
+    mixed = jnp.logaddexp(jnp.log1p(-a) + log_p, jnp.log(a) + jnp.log(r))
+    best = mixed[top]
+    # Rounding must not make another class the first of equals.
+    mixed = jnp.where(jnp.arange(len(mixed)) == top, best, jnp.minimum(mixed, jnp.nextafter(best, -jnp.inf)))
+    return jnp.where(shown, jnp.maximum(mixed, HIDDEN), HIDDEN)
 
 
 def _hashed(seed: int, log_p: jax.Array) -> jax.Array:
@@ -294,8 +298,9 @@ DEFENSES: dict[str, Callable[..., AnswerDefense]] = {
     "round_to": round_to,
     "at_least": at_least,
     "temperature": temperature,
-    "memguard": memguard,
+    "bounded_noise": bounded_noise,
 }
+OLD_NAMES = {"memguard": "bounded_noise"}  # in commands and configurations of before 2026-11-27
 
 _CALL = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*(,|$)")
 
@@ -316,7 +321,7 @@ def parse(text: str) -> tuple[AnswerDefense, ...]:
         call = _CALL.match(text, at)
         if call is None or (call[3] and not text[call.end() :].strip()):
             raise InputError(f"defenses={text}: cannot be read from {text[at:]!r} on; write top_k(3),round_to(2)")
-        defenses.append(_build(call[1], call[2] or ""))
+        defenses.append(_build(OLD_NAMES.get(call[1], call[1]), call[2] or ""))
         at = call.end()
     return tuple(defenses)
 

@@ -72,8 +72,8 @@ def platform(kind: str, num_classes: int) -> Platform:
         return sklearn(kind.removeprefix("sklearn:"), num_classes)
     if kind in PLATFORMS:
         return PLATFORMS[kind](num_classes)
-    if told := re.fullmatch(r"amazon\((\d+), *(\d[\d.]*(?:e[+-]?\d+)?)\)", kind):
-        return amazon(num_classes, passes=int(told[1]), l2=float(told[2]))
+    if amazons := re.fullmatch(r"amazon\((\d+), *(\d[\d.]*(?:e[+-]?\d+)?)\)", kind):
+        return amazon(num_classes, passes=int(amazons[1]), l2=float(amazons[2]))
     raise InputError(
         f"no platform is called {kind!r}: choose {', '.join(PLATFORMS)}, amazon(<passes>,<L2>) or sklearn:<import path>"
     )
@@ -125,8 +125,8 @@ def network(
 
     def fit_many(pool: Records, index: Array, *, seeds: Sequence[int]) -> Iterator[Target]:
         for part, params, _ in many.fit_chunks(trainer, _keys(seeds), pool, index, num_epochs):
-            for lane in range(part.stop - part.start):
-                yield black_box.as_target(model, _lane(params, lane), num_classes)
+            for row in range(part.stop - part.start):
+                yield black_box.as_target(model, _row(params, row), num_classes)
 
     return Platform("a network of our own", _alone(fit_many), fit_many)
 
@@ -135,8 +135,9 @@ def _keys(seeds: Sequence[int]) -> Key:
     return jnp.stack([jax.random.key(seed) for seed in seeds])
 
 
-def _lane(tree: Params, lane: int) -> Params:
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf[lane]), tree)
+def _row(params: Params, row: int) -> Params:
+    """The parameters of one network, of leaves [k, ...]."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[row]), params)
 
 
 # --- scikit-learn ----------------------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ def google(num_classes: int) -> Platform:
 
     The service "automatically chooses from a variety of techniques". This one chooses among logistic regression, naive
     Bayes, a random forest and a network with one hidden layer, by cross-validated accuracy on at most 3,000 of the
-    training records, and trains the best on all of them. What it chose is not told. The list is ours: Google's is not
+    training records, and trains the best on all of them. What it chose is not said. The list is ours: Google's is not
     known.
 
     Args:
@@ -225,7 +226,7 @@ def _accuracy(technique: Any, x: np.ndarray, y: np.ndarray, seed: int) -> float:
 
 BINS = 10  # of a numeric column
 RATES = (0.01, 0.03, 0.1, 0.3)
-LANES = 4  # models at once on each device
+AT_ONCE = 4  # models on each device
 INPUT_BYTES = 2**28  # of inputs of the models that are trained at once
 
 
@@ -273,54 +274,65 @@ def amazon(num_classes: int, *, passes: int = 10, l2: float = 1e-6) -> Platform:
 
     Returns:
         A Platform whose models are trained many at a time, and may be asked inside ``jit``. Each model has bins and a
-        rate of its own; which columns are bits is told by the whole pool.
+        rate of its own; which columns are bits is read off the whole pool.
     """
     model = networks.logistic(num_classes)
-
-    def after(passes: int, rate: jax.Array, key: Key, pool: Records, index: jax.Array) -> Params:
-        optimizer = optax.chain(optax.add_decayed_weights(l2), optax.sgd(rate))
-        sgd = single.make_trainer(model, optimizer, 1)
-        state = sgd.init(key, pool.x[:1])
-        return jax.lax.scan(lambda state, _: (sgd.epoch(state, pool, index)[0], None), state, length=passes)[0].params
-
-    def losses(x: jax.Array, y: jax.Array, rows: jax.Array, rates: jax.Array) -> jax.Array:
-        """For each rate, the loss on held-out records after one pass over the others."""
-        held, rest = jnp.split(rows, [max(1, len(rows) // 5)])
-
-        def one(rate):
-            logits = model.apply(after(1, rate, jax.random.key(0), Records(x, y), rest), x[held])
-            return optax.softmax_cross_entropy_with_integer_labels(logits, y[held]).mean()
-
-        return jax.vmap(one)(rates)
-
-    def run(key: Key, x: jax.Array, y: jax.Array, rate: jax.Array) -> Params:
-        return after(passes, rate, key, Records(x, y), jnp.arange(len(y)))
-
-    losses_of_many, run_many = parallel.spread(losses, in_axes=(0, 0, 0, None)), parallel.spread(run)
+    recipe = _Recipe(model, l2)
+    losses = parallel.spread(functools.partial(_losses_of_rates, recipe), in_axes=(0, 0, 0, None))
+    train = parallel.spread(functools.partial(_trained_on_all, recipe, passes))
 
     def fit_some(columns: Columns, x: np.ndarray, y: np.ndarray, seeds: Sequence[int]) -> Iterator[Target]:
-        """Records x [k, m, *f] and y [k, m]."""
+        """Models of records x [k, m, *f] and y [k, m]."""
         edges = np.stack([quantile_edges(columns, own) for own in x])
         inputs = np.stack([np.asarray(binned(columns, *own)) for own in zip(edges, x, strict=True)])
         rows = np.stack([np.random.default_rng(seed).permutation(y.shape[1])[:SEARCH_RECORDS] for seed in seeds])
-        found = np.asarray(losses_of_many(inputs, y, rows, jnp.array(RATES)))
-        rate = np.array(RATES, np.float32)[np.argmin(np.nan_to_num(found, nan=np.inf), axis=1)]
-        params = jax.tree.map(np.asarray, run_many(_keys(seeds), inputs, y, rate))
-        for lane in range(len(x)):
-            apply = functools.partial(_apply_binned, model, columns, jnp.asarray(edges[lane]))
-            yield black_box.as_target(Model(model.init, apply), _lane(params, lane), num_classes)
+        by_rate = np.asarray(losses(inputs, y, rows, jnp.array(RATES)))
+        rate = np.array(RATES, np.float32)[np.argmin(np.nan_to_num(by_rate, nan=np.inf), axis=1)]
+        params = jax.tree.map(np.asarray, train(_keys(seeds), inputs, y, rate))
+        for row in range(len(x)):
+            apply = functools.partial(_apply_binned, model, columns, jnp.asarray(edges[row]))
+            yield black_box.as_target(Model(model.init, apply), _row(params, row), num_classes)
 
     def fit_many(pool: Records, index: Array, *, seeds: Sequence[int]) -> Iterator[Target]:
         x, y, index = np.asarray(pool.x), np.asarray(pool.y, np.int32), np.asarray(index)
         columns = columns_of(x)
         width = len(columns.binary) + BINS * len(columns.numeric)
         fit = INPUT_BYTES // max(1, index.shape[1] * width)
-        step = max(1, min(fit, LANES * jax.local_device_count()))
+        step = max(1, min(fit, AT_ONCE * jax.local_device_count()))
         for start in range(0, len(index), step):
             rows = index[start : start + step]
             yield from fit_some(columns, x[rows], y[rows], seeds[start : start + step])
 
     return Platform(f"Amazon ML (stand-in; {passes} passes, L2 {l2:g})", _alone(fit_many), fit_many)
+
+
+class _Recipe(NamedTuple):
+    """Online SGD of a model, one record a step, with decay of the weights."""
+
+    model: Model
+    l2: float
+
+    def train(self, passes: int, rate: jax.Array, key: Key, pool: Records, index: jax.Array) -> Params:
+        """The parameters after so many passes over the records of an index [m] at a learning rate []."""
+        optimizer = optax.chain(optax.add_decayed_weights(self.l2), optax.sgd(rate))
+        sgd = single.make_trainer(self.model, optimizer, 1)
+        state = sgd.init(key, pool.x[:1])
+        return jax.lax.scan(lambda state, _: (sgd.epoch(state, pool, index)[0], None), state, length=passes)[0].params
+
+
+def _losses_of_rates(recipe: _Recipe, x: jax.Array, y: jax.Array, rows: jax.Array, rates: jax.Array) -> jax.Array:
+    """For each of the rates [r], the loss on held-out records after one pass over the others; rows [m] of x and y."""
+    held_out, rest = jnp.split(rows, [max(1, len(rows) // 5)])
+
+    def one(rate):
+        logits = recipe.model.apply(recipe.train(1, rate, jax.random.key(0), Records(x, y), rest), x[held_out])
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y[held_out]).mean()
+
+    return jax.vmap(one)(rates)
+
+
+def _trained_on_all(recipe: _Recipe, passes: int, key: Key, x: jax.Array, y: jax.Array, rate: jax.Array) -> Params:
+    return recipe.train(passes, rate, key, Records(x, y), jnp.arange(len(y)))
 
 
 def _apply_binned(

@@ -92,18 +92,7 @@ def make_trainer(
     Raises:
         InputError: a value out of range.
     """
-    if not 1 <= batch_size <= records:
-        raise InputError(f"batch_size={batch_size} must be from 1 to the {records:,} training records")
-    if not clip > 0:
-        raise InputError(f"clip={clip} must be above 0")
-    if not 0 <= noise_multiplier < math.inf:
-        raise InputError(f"noise_multiplier={noise_multiplier} must be at least 0 and finite")
-    if noise_multiplier and math.isinf(clip):
-        raise InputError("noise is measured in units of the clipping norm: give a finite clip")
-    if noise_multiplier * clip > 1e38:
-        raise InputError(
-            f"noise_multiplier={noise_multiplier:g} times clip={clip:g} is more than float32 holds: lower one"
-        )
+    _check(batch_size, records, clip, noise_multiplier)
 
     def init(key: Key, x: Array) -> TrainState:
         key_params, key_epochs = jax.random.split(key)
@@ -137,6 +126,22 @@ def make_trainer(
     return Trainer(init, epoch)
 
 
+def _check(batch_size: int, records: int, clip: float, noise_multiplier: float) -> None:
+    """Refuse values out of range. Raises InputError."""
+    if not 1 <= batch_size <= records:
+        raise InputError(f"batch_size={batch_size} must be from 1 to the {records:,} training records")
+    if not clip > 0:
+        raise InputError(f"clip={clip} must be above 0")
+    if not 0 <= noise_multiplier < math.inf:
+        raise InputError(f"noise_multiplier={noise_multiplier} must be at least 0 and finite")
+    if noise_multiplier and math.isinf(clip):
+        raise InputError("noise is measured in units of the clipping norm: give a finite clip")
+    if noise_multiplier * clip > 1e38:
+        raise InputError(
+            f"noise_multiplier={noise_multiplier:g} times clip={clip:g} is more than float32 holds: lower one"
+        )
+
+
 # --- clipping --------------------------------------------------------------------------------------------------------
 
 
@@ -162,21 +167,43 @@ def clipped_gradients(
         model, loss, params: (params, x [b, *f]) -> logits [b, c] -> losses [b].
         x, y: [b, *f], [b].
         real: bool [b]; the others add nothing.
-        clip: may be infinite.
+        clip: the per-example clipping norm; may be infinite.
         key: means training mode.
         microbatch: records that have gradients of their own at once, without ghost clipping; None: some megabytes.
         ghost: clip by the activations; None: where the network allows it.
+
+    Raises:
+        InputError: ``ghost`` is asked for, and the network does not allow it.
     """
-    x, y, real = (jnp.asarray(a) for a in (x, y, real))
-    offsets = dense_gradients.offsets(model, params, x, key) if ghost is None or ghost else {}
-    if offsets and dense_gradients.are_all(model, params, x, offsets, key):
-        return _ghost(model, loss, offsets, params, x, y, real, clip, key)
+    batch = _Batch(jnp.asarray(x), jnp.asarray(y), jnp.asarray(real), key)
+    offsets = dense_gradients.offsets(model, params, batch.x, key) if ghost is None or ghost else {}
+    if offsets and dense_gradients.are_all(model, params, batch.x, offsets, key):
+        return _ghost(model, loss, offsets, params, batch, clip)
     if ghost:
         raise InputError("ghost clipping is for networks of dense layers, each used once for each record")
-    return _one_by_one(model, loss, params, x, y, real, clip, key, microbatch)
+    return _one_by_one(model, loss, params, batch, clip, microbatch)
 
 
-def _ghost(model, loss, offsets, params, x, y, real, clip, key) -> Clipped:
+class _Batch(NamedTuple):
+    """Records to clip the gradients of."""
+
+    x: jax.Array  # [b, *f]
+    y: jax.Array  # [b]
+    real: jax.Array  # bool [b]: the others add nothing
+    key: Key | None  # means training mode
+
+
+def _ghost(
+    model: Model,
+    loss: single.Loss,
+    offsets: dict[dense_gradients.Path, jax.Array],
+    params: Params,
+    batch: _Batch,
+    clip: float,
+) -> Clipped:
+    """``clipped_gradients`` by the activations."""
+    x, y, real, key = batch
+
     def objective(offsets):
         logits, inputs = dense_gradients.apply(model, params, x, offsets, key)
         logits = single.full_precision(logits)
@@ -186,9 +213,8 @@ def _ghost(model, loss, offsets, params, x, y, real, clip, key) -> Clipped:
     outputs, (inputs, losses, correct) = jax.grad(objective, has_aux=True)(offsets)
     squares = 0.0
     for path, d in outputs.items():
-        ones = (
-            1.0 if dense_gradients.has_bias(params, path) else 0.0
-        )  # a bias is a weight of an input that is always one
+        # A bias is a weight of an input that is always one.
+        ones = 1.0 if dense_gradients.has_bias(params, path) else 0.0
         squares += (jnp.square(inputs[path]).sum(axis=1) + ones) * jnp.square(d).sum(axis=1)
     norms, scale, finite = _scale(squares, real, clip)
     inputs = {path: jnp.where(finite[:, None], a, 0) for path, a in inputs.items()}
@@ -196,13 +222,18 @@ def _ghost(model, loss, offsets, params, x, y, real, clip, key) -> Clipped:
     return Clipped(dense_gradients.gradients(params, inputs, outputs), norms, losses, correct)
 
 
-def _one_by_one(model, loss, params, x, y, real, clip, key, microbatch) -> Clipped:
+def _one_by_one(
+    model: Model, loss: single.Loss, params: Params, batch: _Batch, clip: float, microbatch: int | None
+) -> Clipped:
+    """``clipped_gradients`` by the gradient of each record."""
+    x, y, real, key = batch
+
     def one(params, x, y, key):
         logits = single.full_precision(model.apply(params, x[None], key=key))
         return loss(logits, y[None])[0], single.top_class(logits)[0] == y
 
-    def some(added, batch):
-        x, y, real, key = batch
+    def some(added, records):
+        x, y, real, key = records
         each = jax.vmap(jax.value_and_grad(one, has_aux=True), (None, 0, 0, None if key is None else 0))
         (losses, correct), grads = each(params, x, y, key)
         squares = sum(jnp.square(leaf).reshape(len(leaf), -1).sum(axis=1) for leaf in jax.tree.leaves(grads))
@@ -223,8 +254,8 @@ def _one_by_one(model, loss, params, x, y, real, clip, key, microbatch) -> Clipp
     x, y, real, keys = jax.tree.map(
         lambda leaf: leaf[rows % b].reshape(parts, part, *leaf.shape[1:]), (x, y, real, keys)
     )
-    batch = (x, y, real & (rows < b).reshape(parts, part), keys)
-    grads, each = jax.lax.scan(some, jax.tree.map(jnp.zeros_like, params), batch)
+    records = (x, y, real & (rows < b).reshape(parts, part), keys)
+    grads, each = jax.lax.scan(some, jax.tree.map(jnp.zeros_like, params), records)
     return Clipped(grads, *(leaf.reshape(-1)[:b] for leaf in each))
 
 

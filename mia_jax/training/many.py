@@ -5,6 +5,7 @@ alone, so results do not depend on how many are trained, how many at once, or on
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,23 +64,38 @@ def fit_chunks(
     def fit(part: slice, at_once: int) -> tuple[Params, EpochInfo]:
         some = jax.tree.map(lambda leaf: leaf[part], (keys, np.asarray(index, np.int32)))
         width = parallel.lanes_per_program(at_once, lanes, local)
-        distributed = [parallel.distribute(each, width, local) for each in some]
-        return _fit_chunk(trainer, *distributed, pools, num_epochs, part, notify, stopped)
+        distributed = zip(*(parallel.distribute(each, width, local) for each in some), strict=True)
+        shares = [_Share(own, rows, pools[i % len(pools)]) for i, (own, rows) in enumerate(distributed)]
+        return _fit_chunk(trainer, shares, num_epochs, part, notify, stopped)
 
     for part, (params, history) in parallel.in_chunks(fit, total, chunk, least=lanes or parallel.LANES):
         yield part, params, history
 
 
-def _fit_chunk(trainer, keys: list, index: list, pools: list, num_epochs: int, part: slice, on_epoch, stopped):
-    """Parameters [k, ...] and EpochInfo [k, num_epochs] of one chunk, whose keys and rows are those of the programs."""
+class _Share(NamedTuple):
+    """What one program trains, on its device."""
+
+    keys: Key  # [lanes]
+    index: jax.Array  # int32 [lanes, m]
+    pool: Records  # [N]
+
+
+def _fit_chunk(
+    trainer: Trainer,
+    shares: Sequence[_Share],
+    num_epochs: int,
+    part: slice,
+    on_epoch: Callable[[slice, int, EpochInfo], None],
+    stopped: Callable[[TrainState], Array] | None,
+) -> tuple[Params, EpochInfo]:
+    """Parameters [k, ...] and EpochInfo [k, num_epochs] of the networks of one chunk, in shares of the programs."""
     k = part.stop - part.start
-    pools = [pools[i % len(pools)] for i in range(len(keys))]
     init, epoch = parallel.program(trainer.init, (0, None)), parallel.program(trainer.epoch, (0, None, 0), donate=(0,))
-    states = [init(key, pool.x[:1]) for key, pool in zip(keys, pools, strict=True)]
+    states = [init(share.keys, share.pool.x[:1]) for share in shares]
     infos: list[tuple[EpochInfo, ...]] = []  # by epoch, then by program
     halted: list[list[jax.Array]] = []
     for e in range(num_epochs):
-        done = [epoch(*each) for each in zip(states, pools, index, strict=True)]
+        done = [epoch(state, share.pool, share.index) for state, share in zip(states, shares, strict=True)]
         states, info = zip(*done, strict=True)
         infos.append(info)
         if stopped is not None:

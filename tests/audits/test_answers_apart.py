@@ -133,7 +133,7 @@ def test_a_defense_that_leaves_the_format_as_it_is_reaches_shadows():
         return np.exp(np.asarray(observer(None, target, Records(np.zeros((len(log_p), 1)), LEVEL.y))))
 
     np.testing.assert_allclose(seen(defenses.temperature(3)), cooled(SURE[0], 3), atol=1e-5)
-    assert not np.allclose(seen(defenses.memguard(0.5)), SURE[0], atol=1e-3)
+    assert not np.allclose(seen(defenses.bounded_noise(0.5)), SURE[0], atol=1e-3)
     np.testing.assert_array_equal(seen(defenses.top_k(worlds.CLASSES)), np.exp(log_p))
 
 

@@ -359,7 +359,7 @@ def test_saved_predictions_behind_a_defense(tmp_path):
     shift = np.subtract(*(np.load(tmp_path / name / "scores.npz")["score_loss"] for name in ("defended", "unaware")))
     assert np.ptp(shift) < 1e-5 < abs(shift[0])  # a threshold that was set on answers which the target does not give
     for number, worn in enumerate(
-        ("top_k(2)", "round_to(1)", "round_to(2),top_k(1)", "temperature(5)", "memguard(0.5)")
+        ("top_k(2)", "round_to(1)", "round_to(2),top_k(1)", "temperature(5)", "bounded_noise(0.5)")
     ):
         told = DeployedConfig(predictions=path, attacks="loss", defenses=worn, workdir=str(tmp_path / str(number)))
         assert 0.6 < audits.run(told)["attacks"]["loss"]["auc"]["value"] < 0.95, worn

@@ -18,10 +18,10 @@ TEXTS = [
     "round_to(1)",
     "round_to(3)",
     "temperature(5)",
-    "memguard(0.4)",
+    "bounded_noise(0.4)",
     "top_k(3),round_to(2)",
     "round_to(2),top_k(3)",
-    "temperature(2),memguard(1,seed=3),round_to(4),top_k(2)",
+    "temperature(2),bounded_noise(1,seed=3),round_to(4),top_k(2)",
 ]
 
 
@@ -43,7 +43,7 @@ def composed(text):
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("defense", [defenses.top_k(C), defenses.top_k(C + 1), defenses.memguard(0), composed("")])
+@pytest.mark.parametrize("defense", [defenses.top_k(C), defenses.top_k(C + 1), defenses.bounded_noise(0), composed("")])
 def test_identities_to_the_last_bit(defense):
     log_p = answers_of() - np.float32(90) * np.eye(B, C, dtype=np.float32)  # beyond every floor, too
     np.testing.assert_array_equal(defense(log_p), log_p)
@@ -59,7 +59,7 @@ def test_temperature_1_and_7_digits_are_identities():
 def test_noise_of_the_largest_budget_leaves_the_label_alone():
     """The mean confidence of a uniform draw from the simplex, sorted, whatever the answer was."""
     for spread in (1.0, 10.0):
-        p = np.exp(defenses.memguard(2)(answers_of(2000, 4, spread)))
+        p = np.exp(defenses.bounded_noise(2)(answers_of(2000, 4, spread)))
         assert abs(p.max(axis=1).mean() - (1 + 1 / 2 + 1 / 3 + 1 / 4) / 4) < 0.015  # five standard errors
 
 
@@ -121,30 +121,30 @@ def test_temperature_does_not_bring_back_what_is_hidden():
 @given(st.sampled_from([0.01, 0.3, 1.0, 2.0]), st.integers(0, 99), st.sampled_from([0.1, 3.0, 30.0]))
 def test_noise_keeps_label_budget_and_sum(budget, seed, spread):
     log_p = answers_of(spread=spread, seed=seed)
-    noised = np.asarray(defenses.memguard(budget, seed)(log_p))
+    noised = np.asarray(defenses.bounded_noise(budget, seed)(log_p))
     np.testing.assert_array_equal(noised.argmax(axis=1), log_p.argmax(axis=1))
     assert np.all(distance(noised, log_p) <= budget + 1e-5)
     np.testing.assert_allclose(np.exp(np.float64(noised)).sum(axis=1), 1, atol=1e-5)
 
 
 def test_noise_is_the_same_again_and_another_for_another_answer_or_seed():
-    log_p, guard = answers_of(), defenses.memguard(0.3)
+    log_p, guard = answers_of(), defenses.bounded_noise(0.3)
     first = np.asarray(guard(log_p))
     np.testing.assert_array_equal(guard(log_p), first)
     np.testing.assert_allclose(guard(log_p[::-1]), first[::-1], atol=2e-6)
     assert np.all(distance(first, log_p) > 0.29)
-    assert np.all(distance(defenses.memguard(0.3, seed=1)(log_p), first) > 1e-3)
+    assert np.all(distance(defenses.bounded_noise(0.3, seed=1)(log_p), first) > 1e-3)
     p = np.exp(np.float64(first)) - np.exp(np.float64(log_p))  # what was added: no two records' alike
     assert np.abs(p[:, None] - p).max(axis=2)[~np.eye(B, dtype=bool)].min() > 1e-3
 
 
 def test_noise_after_hiding_moves_only_what_is_told():
     told = np.asarray(defenses.top_k(3)(answers_of()))
-    noised = np.asarray(defenses.memguard(0.5)(told))
+    noised = np.asarray(defenses.bounded_noise(0.5)(told))
     np.testing.assert_array_equal(noised == defenses.HIDDEN, told == defenses.HIDDEN)
     np.testing.assert_allclose(np.exp(noised).sum(axis=1), np.exp(told).sum(axis=1), rtol=1e-5)
     labels = defenses.label_only()(told)
-    np.testing.assert_allclose(defenses.memguard(2)(labels), labels, atol=1e-6)
+    np.testing.assert_allclose(defenses.bounded_noise(2)(labels), labels, atol=1e-6)
 
 
 # --- several ---------------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_inside_jit_as_on_the_host(text):
     for inside in (jax.jit(defense)(log_p), over_shadows):
         assert inside.dtype == host.dtype == jnp.float32
         np.testing.assert_allclose(inside, host, rtol=1e-6, atol=1e-6)
-        if "memguard" not in text and "temperature" not in text:
+        if "bounded_noise" not in text and "temperature" not in text:
             np.testing.assert_array_equal(inside, host)
 
 
@@ -207,7 +207,8 @@ def test_a_defended_target_says_so_traced_or_not():
         ("  ", []),
         ("label_only", ["label_only()"]),
         ("top_k(3),round_to(2)", ["top_k(3)", "round_to(2)"]),
-        (" temperature( t = 2.5 ) , memguard(.5, seed=7)", ["temperature(2.5)", "memguard(0.5, 7)"]),
+        (" temperature( t = 2.5 ) , bounded_noise(.5, seed=7)", ["temperature(2.5)", "bounded_noise(0.5, 7)"]),
+        ("memguard(.5)", ["bounded_noise(0.5, 0)"]),
     ],
 )
 def test_text(text, names):
@@ -222,7 +223,7 @@ def test_text(text, names):
         (
             "topk(3)",
             r"no defense 'topk'; use top_k\(k\), label_only\(\), round_to\(digits\), at_least\(p\), "
-            r"temperature\(t\), memguard",
+            r"temperature\(t\), bounded_noise",
         ),
         ("top_k", r"missing a required argument: 'k'; use top_k\(k\)"),
         ("top_k(1,2)", "too many positional arguments"),
@@ -235,7 +236,7 @@ def test_text(text, names):
         ("round_to(8)", "digits must be a whole number from 1 to 7"),
         ("temperature(0)", "t must be above 0"),
         ("temperature(nan)", "t must be a number"),
-        ("memguard(3)", "from 0 to 2"),
+        ("bounded_noise(3)", "from 0 to 2"),
         ("top_k(3),", "cannot be read from"),
         ("top_k(3);round_to(2)", "cannot be read from"),
         ("top_k(round_to(2))", "cannot be read from"),

@@ -201,7 +201,7 @@ def test_a_model_of_the_amazon_stand_in_does_not_depend_on_those_trained_beside_
     x[..., 0] = x[..., 0] > 0  # bits and numbers
     index = np.stack([np.random.default_rng(k).permutation(150)[:60] for k in range(10)])  # two chunks
     amazon = platforms.amazon(CLASSES, passes=2)
-    assert platforms.LANES * jax.local_device_count() == 8
+    assert platforms.AT_ONCE * jax.local_device_count() == 8
     together = [np.asarray(t.ask(x)) for t in amazon.fit_many(Records(x, y), index, seeds=range(10))]
     some = [np.asarray(t.ask(x)) for t in amazon.fit_many(Records(x, y), index[[9, 2]], seeds=[9, 2])]
     np.testing.assert_array_equal(some, [together[9], together[2]])  # bit for bit: an interrupted run trains the rest
