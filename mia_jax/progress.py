@@ -71,15 +71,15 @@ def _bar(title: str, total: float) -> Generator[Advance]:
 @contextlib.contextmanager
 def _lines(title: str, total: float, every: float = 10.0, after: float = 0.0) -> Generator[Advance]:
     start = last = time.monotonic()
-    done, first, told = 0.0, None, after == 0
+    done, first, printed = 0.0, None, after == 0
 
     def advance(steps: float, note: str = "") -> None:
-        nonlocal done, last, first, told
+        nonlocal done, last, first, printed
         done += steps
         now = time.monotonic()
         first = first or (now, done)  # what came before is compilation, too, and tells no rate
         if now - last >= every and now - start >= after and 0 < done < total:
-            last, told = now, True
+            last, printed = now, True
             rate = (done - first[1]) / max(now - first[0], 1e-9)
             left = [f"{(total - done) / rate:,.0f} s left"] if rate > 0 else []
             print(
@@ -89,5 +89,5 @@ def _lines(title: str, total: float, every: float = 10.0, after: float = 0.0) ->
             )
 
     yield advance
-    if told:
+    if printed:
         print(f"{title}: done in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)

@@ -114,24 +114,24 @@ def digest_of(*modules: str, library: bool = False) -> str:
         modules: their names. Those that are not local count by the version of their package.
         library: follow the modules of this library, too, but no packages of it.
     """
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     todo = list(modules)
     while todo:
         name = todo.pop()
-        if name in found or (not library and name.partition(".")[0] == LIBRARY):
+        if name in digests or (not library and name.partition(".")[0] == LIBRARY):
             continue
         file = _file(name)
         if file is None:
             if name in modules:
-                found[name] = _version(name)
+                digests[name] = _version(name)
             continue
         if library and name.partition(".")[0] == LIBRARY and file.name == "__init__.py":
             continue  # they import everything
         content = file.read_bytes()
-        found[name] = _first_seen(name, file, hashlib.sha256(content).hexdigest())
+        digests[name] = _first_seen(name, file, hashlib.sha256(content).hexdigest())
         todo += _imports(name, file, content)
         todo += _brought.get(name, ())
-    return artifacts.digest(found)
+    return artifacts.digest(digests)
 
 
 def _first_seen(name: str, file: pathlib.Path, now: str) -> str:
@@ -157,20 +157,20 @@ def _imports(name: str, file: pathlib.Path, content: bytes) -> tuple[str, ...]:
     except (SyntaxError, ValueError):  # it may never be imported
         return ()
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    found: list[str] = []
+    modules: list[str] = []
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
-                found += [alias.name for alias in names]
+                modules += [alias.name for alias in names]
             case ast.ImportFrom(module=module, names=names, level=level):
                 parents = package.split(".")[: len(package.split(".")) - level + 1] if level else []
                 base = ".".join([*parents, *([module] if module else [])])
-                found += [base, *(f"{base}.{alias.name}" for alias in names)]
+                modules += [base, *(f"{base}.{alias.name}" for alias in names)]
             case ast.Call(func=ast.Attribute(attr="import_module") | ast.Name(id="import_module" | "__import__")) if (
                 node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
             ):
-                found.append(node.args[0].value)
-    every = {".".join(parts[: i + 1]) for parts in (each.split(".") for each in found) for i in range(len(parts))}
+                modules.append(node.args[0].value)
+    every = {".".join(parts[: i + 1]) for parts in (each.split(".") for each in modules) for i in range(len(parts))}
     return tuple(sorted(every - {""}))
 
 
@@ -232,8 +232,8 @@ def describe(thing: Any, *, library: bool = False) -> str:
         library: what it uses of this library counts, too.
     """
     modules: set[str] = set()
-    told = _told(thing, modules, ())
-    return artifacts.digest({"told": told, "sources": digest_of(*sorted(modules), library=library)})
+    value = _told(thing, modules, ())
+    return artifacts.digest({"told": value, "sources": digest_of(*sorted(modules), library=library)})
 
 
 def _told(value: Any, modules: set[str], above: tuple[int, ...]) -> Any:

@@ -17,7 +17,7 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 from absl import flags
 
 from mia_jax import cli
-from mia_jax.audits import flags as given
+from mia_jax.audits import flags as audit_flags
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("experiment", None, "one of those that --list shows; several are separated by commas")
@@ -35,14 +35,14 @@ flags.DEFINE_string("data_dir", None, "folder of official files (default: $MIA_J
 
 def command(name: str) -> str:
     """How to repeat one experiment of those that were asked for."""
-    given = {"experiment": name, "scale": FLAGS.scale, "root": FLAGS.root, "data_dir": FLAGS.data_dir}
+    values = {"experiment": name, "scale": FLAGS.scale, "root": FLAGS.root, "data_dir": FLAGS.data_dir}
     return shlex.join(
-        ["python", "scripts/reproduce.py", *(f"--{flag}={v}" for flag, v in given.items() if v is not None)]
+        ["python", "scripts/reproduce.py", *(f"--{flag}={v}" for flag, v in values.items() if v is not None)]
     )
 
 
 def main() -> None:
-    given.refuse_idle(given.REPRODUCE, given.present(flags), FLAGS)
+    audit_flags.refuse_idle(audit_flags.REPRODUCE, audit_flags.present(flags), FLAGS)
     cli.use_every_core()
     from mia_jax import progress, reproduction
     from mia_jax.reproduction import run

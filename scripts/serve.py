@@ -21,7 +21,7 @@ from absl import flags
 
 from mia_jax import cli
 from mia_jax.audits import config as configs
-from mia_jax.audits import flags as given
+from mia_jax.audits import flags as audit_flags
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of a finished run of scripts/train.py", required=True)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "folder of official files (default: $MIA_JAX_DATA_DIR)")
@@ -35,7 +35,7 @@ LABEL_ONLY = flags.DEFINE_bool("label_only", False, "show the best class and no 
 
 
 def main() -> None:
-    given.refuse_idle(given.SERVE, given.present(flags), flags.FLAGS)
+    audit_flags.refuse_idle(audit_flags.SERVE, audit_flags.present(flags), flags.FLAGS)
     cli.use_every_core()
     from mia_jax import data
     from mia_jax.audits import finished
@@ -64,10 +64,10 @@ def main() -> None:
         )
         for protocol, path in server.paths(NAME.value).items():
             print(f"  --protocol={protocol:10} --target={url}{path}")
-        told = {"target": url + server.paths(NAME.value)["oip"], "data": mine, **_as_the_run(opened.config)}
+        options = {"target": url + server.paths(NAME.value)["oip"], "data": mine, **_as_the_run(opened.config)}
         if LABEL_ONLY.value:
-            told["num_classes"] = schema.num_classes  # labels do not tell it
-        example = shlex.join(["python", "scripts/audit.py", *(f"--{name}={value}" for name, value in told.items())])
+            options["num_classes"] = schema.num_classes  # labels do not tell it
+        example = shlex.join(["python", "scripts/audit.py", *(f"--{name}={value}" for name, value in options.items())])
         print(f"Attack it from another terminal, as in\n  {example}", flush=True)
         while not stop.wait(1.0):
             pass
@@ -77,11 +77,11 @@ def _as_the_run(config: configs.Config) -> dict[str, Any]:
     """Flags of train.py, by which shadows are trained as the run trained its target, on records of the same data."""
     usual = configs.resolve(configs.DeployedConfig())
     kept = [f.name for f in dataclasses.fields(configs.Training) if f.metadata["identity"] or f.name == "data_dir"]
-    told = {name: getattr(config, name) for name in kept if getattr(config, name) != getattr(usual, name)}
+    options = {name: getattr(config, name) for name in kept if getattr(config, name) != getattr(usual, name)}
     if config.data_source != "simulated":  # by its name, the real one would be found
-        told["shadow_data"] = config.dataset
-    idle = given.idle(given.RULES[configs.DeployedConfig], told, configs.DeployedConfig(**told))
-    return {name: value for name, value in told.items() if name not in idle}
+        options["shadow_data"] = config.dataset
+    idle = audit_flags.idle(audit_flags.RULES[configs.DeployedConfig], options, configs.DeployedConfig(**options))
+    return {name: value for name, value in options.items() if name not in idle}
 
 
 if __name__ == "__main__":

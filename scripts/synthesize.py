@@ -17,7 +17,7 @@ if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs n
 from absl import flags
 
 from mia_jax import cli
-from mia_jax.audits import flags as given
+from mia_jax.audits import flags as audit_flags
 from mia_jax.synthesis.parameters import REDRAW_HELP, REDRAWS, Parameters
 
 FLAGS = flags.FLAGS
@@ -50,7 +50,7 @@ SEARCH = (*Parameters._fields, "redraw", "searches")
 
 
 def main() -> int:
-    given.refuse_idle(given.SYNTHESIZE, given.present(flags), FLAGS)
+    audit_flags.refuse_idle(audit_flags.SYNTHESIZE, audit_flags.present(flags), FLAGS)
     cli.use_every_core()
     import jax
 
@@ -87,24 +87,24 @@ def main() -> int:
             **options,
         )
         exhausted = info.exhausted
-        told = f"{info.queries + prior:,} queries, {info.queries_per_record:,.1f} per record; Algorithm 1 with "
-        told += ", ".join(f"{name} {options[name]}" for name in (*Parameters._fields, "redraw"))
+        how = f"{info.queries + prior:,} queries, {info.queries_per_record:,.1f} per record; Algorithm 1 with "
+        how += ", ".join(f"{name} {options[name]}" for name in (*Parameters._fields, "redraw"))
         if info.given_up:
             cli.say(f"warning: nothing was found of the classes {', '.join(map(str, info.given_up))}")
     elif FLAGS.method == "marginal":
         table = None if FLAGS.marginals is None else marginal.load_marginals(FLAGS.marginals, schema)
         allowed = n if FLAGS.max_queries is None else min(n, FLAGS.max_queries)
         records, info = synthesis.sampler("marginal", target, schema, opened.others, marginals=table)(key, allowed)
-        exhausted, told = allowed < n, f"{info.queries:,} queries, for the labels"
+        exhausted, how = allowed < n, f"{info.queries:,} queries, for the labels"
     else:
         records, info = synthesis.sampler("noisy", target, schema, opened.others, noise=FLAGS.noise)(key, n)
-        told = f"{info.changed:.2%} of the attributes changed"
+        how = f"{info.changed:.2%} of the attributes changed"
     if not len(records.y):
         raise InputError("no record was found: allow more queries with --max_queries, or lower --conf_min")
     mark = "SIMULATED " if schema.source == "simulated" else ""
-    note = f"Synthesized ({FLAGS.method}) around a target trained on {mark}{schema.name}: {told}."
+    note = f"Synthesized ({FLAGS.method}) around a target trained on {mark}{schema.name}: {how}."
     data.save(out, records, data.synthesized(schema, FLAGS.method, note))
-    print(f"{len(records.y):,} records in {out}, synthesized around a target trained on {mark}{schema.name}: {told}")
+    print(f"{len(records.y):,} records in {out}, synthesized around a target trained on {mark}{schema.name}: {how}")
     if exhausted:
         cli.say(f"error: the budget of {FLAGS.max_queries:,} queries is spent before the last of {n:,} records")
     return 5 if exhausted else 0

@@ -16,11 +16,11 @@ from absl import flags
 
 from mia_jax import cli
 from mia_jax.audits import config as configs
-from mia_jax.audits import flags as given
+from mia_jax.audits import flags as audit_flags
 
-read_config = given.define_flags(flags, configs.Config)
+read_config = audit_flags.define_flags(flags, configs.Config)
 CSV = flags.DEFINE_bool("csv", False, "write the scores as text, too: scores.csv, a line for each record")
-flags.adopt_module_key_flags(given)
+flags.adopt_module_key_flags(audit_flags)
 
 
 def define_attack_flags(argv: list[str]) -> None:

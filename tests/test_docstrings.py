@@ -34,7 +34,9 @@ FILES = sorted(
 def public(body, inside=""):
     """(name, node) of the public functions and classes in a module's body, and of the public methods of the latter."""
     for node in body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        if not any(isinstance(mark, ast.Name) and mark.id == "overload" for mark in node.decorator_list):
             yield inside + node.name, node
             if isinstance(node, ast.ClassDef):
                 yield from public(node.body, f"{node.name}.")

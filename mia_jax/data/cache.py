@@ -28,10 +28,10 @@ class Entry(NamedTuple):
     notes: tuple[str, ...]
 
 
-def folder(given: str | os.PathLike | None) -> pathlib.Path:
+def folder(directory: str | os.PathLike | None) -> pathlib.Path:
     """The argument, else $MIA_JAX_CACHE_DIR, else mia_jax in $XDG_CACHE_HOME, else in ~/.cache."""
-    if given or os.environ.get("MIA_JAX_CACHE_DIR"):
-        return pathlib.Path(given or os.environ["MIA_JAX_CACHE_DIR"]).expanduser()
+    if directory or os.environ.get("MIA_JAX_CACHE_DIR"):
+        return pathlib.Path(directory or os.environ["MIA_JAX_CACHE_DIR"]).expanduser()
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mia_jax"
 
 

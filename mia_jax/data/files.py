@@ -67,8 +67,10 @@ def check_published(name: str, data: bytes) -> None:
     if known := published().get(name):
         if len(data) != known.size:
             raise ValueError(f"it has {len(data):,} bytes and the published file has {known.size:,}")
-        if (found := hashlib.sha256(data).hexdigest()) != known.sha256:
-            raise ValueError(f"its SHA-256 is {found[:12]}... and that of the published file is {known.sha256[:12]}...")
+        if (sha256 := hashlib.sha256(data).hexdigest()) != known.sha256:
+            raise ValueError(
+                f"its SHA-256 is {sha256[:12]}... and that of the published file is {known.sha256[:12]}..."
+            )
 
 
 def members(archive: bytes, wanted: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -80,22 +82,22 @@ def members(archive: bytes, wanted: Sequence[str]) -> Iterator[tuple[str, IO[byt
     Raises:
         ValueError: a member is missing; and what ``tarfile`` and ``gzip`` raise for a truncated or damaged archive.
     """
-    found: set[str] = set()
+    seen: set[str] = set()
     others: list[str] = []
     with gzip.GzipFile(fileobj=io.BytesIO(archive)) as unbounded:
         plain = _Bounded(unbounded, limits.most(len(archive)))
         with tarfile.open(fileobj=plain, mode="r|") as tar:
             for member in tar:
-                name = next((w for w in wanted if f"/{member.name}".endswith(f"/{w}") and w not in found), None)
+                name = next((w for w in wanted if f"/{member.name}".endswith(f"/{w}") and w not in seen), None)
                 whole = member.isreg() and not member.issparse()  # sparse: zeros that are nowhere
                 if name is not None and whole and (content := tar.extractfile(member)) is not None:
-                    found.add(name)
+                    seen.add(name)
                     yield name, content
                 elif len(others) < 4:
                     others.append(member.name)
         while plain.read(1 << 20):
             pass
-    if missing := [w for w in wanted if w not in found]:
+    if missing := [w for w in wanted if w not in seen]:
         raise ValueError(
             f"it has no member {missing[0]!r}, only {', '.join(map(plain_text.quoted, others)) or 'nothing'}"
         )

@@ -26,12 +26,12 @@ def parse_cifar(contents: Mapping[str, bytes], members: Sequence[str], label_byt
     Returns:
         (x [n, 32, 32, 3] uint8, y [n] int32).
     """
-    found = _members(contents, members)
+    by_name = _members(contents, members)
     width = label_bytes + 3072
-    for name, data in found.items():
+    for name, data in by_name.items():
         if not data or len(data) % width:
             raise ValueError(f"its member {name} has {len(data):,} bytes, not a multiple of {width:,}")
-    rows = np.frombuffer(b"".join(found[name] for name in members), np.uint8).reshape(-1, width)
+    rows = np.frombuffer(b"".join(by_name[name] for name in members), np.uint8).reshape(-1, width)
     return _pixels(rows[:, label_bytes:]), files.labels(rows[:, label_bytes - 1], classes)
 
 
@@ -45,16 +45,16 @@ def parse_cifar_python(contents: Mapping[str, bytes], members: Sequence[str], la
     Returns:
         (x [n, 32, 32, 3] uint8, y [n] int32).
     """
-    found = _members(contents, members)
-    xs, ys = zip(*(_batch(name, found[name], label) for name in members), strict=True)
+    by_name = _members(contents, members)
+    xs, ys = zip(*(_batch(name, by_name[name], label) for name in members), strict=True)
     return _pixels(np.concatenate(xs)), files.labels(np.concatenate(ys), classes)
 
 
 def _batch(name: str, data: bytes, label: str) -> tuple[np.ndarray, np.ndarray]:
     try:
-        held = pickled.load(data)
-        held = {key.decode("ascii") if isinstance(key, bytes) else key: value for key, value in held.items()}
-        x, y = held["data"], np.asarray(held[label])
+        batch = pickled.load(data)
+        batch = {key.decode("ascii") if isinstance(key, bytes) else key: value for key, value in batch.items()}
+        x, y = batch["data"], np.asarray(batch[label])
     except (AttributeError, KeyError, UnicodeDecodeError):
         raise ValueError(f"its member {name} has no data and {label}") from None
     except ValueError as error:

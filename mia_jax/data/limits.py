@@ -56,9 +56,9 @@ def _left_in_group() -> float:
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ):
-        held = _read(limit).strip(), _read(used).strip()
-        if all(text.isdigit() for text in held):
-            return max(0.0, float(held[0]) - float(held[1]))
+        numbers = _read(limit).strip(), _read(used).strip()
+        if all(text.isdigit() for text in numbers):
+            return max(0.0, float(numbers[0]) - float(numbers[1]))
     return math.inf
 
 

@@ -120,9 +120,9 @@ def _described(x: np.ndarray, y: np.ndarray, text: np.ndarray) -> tuple[Records,
     y = _labels(y, schema.num_classes)
     source = schema.source if schema.source in ("simulated", "synthesised") else "local"
     fields = units.marked(schema.fields, x)
-    told = [note for note in (*_told_missing(x), *units.told(fields)) if note not in schema.notes]
+    notes = [note for note in (*_missing_note(x), *units.notes(fields)) if note not in schema.notes]
     digest = artifacts.array_digest(x, y)
-    return Records(x, y), schema._replace(source=source, digest=digest, fields=fields, notes=(*schema.notes, *told))
+    return Records(x, y), schema._replace(source=source, digest=digest, fields=fields, notes=(*schema.notes, *notes))
 
 
 def _schema(described: dict[str, Any]) -> Schema:
@@ -180,7 +180,7 @@ def _inferred(x: np.ndarray, y: np.ndarray, name: str, to_train_on: bool) -> tup
     else:
         x = _float32(x)
         fields = units.numeric_fields(x)
-        notes = (*_told_missing(x), *units.told(fields))
+        notes = (*_missing_note(x), *units.notes(fields))
     schema = Schema(name, "local", artifacts.array_digest(x, y), classes, x.shape[1:], fields, notes)
     return Records(x, y), schema
 
@@ -203,7 +203,7 @@ def _float32(x: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _told_missing(x: np.ndarray) -> list[str]:
+def _missing_note(x: np.ndarray) -> list[str]:
     if x.dtype.kind != "f":
         return []
     wrong = np.isnan(x.reshape(len(x), -1))

@@ -77,14 +77,14 @@ def load(data: bytes) -> dict:
         ValueError: it would run something, is damaged, or holds something else.
     """
     try:
-        held = _Unpickler(data).load()
+        content = _Unpickler(data).load()
     except pickle.UnpicklingError as error:
         raise ValueError(str(error) or "it is no pickle") from None
     except Exception as error:  # whatever a damaged pickle makes of itself; memory that is not there
         raise ValueError(f"it is damaged ({type(error).__name__})") from None
-    if type(held) is not dict:
+    if type(content) is not dict:
         raise ValueError("it is no dictionary")
-    return {key: _array(value) if isinstance(value, _Noted) else value for key, value in held.items()}
+    return {key: _array(value) if isinstance(value, _Noted) else value for key, value in content.items()}
 
 
 def _array(noted: _Noted) -> np.ndarray:
@@ -98,9 +98,9 @@ def _array(noted: _Noted) -> np.ndarray:
             raise ValueError
         if not all(type(size) is int and size >= 0 for size in shape) or not isinstance(content, bytes):
             raise ValueError
-        found = np.frombuffer(content, np.dtype(kind).newbyteorder(order))
-        if found.size != math.prod(shape):
+        array = np.frombuffer(content, np.dtype(kind).newbyteorder(order))
+        if array.size != math.prod(shape):
             raise ValueError
     except (ValueError, TypeError, AttributeError, IndexError, UnicodeDecodeError):
         raise ValueError("it has an array that is no array of numbers") from None
-    return found.reshape(shape, order="F" if fortran else "C")
+    return array.reshape(shape, order="F" if fortran else "C")

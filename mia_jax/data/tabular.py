@@ -88,8 +88,8 @@ def parse_labeled_csv(contents: Mapping[str, bytes], member: str, width: int, cl
     """Purchase or Location, a .tgz with one CSV member: the class (1-based, perhaps quoted), then the bits."""
     (archive,) = contents.values()
     for _, lines in files.members(archive, [member]):
-        found = _labeled(lines, width, classes)
-    return found
+        records = _labeled(lines, width, classes)
+    return records
 
 
 def parse_labeled_rows(contents: Mapping[str, pathlib.Path], width: int, classes: int):
@@ -111,8 +111,8 @@ def parse_texas(contents: Mapping[str, bytes], widths: tuple[int, ...], classes:
         if name == "100/feats":
             x, _ = bit_rows(lines, labeled=False, widths=widths)
         else:
-            found = _label_lines(lines)
-    return _together(x, found, classes)
+            names = _label_lines(lines)
+    return _together(x, names, classes)
 
 
 def parse_texas_rows(contents: Mapping[str, pathlib.Path], widths: tuple[int, ...], classes: int):
@@ -128,10 +128,10 @@ def _label_lines(lines: IO[bytes]) -> list[bytes]:
     return [line.strip().strip(b'"') for line in files.lines(lines) if line.strip()]
 
 
-def _together(x: np.ndarray, found: list[bytes], classes: int) -> tuple[np.ndarray, np.ndarray]:
-    if len(found) != len(x):
-        raise ValueError(f"it has {len(x):,} rows of features and {len(found):,} labels")
-    return x, files.labels(_whole_numbers(found), classes, one_based=True)
+def _together(x: np.ndarray, names: list[bytes], classes: int) -> tuple[np.ndarray, np.ndarray]:
+    if len(names) != len(x):
+        raise ValueError(f"it has {len(x):,} rows of features and {len(names):,} labels")
+    return x, files.labels(_whole_numbers(names), classes, one_based=True)
 
 
 def parse_npz(contents: Mapping[str, bytes], widths: tuple[int, ...], classes: int):

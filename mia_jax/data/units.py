@@ -29,9 +29,9 @@ class Statistics(NamedTuple):
 
 def numeric_fields(x: np.ndarray) -> tuple[Field, ...]:
     """One numeric field per column of records x [n, *f], with the range of its values, missing ones (NaN) aside."""
-    found = _statistics(x.reshape(len(x), -1))
-    ranges = enumerate(zip(found.low.tolist(), found.high.tolist(), strict=True))
-    return _marked(tuple(Field(f"x{i}", "numeric", i, i + 1, low, high) for i, (low, high) in ranges), found)
+    statistics = _statistics(x.reshape(len(x), -1))
+    ranges = enumerate(zip(statistics.low.tolist(), statistics.high.tolist(), strict=True))
+    return _marked(tuple(Field(f"x{i}", "numeric", i, i + 1, low, high) for i, (low, high) in ranges), statistics)
 
 
 def marked(fields: tuple[Field, ...], x: np.ndarray) -> tuple[Field, ...]:
@@ -41,14 +41,14 @@ def marked(fields: tuple[Field, ...], x: np.ndarray) -> tuple[Field, ...]:
     return _marked(fields, _statistics(x.reshape(len(x), -1)))
 
 
-def _marked(fields: tuple[Field, ...], found: Statistics) -> tuple[Field, ...]:
+def _marked(fields: tuple[Field, ...], statistics: Statistics) -> tuple[Field, ...]:
     """Columns in one unit, such as pixels, are scaled alike: by the range of all, which most of them span. Others are
     scaled each by its own."""
     which = [k for k, field in enumerate(fields) if field.kind == "numeric"]
     columns = [slice(fields[k].start, fields[k].stop) for k in which]
-    low = np.array([min(fields[k].low, found.low[c].min()) for k, c in zip(which, columns, strict=True)])
-    high = np.array([max(fields[k].high, found.high[c].max()) for k, c in zip(which, columns, strict=True)])
-    square = np.array([found.square[c].max() for c in columns])
+    low = np.array([min(fields[k].low, statistics.low[c].min()) for k, c in zip(which, columns, strict=True)])
+    high = np.array([max(fields[k].high, statistics.high[c].max()) for k, c in zip(which, columns, strict=True)])
+    square = np.array([statistics.square[c].max() for c in columns])
     unit = (low >= -1) & (high <= 1)
     wide = ~unit & ((square > STANDARD**2) | ((low >= 0) & (high > POSITIVE)))
     zero, one = np.zeros_like(low), np.ones_like(low)
@@ -83,7 +83,7 @@ def scaled(fields: Sequence[Field]) -> list[Field]:
     return [field for field in fields if (field.zero, field.one) != (0.0, 1.0)]
 
 
-def told(fields: Sequence[Field]) -> list[str]:
+def notes(fields: Sequence[Field]) -> list[str]:
     """What is scaled, in a sentence; none where nothing is."""
     some = scaled(fields)
     if not some:

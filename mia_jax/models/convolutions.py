@@ -104,8 +104,8 @@ def conv(
             feature_group_count=feature_group_count,
             **rest,
         )
-    if (found := _counted.get()) is not None:
-        found.append(1)
+    if (counter := _counted.get()) is not None:
+        counter.append(1)
     unit = (1,) * spatial
     if spatial == 2 and strides == unit and dilation == unit and padding == "SAME":
         return conv_same(x, kernel)
@@ -161,9 +161,9 @@ def as_written() -> Generator[None]:
 @contextlib.contextmanager
 def counted() -> Generator[list]:
     """Gives a list that has an element for each convolution that is put in flax's place in the block."""
-    token = _counted.set(found := [])
+    token = _counted.set(calls := [])
     try:
-        yield found
+        yield calls
     finally:
         _counted.reset(token)
 
@@ -180,8 +180,8 @@ def in_place_of_flax() -> Generator[None]:
 
 def _with_conv(next_method, args, kwargs, context):
     layer = context.module
-    given = type(layer) is not nn.Conv or layer.conv_general_dilated or layer.conv_general_dilated_cls
-    if given or context.method_name != "__call__":
+    other = type(layer) is not nn.Conv or layer.conv_general_dilated or layer.conv_general_dilated_cls
+    if other or context.method_name != "__call__":
         return next_method(*args, **kwargs)
     object.__setattr__(layer, "conv_general_dilated", conv)  # a bound layer is this call's own, and frozen
     try:

@@ -333,10 +333,10 @@ def _check(name: str, model: Model, schema: Schema) -> int:
 
 def _computed(name: str, model: Model, schema: Schema) -> Model:
     """The model with the convolutions that are in flax's place, if it answers two records as its author's own does."""
-    asked = (name, source_digest(name), schema.shape, schema.num_classes)
-    if asked not in _AGREED:
-        _AGREED[asked] = _agree(model, as_written(model), schema)
-    if _AGREED[asked]:
+    key = (name, source_digest(name), schema.shape, schema.num_classes)
+    if key not in _AGREED:
+        _AGREED[key] = _agree(model, as_written(model), schema)
+    if _AGREED[key]:
         return model._replace(arithmetic="its convolutions are computed as copies and one matmul, which is faster here")
     return as_written(model)
 

@@ -63,11 +63,11 @@ def attack(run: Run | None, measure: str) -> Measure:
     return NOTHING if run is None else as_measure(run.results["attacks"]["shokri"].get(measure))
 
 
-def as_measure(given: Any) -> Measure:
+def as_measure(value: Any) -> Measure:
     """A number of results.json, plain or with an interval."""
-    if isinstance(given, Mapping):
-        return Measure(given.get("value"), given.get("low"), given.get("high"), given.get("reason"))
-    return NOTHING if given is None else Measure(given)
+    if isinstance(value, Mapping):
+        return Measure(value.get("value"), value.get("low"), value.get("high"), value.get("reason"))
+    return NOTHING if value is None else Measure(value)
 
 
 def target(run: Run | None, which: Literal["train", "test"]) -> float | None:
@@ -91,8 +91,8 @@ def classes(run: Run) -> tuple[np.ndarray, np.ndarray]:
     counts = run.results["dataset"]["class_counts"]
     rows = run.results["attacks"]["shokri"]["per_class"]
     pairs = [(counts[r["class"]], v) for r in rows if (v := r["precision"]["value"]) is not None]
-    found = np.array(pairs, np.float64).reshape(-1, 2)
-    return found[:, 0], found[:, 1]
+    columns = np.array(pairs, np.float64).reshape(-1, 2)
+    return columns[:, 0], columns[:, 1]
 
 
 def left_out(run: Run, before: str = ", ") -> str:
@@ -106,9 +106,9 @@ def is_simulated(run: Run) -> bool:
     return run.results["dataset"]["source"] == "simulated"
 
 
-def first(found: Iterable[Run | None]) -> Run | None:
+def first(runs: Iterable[Run | None]) -> Run | None:
     """The first run that could be made."""
-    return next((run for run in found if run is not None), None)
+    return next((run for run in runs if run is not None), None)
 
 
 def title(run: Run | None, name: str) -> str:

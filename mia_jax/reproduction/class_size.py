@@ -74,10 +74,10 @@ def figure(runs: Runs) -> Any:
 
 
 def finding(runs: Runs) -> Finding:
-    found = {name: _correlation(runs, name) for name in NAMES}
-    claims = [above(Measure(0.0, 0.0, 0.0), rho) for rho in found.values()]
-    told = "; ".join(f"{title(runs.get(n), n)} {text(rho)}" for n, rho in found.items())
-    return Finding(every(claims), f"rank correlation of a class's training records and the precision on it: {told}")
+    correlations = {name: _correlation(runs, name) for name in NAMES}
+    claims = [above(Measure(0.0, 0.0, 0.0), rho) for rho in correlations.values()]
+    words = "; ".join(f"{title(runs.get(n), n)} {text(rho)}" for n, rho in correlations.items())
+    return Finding(every(claims), f"rank correlation of a class's training records and the precision on it: {words}")
 
 
 EXPERIMENT = Experiment(

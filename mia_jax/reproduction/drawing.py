@@ -58,11 +58,13 @@ def row(count: int, *, height: float = 3.1, width: float = WIDTH) -> tuple[Any, 
 
 def legend(figure: Any, ax: Any, across: int = 4) -> None:
     """One legend for all panels, below them."""
-    found: dict[str, Any] = {}
+    handles: dict[str, Any] = {}
     for each in (ax, *figure.axes):  # a panel may have what the first lacks
         for handle, label in zip(*each.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=across, fontsize=9, columnspacing=1.4)
+            handles.setdefault(label, handle)
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=across, fontsize=9, columnspacing=1.4
+    )
 
 
 def dots(ax: Any, labels: Sequence[str], series: Sequence[Series], xlabel: str, *, guess: float | None = 0.5) -> None:
@@ -81,8 +83,8 @@ def marks(
     ax: Any, series: Series, places: Sequence[float] | np.ndarray, *, upright: bool = True, line: bool = False
 ) -> None:
     """Values of a series with their intervals, at places [n]; ``upright``: values go upwards."""
-    told = [m if isinstance(m, Measure) else as_measure(m) for m in series.values]
-    kept = [(place, m) for place, m in zip(places, told, strict=True) if m.value is not None]
+    measures = [m if isinstance(m, Measure) else as_measure(m) for m in series.values]
+    kept = [(place, m) for place, m in zip(places, measures, strict=True) if m.value is not None]
     if not kept:
         return
     at = [place for place, _ in kept]

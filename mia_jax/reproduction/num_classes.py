@@ -84,9 +84,9 @@ def figure(runs: Runs) -> Any:
 def finding(runs: Runs) -> Finding:
     counts = sorted(NAMES, reverse=True)
     precision = [attack(_of(runs, count), "precision") for count in counts]
-    told = ", ".join(f"{count} classes {text(p)}" for count, p in zip(counts, precision, strict=True))
+    words = ", ".join(f"{count} classes {text(p)}" for count, p in zip(counts, precision, strict=True))
     claims = [falling(precision), above(precision[0], precision[-1])]
-    return Finding(every(claims), f"attack precision on {_title(runs)}: {told}")
+    return Finding(every(claims), f"attack precision on {_title(runs)}: {words}")
 
 
 EXPERIMENT = Experiment(

@@ -75,8 +75,8 @@ def finding(runs: Runs) -> Finding:
         return Finding(None, f"{len(done)} numbers of shadows, too few to compare")
     few, many = (attack(runs[label(count)], "accuracy") for count in (done[0], done[-1]))
     about = title(runs[label(done[0])], DATA)
-    told = f"{about}: attack accuracy {text(few)} with {label(done[0])}, {text(many)} with {label(done[-1])}"
-    return Finding(above(many, few), told)
+    words = f"{about}: attack accuracy {text(few)} with {label(done[0])}, {text(many)} with {label(done[-1])}"
+    return Finding(above(many, few), words)
 
 
 EXPERIMENT = Experiment(

@@ -133,14 +133,14 @@ def finding(runs: Runs) -> Finding:
     done = sorted(_longer(runs), key=gap)
     least, most = (attack(run, "precision") for run in ((done[0], done[-1]) if len(done) > 1 else (None, None)))
     simulated = sum(is_simulated(runs[n]) for n in known)
-    told = (
+    words = (
         f"rank correlation of the train-test gap and the precision over {len(known)} data sets"
         f"{f' ({simulated} of them SIMULATED)' if simulated else ''} {text(rho)};"
         f" {title(first(done), LONGER)} trained for longer and longer: precision from {text(least)} to {text(most)}"
     )
     if len(done) > 1:
-        told += f" as the gap goes from {gap(done[0]):.3f} to {gap(done[-1]):.3f}"
-    return Finding(every([above(rho, 0.0), above(most, least)]), told)
+        words += f" as the gap goes from {gap(done[0]):.3f} to {gap(done[-1]):.3f}"
+    return Finding(every([above(rho, 0.0), above(most, least)]), words)
 
 
 EXPERIMENT = Experiment(

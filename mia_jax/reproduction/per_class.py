@@ -81,17 +81,17 @@ def figure(runs: Runs) -> Any:
 
 
 def finding(runs: Runs) -> Finding:
-    claims, told = [], []
+    claims, words = [], []
     for name in NAMES:
         if name not in runs:
             claims.append(None)
-            told.append(f"{data.title(name)}: no run")
+            words.append(f"{data.title(name)}: no run")
             continue
         precision = classes(runs[name])[1]
         share = metrics.proportion(int((precision > 0.5).sum()), len(precision), "no class has a precision")
         claims.append(above(share, 0.5))
-        told.append(f"{title(runs[name], name)}: {text(share)}")
-    return Finding(every(claims), f"share of the classes whose precision is above guessing: {'; '.join(told)}")
+        words.append(f"{title(runs[name], name)}: {text(share)}")
+    return Finding(every(claims), f"share of the classes whose precision is above guessing: {'; '.join(words)}")
 
 
 EXPERIMENT = Experiment(

@@ -72,13 +72,13 @@ def execute(
     root = pathlib.Path(root)
     known = {} if known is None else known
     began = time.perf_counter()
-    asked = experiment.runs(scale)
+    configs_by_label = experiment.runs(scale)
     runs: dict[str, Run] = {}
     skipped: dict[str, str] = {}
-    for k, (label, config) in enumerate(asked.items(), 1):
+    for k, (label, config) in enumerate(configs_by_label.items(), 1):
         try:
             if config not in known:
-                notify(f"{experiment.name}, run {k} of {len(asked)}: {label}")
+                notify(f"{experiment.name}, run {k} of {len(configs_by_label)}: {label}")
                 known[config] = make(config, root, data_dir=data_dir, command=command, notify=notify, progress=progress)
             runs[label] = known[config]
         except (InputError, TargetError) as error:
@@ -87,7 +87,7 @@ def execute(
     if not runs:
         label, reason = next(iter(skipped.items()))
         raise InputError(f"none of the runs of {experiment.name} could be made; {label}: {reason}")
-    with artifacts.told(root):
+    with artifacts.disk_errors(root):
         return write(experiment, scale, root, runs, skipped, command=command, seconds=time.perf_counter() - began)
 
 
@@ -95,11 +95,11 @@ def make(config: Config, root: pathlib.Path, *, data_dir: str | None = None, **o
     """One run in its folder below ``root``; models that other runs there have trained are not trained again."""
     config = configs.resolve(config)
     workdir = root / configs.workdir(config).name
-    with artifacts.told(root):
+    with artifacts.disk_errors(root):
         share_models(config, workdir)
-    found = audits.run(dataclasses.replace(config, data_dir=data_dir, workdir=str(workdir)), **options)
+    summary = audits.run(dataclasses.replace(config, data_dir=data_dir, workdir=str(workdir)), **options)
     with np.load(workdir / "scores.npz") as f:
-        return Run(found, {name: f[name] for name in f.files})
+        return Run(summary, {name: f[name] for name in f.files})
 
 
 def share_models(config: Config, workdir: pathlib.Path) -> None:

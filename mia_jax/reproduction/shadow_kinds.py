@@ -83,16 +83,16 @@ def finding(runs: Runs, name: str, order: Sequence[str]) -> Finding:
 
     The paper's claim is about precision, which hangs on where the attack draws its line; AUC does not.
     """
-    found = {m: [attack(runs.get(kind), m) for kind in order] for m in ("precision", "recall", "accuracy", "auc")}
-    claims = [falling(found["precision"]), *(above(p, 0.5) for p in found["precision"])]
-    told = [
+    measures = {m: [attack(runs.get(kind), m) for kind in order] for m in ("precision", "recall", "accuracy", "auc")}
+    claims = [falling(measures["precision"]), *(above(p, 0.5) for p in measures["precision"])]
+    parts = [
         f"{heading(m)} " + ", ".join(f"{kind} {text(v)}" for kind, v in zip(order, values, strict=True))
-        for m, values in found.items()
+        for m, values in measures.items()
     ]
     orders = [
         f"{words} by {', '.join(by)}"
         for verdict, words in ((True, "holds"), (False, "does not hold"), (None, "cannot be told"))
-        if (by := [heading(m) for m in ("precision", "accuracy", "auc") if falling(found[m]) is verdict])
+        if (by := [heading(m) for m in ("precision", "accuracy", "auc") if falling(measures[m]) is verdict])
     ]
-    told += ["guessing 0.5", f"the paper's order, {', '.join(order)}, {'; it '.join(orders)}"]
-    return Finding(every(claims), f"{title(first(runs.values()), name)}, {'; '.join(told)}")
+    parts += ["guessing 0.5", f"the paper's order, {', '.join(order)}, {'; it '.join(orders)}"]
+    return Finding(every(claims), f"{title(first(runs.values()), name)}, {'; '.join(parts)}")

@@ -27,8 +27,8 @@ def table(runs: Runs) -> list[Row]:
     rows = shadow_kinds.table(runs, DATA, ORDER, paper.SHADOW_DATA[DATA])
     for row in rows:
         kind = row["shadow data"]
-        story = runs[kind].results["shadows"].get("synthesis", {}) if kind in runs else {}
-        row["queries per record"] = story.get("queries_per_record")
+        info = runs[kind].results["shadows"].get("synthesis", {}) if kind in runs else {}
+        row["queries per record"] = info.get("queries_per_record")
         row["paper: queries per record"] = paper.QUERIES_PER_RECORD if kind == "search" else None
     return rows
 

@@ -59,11 +59,11 @@ def table(runs: Runs) -> list[Row]:
 def figure(runs: Runs) -> Any:
     figure, axes = drawing.panels(3, width=3.3, height=2.6)
     labels = [label.replace(" (", "\n(") for label in KINDS]
-    found = [runs.get(label) for label in KINDS]
+    made = [runs.get(label) for label in KINDS]
     parts = (
-        ("target's accuracy, training records", [target(r, "train") for r in found], "train_accuracy", None),
-        ("target's accuracy, other records", [target(r, "test") for r in found], "test_accuracy", None),
-        ("attack precision", [attack(r, "precision") for r in found], "precision", 0.5),
+        ("target's accuracy, training records", [target(r, "train") for r in made], "train_accuracy", None),
+        ("target's accuracy, other records", [target(r, "test") for r in made], "test_accuracy", None),
+        ("attack precision", [attack(r, "precision") for r in made], "precision", 0.5),
     )
     for ax, (xlabel, ours, name, guess) in zip(axes, parts, strict=True):
         series = [
@@ -78,10 +78,10 @@ def figure(runs: Runs) -> Any:
 
 def finding(runs: Runs) -> Finding:
     precision = {label: attack(runs.get(label), "precision") for label in KINDS}
-    told = "; ".join(f"{label} {text(p)}" for label, p in precision.items())
+    words = "; ".join(f"{label} {text(p)}" for label, p in precision.items())
     about = title(first(runs.values()), DATA)
     claims = [above(p, 0.5) for p in precision.values()]
-    return Finding(every(claims), f"attack precision on {about}: {told}; guessing 0.5")
+    return Finding(every(claims), f"attack precision on {about}: {words}; guessing 0.5")
 
 
 EXPERIMENT = Experiment(

@@ -42,11 +42,11 @@ def label(name: str, kind: str) -> str:
 
 
 def runs(scale: Scale) -> dict[str, Config]:
-    asked = {}
+    configs = {}
     for name in paper.TABLE_II:
-        asked[label(name, "google")] = settings.service(name, "google", scale)
-        asked[label(name, "nn")] = settings.ours(name, scale)
-    return asked
+        configs[label(name, "google")] = settings.service(name, "google", scale)
+        configs[label(name, "nn")] = settings.ours(name, scale)
+    return configs
 
 
 def table(runs: Runs) -> list[Row]:
@@ -77,7 +77,7 @@ def figure(runs: Runs) -> Any:
 
 
 def finding(runs: Runs) -> Finding:
-    claims, told = [], []
+    claims, parts = [], []
     for kind, words in KINDS.items():
         precision = {name: attack(runs.get(label(name, kind)), "precision") for name in paper.TABLE_II}
         measured = {name: p for name, p in precision.items() if p.value is not None}
@@ -86,18 +86,18 @@ def finding(runs: Runs) -> Finding:
         quiet = [name for name in QUIET if name in measured]
         if not leaky or not quiet:
             claims.append(None)
-            told.append(f"{words}: too few data sets were measured")
+            parts.append(f"{words}: too few data sets were measured")
             continue
         names = {name: title(runs[label(name, kind)], name) for name in measured}
         least, most = min(leaky, key=value.__getitem__), max(quiet, key=value.__getitem__)
         rank = spearman([required(paper.TABLE_II[n].precision) for n in measured], list(value.values()))
         claims += [above(measured[least], measured[most]), rank.value is not None and rank.value > 0]
-        told.append(
+        parts.append(
             f"{words}: least precise on a data set that leaks in the paper, {names[least]} {text(measured[least])}"
             f"; most precise on one that does not, {names[most]} {text(measured[most])}; rank correlation with the"
             f" paper's precisions {text(rank)} over {len(measured)} data sets"
         )
-    return Finding(every(claims), "; ".join(told))
+    return Finding(every(claims), "; ".join(parts))
 
 
 EXPERIMENT = Experiment(

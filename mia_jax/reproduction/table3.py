@@ -78,10 +78,10 @@ def table(runs: Runs) -> list[Row]:
 def figure(runs: Runs) -> Any:
     figure, axes = drawing.panels(4, 2, width=4.2, height=4.0, sharey="row")
     for k, (name, rows) in enumerate(paper.MITIGATIONS.items()):
-        found = [runs.get(label(name, mitigation)) for mitigation in rows]
+        made = [runs.get(label(name, mitigation)) for mitigation in rows]
         parts = (
-            ("attack accuracy", [attack(r, "accuracy") for r in found], "accuracy", 0.5),
-            ("target's accuracy on other records", [target(r, "test") for r in found], "test_accuracy", None),
+            ("attack accuracy", [attack(r, "accuracy") for r in made], "accuracy", 0.5),
+            ("target's accuracy on other records", [target(r, "test") for r in made], "test_accuracy", None),
         )
         for ax, (xlabel, ours, column, guess) in zip(axes[2 * k :], parts, strict=False):
             published = [getattr(row, column) for row in rows.values()]
@@ -93,7 +93,7 @@ def figure(runs: Runs) -> Any:
 
 
 def finding(runs: Runs) -> Finding:
-    claims, told = [], []
+    claims, parts = [], []
     for name, rows in paper.MITIGATIONS.items():
         accuracy = {mitigation: attack(runs.get(label(name, mitigation)), "accuracy") for mitigation in rows}
         answers = {m: accuracy[m] for m in rows if "defenses" in CHANGES[m]}
@@ -101,11 +101,11 @@ def finding(runs: Runs) -> Finding:
         claims.append(above(accuracy["none"], accuracy[STRONGEST[name]]))
         measured = {m: a.value for m, a in answers.items() if a.value is not None}
         best = min(measured, key=measured.__getitem__, default="label only")
-        told.append(
+        parts.append(
             f"{_title(runs, name)}: attack accuracy {text(accuracy['none'])} without mitigation, {text(accuracy[best])}"
             f" under the best at the answer ({best}), {text(accuracy[STRONGEST[name]])} under {STRONGEST[name]}"
         )
-    return Finding(every(claims), "; ".join(told))
+    return Finding(every(claims), "; ".join(parts))
 
 
 EXPERIMENT = Experiment(

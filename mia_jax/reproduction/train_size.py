@@ -85,11 +85,11 @@ def figure(runs: Runs) -> Any:
     figure, axes = drawing.panels(len(NAMES), width=4.0)
     for ax, name in zip(axes, NAMES, strict=True):
         sizes = EVERY[name]
-        found = [runs.get(label(name, size)) for size in sizes]
+        made = [runs.get(label(name, size)) for size in sizes]
         for measure, hue, mark in zip(MEASURES, drawing.HUES, "os", strict=False):
-            series = drawing.Series(measure, [attack(run, measure) for run in found], hue, mark)
+            series = drawing.Series(measure, [attack(run, measure) for run in made], hue, mark)
             drawing.marks(ax, series, sizes, line=True)
-        median = [attack(run, "median_precision") for run in found]
+        median = [attack(run, "median_precision") for run in made]
         series = drawing.Series("median precision over classes", median, drawing.HUES[4], "^", filled=False)
         drawing.marks(ax, series, sizes)
         published = [getattr(_published(name, size), "precision", None) for size in sizes]
@@ -104,19 +104,19 @@ def figure(runs: Runs) -> Any:
 
 
 def finding(runs: Runs) -> Finding:
-    claims, told = [], []
+    claims, parts = [], []
     for name in NAMES:
         done = [size for size in EVERY[name] if label(name, size) in runs]
         if len(done) < 2:
             claims.append(None)
-            told.append(f"{_title(runs, name)}: {len(done)} sizes, too few to compare")
+            parts.append(f"{_title(runs, name)}: {len(done)} sizes, too few to compare")
             continue
         low, high = (attack(runs[label(name, size)], "precision") for size in (done[0], done[-1]))
         claims.append(above(low, high))
-        told.append(
+        parts.append(
             f"{_title(runs, name)}: precision {text(low)} with {done[0]:,} records, {text(high)} with {done[-1]:,}"
         )
-    return Finding(every(claims), "; ".join(told))
+    return Finding(every(claims), "; ".join(parts))
 
 
 EXPERIMENT = Experiment(

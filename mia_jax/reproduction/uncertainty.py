@@ -89,11 +89,11 @@ def finding(runs: Runs) -> Finding:
     areas = {column: {name: _area(runs.get(name), column) for name in NAMES} for column in WORDS}
     claims = [above(area, 0.5) for of in areas.values() for area in of.values()]
     claims += [above(of[MANY], of[FEW]) for of in areas.values()]
-    told = "; ".join(
+    words = "; ".join(
         f"{WORDS[column]}: " + ", ".join(f"{title(runs.get(name), name)} {text(area)}" for name, area in of.items())
         for column, of in areas.items()
     )
-    return Finding(every(claims), f"AUC with which it alone tells members from others: {told}; guessing 0.5")
+    return Finding(every(claims), f"AUC with which it alone tells members from others: {words}; guessing 0.5")
 
 
 EXPERIMENT = Experiment(

@@ -148,7 +148,7 @@ class Workdir:
                     meta = json.loads(f["__meta__"].tobytes())
                 if meta["sha256"] != _checksum(arrays):
                     raise ValueError("its checksum differs")
-                found = Artifact(arrays, meta["info"])
+                artifact = Artifact(arrays, meta["info"])
                 made = digest({"stage": meta["stage"], **meta["description"]})
             except Exception as error:  # whatever zipfile, numpy or json make of damaged bytes
                 if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a seek to nowhere: damaged
@@ -161,7 +161,7 @@ class Workdir:
                 f"{path} is not what was asked for (it was made as another {stage}) and is made again", stacklevel=2
             )
             return None
-        return found
+        return artifact
 
     def save(self, stage: str, description: Description, arrays: Mapping[str, np.ndarray], **info: Any) -> None:
         """Write an artifact whole.
@@ -215,34 +215,34 @@ def open_workdir(path: str | os.PathLike, config: Description) -> Generator[Work
         about = ", lock" if isinstance(error.filename, str) and error.filename.endswith("lock") else ""
         raise InputError(f"the workdir {path} cannot be written ({error.strerror}{about}); choose another") from None
     with lock:
-        with told(path):
-            held = disk.lock(lock.fileno(), wait=False)
+        with disk_errors(path):
+            locked = disk.lock(lock.fileno(), wait=False)
             holder = lock.read(1000)
-            if not held:
+            if not locked:
                 raise WorkdirHeld(
                     f"the workdir {path} is held by {holder.strip() or 'another process'}; wait for it, or choose"
                     " another workdir"
                 )
             if not HOLDER.fullmatch(holder):
                 raise InputError(f"{path / 'lock'} is no lock of ours and is left alone; choose another workdir")
-            _tell(lock, f"process {os.getpid()} on {socket.gethostname()}\n")
+            _name_holder(lock, f"process {os.getpid()} on {socket.gethostname()}\n")
         try:
-            with told(path):
+            with disk_errors(path):
                 config = json.loads(json.dumps(config))  # as it would be read back
                 _check_config(path / "config.json", config)
                 _sweep(path)
                 yield Workdir(path, config)
         finally:
             with contextlib.suppress(OSError):  # the folder may be gone, and what ended the block is told
-                _tell(lock, "")
+                _name_holder(lock, "")
                 if not (path / "config.json").exists() and [p.name for p in path.iterdir()] == ["lock"]:
                     (path / "lock").unlink()
                     path.rmdir()
 
 
 @contextlib.contextmanager
-def told(path: pathlib.Path) -> Generator[None]:
-    """What the file system refuses in the block, as one line; ``path``: the folder that is worked in.
+def disk_errors(path: pathlib.Path) -> Generator[None]:
+    """Turn what the file system refuses in the block into an error of one line; ``path``: the folder worked in.
 
     Raises:
         DiskError: for an OSError.
@@ -259,7 +259,7 @@ def told(path: pathlib.Path) -> Generator[None]:
         raise DiskError(disk.in_words(error)) from error
 
 
-def _tell(lock, holder: str) -> None:
+def _name_holder(lock, holder: str) -> None:
     lock.seek(0)
     lock.truncate(0)
     lock.write(holder)
@@ -290,8 +290,8 @@ def _foreign(path: pathlib.Path, names: Iterable[str]) -> str:
 
 def _signs_of_a_run(path: pathlib.Path) -> bool:
     """Whether a run has left anything in a folder, its configuration apart."""
-    asked = (path / "target" / "asked").exists() or any(path.glob("target/answers-*.bin"))
-    if asked or any(ARTIFACT.fullmatch(p.name) for p in path.glob("*/*.npz")):
+    queried = (path / "target" / "asked").exists() or any(path.glob("target/answers-*.bin"))
+    if queried or any(ARTIFACT.fullmatch(p.name) for p in path.glob("*/*.npz")):
         return True
     try:
         results = json.loads((path / "results.json").read_text(encoding="utf-8"))
@@ -302,8 +302,8 @@ def _signs_of_a_run(path: pathlib.Path) -> bool:
 
 def _check_config(path: pathlib.Path, config: Description) -> None:
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(held, dict):
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(there, dict):
             raise ValueError("it is no configuration")
     except FileNotFoundError:
         return
@@ -319,14 +319,14 @@ def _check_config(path: pathlib.Path, config: Description) -> None:
         return
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); choose another workdir") from None
-    if not {*held} & {*config} and not _signs_of_a_run(path.parent):
+    if not {*there} & {*config} and not _signs_of_a_run(path.parent):
         raise InputError(
             f"{_foreign(path.parent, ['a config.json of something else'])}; choose another workdir, or leave it out"
         )
     differ = [
-        f"{key}: {held.get(key)!r} there, {config.get(key)!r} asked for"
-        for key in sorted({*held, *config})
-        if held.get(key) != config.get(key)
+        f"{key}: {there.get(key)!r} there, {config.get(key)!r} asked for"
+        for key in sorted({*there, *config})
+        if there.get(key) != config.get(key)
     ]
     if differ:
         raise InputError(

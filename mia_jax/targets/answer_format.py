@@ -61,8 +61,8 @@ def recognize(p: np.ndarray, *, few: bool = False) -> Answers:
     if digits is not None and not few and np.all(np.abs(total - 1) < 1e-5) and not _are_many(p, digits):
         digits = None
     learned = above.any(axis=0)
-    told = digits is None and not above[:, learned].all()
-    return Answers(classes, "probabilities", digits, None, _least(p[above]) if told else None)
+    hidden = digits is None and not above[:, learned].all()
+    return Answers(classes, "probabilities", digits, None, _least(p[above]) if hidden else None)
 
 
 def _are_many(p: np.ndarray, digits: int | None) -> bool:

@@ -14,26 +14,32 @@ FORMAT_RECORDS = 4096  # of a training set, at most, that tell what a model's an
 EXAMPLE = "sklearn.ensemble.RandomForestClassifier"
 
 
-def instance(given: Any) -> Any:
+def instance(classifier: Any) -> Any:
     """The classifier itself, of what ``platforms.sklearn`` takes: an instance, its class, or the path of either."""
-    named = f"the classifier {given if isinstance(given, str) else getattr(given, '__name__', type(given).__name__)}"
-    found = user_code.load(given, named) if isinstance(given, str) else given
-    if isinstance(found, type):
+    if isinstance(classifier, str):
+        named = f"the classifier {classifier}"
+        estimator = user_code.load(classifier, named)
+    else:
+        named = f"the classifier {getattr(classifier, '__name__', type(classifier).__name__)}"
+        estimator = classifier
+    if isinstance(estimator, type):
         try:
             with user_code.guarded(named):
-                found = found()
+                estimator = estimator()
         except InputError as error:
             if not isinstance(error.__cause__, TypeError):
                 raise
-            raise InputError(f"{found.__name__} needs arguments ({error.__cause__}): give an instance of it") from None
-    if not all(hasattr(found, name) for name in ("fit", "predict", "get_params")):
-        raise InputError(f"{found!r} has no fit, predict and get_params: give a classifier of scikit-learn's kind")
-    if _is_regressor(found):
+            raise InputError(
+                f"{estimator.__name__} needs arguments ({error.__cause__}): give an instance of it"
+            ) from None
+    if not all(hasattr(estimator, name) for name in ("fit", "predict", "get_params")):
+        raise InputError(f"{estimator!r} has no fit, predict and get_params: give a classifier of scikit-learn's kind")
+    if _is_regressor(estimator):
         raise InputError(
-            f"{type(found).__name__} is a regressor, and its numbers are no classes: give a classifier, such as"
+            f"{type(estimator).__name__} is a regressor, and its numbers are no classes: give a classifier, such as"
             f" {EXAMPLE}, and y as classes 0, 1, ..."
         )
-    return found
+    return estimator
 
 
 def _is_regressor(estimator: Any) -> bool:

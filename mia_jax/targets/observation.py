@@ -1,7 +1,7 @@
-"""Look at every shadow as the target will be looked at (Shokri et al. 2017, section V).
+"""Observe every shadow as the target will be observed (Shokri et al. 2017, section V).
 
-An observer is ``(key, target, records [n]) -> seen``: an ``Attack``'s ``observe``. Several observers share one look:
-under one ``jit`` the compiler runs the forward pass once.
+An observer is ``(key, target, records [n]) -> seen``: an ``Attack``'s ``observe``. Several observers share one forward
+pass: under one ``jit`` the compiler runs it once.
 """
 
 import operator
@@ -20,7 +20,7 @@ Observer = Callable[[Key, Target, Records], Seen]
 
 
 def summary(key: Key, target: Target, records: Records) -> Seen:
-    """What a report shows of any target: was it right, how sure was it (paper, section VI-E)."""
+    """What a report shows of any target: was it right, how sure was it (paper, section VI-E), [n] each."""
     del key
     log_p = target.ask(records.x)
     return {
@@ -39,12 +39,12 @@ def observe(key: Key, observers: Mapping[str, Observer], target: Target, records
 def _once(ask: Callable[[Array], Array]) -> Callable[[Array], Array]:
     last: list[tuple[Array, Array]] = []
 
-    def asked(x: Array) -> Array:
+    def ask_once(x: Array) -> Array:
         if not last or last[0][0] is not x:
             last[:] = [(x, ask(x))]
         return last[0][1]
 
-    return asked
+    return ask_once
 
 
 @overload
@@ -105,17 +105,17 @@ def observe_shadows(key, observers, to_target, params, pool, index=None, *, chun
     if index is None:
         index = np.broadcast_to(np.arange(len(pool.y), dtype=np.int32), (_models(params), len(pool.y)))
 
-    def look(params, rows, key, pool):
+    def observe_one(params, rows, key, pool):
         return observe(key, observers, to_target(params), Records(pool.x[rows], pool.y[rows]))
 
-    spread = parallel.spread(look, in_axes=(0, 0, None, None))
+    spread = parallel.spread(observe_one, in_axes=(0, 0, None, None))
     pool = Records(*(jnp.asarray(leaf) for leaf in pool))
 
-    def look_at(part: slice, at_once: int):
+    def observe_part(part: slice, at_once: int):
         some, rows = jax.tree.map(operator.itemgetter(part), (params, index))
         return jax.tree.map(np.asarray, spread(some, rows, key, pool))
 
-    seen = [some for _, some in parallel.in_chunks(look_at, len(index), chunk)]
+    seen = [some for _, some in parallel.in_chunks(observe_part, len(index), chunk)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *seen)
 
 

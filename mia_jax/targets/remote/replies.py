@@ -178,17 +178,17 @@ def learn(reply: Reply, classes: int | None = None, names: Sequence[str] | None 
         raise TargetError("the service answered with no prediction at all")
     names = None if names is None else tuple(map(str, names))
     classes = len(names) if names is not None else classes
-    told = reply
-    if any(element is None for element in reply) and not (told := [one for one in reply if one is not None]):
+    answered = reply
+    if any(element is None for element in reply) and not (answered := [one for one in reply if one is not None]):
         raise Unknown("its answer to every record is null: see whether it takes the records as they are sent")
-    form, classes = _form(told, classes, names)
+    form, classes = _form(answered, classes, names)
     reading = Reading(form, Answers(classes), names)
     if form == "labels":
         return reading._replace(answers=Answers(classes, "labels"))
-    p = read(told, len(told), reading)
+    p = read(answered, len(answered), reading)
     answers = recognize(np.nan_to_num(p), few=True)
-    if form == "scores" and classes > 2 and any(len(_by_class(row)) < classes for row in told):
-        answers = answers._replace(kind="top_k", k=max(len(_by_class(row)) for row in told), least=None)
+    if form == "scores" and classes > 2 and any(len(_by_class(row)) < classes for row in answered):
+        answers = answers._replace(kind="top_k", k=max(len(_by_class(row)) for row in answered), least=None)
     finite = p[np.isfinite(p).all(axis=1)]
     if 1 < len(finite) <= 2 * len(faults(finite, answers)):  # most of them are none: no accident
         raise Unknown(_no_probabilities(finite if form != "positive" else finite[:, 1:]))
@@ -206,15 +206,15 @@ def _form(reply: Reply, classes: int | None, names: tuple[str, ...] | None) -> t
             )
         return ("positive", 2) if _is_of_second_class(reply, classes, names) else ("scores", classes or 2)
     if isinstance(first, dict):
-        told = len(first)
-        numbered = all({*map(str, range(told))} == {str(name).removeprefix("LABEL_") for name in row} for row in reply)
-        if classes is None and (told < 2 or (names is None and not numbered)):
+        named = len(first)
+        numbered = all({*map(str, range(named))} == {str(name).removeprefix("LABEL_") for name in row} for row in reply)
+        if classes is None and (named < 2 or (names is None and not numbered)):
             called = ", ".join(sanitize.quoted(name) for name in list(first)[:4])
             raise InputError(
                 f"the service answers with scores of classes called {called}, ...: give the names of all classes in"
                 f" order {NAMES}, or their number where they are called 0, 1, ... (num_classes)"
             )
-        return "scores", classes or told
+        return "scores", classes or named
     if isinstance(first, (list, np.ndarray)):
         shape = np.shape(first)
         if len(shape) != 1:
@@ -243,17 +243,17 @@ def _is_of_second_class(reply: Reply, classes: int | None, names: tuple[str, ...
     The best of two labels has a score of a half or more. So where the first class's have that they are their own, and
     where all of them are below they are the other's; in between, what is usual where they stand decides.
     """
-    told = [row for row in reply if isinstance(row, Scored)]
+    scored = [row for row in reply if isinstance(row, Scored)]
     reading = Reading("scores", Answers(classes or 2), names)
     with contextlib.suppress(TargetError, ValueError, TypeError, OverflowError):  # a third class, or no class at all
-        column = [_column(row.label, reading) for row in told]
-        first = [float(row.score) for row, c in zip(told, column, strict=True) if c == 0]
-        second = [float(row.score) for row, c in zip(told, column, strict=True) if c == 1]
+        column = [_column(row.label, reading) for row in scored]
+        first = [float(row.score) for row, c in zip(scored, column, strict=True) if c == 0]
+        second = [float(row.score) for row, c in zip(scored, column, strict=True) if c == 1]
         if classes in (None, 2) and first and min(first) >= 0.5:
             return False
         if classes in (None, 2) and first and max(first) < 0.5 <= min(second, default=1.0):
             return True
-        return classes in (None, 2) and not told[0].own
+        return classes in (None, 2) and not scored[0].own
     return False
 
 
@@ -295,9 +295,9 @@ def read(reply: Reply, b: int, reading: Reading) -> np.ndarray:
             element is None for element in reply
         ):  # where a service abstains; ``faults`` then says so
             p = np.full((b, classes), np.nan)
-            told = [i for i, element in enumerate(reply) if element is not None]
-            if told:
-                p[told] = read([reply[i] for i in told], len(told), reading)
+            answered = [i for i, element in enumerate(reply) if element is not None]
+            if answered:
+                p[answered] = read([reply[i] for i in answered], len(answered), reading)
             return p
         match reading.form:
             case "vectors":

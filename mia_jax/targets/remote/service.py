@@ -338,9 +338,9 @@ class Service:
                     self._give_up(fault, tries)
                 pause = min(LONGEST_WAIT, self.options.backoff * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)
                 if (wait := max(pause, fault.wait)) >= TOLD_WAIT:
-                    asked = ", as it asks for" if fault.wait > pause else ""
+                    why = ", as it asks for" if fault.wait > pause else ""
                     self._transport.tell(
-                        f"{fault.words}; waiting {wait:,.0f} s{asked}, then try {tries + 1} of {retries + 1}", wait
+                        f"{fault.words}; waiting {wait:,.0f} s{why}, then try {tries + 1} of {retries + 1}", wait
                     )
                 if fault.wait:
                     self._transport.hold(fault.wait)
