@@ -232,11 +232,11 @@ def describe(thing: Any, *, library: bool = False) -> str:
         library: what it uses of this library counts, too.
     """
     modules: set[str] = set()
-    value = _told(thing, modules, ())
+    value = _described(thing, modules, ())
     return artifacts.digest({"told": value, "sources": digest_of(*sorted(modules), library=library)})
 
 
-def _told(value: Any, modules: set[str], above: tuple[int, ...]) -> Any:
+def _described(value: Any, modules: set[str], above: tuple[int, ...]) -> Any:
     """JSON that tells a value; the modules that its classes and functions come from are added."""
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -244,7 +244,7 @@ def _told(value: Any, modules: set[str], above: tuple[int, ...]) -> Any:
         return f"{type(value).__name__} {value!r}"
     if id(value) in above:
         return f"number {above.index(id(value))} above"
-    down = functools.partial(_told, modules=modules, above=(*above, id(value)))
+    down = functools.partial(_described, modules=modules, above=(*above, id(value)))
     match value:
         case np.ndarray() | jax.Array():
             array = np.asarray(value)

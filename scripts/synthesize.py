@@ -10,6 +10,7 @@ held by another process, 5 the query budget is spent; what was found is written.
 
 import pathlib
 import signal
+from typing import Any
 
 if __name__ == "__main__":  # the imports below take seconds, and Ctrl-C needs no traceback; cli.start has a handler
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -72,7 +73,7 @@ def main() -> int:
     target, schema, key, n = opened.target, opened.schema, jax.random.key(FLAGS.seed), FLAGS.num_records
     exhausted = False
     if FLAGS.method == "search":
-        options = {name: FLAGS[name].value for name in SEARCH}
+        options: dict[str, Any] = {name: FLAGS[name].value for name in SEARCH}
         if prior:
             options["class_prior"] = search.answered(jax.random.fold_in(key, 1), target, schema, prior)
         records, info = resume.search(

@@ -1,4 +1,4 @@
-"""Networks, as pairs of pure functions. Only this file and ``dense`` know flax.
+"""Networks, as pairs of pure functions. Only this room and ``training/dense_gradients.py`` know flax.
 
 Networks of the paper (Shokri et al. 2017, section VI-B): one hidden layer of 128 tanh units for Purchase, two
 convolution and max-pooling layers and a hidden layer of 128 tanh units for CIFAR, multinomial logistic regression for

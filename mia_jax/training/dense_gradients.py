@@ -1,8 +1,8 @@
 """The dense layers of a flax network, whose gradient is known without asking for it.
 
 For a record, the gradient of a dense layer's kernel is the outer product of what enters the layer and of the gradient
-at its output; that of its bias is the latter. So both are enough to clip every record's gradient (``dp``), or to sum
-the gradients of many microbatches in one matmul (``training``). To have them, zeros are added to what the layers put
+at its output; that of its bias is the latter. So both are enough to clip every record's gradient (``dp_sgd``), or to
+sum the gradients of many microbatches in one matmul (``single``). To have them, zeros are added to what the layers put
 out: the gradient with respect to these offsets is the gradient at the output.
 """
 
