@@ -26,8 +26,8 @@ flags.adopt_module_key_flags(audit_flags)
 def define_attack_flags(argv: list[str]) -> None:
     if any(":" in word for word in argv):  # your own attacks: their options become flags
         cli.use_every_core()
-        given.define_attack_flags(flags, argv)
-        flags.adopt_module_key_flags(given)
+        audit_flags.define_attack_flags(flags, argv)
+        flags.adopt_module_key_flags(audit_flags)
 
 
 def main() -> None:
