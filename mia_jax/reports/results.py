@@ -34,6 +34,7 @@ class Measure(TypedDict):
     low: NotRequired[float]
     high: NotRequired[float]
     reason: NotRequired[str]
+    read: NotRequired[str]  # how, where there are several ways
 
 
 class Dataset(TypedDict):
@@ -100,6 +101,7 @@ class Attack(TypedDict, total=False):
     """What an attack came to; measures are ``Measure``. Those of several targets are means (``over_targets``)."""
 
     title: str
+    short: str  # for narrow columns
     reason: str  # why there is no measure, where nobody told who is a member
     accuracy: Measure
     balanced_accuracy: Measure
