@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md, followed: its files and patches in a copy of the tree, and its commands there."""
+"""CONTRIBUTING.md, followed: its files and patches in a copy of the tree, its commands; files named in documents."""
 
 import os
 import pathlib
@@ -11,6 +11,12 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PAGES = ["README.md", "BUILD_NOTES.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md"]
+PAGES += sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+FILES = [ROOT / "BUILD_NOTES.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+FILES += [
+    path for folder in ("mia_jax", "scripts", "tests", "docs", "benchmarks") for path in (ROOT / folder).rglob("*.*")
+]
 ADDED = re.findall(r"`([\w/]+\.py)`[^\n]*\n\n```python\n(.*?)```", PAGE, re.DOTALL)  # files, and what is in them
 SECTIONS = dict(part.split("\n", 1) for part in PAGE.split("\n## ")[1:])
 
@@ -41,12 +47,13 @@ def test_what_is_to_be_added_can_be(title, tmp_path):
         _run(["sh", "-c", line.replace(".venv/bin/python", sys.executable)], tree)
 
 
-def test_files_that_it_names_are_there():
-    prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
-    named = {*re.findall(r"[\w./-]*\w\.(?:py|md)\b", prose)} - {name for name, _ in ADDED}
-    places = [ROOT, ROOT / "mia_jax", ROOT / "mia_jax" / "attacks", ROOT / "tests" / "attacks"]
-    missing = [name for name in named if not any((place / name).is_file() for place in places)]
-    assert len(named) > 5 and not missing
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_documents_name_are_there(page):
+    prose = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = {*re.findall(r"\]\((?!https?:)([\w./-]+)\)", prose)}
+    assert not [name for name in links if not ((ROOT / page).parent / name).exists()]
+    named = {*re.findall(r"(?<![\w./-])([\w-]+(?:/[\w.-]+)*\.(?:py|md))\b", prose)} - {name for name, _ in ADDED}
+    assert not [name for name in named if not any(path.as_posix().endswith(f"/{name}") for path in FILES)]
 
 
 def blocks(text: str, kind: str) -> list[str]:
