@@ -44,7 +44,7 @@ def paper_run(
     silent=(),
     more=(),
 ):
-    """A run's folder as audits/shokri.py leaves it; only the networks are replaced, by draws of what they would answer.
+    """A run's folder as audits/plans/shokri.py leaves it; only the networks are replaced, by draws of what they would answer.
 
     ``leak``: by how many standard deviations members' confidence exceeds others'. ``without``: classes that the shadows
     have no rows of. ``silent``: classes of which no record is called a member. ``more``: further attacks.
@@ -149,7 +149,7 @@ def audited(
     leak=1.0,
     few=(),
 ):
-    """A folder as audits/balanced/audit.py leaves it: its own functions count, and only the scores are drawn.
+    """A folder as audits/plans/balanced.py leaves it: its own functions count, and only the scores are drawn.
 
     ``costly``: records that the attacks that ask much judged. ``few``: attacks without thresholds and curves.
     """

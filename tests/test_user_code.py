@@ -15,7 +15,7 @@ from mia_jax import attacks, audits, user_code
 from mia_jax.attacks import thresholds
 from mia_jax.audits.config import BalancedConfig
 from mia_jax.models import networks
-from mia_jax.targets import platforms
+from mia_jax.targets import black_box, platforms
 from mia_jax.types import Field, InputError, Schema
 
 SCHEMA = Schema("test", "local", "", 3, (6,), (Field("bits", "binary", 0, 6),))
@@ -186,7 +186,7 @@ NAMES = """
 import json, numpy as np
 from mia_jax import attacks
 from mia_jax.models import networks
-from mia_jax.targets import platforms
+from mia_jax.targets import black_box, platforms
 from mia_jax.types import Field, Schema
 
 schema = Schema("test", "local", "", 3, (6,), (Field("bits", "binary", 0, 6),))
@@ -287,7 +287,7 @@ class Asked(DecisionTreeClassifier):
 def test_nothing_ends_python(here, name):
     write(here, {"mine.py": EXITS})
     x, y = np.arange(24.0, dtype=np.float32).reshape(8, 3), np.arange(8) % 3
-    with pytest.raises((InputError, platforms.targets.TargetError), match=r"calls sys.exit\(0\)") as error:
+    with pytest.raises((InputError, black_box.TargetError), match=r"calls sys.exit\(0\)") as error:
         if name[0].islower():
             networks.build(f"mine:{name}", SCHEMA)
         else:

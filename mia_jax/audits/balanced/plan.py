@@ -27,7 +27,7 @@ class Setting(NamedTuple):
     plan: splits.Plan  # of the candidates: [K, n // 2]
     member: np.ndarray  # bool [K, n]
     targets: np.ndarray  # [T], models
-    defenses: tuple[AnswerDefense, ...]  # that the models put their answers through
+    defenses: tuple[AnswerDefense, ...] = ()  # that the models put their answers through
 
 
 def attack_names(config: BalancedConfig) -> tuple[str, ...]:
