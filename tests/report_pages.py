@@ -44,7 +44,7 @@ def paper_run(
     silent=(),
     more=(),
 ):
-    """A run's folder as audits/plans/shokri.py leaves it; only the networks are replaced, by draws of what they would answer.
+    """A run's folder as audits/plans/shokri.py leaves it; draws of what networks would answer replace them.
 
     ``leak``: by how many standard deviations members' confidence exceeds others'. ``without``: classes that the shadows
     have no rows of. ``silent``: classes of which no record is called a member. ``more``: further attacks.
