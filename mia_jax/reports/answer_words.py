@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mia_jax.reports import words
-from mia_jax.reports.figures import Results, short
+from mia_jax.reports.figures import Results
+from mia_jax.reports.measures import short
 
 
 def format_of(target: Mapping[str, Any]) -> str:
@@ -29,8 +30,8 @@ def shadows(results: Results) -> str:
     if told["from"] == "--defenses":
         return f"{text} The shadow models answered behind {worn}, as --defenses says."
     blocks = {name: block.get("shadows", {}).get("answer") for name, block in results["attacks"].items()}
-    full = [short(name) for name, answer in blocks.items() if answer == "in full"]
-    labels = [short(name) for name, answer in blocks.items() if answer == "as labels"]
+    full = [short(results, name) for name, answer in blocks.items() if answer == "in full"]
+    labels = [short(results, name) for name, answer in blocks.items() if answer == "as labels"]
     rest = "all attacks" if not full + labels else "the other attacks"
     text += (
         f" Shadow models answered in the same format ({worn}) whenever they played the target, and for {rest} always"

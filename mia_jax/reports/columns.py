@@ -11,8 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mia_jax.reports import folder
-from mia_jax.reports.figures import short
-from mia_jax.reports.measures import Results, Scores, plan
+from mia_jax.reports.measures import Results, Scores, plan, short
 from mia_jax.reports.results import read
 from mia_jax.storage.artifacts import replacing
 
@@ -43,7 +42,7 @@ def meaning(name: str, results: Results) -> str:
         return MEANINGS[name]
     attack = "shokri" if name == SCORE else name.removeprefix(f"{SCORE}_")
     rule = "larger: rather a member; above 0: called one; not a number: not judged"
-    return f"score of {short(attack)}; {rule}" if column(attack) == name else "not described"
+    return f"score of {short(results, attack)}; {rule}" if column(attack) == name else "not described"
 
 
 def shape(name: str, scores: Scores) -> str:

@@ -11,23 +11,6 @@ from typing import Any, NamedTuple
 
 from mia_jax.reports.measures import Results, Scores
 
-SHORT = {
-    "shokri": "Shokri et al.",
-    "confidence": "confidence threshold",
-    "majority": "majority guess",
-    "attack_p": "Attack-P",
-    "attack_r": "Attack-R",
-    "lira": "LiRA",
-    "lira_offline": "offline LiRA",
-    "lira_fixed": "fixed LiRA",
-    "lira_offline_fixed": "offline fixed LiRA",
-    "rmia": "RMIA",
-    "rmia_offline": "offline RMIA",
-    "base": "BASE",
-    "base_offline": "offline BASE",
-    "bavaria": "BaVarIA",
-    "bavaria_offline": "offline BaVarIA",
-}
 ATTACK_COLORS = {"shokri": "#0072B2", "confidence": "#E69F00", "majority": "#000000"}
 MORE_COLORS = ("#CC79A7", "#56B4E9", "#009E73", "#D55E00")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (3, 1, 1, 1)))
@@ -107,11 +90,6 @@ def draw(results: Results, scores: Scores, plots: Sequence[Plot]) -> list[Render
                 png = _save(drawing.figure, "png", dpi=200, metadata={"Software": None})
             out.append(Rendered(*drawing[:4], svg, png))
     return out
-
-
-def short(attack: str) -> str:
-    """An attack's name, short enough for a legend."""
-    return SHORT.get(attack, attack.replace("_", " "))
 
 
 def as_percent(share: float, place: int | None = None) -> str:

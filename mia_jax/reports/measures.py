@@ -16,6 +16,24 @@ from mia_jax.statistics import metrics
 Results = Mapping[str, Any]  # results.json, schema 1
 Scores = Mapping[str, np.ndarray]  # scores.npz
 
+# Of results.json that do not say how an attack is called; new attacks say it themselves.
+SHORT = {
+    "shokri": "Shokri et al.",
+    "confidence": "confidence threshold",
+    "majority": "majority guess",
+    "attack_p": "Attack-P",
+    "attack_r": "Attack-R",
+    "lira": "LiRA",
+    "lira_offline": "offline LiRA",
+    "lira_fixed": "fixed LiRA",
+    "lira_offline_fixed": "offline fixed LiRA",
+    "rmia": "RMIA",
+    "rmia_offline": "offline RMIA",
+    "base": "BASE",
+    "base_offline": "offline BASE",
+    "bavaria": "BaVarIA",
+    "bavaria_offline": "offline BaVarIA",
+}
 EQUAL = 0.51  # a larger share of either side, and accuracies are shown with both sides weighted alike
 
 
@@ -68,6 +86,13 @@ def surely(measure: Any, guess: float, attacks: int) -> bool:
 def measured(results: Results) -> bool:
     """Whether it is known who is a member, so that there is anything but scores."""
     return any("auc" in block for block in results["attacks"].values())
+
+
+def short(results: Results, attack: str) -> str:
+    """An attack's name, short enough for a legend."""
+    block = results.get("attacks", {}).get(attack)
+    given = block.get("short") if isinstance(block, Mapping) else None
+    return given if isinstance(given, str) and given else SHORT.get(attack, attack.replace("_", " "))
 
 
 def main_attack(results: Results) -> str:

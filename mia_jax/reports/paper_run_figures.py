@@ -15,9 +15,8 @@ from mia_jax.reports.figures import (
     canvas,
     legend,
     many,
-    short,
 )
-from mia_jax.reports.measures import Results, Scores, value
+from mia_jax.reports.measures import Results, Scores, short, value
 from mia_jax.statistics import metrics
 
 MARKERS = "osDv^<>"
@@ -58,7 +57,9 @@ def roc(results: Results, scores: Scores) -> Drawing:
     for k, (attack, (score, member)) in enumerate(attacks.items()):
         curve = metrics.roc(score, member)
         found = np.interp(grid, curve.fpr, curve.tpr)  # at a vertical step: its upper end
-        ax.plot(grid, np.where(found > 0, found, np.nan), color=hue[attack], ls=DASHES[k % 4], label=short(attack))
+        ax.plot(
+            grid, np.where(found > 0, found, np.nan), color=hue[attack], ls=DASHES[k % 4], label=short(results, attack)
+        )
     ax.plot([left, 1], [left, 1], color=GRAY, lw=1.2, ls="--", label="guessing")
     limit = min(metrics.RESOLVABLE / others, 1)
     hatched = dict(facecolor="#f1f1f1", edgecolor="#b5b5b5", hatch="//", lw=0, zorder=0)
@@ -68,9 +69,11 @@ def roc(results: Results, scores: Scores) -> Drawing:
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(as_percent)
     legend(figure, ax)
-    same = [short(a) for a in results["attacks"] if a not in attacks]
+    same = [short(results, a) for a in results["attacks"] if a not in attacks]
     flat = f" Not drawn: {', '.join(same)}, which gives no two records different scores." if same else ""
-    aucs = [f"{short(a)} {value(results['attacks'][a].get('auc')):.3f}" for a in attacks if _has(results, a, "auc")]
+    aucs = [
+        f"{short(results, a)} {value(results['attacks'][a].get('auc')):.3f}" for a in attacks if _has(results, a, "auc")
+    ]
     caption = (
         "This is the ROC curve. An attacker may choose how sure to be before calling a record a member. Each curve"
         " shows the share of members found (upwards) for the share of non-members falsely accused (to the right)."
@@ -99,10 +102,10 @@ def per_class_cdf(results: Results, scores: Scores) -> Drawing:
                 continue
             x = np.concatenate([[0], np.repeat(values, 2), [1]])
             y = np.repeat(np.arange(len(values) + 1), 2) / len(values)
-            ax.plot(x, y, color=hue[attack], ls=dash, label=short(attack) if measure == "precision" else None)
-            medians.append(f"{measure} of {short(attack)} {np.median(values):.2f}")
+            ax.plot(x, y, color=hue[attack], ls=dash, label=short(results, attack) if measure == "precision" else None)
+            medians.append(f"{measure} of {short(results, attack)} {np.median(values):.2f}")
             if missing := classes - len(values):
-                left_out.append(f"{measure} of {short(attack)} for {many(missing, 'class', 'classes')}")
+                left_out.append(f"{measure} of {short(results, attack)} for {many(missing, 'class', 'classes')}")
     if not medians:
         return Drawing(name, title, "No figure: no class of this run has a precision or a recall.", "")
     for measure, dash in (("precision", "-"), ("recall", RECALL)):
@@ -150,7 +153,7 @@ def precision_by_size(results: Results, scores: Scores) -> Drawing:
                 mfc=hue[attack] if first else "none",
                 alpha=0.85,
                 zorder=3 - k * 0.1,
-                label=short(attack),
+                label=short(results, attack),
             )
             drawn.append(attack)
     if not drawn:
@@ -173,7 +176,9 @@ def precision_by_size(results: Results, scores: Scores) -> Drawing:
         " are equally many."
     )
     if missing:
-        caption += f" {many(missing, 'class has', 'classes have')} no precision ({short(drawn[0])}) and no mark."
+        caption += (
+            f" {many(missing, 'class has', 'classes have')} no precision ({short(results, drawn[0])}) and no mark."
+        )
     alt = f"Scatter plot of precision against {min(counts):,} to {max(counts):,} training records per class."
     return Drawing(name, title, caption, alt, figure)
 

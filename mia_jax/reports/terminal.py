@@ -16,7 +16,7 @@ from mia_jax import sanitize
 from mia_jax.reports import answer_words, verdict
 from mia_jax.reports.blocks import Notes
 from mia_jax.reports.columns import column
-from mia_jax.reports.figures import many, short
+from mia_jax.reports.figures import many
 from mia_jax.reports.measures import (
     Results,
     ends,
@@ -30,6 +30,7 @@ from mia_jax.reports.measures import (
     ranked,
     rates,
     reason,
+    short,
     tpr,
     value,
 )
@@ -133,7 +134,7 @@ def _of_the_paper_s_run(results: Results, across: int) -> list[RenderableType]:
     names = list(attacks)
     for start in range(0, len(names), across):
         some = names[start : start + across]
-        heads = ((_clipped(short(name), EACH - 2), EACH - 2, "left") for name in some)
+        heads = ((_clipped(short(results, name), EACH - 2), EACH - 2, "left") for name in some)
         table = _table([("", FIRST - 2, "left"), *heads])
         for key, (title, _) in MEASURES.items():
             _add(table, [title, *(_number(attacks[name].get(key), notes) for name in some)])

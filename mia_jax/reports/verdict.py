@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mia_jax.reports.figures import many, short
+from mia_jax.reports.figures import many
 from mia_jax.reports.measures import (
     Results,
     epsilon_low,
@@ -12,6 +12,7 @@ from mia_jax.reports.measures import (
     num_targets,
     plan,
     shares,
+    short,
     strongest,
     surely,
     value,
@@ -115,8 +116,8 @@ def _of_an_audit(results: Results) -> list[str]:
         low, high = max(0.0, low), min(1.0, measure["high"])
         interval = f" (95% interval: {percent(low)} to {percent(high)})"
     sentences.append(
-        f"At {OFTEN.get(rate, f'a false-alarm rate of {rate}')} the strongest attack, {short(name)}, identifies"
-        f" {percent(found)} of the members{interval}, where guessing identifies {percent(float(rate))}."
+        f"At {OFTEN.get(rate, f'a false-alarm rate of {rate}')} the strongest attack, {short(results, name)},"
+        f" identifies {percent(found)} of the members{interval}, where guessing identifies {percent(float(rate))}."
     )
     attacks = results["attacks"]
     apart = surely(attacks[name].get("auc", {}), 0.5, len(attacks))

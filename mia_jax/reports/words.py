@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mia_jax.reports.figures import many, short
-from mia_jax.reports.measures import Results, equal, guessing, plan, ranked, rates, shares, tpr, value
+from mia_jax.reports.figures import many
+from mia_jax.reports.measures import Results, equal, guessing, plan, ranked, rates, shares, short, tpr, value
 from mia_jax.statistics import metrics, over_targets, per_record
 
 MEASURES = {  # key: (name, what it means, what guessing gives)
@@ -120,7 +120,7 @@ def doubts(results: Results) -> str:
 
 def without_key(results: Results, key: str) -> str:
     """The attacks whose blocks have no ``key``, and why: a sentence with a space before it, or nothing."""
-    names = [short(name) for name in ranked(results) if not results["attacks"][name].get(key)]
+    names = [short(results, name) for name in ranked(results) if not results["attacks"][name].get(key)]
     if not names:
         return ""
     return (
@@ -181,7 +181,9 @@ def pooled(results: Results) -> str:
 def worse_than_guessing(results: Results) -> str:
     """The attacks whose AUC lies below guessing with its whole interval; else empty."""
     areas = {name: results["attacks"][name].get("auc") for name in ranked(results)}
-    below = [short(n) for n, auc in areas.items() if isinstance(auc, Mapping) and (auc.get("high") or 1.0) < 0.5]
+    below = [
+        short(results, n) for n, auc in areas.items() if isinstance(auc, Mapping) and (auc.get("high") or 1.0) < 0.5
+    ]
     if not below:
         return ""
     if plan(results) == "balanced":

@@ -14,7 +14,6 @@ from mia_jax.reports import (
     audit_figures,
     blocks,
     examples,
-    figures,
     measures,
     plots,
     render,
@@ -97,7 +96,7 @@ def test_numbers_on_the_page_are_the_run_s(run):
 def test_strongest_first_and_the_rest_listed(run):
     name, folder, summary, text = run
     order = measures.ranked(summary)
-    places = [text.index(f'<th scope="row">{figures.short(a)} <small>') for a in order]
+    places = [text.index(f'<th scope="row">{measures.short({}, a)} <small>') for a in order]
     assert places == sorted(places)
     counted = any(measures.value(block["tpr_at_fpr"]["0.01"]) is not None for block in summary["attacks"].values())
     assert ("begins with the attack that finds most members at 1% false alarms" in visible(text)) == counted
@@ -115,7 +114,7 @@ def test_strongest_first_and_the_rest_listed(run):
     assert [a for a, style in few.items() if "label" in style] == order[4:10]
     with np.load(folder / "scores.npz") as scores:
         caption = audit_figures.roc(summary, scores).caption
-    assert all(figures.short(a) in caption for a in order[6:])
+    assert all(measures.short({}, a) in caption for a in order[6:])
 
 
 def test_verdict_answers_the_question(run):
@@ -127,7 +126,10 @@ def test_verdict_answers_the_question(run):
         return
     rate = measures.lowest_rate(summary)
     best, measure = measures.strongest(summary, rate)
-    assert f"{figures.short(best)}, identifies {words.percent(measure['value'])}" in said and words.OFTEN[rate] in said
+    assert (
+        f"{measures.short({}, best)}, identifies {words.percent(measure['value'])}" in said
+        and words.OFTEN[rate] in said
+    )
     assert ("no leak was found" in said) == (name == "blind")
     assert ("severe leak" in said) == (name in ("all", "pictures"))
     assert ("clear leak, though" in said) == (name == "simulated")  # so few records resolve 10 % only
@@ -178,7 +180,7 @@ def test_epsilon_is_told_and_explained(run):
     assert f"<dt>Epsilon, at least</dt><dd><b>{joint:.3f}</b>" in text and joint <= bounds[name_]["low"]
     if len(bounds) > 1:
         assert f"corrected for the number of attacks ({len(bounds)})" in shown
-        assert f"{joint:.2f} by {figures.short(name_)}, is what this audit proves" in shown
+        assert f"{joint:.2f} by {measures.short({}, name_)}, is what this audit proves" in shown
         assert f"the largest, corrected for {len(bounds)} attacks: {joint:.2f}" in " ".join(
             report.terminal_table(summary).split()
         )

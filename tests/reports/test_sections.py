@@ -37,6 +37,17 @@ def test_a_section_is_added_by_naming_it_and_shows_only_what_it_has(finished):
     assert '<a href="#hello">A &lt;new&gt; one</a>' in page and "It &amp; this." in page and "never" not in page
 
 
+def test_an_attack_names_itself_and_stands_everywhere_under_that_name(finished):
+    folder_, _ = finished
+    path = folder_ / "results.json"
+    summary = json.loads(path.read_text())
+    summary["attacks"]["confidence"]["short"] = "Sure & certain"
+    path.write_text(json.dumps(summary))
+    page = report.write_report(folder_).read_text()
+    assert "Sure &amp; certain" in page and "confidence threshold" not in page
+    assert "Sure & certain" in report.terminal_table(summary)
+
+
 def test_every_section_has_an_anchor_of_its_own():
     assert (
         len({section.anchor for section in SECTIONS}) == len({section.title for section in SECTIONS}) == len(SECTIONS)

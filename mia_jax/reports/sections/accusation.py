@@ -1,8 +1,7 @@
 """What an accusation is worth: precision, by how many of those asked about are members."""
 
 from mia_jax.reports.blocks import Block, Cell, Notes, Paragraphs, Report, Row, Table
-from mia_jax.reports.figures import short
-from mia_jax.reports.measures import Results, Scores, measured, plan, ranked, shares
+from mia_jax.reports.measures import Results, Scores, measured, plan, ranked, shares, short
 from mia_jax.reports.sections.section import Section
 from mia_jax.reports.words import percent
 
@@ -24,7 +23,7 @@ def _blocks(report: Report) -> list[Block]:
     rows = []
     for name in ranked(results):
         at = results["attacks"][name].get("ppv_at_prior", {})
-        rows.append(Row(Cell(short(name)), [notes.cell(at.get(prior)) for prior in priors]))
+        rows.append(Row(Cell(short(results, name)), [notes.cell(at.get(prior)) for prior in priors]))
     caption = "Of the records called members, the share that are."
     return [Paragraphs([_why(results)]), Table(caption, head, rows, notes=notes.lines())]
 

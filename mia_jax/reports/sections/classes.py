@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mia_jax.reports.blocks import NO_BOUNDARY, Block, Cell, Report, Row, by_class, measure_cell
-from mia_jax.reports.figures import short
-from mia_jax.reports.measures import Results, Scores, main_attack, plan, ranked, reason
+from mia_jax.reports.measures import Results, Scores, main_attack, plan, ranked, reason, short
 from mia_jax.reports.sections.section import Section
 
 
@@ -38,7 +37,7 @@ def _blocks(report: Report) -> list[Block]:
     ]
     head = ["Class", "Judged: members / others", *(["Separation"] if separation else []), "Precision", "Recall"]
     over = " Records are counted once for each target." if plan(results) == "balanced" else ""
-    return [by_class(f"{short(name)}, class by class; classes are numbered from 0.{over}", head, table)]
+    return [by_class(f"{short(results, name)}, class by class; classes are numbered from 0.{over}", head, table)]
 
 
 def _of_the_paper_s_run(results: Results, name: str, rows: list[Mapping[str, Any]]) -> Block:
@@ -57,7 +56,7 @@ def _of_the_paper_s_run(results: Results, name: str, rows: list[Mapping[str, Any
                 measure_cell(row["recall"], absent="no member judged"),
             ]
         table.append(Row(Cell(str(c)), [Cell(trained), _judged(row), *cells]))
-    caption = f"{short(name)}, class by class; classes are numbered from 0."
+    caption = f"{short(results, name)}, class by class; classes are numbered from 0."
     if without:
         caption += " Not attacked: the shadow models lacked members or others of the class to learn from."
     return by_class(caption, ["Class", "Training records", "Judged: members / others", "Precision", "Recall"], table)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mia_jax.reports.blocks import Block, Paragraphs, Report
-from mia_jax.reports.figures import many, short
-from mia_jax.reports.measures import Results, Scores, epsilon_block, largest_epsilon, num_targets, plan
+from mia_jax.reports.figures import many
+from mia_jax.reports.measures import Results, Scores, epsilon_block, largest_epsilon, num_targets, plan, short
 from mia_jax.reports.sections.section import Section
 
 IF_SPLIT = "if a random split decided who is a member"
@@ -71,7 +71,7 @@ def _together(results: Results, block: Mapping[str, Any]) -> str:
     return (
         f" The largest of {number} such bounds would be too high more often. So every attack was bounded once more,"
         f" with {1 - each:.2%} confidence: these all hold together with {block['confidence']:.0%}, and the largest of"
-        f" them, {best[1]:.2f} by {short(best[0])}, is what this audit proves."
+        f" them, {best[1]:.2f} by {short(results, best[0])}, is what this audit proves."
     )
 
 

@@ -6,8 +6,7 @@ import numpy as np
 
 from mia_jax.reports.blocks import Block, Cell, Figures, Paragraphs, Report, Row, Table
 from mia_jax.reports.columns import column
-from mia_jax.reports.figures import short
-from mia_jax.reports.measures import Results, Scores, measured, plan, ranked
+from mia_jax.reports.measures import Results, Scores, measured, plan, ranked, short
 from mia_jax.reports.sections.section import Section
 from mia_jax.reports.words import chance
 
@@ -88,7 +87,9 @@ def _by_score(report: Report) -> list[Block]:
     top = [int(i) for i in order[:TOP] if not np.isnan(of_members[i])]
     head = ["Record", "Class", "Score", *(["Non-members that score as high"] if known else ["Called a member"])]
     rows = [Row(Cell(f"{scores['index'][i]:,}"), _cells(i, score, scores, known)) for i in top]
-    caption = f"{'Members' if known else 'Records'} of which {short(name)} is surest, by their row in the data."
+    caption = (
+        f"{'Members' if known else 'Records'} of which {short(results, name)} is surest, by their row in the data."
+    )
     return [Paragraphs(_score_words(results, name, top, known)), Table(caption, head, rows, css="numbers")]
 
 
@@ -103,14 +104,14 @@ def _cells(i: int, score: np.ndarray, scores: Scores, known: bool) -> list[Cell]
 def _score_words(results: Results, name: str, top: Sequence[int], known: bool) -> list[str]:
     if not known:
         return [
-            f"The {len(top)} records that {short(name)} scores highest. Without knowing who is a member nobody can say"
-            " how often such a score is a false alarm. Records are numbered by their row in the file, from 0."
+            f"The {len(top)} records that {short(results, name)} scores highest. Without knowing who is a member nobody"
+            " can say how often such a score is a false alarm. Records are numbered by their row in the file, from 0."
         ]
     where = "in the file" if plan(results) == "deployed" else "in the data set"
     return [
-        f"The {len(top)} training records that {short(name)}, the strongest attack that tells single records apart,"
-        " finds easiest to recognize. The last column is what an accusation would cost: how many non-members of those"
-        f" judged score at least as high. Records are numbered by their row {where}, from 0.",
+        f"The {len(top)} training records that {short(results, name)}, the strongest attack that tells single records"
+        " apart, finds easiest to recognize. The last column is what an accusation would cost: how many non-members"
+        f" of those judged score at least as high. Records are numbered by their row {where}, from 0.",
         "This is one target: another model of the same kind may remember others. How much a way of training remembers"
         " of each record is what scripts/audit.py --dataset=... --num_models=32 estimates, from many models.",
     ]

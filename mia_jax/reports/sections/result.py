@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from mia_jax.reports.blocks import Block, Cell, Notes, Paragraphs, Report, Row, Table, Tile, Tiles, measure_cell
-from mia_jax.reports.figures import short
 from mia_jax.reports.measures import (
     Results,
     Scores,
@@ -17,6 +16,7 @@ from mia_jax.reports.measures import (
     plan,
     ranked,
     rates,
+    short,
     strongest,
     tpr,
     value,
@@ -59,7 +59,7 @@ def _blocks(report: Report) -> list[Block]:
 def _of_the_paper_s_run(results: Results) -> list[Block]:
     main = main_attack(results)
     block = results["attacks"][main]
-    intro = PAPER if main == "shokri" else f"The attack that this page is about: {short(main)}."
+    intro = PAPER if main == "shokri" else f"The attack that this page is about: {short(results, main)}."
     tiles = [
         Tile(*MEASURES[key], measure_cell(block.get(key), key == "auc"))
         for key in ("accuracy", "precision", "recall", "auc")
@@ -82,14 +82,14 @@ def _paper_table(results: Results) -> Table:
         cells = [measure_cell(tpr(block, rate)) for block in attacks.values()]
         rows.append(Row(Cell(f"Members found at {share} false alarms", hint), cells))
     caption = "All attacks of this run, on the same records. Small print: 95% intervals."
-    return Table(caption, ["Measure", *map(short, attacks)], rows)
+    return Table(caption, ["Measure", *(short(results, name) for name in attacks)], rows)
 
 
 def _paper_reading(results: Results) -> list[str]:
     """Paragraphs below the table of attacks."""
     name = main_attack(results)
     attacks = results["attacks"]
-    titles = "; ".join(f"{short(n)}: {block['title']}" for n, block in attacks.items() if block.get("title"))
+    titles = "; ".join(f"{short(results, n)}: {block['title']}" for n, block in attacks.items() if block.get("title"))
     texts = [f"The attacks. {titles}."] if titles else []
     texts += [
         "A member is a record that the target was trained on. Half of the judged records are members, so whoever"
@@ -101,14 +101,15 @@ def _paper_reading(results: Results) -> list[str]:
     ]
     ours = value(attacks[name].get("accuracy"))
     beside = [
-        f"{short(n)} {percent(v)}"
+        f"{short(results, n)} {percent(v)}"
         for n in attacks
         if n not in (name, "majority") and (v := value(attacks[n].get("accuracy"))) is not None
     ]
     if beside and ours is not None:
         texts.append(
-            f"Accuracy of {short(name)}: {percent(ours)}; beside it, {', '.join(beside)}. That is at one threshold for"
-            " each; AUC and the rows on false alarms compare the attacks at others, and may order them otherwise."
+            f"Accuracy of {short(results, name)}: {percent(ours)}; beside it, {', '.join(beside)}. That is at one"
+            " threshold for each; AUC and the rows on false alarms compare the attacks at others, and may order"
+            " them otherwise."
         )
     if without := results.get("classes_without_rows", []):
         texts.append(
@@ -128,12 +129,12 @@ def _audit_tiles(results: Results) -> list[Tile]:
         if best := strongest(results, rate):
             name, measure = best
             share = percent(float(rate))
-            hint = f"of the members, by {short(name)}; guessing: {share}"
+            hint = f"of the members, by {short(results, name)}; guessing: {share}"
             tiles.append(Tile(f"Found at {share} false alarms", hint, measure_cell(measure)))
     areas = {n: v for n, b in results["attacks"].items() if (v := value(b.get("auc"))) is not None}
     if areas:
         name = max(areas, key=areas.__getitem__)
-        hint = f"chance that a member scores above a non-member, by {short(name)}; guessing: 0.500"
+        hint = f"chance that a member scores above a non-member, by {short(results, name)}; guessing: 0.500"
         if plan(results) == "deployed":
             hint += f", {epsilon.IF_SPLIT}"
         tiles.append(Tile("Best AUC", hint, measure_cell(results["attacks"][name]["auc"], True)))
@@ -146,7 +147,7 @@ def _epsilon_tiles(results: Results) -> list[Tile]:
         count = results["attacks"][best[0]]["epsilon"].get("attacks", 1)
         corrected = f", corrected for the number of attacks ({count})" if count > 1 else ""
         given = f" {epsilon.IF_SPLIT}" if plan(results) == "deployed" else ""
-        hint = f"of differential privacy, proven by {short(best[0])}{given}{corrected}; 0: nothing is proven"
+        hint = f"of differential privacy, proven by {short(results, best[0])}{given}{corrected}; 0: nothing is proven"
         tiles.append(Tile("Epsilon, at least", hint, measure_cell(best[1], True)))
     return tiles + _accountant_tile(results)
 
@@ -174,16 +175,17 @@ def _audit_table(results: Results) -> Table:
             *(block.get(key) for key in (accuracy, "precision", "recall")),
         ]
         cells = [notes.cell(block.get("auc"), fraction=True), *map(notes.cell, measures)]
-        rows.append(Row(_attack(name, block), [*cells, _epsilon_cell(block.get("epsilon"), notes)]))
+        rows.append(Row(_attack(results, name), [*cells, _epsilon_cell(block.get("epsilon"), notes)]))
     caption = "All attacks, the strongest first. Small print: 95% intervals."
     caption += "".join(f" {line}." for line in table_notes(results))
     return Table(caption, head, rows, notes=notes.lines())
 
 
-def _attack(name: str, block: Mapping[str, Any]) -> Cell:
+def _attack(results: Results, name: str) -> Cell:
+    block = results["attacks"][name]
     unscored = block.get("unscored", 0) // block.get("targets", 1)
     few = f"{unscored:,} records not judged" if unscored else ""
-    return Cell(short(name), "; ".join(filter(None, (block.get("title", ""), few))))
+    return Cell(short(results, name), "; ".join(filter(None, (block.get("title", ""), few))))
 
 
 def _epsilon_cell(block: Any, notes: Notes) -> Cell:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mia_jax.reports.blocks import Block, Cell, Paragraphs, Report, Row, Table, measure_cell
-from mia_jax.reports.figures import short
-from mia_jax.reports.measures import Results, ends, has_interval, plan, ranked, reason, value
+from mia_jax.reports.measures import Results, ends, has_interval, plan, ranked, reason, short, value
 from mia_jax.reports.sections.section import Section
 from mia_jax.reports.words import percent, without_key
 from mia_jax.statistics import metrics
@@ -29,7 +28,7 @@ def _blocks(report: Report) -> list[Block]:
     if not kept:
         return [Paragraphs(texts)]
     head = ["Attack", *(f"Set for {percent(float(rate))} false alarms" for rate in kept)]
-    rows = [Row(Cell(short(name)), [_realized(at[rate]) for rate in kept]) for name, at in chosen.items()]
+    rows = [Row(Cell(short(results, name)), [_realized(at[rate]) for rate in kept]) for name, at in chosen.items()]
     caption = "Thresholds set on a shadow model: members found, and the false alarms that came with them."
     return [Paragraphs(texts), Table(caption, head, rows)]
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from mia_jax.reports.blocks import Block, Cell, Paragraphs, Report, Row, Table
 from mia_jax.reports.columns import column
-from mia_jax.reports.figures import short
-from mia_jax.reports.measures import Results, measured
+from mia_jax.reports.measures import Results, measured, short
 from mia_jax.reports.sections.section import Section
 
 WHAT = (
@@ -21,17 +20,21 @@ KNOW = (
 
 def _blocks(report: Report) -> list[Block]:
     results = report.results
-    rows = [_row(name, block, report.scores) for name, block in results["attacks"].items()]
+    rows = [_row(results, name, report.scores) for name in results["attacks"]]
     head = ["Attack", "Column of scores.npz", "Called members", "Half of the scores lie above"]
     return [Paragraphs([WHAT, KNOW]), Table("The attacks and their scores.", head, rows)]
 
 
-def _row(name: str, block: Mapping[str, Any], scores: Mapping[str, Any]) -> Row:
+def _row(results: Results, name: str, scores: Mapping[str, Any]) -> Row:
+    block = results["attacks"][name]
     score = scores[column(name)]
     known = score[score == score]
     called = f"{int((known > 0).sum()):,} of {len(known):,}"
     middle = f"{sorted(known)[len(known) // 2]:.3g}" if len(known) else "no record has a score"
-    return Row(Cell(short(name), block.get("title", "")), [Cell(column(name), kind="name"), Cell(called), Cell(middle)])
+    return Row(
+        Cell(short(results, name), block.get("title", "")),
+        [Cell(column(name), kind="name"), Cell(called), Cell(middle)],
+    )
 
 
 def _shows(results: Results, scores: Mapping[str, Any]) -> bool:
