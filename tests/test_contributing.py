@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PAGES = ["README.md", "BUILD_NOTES.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md"]
 PAGES += sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
-FILES = [ROOT / "BUILD_NOTES.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+FILES = [*ROOT.glob("*.md")]
 FILES += [
     path for folder in ("mia_jax", "scripts", "tests", "docs", "benchmarks") for path in (ROOT / folder).rglob("*.*")
 ]
