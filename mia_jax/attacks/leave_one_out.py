@@ -34,10 +34,7 @@ class Sums(NamedTuple):
     total: np.ndarray  # [n] or [n, q], of value - origin
     square: np.ndarray  # [n] or [n, q], of (value - origin)^2
 
-    def __add__(self, other: "Sums") -> "Sums":
-        return Sums(*(a + b for a, b in zip(self, other, strict=True)))
-
-    def __sub__(self, other: "Sums") -> "Sums":
+    def minus(self, other: "Sums") -> "Sums":
         return Sums(*(a - b for a, b in zip(self, other, strict=True)))
 
 
@@ -84,15 +81,16 @@ def aggregate(
         squares: sum them, too; otherwise they are zero.
     """
     values, member = np.asarray(values), np.asarray(member, bool)
+    near: Any = origin
     if origin is None:
-        origin = values[0] if of is None else of(np.asarray(values[0], np.float64))
-    origin = np.broadcast_to(np.asarray(origin, np.float64), values.shape[1:])
-    every, inside = (Sums(np.zeros(_beside(member, values).shape[1:]), *np.zeros((2, *origin.shape))) for _ in range(2))
-    evidence = Evidence(values, member, of, origin, squares, inside, every)
-    for first in range(0, len(origin), BLOCK):
+        near = values[0] if of is None else of(np.asarray(values[0], np.float64))
+    near = np.broadcast_to(np.asarray(near, np.float64), values.shape[1:])
+    every, inside = (Sums(np.zeros(_beside(member, values).shape[1:]), *np.zeros((2, *near.shape))) for _ in range(2))
+    evidence = Evidence(values, member, of, near, squares, inside, every)
+    for first in range(0, len(near), BLOCK):
         block = slice(first, first + BLOCK)
         _add(evidence, block, Sums(*(a[block] for a in every)), Sums(*(a[block] for a in inside)))
-    return evidence._replace(outside=every - inside)
+    return evidence._replace(outside=every.minus(inside))
 
 
 def _add(evidence: Evidence, block: slice, every: Sums, inside: Sums) -> None:
@@ -116,7 +114,7 @@ def without(evidence: Evidence, models: Iterable[int]) -> tuple[Moments, Moments
         value, mask = evidence.row(k), _beside(evidence.member[k], evidence.values[k])
         part = Sums(np.ones_like(mask, np.float64), value, value * value if evidence.squares else np.zeros_like(value))
         mine = Sums(*(np.where(mask, leaf, 0.0) for leaf in part))
-        inside, outside = inside - mine, outside - (part - mine)
+        inside, outside = inside.minus(mine), outside.minus(part.minus(mine))
     return _moments(inside, evidence.origin), _moments(outside, evidence.origin)
 
 

@@ -93,12 +93,16 @@ def parts(*, center: str = "mean", fixed: bool = False, offline: bool = False) -
 
     def fit(known: Known, models) -> Gaussians:
         sides = leave_one_out.without(known.evidence, models)
-        pooled = _pooled(sides, known.spare)
-        variance = pooled if fixed else [_own(side, value) for side, value in zip(sides, pooled, strict=True)]
-        mean = [side.mean for side in sides]
+        variance = []
+        for side, spare in zip(sides, known.spare, strict=True):
+            pooled = _pooled(side)
+            pooled = spare if pooled is None else pooled
+            variance.append(pooled if fixed else _own(side, pooled))
+        mean_in, mean_out = (side.mean for side in sides)
         if known.ordered is not None:
-            mean = _medians(known.evidence, known.ordered, models)
-        return Gaussians(leave_one_out.filled(*mean), variance[0], leave_one_out.filled(*mean[::-1]), variance[1])
+            mean_in, mean_out = _medians(known.evidence, known.ordered, models)
+        filled = leave_one_out.filled(mean_in, mean_out), leave_one_out.filled(mean_out, mean_in)
+        return Gaussians(filled[0], variance[0], filled[1], variance[1])
 
     needs = frozenset({"out"} if offline else {"in", "out"})
     return Parts(scaled_logit, aggregate, fit, _tail if offline else _log_ratio, needs)
@@ -136,14 +140,11 @@ def _own(side: Moments, pooled: np.ndarray) -> np.ndarray:
     return np.where((side.count >= 2) & (variance > VARIANCE_FLOOR), variance, pooled)
 
 
-def _pooled(sides: tuple[Moments, Moments], spare: list[np.ndarray | None]) -> list[np.ndarray | None]:
-    """[IN, OUT]: the variance of each side's residuals, or the spare one where there are none."""
-    found = []
-    for side, other in zip(sides, spare, strict=True):
-        freedom = np.maximum(side.count - 1, 0).sum() * (side.scatter.size / max(side.count.size, 1))
-        variance = side.scatter.sum() / freedom if freedom > 0 else 0.0
-        found.append(np.asarray(variance) if variance > VARIANCE_FLOOR else other)
-    return found
+def _pooled(side: Moments) -> np.ndarray | None:
+    """The variance [] of a side's residuals over all records; None where there are none."""
+    freedom = np.maximum(side.count - 1, 0).sum() * (side.scatter.size / max(side.count.size, 1))
+    variance = side.scatter.sum() / freedom if freedom > 0 else 0.0
+    return np.asarray(variance) if variance > VARIANCE_FLOOR else None
 
 
 def _spare(inside: Moments, outside: Moments) -> list[np.ndarray]:
@@ -151,7 +152,7 @@ def _spare(inside: Moments, outside: Moments) -> list[np.ndarray]:
     other; or half the variance of IN - OUT over records; or 1."""
     difference = (inside.mean - outside.mean)[np.isfinite(inside.mean - outside.mean)]
     between = difference.var() / 2 if difference.size > 1 else 0.0
-    known = _pooled((inside, outside), [None, None])
+    known = [_pooled(side) for side in (inside, outside)]
     last = next((v for v in known if v is not None), np.asarray(between if between > VARIANCE_FLOOR else 1.0))
     return [last if v is None else v for v in known]
 

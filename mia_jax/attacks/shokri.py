@@ -198,7 +198,7 @@ def shokri(
     # Both are numbers in the optimizer's state, so every strength and number of steps runs the same compiled program.
     trainer = single.make_trainer(model, optax.inject_hyperparams(descent)(l2=0.0, steps=1.0), batch_size)
 
-    def init(start: tuple[Key, Array, Array], x: Array) -> TrainState:
+    def init(start: Any, x: Array) -> TrainState:  # (key, strength of L2, steps) in the key's place
         key, l2, steps = start
         state = trainer.init(key, x)
         return state._replace(opt_state=optax.tree.set(state.opt_state, l2=l2, steps=steps))
@@ -232,7 +232,7 @@ def shokri(
             learned = {}
             for strength in strengths:
                 numbers = (np.full(len(some), number, np.float32) for number in (strength, steps))
-                start = (keys[first : first + BLOCK], *numbers)
+                start: Any = (keys[first : first + BLOCK], *numbers)
                 learned[str(strength)], _ = many.fit_many(tuned, start, pool, own, num_epochs, lanes=LANES)
             return learned
 

@@ -214,7 +214,7 @@ class Config(Source, Shadows, Training):
 
 
 @dataclasses.dataclass(frozen=True)
-class BalancedConfig(Source, QueryOptions, Training):
+class BalancedConfig(Source, Training, QueryOptions):
     """What an audit on the balanced plan is: every model in turn the target, the others its shadows."""
 
     attacks: str = _option("all", f"{ATTACKS_HELP}, or all: see mia_jax.attacks.ATTACKS", identity=False)
@@ -370,7 +370,7 @@ def undefended(config: C) -> C:
 def identity(config: Training) -> dict[str, Any]:
     """The part of a configuration that the results depend on, except for the number of shadows."""
     fields = [f for f in dataclasses.fields(config) if f.metadata["identity"]]
-    return {f.metadata["key"] or f.name: getattr(config, f.name) for f in fields} | config.attack_options
+    return {f.metadata["key"] or f.name: getattr(config, f.name) for f in fields} | dict(config.attack_options)
 
 
 def of_identity(kind: type[C], identity: Mapping[str, Any], **rest: Any) -> C:
@@ -385,7 +385,9 @@ def of_identity(kind: type[C], identity: Mapping[str, Any], **rest: Any) -> C:
 def attack_settings(config: Training) -> dict[str, Any]:
     """The values of all options of attacks by flag, as ``attacks.build`` takes them; those that have no field and were
     not given are left out."""
-    return {flag: getattr(config, flag) for flag in attacks.flags() if hasattr(config, flag)} | config.attack_options
+    return {flag: getattr(config, flag) for flag in attacks.flags() if hasattr(config, flag)} | dict(
+        config.attack_options
+    )
 
 
 def attack_run(config: Training, **has: Any) -> dict[str, Any]:

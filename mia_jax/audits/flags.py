@@ -253,7 +253,8 @@ def define_attack_flags(flags, argv: Sequence[str]) -> None:
     before = attacks.flags()
     for value in wanted:
         attacks.load(value)
-    define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+    define: dict[type, Callable[..., Any]] = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer}
+    define |= {float: flags.DEFINE_float, str: flags.DEFINE_string}
     for flag, option in attacks.flags().items():
         if flag in before:
             continue

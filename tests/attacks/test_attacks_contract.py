@@ -11,7 +11,7 @@ from mia_jax import attacks
 from mia_jax.attacks import ATTACKS, shokri
 from mia_jax.attacks.entries import ANSWERS
 from mia_jax.audits import common
-from mia_jax.reports import figures
+from mia_jax.reports import measures
 from mia_jax.statistics import metrics
 from mia_jax.types import Attack, Field, InputError, Records, Schema
 
@@ -92,8 +92,9 @@ def test_every_lira_and_bavaria_takes_augmented_queries():
     assert set(attacks.with_flag("augment")) == {name for name in ATTACKS if name.startswith(("lira", "bavaria"))}
 
 
-def test_tables_call_attacks_as_their_entries_do():
-    assert {name: common.short(name) for name in ATTACKS} == {name: figures.short(name) for name in ATTACKS}
+def test_results_of_before_are_shown_under_the_names_that_entries_have():
+    old = {"attacks": {name: {} for name in ATTACKS}}
+    assert {name: common.short(name) for name in ATTACKS} == {name: measures.short(old, name) for name in ATTACKS}
 
 
 def test_an_entry_that_says_other_needs_than_its_attack_is_refused():
