@@ -3,7 +3,7 @@
 ``ATTACKS``: name -> ``Entry``; an entry is called as its factory is, (num_classes, **options) -> Attack. Registering an
 attack is testing it (the contract tests run over this table), and all that it takes for its options to become flags:
 an attack with an option is a file that declares it and a line here. One of your own, which lies elsewhere, is
-registered by ``register``, or by its name on the command line: ``--attacks=lira,mymodule:entry``.
+registered by ``register``, or among the attacks of a run: ``attacks="lira,mymodule:entry"``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -207,7 +207,7 @@ def quick_first(names: Iterable[str], num_classes: int, settings: Mapping[str, A
 
 
 def split(wanted: str) -> list[str]:
-    """The names in a list as ``--attacks`` takes it, separated by commas: as in ``ATTACKS``, where they are there, and
+    """The names in a list as a configuration has it, separated by commas: as in ``ATTACKS``, where they are there, and
     "entry" of "module:entry". Nothing is imported."""
     names = [name.strip().rpartition(":")[2] for name in wanted.split(",") if name.strip()]
     return [name if name in ATTACKS else name.lower() if name.lower() in ATTACKS else name for name in names]
@@ -220,14 +220,14 @@ def load(wanted: str) -> None:
         InputError: one cannot be imported, or is no ``Entry``.
     """
     for path in (name.strip() for name in wanted.split(",") if ":" in name):
-        entry = user_code.load(path, f"--attacks={path}")
+        entry = user_code.load(path, f"attacks={path}")
         if not isinstance(entry, Entry):
-            raise InputError(f"--attacks={path} is {type(entry).__name__}, no Entry: register it as in mia_jax.attacks")
+            raise InputError(f"attacks={path} is {type(entry).__name__}, no Entry: register it as in mia_jax.attacks")
         register(path.rpartition(":")[2], entry)
 
 
 def named(wanted: str) -> list[str]:
-    """The attacks that a list names, as ``--attacks`` takes it: separated by commas, your own as module:entry.
+    """The attacks that a list names, as a configuration has it: separated by commas, your own as module:entry.
 
     Raises:
         InputError: one is unknown, or there is none.
@@ -235,9 +235,9 @@ def named(wanted: str) -> list[str]:
     load(wanted)
     names = split(wanted)
     if unknown := [name for name in names if name not in ATTACKS]:
-        raise InputError(f"--attacks: there is no attack {unknown[0]!r}; there are {', '.join(ATTACKS)}, or all")
+        raise InputError(f"attacks: there is no attack {unknown[0]!r}; there are {', '.join(ATTACKS)}, or all")
     if not names:
-        raise InputError(f"--attacks names no attack; there are {', '.join(ATTACKS)}, or all")
+        raise InputError(f"attacks names no attack; there are {', '.join(ATTACKS)}, or all")
     return names
 
 

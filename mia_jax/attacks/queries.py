@@ -39,7 +39,7 @@ def _moved_by(pixels: int, run: Mapping[str, Any]) -> Augment | None:
         return None
     schema = run["schema"]
     if len(schema.shape) != 3:
-        raise InputError(f"--augment moves images [h, w, channels], and records of {schema.name} are {schema.shape}")
+        raise InputError(f"augment moves images [h, w, channels], and records of {schema.name} are {schema.shape}")
     return shifted(pixels)
 
 

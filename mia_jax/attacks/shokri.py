@@ -283,8 +283,8 @@ def shokri(
         if len(lost := diverged(state, np.asarray(seen["y"]), log_odds)):
             names = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
             raise InputError(
-                f"the attack network{'s' * (len(lost) > 1)} of class {names} diverged: lower --attack_learning_rate"
-                f" ({learning_rate:g})" + (f" or --attack_l2 ({l2:g})" if l2 else "")
+                f"the attack network{'s' * (len(lost) > 1)} of class {names} diverged: lower attack_learning_rate"
+                f" ({learning_rate:g})" + (f" or attack_l2 ({l2:g})" if l2 else "")
             )
         return log_odds
 

@@ -8,7 +8,7 @@ import math
 import pathlib
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mia_jax import attacks
 from mia_jax.attacks.entries import ANSWERS
@@ -92,7 +92,11 @@ def _of_attacks(beyond_answers: bool) -> list[tuple[str, Any, Any]]:
 # ``attack_hidden``, ``attack_steps``, ...
 AttackOptions: Any = dataclasses.make_dataclass("AttackOptions", _of_attacks(beyond_answers=False), frozen=True)
 # ``augment``, ``num_queries``, ...: where there are models to be asked as often as it takes
-QueryOptions: Any = dataclasses.make_dataclass("QueryOptions", _of_attacks(beyond_answers=True), frozen=True)
+if TYPE_CHECKING:  # two bases that may be anything have no order
+
+    class QueryOptions: ...
+else:
+    QueryOptions = dataclasses.make_dataclass("QueryOptions", _of_attacks(beyond_answers=True), frozen=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,7 +43,7 @@ def shokri(key: Key, pool_size: int, m: int, num_models: int) -> Plan:
     if 2 * m > pool_size:
         raise InputError(
             f"a model with {m:,} training and {m:,} test records needs {2 * m:,} records, but its pool holds"
-            f" {pool_size:,}; use --train_size={pool_size // 2} or less"
+            f" {pool_size:,}; use train_size={pool_size // 2} or less"
         )
 
     def draw(k):

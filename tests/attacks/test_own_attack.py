@@ -118,8 +118,8 @@ def test_the_command_line_finds_it_and_its_option(here):
     saved[1] = "--workdir=another"
     for more, line in {
         "--own_exponent=0": "--own_exponent=0.0 must be above 0",
-        "--attacks=own_attacks:nothing": "--attacks=own_attacks:nothing: own_attacks has no 'nothing'",
-        "--attacks=own_attacks:power": "--attacks=own_attacks:power is function, no Entry: .*",
+        "--attacks=own_attacks:nothing": "attacks=own_attacks:nothing: own_attacks has no 'nothing'",
+        "--attacks=own_attacks:power": "attacks=own_attacks:power is function, no Entry: .*",
         "--attacks=own_attacks:own_needy": "--attacks: own_needy needs a population: .*",
     }.items():
         refused = script(*saved, more, cwd=here)

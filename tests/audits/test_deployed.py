@@ -183,7 +183,7 @@ def test_a_wrong_answer_about_a_synthesized_record_is_no_row(service, run, margi
         ),
         (dict(attacks="trajectory"), "trajectory needs features and queries and trainer, which plain answers"),
         (dict(attacks="lira"), "lira needs shadows that trained on some of the records in question; shokri, "),
-        (dict(attacks=" ,"), "--attacks names no attack; there are shokri, "),
+        (dict(attacks=" ,"), "attacks names no attack; there are shokri, "),
         (dict(attacks="majority"), "majority says the same of everybody"),
     ],
 )

@@ -130,7 +130,7 @@ def test_a_target_that_diverged_ends_the_run_in_a_line(own, tmp_path, changed):
 
 @pytest.mark.integration
 def test_attack_networks_that_diverge_end_the_run_in_a_line(own, tmp_path):
-    with pytest.raises(InputError, match=r"attack networks? of class 0.*lower --attack_learning_rate"):
+    with pytest.raises(InputError, match=r"attack networks? of class 0.*lower attack_learning_rate"):
         audits.run(config(own, tmp_path / "run", attack_learning_rate=1e38))
 
 

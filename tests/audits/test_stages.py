@@ -250,6 +250,18 @@ def test_another_library_is_asked_once(world, counting):
     assert len(artifact_files(path, "answers")) == K
 
 
+def test_another_librarys_models_are_trained_once_for_all_that_is_asked(world, counting):
+    """A deployed audit asks its shadows twice, and a balanced audit its models up to seven times."""
+    path, pool, _, plan, _ = world
+    with trained(world, **COUNTING) as models:
+        asked = Observation(OBSERVERS, pool, plan.test), Observation(OBSERVERS, pool, plan.train[1:], np.array([1, 2]))
+        of_test, of_train = models.observe(*asked)
+        assert counting == [M] * K and len(artifact_files(path, "answers")) == K + 2
+        np.testing.assert_array_equal(of_test["summary"]["confidence"], observed(models, pool, plan.test)["confidence"])
+        assert of_train["summary"]["confidence"].shape == (2, M) and counting == [M] * K
+    assert models.seconds() == models.spent()
+
+
 def test_another_librarys_models_are_missed_one_by_one(world, counting):
     path, pool, _, plan, _ = world
     with trained(world, **COUNTING) as models:

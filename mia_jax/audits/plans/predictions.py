@@ -19,6 +19,7 @@ from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.plans import membership
 from mia_jax.progress import within
+from mia_jax.reports.figures import many
 from mia_jax.statistics import consistency as doubts
 from mia_jax.statistics import memorization
 from mia_jax.storage import artifacts
@@ -51,8 +52,8 @@ def prepare(run: Run[DeployedConfig]) -> Inputs:
     """The predictions. Raises InputError where they cannot be used."""
     inputs = _load(run.config)
     records, classes = inputs.predictions.target.shape
-    shadows, names = len(inputs.predictions.shadows), ", ".join(inputs.attacks)
-    run.notify(f"{records:,} records, {classes} classes, {shadows} shadows; attacks: {names}")
+    shadows = many(len(inputs.predictions.shadows), "shadow", "shadows")
+    run.notify(f"{records:,} records, {classes} classes, {shadows}; attacks: {', '.join(inputs.attacks)}")
     for line in (*inputs.doubts, *inputs.notes):
         run.notify(f"warning: {line}")
     return inputs
