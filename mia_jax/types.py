@@ -12,7 +12,7 @@ boundary, so that no formula downstream ever forms ``1 - p`` or ``log(p + 1e-45)
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -21,8 +21,8 @@ Array = jax.Array | np.ndarray
 Key = jax.Array
 Params = Any
 Info = Any
-Seen = Any
-State = Any
+Seen = Any  # what an attack keeps of a model's answers: a dict or a tuple of arrays, see ``ReadFn``
+State = Any  # what an attack has learned: its own, see ``FitFn``
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -161,30 +161,100 @@ Sampler = Callable[[Key, int], tuple[Records, Info]]  # shadow data from nothing
 # --- attacks ---------------------------------------------------------------------------------------------------------
 
 
+class ReadFn(Protocol):
+    """What an attack keeps of plain answers."""
+
+    def __call__(self, log_p: Array, y: Array, /) -> Seen:
+        """Read the answers about n records.
+
+        Args:
+            log_p: log-probabilities [n, c].
+            y: int32 [n], the records' classes.
+
+        Returns:
+            Seen: a dict or a tuple of arrays, leaves [n, ...].
+        """
+        ...
+
+
+class ObserveFn(Protocol):
+    """How an attack observes a model, shadow or target: the only place where the black box is touched."""
+
+    def __call__(self, key: Key, target: Target, records: Records, /) -> Seen:
+        """Ask a model about records; by default ``read(target.ask(x), y)``.
+
+        Args:
+            key: of what is drawn; the same for shadows and target.
+            target: the black box.
+            records: [n].
+
+        Returns:
+            Seen, leaves [n, ...].
+        """
+        ...
+
+
+class FitFn(Protocol):
+    """How an attack learns from shadows."""
+
+    def __call__(self, key: Key, seen: Seen, member: Array, population: Seen | None = None, /) -> State:
+        """Learn to tell members from non-members.
+
+        Args:
+            key: of what is drawn.
+            seen: of the shadows, leaves [S, n, ...].
+            member: bool [S, n], who trained each of them.
+            population: what was seen of records that trained no model, row 0 by the target and rows 1..S by the
+                shadows; or None.
+
+        Returns:
+            State: whatever ``score`` reads. Attacks that have ``shadow_scores`` take ``boundary=`` as well.
+        """
+        ...
+
+
+class ScoreFn(Protocol):
+    """How an attack judges the target's records."""
+
+    def __call__(self, state: State, seen: Seen, /) -> Array:
+        """Score records: [n], larger = more likely a member, 0 = the decision boundary.
+
+        Args:
+            state: of ``fit``.
+            seen: of the target, leaves [n, ...].
+        """
+        ...
+
+
+class ShadowScoresFn(Protocol):
+    """What shadows score when each is the target in turn, judged by the others (leave-one-out)."""
+
+    def __call__(
+        self, seen: Seen, member: Array, population: Seen | None, as_target: tuple[Seen, Seen | None] | None, /
+    ) -> np.ndarray:
+        """Score every shadow's records: [S, n], without a boundary; NaN where a shadow was not left out.
+
+        Args:
+            seen: of the shadows, leaves [S, n, ...].
+            member: bool [S, n].
+            population: as of ``fit``.
+            as_target: (seen, population) of a shadow while it is the target, where they differ.
+        """
+        ...
+
+
 class Attack(NamedTuple):
-    """A membership inference attack, as supervised learning on shadows that were observed exactly as the target is.
+    """A membership inference attack, as supervised learning on shadows that were observed exactly as the target is."""
 
-    read:    (log_p [n, c], y [n]) -> seen, leaves [n, ...]; None for attacks that must query adaptively.
-    observe: (key, target, records [n]) -> seen; by default ``read(target.ask(x), y)``. The only place where the
-             black box is touched.
-    fit:     (key, seen, leaves [S, n, ...], member [S, n], population) -> state. ``population`` is what was seen of
-             records that trained no model, row 0 by the target and rows 1..S by the shadows; or None.
-    score:   (state, seen, leaves [n, ...]) -> [n]; larger = more likely a member, 0 = the decision boundary.
-    per_example: True when it compares a record with itself in other models (LiRA, RMIA, ...): column j of every shadow
-             must be candidate j itself.
-    needs:   of "in", "out", "population", "features", "queries", "trainer"; refused before any work where missing.
-    shadow_scores: of per-example attacks whose ``fit`` takes ``boundary=``: (seen, member, population, as_target) ->
-             [S, n], what each shadow scores as the target against the others, without a boundary; NaN where it was not
-             left out. ``as_target``: (seen, population) of a shadow while it is the target, where they differ.
-    """
-
-    observe: Callable[..., Seen]
-    fit: Callable[..., State]
-    score: Callable[..., Array]
-    read: Callable[[Array, Array], Seen] | None = None
+    observe: ObserveFn
+    fit: FitFn
+    score: ScoreFn
+    read: ReadFn | None = None  # None: it must query adaptively
+    # It compares a record with itself in other models (LiRA, RMIA): column j of every shadow is candidate j itself.
     per_example: bool = False
+    # Of "in", "out", "population", "features", "queries", "trainer"; refused before any work where missing.
     needs: frozenset[str] = frozenset()
-    shadow_scores: Callable[..., np.ndarray] | None = None
+    shadow_scores: ShadowScoresFn | None = None  # of per-example attacks whose ``fit`` takes ``boundary=``
 
 
 # Long work in parts: (what decides the work, NumPy arrays and JSON values) -> (name of a part, how to do it) -> the

@@ -155,7 +155,7 @@ def test_what_the_adversary_must_have():
 
 
 def test_too_few_of_ones_own(tmp_path):
-    with pytest.raises(InputError, match="needs 80 records, but its pool holds 60; use --train_size=30 or less"):
+    with pytest.raises(InputError, match="needs 80 records, but its pool holds 60; use train_size=30 or less"):
         obtain(tmp_path, m=40)
 
 

@@ -33,7 +33,7 @@ def test_adding_models_changes_nobody():
 
 
 def test_shokri_refuses_more_than_there_is_and_says_what_fits():
-    with pytest.raises(InputError, match="--train_size=24 or less"):
+    with pytest.raises(InputError, match="use train_size=24 or less"):
         splits.shokri(jax.random.key(0), 49, 30, 2)
 
 
