@@ -26,10 +26,10 @@ import numpy as np
 import optax
 
 from mia_jax.attacks.common import from_answers
-from mia_jax.attacks.entries import Option
+from mia_jax.attacks.entries import BOTH, Option
 from mia_jax.models import networks
 from mia_jax.training import many, parallel, single
-from mia_jax.types import Array, Attack, InputError, Key, Records, Remember, TrainState
+from mia_jax.types import Array, Attack, InputError, Key, Model, Records, Remember, Trainer, TrainState
 
 LANES = 16  # networks per compiled program: they are small
 BLOCK = 32  # classes whose rows are on the devices at once
@@ -142,6 +142,121 @@ def held_out(rng: np.random.Generator, num_shadows: int, n: int) -> np.ndarray:
     return held
 
 
+# --- the attack networks ---------------------------------------------------------------------------------------------
+
+
+def _features(log_p: Array) -> np.ndarray:
+    return np.exp(np.asarray(log_p, np.float32))
+
+
+def _standardized(p: np.ndarray, y: np.ndarray, center: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return (p - center[y]) / scale[y, None]
+
+
+def _diverged(state: State, y: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
+    """The classes whose networks learned something and tell no number."""
+    return np.unique(y[state.trained[y] & ~np.isfinite(log_odds)])
+
+
+def _trainer(model: Model, learning_rate: float, batch_size: int) -> Trainer:
+    """Adam, whose ``init`` takes (key, strength of L2, steps) in the key's place: both are numbers in the optimizer's
+    state, so every strength and number of steps runs the same compiled program."""
+
+    def descent(l2, steps):
+        # Steps, not passes: few shadows have few rows. Those that complete the last pass find a rate of 0.
+        def rate(t):
+            return learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(t / steps, 1.0)))
+
+        return optax.chain(optax.add_decayed_weights(l2), optax.adam(rate))
+
+    trainer = single.make_trainer(model, optax.inject_hyperparams(descent)(l2=0.0, steps=1.0), batch_size)
+
+    def init(start: Any, x: Array) -> TrainState:
+        key, l2, steps = start
+        state = trainer.init(key, x)
+        return state._replace(opt_state=optax.tree.set(state.opt_state, l2=l2, steps=steps))
+
+    return trainer._replace(init=init)
+
+
+class AttackNetworks:
+    """The networks of all classes: how they learn, and what they answer."""
+
+    def __init__(self, hidden: int, learning_rate: float, batch_size: int):
+        model = networks.mlp(2, hidden=(hidden,), activation=jax.nn.relu)
+        self.batch_size = batch_size
+        self.answers = parallel.spread(functools.partial(single.predict, model))
+        self.trainer = _trainer(model, learning_rate, batch_size)
+
+    def learn(
+        self, key: Key, rows: Rows, index: np.ndarray, strengths: Sequence[float], steps: int, kept
+    ) -> list[State]:
+        """One network per class and strength of L2; index int32 [c, R]: the rows of each class, -1 is none."""
+        classes = len(index)
+        center, scale = np.zeros((classes, rows.log_p.shape[1]), np.float32), np.ones(classes, np.float32)
+        trained = np.zeros(classes, bool)
+        whole = np.full((classes, math.ceil(index.shape[1] / self.batch_size) * self.batch_size), -1, np.int32)
+        for c in range(classes):
+            own = index[c, index[c] >= 0]
+            if len(own):
+                p = _features(rows.log_p[own])
+                center[c], scale[c] = p.mean(0), max(p.std(0).max(), SMALLEST_SCALE)
+                trained[c] = len(np.unique(rows.member[own])) == 2
+                whole[c] = np.resize(own, whole.shape[1])  # in a small class, rows come more often
+        num_epochs = math.ceil(steps * self.batch_size / whole.shape[1])
+        keys = jax.vmap(lambda c: jax.random.fold_in(key, c))(jnp.arange(classes))
+
+        def block(first: int) -> dict:
+            """Parameters [classes of a block, ...] by strength."""
+            some = whole[first : first + BLOCK]
+            padded = np.pad(some, ((0, -len(some) % min(BLOCK, classes)), (0, 0)), constant_values=-1)
+            flat = padded.reshape(-1)
+            x = _standardized(_features(rows.log_p[flat]), rows.y[flat], center, scale)
+            pool = Records(x, rows.member[flat].astype(np.int32))
+            own = np.where(padded >= 0, np.arange(padded.size).reshape(padded.shape), -1)[: len(some)]
+            learned = {}
+            for strength in strengths:
+                numbers = (np.full(len(some), number, np.float32) for number in (strength, steps))
+                start: Any = (keys[first : first + BLOCK], *numbers)
+                learned[str(strength)], _ = many.fit_many(self.trainer, start, pool, own, num_epochs, lanes=LANES)
+            return learned
+
+        named = f"{steps} steps, L2 {', '.join(map(str, strengths))}, {BLOCK} classes from"
+        blocks = [kept(f"{named} {c}", functools.partial(block, c)) for c in range(0, classes, BLOCK)]
+        joined = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
+        return [State(joined[str(l2)], center, scale, trained, l2) for l2 in strengths]
+
+    def choose(self, key: Key, rows: Rows, index: np.ndarray, held: np.ndarray, num_steps: int, kept) -> float:
+        """The strength of L2 that teaches most about the rows that are held [n]."""
+        rows = rows._replace(y=by_row(index, len(rows.y)))  # index may be of some classes only: they are renumbered
+        seen, unseen = np.where(held[index], -1, index), index[(index >= 0) & held[index]]
+
+        def loss(state: State) -> float:
+            log_odds = self.log_odds(state, rows.log_p[unseen], rows.y[unseen])
+            if len(_diverged(state, rows.y[unseen], log_odds)):
+                return np.inf
+            wrong = np.where(rows.member[unseen], -log_odds, log_odds)
+            return np.logaddexp(0, wrong[~np.isnan(wrong)]).sum()  # NaN: a class of which nothing was learned
+
+        return min(self.learn(key, rows, seen, STRENGTHS, min(TRIAL_STEPS, num_steps), kept), key=loss).l2
+
+    def log_odds(self, state: State, log_p: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Of "in", float32 [n], by answers [n, inputs] of classes y [n]; NaN for a class that taught nothing."""
+        p = _standardized(_features(log_p), y, state.center, state.scale)
+        index = rows_by_class(y, len(state.trained))  # [c, R]
+        scores = np.full(len(y), np.nan, np.float32)
+        for first in range(0, len(index), BLOCK):  # R is that of the largest class
+            block = slice(first, first + BLOCK)
+            logits = self.answers(jax.tree.map(lambda p, block=block: p[block], state.params), p[index[block]])
+            log_odds = np.asarray(logits[..., 1] - logits[..., 0])
+            filled = (index[block] >= 0) & state.trained[block, None]
+            scores[index[block][filled]] = log_odds[filled]
+        return scores
+
+
+# --- the attack -----------------------------------------------------------------------------------------------------
+
+
 def shokri(
     num_classes: int,
     *,
@@ -172,88 +287,12 @@ def shokri(
         without members or non-members among the shadows' rows scores NaN: it is reported, not guessed. Scoring raises
         InputError where networks diverged.
     """
-
     wide = num_classes > WIDE
     leaf = "sorted_log_p" if wide else "log_p"  # of what is seen
+    attack_networks = AttackNetworks(hidden, learning_rate, batch_size)
 
     def read(log_p, y):
         return {leaf: sorted_answers(log_p, y) if wide else log_p, "y": y}
-
-    def features(log_p):
-        return np.exp(np.asarray(log_p, np.float32))
-
-    def standardized(p, y, center, scale):
-        return (p - center[y]) / scale[y, None]
-
-    model = networks.mlp(2, hidden=(hidden,), activation=jax.nn.relu)
-    answers = parallel.spread(functools.partial(single.predict, model))
-
-    def descent(l2, steps):
-        # Steps, not passes: few shadows have few rows. Those that complete the last pass find a rate of 0.
-        def rate(t):
-            return learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(t / steps, 1.0)))
-
-        return optax.chain(optax.add_decayed_weights(l2), optax.adam(rate))
-
-    # Both are numbers in the optimizer's state, so every strength and number of steps runs the same compiled program.
-    trainer = single.make_trainer(model, optax.inject_hyperparams(descent)(l2=0.0, steps=1.0), batch_size)
-
-    def init(start: Any, x: Array) -> TrainState:  # (key, strength of L2, steps) in the key's place
-        key, l2, steps = start
-        state = trainer.init(key, x)
-        return state._replace(opt_state=optax.tree.set(state.opt_state, l2=l2, steps=steps))
-
-    tuned = trainer._replace(init=init)
-
-    def learn(key: Key, rows: Rows, index: np.ndarray, strengths: Sequence[float], steps: int, kept) -> list[State]:
-        """One network per class and strength of L2; index int32 [c, R]: the rows of each class, -1 is none."""
-        classes = len(index)
-        center, scale = np.zeros((classes, rows.log_p.shape[1]), np.float32), np.ones(classes, np.float32)
-        trained = np.zeros(classes, bool)
-        whole = np.full((classes, math.ceil(index.shape[1] / batch_size) * batch_size), -1, np.int32)
-        for c in range(classes):
-            own = index[c, index[c] >= 0]
-            if len(own):
-                p = features(rows.log_p[own])
-                center[c], scale[c] = p.mean(0), max(p.std(0).max(), SMALLEST_SCALE)
-                trained[c] = len(np.unique(rows.member[own])) == 2
-                whole[c] = np.resize(own, whole.shape[1])  # in a small class, rows come more often
-        num_epochs = math.ceil(steps * batch_size / whole.shape[1])
-        keys = jax.vmap(lambda c: jax.random.fold_in(key, c))(jnp.arange(classes))
-
-        def block(first: int) -> dict:
-            """Parameters [classes of a block, ...] by strength."""
-            some = whole[first : first + BLOCK]
-            padded = np.pad(some, ((0, -len(some) % min(BLOCK, classes)), (0, 0)), constant_values=-1)
-            flat = padded.reshape(-1)
-            x = standardized(features(rows.log_p[flat]), rows.y[flat], center, scale)
-            pool = Records(x, rows.member[flat].astype(np.int32))
-            own = np.where(padded >= 0, np.arange(padded.size).reshape(padded.shape), -1)[: len(some)]
-            learned = {}
-            for strength in strengths:
-                numbers = (np.full(len(some), number, np.float32) for number in (strength, steps))
-                start: Any = (keys[first : first + BLOCK], *numbers)
-                learned[str(strength)], _ = many.fit_many(tuned, start, pool, own, num_epochs, lanes=LANES)
-            return learned
-
-        named = f"{steps} steps, L2 {', '.join(map(str, strengths))}, {BLOCK} classes from"
-        blocks = [kept(f"{named} {c}", functools.partial(block, c)) for c in range(0, classes, BLOCK)]
-        joined = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
-        return [State(joined[str(l2)], center, scale, trained, l2) for l2 in strengths]
-
-    def choose(key: Key, rows: Rows, index: np.ndarray, held: np.ndarray, kept) -> float:
-        """The strength of L2 that teaches most about the rows that are held [n]."""
-        rows = rows._replace(y=by_row(index, len(rows.y)))  # index may be of some classes only: they are renumbered
-        seen, unseen = np.where(held[index], -1, index), index[(index >= 0) & held[index]]
-
-        def loss(state: State) -> float:
-            log_odds = log_odds_of(state, {leaf: rows.log_p[unseen], "y": rows.y[unseen]})
-            if len(diverged(state, rows.y[unseen], log_odds)):
-                return np.inf
-            wrong = np.where(rows.member[unseen], -log_odds, log_odds)
-            return np.logaddexp(0, wrong[~np.isnan(wrong)]).sum()  # NaN: a class of which nothing was learned
-
-        return min(learn(key, rows, seen, STRENGTHS, min(TRIAL_STEPS, num_steps), kept), key=loss).l2
 
     def fit(key: Key, seen, member: Array, population=None) -> State:
         del population
@@ -271,16 +310,13 @@ def shokri(
         if strength is None:
             held = held_out(rng, *member.shape).reshape(-1)
             some = np.sort(rng.permutation(num_classes)[:SAMPLE]) if wide else slice(None)
-            strength = choose(key_trial, rows, index[some], held, kept)
-        return learn(key_train, rows, index, (strength,), num_steps, kept)[0]
-
-    def diverged(state: State, y: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-        """The classes whose networks learned something and tell no number."""
-        return np.unique(y[state.trained[y] & ~np.isfinite(log_odds)])
+            strength = attack_networks.choose(key_trial, rows, index[some], held, num_steps, kept)
+        return attack_networks.learn(key_train, rows, index, (strength,), num_steps, kept)[0]
 
     def score(state: State, seen) -> np.ndarray:
-        log_odds = log_odds_of(state, seen)
-        if len(lost := diverged(state, np.asarray(seen["y"]), log_odds)):
+        y = np.asarray(seen["y"])
+        log_odds = attack_networks.log_odds(state, seen[leaf], y)
+        if len(lost := _diverged(state, y, log_odds)):
             names = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
             raise InputError(
                 f"the attack network{'s' * (len(lost) > 1)} of class {names} diverged: lower attack_learning_rate"
@@ -288,17 +324,4 @@ def shokri(
             )
         return log_odds
 
-    def log_odds_of(state: State, seen) -> np.ndarray:
-        y = np.asarray(seen["y"])
-        p = standardized(features(seen[leaf]), y, state.center, state.scale)
-        index = rows_by_class(y, len(state.trained))  # [c, R]
-        scores = np.full(len(y), np.nan, np.float32)
-        for first in range(0, len(index), BLOCK):  # R is that of the largest class
-            block = slice(first, first + BLOCK)
-            log_p = answers(jax.tree.map(lambda p, block=block: p[block], state.params), p[index[block]])
-            log_odds = np.asarray(log_p[..., 1] - log_p[..., 0])
-            filled = (index[block] >= 0) & state.trained[block, None]
-            scores[index[block][filled]] = log_odds[filled]
-        return scores
-
-    return from_answers(read, fit, score, needs=frozenset({"in", "out"}))
+    return from_answers(read, fit, score, needs=BOTH)
