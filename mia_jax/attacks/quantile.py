@@ -8,7 +8,7 @@ choice for larger data). Zero, the decision boundary, is a false alarm for a sha
 records that were held out set it, as in conformal prediction, for a network fits those that it learned from too well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import jax
@@ -20,7 +20,7 @@ from mia_jax.attacks.common import scaled_logit
 from mia_jax.attacks.entries import python_only
 from mia_jax.models import networks
 from mia_jax.training import single
-from mia_jax.types import Array, Attack, InputError, Key, Params, Records, Target
+from mia_jax.types import Array, Attack, InputError, Key, Params, Records, Target, TrainState
 
 NEEDS = frozenset({"population", "features"})
 OPTIONS = python_only(
@@ -56,6 +56,26 @@ def gaussian(head: Array, phi: Array) -> jax.Array:
 
 def _log_spread(head: Array) -> jax.Array:
     return jnp.clip(head[:, 1], -4.0, 4.0)  # of phi in units of its spread: a record alone must not get a spread of 0
+
+
+def _epochs(network: TrainState, epoch: Callable[[TrainState], TrainState], count: int) -> Iterator[Params]:
+    """The parameters at first and after each epoch."""
+    yield network.params
+    for _ in range(count):
+        network = epoch(network)
+        yield network.params
+
+
+def _lowest(epochs: Iterator[Params], loss: Callable[[Params], float], patience: int) -> Params:
+    """The parameters with the lowest loss; it ends after ``patience`` epochs in which it did not fall."""
+    best = next(epochs)
+    lowest, since = loss(best), 0
+    for params in epochs:
+        now = loss(params)
+        best, lowest, since = (params, now, 0) if now < lowest else (best, lowest, since + 1)
+        if since >= patience:
+            break
+    return best
 
 
 def quantile(
@@ -141,14 +161,10 @@ def quantile(
             return Records(jnp.asarray(standard), jnp.asarray((some["phi"] - state.center) / state.scale, jnp.float32))
 
         pool, judge, index = records(train), records(rest), jnp.arange(n - aside)
-        network = trainer.init(key_train, pool.x[:1])
-        best, lowest, since = network.params, float(mean_loss(network.params, judge)), 0
-        for _ in range(num_epochs):
-            network, _ = epoch(network, pool, index)
-            now = float(mean_loss(network.params, judge))
-            best, lowest, since = (network.params, now, 0) if now < lowest else (best, lowest, since + 1)
-            if since >= patience:
-                break
+        epochs = _epochs(
+            trainer.init(key_train, pool.x[:1]), lambda network: epoch(network, pool, index)[0], num_epochs
+        )
+        best = _lowest(epochs, lambda params: float(mean_loss(params, judge)), patience)
         state = state._replace(params=jax.tree.map(np.asarray, best))
         above = np.sort(standing(state, rest))
         rank = min(int(np.ceil((1 - alpha) * (aside + 1))), aside)  # a new non-member is above it with chance alpha
