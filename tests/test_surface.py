@@ -92,6 +92,15 @@ def test_fit_many_takes_what_fit_chunks_takes():
     assert all(f"{name}:" in many.fit_many.__doc__ for name in all_at_once)
 
 
+@pytest.mark.parametrize("room", [room for room in ROOMS if room != "types"])
+def test_rooms_name_what_is_public(room):
+    module = getattr(mia_jax, room)
+    assert inspect.getdoc(module)
+    for name in module.__all__:
+        assert hasattr(module, name), name
+    assert {*module.__all__} <= {*dir(module)}
+
+
 def test_imports_only_go_down():
     """In the order of the rooms in docs/design.md, which names them all."""
     package = pathlib.Path(mia_jax.__file__).parent

@@ -20,7 +20,7 @@ from mia_jax.data.table import DATASETS, Dataset
 from mia_jax.storage import artifacts
 from mia_jax.types import Field, InputError, Records, Schema
 
-__all__ = ["DATASETS", "Dataset", "load", "save", "synthesised", "title"]
+__all__ = ["DATASETS", "Dataset", "load", "save", "synthesized", "title"]
 
 PARSE_VERSION = 1  # raise it when the same files would give other records
 

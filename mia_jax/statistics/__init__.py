@@ -1,5 +1,21 @@
-"""How well an attack tells members from non-members, how sure that is, bounds on epsilon. Never imports jax."""
+"""How well an attack tells members from non-members, how sure that is, bounds on epsilon. Never imports jax.
 
-from mia_jax.statistics.metrics import auc, evaluate, roc, tpr_at_fpr
+``evaluate`` has all measures of one attack on one target, ``over_targets`` means over several targets; ``matched_pairs``,
+``one_run`` and ``epsilon`` have lower bounds on epsilon from scores.
+"""
 
-__all__ = ["auc", "evaluate", "roc", "tpr_at_fpr"]
+from mia_jax.statistics import epsilon, matched_pairs, one_run, over_targets
+from mia_jax.statistics.metrics import Measure, Roc, auc, evaluate, roc, tpr_at_fpr
+
+__all__ = [
+    "Measure",
+    "Roc",
+    "auc",
+    "epsilon",
+    "evaluate",
+    "matched_pairs",
+    "one_run",
+    "over_targets",
+    "roc",
+    "tpr_at_fpr",
+]
