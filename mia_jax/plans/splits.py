@@ -34,11 +34,22 @@ def shokri(key: Key, pool_size: int, m: int, num_models: int) -> Plan:
     Model k draws 2m distinct records with ``fold_in(key, k)``: the first m train it, the others test it. So model k's
     sets do not depend on how many models there are.
 
+    Args:
+        key: of all draws.
+        pool_size: N, records of the pool.
+        m: records of each training set, and of each test set.
+        num_models: S.
+
     Returns:
         Plan with train [num_models, m] and test [num_models, m], indices into the pool.
 
     Raises:
         InputError: if the pool holds fewer than 2m records.
+
+    >>> import jax, mia_jax as mia
+    >>> plan = mia.plans.shokri(jax.random.key(0), 1000, m=300, num_models=5)
+    >>> plan.train.shape, plan.test.shape
+    ((5, 300), (5, 300))
     """
     if 2 * m > pool_size:
         raise InputError(
@@ -59,12 +70,22 @@ def balanced(key: Key, size: int, num_models: int) -> Plan:
     Every record is IN exactly half of the models, and adding models changes nobody's sets. When a model plays the
     target, its partner must not be among its shadows: counts over the others would give the membership away.
 
+    Args:
+        key: of all draws.
+        size: n, the records.
+        num_models: K, even.
+
     Returns:
         Plan with train [num_models, size // 2] and test [num_models, size // 2]; of an odd ``size`` one record per
         pair is left out of both.
 
     Raises:
         InputError: if ``num_models`` is odd.
+
+    >>> import jax, mia_jax as mia
+    >>> plan = mia.plans.balanced(jax.random.key(0), 1000, num_models=4)
+    >>> sorted([*plan.train[0], *plan.train[1]]) == list(range(1000))  # a pair: two halves of all records
+    True
     """
     if num_models % 2:
         raise InputError(
@@ -81,7 +102,20 @@ def balanced(key: Key, size: int, num_models: int) -> Plan:
 
 
 def membership_matrix(plan: Plan, size: int) -> np.ndarray:
-    """Bool [S, size]: True where the record trained the model."""
+    """Bool [S, size]: True where the record trained the model.
+
+    Args:
+        plan: of S models.
+        size: records of the pool.
+
+    Returns:
+        NumPy, bool [S, size].
+
+    >>> import numpy as np, mia_jax as mia
+    >>> plan = mia.Plan(train=np.array([[0, 2], [1, 3]]), test=np.array([[1, 3], [0, 2]]))
+    >>> mia.plans.membership_matrix(plan, 4).astype(int).tolist()
+    [[1, 0, 1, 0], [0, 1, 0, 1]]
+    """
     member = np.zeros((len(plan.train), size), bool)
     np.put_along_axis(member, np.asarray(plan.train), True, axis=1)
     return member

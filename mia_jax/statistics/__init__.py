@@ -1,7 +1,7 @@
 """How well an attack tells members from non-members, how sure that is, bounds on epsilon. Never imports jax.
 
-``evaluate`` has all measures of one attack on one target, ``over_targets`` means over several targets; ``matched_pairs``,
-``one_run`` and ``epsilon`` have lower bounds on epsilon from scores.
+``evaluate`` has all measures of one attack on one target, ``over_targets`` means over several targets;
+``matched_pairs``, ``one_run`` and ``epsilon`` have lower bounds on epsilon from scores.
 """
 
 from mia_jax.statistics import epsilon, matched_pairs, one_run, over_targets

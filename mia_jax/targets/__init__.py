@@ -1,5 +1,6 @@
-"""Whatever can be asked, as a ``Target``: networks, callables, saved predictions, services; and output defenses."""
+"""Whatever can be asked, as a ``Target``: networks, callables, saved predictions, services; output ``defenses``."""
 
+from mia_jax.targets import defenses
 from mia_jax.targets.black_box import (
     Budget,
     as_target,
@@ -17,6 +18,7 @@ __all__ = [
     "budgeted",
     "cached",
     "defend",
+    "defenses",
     "from_callable",
     "from_predictions",
     "observe",
