@@ -10,32 +10,30 @@ from mia_jax.reports.measures import short
 
 def format_of(target: Mapping[str, Any]) -> str:
     """What its answers look like, where that is less than all it could tell."""
-    told = target.get("answers") or {"kind": "probabilities"}
-    text = words.answers(told)
+    text = words.answers(target.get("answers") or {"kind": "probabilities"})
     assumed = f" ({target['assumed']})" if target.get("assumed") else ""
     return "" if text == "probabilities" else f" It answers with {text}{assumed}."
 
 
 def shadows(results: Results) -> str:
     """How the shadow models answered, where they do not simply answer in full: sentences with a space before them."""
-    told, read_as = results["shadows"].get("answers", {}), results["target"].get("read_as")
+    answers, read_as = results["shadows"].get("answers", {}), results["target"].get("read_as")
     text = ""
     if read_as:
         text = (
             f" The shadow models' answers are coarser than its own, which were read as if it had: {', '.join(read_as)}."
         )
-    if not told.get("defences"):
+    if not answers.get("defences"):
         return text
-    worn = ", ".join(told["defences"])
-    if told["from"] == "--defenses":
-        return f"{text} The shadow models answered behind {worn}, as --defenses says."
+    defenses = ", ".join(answers["defences"])
+    if answers["from"] == "--defenses":
+        return f"{text} The shadow models answered through {defenses}, as --defenses says."
     blocks = {name: block.get("shadows", {}).get("answer") for name, block in results["attacks"].items()}
     full = [short(results, name) for name, answer in blocks.items() if answer == "in full"]
     labels = [short(results, name) for name, answer in blocks.items() if answer == "as labels"]
     rest = "all attacks" if not full + labels else "the other attacks"
-    text += (
-        f" Shadow models answered in the same format ({worn}) whenever they played the target, and for {rest} always"
-    )
+    text += f" Shadow models answered in the same format ({defenses}) whenever they played the target, and for"
+    text += f" {rest} always"
     if full:
         text += f"; for {', '.join(full)} they answered in full otherwise, which did better on shadow models"
     if labels:
@@ -55,11 +53,11 @@ def unsteady(target: Mapping[str, Any]) -> str:
 
 def earlier(target: Mapping[str, Any]) -> str:
     """What of a service's answers is how old."""
-    told = target.get("answers_of_earlier_runs")
-    if not told:
+    stored = target.get("answers_of_earlier_runs")
+    if not stored:
         return ""
-    first, last = (told[name][:10] for name in ("oldest", "newest"))
+    first, last = (stored[name][:10] for name in ("oldest", "newest"))
     when = f"on {first}" if first == last else f"from {first} to {last}"
     same = "had not changed" if target.get("unsteady") is None else "differed as they do each time"
-    again = f"some were asked for again, and {same}" if told["rechecked"] else "they were trusted unseen"
-    return f" Of its answers {told['records']:,} were had by earlier runs, {when}; {again}."
+    again = f"some were asked for again, and {same}" if stored["rechecked"] else "they were trusted unseen"
+    return f" Of its answers {stored['records']:,} were had by earlier runs, {when}; {again}."

@@ -212,7 +212,7 @@ def separation(results: Results, scores: Scores) -> Drawing:
     name, title = "separation", "How exposed records are"
     found = scores.get("separation")
     if found is None:
-        return Drawing(name, title, "No figure: scores.npz does not hold the exposure of each record.", "")
+        return Drawing(name, title, "No figure: scores.npz does not hold the separation of each record.", "")
     figure, ax = canvas()
     low, high = np.quantile(found, [0.001, 0.999])
     edges = np.linspace(min(low, 0.0), max(high, 1.0), 41)
@@ -223,20 +223,20 @@ def separation(results: Results, scores: Scores) -> Drawing:
     styles = ((COLORS[1], "-"), (COLORS[2], (0, (4, 1.5))), ("#000000", (0, (1, 1))))
     for (label, q), (color, dash) in zip(places.items(), styles, strict=True):
         ax.axvline(np.quantile(found, q), color=color, ls=dash, lw=1.6, label=label)
-    ax.set(xlabel="exposure (standard deviations)", ylabel="share of records", xlim=(edges[0], edges[-1]))
+    ax.set(xlabel="separation (standard deviations)", ylabel="share of records", xlim=(edges[0], edges[-1]))
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter(as_percent)
     legend(figure, ax)
-    told = ", ".join(f"{label} {np.quantile(found, q):.1f}" for label, q in places.items())
+    quantiles = ", ".join(f"{label} {np.quantile(found, q):.1f}" for label, q in places.items())
     caption = (
-        f"Exposure of the {len(found):,} records: how far the models' answers about a record with it in their training"
-        " data lie from their answers without it, in standard deviations. At 0 the models do not remember the record"
+        f"Separation of the {len(found):,} records: how far the models' answers about a record with it in their"
+        " training data lie from their answers without it, in standard deviations. At 0 the models do not remember the record"
         " and nobody can tell; at 1 an attacker who knows both kinds of models recognizes it in"
         f" {chance(1)} of the cases at one false alarm in a hundred, at 3 in {chance(3)}, at 5 in {chance(5)}. The"
-        f" values are estimates from {results['shadows']['models']} models, which widens the shape. Here: {told}. The"
-        " first and the last bar hold what lies beyond."
+        f" values are estimates from {results['shadows']['models']} models, which widens the shape. Here: {quantiles}."
+        " The first and the last bar hold what lies beyond."
     )
-    return Drawing(name, title, caption, f"Histogram of the exposure of {len(found):,} records: {told}.", figure)
+    return Drawing(name, title, caption, f"Histogram of the separation of {len(found):,} records: {quantiles}.", figure)
 
 
 def exposed_classes(results: Results, scores: Scores) -> Drawing:
@@ -255,11 +255,11 @@ def exposed_classes(results: Results, scores: Scores) -> Drawing:
     if len(rows) > 20:
         ax.tick_params(axis="x", rotation=90)
     ax.grid(axis="x", visible=False)
-    ax.set(xlabel="class, most exposed first", ylabel="mean exposure (std. deviations)")
+    ax.set(xlabel="class, most exposed first", ylabel="mean separation (std. deviations)")
     legend(figure, ax)
     first, last = rows[0], rows[-1]
     caption = (
-        "One bar per class: the mean exposure (see: How exposed records are) of its records. Tall bars: records of"
+        "One bar per class: the mean separation (see: How exposed records are) of its records. Tall bars: records of"
         f" these classes are remembered best. Class {first['class']} leads with {first['separation']:.2f}"
         f" ({first['records']:,} records), class {last['class']} ends with {last['separation']:.2f}"
         f" ({last['records']:,} records); the mean of all records is {everyone:.2f}. The table by class has every"
@@ -289,7 +289,7 @@ def exposed_records(results: Results, scores: Scores) -> Drawing:
         ax.set_title(f"{row['index']} / class {row['class']}\n{row['separation']:.1f}", fontsize=7, fontweight="normal")
     caption = (
         "The records that the models remember most. Above each: its row in the data set and its class, and below these"
-        " its exposure in standard deviations. Worth a look: are they unusual, mislabeled, or like another class?"
+        " its separation in standard deviations. Worth a look: are they unusual, mislabeled, or like another class?"
     )
     alt = f"Pictures of {len(rows)} records: rows {', '.join(str(row['index']) for row in rows)}."
     return Drawing(name, title, caption, alt, figure)
@@ -297,14 +297,14 @@ def exposed_records(results: Results, scores: Scores) -> Drawing:
 
 def agreement(results: Results, scores: Scores) -> Drawing:
     name, title = "agreement", "Do the attacks agree on who is a member?"
-    held = results.get("exposure", {}).get("agreement")
-    if held is None:
-        held = per_record.agreement(columns(results, scores))
-    order = [a for a in ranked(results) if a in held["attacks"]]
+    found = results.get("exposure", {}).get("agreement")
+    if found is None:
+        found = per_record.agreement(columns(results, scores))
+    order = [a for a in ranked(results) if a in found["attacks"]]
     if len(order) < 2:
         return Drawing(name, title, "No figure: it takes two attacks that give different records different scores.", "")
-    place = [held["attacks"].index(a) for a in order]
-    matrix = np.array(held["rank_correlation"])[np.ix_(place, place)]
+    place = [found["attacks"].index(a) for a in order]
+    matrix = np.array(found["rank_correlation"])[np.ix_(place, place)]
     figure, ax = canvas(height=4.1)
     ax.grid(visible=False)
     # An aspect of its own would have the layout cut the longest name.
@@ -336,4 +336,4 @@ def agreement(results: Results, scores: Scores) -> Drawing:
 
 
 def _few(classes: int) -> str:
-    return f"No figure: there is the exposure of {many(classes, 'class', 'classes')}, and the table says as much."
+    return f"No figure: there is the separation of {many(classes, 'class', 'classes')}, and the table says as much."

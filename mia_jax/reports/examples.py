@@ -29,14 +29,14 @@ def attributes(schema: Schema, x: Array) -> list[str]:
     """Each record of x [n, *f] in a line: the bits that are set, the categories, the numbers with their range."""
     out = []
     for row in np.asarray(x).reshape(len(x), -1):
-        told = [text for field in schema.fields if (text := _told(field, row[field.start : field.stop]))]
-        more = len(told) - LISTED
-        text = "; ".join(told[:LISTED]) + (f"; and {more:,} more" if more > 0 else "")
+        texts = [text for field in schema.fields if (text := _in_words(field, row[field.start : field.stop]))]
+        more = len(texts) - LISTED
+        text = "; ".join(texts[:LISTED]) + (f"; and {more:,} more" if more > 0 else "")
         out.append(text or "no attribute is set")
     return out
 
 
-def _told(field: Field, values: np.ndarray) -> str:
+def _in_words(field: Field, values: np.ndarray) -> str:
     if field.kind == "binary":
         places = np.flatnonzero(values)
         if len(values) == 1:

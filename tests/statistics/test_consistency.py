@@ -159,7 +159,7 @@ def test_what_a_design_gives_away_is_not_used_and_said(tmp_path, known):
     assert results["shadows"]["count"] == 6 and note.startswith("Shadow 0 (counted from 0) is left out: ")
     assert " ".join(table.split()).count(note) == 1 and f"warning: {note}" in told and results["doubts"] == []
     if known:
-        assert note.removesuffix(".") in (tmp_path / "run" / "report.html").read_text().replace("&#x27;", "'")
+        assert note.removesuffix(".") in (tmp_path / "run" / "report.html").read_text().replace("&#39;", "'")
     asked = dict(labels=labels, target=target, shadows=shadows, shadow_member=plan[1:])
     with pytest.warns(AnswersWarning, match="Shadow 0 .* is left out"):
         score = infer("lira", **asked)
