@@ -230,8 +230,8 @@ def separation(results: Results, scores: Scores) -> Drawing:
     quantiles = ", ".join(f"{label} {np.quantile(found, q):.1f}" for label, q in places.items())
     caption = (
         f"Separation of the {len(found):,} records: how far the models' answers about a record with it in their"
-        " training data lie from their answers without it, in standard deviations. At 0 the models do not remember the record"
-        " and nobody can tell; at 1 an attacker who knows both kinds of models recognizes it in"
+        " training data lie from their answers without it, in standard deviations. At 0 the models do not remember the"
+        " record and nobody can tell; at 1 an attacker who knows both kinds of models recognizes it in"
         f" {chance(1)} of the cases at one false alarm in a hundred, at 3 in {chance(3)}, at 5 in {chance(5)}. The"
         f" values are estimates from {results['shadows']['models']} models, which widens the shape. Here: {quantiles}."
         " The first and the last bar hold what lies beyond."
