@@ -159,9 +159,9 @@ def test_shadows_are_rounded_as_the_target_is(attack, before, after):
 def test_each_attack_takes_what_does_better_on_shadows_that_play():
     target, shadows = best_two(FULL[0]), FULL[SHADOWS]
     found = {name: judged(name, target, shadows) for name in ("lira", "attack_r", "modified_entropy")}
-    answers = {name: one.settled.answer for name, one in found.items()}
+    answers = {name: one.choice.answer for name, one in found.items()}
     assert answers["lira"] == calibration.AS_TARGET and answers["attack_r"] == calibration.IN_FULL
-    told = found["attack_r"].settled.json()
+    told = found["attack_r"].choice.json()
     assert told["measure"] == "auc" and told["in full"] > told["as the target"]
     right = (found["attack_r"].scores > 0) == WORLD.member[0]
     assert right.mean() > 0.86  # its boundary is that of shadows which tell the best two; their own gave .80
@@ -171,7 +171,7 @@ def test_full_answers_are_left_alone_to_the_last_bit():
     target, shadows = FULL[0].astype(np.float32), FULL[SHADOWS].astype(np.float32)
     one, other = (judged("lira", target, shadows, dress=dress) for dress in (True, False))
     np.testing.assert_array_equal(one.scores, other.scores)
-    assert one.settled.json() == {"answer": "as the target"}
+    assert one.choice.json() == {"answer": "as the target"}
 
 
 # --- no boundary -----------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def test_a_target_that_nearly_always_answers_with_labels_is_read_as_such(which):
     plain = answer_formats.of_saved(target, shadows, dress=False)
     both = area(judged("lira", labels(target), labels(shadows)))
     before, after = judged("lira", target, shadows, known=plain), judged("lira", target, shadows)
-    assert set(after.settled.measured) == {calibration.AS_TARGET, calibration.IN_FULL, calibration.AS_LABELS}
+    assert set(after.choice.measured) == {calibration.AS_TARGET, calibration.IN_FULL, calibration.AS_LABELS}
     assert both > 0.84 and area(after) > both - 0.01 and area(before) < both - 0.04
     (note,) = warned(target, shadows)
     assert note.startswith("The target answers 97% of the records with 1 for one class and 0 for the others, and the")
@@ -69,7 +69,7 @@ def test_labels_are_chosen_where_they_do_better(monkeypatch):
     worse = defenses.AnswerDefense("noise", lambda log_p: log_p * 0 + np.log(1 / worlds.CLASSES), lambda a: a, False)
     monkeypatch.setattr(defenses, "surest", lambda share: worse)
     one = judged("lira", target, shadows)
-    assert one.settled.answer == calibration.AS_LABELS
+    assert one.choice.answer == calibration.AS_LABELS
     np.testing.assert_array_equal(one.scores, judged("lira", labels(target), labels(shadows)).scores)
 
 

@@ -64,10 +64,10 @@ def observe(key: Key, attacks: Mapping[str, Attack], models: Models, setting: Se
     others = [name for name in attacks if name not in per_example]
     costly = [name for name in others if attacks[name].needs & {"queries", "trainer"}]
     plain = [name for name in others if name not in costly]
-    played = np.asarray(setting.targets)
+    targets = np.asarray(setting.targets)
     sample, sample_member = _sample(key, member, limits.sample_rows)
-    beside = membership.unrelated(membership.related(member), every, *played)[: limits.query_shadows]
-    few = np.array([*played, *beside])
+    beside = membership.unrelated(membership.related(member), every, *targets)[: limits.query_shadows]
+    few = np.array([*targets, *beside])
     draw = jax.random.permutation(jax.random.fold_in(key, 1), len(candidates))
     rows = np.sort(np.asarray(draw)[: limits.query_records])
 
@@ -82,8 +82,8 @@ def observe(key: Key, attacks: Mapping[str, Attack], models: Models, setting: Se
         "per example": asking(per_example, candidates, every),
         "per example, population": asking(per_example, population, every),
         "sample": asking([name for name in plain if attacks[name].needs & {"in", "out"}], candidates[sample], every),
-        "plain": asking(plain, candidates, played),
-        "plain, population": asking([n for n in plain if "population" in attacks[n].needs], population, played),
+        "plain": asking(plain, candidates, targets),
+        "plain, population": asking([n for n in plain if "population" in attacks[n].needs], population, targets),
         "costly": asking(costly, candidates[rows], few),
     }
     wanted = {what: each for what, each in wanted.items() if each.observers.by_name and each.index.shape[-1]}
@@ -99,7 +99,7 @@ def observe(key: Key, attacks: Mapping[str, Attack], models: Models, setting: Se
         asked, known = by_model("per example", name, every), by_model("per example, population", name, every)
         of[name] = Observed(every, seen["per example"][name], member, asked, all_rows, known)
     for name in plain:
-        asked, known = by_model("plain", name, played), by_model("plain, population", name, played)
+        asked, known = by_model("plain", name, targets), by_model("plain, population", name, targets)
         of[name] = Observed(every, seen.get("sample", {}).get(name), sample_member, asked, all_rows, known)
     for name in costly:
         asked = by_model("costly", name, few)

@@ -126,28 +126,29 @@ def judge(
         "candidates": artifacts.array_digest(setting.candidates, setting.population, observed.rows),
     }
     related = membership.related(setting.member)
-    found, actors = [], []
+    by_target, calibration_models = [], []
     for place, t in enumerate(setting.targets):
         shadows = membership.unrelated(related, observed.which, t)
-        actor = shadows[np.searchsorted(shadows, t) % len(shadows)]  # another for each target: plays it in rehearsal
+        # Thresholds are chosen on its scores: another for each target.
+        calibration_model = shadows[np.searchsorted(shadows, t) % len(shadows)]
         curve = place < CURVE_TARGETS
         description = {
             **common,
             "target": model_names[t],
             "shadows": [model_names[k] for k in shadows],
             "curve": curve,
-            "rehearsal": model_names[actor],
+            "rehearsal": model_names[calibration_model],
         }
-        held = run.workdir.load("scores", description)
-        untold = parts if held is not None or ATTACKS[name].parts is None else 0
-        if held is None:
-            arrays = _attack_target(key, attack, observed, related, t, shadows, actor, curve=curve)
+        cached = run.workdir.load("scores", description)
+        steps = parts if cached is not None or ATTACKS[name].parts is None else 0
+        if cached is None:
+            arrays = _attack_target(key, attack, observed, related, t, shadows, calibration_model, curve=curve)
             run.workdir.save("scores", description, arrays)
-            held = Artifact(arrays, {})
-        advance(untold)
-        found.append(held.arrays)
-        actors.append(actor)
-    return _collected(setting, observed.rows, found, actors)
+            cached = Artifact(arrays, {})
+        advance(steps)
+        by_target.append(cached.arrays)
+        calibration_models.append(calibration_model)
+    return _collected(setting, observed.rows, by_target, calibration_models)
 
 
 def _attack_target(
@@ -157,34 +158,37 @@ def _attack_target(
     related: np.ndarray,
     target: int,
     shadows: np.ndarray,
-    actor: int,
+    calibration_model: int,
     *,
     curve: bool,
 ) -> dict[str, np.ndarray]:
     """Scores [n'] of one target, "score"; an attack that compares a record with itself in other models has more.
 
-    "rehearsal" are the scores of ``actor``, a shadow that plays the target, on which thresholds are chosen; "curve/1",
-    "curve/2", ... (if ``curve``) what the first so many shadows would have given. ``related``: ``membership.related``.
+    "rehearsal" are the scores of ``calibration_model``, a shadow in the place of the target, on which thresholds are
+    chosen; "curve/1", "curve/2", ... (if ``curve``) what the first so many shadows would have given. ``related``:
+    ``membership.related``.
     """
     arrays = {"score": fit_and_score(key, attack, observed, target, shadows)}
     if attack.per_example and len(shadows) > 2:
-        rehearsal = membership.unrelated(related, observed.which, target, actor)
-        arrays["rehearsal"] = fit_and_score(key, attack, observed, actor, rehearsal)
+        others = membership.unrelated(related, observed.which, target, calibration_model)
+        arrays["rehearsal"] = fit_and_score(key, attack, observed, calibration_model, others)
     if attack.per_example and curve:
         for count in shadow_counts(len(shadows), attack):
             arrays[f"curve/{count}"] = fit_and_score(key, attack, observed, target, shadows[:count])
     return arrays
 
 
-def _collected(setting: Setting, rows: np.ndarray, found: list[Mapping[str, np.ndarray]], actors: list[int]) -> Judged:
-    """The arrays of ``_attack_target``, over ``rows``, of every target and the actor of its rehearsal."""
-    scores = np.full((len(found), len(setting.candidates)), np.nan)
+def _collected(
+    setting: Setting, rows: np.ndarray, by_target: list[Mapping[str, np.ndarray]], calibration_models: list[int]
+) -> Judged:
+    """The arrays of ``_attack_target``, over ``rows``, of every target and its calibration model."""
+    scores = np.full((len(by_target), len(setting.candidates)), np.nan)
     chosen: dict[str, list[float]] = {f"{rate:g}": [] for rate in metrics.RATES}
     curve: dict[int, list[np.ndarray]] = {}
-    for place, (arrays, actor) in enumerate(zip(found, actors, strict=True)):
+    for place, (arrays, calibration_model) in enumerate(zip(by_target, calibration_models, strict=True)):
         scores[place, rows] = arrays["score"]
         if "rehearsal" in arrays:
-            member = setting.member[actor][rows]
+            member = setting.member[calibration_model][rows]
             for rate in metrics.RATES:
                 chosen[f"{rate:g}"].append(metrics.threshold_at_fpr(arrays["rehearsal"], member, rate))
         for column, values in arrays.items():

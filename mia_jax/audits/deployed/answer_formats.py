@@ -23,7 +23,7 @@ class Formats(NamedTuple):
     labeled: float | None = None  # the share of the target's answers that are labels, where the shadows' are not
 
     @property
-    def worn(self) -> dict[str, tuple[AnswerDefense, ...]]:
+    def ways_of_shadows(self) -> dict[str, tuple[AnswerDefense, ...]]:
         """How shadows may answer -> what they wear then."""
         return ways(self.on_shadows, self.labeled)
 

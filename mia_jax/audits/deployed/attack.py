@@ -15,7 +15,7 @@ from mia_jax import signals
 from mia_jax.attacks import ATTACKS, sources
 from mia_jax.audits import stages
 from mia_jax.audits.deployed import answer_formats, calibration
-from mia_jax.audits.deployed.calibration import AS_LABELS, AS_TARGET, Rehearsal
+from mia_jax.audits.deployed.calibration import AS_LABELS, AS_TARGET, Calibration
 from mia_jax.audits.types import Models, Observation, Observers
 from mia_jax.progress import Advance
 from mia_jax.statistics import temperatures
@@ -24,7 +24,7 @@ from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.targets.observation import Observer
 from mia_jax.types import Answers, Attack, Key, Plan, Records, Seen, Target
 
-Worn = Mapping[str, tuple[AnswerDefense, ...]]  # how shadows may answer -> the defenses that make them do so
+Ways = Mapping[str, tuple[AnswerDefense, ...]]  # how shadows may answer -> the defenses that make them do so
 
 
 class Asked(NamedTuple):
@@ -52,7 +52,7 @@ class Attacked(NamedTuple):
     no_boundary: dict[str, str]  # attack -> why it has no boundary
 
 
-def ways(
+def ways_to_answer(
     answers: Answers, chosen: Sequence[AnswerDefense], labeled: float | None = None
 ) -> dict[str, tuple[AnswerDefense, ...]]:
     """How shadows may answer: as the user chose; otherwise as the target's answers show, or in full as well.
@@ -65,14 +65,14 @@ def ways(
     return {AS_TARGET: tuple(chosen)} if chosen else answer_formats.ways(defenses.from_answers(answers), labeled)
 
 
-def answers_block(worn: Worn, chosen: str) -> dict[str, Any]:
+def answers_block(ways: Ways, chosen: str) -> dict[str, Any]:
     """The block of results.json: what makes shadows answer as the target; ``chosen`` by the user, or empty."""
-    names = [defense.name for defense in worn[AS_TARGET]]
+    names = [defense.name for defense in ways[AS_TARGET]]
     return {"defences": names, "from": "--defenses" if chosen else "the target's answers"}
 
 
 def observe(
-    key: Key, attacks: Mapping[str, Attack], shadow: Models, pool: Records, plan: Plan, asked: Asked, worn: Worn
+    key: Key, attacks: Mapping[str, Attack], shadow: Models, pool: Records, plan: Plan, asked: Asked, ways: Ways
 ) -> Observed:
     """What attacks see of shadows and target.
 
@@ -83,28 +83,28 @@ def observe(
         pool: what they are trained on [N].
         plan: rows of the pool.
         asked: the target, and the records in question.
-        worn: how shadows may answer.
+        ways: how shadows may answer.
     """
     m, count = plan.train.shape[1], len(plan.train)
     mine = np.concatenate([plan.train, plan.test[:, :m]], axis=1)
     rows, trained = calibration.rows(plan)
     per_example = {name: attack for name, attack in attacks.items() if attack.per_example}
     others = {name: attack for name, attack in attacks.items() if name not in per_example}
-    wanted = [Observation(_observers(key, others, worn), pool, mine)]
+    wanted = [Observation(_observers(key, others, ways), pool, mine)]
     if per_example:
         x, y = (np.concatenate([np.asarray(a)[rows], np.asarray(b)]) for a, b in zip(pool, asked.records, strict=True))
         everywhere = np.broadcast_to(np.arange(len(y)), (count, len(y)))
-        wanted.append(Observation(_observers(key, per_example, worn), Records(x, y), everywhere))
+        wanted.append(Observation(_observers(key, per_example, ways), Records(x, y), everywhere))
     seen = shadow.observe(*wanted)
     by_attack = {
-        name: {answer: one[f"{name}:{answer}"] for answer in worn}
+        name: {answer: one[f"{name}:{answer}"] for answer in ways}
         for some, one in zip((others, per_example), seen, strict=False)
         for name in some
     }
     observers = {name: attack.observe for name, attack in attacks.items()}
     own = observation.observe(key, observers | {"summary": _summary}, asked.target, asked.sent)
     as_labels = {}
-    if AS_LABELS in worn:  # of whatever the target tells beside its labels nothing
+    if AS_LABELS in ways:  # of whatever the target tells beside its labels nothing
         labels = stages.defended(asked.target, (defenses.label_only(),))
         as_labels = observation.observe(key, observers, labels, asked.sent)
     member = np.broadcast_to(np.arange(mine.shape[1]) < m, mine.shape)
@@ -124,28 +124,28 @@ def attack(
         advance: told how far it is: of all attacks, the sum of their parts times ``fits``.
     """
     count, r = observed.trained.shape
-    scores, settled, number = {}, {}, {name: i for i, name in enumerate(attacks)}
+    scores, choices, number = {}, {}, {name: i for i, name in enumerate(attacks)}
     for name in parts:
         advance(0, name)
         attack, seen, own_key = attacks[name], observed.shadows[name], jax.random.fold_in(key, number[name])
         if attack.per_example:
-            known = Rehearsal(jax.tree.map(lambda leaf: leaf[:, :r], seen), observed.trained, dict.fromkeys(seen))
-            settled[name] = calibration.per_example(own_key, attack, known)
-            learn = jax.tree.map(lambda leaf: leaf[:, r:], seen[settled[name].answer])
+            known = Calibration(jax.tree.map(lambda leaf: leaf[:, :r], seen), observed.trained, dict.fromkeys(seen))
+            choices[name] = calibration.per_example(own_key, attack, known)
+            learn = jax.tree.map(lambda leaf: leaf[:, r:], seen[choices[name].answer])
             truth = np.zeros((count, jax.tree.leaves(learn)[0].shape[1]), bool)
         else:
-            known = Rehearsal(seen, observed.member, dict.fromkeys(seen))
-            settled[name] = calibration.learned(own_key, attack, known)
-            learn, truth = seen[settled[name].answer], observed.member
-        state = calibration.fit(own_key, attack, settled[name], learn, truth)
-        read = observed.as_labels if settled[name].answer == AS_LABELS else observed.target
+            known = Calibration(seen, observed.member, dict.fromkeys(seen))
+            choices[name] = calibration.learned(own_key, attack, known)
+            learn, truth = seen[choices[name].answer], observed.member
+        state = calibration.fit(own_key, attack, choices[name], learn, truth)
+        read = observed.as_labels if choices[name].answer == AS_LABELS else observed.target
         scores[name] = np.asarray(attack.score(state, read[name]), np.float64)
         if ATTACKS[name].parts is None:
             advance(fits(attack, observed, name), name)
-    missing = {name: calibration.missing(one, count) for name, one in settled.items()}
+    missing = {name: calibration.missing(one, count) for name, one in choices.items()}
     return Attacked(
         {name: scores[name] for name in attacks},
-        {name: settled[name].json() for name in attacks},
+        {name: choices[name].json() for name in attacks},
         {name: reason for name, reason in missing.items() if reason},
     )
 
@@ -155,15 +155,15 @@ def fits(attack: Attack, observed: Observed, name: str) -> int:
     return calibration.fits(attack, len(observed.trained), len(observed.shadows[name]))
 
 
-def _observers(key: Key, attacks: Mapping[str, Attack], worn: Worn) -> Observers:
+def _observers(key: Key, attacks: Mapping[str, Attack], ways: Ways) -> Observers:
     """Of shadows, in every way in which they may answer: "attack:way", and "summary"."""
     by_name: dict[str, Observer] = {
         f"{name}:{answer}": _defending(attack.observe, chosen)
         for name, attack in attacks.items()
-        for answer, chosen in worn.items()
+        for answer, chosen in ways.items()
     }
-    by_name["summary"] = _defending(_summary, worn[AS_TARGET])
-    names = {answer: [defense.name for defense in chosen] for answer, chosen in worn.items()}
+    by_name["summary"] = _defending(_summary, ways[AS_TARGET])
+    names = {answer: [defense.name for defense in chosen] for answer, chosen in ways.items()}
     description = {"attacks": sources(attacks), "worn": names, "tempered": len(temperatures.STEPS)}
     return Observers(key, by_name, (), description)
 

@@ -24,7 +24,7 @@ ROWS = 4096  # of the shadows' own records, at most, on which they play the targ
 NO_BOUNDARY = "no boundary: "  # how such a reason begins
 
 
-class Rehearsal(NamedTuple):
+class Calibration(NamedTuple):
     """What is seen of shadows, on records of which it is known whom they trained."""
 
     seen: Mapping[str, Seen]  # AS_TARGET and perhaps IN_FULL and AS_LABELS -> leaves [S, r, ...]
@@ -32,11 +32,11 @@ class Rehearsal(NamedTuple):
     population: Mapping[str, Seen | None]  # the same -> leaves [1 + S, p, ...], the target's first
 
 
-class Settled(NamedTuple):
+class Choice(NamedTuple):
     """What was chosen for an attack."""
 
     answer: str  # AS_TARGET, IN_FULL or AS_LABELS: how the shadows answer by which the target is judged
-    measured: dict[str, float]  # by each, over shadows playing the target; empty where there was no choice
+    measured: dict[str, float]  # by each, over shadows that are the target; empty where there was no choice
     measure: str  # what that is: "auc" or "balanced_accuracy"
     boundary: float | None = None  # of a per-example attack; None: it finds its own
 
@@ -66,67 +66,66 @@ def fits(attack: Attack, num_shadows: int, ways: int) -> int:
     return 1 if attack.per_example or num_shadows < 2 or ways < 2 else 1 + ways
 
 
-def playing(answer: str) -> str:
+def read_as(answer: str) -> str:
     """How the target is read, and shadows that play it answer, where the other shadows answer so."""
     return AS_LABELS if answer == AS_LABELS else AS_TARGET
 
 
-def per_example(key: Key, attack: Attack, rehearsal: Rehearsal) -> Settled:
-    """For an attack that compares a record with itself in other models: each shadow plays against the others.
+def per_example(key: Key, attack: Attack, known: Calibration) -> Choice:
+    """For an attack that compares a record with itself in other models: each shadow is the target in turn.
 
     The boundary is NaN where nothing could play: too few shadows, or records that are all on one side.
     """
     del key
-    member = rehearsal.member
+    member = known.member
     if attack.shadow_scores is None or member.all() or not member.any():
-        return Settled(AS_TARGET, {}, "auc", np.nan)
+        return Choice(AS_TARGET, {}, "auc", np.nan)
     as_target = {
-        answer: (rehearsal.seen[playing(answer)], _of_shadows(rehearsal.population[playing(answer)]))
-        for answer in rehearsal.seen
+        answer: (known.seen[read_as(answer)], _of_shadows(known.population[read_as(answer)])) for answer in known.seen
     }
     scores = {
-        answer: attack.shadow_scores(seen, member, rehearsal.population[answer], as_target[answer])
-        for answer, seen in rehearsal.seen.items()
+        answer: attack.shadow_scores(seen, member, known.population[answer], as_target[answer])
+        for answer, seen in known.seen.items()
     }
     there = {answer: ~np.isnan(score) for answer, score in scores.items()}
     if not all(judged.any() for judged in there.values()):
-        return Settled(AS_TARGET, {}, "auc", np.nan)
+        return Choice(AS_TARGET, {}, "auc", np.nan)
     areas = {answer: _mean(_auc, score, member) for answer, score in scores.items()}
     best = _best(areas)
     boundary = best_threshold(scores[best][there[best]], member[there[best]])
-    return Settled(best, areas if len(areas) > 1 else {}, "auc", boundary)
+    return Choice(best, areas if len(areas) > 1 else {}, "auc", boundary)
 
 
-def learned(key: Key, attack: Attack, rehearsal: Rehearsal) -> Settled:
-    """For an attack that learns from rows of any records: a fifth of the shadows play, and the others teach it."""
-    shadows, member = len(rehearsal.member), rehearsal.member
-    plays = max(1, shadows // 5)
-    if len(rehearsal.seen) < 2 or shadows < 2 or member.all() or not member.any():
-        return Settled(AS_TARGET, {}, "balanced_accuracy")
-    teach = slice(0, shadows - plays)
+def learned(key: Key, attack: Attack, known: Calibration) -> Choice:
+    """For an attack that learns from rows of any records: a fifth of the shadows are the target, the others teach."""
+    shadows, member = len(known.member), known.member
+    left_out = max(1, shadows // 5)
+    if len(known.seen) < 2 or shadows < 2 or member.all() or not member.any():
+        return Choice(AS_TARGET, {}, "balanced_accuracy")
+    teach = slice(0, shadows - left_out)
     right = {}
-    for answer, seen in rehearsal.seen.items():
-        population = rehearsal.population[answer]
-        population = population and {name: leaf[: 1 + shadows - plays] for name, leaf in population.items()}
+    for answer, seen in known.seen.items():
+        population = known.population[answer]
+        population = population and {name: leaf[: 1 + shadows - left_out] for name, leaf in population.items()}
         state = attack.fit(key, {name: leaf[teach] for name, leaf in seen.items()}, member[teach], population)
-        own = rehearsal.seen[playing(answer)]
+        own = known.seen[read_as(answer)]
         scores = [
             np.asarray(attack.score(state, {name: leaf[k] for name, leaf in own.items()}))
-            for k in range(shadows - plays, shadows)
+            for k in range(shadows - left_out, shadows)
         ]
-        right[answer] = _mean(_balanced, np.stack(scores), member[shadows - plays :])
-    return Settled(_best(right), right, "balanced_accuracy")
+        right[answer] = _mean(_balanced, np.stack(scores), member[shadows - left_out :])
+    return Choice(_best(right), right, "balanced_accuracy")
 
 
-def fit(key: Key, attack: Attack, settled: Settled, seen: Seen, member: Array, population=None):
+def fit(key: Key, attack: Attack, choice: Choice, seen: Seen, member: Array, population=None):
     """The attack's state, with the boundary that was found where it cannot find its own."""
-    boundary = {} if settled.boundary is None or attack.shadow_scores is None else {"boundary": settled.boundary}
+    boundary = {} if choice.boundary is None or attack.shadow_scores is None else {"boundary": choice.boundary}
     return attack.fit(key, seen, member, population, **boundary)
 
 
-def missing(settled: Settled, num_shadows: int) -> str | None:
+def missing(choice: Choice, num_shadows: int) -> str | None:
     """Why an attack has no boundary; None where it has one."""
-    if settled.boundary is None or not np.isnan(settled.boundary):
+    if choice.boundary is None or not np.isnan(choice.boundary):
         return None
     if num_shadows < 2:
         return f"{NO_BOUNDARY}one shadow model cannot play the target against others; give more"

@@ -12,7 +12,7 @@ from mia_jax.attacks.common import telling
 from mia_jax.attacks.entries import ANSWERS
 from mia_jax.audits.deployed import answer_formats, calibration
 from mia_jax.audits.deployed.answer_formats import Formats
-from mia_jax.audits.deployed.calibration import Rehearsal, Settled
+from mia_jax.audits.deployed.calibration import Calibration, Choice
 from mia_jax.plans import membership
 from mia_jax.progress import Progress, patient, silent
 from mia_jax.statistics import consistency, memorization, temperatures
@@ -125,7 +125,7 @@ class Scored(NamedTuple):
 
     scores: np.ndarray  # float64 [n]
     notes: tuple[str, ...]  # of the shadows, in sentences
-    settled: Settled  # how these answered
+    choice: Choice  # how these answered
     no_boundary: str | None  # why 0 is no boundary, where it is none
     kept: np.ndarray  # int [S'], the shadows that were used
     formats: Formats
@@ -188,18 +188,18 @@ def scored(
         seen = jax.tree.map(lambda leaf: np.take_along_axis(leaf, leave_one_out.over(rows, leaf), axis=0), seen)
     key = jax.random.key(0) if key is None else key
     both = bool(trained.any() and not trained.all())
-    settled = Settled(calibration.AS_TARGET, {}, "")
+    choice = Choice(calibration.AS_TARGET, {}, "")
     chooses = len(seen) > 1 and both
     with progress(title, (parts or 1) * calibration.fits(attack, len(trained), len(seen) if both else 1)) as advance:
         if chooses:
-            rehearsal = Rehearsal(seen, trained, of_population)
-            settled = (calibration.per_example if attack.per_example else calibration.learned)(key, attack, rehearsal)
-        state = calibration.fit(key, attack, settled, seen[settled.answer], trained, of_population[settled.answer])
-        scores = np.asarray(attack.score(state, own[settled.answer]), np.float64)
+            evidence = Calibration(seen, trained, of_population)
+            choice = (calibration.per_example if attack.per_example else calibration.learned)(key, attack, evidence)
+        state = calibration.fit(key, attack, choice, seen[choice.answer], trained, of_population[choice.answer])
+        scores = np.asarray(attack.score(state, own[choice.answer]), np.float64)
         if parts is None:
             advance(1)
     reason = None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}"
-    return Scored(scores, notes, settled, reason, kept, known)
+    return Scored(scores, notes, choice, reason, kept, known)
 
 
 def answers_apart(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> tuple[str, ...]:
@@ -218,9 +218,9 @@ def answers_apart(asked: Answered, trained: np.ndarray, member: np.ndarray | Non
         return ()
     y, some = np.asarray(asked.labels), temperatures.some(*np.shape(asked.target))
 
-    def losses(p: Array, answers: Answers, worn: tuple[AnswerDefense, ...]) -> np.ndarray:
+    def losses(p: Array, answers: Answers, chosen: tuple[AnswerDefense, ...]) -> np.ndarray:
         log_p = answer_format.log_probabilities(np.asarray(p)[some], answers)
-        return temperatures.losses(np.asarray(defenses.compose(worn)(log_p)) if worn else log_p, y[some])
+        return temperatures.losses(np.asarray(defenses.compose(chosen)(log_p)) if chosen else log_p, y[some])
 
     def fitted(loss: np.ndarray, mine: np.ndarray | None) -> float:
         return temperatures.fitted(loss, None if member is None else np.asarray(mine)[some])
@@ -340,15 +340,15 @@ def _checked(asked: Answered, classes: int, whose: str) -> Answered:
 def _read(read, asked: Answered, known: Formats):
     """What the attack sees, by how the shadows answer: of the target, leaves [n, ...], of the shadows, [S, n, ...]."""
 
-    def look(p: np.ndarray, answers: Answers, worn: tuple[AnswerDefense, ...]):
+    def look(p: np.ndarray, answers: Answers, chosen: tuple[AnswerDefense, ...]):
         log_p = answer_format.log_probabilities(p, answers)
-        return jax.tree.map(np.asarray, read(defenses.compose(worn)(log_p) if worn else log_p, asked.labels))
+        return jax.tree.map(np.asarray, read(defenses.compose(chosen)(log_p) if chosen else log_p, asked.labels))
 
     own, seen = {}, {}
-    for answer, worn in known.worn.items():
+    for answer, chosen in known.ways_of_shadows.items():
         same = next((other for other in own if known.read(other) == known.read(answer)), None)
         own[answer] = look(np.asarray(asked.target), known.target, known.read(answer)) if same is None else own[same]
-        each = [look(p, known.shadows, worn) for p in asked.shadows]
+        each = [look(p, known.shadows, chosen) for p in asked.shadows]
         seen[answer] = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     return own, seen
 

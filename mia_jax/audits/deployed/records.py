@@ -103,16 +103,16 @@ def _refuse_other_numbers(name: str, p: np.ndarray, wrong: Collection[int]) -> N
         raise ValueError(f"{name}: its rows look like {kind} ({example}): save {turn[kind]}, which are probabilities")
 
 
-def behind(held: Predictions, worn: tuple[defenses.AnswerDefense, ...], *, shadows_too: bool) -> Predictions:
+def defended(saved: Predictions, chosen: tuple[defenses.AnswerDefense, ...], *, shadows_too: bool) -> Predictions:
     """The predictions as a service behind defenses would have sent them; the shadows' only if the attacker knows."""
-    together = defenses.compose(worn)
+    together = defenses.compose(chosen)
 
     def sent(p):
         answers = answer_format.recognize(p)
         return defenses.probabilities(together(answer_format.log_probabilities(p, answers)), together.after(answers))
 
-    shadows = np.stack([sent(p) for p in held.shadows]) if shadows_too else held.shadows
-    return held._replace(target=sent(held.target), shadows=shadows)
+    shadows = np.stack([sent(p) for p in saved.shadows]) if shadows_too else saved.shadows
+    return saved._replace(target=sent(saved.target), shadows=shadows)
 
 
 def apart(x: Array, asked: Array) -> np.ndarray:

@@ -98,16 +98,16 @@ def summarize(
     scored: dict[str, infer.Scored],
 ) -> Summary:
     """The blocks of results.json; where nobody told who is a member, attacks have scores and no measures."""
-    config, held, known = run.config, setting.predictions, setting.formats
-    records, classes = held.target.shape
+    config, saved, known = run.config, setting.predictions, setting.formats
+    records, classes = saved.target.shape
     found = Found(
         scores={name: one.scores for name, one in scored.items()},
-        label=held.labels,
-        member=held.member,
+        label=saved.labels,
+        member=saved.member,
         index=np.arange(records),
-        about={name: one.settled.json() for name, one in scored.items()},
+        about={name: one.choice.json() for name, one in scored.items()},
         no_boundary={name: one.no_boundary for name, one in scored.items() if one.no_boundary},
-        **blocks.without_attack(answer_format.log_probabilities(held.target, known.target), held.labels),
+        **blocks.without_attack(answer_format.log_probabilities(saved.target, known.target), saved.labels),
     )
     # The records themselves are not there: nothing is known of their features.
     schema = Schema(_path(config), "local", setting.digest, classes, (0,), ())
@@ -125,9 +125,9 @@ def summarize(
             **({"read_as": [defense.name for defense in known.on_target]} if known.on_target else {}),
         },
         shadows={
-            "count": len(held.shadows),
+            "count": len(saved.shadows),
             "data": "as the predictions were made",
-            "answers": deployed_attack.answers_block(known.worn, config.defenses),
+            "answers": deployed_attack.answers_block(known.ways_of_shadows, config.defenses),
             "notes": setting.notes,
         },
         doubts=setting.doubts,
@@ -144,23 +144,23 @@ def _path(config: DeployedConfig) -> str:
 
 def _load(config: DeployedConfig) -> Inputs:
     """Read the predictions, and refuse before any work what cannot be used."""
-    held = deployed.load_predictions(_path(config))
-    digest = artifacts.array_digest(*(array for array in held if array is not None))
-    twins = memorization.twins(held.shadows)  # before defenses: labels of two models may well be the same
+    saved = deployed.load_predictions(_path(config))
+    digest = artifacts.array_digest(*(array for array in saved if array is not None))
+    twins = memorization.twins(saved.shadows)  # before defenses: labels of two models may well be the same
     chosen = defenses.parse(config.defenses)
     if chosen:
-        held = deployed.behind(held, chosen, shadows_too=config.adaptive)
-    names, held, notes = _usable(config, held, twins)
-    known = formats.of_saved(held.target, held.shadows, dress=not chosen)
-    doubted = doubts.of_answers(held.labels, held.target, held.shadows) or memorization.of_members(*held)
+        saved = deployed.defended(saved, chosen, shadows_too=config.adaptive)
+    names, saved, notes = _usable(config, saved, twins)
+    known = formats.of_saved(saved.target, saved.shadows, dress=not chosen)
+    doubted = doubts.of_answers(saved.labels, saved.target, saved.shadows) or memorization.of_members(*saved)
     if not doubted:
-        asked = infer.Answered(held.labels, held.target, held.shadows)
-        notes = [*notes, *infer.answers_apart(asked, held.shadow_member, held.member, known)]
-    return Inputs(held, digest, names, known, notes, list(doubted))
+        asked = infer.Answered(saved.labels, saved.target, saved.shadows)
+        notes = [*notes, *infer.answers_apart(asked, saved.shadow_member, saved.member, known)]
+    return Inputs(saved, digest, names, known, notes, list(doubted))
 
 
 def _usable(
-    config: DeployedConfig, held: deployed.Predictions, twins: np.ndarray
+    config: DeployedConfig, saved: deployed.Predictions, twins: np.ndarray
 ) -> tuple[list[str], deployed.Predictions, list[str]]:
     """The attacks, the shadows that do not give the truth away, and what is to be said of the others.
 
@@ -168,15 +168,15 @@ def _usable(
         InputError: who trained the shadows tells who trained the target, and that cannot be mended.
     """
     has = configs.attack_run(config)
-    names = infer.attack_names(config.attacks, has, same_records=True, member=held.shadow_member)
+    names = infer.attack_names(config.attacks, has, same_records=True, member=saved.shadow_member)
     built = [build(name, 2, configs.attack_settings(config), has) for name in names]
     per_example = any(attack.per_example for attack in built)
-    design = membership.examine(held.shadow_member, held.member, per_example=per_example, twins=twins)
-    if len(design.kept) < len(held.shadows):
-        held = held._replace(shadows=held.shadows[design.kept], shadow_member=held.shadow_member[design.kept])
-        names = infer.attack_names(config.attacks, has, same_records=True, member=held.shadow_member)
-    share = None if held.member is None else membership.share_note(held.shadow_member, held.member)
-    return names, held, [*design.notes, *([share] if share else [])]
+    design = membership.examine(saved.shadow_member, saved.member, per_example=per_example, twins=twins)
+    if len(design.kept) < len(saved.shadows):
+        saved = saved._replace(shadows=saved.shadows[design.kept], shadow_member=saved.shadow_member[design.kept])
+        names = infer.attack_names(config.attacks, has, same_records=True, member=saved.shadow_member)
+    share = None if saved.member is None else membership.share_note(saved.shadow_member, saved.member)
+    return names, saved, [*design.notes, *([share] if share else [])]
 
 
 PLAN: AuditPlan[DeployedConfig, Inputs, None, infer.Answered, dict[str, infer.Scored]] = AuditPlan(

@@ -71,10 +71,10 @@ def train(run: Run[DeployedConfig], setting: Setting) -> Trained[Beside]:
     """What the shadows are trained on, the target's answers about the records in question, the shadows."""
     inputs, service = setting
     # Asked once, by whoever needs it first.
-    settled = functools.cache(functools.partial(connection.settle, run, inputs, service))
+    answered = functools.cache(functools.partial(connection.settle, run, inputs, service))
     with timed(run.seconds, "shadow_data"):
-        data = _shadow_data(run, setting, settled)
-    target = settled()
+        data = _shadow_data(run, setting, answered)
+    target = answered()
     keys = stages.keys(stage_key(run.root, "shadows"), len(data.plan.train))
     train = np.asarray(data.plan.train)
     job = TrainingJob("shadow models", run.config, service.schema, data.pool, data.digest, keys, train)
@@ -147,7 +147,7 @@ def summarize(
 # --- shadows ---------------------------------------------------------------------------------------------------------
 
 
-def _shadow_data(run: Run[DeployedConfig], setting: Setting, settled: Callable[[], Target]) -> ShadowData:
+def _shadow_data(run: Run[DeployedConfig], setting: Setting, answered: Callable[[], Target]) -> ShadowData:
     """Records that are not in question, and who of the shadows trains on which."""
     inputs, service = setting
     generation = service.earlier.generation
@@ -155,7 +155,7 @@ def _shadow_data(run: Run[DeployedConfig], setting: Setting, settled: Callable[[
     config = dataclasses.replace(run.config, max_queries=inputs.queries_left)
     about = {"target": f"{run.config.target}{again}", "data": service.schema.digest}
     with connection.naming(lambda record: "a synthesized record"):
-        adversary = shadow_data.Adversary(inputs.aside, service.schema, inputs.m, settled, about)
+        adversary = shadow_data.Adversary(inputs.aside, service.schema, inputs.m, answered, about)
         return shadow_source.obtain(run, config, adversary, np.asarray(inputs.records.x))
 
 
@@ -177,8 +177,8 @@ def _attacks(
     return built
 
 
-def _on_shadows(config: DeployedConfig, inputs: Inputs, target: Target) -> attack.Worn:
-    return attack.ways(target.answers, defenses.parse(config.defenses), _labeled(inputs, target))
+def _on_shadows(config: DeployedConfig, inputs: Inputs, target: Target) -> attack.Ways:
+    return attack.ways_to_answer(target.answers, defenses.parse(config.defenses), _labeled(inputs, target))
 
 
 def _labeled(inputs: Inputs, target: Target) -> float | None:
