@@ -1,6 +1,6 @@
 """The runs that experiments ask for, in one place: who asks for the same run must get equal Configs.
 
-``paper``: the paper's sizes and numbers of shadows (``config.PRESETS``). ``cpu``: the same with fewer shadows, and for
+``paper``: the paper's sizes and numbers of shadows (``presets.PRESETS``). ``cpu``: the same with fewer shadows, and for
 images fewer epochs and smaller training sets; the largest that 2 cores finish in about two hours. ``quick``: smaller
 again, to see an experiment work in a few minutes.
 """

@@ -10,7 +10,8 @@ from small_runs import config
 
 from mia_jax import audits, data
 from mia_jax.audits import train_networks
-from mia_jax.audits.config import PRESETS, Config, preset
+from mia_jax.audits.config import Config
+from mia_jax.audits.presets import PRESETS, preset
 from mia_jax.models import networks
 from mia_jax.types import Field, InputError, Model, Records, Schema
 

@@ -10,9 +10,10 @@ import numpy as np
 from mia_jax.attacks import ATTACKS, build, checked, leave_one_out, named
 from mia_jax.attacks.common import telling
 from mia_jax.attacks.entries import ANSWERS
-from mia_jax.audits.deployed import answer_formats, calibration
+from mia_jax.audits.deployed import answer_formats, calibration, checks
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.calibration import Calibration, Choice
+from mia_jax.audits.deployed.checks import Answered
 from mia_jax.plans import membership
 from mia_jax.progress import Progress, patient, silent
 from mia_jax.statistics import consistency, memorization, temperatures
@@ -25,14 +26,6 @@ ONE_SIDED = "the shadow models trained on all of the records in question, or on 
 
 class AnswersWarning(UserWarning):
     """Shadows that were left out, or answers that seem not to belong together."""
-
-
-class Answered(NamedTuple):
-    """Records of which only the answers are left: labels [m], target [m, c], shadows [S, m, c]."""
-
-    labels: Array
-    target: Array
-    shadows: Array
 
 
 def infer(
@@ -148,12 +141,12 @@ def scored(
     Args:
         known: the formats of target and shadows, where they were found out before.
     """
-    classes = _classes(asked.target)
+    classes = checks.classes(asked.target)
     title = attack if isinstance(attack, str) else "attack"
     attack, parts = _build(attack, classes, options or {}, lambda seconds: advance(1))
-    trained = _membership(shadow_member, asked)
+    trained = checks.membership(shadow_member, asked)
     if member is not None:
-        member = _truth(member, len(asked.target))
+        member = checks.truth(member, len(asked.target))
     design = membership.examine(
         trained, member, per_example=attack.per_example, twins=memorization.twins(asked.shadows)
     )
@@ -163,24 +156,18 @@ def scored(
     leave_one_out.refuse_without(attack.needs, trained[kept])
     if "population" in attack.needs and population is None:
         raise InputError("this attack needs a population: answers about records that trained no model")
-    asked = _checked(asked, classes, "")
+    asked = checks.checked(asked, classes, "")
     known = known or answer_formats.of_saved(np.asarray(asked.target), np.asarray(asked.shadows))
     assert attack.read is not None  # or ``_build`` would have refused it
     read = jax.jit(attack.read)
     own, seen = _read(read, asked, known)
     of_population = dict.fromkeys(seen)
     if population is not None:
-        group = _population(population)
-        if np.ndim(group.shadows) != 3 or len(group.shadows) != len(trained):
-            raise InputError(
-                f"population: shadows are probabilities [{len(trained)}, m, {classes}], by the same shadows"
-            )
-        first, rest = _read(read, _checked(group, classes, "population: "), known)
-        for answer, many in rest.items():
-            one = first[answer]
-            of_population[answer] = jax.tree.map(
-                lambda one, others: np.concatenate([one[None], others[kept]]), one, many
-            )
+        group = checks.of_population(population, len(trained), classes)
+        of_target, of_shadows = _read(read, group, known)
+        for answer, many in of_shadows.items():
+            pair = of_target[answer], many
+            of_population[answer] = jax.tree.map(lambda one, each: np.concatenate([one[None], each[kept]]), *pair)
     trained, seen = trained[kept], jax.tree.map(lambda leaf: leaf[kept], seen)
     if design.fixed_counts and not attack.per_example:  # those do so themselves, with each shadow that is left out, too
         rows = membership.draw_equal_counts(trained)
@@ -267,74 +254,6 @@ def lacking(name: str, beyond: Iterable[str]) -> str:
 def _refuse(name: str, beyond: Collection[str]) -> None:
     if beyond:
         raise InputError(f"{lacking(name, beyond)}: audit the model itself")
-
-
-def _population(population: Mapping[str, Array] | tuple[Array, Array, Array]) -> Answered:
-    names = tuple(population) if isinstance(population, Mapping) else Answered._fields[: len(population)]
-    if set(names) != set(Answered._fields):
-        raise InputError(f"population has {', '.join(Answered._fields)}; what was given has {', '.join(names)}")
-    return Answered(**population) if isinstance(population, Mapping) else Answered(*population)
-
-
-def _classes(target: Array) -> int:
-    if np.ndim(target) != 2 or np.shape(target)[0] < 1 or np.shape(target)[1] < 2:
-        raise InputError(f"target holds probabilities [n, c] of two classes or more; it has shape {np.shape(target)}")
-    return np.shape(target)[1]
-
-
-def _membership(shadow_member: Array, asked: Answered) -> np.ndarray:
-    member, shape = np.asarray(shadow_member), np.shape(asked.shadows)
-    expected = (*shape[:1], *np.shape(asked.target))
-    if len(shape) != 3 or shape != expected or shape[0] < 1:
-        raise InputError(
-            f"shadows hold probabilities [S, n, c], one shadow at least, of the {expected[-2]} records and"
-            f" {expected[-1]} classes of target; they have shape {shape}"
-        )
-    if member.shape != shape[:2]:
-        raise InputError(
-            f"shadow_member is {list(shape[:2])}, [S, n], true where the record trained the shadow; it has shape"
-            f" {member.shape}"
-        )
-    if not np.isin(member, (0, 1)).all():
-        raise InputError("shadow_member holds something else than true and false (1 and 0)")
-    return member.astype(bool)
-
-
-def _truth(member: Array, n: int) -> np.ndarray:
-    member = np.asarray(member)
-    if member.shape != (n,) or not np.isin(member, (0, 1)).all():
-        raise InputError(
-            f"member is bool [{n}], true where the record trained the target; it is {member.dtype} {member.shape}"
-        )
-    return member.astype(bool)
-
-
-def _labels(labels: Array, n: int, classes: int, whose: str) -> np.ndarray:
-    y = np.asarray(labels)
-    if y.shape != (n,) or y.dtype.kind not in "iu":
-        raise InputError(f"{whose}labels are integers [{n}], one for each record; they are {y.dtype} {y.shape}")
-    if y.min() < 0 or y.max() >= classes:
-        raise InputError(f"{whose}labels lie between 0 and {classes - 1}; these lie between {y.min()} and {y.max()}")
-    return y.astype(np.int32)
-
-
-def _checked(asked: Answered, classes: int, whose: str) -> Answered:
-    """The same as arrays, once they are what they should be."""
-    n = len(asked.target)
-
-    def look(p: Array, who: str) -> np.ndarray:
-        p = np.asarray(p)
-        if p.shape != (n, classes) or p.dtype.kind != "f":
-            raise InputError(f"{whose}{who} holds probabilities [{n}, {classes}]; it is {p.dtype} {p.shape}")
-        try:
-            answer_format.check(p, answer_format.recognize(p, few=True), n)
-        except answer_format.WrongAnswer as wrong:
-            raise answer_format.WrongAnswer(wrong.record, f"{whose}{who}: {wrong.reason}") from None
-        return p
-
-    y = _labels(asked.labels, n, classes, whose)
-    target = look(asked.target, "target")
-    return Answered(y, target, np.stack([look(p, f"shadow {k}") for k, p in enumerate(asked.shadows)]))
 
 
 def _read(read, asked: Answered, known: Formats):

@@ -12,11 +12,12 @@ import jax
 import numpy as np
 
 from mia_jax import data
-from mia_jax.attacks import ATTACKS, build, named, quick_first, sources
+from mia_jax.attacks import ATTACKS, quick_first, sources
 from mia_jax.audits import config as configs
 from mia_jax.audits import divergence, memory, shadow_data, stages
 from mia_jax.audits.common import accountant_epsilon, column, load, short, title, train_models
 from mia_jax.audits.config import Config
+from mia_jax.audits.paper_attacks import attack_names, build_attacks
 from mia_jax.audits.shadow_data import ShadowData
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Models, Observation, Observers, Run, Summary, Trained, TrainingJob
@@ -28,7 +29,7 @@ from mia_jax.storage.artifacts import Artifact
 from mia_jax.targets import defenses, observation
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.targets.platforms import platform
-from mia_jax.types import Attack, InputError, Records, Remember, Schema, Seen
+from mia_jax.types import InputError, Records, Schema, Seen
 
 TIMED = ("attack", "target", "shadows")  # seconds that are kept with the scores
 SCORES = 2  # version of the artifact of scores: raise it when its arrays are others (attack networks have their own)
@@ -318,38 +319,6 @@ def _shadows_block(trained: Trained[Beside], scored: Mapping[str, np.ndarray]) -
 
 
 # --- from the configuration ------------------------------------------------------------------------------------------
-
-
-def attack_names(config: Config, schema: Schema) -> list[str]:
-    """The attacks that ``--attacks`` names: by default the paper's and the baselines.
-
-    Raises:
-        InputError: one is unknown, or cannot run: shadows are asked about records of their own only, and nothing is had
-            of them but answers.
-    """
-    everything = config.attacks.strip().lower() == "all"
-    names = [*ATTACKS] if everything else named(config.attacks)
-    reasons = {name: _cannot_run(config, schema, name) for name in names}
-    if not everything and (refused := [reason for reason in reasons.values() if reason]):
-        raise InputError(f"--attacks: {refused[0]}; audit.py --dataset has it")
-    return [name for name, reason in reasons.items() if reason is None]
-
-
-def _cannot_run(config: Config, schema: Schema, name: str) -> str | None:
-    """Why an attack cannot run on this plan, in words; None if it can."""
-    entry, run = ATTACKS[name], configs.attack_run(config, schema=schema)
-    if lacking := sorted(entry.needed() - {"in", "out"}) or entry.lacks((*run, "remember")):
-        return f"{name} needs {' and '.join(lacking)}, which this plan does not have"
-    if build(name, schema.num_classes, configs.attack_settings(config), run).per_example:
-        return f"{name} needs shadows that were asked about the target's own records"
-    return None
-
-
-def build_attacks(config: Config, schema: Schema, remember: Remember) -> dict[str, Attack]:
-    """The attacks of ``attack_names``; ``remember`` keeps parts of their long work."""
-    run = configs.attack_run(config, schema=schema, remember=remember)
-    settings = configs.attack_settings(config)
-    return {name: build(name, schema.num_classes, settings, run) for name in attack_names(config, schema)}
 
 
 def _training_size(config: Config, num_records: int) -> int:

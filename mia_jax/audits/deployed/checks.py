@@ -1,0 +1,94 @@
+"""Saved answers that somebody gives ``infer``, checked: each refusal names the array and what it should be."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from mia_jax.targets import answer_format
+from mia_jax.types import Array, InputError
+
+
+class Answered(NamedTuple):
+    """Records of which only the answers are left: labels [m], target [m, c], shadows [S, m, c]."""
+
+    labels: Array
+    target: Array
+    shadows: Array
+
+
+def of_population(
+    population: Mapping[str, Array] | tuple[Array, Array, Array], num_shadows: int, classes: int
+) -> Answered:
+    """Answers about records that trained no model, by the same shadows. Raises InputError, WrongAnswer."""
+    names = tuple(population) if isinstance(population, Mapping) else Answered._fields[: len(population)]
+    if set(names) != set(Answered._fields):
+        raise InputError(f"population has {', '.join(Answered._fields)}; what was given has {', '.join(names)}")
+    group = Answered(**population) if isinstance(population, Mapping) else Answered(*population)
+    if np.ndim(group.shadows) != 3 or len(group.shadows) != num_shadows:
+        raise InputError(f"population: shadows are probabilities [{num_shadows}, m, {classes}], by the same shadows")
+    return checked(group, classes, "population: ")
+
+
+def classes(target: Array) -> int:
+    """How many classes the target's answers [n, c] have. Raises InputError."""
+    if np.ndim(target) != 2 or np.shape(target)[0] < 1 or np.shape(target)[1] < 2:
+        raise InputError(f"target holds probabilities [n, c] of two classes or more; it has shape {np.shape(target)}")
+    return np.shape(target)[1]
+
+
+def membership(shadow_member: Array, asked: Answered) -> np.ndarray:
+    """Who trained each shadow, bool [S, n]. Raises InputError, where the shadows' answers are of another shape, too."""
+    member, shape = np.asarray(shadow_member), np.shape(asked.shadows)
+    expected = (*shape[:1], *np.shape(asked.target))
+    if len(shape) != 3 or shape != expected or shape[0] < 1:
+        raise InputError(
+            f"shadows hold probabilities [S, n, c], one shadow at least, of the {expected[-2]} records and"
+            f" {expected[-1]} classes of target; they have shape {shape}"
+        )
+    if member.shape != shape[:2]:
+        raise InputError(
+            f"shadow_member is {list(shape[:2])}, [S, n], true where the record trained the shadow; it has shape"
+            f" {member.shape}"
+        )
+    if not np.isin(member, (0, 1)).all():
+        raise InputError("shadow_member holds something else than true and false (1 and 0)")
+    return member.astype(bool)
+
+
+def truth(member: Array, n: int) -> np.ndarray:
+    """Who trained the target, bool [n]. Raises InputError."""
+    member = np.asarray(member)
+    if member.shape != (n,) or not np.isin(member, (0, 1)).all():
+        raise InputError(
+            f"member is bool [{n}], true where the record trained the target; it is {member.dtype} {member.shape}"
+        )
+    return member.astype(bool)
+
+
+def _labels(labels: Array, n: int, classes: int, whose: str) -> np.ndarray:
+    y = np.asarray(labels)
+    if y.shape != (n,) or y.dtype.kind not in "iu":
+        raise InputError(f"{whose}labels are integers [{n}], one for each record; they are {y.dtype} {y.shape}")
+    if y.min() < 0 or y.max() >= classes:
+        raise InputError(f"{whose}labels lie between 0 and {classes - 1}; these lie between {y.min()} and {y.max()}")
+    return y.astype(np.int32)
+
+
+def checked(asked: Answered, classes: int, whose: str) -> Answered:
+    """The same as arrays. Raises InputError, or WrongAnswer for a row that is no distribution; ``whose``: in words."""
+    n = len(asked.target)
+
+    def probabilities(p: Array, who: str) -> np.ndarray:
+        p = np.asarray(p)
+        if p.shape != (n, classes) or p.dtype.kind != "f":
+            raise InputError(f"{whose}{who} holds probabilities [{n}, {classes}]; it is {p.dtype} {p.shape}")
+        try:
+            answer_format.check(p, answer_format.recognize(p, few=True), n)
+        except answer_format.WrongAnswer as wrong:
+            raise answer_format.WrongAnswer(wrong.record, f"{whose}{who}: {wrong.reason}") from None
+        return p
+
+    y = _labels(asked.labels, n, classes, whose)
+    target = probabilities(asked.target, "target")
+    return Answered(y, target, np.stack([probabilities(p, f"shadow {k}") for k, p in enumerate(asked.shadows)]))
