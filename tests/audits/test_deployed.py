@@ -176,7 +176,7 @@ def test_a_wrong_answer_about_a_synthesized_record_is_no_row(service, run, margi
         (dict(class_names="a,b,a"), "must be names, each once"),
         (dict(class_names="a,,b"), "must be names"),
         (dict(class_names="a,b,c", num_classes=4), "has 3 names and --num_classes=4: leave one out"),
-        (dict(shadow_data="search", k_min=9), "k_min=9 must not be above k_max=3"),
+        (dict(shadow_data="search", k_min=9), "--k_min=9 must not be above --k_max=3"),
         (
             dict(attacks="boundary"),
             "boundary needs features and queries, which plain answers do not give; shokri, .* can run",

@@ -282,7 +282,7 @@ BAD_FLAGS = {
         "there is no file nowhere.npz",
     ),
     "too much noise": (dict(shadow_data="noisy", noise=1.5), "--noise=1.5"),
-    "steps that grow": (dict(shadow_data="search", k_min=9, k_max=3), "k_min=9 must not be above k_max=3"),
+    "steps that grow": (dict(shadow_data="search", k_min=9, k_max=3), "--k_min=9 must not be above --k_max=3"),
     "no shadows": (dict(num_shadows=0), "--num_shadows=0 must be at least 1"),
     "a file that is to be simulated": (dict(data_source="simulated"), "your own file, not simulated data"),
     "a file that is to be official": (dict(data_source="official"), "your own file, not official data"),

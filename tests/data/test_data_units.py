@@ -12,7 +12,10 @@ from mia_jax import audits, data
 from mia_jax.audits import train_networks
 from mia_jax.audits.config import Config
 from mia_jax.audits.presets import PRESETS, preset
+from mia_jax.audits.types import Run, TrainingJob
 from mia_jax.models import networks
+from mia_jax.progress import silent
+from mia_jax.storage import artifacts
 from mia_jax.types import Field, InputError, Model, Records, Schema
 
 N = 120
@@ -135,16 +138,19 @@ def test_a_run_on_pixels_gives_the_scores_of_one_on_scaled_pixels(tmp_path):
 def test_the_unit_is_part_of_what_names_a_model(tmp_path, monkeypatch):
     named = []
 
-    def stopped(config, model, pool, digest, *rest):
-        named.append(digest)
+    def stopped(job, model):
+        named.append(job.digest)
         raise InterruptedError
 
     monkeypatch.setattr(train_networks, "_descriptions", stopped)
     _, schema = load(tmp_path, PIXELS)
     for fields in (schema.fields, tuple(f._replace(one=255.0) for f in schema.fields), (Field("a", "numeric", 0, 12),)):
-        arguments = (None, Config(model="mlp"), schema._replace(fields=fields), None, "digest", None, np.zeros((1, 1)))
+        of_fields = schema._replace(fields=fields)
+        pool, key = Records(PIXELS, Y), jax.random.key(0)
+        job = TrainingJob("models", Config(model="mlp"), of_fields, pool, "digest", key[None], np.zeros((1, 1), int))
+        run = Run(job.config, job.config, artifacts.Workdir(tmp_path, {}), key, print, silent, {})
         with pytest.raises(InterruptedError):
-            train_networks.networks(*arguments, title="", progress=None)
+            train_networks.networks(run, job)
     assert len(set(named)) == 3 and named[2] == "digest"
 
 
