@@ -238,7 +238,7 @@ def failing(trainer, at_most, error):
     at_once = set()
 
     def fit_chunk(*args):
-        part = args[5]
+        part = args[3]
         at_once.add(part.stop - part.start)
         if part.stop - part.start > at_most:
             raise error

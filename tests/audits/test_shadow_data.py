@@ -137,7 +137,7 @@ def test_classes_that_cannot_be_found_are_told(tmp_path):
 
 @pytest.mark.parametrize(("changed", "reason"), [
     (dict(shadow_data="noisy", noise=1.5), "--noise=1.5 must be from 0 to 1"),
-    (dict(shadow_data="search", k_min=5, k_max=3), "k_min=5 must not be above k_max=3"),
+    (dict(shadow_data="search", k_min=5, k_max=3), "--k_min=5 must not be above --k_max=3"),
     (dict(shadow_data="search", conf_min=1.0), "--conf_min=1.0 must be below 1"),
     (dict(shadow_data="marginal", marginals="nowhere.npz"), "there is no file nowhere.npz"),
 ])  # fmt: skip

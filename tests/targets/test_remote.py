@@ -37,7 +37,7 @@ WEIGHTS = np.random.default_rng(1).normal(size=(FEATURES, CLASSES)).astype(np.fl
 NETWORK = Model(init=lambda key, x: WEIGHTS, apply=lambda params, x, *, key=None: x.astype(jnp.float32) @ params)
 TARGET = black_box.as_target(NETWORK, jnp.asarray(WEIGHTS), CLASSES)
 FAST = Options(rows_per_request=8, in_flight=4, timeout=5.0, backoff=0.01, repeat=False)  # each question is counted
-PROBES = PROBE_ROWS // FAST.rows  # questions until connected
+PROBES = PROBE_ROWS // FAST.rows_per_request  # questions until connected
 
 
 def records(n, seed=0):
@@ -623,7 +623,7 @@ np.save(sys.argv[4], target.ask(x))
     np.testing.assert_allclose(np.load(tmp_path / "log_p.npy"), TARGET.ask(x), rtol=1e-5, atol=1e-5)
     assert proxy.repeated == RECHECKED
     sent = sum(proxy.asked.values())  # counted before it is sent: what was about to be, too
-    assert sent <= black_box.Budget(path=tmp_path / "asked").spent <= sent + FAST.in_flight * FAST.rows
+    assert sent <= black_box.Budget(path=tmp_path / "asked").spent <= sent + FAST.in_flight * FAST.rows_per_request
     # Everything is known now: for who trusts it, the service need not even be there.
     target = connect(url, x, cache=tmp_path / "cache", recheck=0, options=FAST)
     np.testing.assert_array_equal(target.ask(x), np.load(tmp_path / "log_p.npy"))
