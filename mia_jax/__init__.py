@@ -3,7 +3,7 @@
     import mia_jax as mia
 
 What a notebook needs has a short name here. It is imported when it is first used: ``import mia_jax`` alone imports no
-other package, and flax, optax, scikit-learn and matplotlib come with the names that compute with them.
+other package, not even JAX; flax, optax and scikit-learn come with the rooms that use them, matplotlib with a drawing.
 
 Data and plans
     load, save                      records by name, or from your .npz: Records and their Schema
@@ -29,8 +29,9 @@ Whole audits, from data to report
                                     Config, BalancedConfig, DeployedConfig, CanaryConfig
     write_report                    the page of a run, written again
 
-Further rooms are modules: synthesis (shadow data without data), statistics (bounds on epsilon, means over targets),
-reports, reproduction (the paper's tables), storage.
+Errors that a user can mend are ``MiaError`` (``InputError`` and others), one line each. Further rooms are modules:
+synthesis (shadow data without data), statistics (bounds on epsilon, means over targets), training (L2, DP-SGD),
+targets (output defenses, budgets), reports, reproduction (the paper's tables), storage.
 
 Eight models, trained in complementary pairs on halves of the records; the first is attacked:
 
