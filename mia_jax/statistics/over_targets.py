@@ -187,7 +187,7 @@ class Calls:
                 right, wrong = self.m, self.n  # weights of the two rates
             case "ppv":
                 right, wrong = prior, 1 - prior
-        a, b = right * self.tp / self.m, wrong * self.fp / self.n
+        a, b = right * self.tp / np.maximum(self.m, 1), wrong * self.fp / np.maximum(self.n, 1)
         return (b * right * self.moves_tpr - a * wrong * self.moves_fpr) / (a + b) ** 2
 
 

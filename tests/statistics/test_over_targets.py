@@ -115,6 +115,20 @@ def test_one_target_is_itself_and_what_was_not_judged_plays_no_part():
     assert over_targets.auc(more, flags) == over_targets.auc(score, member)
 
 
+def test_a_class_without_members_or_without_non_members_in_a_target_has_finite_intervals():
+    """Of few records, as attacks judge that ask much: an interval that is NaN could not be written as JSON."""
+    rng = np.random.default_rng(0)
+    score, label = rng.normal(size=(3, 12)), np.repeat(np.arange(2), 6)
+    member = np.tile(np.arange(12) % 2 == 0, (3, 1))
+    member[0, :6], member[1, :6] = True, False  # of class 0: members alone, non-members alone
+    score[:, :6] = np.abs(score[:, :6])  # all called members: a precision of 1, 0 and 1/2
+    blocks = [metrics.evaluate(s, m, label, 2) for s, m in zip(score, member, strict=True)]
+    together = over_targets.block(blocks, score, member, label)
+    precision = together["per_class"][0]["precision"]
+    assert precision["value"] == pytest.approx(0.5)
+    assert 0 <= precision["low"] < precision["value"] < precision["high"] <= 1
+
+
 def test_thresholds_set_on_shadows_bring_about_what_they_were_set_for():
     """Another shadow for each target; too few non-members to set a threshold on are said to be."""
     rng = np.random.default_rng(4)
