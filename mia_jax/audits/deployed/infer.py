@@ -170,9 +170,7 @@ def scored(
             of_population[answer] = jax.tree.map(lambda one, each: np.concatenate([one[None], each[kept]]), *pair)
     trained, seen = trained[kept], jax.tree.map(lambda leaf: leaf[kept], seen)
     if design.fixed_counts and not attack.per_example:  # those do so themselves, with each shadow that is left out, too
-        rows = membership.draw_equal_counts(trained)
-        trained = np.take_along_axis(trained, rows, axis=0)
-        seen = jax.tree.map(lambda leaf: np.take_along_axis(leaf, leave_one_out.over(rows, leaf), axis=0), seen)
+        trained, seen = _equal_counts(trained, seen)
     key = jax.random.key(0) if key is None else key
     both = bool(trained.any() and not trained.all())
     choice = Choice(calibration.AS_TARGET, {}, "")
@@ -187,6 +185,13 @@ def scored(
             advance(1)
     reason = None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}"
     return Scored(scores, notes, choice, reason, kept, known)
+
+
+def _equal_counts(trained: np.ndarray, seen: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+    """Of shadows [S, n] among which each record is in a fixed number of models, as many on either side for each."""
+    rows = membership.draw_equal_counts(trained)
+    taken = jax.tree.map(lambda leaf: np.take_along_axis(leaf, leave_one_out.over(rows, leaf), axis=0), seen)
+    return np.take_along_axis(trained, rows, axis=0), taken
 
 
 def answers_apart(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ def observe(run: Run[BalancedConfig], setting: Setting, trained: Trained[None]) 
     """What all attacks see of the models."""
     config, setting = run.config, plan.of_models(setting, trained.which)
     attacks = _attacks(run, setting)
-    run.notify(f"Looking at {len(trained.which)} models for {len(attacks)} attacks")
+    run.notify(f"Observing {len(trained.which)} models for {len(attacks)} attacks")
     # Attacks that learn from rows of any records get enough for ``attack_rows`` per class, of all models together.
     rows = max(2, 2 * (config.attack_rows * setting.schema.num_classes // (2 * config.num_models)))
     limits = Limits(rows, config.query_shadows, config.query_records)
