@@ -16,7 +16,7 @@ from mia_jax.audits.deployed.calibration import Calibration, Choice
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.plans import membership
 from mia_jax.progress import Progress, patient, silent
-from mia_jax.statistics import consistency, memorization, temperatures
+from mia_jax.statistics import consistency, memorization, temperatures, trained_on_all
 from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers, Array, Attack, InputError, Key
@@ -98,8 +98,11 @@ def infer(
         options=options,
         progress=progress,
     )
-    doubted = consistency.of_answers(labels, target, shadows) or memorization.of_members(
-        labels, target, np.asarray(shadows)[found.kept], np.asarray(shadow_member, bool)[found.kept], member
+    used = np.asarray(shadows)[found.kept], np.asarray(shadow_member, bool)[found.kept]
+    doubted = (
+        consistency.of_answers(labels, target, shadows)
+        or trained_on_all.of_answers(labels, target, *used, member)
+        or memorization.of_members(labels, target, *used, member)
     )
     apart = (
         ()

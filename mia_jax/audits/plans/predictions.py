@@ -21,7 +21,7 @@ from mia_jax.plans import membership
 from mia_jax.progress import within
 from mia_jax.reports.figures import many
 from mia_jax.statistics import consistency as doubts
-from mia_jax.statistics import memorization
+from mia_jax.statistics import memorization, trained_on_all
 from mia_jax.storage import artifacts
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Schema
@@ -152,7 +152,11 @@ def _load(config: DeployedConfig) -> Inputs:
         saved = deployed.defended(saved, chosen, shadows_too=config.adaptive)
     names, saved, notes = _usable(config, saved, twins)
     known = formats.of_saved(saved.target, saved.shadows, dress=not chosen)
-    doubted = doubts.of_answers(saved.labels, saved.target, saved.shadows) or memorization.of_members(*saved)
+    doubted = (
+        doubts.of_answers(saved.labels, saved.target, saved.shadows)
+        or trained_on_all.of_answers(*saved)
+        or memorization.of_members(*saved)
+    )
     if not doubted:
         asked = infer.Answered(saved.labels, saved.target, saved.shadows)
         notes = [*notes, *infer.answers_apart(asked, saved.shadow_member, saved.member, known)]

@@ -25,7 +25,7 @@ from mia_jax.audits.stages import stage_key, timed
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained, TrainingJob
 from mia_jax.plans import splits
 from mia_jax.reports import results
-from mia_jax.statistics import consistency, temperatures
+from mia_jax.statistics import consistency, temperatures, trained_on_all
 from mia_jax.targets import defenses, remote
 from mia_jax.targets.remote import urls
 from mia_jax.types import Attack, InputError, Target
@@ -128,8 +128,7 @@ def summarize(
         no_boundary=scored.no_boundary,
         **{name: np.asarray(value) for name, value in observed.seen.target["summary"].items() if name != "tempered"},
     )
-    labels = np.argmax(np.asarray(target.ask(inputs.sent.x)), axis=1)
-    doubted = consistency.of_service(found.label, labels, target.answers.classes, float(accuracy[1].mean()))
+    doubted = _doubts(inputs, observed, found, float(accuracy[1].mean()))
     notes = [] if doubted else _notes(run, inputs, observed)
     for line in (*doubted, *notes):
         run.notify(f"warning: {line}")
@@ -184,6 +183,18 @@ def _on_shadows(config: DeployedConfig, inputs: Inputs, target: Target) -> attac
 def _labeled(inputs: Inputs, target: Target) -> float | None:
     p = defenses.probabilities(target.ask(inputs.sent.x), target.answers)
     return answer_formats.labeled(p, target.answers)
+
+
+def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: float) -> tuple[str, ...]:
+    """Why the labels or the memberships may not be the target's, in sentences."""
+    target, seen = observed
+    labels = np.argmax(np.asarray(target.ask(inputs.sent.x)), axis=1)
+    if doubted := consistency.of_service(found.label, labels, target.answers.classes, shadow_accuracy):
+        return doubted
+    if inputs.member is None:
+        return ()
+    shadow = (np.asarray(seen.summary[name]) for name in ("correct", "confidence"))
+    return trained_on_all.of_service(found.correct, found.confidence, inputs.member, *shadow, seen.member)
 
 
 def _notes(run: Run[DeployedConfig], inputs: Inputs, observed: Observed) -> list[str]:

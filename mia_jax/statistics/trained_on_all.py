@@ -1,0 +1,172 @@
+"""Whether models are as right and as sure on records that they are said not to have trained on as on their own.
+
+A target that trained on all of the records, by a slip, gives an AUC of one half and looks safe. It shows where shadows
+do not do on records new to them what it does on its said non-members. NumPy and SciPy; never imports jax.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from mia_jax.types import Array
+
+LEVEL = 1e-5  # of each test
+LEAST = 0.15  # by which shadows must be right more often on their members than on others, to say anything
+FAR = 0.8  # what shadows are right on beside which a target that is never wrong is too good
+VALUES = 20  # different probabilities without which a model does not tell how sure it is
+UNDERCONFIDENT = 40  # times fewer errors than a model's own probabilities promise: no model is, on records new to it
+
+
+class Side(NamedTuple):
+    """A model's answers, or several models', about records that it is said to have trained on, or not to have."""
+
+    right: float  # share
+    sure: np.ndarray  # the true class's probabilities
+    errors: int  # records that were answered wrongly
+    count: int
+
+
+def of_answers(
+    labels: Array, target: Array, shadows: Array, shadow_member: Array, member: Array | None = None
+) -> tuple[str, ...]:
+    """Why the target, or the shadows, may have trained on all of the records, in sentences; () where nothing says so.
+
+    Args:
+        labels: int [n].
+        target: probabilities [n, c].
+        shadows: probabilities [S, n, c].
+        shadow_member: bool [S, n].
+        member: bool [n], where it is known.
+    """
+    labels, trained = np.asarray(labels), np.asarray(shadow_member, bool)
+    each = [np.asarray(p) for p in shadows]
+    right = np.stack([p.argmax(axis=1) == labels for p in each])
+    if found := _shadows_underconfident(right, each, trained):
+        return found
+    if member is None or np.all(member) or not np.any(member):
+        return ()
+    member = np.asarray(member, bool)
+    own = np.asarray(target)
+    sure = np.stack([p[np.arange(len(labels)), labels] for p in each])
+    # Members may be harder than others: shadows are compared on the records that the target is.
+    rows = ~member
+    if not trained[:, rows].any() or trained[:, rows].all():
+        return ()
+    spread = _spread(right[:, rows], ~trained[:, rows])
+    shadow = (
+        _side(right[:, rows], sure[:, rows], trained[:, rows]),
+        _side(right[:, rows], sure[:, rows], ~trained[:, rows]),
+    )
+    own_right, own_sure = own.argmax(axis=1) == labels, own[np.arange(len(labels)), labels]
+    sides = _side(own_right, own_sure, member), _side(own_right, own_sure, ~member)
+    return _target(sides, shadow, spread) or _shadows(sides, shadow)
+
+
+def of_service(
+    right: Array, sure: Array, member: Array, shadow_right: Array, shadow_sure: Array, shadow_member: Array
+) -> tuple[str, ...]:
+    """The same of a service, whose shadows trained on none of the records in question.
+
+    Args:
+        right: bool [n], where the target's best class is the label.
+        sure: float [n], its probability of the label.
+        member: bool [n].
+        shadow_right: bool [S, k], of each shadow's own training and test records.
+        shadow_sure: float [S, k].
+        shadow_member: bool [S, k].
+    """
+    right, sure, member = np.asarray(right, bool), np.asarray(sure), np.asarray(member, bool)
+    shadow_right, trained = np.asarray(shadow_right, bool), np.asarray(shadow_member, bool)
+    if member.all() or not member.any() or trained.all() or not trained.any():
+        return ()
+    shadow = tuple(_side(shadow_right, np.asarray(shadow_sure), side) for side in (trained, ~trained))
+    sides = tuple(_side(right, sure, side) for side in (member, ~member))
+    return _target(sides, shadow, _spread(shadow_right, ~trained))
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _target(sides: tuple[Side, ...], shadow: tuple[Side, ...], spread: float) -> tuple[str, ...]:
+    """Whether the target does on its said non-members what shadows do on their members alone."""
+    (inside, outside), (own, new) = sides, shadow
+    usual = min(new.right + 2 * spread, 1.0)
+    if stats.binom.sf(outside.count - outside.errors - 1, outside.count, usual) > LEVEL:
+        return ()
+    gap = own.right - new.right
+    close = min(max(0.1 * gap, 2 * np.sqrt(own.right * (1 - own.right) / outside.count)), gap / 4)
+    never_wrong = inside.errors + outside.errors == 0
+    as_own = gap > LEAST and outside.right >= own.right - close and abs(inside.right - outside.right) <= 2 * close
+    if not as_own and not (never_wrong and new.right < FAR):
+        return ()
+    if not never_wrong and _tells(inside, outside):
+        surer = abs(_above(inside.sure, outside.sure) - 0.5) / np.sqrt((1 / inside.count + 1 / outside.count) / 12)
+        if surer > 5 or _above(outside.sure, own.sure) < 0.25:
+            return ()
+    said = (
+        f"The target is right on {_percent(outside.right)} of the records that it is said not to have trained on, and"
+        f" on {_percent(inside.right)} of its members; shadows are on {_percent(new.right)} of records new to them and"
+        f" on {_percent(own.right)} of their own. It seems to have trained on all of the records"
+    )
+    if never_wrong:
+        return (f"{said}, or the labels to be its own answers.",)
+    if _tells(inside, outside):
+        return (f"{said}.",)
+    return (f"{said}, or to be a far better model than the shadows, which do not imitate it then.",)
+
+
+def _shadows(sides: tuple[Side, ...], shadow: tuple[Side, ...]) -> tuple[str, ...]:
+    """Whether shadows do on records that they are said not to have trained on what the target does on its members."""
+    (inside, outside), (own, new) = sides, shadow
+    gap = inside.right - outside.right
+    if gap < LEAST or new.right < inside.right - gap / 10 or abs(own.right - new.right) > gap / 10:
+        return ()
+    if stats.binom.cdf(outside.count - outside.errors, outside.count, new.right - gap / 10) > LEVEL:
+        return ()
+    return (
+        f"The shadows are right on {_percent(new.right)} of the records that shadow_member says they did not train on,"
+        f" and on {_percent(own.right)} of their own; the target is on {_percent(outside.right)} and"
+        f" {_percent(inside.right)}. The shadows seem to have trained on all of the records.",
+    )
+
+
+def _shadows_underconfident(right: np.ndarray, each: list[np.ndarray], trained: np.ndarray) -> tuple[str, ...]:
+    """Whether shadows are nearly never wrong on records said to be new to them, though far from sure of them."""
+    new = ~trained
+    if new.sum() < 200:
+        return ()
+    promised = float(np.mean(np.concatenate([1 - p[rows].max(axis=1) for p, rows in zip(each, new, strict=True)])))
+    wrong = float((~right)[new].mean())
+    if promised < LEAST or wrong > promised / UNDERCONFIDENT or not right[trained].size:
+        return ()
+    return (
+        f"The shadows are right on {_percent(1 - wrong)} of the records that shadow_member says they did not train on,"
+        f" though {_percent(promised)} would be wrong by their own probabilities: they seem to have trained on all of"
+        " the records.",
+    )
+
+
+def _side(right: np.ndarray, sure: np.ndarray, which: np.ndarray) -> Side:
+    return Side(float(right[which].mean()), sure[which], int((~right[which]).sum()), int(which.sum()))
+
+
+def _spread(right: np.ndarray, new: np.ndarray) -> float:
+    """The standard deviation, over models [S, n], of what each is right on of the records new to it."""
+    each = [row[rows].mean() for row, rows in zip(right, new, strict=True) if rows.any()]
+    return float(np.std(each, ddof=1)) if len(each) > 1 else 0.0
+
+
+def _tells(*sides: Side) -> bool:
+    """Whether a model tells how sure it is."""
+    return len(np.unique(np.concatenate([side.sure for side in sides]))) >= VALUES
+
+
+def _above(a: np.ndarray, b: np.ndarray) -> float:
+    """P(a > b); of those that are equal, half."""
+    b = np.sort(b)
+    return float((np.searchsorted(b, a, "left") + np.searchsorted(b, a, "right")).mean() / (2 * len(b)))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
