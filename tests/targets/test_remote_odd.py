@@ -230,7 +230,7 @@ def test_odd_elements_are_one_line():
     for element in ODD_ELEMENTS:
         body = reply(json.dumps({"predictions": [element] * 16}).encode())
         with services.raw(lambda _, number, body=body: body) as url:
-            for given in ({}, {"classes": 2}, {"names": ["a", "b"]}):
+            for given in ({}, {"num_classes": 2}, {"class_names": ["a", "b"]}):
                 told(url, **given)
 
 
@@ -446,7 +446,7 @@ def test_secrets_that_a_server_repeats_are_hidden(monkeypatch):
     secrets = (TOKEN, f"Bearer {TOKEN}", KEY, QUERY, "sig+n/141421", f"key={QUERY}", "sig%2Bn%2F141421")
     for echo, secret in itertools.product(ECHOES, secrets):
         with services.raw(lambda body, number, e=echo, s=secret: e(s), f"/v1/models/m:predict?key={QUERY}") as url:
-            for given in ({}, {"names": ["a", "b"]}):
+            for given in ({}, {"class_names": ["a", "b"]}):
                 text, heard = told(url, **given, notify=(lines := []).append), "".join(lines)
                 for part in ("3141592653", "2718281828", "141421"):
                     assert part not in text + heard, text
