@@ -15,6 +15,7 @@ LEVEL = 1e-5  # of each test
 LEAST = 0.15  # by which shadows must be right more often on their members than on others, to say anything
 FAR = 0.8  # what shadows are right on beside which a target that is never wrong is too good
 VALUES = 20  # different probabilities without which a model does not tell how sure it is
+MANY = 200  # answers about records said to be new without which shadows' are not judged alone
 UNDERCONFIDENT = 40  # times fewer errors than a model's own probabilities promise: no model is, on records new to it
 
 
@@ -91,7 +92,7 @@ def of_service(
 def _target(sides: tuple[Side, ...], shadow: tuple[Side, ...], spread: float) -> tuple[str, ...]:
     """Whether the target does on its said non-members what shadows do on their members alone."""
     (inside, outside), (own, new) = sides, shadow
-    usual = min(new.right + 2 * spread, 1.0)
+    usual = min(_bound(new, 1 - LEVEL) + 2 * spread, 1.0)  # what one shadow may be right on, at most
     if stats.binom.sf(outside.count - outside.errors - 1, outside.count, usual) > LEVEL:
         return ()
     gap = own.right - new.right
@@ -122,7 +123,8 @@ def _shadows(sides: tuple[Side, ...], shadow: tuple[Side, ...]) -> tuple[str, ..
     gap = inside.right - outside.right
     if gap < LEAST or new.right < inside.right - gap / 10 or abs(own.right - new.right) > gap / 10:
         return ()
-    if stats.binom.cdf(outside.count - outside.errors, outside.count, new.right - gap / 10) > LEVEL:
+    usual = max(_bound(new, LEVEL) - gap / 10, 0.0)  # what the target would be right on, at least, had it done so
+    if stats.binom.cdf(outside.count - outside.errors, outside.count, usual) > LEVEL:
         return ()
     return (
         f"The shadows are right on {_percent(new.right)} of the records that shadow_member says they did not train on,"
@@ -134,7 +136,7 @@ def _shadows(sides: tuple[Side, ...], shadow: tuple[Side, ...]) -> tuple[str, ..
 def _shadows_underconfident(right: np.ndarray, each: list[np.ndarray], trained: np.ndarray) -> tuple[str, ...]:
     """Whether shadows are nearly never wrong on records said to be new to them, though far from sure of them."""
     new = ~trained
-    if new.sum() < 200:
+    if new.sum() < MANY:
         return ()
     promised = float(np.mean(np.concatenate([1 - p[rows].max(axis=1) for p, rows in zip(each, new, strict=True)])))
     wrong = float((~right)[new].mean())
@@ -149,6 +151,11 @@ def _shadows_underconfident(right: np.ndarray, each: list[np.ndarray], trained: 
 
 def _side(right: np.ndarray, sure: np.ndarray, which: np.ndarray) -> Side:
     return Side(float(right[which].mean()), sure[which], int((~right[which]).sum()), int(which.sum()))
+
+
+def _bound(side: Side, level: float) -> float:
+    """A confidence bound on the share that is right (Jeffreys' interval, of independent records)."""
+    return float(stats.beta.ppf(level, side.count - side.errors + 0.5, side.errors + 0.5))
 
 
 def _spread(right: np.ndarray, new: np.ndarray) -> float:
