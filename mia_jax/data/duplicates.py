@@ -20,17 +20,18 @@ def groups(x: Array) -> np.ndarray:
     return out
 
 
-def note(group: np.ndarray, member: Array | None = None) -> str | None:
+def note(group: np.ndarray, member: Array | None = None, seen_by: str = "") -> str | None:
     """A sentence about the exact copies in a set; None without any.
 
     Args:
         group: of ``groups``.
         member: bool [n], who trained the target, where that is known.
+        seen_by: what shows it where the records themselves are not there, in words.
     """
     copied = int((np.bincount(group)[group] > 1).sum())
     if not copied:
         return None
-    text = f"{copied:,} of the {len(group):,} records have an exact copy among them."
+    text = f"{copied:,} of the {len(group):,} records have an exact copy among them{seen_by}."
     if member is None:
         return (
             f"{text} Where one copy trained a model and another did not, the latter counts as a non-member, though the"

@@ -10,13 +10,13 @@ import numpy as np
 from mia_jax.attacks import ATTACKS, build, checked, leave_one_out, named
 from mia_jax.attacks.common import telling
 from mia_jax.attacks.entries import ANSWERS
-from mia_jax.audits.deployed import answer_formats, calibration, checks
+from mia_jax.audits.deployed import answer_formats, calibration, checks, remarks
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.calibration import Calibration, Choice
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.plans import membership
 from mia_jax.progress import Progress, patient, silent
-from mia_jax.statistics import consistency, memorization, temperatures, trained_on_all
+from mia_jax.statistics import memorization
 from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers, Array, Attack, InputError, Key
@@ -98,20 +98,11 @@ def infer(
         options=options,
         progress=progress,
     )
-    used = np.asarray(shadows)[found.kept], np.asarray(shadow_member, bool)[found.kept]
-    doubted = (
-        consistency.of_answers(labels, target, shadows)
-        or trained_on_all.of_answers(labels, target, *used, member)
-        or memorization.of_members(labels, target, *used, member)
-    )
-    apart = (
-        ()
-        if doubted
-        else answers_apart(
-            asked, np.asarray(shadow_member, bool), None if member is None else np.asarray(member), found.formats
-        )
-    )
-    for note in (*found.notes, *doubted, *apart):
+    trained, truth = np.asarray(shadow_member, bool), None if member is None else np.asarray(member, bool)
+    doubted = remarks.doubts(asked, trained, truth, found.formats, found.kept)
+    kept = Answered(labels, target, np.asarray(shadows)[found.kept])
+    notes = remarks.notes(kept, trained[found.kept], truth, found.formats, doubted)
+    for note in (*found.notes, *doubted, *notes):
         warnings.warn(note, AnswersWarning, stacklevel=2)
     return found.scores
 
@@ -195,38 +186,6 @@ def _equal_counts(trained: np.ndarray, seen: dict[str, Any]) -> tuple[np.ndarray
     rows = membership.draw_equal_counts(trained)
     taken = jax.tree.map(lambda leaf: np.take_along_axis(leaf, leave_one_out.over(rows, leaf), axis=0), seen)
     return np.take_along_axis(trained, rows, axis=0), taken
-
-
-def answers_apart(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> tuple[str, ...]:
-    """How the target's answers differ from the shadows' otherwise than in their format, in sentences.
-
-    Args:
-        asked: probabilities.
-        trained: bool [S, n], who trained the shadows.
-        member: bool [n], who trained the target, where that is known.
-        known: the formats.
-    """
-    if known.labeled is not None:
-        share = answer_formats.labels_among(np.concatenate(list(asked.shadows)))
-        return (answer_formats.labeled_note(known.labeled, share),)
-    if {known.target.kind, known.shadows.kind} != {"probabilities"}:
-        return ()
-    y, some = np.asarray(asked.labels), temperatures.some(*np.shape(asked.target))
-
-    def losses(p: Array, answers: Answers, chosen: tuple[AnswerDefense, ...]) -> np.ndarray:
-        log_p = answer_format.log_probabilities(np.asarray(p)[some], answers)
-        return temperatures.losses(np.asarray(defenses.compose(chosen)(log_p)) if chosen else log_p, y[some])
-
-    def fitted(loss: np.ndarray, mine: np.ndarray | None) -> float:
-        return temperatures.fitted(loss, None if member is None else np.asarray(mine)[some])
-
-    few = slice(None, None, -(-len(trained) // temperatures.SHADOWS))
-    own = losses(asked.target, known.target, known.on_target)
-    pairs = zip(asked.shadows[few], trained[few], strict=True)
-    each = [fitted(losses(p, known.shadows, known.on_shadows), mine) for p, mine in pairs]
-    factor = temperatures.factor(own, None if member is None else np.asarray(member, bool)[some], np.array(each))
-    remedy = "if so, divide the shadows' logits by {t}, too: softmax(log(shadows) / {t})"
-    return () if factor is None else (temperatures.note(factor, remedy),)
 
 
 def _build(

@@ -11,7 +11,7 @@ from mia_jax.audits import flags, stages
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats as formats
 from mia_jax.audits.deployed import attack as deployed_attack
-from mia_jax.audits.deployed import blocks, infer
+from mia_jax.audits.deployed import blocks, infer, remarks
 from mia_jax.audits.deployed import records as deployed
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.blocks import Found
@@ -20,8 +20,7 @@ from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.plans import membership
 from mia_jax.progress import within
 from mia_jax.reports.figures import many
-from mia_jax.statistics import consistency as doubts
-from mia_jax.statistics import memorization, trained_on_all
+from mia_jax.statistics import memorization
 from mia_jax.storage import artifacts
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Schema
@@ -152,14 +151,9 @@ def _load(config: DeployedConfig) -> Inputs:
         saved = deployed.defended(saved, chosen, shadows_too=config.adaptive)
     names, saved, notes = _usable(config, saved, twins)
     known = formats.of_saved(saved.target, saved.shadows, dress=not chosen)
-    doubted = (
-        doubts.of_answers(saved.labels, saved.target, saved.shadows)
-        or trained_on_all.of_answers(*saved)
-        or memorization.of_members(*saved)
-    )
-    if not doubted:
-        asked = infer.Answered(saved.labels, saved.target, saved.shadows)
-        notes = [*notes, *infer.answers_apart(asked, saved.shadow_member, saved.member, known)]
+    asked = infer.Answered(saved.labels, saved.target, saved.shadows)
+    doubted = remarks.doubts(asked, saved.shadow_member, saved.member, known)
+    notes = [*notes, *remarks.notes(asked, saved.shadow_member, saved.member, known, doubted)]
     return Inputs(saved, digest, names, known, notes, list(doubted))
 
 

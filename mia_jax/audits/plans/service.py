@@ -23,9 +23,10 @@ from mia_jax.audits.deployed.connection import Inputs, Service
 from mia_jax.audits.shadow_data import ShadowData
 from mia_jax.audits.stages import stage_key, timed
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained, TrainingJob
+from mia_jax.data import duplicates
 from mia_jax.plans import splits
 from mia_jax.reports import results
-from mia_jax.statistics import consistency, temperatures, trained_on_all
+from mia_jax.statistics import consistency, equal_answers, temperatures, trained_on_all
 from mia_jax.targets import defenses, remote
 from mia_jax.targets.remote import urls
 from mia_jax.types import Attack, InputError, Target
@@ -189,12 +190,27 @@ def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: f
     """Why the labels or the memberships may not be the target's, in sentences."""
     target, seen = observed
     labels = np.argmax(np.asarray(target.ask(inputs.sent.x)), axis=1)
-    if doubted := consistency.of_service(found.label, labels, target.answers.classes, shadow_accuracy):
-        return doubted
+    doubted = consistency.of_service(found.label, labels, target.answers.classes, shadow_accuracy)
+    equal = _equal(inputs, observed)
+    if equal or doubted:
+        return (*([equal] if equal else []), *doubted)
     if inputs.member is None:
         return ()
     shadow = (np.asarray(seen.summary[name]) for name in ("correct", "confidence"))
     return trained_on_all.of_service(found.correct, found.confidence, inputs.member, *shadow, seen.member)
+
+
+def _equal(inputs: Inputs, observed: Observed) -> str | None:
+    """The doubt about a service that gives records that differ equal answers, where no shadow does so."""
+    target, seen = observed
+    if target.answers.kind != "probabilities":
+        return None
+    at_one, label = temperatures.STEPS.index(1.0), np.asarray(inputs.records.y)
+    some = temperatures.some(len(label), target.answers.classes)
+    own = equal_answers.from_losses(seen.target["summary"]["tempered"], at_one)
+    shadows = [equal_answers.from_losses(loss, at_one) for loss in seen.summary["tempered"]]
+    p = np.exp(np.asarray(target.ask(inputs.sent.x), np.float64))
+    return equal_answers.of_service(label, p, own, shadows, duplicates.groups(inputs.sent.x), some)
 
 
 def _notes(run: Run[DeployedConfig], inputs: Inputs, observed: Observed) -> list[str]:

@@ -1,0 +1,91 @@
+"""What is to be said of saved answers beside the scores: doubts, by which a gate fails closed, and notes."""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from mia_jax.audits.deployed import answer_formats
+from mia_jax.audits.deployed.answer_formats import Formats
+from mia_jax.audits.deployed.checks import Answered
+from mia_jax.data import duplicates
+from mia_jax.statistics import consistency, equal_answers, memorization, temperatures, trained_on_all
+from mia_jax.targets import answer_format, defenses
+from mia_jax.targets.defenses import AnswerDefense
+from mia_jax.types import Answers, Array
+
+SAME = ", for target and shadows answer both the same, bit by bit"
+
+
+def doubts(
+    asked: Answered,
+    trained: np.ndarray,
+    member: np.ndarray | None,
+    known: Formats,
+    kept: np.ndarray | slice = slice(None),
+) -> tuple[str, ...]:
+    """Why labels, target and shadows may not belong together, in sentences.
+
+    Args:
+        asked: probabilities, and labels.
+        trained: bool [S, n], who trained the shadows.
+        member: bool [n], who trained the target, where that is known.
+        known: the formats.
+        kept: the shadows that are used; the others are no witnesses of who trained on what.
+    """
+    labels, target, shadows = asked
+    if known.target.kind == "probabilities" and (
+        equal := equal_answers.of_answers(labels, target, shadows, known.target.digits)
+    ):
+        return (equal, *consistency.of_answers(labels, target, shadows))
+    used = np.asarray(shadows)[kept], trained[kept]
+    return (
+        consistency.of_answers(labels, target, shadows)
+        or trained_on_all.of_answers(labels, target, *used, member)
+        or memorization.of_members(labels, target, *used, member)
+    )
+
+
+def notes(
+    asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats, doubted: Collection[str]
+) -> tuple[str, ...]:
+    """What else is to be said, in sentences: copies among the records, and ``_apart`` where nothing is doubted.
+
+    Args:
+        asked, trained, member, known: as of ``doubts``, of the shadows that are used.
+        doubted: what ``doubts`` says.
+    """
+    copied = equal_answers.copies(asked.target, asked.shadows)
+    note = None if copied is None else duplicates.note(copied, member, SAME)
+    return (*([note] if note else []), *(() if doubted else _apart(asked, trained, member, known)))
+
+
+def _apart(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> tuple[str, ...]:
+    """How the target's answers differ from the shadows' otherwise than in their format, in sentences.
+
+    Args:
+        asked: probabilities.
+        trained: bool [S, n], who trained the shadows.
+        member: bool [n], who trained the target, where that is known.
+        known: the formats.
+    """
+    if known.labeled is not None:
+        share = answer_formats.labels_among(np.concatenate(list(asked.shadows)))
+        return (answer_formats.labeled_note(known.labeled, share),)
+    if {known.target.kind, known.shadows.kind} != {"probabilities"}:
+        return ()
+    y, some = np.asarray(asked.labels), temperatures.some(*np.shape(asked.target))
+
+    def losses(p: Array, answers: Answers, chosen: tuple[AnswerDefense, ...]) -> np.ndarray:
+        log_p = answer_format.log_probabilities(np.asarray(p)[some], answers)
+        return temperatures.losses(np.asarray(defenses.compose(chosen)(log_p)) if chosen else log_p, y[some])
+
+    def fitted(loss: np.ndarray, mine: np.ndarray | None) -> float:
+        return temperatures.fitted(loss, None if member is None else np.asarray(mine)[some])
+
+    few = slice(None, None, -(-len(trained) // temperatures.SHADOWS))
+    own = losses(asked.target, known.target, known.on_target)
+    pairs = zip(asked.shadows[few], trained[few], strict=True)
+    each = [fitted(losses(p, known.shadows, known.on_shadows), mine) for p, mine in pairs]
+    factor = temperatures.factor(own, None if member is None else np.asarray(member, bool)[some], np.array(each))
+    remedy = "if so, divide the shadows' logits by {t}, too: softmax(log(shadows) / {t})"
+    return () if factor is None else (temperatures.note(factor, remedy),)
