@@ -1,19 +1,30 @@
 """Whether labels, a target's answers and shadows' answers are about the same records and the same classes.
 
 Labels that are shifted by one, rows in another order and exchanged columns change every score and stop nothing. They
-show where a model is no better than always guessing the most frequent class and others are, or where the records that
+show where a model's answers go with the labels no better than by chance and others' do, or where the records that
 are hard for the target are not those that are hard for the shadows. NumPy and SciPy; never imports jax.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from mia_jax.types import Array
 
-MARGIN = 3.0  # standard errors above the most frequent class's share that a model must be right on
+MARGIN = 3.0  # standard errors above chance that a model must be right on
+KNOWS, FEW = 8.0, 10.0  # standard errors, and records, above chance of a model that knows the classes
+TELLING = 12.0  # standard errors that answers could be above chance, where that they are not says something
 COMPARED = 16  # shadows whose agreement with the others is compared with the target's
+
+
+class Beyond(NamedTuple):
+    """How a model's answers go with the labels, whatever the shares of the classes."""
+
+    gain: float  # records answered rightly, less those by chance
+    z: float  # the same in standard errors
+    most: float  # the largest z of answers with these shares
 
 
 def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -> tuple[str, ...]:
@@ -28,18 +39,14 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     answer = np.argmax(np.asarray(target), axis=1)
     each = np.stack([np.argmax(np.asarray(p), axis=1) for p in shadows])
     right, each_right = (answer == labels).mean(), (each == labels).mean(axis=1)
-    bar = _bar(labels, classes)
-    good = each_right > bar
-    found = []
+    own, beyond = _beyond_chance(labels, answer, classes), [_beyond_chance(labels, row, classes) for row in each]
+    good = np.array([_knows(one) for one in beyond])
+    if (_knows(own) or good.any()) and (said := _all_exchanged(labels, answer, each, classes)):
+        return (said,)
     if not good.any():
-        found += _labels(labels, answer, each, classes) if right <= bar else []
-        if right > bar:
-            found.append(
-                f"The shadows are right on {_percent(each_right.mean())} of the records, {_no_better(labels)}, and the"
-                f" target on {_percent(right)}{_cause(labels, _consensus(each, classes), classes, 'their')}"
-            )
-        return tuple(found)
-    if right <= bar:
+        return tuple(_without_good(labels, answer, each, classes, shadows, own, beyond))
+    found, usual = [], float(np.median([one.gain for one, knows in zip(beyond, good, strict=True) if knows]))
+    if _guesses(own, usual):
         found.append(
             f"The target is right on {_percent(right)} of the records, {_no_better(labels)}, and the shadows on"
             f" {_percent(np.median(each_right))}{_cause(labels, answer, classes, 'its')}"
@@ -48,8 +55,8 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
         labels, _consensus(each, classes), classes
     ):
         found.append(f"The target's columns do not fit the labels: {exchanged}.")
-    if right > bar and not good.all():
-        bad = np.flatnonzero(~good)
+    bad = np.flatnonzero([_guesses(one, usual) for one in beyond])
+    if _knows(own) and len(bad):
         found.append(
             f"Shadow {', '.join(map(str, bad[:8]))} (counted from 0) is right on {_percent(each_right[bad].mean())} of"
             f" the records, {_no_better(labels)}, and the others on {_percent(each_right[good].mean())}: see whether"
@@ -73,9 +80,13 @@ def of_service(labels: Array, answered: Array, classes: int, shadow_accuracy: fl
         shadow_accuracy: of the shadows, on records that they were not trained on.
     """
     labels, answered = np.asarray(labels), np.asarray(answered)
-    right, bar = (answered == labels).mean(), _bar(labels, classes)
-    if right > bar or shadow_accuracy <= bar:
+    right = (answered == labels).mean()
+    if shadow_accuracy <= _bar(labels, classes):
         return ()
+    own = _beyond_chance(labels, answered, classes)
+    if own.z > MARGIN or (own.most < TELLING and len(np.unique(answered)) > 1):
+        exchanged = _exchanged(labels, answered, classes)
+        return (f"The file's labels do not fit the service's classes: {exchanged}.",) if exchanged else ()
     return (
         f"The target is right on {_percent(right)} of the records, {_no_better(labels)}, and the shadows on"
         f" {_percent(shadow_accuracy)} of records new to them{_cause(labels, answered, classes, None)}",
@@ -89,6 +100,39 @@ def _bar(labels: np.ndarray, classes: int) -> float:
     """What a model is right on that has learned something: more than the most frequent class's share, beyond chance."""
     chance = max(np.bincount(labels).max() / len(labels), 1 / classes)
     return float(chance + MARGIN * np.sqrt(chance * (1 - chance) / len(labels)))
+
+
+def _beyond_chance(labels: np.ndarray, answered: np.ndarray, classes: int) -> Beyond:
+    """The numerator of Cohen's kappa, its standard error that of answers in random order.
+
+    A model of balanced weights may well be right less often than the most frequent class is there.
+    """
+    n = len(labels)
+    a, b = (np.bincount(x, minlength=classes).astype(np.float64) for x in (labels, answered))
+    variance = ((a * b * (n - a) * (n - b)).sum() + (a @ b) ** 2 - ((a * b) ** 2).sum()) / (n**2 * max(n - 1, 1))
+    deviation = np.sqrt(max(variance, 1e-9))
+    gain = (answered == labels).sum() - a @ b / n
+    return Beyond(float(gain), float(gain / deviation), float((np.minimum(a, b).sum() - a @ b / n) / deviation))
+
+
+def _knows(model: Beyond) -> bool:
+    return model.z > KNOWS and model.gain >= FEW
+
+
+def _guesses(model: Beyond, usual: float) -> bool:
+    """Whether a model may be guessing where others are right on ``usual`` records more than by chance."""
+    return model.z <= MARGIN and model.gain < usual / 3
+
+
+def _ranks_classes(labels: np.ndarray, probabilities: Array | Sequence[Array]) -> bool:
+    """Whether, for some class, the models' mean probability of it is larger where it is the label: its AUC."""
+    mean = np.mean(np.stack([np.asarray(p) for p in probabilities]), axis=0)
+    used = [k for k in np.unique(labels) if 0 < (labels == k).sum() < len(labels)]
+    level = stats.norm.sf(MARGIN) / max(len(used), 1)
+    return any(
+        stats.mannwhitneyu(mean[labels == k, k], mean[labels != k, k], alternative="greater").pvalue < level
+        for k in used
+    )
 
 
 def _no_better(labels: np.ndarray) -> str:
@@ -116,7 +160,10 @@ def _exchanged(labels: np.ndarray, answered: np.ndarray, classes: int) -> str | 
     columns, right = _renumbered(labels, answered, classes)
     gain = (right - (answered == labels).mean()) * len(labels)
     moved = np.isin(labels, np.flatnonzero(columns != np.arange(classes))).sum()
-    if right <= _bar(labels, classes) or gain < max(10.0, 0.3 * moved, 5 * np.sqrt(moved)):
+    numbered = np.argsort(columns)[answered]
+    best = MARGIN + np.sqrt(2 * special.gammaln(classes + 1))  # standard errors: the best of all orders, by chance
+    fits = right > _bar(labels, classes) or _beyond_chance(labels, numbered, classes).z > best
+    if not fits or gain < max(10.0, 0.3 * moved, 5 * np.sqrt(moved)):
         return None
     used = np.unique(labels)  # of the others nothing is known
     steps = np.unique((columns[used] - used) % classes)
@@ -125,7 +172,30 @@ def _exchanged(labels: np.ndarray, answered: np.ndarray, classes: int) -> str | 
         return f"they seem to be shifted: class k of the labels is column k {'+' if by > 0 else '-'} {abs(by)}"
     wrong = [k for k in used if columns[k] != k]
     pairs = ", ".join(f"{k} is column {columns[k]}" for k in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
-    return f"they seem to be in another order: class {pairs} ({_percent(right)} are right then)"
+    text = any(np.array_equal(columns[used], _as_text(classes, first)[used]) for first in (0, 1))
+    why = ", as numbers sorted as text are" if text else ""
+    return f"they seem to be in another order: class {pairs}{why} ({_percent(right)} are right then)"
+
+
+def _as_text(classes: int, first: int) -> np.ndarray:
+    """int [c]: the column of each class where the classes' numbers, from ``first`` on, were sorted as text."""
+    return np.argsort(sorted(range(classes), key=lambda k: str(k + first)))
+
+
+def _all_exchanged(labels: np.ndarray, answered: np.ndarray, each: np.ndarray, classes: int) -> str | None:
+    """What is to be said where all models' columns are exchanged in the same way, though some answers are right."""
+    consensus = _consensus(each, classes)
+    exchanged = _exchanged(labels, consensus, classes)
+    if not exchanged or not _exchanged(labels, answered, classes):
+        return None
+    own, of_shadows = (_renumbered(labels, a, classes)[0] for a in (answered, consensus))
+    moved = np.intersect1d(labels, np.flatnonzero(of_shadows != np.arange(classes)))
+    if (own[moved] == of_shadows[moved]).mean() < 0.8:  # of a rare class one model may say little
+        return None
+    return (
+        f"The target is right on {_percent((answered == labels).mean())} of the records, and the shadows on"
+        f" {_percent((each == labels).mean())}: the labels do not fit the columns of all models; {exchanged}."
+    )
 
 
 def _cause(labels: np.ndarray, answered: np.ndarray, classes: int, whose: str | None) -> str:
@@ -141,7 +211,30 @@ def _cause(labels: np.ndarray, answered: np.ndarray, classes: int, whose: str | 
     return f": {whose} rows seem to be in another order than the labels, or {whose} columns to be no classes of these."
 
 
-def _labels(labels: np.ndarray, own: np.ndarray, each: np.ndarray, classes: int) -> list[str]:
+def _without_good(
+    labels: np.ndarray,
+    own: np.ndarray,
+    each: np.ndarray,
+    classes: int,
+    shadows: Array | Sequence[Array],
+    beyond: Beyond,
+    each_beyond: Sequence[Beyond],
+) -> list[str]:
+    """No shadow knows the classes: whether the target does, or they do not fit the labels alone."""
+    if any(one.z > MARGIN for one in each_beyond):
+        return []
+    if _knows(beyond):
+        return [
+            f"The shadows are right on {_percent((each == labels).mean())} of the records, {_no_better(labels)}, and"
+            f" the target on {_percent((own == labels).mean())}"
+            f"{_cause(labels, _consensus(each, classes), classes, 'their')}"
+        ]
+    return [] if beyond.z > MARGIN else _labels(labels, own, each, classes, shadows)
+
+
+def _labels(
+    labels: np.ndarray, own: np.ndarray, each: np.ndarray, classes: int, shadows: Array | Sequence[Array]
+) -> list[str]:
     """Neither the target nor the shadows fit the labels: whether they fit each other."""
     consensus = _consensus(each, classes)
     said = (
@@ -150,6 +243,8 @@ def _labels(labels: np.ndarray, own: np.ndarray, each: np.ndarray, classes: int)
     )
     if exchanged := _exchanged(labels, consensus, classes):
         return [f"{said}: the labels do not fit the columns; {exchanged}."]
+    if _beyond_chance(labels, consensus, classes).most < TELLING or _ranks_classes(labels, shadows):
+        return []  # few records of other classes, or models that know too little to answer a rare class
     shares = [np.bincount(a, minlength=classes) / len(labels) for a in (own, consensus)]
     chance = float(shares[0] @ shares[1])
     if (own == consensus).mean() > chance + 2 * MARGIN * np.sqrt(chance * (1 - chance) / len(labels)):

@@ -105,6 +105,80 @@ def test_labels_of_a_file_that_are_not_the_services_classes():
     assert consistency.of_service(labels[::-1], target.argmax(axis=1), C, 0.3) == ()  # the shadows know nothing, either
 
 
+@pytest.mark.parametrize("skill", [0.5, 1.5, 4.0])
+def test_columns_of_all_models_sorted_as_text_are_named(skill):
+    """Of twelve classes two stay where they are, so that no model is at chance; it was "shadow_member is inverted"."""
+    labels, target, shadows = world(0, n=1500, classes=12, skill=skill)
+    labels, target, shadows = 11 - labels, target[:, ::-1], shadows[:, :, ::-1]  # the first classes are frequent
+    assert consistency.of_answers(labels, target, shadows) == ()
+    order = [int(k) for k in sorted(map(str, range(12)))]
+    (found,) = consistency.of_answers(labels, target[:, order], shadows[:, :, order])
+    assert "columns of all models; they seem to be in another order: class 2 is column 4, " in found
+    assert "as numbers sorted as text are" in found
+    (found,) = consistency.of_service(labels, target[:, order].argmax(axis=1), 12, 0.5)
+    assert "The file's labels do not fit the service's classes" in found and "class 2 is column 4, " in found
+    assert consistency.of_service(labels, target.argmax(axis=1), 12, 0.5) == ()
+
+
+def unequal(seed, *, n=3000, rare=0.06, skill=1.0, balanced=True, memory=0.5, shadows=6, classes=2):
+    """Labels of which most are of one class, and models that weigh the classes alike, or as they are."""
+    rng = np.random.default_rng(seed)
+    shares = np.full(classes, rare / (classes - 1))
+    shares[0] = 1 - rare
+    labels = rng.choice(classes, n, p=shares)
+    right, hard = np.eye(classes)[labels], rng.normal(size=(n, 1))
+    member = rng.random((shadows + 1, n, 1)) < 0.5
+    z = right * (skill + hard + memory * member) + rng.normal(size=(n, classes))
+    z = z + 0.3 * rng.normal(size=(shadows + 1, n, classes)) + (0 if balanced else np.log(shares))
+    p = np.exp(z) / np.exp(z).sum(axis=2, keepdims=True)
+    return labels, p[0], p[1:]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_models_of_balanced_weights_are_not_accused(seed):
+    """Right on 75 %, where 94 % are of one class: "the labels seem to be in another order", it was said."""
+    labels, target, shadows = unequal(seed)
+    assert (target.argmax(axis=1) == labels).mean() < 0.85 < (labels == 0).mean()
+    assert consistency.of_answers(labels, target, shadows) == ()
+    assert consistency.of_service(labels, target.argmax(axis=1), 2, 0.99) == ()
+    order = np.random.default_rng(seed).permutation(len(labels))
+    (found,) = consistency.of_answers(labels[order], target, shadows)
+    assert "labels seem to be in another order than the answers" in found
+    (found,) = consistency.of_answers(labels, target[order], shadows)
+    assert "its rows seem to be in another order" in found
+    (found,) = consistency.of_answers(1 - labels, target, shadows)
+    assert "class 0 is column 1, 1 is column 0" in found
+
+
+def accused(seeds):
+    """Honest files that are doubted, and how many were looked at."""
+    kinds = [
+        dict(rare=rare, skill=skill, balanced=balanced, classes=classes, n=n)
+        for rare in (0.01, 0.06, 0.3)
+        for skill in (0.5, 1.0, 3.0)
+        for balanced in (True, False)
+        for classes in (2, 12)
+        for n in (300, 2000)
+    ]
+    found, looked = [], 0
+    for options in kinds:
+        for seed in seeds:
+            labels, target, shadows = unequal(seed, **options)
+            known = (shadows.argmax(axis=2) == labels).mean()
+            looked += 2
+            if said := consistency.of_answers(labels, target, shadows):
+                found.append((options, seed, said))
+            if said := consistency.of_service(labels, target.argmax(axis=1), target.shape[1], known):
+                found.append((options, seed, said))
+    return found, looked
+
+
+@pytest.mark.slow
+def test_files_of_unequal_classes_are_not_doubted():
+    found, looked = accused(range(10))
+    assert looked > 1400 and len(found) <= 1, found
+
+
 def test_a_gate_fails_closed_where_there_is_doubt():
     found = {"attacks": {"lira": {"auc": {"value": 0.5}, "epsilon": {"low": 0.0, "provable": 3.0}}}}
     conditions = gate.parse("auc>0.9, lira:auc>0.9, epsilon>1")
