@@ -5,6 +5,9 @@ Calibration of Modern Neural Networks", ICML 2017, section 4.2). A target that w
 other scores for the same memory, and attacks that compare the two are weaker for it. NumPy.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 from mia_jax.types import Array
@@ -13,6 +16,8 @@ STEPS = tuple(2.0**k for k in np.arange(-4, 4.25, 0.5).tolist())  # temperatures
 ENTRIES, ROWS, SHADOWS = 2**17, 2048, 16  # numbers of a model's answers, its rows, and shadows, at most, that tell it
 FACTOR, OF_FEW = 1.2, 1.5  # between two temperatures, that is worth a word; and beside fewer shadows than
 MANY = 5
+LEFT, AMONG = 0.4, 1.5  # of the difference, what a temperature may leave; and how much more than shadows' may differ
+BLOCKS, FEW, UNEVEN = 4, 30, 0.75  # parts of the rows; records that tell a part's; doublings from part to part
 SPREAD, RESAMPLES = 4.0, 50  # standard deviations that are no accident; bootstraps, by which the target's is known
 
 
@@ -72,6 +77,83 @@ def factor(loss: np.ndarray, member: np.ndarray | None, shadows: Array) -> float
     own, theirs = np.std(again), shadows.std(ddof=1) if len(shadows) > 1 else 0.0
     apart, worth = float(np.median(shadows)) - target, np.log2(FACTOR if len(shadows) >= MANY else OF_FEW)
     return 2.0**apart if abs(apart) > max(worth, SPREAD * np.hypot(own, theirs)) else None
+
+
+class Model(NamedTuple):
+    """What one model's temperature is told by."""
+
+    loss: np.ndarray  # ``losses`` [r, g]
+    member: np.ndarray | None  # bool [r], who trained it
+
+
+def explained(target: Model, shadows: Sequence[Model], part: Array, same_records: bool) -> bool:
+    """Whether a temperature is all that makes the target as sure as it is beside its shadows.
+
+    It is not where losses differ as much once each model has its own best temperature (a temperature leaves these as
+    they were), or where the target's temperature is another in other parts of the records: rows that slipped, a class
+    that was never learned and wrong units make a model more, or less, sure on some records only.
+
+    Args:
+        target: of the records in question.
+        shadows: of the same records, or of their own.
+        part: int [r, k], k ways to divide the target's records.
+        same_records: shadows were asked about the target's records.
+    """
+    return _as_shadows(target, shadows) and all(_same_everywhere(target, shadows, way, same_records) for way in part.T)
+
+
+def blocks_of_rows(rows: int) -> np.ndarray:
+    """int [r]: a few blocks of rows in their order, which a slip of a batch shows in."""
+    return np.arange(rows) * BLOCKS // max(1, rows)
+
+
+def _as_shadows(target: Model, shadows: Sequence[Model]) -> bool:
+    """Whether the losses at each model's best temperature are spread as the shadows' are."""
+    gaps = [_gap(target, shadows, own) for own in (False, True)]
+    among = [_gap(one, [*shadows[:k], *shadows[k + 1 :]], True) for k, one in enumerate(shadows)]
+    accident = 1.63 * np.sqrt(1 / len(target.loss) + 1 / sum(len(one.loss) for one in shadows))  # 1 % of KS tests
+    usual = AMONG * max(among) if len(shadows) > 1 else 0.0
+    return gaps[1] <= max(accident, usual, gaps[0] * LEFT)
+
+
+def _gap(one: Model, others: Sequence[Model], own: bool) -> float:
+    """The two-sample Kolmogorov-Smirnov statistic of losses, of members or of others, whichever is larger."""
+
+    def sides(model: Model) -> list[np.ndarray]:
+        at = fitted(*model) if own else 0.0
+        place = (at - np.log2(STEPS[0])) / (np.log2(STEPS[1]) - np.log2(STEPS[0]))
+        low = min(int(place), len(STEPS) - 2)
+        loss = model.loss[:, low] + (place - low) * (model.loss[:, low + 1] - model.loss[:, low])
+        return [loss] if model.member is None else [loss[model.member], loss[~model.member]]
+
+    theirs = [np.sort(np.concatenate(side)) for side in zip(*map(sides, others), strict=True)]
+    gap = 0.0
+    for a, b in zip(map(np.sort, sides(one)), theirs, strict=True):
+        if len(a) >= FEW and len(b) >= FEW:
+            every = np.concatenate([a, b])
+            shares = (np.searchsorted(side, every, side="right") / len(side) for side in (a, b))
+            gap = max(gap, float(np.abs(np.subtract(*shares)).max()))
+    return gap
+
+
+def _same_everywhere(target: Model, shadows: Sequence[Model], part: np.ndarray, same_records: bool) -> bool:
+    """Whether the target's temperature, beside the shadows', is the same in each part of the records, int [r]."""
+
+    def off(model: Model, rows: np.ndarray) -> float:
+        return fitted(model.loss[rows], None if model.member is None else model.member[rows]) - fitted(*model)
+
+    rng = np.random.default_rng(0)
+    for k in np.unique(part):
+        rows = np.flatnonzero(part == k)
+        if len(rows) < FEW:
+            continue
+        own = off(target, rows)
+        again = [off(target, rng.choice(rows, len(rows))) for _ in range(RESAMPLES // 2)]
+        theirs = np.array([off(one, rows) for one in shadows]) if same_records else np.zeros(1)
+        spread = np.hypot(np.std(again), theirs.std())
+        if abs(own - np.median(theirs)) > max(UNEVEN, SPREAD * spread):
+            return False
+    return True
 
 
 def note(factor: float, remedy: str) -> str:

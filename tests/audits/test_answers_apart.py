@@ -5,10 +5,12 @@ import warnings
 import attack_worlds as worlds
 import numpy as np
 import pytest
+from sklearn.datasets import make_classification
+from sklearn.ensemble import RandomForestClassifier
 
 from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import answer_formats, calibration, infer
+from mia_jax.audits.deployed import answer_formats, calibration, infer, remarks
 from mia_jax.audits.deployed import attack as shown
 from mia_jax.models import networks
 from mia_jax.reports import report
@@ -109,6 +111,77 @@ def test_a_calibrated_target_is_remarked_upon(t):
     assert not warned(cooled(SURE[0], t), cooled(shadows, t), LEVEL)
     before, after = (area(judged("lira", cooled(SURE[0], t), q, LEVEL), LEVEL) for q in (shadows, cooled(shadows, t)))
     assert before < after - 0.04  # what the advice is worth
+
+
+# --- less, or more, sure for another reason --------------------------------------------------------------------------
+
+X, Y = make_classification(600, 12, n_informative=6, n_redundant=0, n_classes=4, flip_y=0.15, random_state=0)
+TRAINED = np.array([np.random.default_rng(k).permutation(600) < 300 for k in range(9)])
+
+
+def forest(x, y, seed):
+    return RandomForestClassifier(20, random_state=seed).fit(x, y)
+
+
+@pytest.fixture(scope="module")
+def forests():
+    return np.stack([forest(X[rows], Y[rows], k).predict_proba(X) for k, rows in enumerate(TRAINED)])
+
+
+def said_of(p, trained=TRAINED, labels=Y):
+    asked, known = infer.Answered(labels, p[0], p[1:]), answer_formats.of_saved(p[0], p[1:])
+    notes = (remarks.notes(asked, trained[1:], truth, known, ()) for truth in (None, trained[0]))
+    return [" ".join(said) for said in notes]  # who trained the target is not known, or is
+
+
+@pytest.mark.parametrize("fault", ["half of the rows off by one", "other units", "a class never learned"])
+def test_what_no_temperature_explains_is_not_called_calibrated(fault, forests):
+    """Each was called calibrated, with the advice to divide the shadows' logits by .2 or so."""
+    p, trained = forests.copy(), TRAINED.copy()
+    if fault == "half of the rows off by one":
+        p[0][300:] = np.roll(p[0][300:], 1, axis=0)
+    elif fault == "other units":
+        p[0] = forest(X[TRAINED[0]], Y[TRAINED[0]], 0).predict_proba(X * np.linspace(5, 300, 12) + 100)
+    else:
+        rows = TRAINED[0] & (Y != 3)
+        p[0], trained[0] = 0, rows
+        p[0][:, :3] = forest(X[rows], Y[rows], 0).predict_proba(X)
+    unknown, known = said_of(p, trained)
+    assert "calibrated" not in unknown + known
+    if fault == "a class never learned":
+        assert known.startswith("No member of class 3 (counted from 0), of which there are ")
+
+
+def test_a_forest_that_is_calibrated_is_told(forests):
+    for t in (1.5, 3.0):
+        target = cooled(np.maximum(forests[0], 0.02), t)
+        assert all("calibrated (temperature scaling)" in said for said in said_of(np.stack([target, *forests[1:]])))
+    assert said_of(forests) == ["", ""]
+
+
+def test_a_column_that_is_in_no_label_is_named(forests):
+    p = np.concatenate([forests, np.zeros((9, 600, 1))], axis=2)
+    p[0][p[0].max(axis=1) < 0.5] = [0, 0, 0, 0, 1]
+    for said in said_of(p):
+        assert "an abstain column?" in said and "calibrated" not in said
+    spread = np.concatenate([0.9 * forests, np.full((9, 600, 1), 0.1)], axis=2)
+    assert said_of(spread) == ["", ""]  # the shadows have it, too: a class that the file lacks
+
+
+@pytest.mark.parametrize("shift", [0.3, 1.0])
+def test_a_temperature_is_told_only_where_it_is_the_same_everywhere(shift):
+    """Of two targets that differ from their shadows by a factor on average, that which has it in all rows."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 5, 1000)
+    logits = rng.normal(0, 1, (9, 1000, 5)) + 3 * np.eye(5)[y]
+
+    def model(z):
+        return temperatures.Model(temperatures.losses(z, y), None)
+
+    shadows, part = [model(z) for z in logits[1:]], temperatures.blocks_of_rows(1000)[:, None]
+    uneven = logits[0] / 2.0 ** (shift + np.repeat([1.5, -1.5], 500)[:, None])
+    assert temperatures.explained(model(logits[0] / 2.0**shift), shadows, part, same_records=True)
+    assert not temperatures.explained(model(uneven), shadows, part, same_records=True)
 
 
 def test_losses_at_temperatures():

@@ -8,7 +8,14 @@ from mia_jax.audits.deployed import answer_formats
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.data import duplicates
-from mia_jax.statistics import consistency, equal_answers, memorization, temperatures, trained_on_all
+from mia_jax.statistics import (
+    class_gaps,
+    consistency,
+    equal_answers,
+    memorization,
+    temperatures,
+    trained_on_all,
+)
 from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers, Array
@@ -48,7 +55,7 @@ def doubts(
 def notes(
     asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats, doubted: Collection[str]
 ) -> tuple[str, ...]:
-    """What else is to be said, in sentences: copies among the records, and ``_apart`` where nothing is doubted.
+    """What else is to be said, in sentences: copies among the records; where nothing is doubted, how answers differ.
 
     Args:
         asked, trained, member, known: as of ``doubts``, of the shadows that are used.
@@ -56,11 +63,19 @@ def notes(
     """
     copied = equal_answers.copies(asked.target, asked.shadows)
     note = None if copied is None else duplicates.note(copied, member, SAME)
-    return (*([note] if note else []), *(() if doubted else _apart(asked, trained, member, known)))
+    copies = [] if note is None else [note]
+    if doubted:
+        return tuple(copies)
+    said = list(copies)
+    said += class_gaps.notes(asked.labels, asked.target, member, asked.shadows)
+    if known.labeled is not None:
+        share = answer_formats.labels_among(np.concatenate(list(asked.shadows)))
+        said.append(answer_formats.labeled_note(known.labeled, share))
+    return (*said, *_calibrated(asked, trained, member, known)) if said == copies else tuple(said)
 
 
-def _apart(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> tuple[str, ...]:
-    """How the target's answers differ from the shadows' otherwise than in their format, in sentences.
+def _calibrated(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> tuple[str, ...]:
+    """What is to be said of a target whose answers are a temperature apart from the shadows', in a sentence; or ().
 
     Args:
         asked: probabilities.
@@ -68,9 +83,6 @@ def _apart(asked: Answered, trained: np.ndarray, member: np.ndarray | None, know
         member: bool [n], who trained the target, where that is known.
         known: the formats.
     """
-    if known.labeled is not None:
-        share = answer_formats.labels_among(np.concatenate(list(asked.shadows)))
-        return (answer_formats.labeled_note(known.labeled, share),)
     if {known.target.kind, known.shadows.kind} != {"probabilities"}:
         return ()
     y, some = np.asarray(asked.labels), temperatures.some(*np.shape(asked.target))
@@ -79,13 +91,17 @@ def _apart(asked: Answered, trained: np.ndarray, member: np.ndarray | None, know
         log_p = answer_format.log_probabilities(np.asarray(p)[some], answers)
         return temperatures.losses(np.asarray(defenses.compose(chosen)(log_p)) if chosen else log_p, y[some])
 
-    def fitted(loss: np.ndarray, mine: np.ndarray | None) -> float:
-        return temperatures.fitted(loss, None if member is None else np.asarray(mine)[some])
+    def model(p: Array, mine: np.ndarray | None, answers: Answers, chosen: tuple[AnswerDefense, ...]):
+        own = None if member is None else np.asarray(mine, bool)[some]
+        return temperatures.Model(losses(p, answers, chosen), own)
 
     few = slice(None, None, -(-len(trained) // temperatures.SHADOWS))
-    own = losses(asked.target, known.target, known.on_target)
+    own = model(asked.target, member, known.target, known.on_target)
     pairs = zip(asked.shadows[few], trained[few], strict=True)
-    each = [fitted(losses(p, known.shadows, known.on_shadows), mine) for p, mine in pairs]
-    factor = temperatures.factor(own, None if member is None else np.asarray(member, bool)[some], np.array(each))
+    each = [model(p, mine, known.shadows, known.on_shadows) for p, mine in pairs]
+    factor = temperatures.factor(*own, np.array([temperatures.fitted(*one) for one in each]))
+    part = np.stack([temperatures.blocks_of_rows(len(y[some])), y[some]], axis=1)
+    if factor is None or not temperatures.explained(own, each, part, same_records=True):
+        return ()
     remedy = "if so, divide the shadows' logits by {t}, too: softmax(log(shadows) / {t})"
-    return () if factor is None else (temperatures.note(factor, remedy),)
+    return (temperatures.note(factor, remedy),)

@@ -26,7 +26,7 @@ from mia_jax.audits.types import AuditPlan, Run, Summary, Trained, TrainingJob
 from mia_jax.data import duplicates
 from mia_jax.plans import splits
 from mia_jax.reports import results
-from mia_jax.statistics import consistency, equal_answers, temperatures, trained_on_all
+from mia_jax.statistics import class_gaps, consistency, equal_answers, temperatures, trained_on_all
 from mia_jax.targets import defenses, remote
 from mia_jax.targets.remote import urls
 from mia_jax.types import Attack, InputError, Target
@@ -216,19 +216,23 @@ def _equal(inputs: Inputs, observed: Observed) -> str | None:
 def _notes(run: Run[DeployedConfig], inputs: Inputs, observed: Observed) -> list[str]:
     """How the target's answers differ from the shadows' otherwise than in their format, in sentences."""
     target, seen = observed
+    classes, p = target.answers.classes, np.exp(np.asarray(target.ask(inputs.sent.x), np.float64))
+    said = list(class_gaps.notes(inputs.records.y, p, inputs.member))
     share = None if run.config.defenses else _labeled(inputs, target)
     if share is not None:
-        return [answer_formats.labeled_note(share)]
-    if inputs.member is None or target.answers.kind != "probabilities":
-        return []
-    classes = target.answers.classes
+        said.append(answer_formats.labeled_note(share))
+    if said or inputs.member is None or target.answers.kind != "probabilities":
+        return said
     own, each = np.asarray(seen.target["summary"]["tempered"]), seen.summary["tempered"]
     member = inputs.member[temperatures.some(len(inputs.member), classes)]
     of_shadows = seen.member[:, temperatures.some(seen.member.shape[1], classes)]
-    shadows = [temperatures.fitted(loss, trained) for loss, trained in zip(each, of_shadows, strict=True)]
-    factor = temperatures.factor(own, member, np.array(shadows))
+    shadows = [temperatures.Model(*one) for one in zip(np.asarray(each), of_shadows, strict=True)]
+    factor = temperatures.factor(own, member, np.array([temperatures.fitted(*one) for one in shadows]))
+    part, model = temperatures.blocks_of_rows(len(own))[:, None], temperatures.Model(own, member)
+    if factor is None or not temperatures.explained(model, shadows, part, same_records=False):
+        return []
     remedy = "--defenses='temperature({t})' divides the shadows' logits so, too"
-    return [] if factor is None else [temperatures.note(factor, remedy)]
+    return [temperatures.note(factor, remedy)]
 
 
 # --- blocks of results.json ------------------------------------------------------------------------------------------

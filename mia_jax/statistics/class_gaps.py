@@ -1,0 +1,64 @@
+"""Classes that a target answers and no label has, or of which no record, or each, is said to be a member. NumPy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mia_jax.types import Array
+
+MASS = 0.01  # of a target's answers that lie on a class, that is worth a word
+BESIDE = 3.0  # times as much as the shadows'
+LEVEL = 1e-3  # chance that a random split, or a few records, leave some class as it is
+
+
+def notes(labels: Array, target: Array, member: Array | None, shadows: Array | Sequence[Array] = ()) -> tuple[str, ...]:
+    """What is to be said of such classes, in sentences.
+
+    Args:
+        labels: int [n].
+        target: probabilities [n, c].
+        member: bool [n], who trained the target, where that is known.
+        shadows: probabilities [S, n, c]; none where they know no class but the labels'.
+    """
+    labels, target = np.asarray(labels), np.asarray(target, np.float64)
+    return (*_without_label(labels, target, shadows), *_one_sided(labels, target.shape[1], member))
+
+
+def _without_label(labels: np.ndarray, target: np.ndarray, shadows: Array | Sequence[Array]) -> list[str]:
+    mass, answer = target.mean(axis=0), target.argmax(axis=1)
+    theirs = np.mean([np.asarray(p).mean(axis=0) for p in shadows], axis=0) if len(shadows) else np.zeros(len(mass))
+    used = np.bincount(labels, minlength=len(mass)) > 0
+    chance = (1 - mass.clip(0, 1)) ** len(labels)  # of no such label among so few records
+    extra = np.flatnonzero(~used & (mass > MASS) & (mass > BESIDE * theirs) & (chance < LEVEL))
+    if not len(extra) or not used.any():
+        return []
+    if len(extra) > 1:
+        which = ", ".join(map(str, extra[:8])) + (", ..." if len(extra) > 8 else "")
+        return [
+            f"Classes {which} (counted from 0) are in no label, and the target gives them {mass[extra].sum():.2g} of"
+            " its probability, more than the shadows do: see what these columns are."
+        ]
+    k = int(extra[0])
+    return [
+        f"Class {k} (counted from 0) is in no label, and the target gives it {mass[k]:.2g} of its probability (it is"
+        f" the answer for {100 * (answer == k).mean():.3g}% of the records), more than shadows do: an abstain column?"
+        " If so, leave it out and divide each row by the rest, or leave out the records on which the target abstains."
+    ]
+
+
+def _one_sided(labels: np.ndarray, classes: int, member: Array | None) -> list[str]:
+    if member is None or np.all(member) or not np.any(member):
+        return []
+    member = np.asarray(member, bool)
+    share, said = member.mean(), []
+    count, own = np.bincount(labels, minlength=classes), np.bincount(labels[member], minlength=classes)
+    present = int((count > 0).sum())
+    for have, rate, words in ((own, share, "No member"), (count - own, 1 - share, "Nobody but members")):
+        lacking = np.flatnonzero((count > 0) & (have == 0) & (present * (1 - rate) ** count < LEVEL))
+        if len(lacking):
+            some = ", ".join(map(str, lacking[:8])) + (", ..." if len(lacking) > 8 else "")
+            said.append(
+                f"{words} of class {some} (counted from 0), of which there are {int(count[lacking].sum()):,} records:"
+                " attacks find the class there, and no memory of a record. Leave such records out."
+            )
+    return said
