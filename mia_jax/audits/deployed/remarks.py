@@ -20,7 +20,7 @@ from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers, Array
 
-SAME = ", for target and shadows answer both the same, bit by bit"
+SAME = ", or one that no model tells apart: target and shadows answer both the same, bit by bit"
 
 
 def doubts(
