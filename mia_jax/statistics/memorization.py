@@ -63,6 +63,46 @@ def of_members(
     return _target_fits(known, labels, of_target, sure, trained, np.asarray(member, bool)[rows])
 
 
+def of_service(sure: Array, member: Array, shadow_sure: Array, shadow_member: Array) -> tuple[str, ...]:
+    """Why a service's ``member`` may be in another order than the records, in sentences; () where it seems not to be.
+
+    Its shadows trained on none of these records. So all of its answers must be distributed as shadows' on such a share
+    of own records and new ones, and not as those of a model that trained on none of them (as in ``of_members``).
+
+    Args:
+        sure: float [n], the service's probability of the label.
+        member: bool [n].
+        shadow_sure: float [S, k], of each shadow's own training and test records.
+        shadow_member: bool [S, k].
+    """
+    sure, member = np.asarray(sure, np.float64), np.asarray(member, bool)
+    each, trained = np.asarray(shadow_sure, np.float64), np.asarray(shadow_member, bool)
+    sides = (member.sum(), (~member).sum(), trained.sum(), (~trained).sum())
+    if min(sides) < 50 or len(np.unique(sure)) < VALUES:
+        return ()
+    inside, never = _logits(each[trained]), _logits(each[~trained])
+    own = _logits(sure)
+    surer = _surer(sure[member], sure[~member])
+    if surer > 2.5 or surer < -_bar(1) or _surer(each[trained], each[~trained]) < 2 * _bar(1):
+        return ()
+    share = member.mean()
+    stretched = (never - never.mean()) / max(never.std(), 1e-9) * own.std() + own.mean()
+    as_mixture = share * _below(inside, own) + (1 - share) * _below(never, own)
+    mixture, other, same = (
+        stats.kstest(at, "uniform") for at in (as_mixture, _below(stretched, own), _below(never, own))
+    )
+    if (
+        max(other.pvalue, same.pvalue) > LEVEL / 10
+        or mixture.pvalue < 1e-4
+        or mixture.statistic > 0.65 * other.statistic
+    ):
+        return ()
+    return (
+        "The target is no surer of its said members than of others, and of all records it is as sure as a model that"
+        f" trained on {share:.0%} of them, by the shadows: member seems to be in another order than the records.",
+    )
+
+
 # --- the same model twice --------------------------------------------------------------------------------------------
 
 
@@ -263,8 +303,7 @@ def _trained_on_others(
     """
     if len(sure) < 4 or len(np.unique(of_target)) < VALUES:
         return ()
-    logits = np.log(np.clip(sure, 1e-7, 1 - 1e-7) / np.clip(1 - sure, 1e-7, 1))
-    own = np.log(np.clip(of_target, 1e-7, 1 - 1e-7) / np.clip(1 - of_target, 1e-7, 1))
+    logits, own = _logits(sure), _logits(of_target)
     sorting, judging = slice(1, None, 2), slice(0, None, 2)
     count = (~trained[sorting]).sum(axis=0)
     there = count > 0
@@ -291,6 +330,15 @@ def _trained_on_others(
         f" trained on {member.mean():.0%} of them, by the shadows: member seems to be in another order than the"
         " records.",
     )
+
+
+def _logits(p: np.ndarray) -> np.ndarray:
+    return np.log(np.clip(p, 1e-7, 1 - 1e-7) / np.clip(1 - p, 1e-7, 1))
+
+
+def _surer(a: np.ndarray, b: np.ndarray) -> float:
+    """How much larger a is than b, in standard errors of Mann and Whitney's statistic."""
+    return float((_below(b, a).mean() - 0.5) / np.sqrt((1 / len(a) + 1 / len(b)) / 12))
 
 
 def _below(values: np.ndarray, at: np.ndarray) -> np.ndarray:

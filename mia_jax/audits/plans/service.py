@@ -26,7 +26,7 @@ from mia_jax.audits.types import AuditPlan, Run, Summary, Trained, TrainingJob
 from mia_jax.data import duplicates
 from mia_jax.plans import splits
 from mia_jax.reports import results
-from mia_jax.statistics import class_gaps, consistency, equal_answers, temperatures, trained_on_all
+from mia_jax.statistics import class_gaps, consistency, equal_answers, memorization, temperatures, trained_on_all
 from mia_jax.targets import defenses, remote
 from mia_jax.targets.remote import urls
 from mia_jax.types import Attack, InputError, Target
@@ -196,8 +196,10 @@ def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: f
         return (*([equal] if equal else []), *doubted)
     if inputs.member is None:
         return ()
-    shadow = (np.asarray(seen.summary[name]) for name in ("correct", "confidence"))
-    return trained_on_all.of_service(found.correct, found.confidence, inputs.member, *shadow, seen.member)
+    correct, confidence = (np.asarray(seen.summary[name]) for name in ("correct", "confidence"))
+    return trained_on_all.of_service(
+        found.correct, found.confidence, inputs.member, correct, confidence, seen.member
+    ) or memorization.of_service(found.confidence, inputs.member, confidence, seen.member)
 
 
 def _equal(inputs: Inputs, observed: Observed) -> str | None:
