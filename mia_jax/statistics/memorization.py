@@ -63,7 +63,9 @@ def of_members(
     return _target_fits(known, labels, of_target, sure, trained, np.asarray(member, bool)[rows])
 
 
-def of_service(sure: Array, member: Array, shadow_sure: Array, shadow_member: Array) -> tuple[str, ...]:
+def of_service(
+    sure: Array, member: Array, shadow_sure: Array, shadow_member: Array, share: float | None = None
+) -> tuple[str, ...]:
     """Why a service's ``member`` may be in another order than the records, in sentences; () where it seems not to be.
 
     Its shadows trained on none of these records. So all of its answers must be distributed as shadows' on such a share
@@ -74,6 +76,7 @@ def of_service(sure: Array, member: Array, shadow_sure: Array, shadow_member: Ar
         member: bool [n].
         shadow_sure: float [S, k], of each shadow's own training and test records.
         shadow_member: bool [S, k].
+        share: of members in the whole file, of which some others are set aside for shadows; None: in these records.
     """
     sure, member = np.asarray(sure, np.float64), np.asarray(member, bool)
     each, trained = np.asarray(shadow_sure, np.float64), np.asarray(shadow_member, bool)
@@ -85,7 +88,7 @@ def of_service(sure: Array, member: Array, shadow_sure: Array, shadow_member: Ar
     surer = _surer(sure[member], sure[~member])
     if surer > 2.5 or surer < -_bar(1) or _surer(each[trained], each[~trained]) < 2 * _bar(1):
         return ()
-    share = member.mean()
+    share = float(member.mean()) if share is None else share
     stretched = (never - never.mean()) / max(never.std(), 1e-9) * own.std() + own.mean()
     as_mixture = share * _below(inside, own) + (1 - share) * _below(never, own)
     mixture, other, same = (

@@ -199,7 +199,13 @@ def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: f
     correct, confidence = (np.asarray(seen.summary[name]) for name in ("correct", "confidence"))
     return trained_on_all.of_service(
         found.correct, found.confidence, inputs.member, correct, confidence, seen.member
-    ) or memorization.of_service(found.confidence, inputs.member, confidence, seen.member)
+    ) or memorization.of_service(
+        found.confidence,
+        inputs.member,
+        confidence,
+        seen.member,
+        float(inputs.member.sum() / len(inputs.question.records.y)),
+    )
 
 
 def _equal(inputs: Inputs, observed: Observed) -> str | None:
