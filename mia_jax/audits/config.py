@@ -67,6 +67,21 @@ def _of_attacks(beyond_answers: bool) -> list[tuple[str, Any, Any]]:
     return [*fields.values()]
 
 
+# Options of attacks that are always part of a run's identity, as they were when the first workdirs were written. One
+# that came later counts where it is not at its default: a new attack changes nobody's workdir.
+FIRST_OPTIONS = frozenset(
+    {
+        "attack_batch_size",
+        "attack_hidden",
+        "attack_l2",
+        "attack_learning_rate",
+        "attack_rows",
+        "attack_steps",
+        "augment",
+        "num_queries",
+    }
+)
+
 # ``attack_hidden``, ``attack_steps``, ...
 AttackOptions: Any = dataclasses.make_dataclass("AttackOptions", _of_attacks(beyond_answers=False), frozen=True)
 # ``augment``, ``num_queries``, ...: where there are models to be asked as often as it takes
@@ -111,7 +126,7 @@ class Training(AttackOptions):
     dp_noise_multiplier: float | None = _option(
         None, "DP-SGD: standard deviation of the noise in units of --dp_clip (default: no DP-SGD)", low=0
     )
-    dp_clip: float = _option(1.0, "DP-SGD: the longest that one record's gradient may be", low=0)
+    dp_clip: float = _option(1.0, "DP-SGD: the per-example clipping norm", low=0)
     dp_delta: float = _option(
         1e-5, "delta of every epsilon that is told, promised by DP-SGD or proven by an attack", low=0
     )
@@ -352,7 +367,10 @@ def undefended(config: C) -> C:
 def identity(config: Training) -> dict[str, Any]:
     """The part of a configuration that the results depend on, except for the number of shadows."""
     fields = [f for f in dataclasses.fields(config) if f.metadata["identity"]]
-    return {f.metadata["key"] or f.name: getattr(config, f.name) for f in fields} | dict(config.attack_options)
+    values = {f.metadata["key"] or f.name: getattr(config, f.name) for f in fields} | dict(config.attack_options)
+    options = attacks.flags()
+    late = {flag for flag in options if flag not in FIRST_OPTIONS and values.get(flag) == options[flag].default}
+    return {name: value for name, value in values.items() if name not in late}
 
 
 def of_identity(kind: type[C], identity: Mapping[str, Any], **rest: Any) -> C:

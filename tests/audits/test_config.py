@@ -158,3 +158,13 @@ def test_an_attacker_who_knows_no_defense():
 def test_every_setting_is_explained():
     for name, f in FIELDS.items():
         assert len(f.metadata["help"]) > 8, name
+
+
+def test_an_option_of_a_later_attack_changes_no_identity_at_its_default(monkeypatch):
+    """Workdirs from before the attack was there are found again."""
+    monkeypatch.setattr(configs, "FIRST_OPTIONS", configs.FIRST_OPTIONS - {"attack_steps"})
+    before = configs.identity(Config())
+    assert "attack_steps" not in before and "attack_hidden" in before
+    changed = configs.identity(Config(attack_steps=9))
+    assert changed == before | {"attack_steps": 9}
+    assert configs.of_identity(Config, before) == Config() and configs.of_identity(Config, changed).attack_steps == 9
