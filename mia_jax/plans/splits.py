@@ -101,6 +101,11 @@ def balanced(key: Key, size: int, num_models: int) -> Plan:
     return Plan(train=halves.reshape(num_models, half), test=halves[:, ::-1].reshape(num_models, half))
 
 
+def partners(models: np.ndarray) -> np.ndarray:
+    """The models [K] that train on the complements of these in the balanced plan: 2p for 2p + 1, and 2p + 1 for 2p."""
+    return np.asarray(models) ^ 1
+
+
 def membership_matrix(plan: Plan, size: int) -> np.ndarray:
     """Bool [S, size]: True where the record trained the model.
 

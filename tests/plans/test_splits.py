@@ -56,3 +56,8 @@ def test_every_record_is_drawn_equally_often():
     counts = np.bincount(plan.train.reshape(-1), minlength=20)
     expected, sd = 1000.0, np.sqrt(4000 * 0.25 * 0.75)
     assert np.abs(counts - expected).max() < 4.5 * sd
+
+
+def test_partners_train_on_complementary_halves():
+    member = splits.membership_matrix(splits.balanced(jax.random.key(0), 10, 6), 10)
+    np.testing.assert_array_equal(member[splits.partners(np.arange(6))], ~member)

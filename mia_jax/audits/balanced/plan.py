@@ -86,7 +86,7 @@ def _targets(count: int, num_models: int) -> np.ndarray:
 
 def pairs(models: np.ndarray) -> np.ndarray:
     """Those of the models whose partners are among them, too."""
-    return models[np.isin(models ^ 1, models)]  # splits.balanced: 2p and 2p + 1
+    return models[np.isin(splits.partners(models), models)]
 
 
 def of_models(setting: Setting, which: np.ndarray) -> Setting:
