@@ -597,7 +597,7 @@ import pathlib, sys, numpy as np
 from mia_jax.targets import black_box, remote
 x = np.load(sys.argv[1])
 given = dict(budget=black_box.Budget(10_000, path=pathlib.Path(sys.argv[5])), cache=sys.argv[3])
-target = remote.connect(sys.argv[2], x, **given, options=remote.Options(rows=8, backoff=0.01, repeat=False))
+target = remote.connect(sys.argv[2], x, **given, options=remote.Options(rows_per_request=8, backoff=0.01, repeat=False))
 np.save(sys.argv[4], target.ask(x))
 """
     x = records(200)
