@@ -14,7 +14,8 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from mia_jax import sanitize
 from mia_jax.storage import disk
@@ -29,6 +30,17 @@ def say(line: str) -> None:
 def show(text: str) -> None:
     """Results, on standard output: names in them may be from a file."""
     print(sanitize.harmless(text))
+
+
+def show_run(results: Mapping[str, Any], *, csv: bool) -> None:
+    """The table of a finished run and where its files are; ``csv``: its scores are written as text, too."""
+    from mia_jax.reports import columns, terminal
+
+    workdir = results["config"]["workdir"]
+    terminal.show(results)
+    show(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")
+    if csv:
+        show(f"Scores as text: {columns.write_csv(workdir)}")
 
 
 @functools.cache

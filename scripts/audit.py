@@ -43,7 +43,6 @@ def main() -> None:
     from mia_jax.attacks import ATTACKS
     from mia_jax.audits import gate
     from mia_jax.audits.balanced.plan import attack_names
-    from mia_jax.reports import columns, terminal
 
     if flags.FLAGS["canaries"].present:
         config, names = read_config(configs.CanaryConfig), ("canaries",)
@@ -54,11 +53,7 @@ def main() -> None:
         names = attack_names(config)
     conditions = () if FAIL_IF.value is None else gate.parse(FAIL_IF.value, attacks=names)
     results = audits.run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
-    workdir = results["config"]["workdir"]
-    terminal.show(results)
-    cli.show(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")
-    if CSV.value:
-        cli.show(f"Scores as text: {columns.write_csv(workdir)}")
+    cli.show_run(results, csv=CSV.value)
     if conditions:
         verdicts = gate.enforce(conditions, results)
         print("\n".join([f"The gate holds: {FAIL_IF.value}", *gate.notes(verdicts)]))

@@ -33,15 +33,10 @@ def define_attack_flags(argv: list[str]) -> None:
 def main() -> None:
     cli.use_every_core()
     from mia_jax import audits, progress
-    from mia_jax.reports import columns, terminal
 
     config = read_config(configs.Config)
     results = audits.run(config, command=cli.command(), notify=cli.say, progress=progress.shown)
-    workdir = results["config"]["workdir"]
-    terminal.show(results)
-    cli.show(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")
-    if CSV.value:
-        cli.show(f"Scores as text: {columns.write_csv(workdir)}")
+    cli.show_run(results, csv=CSV.value)
 
 
 if __name__ == "__main__":

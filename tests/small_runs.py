@@ -102,3 +102,12 @@ class Told:
         assert sum(steps for steps, _ in told) == pytest.approx(self.total["attacks"])
         assert list(dict.fromkeys(note for _, note in told)) == [*quick, "shokri"]
         assert sum(steps > 0 for steps, note in told if note == "shokri") == parts
+
+
+def own_module(tmp_path, monkeypatch, source: str) -> str:
+    """A user's module in the current folder, with this source; its name, which no other test's module has."""
+    name = f"mine_{tmp_path.name}".replace("-", "_")
+    (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return name

@@ -213,7 +213,7 @@ def define_flags(flags, *kinds: type[Training]) -> Callable[[type[C]], C]:
         A function that reads one of the kinds back. It raises InputError for a flag that was given and is another's, or
         means nothing beside the others.
     """
-    define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+    define = _definers(flags)
     known = {f.name: f for kind in kinds for f in dataclasses.fields(kind) if f.metadata["flag"]}
     for f in known.values():
         value = next(k for k in define if f.type in (k, k | None))
@@ -238,6 +238,11 @@ def define_flags(flags, *kinds: type[Training]) -> Callable[[type[C]], C]:
     return read
 
 
+def _definers(flags) -> dict[type, Callable[..., Any]]:
+    """What defines a flag of each type, in ``flags`` (``absl.flags``)."""
+    return {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+
+
 def define_attack_flags(flags, argv: Sequence[str]) -> None:
     """Register the attacks that ``--attacks`` names as module:entry, and define flags for their options.
 
@@ -253,8 +258,7 @@ def define_attack_flags(flags, argv: Sequence[str]) -> None:
     before = attacks.flags()
     for value in wanted:
         attacks.load(value)
-    define: dict[type, Callable[..., Any]] = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer}
-    define |= {float: flags.DEFINE_float, str: flags.DEFINE_string}
+    define = _definers(flags)
     for flag, option in attacks.flags().items():
         if flag in before:
             continue

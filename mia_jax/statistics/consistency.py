@@ -48,8 +48,8 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     found, usual = [], float(np.median([one.gain for one, knows in zip(beyond, good, strict=True) if knows]))
     if _guesses(own, usual):
         found.append(
-            f"The target is right on {_percent(right)} of the records, {_no_better(labels)}, and the shadows on"
-            f" {_percent(np.median(each_right))}{_cause(labels, answer, classes, 'its')}"
+            f"The target is right on {percent(right)} of the records, {_no_better(labels)}, and the shadows on"
+            f" {percent(np.median(each_right))}{_cause(labels, answer, classes, 'its')}"
         )
     elif (exchanged := _exchanged(labels, answer, classes)) and not _exchanged(
         labels, _consensus(each, classes), classes
@@ -58,8 +58,8 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     bad = np.flatnonzero([_guesses(one, usual) for one in beyond])
     if _knows(own) and len(bad):
         found.append(
-            f"Shadow {', '.join(map(str, bad[:8]))} (counted from 0) is right on {_percent(each_right[bad].mean())} of"
-            f" the records, {_no_better(labels)}, and the others on {_percent(each_right[good].mean())}: see whether"
+            f"Shadow {', '.join(map(str, bad[:8]))} (counted from 0) is right on {percent(each_right[bad].mean())} of"
+            f" the records, {_no_better(labels)}, and the others on {percent(each_right[good].mean())}: see whether"
             " its rows and columns are those of the target, or leave it out."
         )
     if not found and _out_of_step(labels, target, shadows):
@@ -88,8 +88,8 @@ def of_service(labels: Array, answered: Array, classes: int, shadow_accuracy: fl
         exchanged = _exchanged(labels, answered, classes)
         return (f"The file's labels do not fit the service's classes: {exchanged}.",) if exchanged else ()
     return (
-        f"The target is right on {_percent(right)} of the records, {_no_better(labels)}, and the shadows on"
-        f" {_percent(shadow_accuracy)} of records new to them{_cause(labels, answered, classes, None)}",
+        f"The target is right on {percent(right)} of the records, {_no_better(labels)}, and the shadows on"
+        f" {percent(shadow_accuracy)} of records new to them{_cause(labels, answered, classes, None)}",
     )
 
 
@@ -136,7 +136,7 @@ def _ranks_classes(labels: np.ndarray, probabilities: Array | Sequence[Array]) -
 
 
 def _no_better(labels: np.ndarray) -> str:
-    return f"no better than guessing (the most frequent class is {_percent(np.bincount(labels).max() / len(labels))})"
+    return f"no better than guessing (the most frequent class is {percent(np.bincount(labels).max() / len(labels))})"
 
 
 def _consensus(each: np.ndarray, classes: int) -> np.ndarray:
@@ -174,7 +174,7 @@ def _exchanged(labels: np.ndarray, answered: np.ndarray, classes: int) -> str | 
     pairs = ", ".join(f"{k} is column {columns[k]}" for k in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
     text = any(np.array_equal(columns[used], _as_text(classes, first)[used]) for first in (0, 1))
     why = ", as numbers sorted as text are" if text else ""
-    return f"they seem to be in another order: class {pairs}{why} ({_percent(right)} are right then)"
+    return f"they seem to be in another order: class {pairs}{why} ({percent(right)} are right then)"
 
 
 def _as_text(classes: int, first: int) -> np.ndarray:
@@ -193,8 +193,8 @@ def _all_exchanged(labels: np.ndarray, answered: np.ndarray, each: np.ndarray, c
     if (own[moved] == of_shadows[moved]).mean() < 0.8:  # of a rare class one model may say little
         return None
     return (
-        f"The target is right on {_percent((answered == labels).mean())} of the records, and the shadows on"
-        f" {_percent((each == labels).mean())}: the labels do not fit the columns of all models; {exchanged}."
+        f"The target is right on {percent((answered == labels).mean())} of the records, and the shadows on"
+        f" {percent((each == labels).mean())}: the labels do not fit the columns of all models; {exchanged}."
     )
 
 
@@ -225,8 +225,8 @@ def _without_good(
         return []
     if _knows(beyond):
         return [
-            f"The shadows are right on {_percent((each == labels).mean())} of the records, {_no_better(labels)}, and"
-            f" the target on {_percent((own == labels).mean())}"
+            f"The shadows are right on {percent((each == labels).mean())} of the records, {_no_better(labels)}, and"
+            f" the target on {percent((own == labels).mean())}"
             f"{_cause(labels, _consensus(each, classes), classes, 'their')}"
         ]
     return [] if beyond.z > MARGIN else _labels(labels, own, each, classes, shadows)
@@ -238,8 +238,8 @@ def _labels(
     """Neither the target nor the shadows fit the labels: whether they fit each other."""
     consensus = _consensus(each, classes)
     said = (
-        f"The target is right on {_percent((own == labels).mean())} of the records and the shadows on"
-        f" {_percent((each == labels).mean())}, {_no_better(labels)}"
+        f"The target is right on {percent((own == labels).mean())} of the records and the shadows on"
+        f" {percent((each == labels).mean())}, {_no_better(labels)}"
     )
     if exchanged := _exchanged(labels, consensus, classes):
         return [f"{said}: the labels do not fit the columns; {exchanged}."]
@@ -277,5 +277,6 @@ def _out_of_step(labels: np.ndarray, target: Array, shadows: Array | Sequence[Ar
     return bool(common * sure > 3 * MARGIN and own * sure < MARGIN and own < common / 3)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share as a percentage with three digits: 97.3%."""
     return f"{100 * share:.3g}%"

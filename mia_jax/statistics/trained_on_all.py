@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from mia_jax.statistics.consistency import percent
 from mia_jax.types import Array
 
 LEVEL = 1e-5  # of each test
@@ -106,9 +107,9 @@ def _target(sides: tuple[Side, ...], shadow: tuple[Side, ...], spread: float) ->
         if surer > 5 or _above(outside.sure, own.sure) < 0.25:
             return ()
     said = (
-        f"The target is right on {_percent(outside.right)} of the records that it is said not to have trained on, and"
-        f" on {_percent(inside.right)} of its members; shadows are on {_percent(new.right)} of records new to them and"
-        f" on {_percent(own.right)} of their own. It seems to have trained on all of the records"
+        f"The target is right on {percent(outside.right)} of the records that it is said not to have trained on, and"
+        f" on {percent(inside.right)} of its members; shadows are on {percent(new.right)} of records new to them and"
+        f" on {percent(own.right)} of their own. It seems to have trained on all of the records"
     )
     if never_wrong:
         return (f"{said}, or the labels to be its own answers.",)
@@ -127,9 +128,9 @@ def _shadows(sides: tuple[Side, ...], shadow: tuple[Side, ...]) -> tuple[str, ..
     if stats.binom.cdf(outside.count - outside.errors, outside.count, usual) > LEVEL:
         return ()
     return (
-        f"The shadows are right on {_percent(new.right)} of the records that shadow_member says they did not train on,"
-        f" and on {_percent(own.right)} of their own; the target is on {_percent(outside.right)} and"
-        f" {_percent(inside.right)}. The shadows seem to have trained on all of the records.",
+        f"The shadows are right on {percent(new.right)} of the records that shadow_member says they did not train on,"
+        f" and on {percent(own.right)} of their own; the target is on {percent(outside.right)} and"
+        f" {percent(inside.right)}. The shadows seem to have trained on all of the records.",
     )
 
 
@@ -143,8 +144,8 @@ def _shadows_underconfident(right: np.ndarray, each: list[np.ndarray], trained: 
     if promised < LEAST or wrong > promised / UNDERCONFIDENT or not right[trained].size:
         return ()
     return (
-        f"The shadows are right on {_percent(1 - wrong)} of the records that shadow_member says they did not train on,"
-        f" though {_percent(promised)} would be wrong by their own probabilities: they seem to have trained on all of"
+        f"The shadows are right on {percent(1 - wrong)} of the records that shadow_member says they did not train on,"
+        f" though {percent(promised)} would be wrong by their own probabilities: they seem to have trained on all of"
         " the records.",
     )
 
@@ -173,7 +174,3 @@ def _above(a: np.ndarray, b: np.ndarray) -> float:
     """P(a > b); of those that are equal, half."""
     b = np.sort(b)
     return float((np.searchsorted(b, a, "left") + np.searchsorted(b, a, "right")).mean() / (2 * len(b)))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g}%"

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from small_runs import C, F, N, config, records
+from small_runs import C, F, N, config, own_module, records
 
 from mia_jax import audits
 from mia_jax.attacks import shokri
@@ -55,11 +55,7 @@ class Moody(LogisticRegression):
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """A user's module in the current folder; its name."""
-    name = f"mine_{tmp_path.name}".replace("-", "_")
-    (tmp_path / f"{name}.py").write_text(MINE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    return name
+    return own_module(tmp_path, monkeypatch, MINE)
 
 
 def plain_json(workdir):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from small_runs import own_module
 
 from mia_jax.audits import train_networks
 from mia_jax.audits.config import Training
@@ -107,10 +108,7 @@ SCHEMA = Schema("test", "local", "", 3, SHAPE, (Field("x", "pixel", 0, 192, 0.0,
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """A user's module in the current folder; the name of its factory."""
-    name = f"mine_{tmp_path.name}".replace("-", "_")
-    (tmp_path / f"{name}.py").write_text(MINE.format(folder=__file__.rpartition("/")[0]))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+    name = own_module(tmp_path, monkeypatch, MINE.format(folder=__file__.rpartition("/")[0]))
     return f"{name}:net"
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from small_runs import own_module
 
 from mia_jax.models import networks
 from mia_jax.types import Field, InputError, Model, Schema
@@ -214,11 +215,7 @@ constant = 1
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """A user's module in the current folder; its name."""
-    name = f"mine_{tmp_path.name}".replace("-", "_")
-    (tmp_path / f"{name}.py").write_text(MINE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    return name
+    return own_module(tmp_path, monkeypatch, MINE)
 
 
 @pytest.mark.parametrize("factory", ["flax", "plain"])

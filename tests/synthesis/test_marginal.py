@@ -4,25 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import schemas
 import scipy.stats
 
 from mia_jax.synthesis import marginal
 from mia_jax.types import Answers, Field, InputError, Records, Schema, Target
 
-MIXED = Schema(
-    "mixed",
-    "local",
-    "0",
-    3,
-    (12,),
-    (
-        Field("age", "numeric", 0, 1, -2.0, 3.0),
-        Field("job", "categorical", 1, 5),
-        Field("flags", "binary", 5, 9),
-        Field("sex", "categorical", 9, 11),
-        Field("shade", "pixel", 11, 12, 0.0, 255.0),
-    ),
-)
+MIXED = schemas.mixed(3)
 JOB, FLAGS, SEX = [0.5, 0.3, 0.0, 0.2], [0.0, 1.0, 0.1, 0.6], [0.9, 0.1]
 
 

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+import schemas
 import scipy.stats
 
 from mia_jax.synthesis import noisy
@@ -10,20 +11,7 @@ from mia_jax.types import Field, InputError, Records, Schema
 
 F = 45
 BITS = Schema("bits", "local", "0", 4, (F,), (Field("bits", "binary", 0, F),))
-MIXED = Schema(
-    "mixed",
-    "local",
-    "0",
-    2,
-    (12,),
-    (
-        Field("age", "numeric", 0, 1, -2.0, 3.0),
-        Field("job", "categorical", 1, 5),
-        Field("flags", "binary", 5, 9),
-        Field("sex", "categorical", 9, 11),
-        Field("shade", "pixel", 11, 12, 0.0, 255.0),
-    ),
-)
+MIXED = schemas.mixed(2)
 
 
 def bits(n=400, seed=0):

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from mia_jax import signals
 from mia_jax.attacks import sources
+from mia_jax.attacks.common import scaled_logit
 from mia_jax.audits.balanced.plan import Setting
 from mia_jax.audits.types import Models, Observation, Observers
 from mia_jax.plans import membership
@@ -111,7 +110,7 @@ def observe(key: Key, attacks: Mapping[str, Attack], models: Models, setting: Se
 
 def _phi(key: Key, target, records: Records):
     del key
-    return jnp.clip(signals.scaled_logit(target.ask(records.x), records.y), -87.3, 87.3)
+    return scaled_logit(target.ask(records.x), records.y)["phi"]
 
 
 def _sample(key: Key, member: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
