@@ -17,7 +17,7 @@ from mia_jax.audits.plans import balanced
 from mia_jax.plans import splits
 from mia_jax.reports import examples, results
 from mia_jax.reports.paper import rows as paper_rows
-from mia_jax.statistics import matched_pairs, metrics, per_record
+from mia_jax.statistics import matched_pairs, metrics, per_record, thresholds
 from mia_jax.types import Field, Records, Schema
 
 HOSTILE = "<script>alert('x')</script> & \"co\""
@@ -173,7 +173,7 @@ def audited(
         if "lira" in name or "rmia" in name:
             for s, m in zip(score, member[played], strict=True):
                 for rate in metrics.RATES:
-                    threshold = metrics.threshold_at_fpr(rng.permuted(s[~m]), np.arange((~m).sum()) % 2 == 0, rate)
+                    threshold = thresholds.threshold_at_fpr(rng.permuted(s[~m]), np.arange((~m).sum()) % 2 == 0, rate)
                     chosen[f"{rate:g}"].append(threshold)
                 for count in (1, 2, 4, 6):
                     noisy = s + rng.normal(0, 2 / count, n)

@@ -7,10 +7,10 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from mia_jax import attacks
-from mia_jax.attacks.entries import ANSWERS
+from mia_jax.audits.options import FIRST_OPTIONS, AttackOptions, QueryOptions, about_field, option
 from mia_jax.audits.presets import preset
 from mia_jax.storage import artifacts
 from mia_jax.synthesis.parameters import REDRAW_HELP, REDRAWS, Parameters
@@ -22,124 +22,54 @@ LARGEST = 1e38  # of a number that is given: what computes with it computes in f
 C = TypeVar("C", bound="Training")
 
 
-def _about(
-    help: str,
-    *,
-    identity: bool = True,
-    choices: tuple[str, ...] = (),
-    low: float | None = None,
-    above: float | None = None,
-    key: str | None = None,
-    flag: bool = True,
-) -> dict[str, Any]:
-    """What is said of a field.
-
-    Args:
-        help: of its flag.
-        identity: part of what the run is, so of the workdir's name; the rest is how it is shown or done.
-        choices: the values that it may have; any, where there are none.
-        low: the least that it may be.
-        above: what it must exceed.
-        key: its name in JSON, where that is another: results.json keeps its keys.
-        flag: whether it has one.
-    """
-    return dict(help=help, identity=identity, choices=choices, low=low, above=above, key=key, flag=flag)
-
-
-def _option(default: Any, help: str, **about: Any) -> Any:
-    """A field; ``about`` as of ``_about``."""
-    return dataclasses.field(default=default, metadata=_about(help, **about))
-
-
-def _of_attacks(beyond_answers: bool) -> list[tuple[str, Any, Any]]:
-    """Fields (name, type, field) for the options of attacks that flags set (``mia_jax.attacks.ATTACKS``).
-
-    Args:
-        beyond_answers: those of attacks that need more than plain answers, as queries of their own; or the others.
-    """
-    fields = {}
-    for entry in attacks.ATTACKS.values():
-        for flag, o in entry.flags().items():
-            if beyond_answers == bool((entry.needed() | o.needs) - ANSWERS):
-                kind = o.type if o.default is not None else o.type | None
-                field = _option(o.default, o.help, choices=o.choices, low=o.low, above=o.above)
-                fields[flag] = (flag, kind, field)
-    return [*fields.values()]
-
-
-# Options of attacks that are always part of a run's identity, as they were when the first workdirs were written. One
-# that came later counts where it is not at its default: a new attack changes nobody's workdir.
-FIRST_OPTIONS = frozenset(
-    {
-        "attack_batch_size",
-        "attack_hidden",
-        "attack_l2",
-        "attack_learning_rate",
-        "attack_rows",
-        "attack_steps",
-        "augment",
-        "num_queries",
-    }
-)
-
-# ``attack_hidden``, ``attack_steps``, ...
-AttackOptions: Any = dataclasses.make_dataclass("AttackOptions", _of_attacks(beyond_answers=False), frozen=True)
-# ``augment``, ``num_queries``, ...: where there are models to be asked as often as it takes
-if TYPE_CHECKING:  # two bases that may be anything have no order
-
-    class QueryOptions: ...
-else:
-    QueryOptions = dataclasses.make_dataclass("QueryOptions", _of_attacks(beyond_answers=True), frozen=True)
-
-
 @dataclasses.dataclass(frozen=True)
 class Training(AttackOptions):
     """How models are trained, what defends them, and how attacks learn from them."""
 
-    seed: int = _option(0, "seed of everything random", low=0)
-    model: str | None = _option(
+    seed: int = option(0, "seed of everything random", low=0)
+    model: str | None = option(
         None, "network of the target and the shadows: mlp, cnn, logistic, or module:factory (your own)"
     )
-    hidden: int = _option(128, "units of the fully connected layer of mlp and cnn", low=1)
-    num_epochs: int = _option(100, "passes over the training set", low=1)
-    batch_size: int = _option(100, "records per training step", low=1)
-    learning_rate: float = _option(1e-3, "learning rate", above=0)
-    learning_rate_decay: float = _option(
+    hidden: int = option(128, "units of the fully connected layer of mlp and cnn", low=1)
+    num_epochs: int = option(100, "passes over the training set", low=1)
+    batch_size: int = option(100, "records per training step", low=1)
+    learning_rate: float = option(1e-3, "learning rate", above=0)
+    learning_rate_decay: float = option(
         0.0, "the rate at step t is learning_rate / (1 + t * decay); the paper has 1e-7", low=0
     )
-    optimizer: str = _option("adam", "optimizer; the paper has sgd", choices=("adam", "sgd"))
-    target_kind: str = _option(
+    optimizer: str = option("adam", "optimizer; the paper has sgd", choices=("adam", "sgd"))
+    target_kind: str = option(
         "nn",
         "what trains the target and the shadows: nn, logistic, google, amazon or amazon(passes,L2) (stand-ins), or"
         " sklearn:<import path>",
     )
-    defenses: str = _option(
+    defenses: str = option(
         "",
         "what the target does to its answers, as in top_k(3),round_to(2); see mia_jax.targets.defenses",
         key="defences",
     )
-    l2: float = _option(0.0, "the paper's lambda: lambda * sum(theta^2) is added to the loss", low=0)
-    dropout: float = _option(0.0, "probability that a hidden unit is dropped in training", low=0)
-    label_smoothing: float = _option(0.0, "share of the label that goes to all classes alike", low=0)
-    mixup: float = _option(0.0, "alpha of mixup; 0: none", low=0)
-    early_stopping: int = _option(0, "epochs without a lower validation loss before training ends; 0: none", low=0)
-    dp_noise_multiplier: float | None = _option(
+    l2: float = option(0.0, "the paper's lambda: lambda * sum(theta^2) is added to the loss", low=0)
+    dropout: float = option(0.0, "probability that a hidden unit is dropped in training", low=0)
+    label_smoothing: float = option(0.0, "share of the label that goes to all classes alike", low=0)
+    mixup: float = option(0.0, "alpha of mixup; 0: none", low=0)
+    early_stopping: int = option(0, "epochs without a lower validation loss before training ends; 0: none", low=0)
+    dp_noise_multiplier: float | None = option(
         None, "DP-SGD: standard deviation of the noise in units of --dp_clip (default: no DP-SGD)", low=0
     )
-    dp_clip: float = _option(1.0, "DP-SGD: the per-example clipping norm", low=0)
-    dp_delta: float = _option(
+    dp_clip: float = option(1.0, "DP-SGD: the per-example clipping norm", low=0)
+    dp_delta: float = option(
         1e-5, "delta of every epsilon that is told, promised by DP-SGD or proven by an attack", low=0
     )
     attack_options: Mapping[str, Any] = dataclasses.field(
         default_factory=dict,
         hash=False,
-        metadata=_about("options of attacks that were registered since, by flag", identity=False, flag=False),
+        metadata=about_field("options of attacks that were registered since, by flag", identity=False, flag=False),
     )
-    data_dir: str | None = _option(None, "folder with official data files (default: $MIA_JAX_DATA_DIR)", identity=False)
-    workdir: str | None = _option(
+    data_dir: str | None = option(None, "folder with official data files (default: $MIA_JAX_DATA_DIR)", identity=False)
+    workdir: str | None = option(
         None, "folder of this run (default: runs/<data set>-<hash of the configuration>)", identity=False
     )
-    chunk: int | None = _option(
+    chunk: int | None = option(
         None, "shadows trained at once (default: chosen from the model and the memory)", identity=False, low=1
     )
 
@@ -148,47 +78,45 @@ class Training(AttackOptions):
 class Shadows:
     """Where an attacker's shadows come from."""
 
-    num_shadows: int | None = _option(
+    num_shadows: int | None = option(
         None, "shadow models; more in the same workdir train only what is missing", identity=False, low=1
     )
-    shadow_data: str | None = _option(
+    shadow_data: str | None = option(
         "real",
         "what the shadows are trained on: real records, noisy ones, marginal (attributes drawn one by one), or search"
         " (synthesized by querying the target, Algorithm 1)",
         choices=("real", "noisy", "marginal", "search"),
     )
-    noise: float = _option(0.1, "fraction of the attributes that are changed, for --shadow_data=noisy", low=0)
-    marginals: str | None = _option(
+    noise: float = option(0.1, "fraction of the attributes that are changed, for --shadow_data=noisy", low=0)
+    marginals: str | None = option(
         None, "an .npz of marginals, for --shadow_data=marginal (default: counted in the records that the target lacks)"
     )
-    shadow_records: int | None = _option(
+    shadow_records: int | None = option(
         None, "records that marginal or search make for all shadows to draw from (default: 4 * train_size)", low=2
     )
-    class_prior: str = _option(
+    class_prior: str = option(
         "balanced",
         "classes of the synthesized records: balanced, or target (as the target answers random records)",
         choices=("balanced", "target"),
     )
-    k_max: int = _option(SEARCH.k_max, "search: attributes redrawn at first", low=1)
-    k_min: int = _option(SEARCH.k_min, "search: attributes redrawn at least", low=1)
-    conf_min: float = _option(SEARCH.conf_min, "search: confidence below which a record is not sampled", low=0)
-    rej_max: int = _option(SEARCH.rej_max, "search: rejections in a row before fewer attributes are redrawn", low=0)
-    iter_max: int = _option(SEARCH.iter_max, "search: queries before a search fails", low=1)
-    redraw: str = _option(REDRAWS[0], REDRAW_HELP, choices=REDRAWS)
-    max_queries: int | None = _option(
+    k_max: int = option(SEARCH.k_max, "search: attributes redrawn at first", low=1)
+    k_min: int = option(SEARCH.k_min, "search: attributes redrawn at least", low=1)
+    conf_min: float = option(SEARCH.conf_min, "search: confidence below which a record is not sampled", low=0)
+    rej_max: int = option(SEARCH.rej_max, "search: rejections in a row before fewer attributes are redrawn", low=0)
+    iter_max: int = option(SEARCH.iter_max, "search: queries before a search fails", low=1)
+    redraw: str = option(REDRAWS[0], REDRAW_HELP, choices=REDRAWS)
+    max_queries: int | None = option(
         None, "queries that the synthesis of shadow data may cost (default: any number)", identity=False, low=1
     )
-    adaptive: bool = _option(True, "the attacker knows the defenses, and trains and reads the shadows under them")
+    adaptive: bool = option(True, "the attacker knows the defenses, and trains and reads the shadows under them")
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
     """Which records a run is on."""
 
-    dataset: str = _option(
-        "purchase", "data set: one of mia_jax.data.DATASETS, or the path of an .npz with arrays x, y"
-    )
-    data_source: str = _option(
+    dataset: str = option("purchase", "data set: one of mia_jax.data.DATASETS, or the path of an .npz with arrays x, y")
+    data_source: str = option(
         "auto",
         "official: real files or nothing; simulated: the look-alike; auto: official if to be had",
         choices=("auto", "official", "simulated"),
@@ -200,12 +128,12 @@ class Config(Source, Shadows, Training):
     """What a run of the paper's attack is. ``None``: the data set's preset; without one, ``train_size`` is a quarter of
     the records."""
 
-    attacks: str = _option(
+    attacks: str = option(
         "shokri,confidence,majority",
         f"{ATTACKS_HELP}: those of mia_jax.attacks.ATTACKS that learn from answers about any records",
         identity=False,
     )
-    train_size: int | None = _option(
+    train_size: int | None = option(
         None, "training records of the target and of each shadow; each has as many test records", low=1
     )
 
@@ -214,40 +142,40 @@ class Config(Source, Shadows, Training):
 class BalancedConfig(Source, Training, QueryOptions):
     """What an audit on the balanced plan is: every model in turn the target, the others its shadows."""
 
-    attacks: str = _option("all", f"{ATTACKS_HELP}, or all: see mia_jax.attacks.ATTACKS", identity=False)
-    num_models: int = _option(
+    attacks: str = option("all", f"{ATTACKS_HELP}, or all: see mia_jax.attacks.ATTACKS", identity=False)
+    num_models: int = option(
         64, "models, in complementary pairs; more train only what is missing", identity=False, low=4
     )
-    num_targets: int = _option(8, "of them that play the target in turn", identity=False, low=1)
-    num_records: int | None = _option(
+    num_targets: int = option(8, "of them that play the target in turn", identity=False, low=1)
+    num_records: int | None = option(
         None, "records asked about; each trains half of the models (default: all but the population)", low=8
     )
-    population: int | None = _option(
+    population: int | None = option(
         None, "records that train no model, for the attacks that ask for them (default: a tenth, at most 5,000)", low=0
     )
-    query_shadows: int = _option(4, "shadows of the attacks that ask many questions about each record", low=2)
-    query_records: int = _option(1000, "records that these attacks are judged on, at most", low=8)
+    query_shadows: int = option(4, "shadows of the attacks that ask many questions about each record", low=2)
+    query_records: int = option(1000, "records that these attacks are judged on, at most", low=8)
 
 
 @dataclasses.dataclass(frozen=True)
 class CanaryConfig(Source, Training):
     """What an audit by canaries is: one model, trained once, and what it proves about its training."""
 
-    canaries: int = _option(
+    canaries: int = option(
         1000, "audit one training run by so many canaries, each among its records by a coin toss", low=16
     )
-    canary_kind: str = _option(
+    canary_kind: str = option(
         "mislabelled",
         "canaries: mislabeled (records with a label drawn from the other classes) or plain records",
         choices=("mislabelled", "plain"),
     )
-    guesses: int | None = _option(
+    guesses: int | None = option(
         None,
         "canaries that are guessed, the best half in and the worst half out (default: 1, 1/4, 1/16 and 1/64 of them,"
         " corrected for)",
         low=1,
     )
-    train_size: int | None = _option(
+    train_size: int | None = option(
         None, "records that train beside the canaries (default: the preset's, or a half of the others)", low=1
     )
 
@@ -256,27 +184,27 @@ class CanaryConfig(Source, Training):
 class DeployedConfig(Shadows, Training):
     """What the audit of a model is that somebody else has trained: behind a URL, or known by saved predictions."""
 
-    target: str | None = _option(None, "URL of the model under audit")
-    protocol: str = _option(
+    target: str | None = option(None, "URL of the model under audit")
+    protocol: str = option(
         "auto",
         "how it is spoken to; auto: told by the URL",
         choices=("auto", "oip", "vertex", "sagemaker", "mlflow", "google", "amazon"),
     )
-    num_classes: int | None = _option(None, "classes, where the answers do not show how many there are", low=2)
-    class_names: str | None = _option(
+    num_classes: int | None = option(None, "classes, where the answers do not show how many there are", low=2)
+    class_names: str | None = option(
         None, "names of all classes in the order of the labels 0, 1, ..., separated by commas, where answers have names"
     )
-    data: str | None = _option(None, "an .npz with x, y and member: the records to ask about")
-    predictions: str | None = _option(
+    data: str | None = option(None, "an .npz with x, y and member: the records to ask about")
+    predictions: str | None = option(
         None, "an .npz with labels, target, shadows, shadow_member and perhaps member: all answers were had elsewhere"
     )
-    shadow_data: str | None = _option(
+    shadow_data: str | None = option(
         None,
         "what the shadows are trained on: noisy, marginal, search, or a data set (a name, or an .npz with x and y) less"
         " the records of --data (default: a half of the non-members of --data, which then are not asked about)",
     )
-    attacks: str = _option("all", f"{ATTACKS_HELP}, or all that can run on what there is", identity=False)
-    max_queries: int | None = _option(
+    attacks: str = option("all", f"{ATTACKS_HELP}, or all that can run on what there is", identity=False)
+    max_queries: int | None = option(
         None,
         "records that the target may be asked about, all runs in this workdir together: those of --data first, and the"
         " synthesis of shadow data gets the rest. What reached the service counts, answered or refused, and each"
@@ -284,17 +212,17 @@ class DeployedConfig(Shadows, Training):
         identity=False,
         low=1,
     )
-    rate: float | None = _option(None, "requests a second, at most (default: any)", identity=False, low=1e-6)
-    rows_per_request: int = _option(256, "records in a request, at most", identity=False, low=1)
-    in_flight: int = _option(4, "requests at once", identity=False, low=1)
-    recheck: int = _option(
+    rate: float | None = option(None, "requests a second, at most (default: any)", identity=False, low=1e-6)
+    rows_per_request: int = option(256, "records in a request, at most", identity=False, low=1)
+    in_flight: int = option(4, "requests at once", identity=False, low=1)
+    recheck: int = option(
         8,
         "answers of an earlier run that are asked for again before they are used, more where answers are labels or have"
         " one digit; the run ends where the model was replaced. 0: they are trusted",
         identity=False,
         low=0,
     )
-    fresh: bool = _option(False, "forget the answers of earlier runs and ask all again", identity=False)
+    fresh: bool = option(False, "forget the answers of earlier runs and ask all again", identity=False)
 
 
 def resolve(given: C) -> C:

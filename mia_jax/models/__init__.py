@@ -1,5 +1,6 @@
 """Networks as pairs of pure functions: those of the paper, logistic regression, and anybody's flax module."""
 
-from mia_jax.models.networks import build, cnn, from_flax, logistic, mlp
+from mia_jax.models.adapters import from_flax
+from mia_jax.models.networks import build, cnn, logistic, mlp
 
 __all__ = ["build", "cnn", "from_flax", "logistic", "mlp"]

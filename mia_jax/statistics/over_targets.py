@@ -139,7 +139,7 @@ def auc(score: np.ndarray, member: np.ndarray) -> Measure:
 
 
 def realized(score: np.ndarray, member: np.ndarray, thresholds: Sequence[float], rate: float) -> dict[str, Measure]:
-    """The mean "fpr" and "tpr" of thresholds that were set on shadows (``metrics.threshold_at_fpr``).
+    """The mean "fpr" and "tpr" of thresholds that were set on shadows (``thresholds.threshold_at_fpr``).
 
     Args:
         score: [T, n]; NaN where a record was not judged.

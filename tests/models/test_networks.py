@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 from small_runs import own_module
 
-from mia_jax.models import networks
+from mia_jax.models import adapters, networks
 from mia_jax.types import Field, InputError, Model, Schema
 
 
@@ -108,7 +108,7 @@ class Deterministic(nn.Module):
 
 @pytest.mark.parametrize("module", [Train(), Deterministic()])
 def test_flax_modules_are_told_whether_they_train(module):
-    model = networks.from_flax(module)
+    model = adapters.from_flax(module)
     x = np.ones((1, 3), np.float32)
     params = model.init(jax.random.key(0), x)
     difference = model.apply(params, x, key=jax.random.key(1)) - model.apply(params, x)
@@ -122,7 +122,7 @@ def test_batch_statistics_are_refused():
             return nn.Dense(2)(nn.BatchNorm(use_running_average=not train)(x))
 
     with pytest.raises(InputError, match=r"keeps batch_stats.*use GroupNorm"):
-        networks.from_flax(Normed()).init(jax.random.key(0), np.ones((2, 3), np.float32))
+        adapters.from_flax(Normed()).init(jax.random.key(0), np.ones((2, 3), np.float32))
 
 
 def test_what_is_no_linen_module_is_refused_in_a_line():
@@ -144,7 +144,7 @@ def test_what_is_no_linen_module_is_refused_in_a_line():
         (len, "is no flax linen module: give a flax.linen module or a mia_jax.Model"),
     ):
         with pytest.raises(InputError, match=message):
-            networks.from_flax(module)
+            adapters.from_flax(module)
 
 
 @pytest.mark.parametrize(

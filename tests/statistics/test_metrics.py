@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mia_jax.statistics import low_fpr, metrics, over_targets, resampling
+from mia_jax.statistics import low_fpr, metrics, over_targets, resampling, thresholds
 from mia_jax.statistics.metrics import Called
 from mia_jax.types import InputError
 
@@ -351,17 +351,17 @@ def test_thresholds_chosen_on_shadows():
     rng = np.random.default_rng(13)
     shadow, target = gaussian_audit(rng, 3000, 3000, 1.5), gaussian_audit(rng, 3000, 3000, 1.5)
     for rate in (0.1, 0.01):
-        threshold = metrics.threshold_at_fpr(*shadow, rate)
+        threshold = thresholds.threshold_at_fpr(*shadow, rate)
         c = metrics.call(*shadow, threshold)
         assert c.fp == pytest.approx(3000 * rate)
         assert c.tp / 3000 == pytest.approx(metrics.tpr_at_fpr(*shadow, rate).value, abs=0.02)
-        found = metrics.realized(threshold, *target)
+        found = thresholds.realized(threshold, *target)
         told(found["fpr"]), told(found["tpr"])
         assert found["fpr"]["value"] == pytest.approx(rate, rel=0.5)
-    assert metrics.threshold_at_fpr(np.zeros(40), np.arange(40) < 20, 0.1) == 0  # nobody is above the only score
-    assert metrics.threshold_at_fpr(np.zeros(10), np.arange(10) < 5, 0.1) == np.inf  # nor could any be of five
+    assert thresholds.threshold_at_fpr(np.zeros(40), np.arange(40) < 20, 0.1) == 0  # nobody is above the only score
+    assert thresholds.threshold_at_fpr(np.zeros(10), np.arange(10) < 5, 0.1) == np.inf  # nor could any be of five
     top = np.where(np.arange(40) < 25, np.inf, -np.inf)
-    assert metrics.threshold_at_fpr(top, np.arange(40) < 20, 0.1) == np.inf
+    assert thresholds.threshold_at_fpr(top, np.arange(40) < 20, 0.1) == np.inf
 
 
 @pytest.mark.parametrize(("n", "rate"), [(99, 0.0125), (99, 0.02), (150, 0.047)])
@@ -369,7 +369,7 @@ def test_a_threshold_set_on_a_shadow_keeps_its_false_alarms_on_average(n, rate):
     """With the lowest threshold of FPR <= r they were .020, .020 and .053."""
     rng = np.random.default_rng(16)
     member = np.arange(2 * n) < n
-    raised = [stats.norm.sf(metrics.threshold_at_fpr(rng.normal(size=2 * n), member, rate)) for _ in range(4000)]
+    raised = [stats.norm.sf(thresholds.threshold_at_fpr(rng.normal(size=2 * n), member, rate)) for _ in range(4000)]
     assert 0.9 * rate < np.mean(raised) < 1.03 * rate
 
 

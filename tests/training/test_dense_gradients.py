@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from mia_jax.models import networks
+from mia_jax.models import adapters
 from mia_jax.training import dense_gradients, dp_sgd, single
 from mia_jax.types import Model, Records
 
@@ -152,7 +152,7 @@ NETWORKS = {  # name -> network, its layers whose gradient is known, and whether
 
 def setting(name):
     module, *expected = NETWORKS[name]
-    model = module if isinstance(module, Model) else networks.from_flax(module)
+    model = module if isinstance(module, Model) else adapters.from_flax(module)
     rng = np.random.default_rng(0)
     pool = Records(rng.normal(size=(B, F)).astype(np.float32), rng.integers(0, C, B).astype(np.int32))
     return model, pool, *expected

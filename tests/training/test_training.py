@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from mia_jax.models import networks
+from mia_jax.models import adapters, networks
 from mia_jax.storage import artifacts
 from mia_jax.training import dp_sgd, many, parallel, single
 from mia_jax.types import Records
@@ -213,7 +213,7 @@ class Half(nn.Module):
 
 @pytest.mark.integration
 def test_logits_are_float32_where_they_enter():
-    model = networks.from_flax(Half())
+    model = adapters.from_flax(Half())
     keys, pool, index = arguments((7,))
     params, info = many.fit_many(make_trainer(model, microbatch=2), keys, pool, index, 20)
     assert info.loss.dtype == np.float32 and np.all(info.loss[:, -1] < info.loss[:, 0])

@@ -21,7 +21,7 @@ from mia_jax.audits.types import Run
 from mia_jax.models import networks
 from mia_jax.plans import membership
 from mia_jax.progress import Advance
-from mia_jax.statistics import metrics
+from mia_jax.statistics import metrics, thresholds
 from mia_jax.storage import artifacts
 from mia_jax.storage.artifacts import Artifact
 from mia_jax.types import Attack, InputError, Key, Records, Remember
@@ -190,7 +190,7 @@ def _collected(
         if "rehearsal" in arrays:
             member = setting.member[calibration_model][rows]
             for rate in metrics.RATES:
-                chosen[f"{rate:g}"].append(metrics.threshold_at_fpr(arrays["rehearsal"], member, rate))
+                chosen[f"{rate:g}"].append(thresholds.threshold_at_fpr(arrays["rehearsal"], member, rate))
         for column, values in arrays.items():
             if column.startswith("curve/"):
                 full = np.full(len(setting.candidates), np.nan)
