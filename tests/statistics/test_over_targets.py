@@ -133,8 +133,8 @@ def test_thresholds_set_on_shadows_bring_about_what_they_were_set_for():
     """Another shadow for each target; too few non-members to set a threshold on are said to be."""
     rng = np.random.default_rng(4)
     shadow, target = (independent(rng, 8, 1000, 1.0) for _ in range(2))
-    thresholds = [thresholds.threshold_at_fpr(s, m, 0.01) for s, m in zip(*shadow, strict=True)]
-    found = over_targets.realized(*target, thresholds, 0.01)
+    chosen = [thresholds.threshold_at_fpr(s, m, 0.01) for s, m in zip(*shadow, strict=True)]
+    found = over_targets.realized(*target, chosen, 0.01)
     truth = stats.norm.sf(Z(0.01) - 1)
     assert found["fpr"].low < 0.01 < found["fpr"].high and found["tpr"].low < truth < found["tpr"].high
     few = over_targets.realized(*target, [np.inf] * 8, 0.0001)
