@@ -18,6 +18,7 @@ DONE = (  # rooms and modules that are whole; this list only grows
     "cli.py",
     "progress.py",
     "sanitize.py",
+    "calls.py",
     "signals.py",
     "types.py",
     "user_code.py",

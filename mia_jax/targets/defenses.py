@@ -10,7 +10,6 @@ Defenses of the training are in ``training/regularizers.py`` and ``training/dp_s
 
 import dataclasses
 import functools
-import inspect
 import re
 from collections.abc import Callable, Sequence
 
@@ -18,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mia_jax import calls
 from mia_jax.types import Answers, Array, InputError
 
 HIDDEN = np.log(np.finfo(np.float32).tiny)  # float32, -87.3: the logarithm of a zero that nothing more is known of
@@ -302,8 +302,6 @@ DEFENSES: dict[str, Callable[..., AnswerDefense]] = {
 }
 OLD_NAMES = {"memguard": "bounded_noise"}  # in commands and configurations of before 2026-11-27
 
-_CALL = re.compile(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*(,|$)")
-
 
 def parse(text: str) -> tuple[AnswerDefense, ...]:
     """Read defenses from text; the first is the innermost.
@@ -316,38 +314,10 @@ def parse(text: str) -> tuple[AnswerDefense, ...]:
     Raises:
         InputError: an unknown name, arguments that it does not take, or text that is no list of calls.
     """
-    defenses, at = [], 0
-    while at < len(text.rstrip()):
-        call = _CALL.match(text, at)
-        if call is None or (call[3] and not text[call.end() :].strip()):
-            raise InputError(f"defenses={text}: cannot be read from {text[at:]!r} on; write top_k(3),round_to(2)")
-        defenses.append(_build(OLD_NAMES.get(call[1], call[1]), call[2] or ""))
-        at = call.end()
-    return tuple(defenses)
-
-
-def _build(name: str, arguments: str) -> AnswerDefense:
-    usage = {n: f"{n}({', '.join(inspect.signature(f).parameters)})" for n, f in DEFENSES.items()}
-    if name not in DEFENSES:
-        raise InputError(f"there is no defense {name!r}; use {', '.join(usage.values())}")
-    positional, named = [], {}
-    for argument in arguments.split(",") if arguments.strip() else []:
-        key, equals, value = argument.rpartition("=")
-        try:
-            number = float(value)
-        except ValueError:
-            raise InputError(f"{name}({arguments}): {value.strip()!r} is not a number; use {usage[name]}") from None
-        if equals and (key.strip() in named):
-            raise InputError(f"{name}({arguments}): {key.strip()} is given twice; use {usage[name]}")
-        if equals:
-            named[key.strip()] = number
-        else:
-            positional.append(number)
-    try:
-        inspect.signature(DEFENSES[name]).bind(*positional, **named)
-    except TypeError as error:
-        raise InputError(f"{name}({arguments}): {error}; use {usage[name]}") from None
-    return DEFENSES[name](*positional, **named)
+    table = DEFENSES
+    if old := {name for name in OLD_NAMES if re.search(rf"\b{name}\b", text)}:
+        table = DEFENSES | {name: DEFENSES[OLD_NAMES[name]] for name in old}
+    return tuple(calls.parse(text, table, setting="defenses", noun="defense", example="top_k(3),round_to(2)"))
 
 
 def _number(name: str, argument: str, value: float) -> float:
