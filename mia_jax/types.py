@@ -102,18 +102,31 @@ class Schema(NamedTuple):
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
+class Variables(NamedTuple):
+    """What a network with batch statistics (BatchNorm) consists of: it stands where others have their parameters."""
+
+    params: Params  # what is trained
+    stats: Any  # running averages over batches, which normalize in evaluation
+
+
 class Model(NamedTuple):
-    """A network as two pure functions; normalization is per record, without batch statistics, so ``vmap`` is exact."""
+    """A network as pure functions.
+
+    What ``init`` gives is all that the network is; ``Variables`` where it keeps batch statistics. Then ``apply`` in
+    evaluation reads the running averages, and ``train`` is the forward pass of a training step.
+    """
 
     init: Callable[..., Params]  # (key, x [b, *f]) -> params
     apply: Callable[..., jax.Array]  # (params, x [b, *f], *, key=None) -> logits [b, c]; a key means training mode
     arithmetic: str = ""  # in words, where it is computed otherwise than its author wrote: the same but for rounding
+    # (variables, x, weight [b], *, key) -> (logits, new stats): statistics are those of the rows whose weight is not 0
+    train: Callable[..., tuple[jax.Array, Any]] | None = None
 
 
 class TrainState(NamedTuple):
     """One network in training. ``key`` is the network's own; step t uses ``fold_in(key, t)``."""
 
-    params: Params
+    params: Params  # or Variables
     opt_state: Any
     key: Key
     epoch: jax.Array  # [] int32, epochs done

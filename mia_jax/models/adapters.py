@@ -1,30 +1,34 @@
 """A network that was written with another library, as a ``Model``. Only this room and ``dense_gradients`` know flax."""
 
+import contextlib
 import inspect
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from mia_jax.models import convolutions
-from mia_jax.types import InputError, Model
+from mia_jax.types import InputError, Model, Variables
 
 
 def from_flax(module: nn.Module, *, scale: float = 1.0) -> Model:
     """A flax linen module as a ``Model``.
 
     Records are cast to float32 and multiplied by ``scale`` before the module sees them. If its ``__call__`` has an
-    argument ``train`` or ``training``, that tells whether it is trained; ``deterministic`` tells the opposite. Dropout
-    draws from the random stream "dropout". On CPUs plain convolutions are computed by ``convolutions.conv``: the same
-    up to rounding, and ten times as fast where many networks are trained.
+    argument ``train`` or ``training``, that tells whether it is trained; ``deterministic`` and ``use_running_average``
+    tell the opposite. Dropout draws from the random stream "dropout". BatchNorm's statistics are those of the records
+    of a batch, not of what pads it. On CPUs plain convolutions are computed by ``convolutions.conv``: the same up to
+    rounding, and ten times as fast where many networks are trained.
 
     Args:
         module: an instance whose ``__call__`` takes x [b, *f] and gives logits [b, c].
         scale: what records are multiplied by; 1/255 for pixels.
 
     Raises:
-        InputError: it is no linen module; on init, if the module keeps statistics of batches (or any state other than
-            parameters).
+        InputError: it is no linen module; on init, if the module keeps any state but parameters and batch statistics;
+            in training, if a BatchNorm sees rows that are not those of the batch.
 
     >>> import jax, numpy as np, mia_jax as mia
     >>> from flax import linen as nn
@@ -37,28 +41,65 @@ def from_flax(module: nn.Module, *, scale: float = 1.0) -> Model:
     arguments = inspect.signature(module.__call__).parameters
 
     def mode(train: bool) -> dict[str, Any]:
-        modes = {"train": train, "training": train, "deterministic": not train}
+        modes = {"train": train, "training": train, "deterministic": not train, "use_running_average": not train}
         return {name: value for name, value in modes.items() if name in arguments}
 
     def cast(x):
-        x = jnp.asarray(x).astype(jnp.float32)
+        x = jnp.asarray(x)
+        x = x if x.dtype == jnp.bfloat16 else x.astype(jnp.float32)
         return x if scale == 1 else x * scale
 
     def init(key, x):
         variables = module.init(key, cast(x), **mode(False))
-        if state := set(variables) - {"params"}:
+        if state := set(variables) - {"params", "batch_stats"}:
             raise InputError(
-                f"{type(module).__name__} keeps {', '.join(sorted(state))}: models are functions of their parameters;"
-                " use GroupNorm or LayerNorm instead of BatchNorm"
+                f"{type(module).__name__} keeps {', '.join(sorted(state))}: a model is a function of its parameters and"
+                " batch statistics"
             )
-        return variables.get("params", {})
+        params = variables.get("params", {})
+        return Variables(params, variables["batch_stats"]) if "batch_stats" in variables else params
+
+    def forward(variables, x, weight, key):
+        """Logits, and the new batch statistics; of a network without the latter, and without ``weight``, None."""
+        stateful = isinstance(variables, Variables)
+        collections = (
+            {"params": variables.params, "batch_stats": variables.stats} if stateful else {"params": variables}
+        )
+        mutable = ["batch_stats"] if stateful and key is not None else False
+        rngs = None if key is None else {"dropout": key}
+        weighted = contextlib.nullcontext() if weight is None else nn.intercept_methods(_masking(weight != 0))
+        with convolutions.in_place_of_flax(), weighted:
+            out = module.apply(collections, cast(x), **mode(key is not None), rngs=rngs, mutable=mutable)
+        return (out[0], out[1]["batch_stats"]) if mutable else (out, None)
 
     def apply(params, x, *, key=None):
-        rngs = None if key is None else {"dropout": key}
-        with convolutions.in_place_of_flax():
-            return module.apply({"params": params}, cast(x), **mode(key is not None), rngs=rngs)
+        return forward(params, x, None, key)[0]
 
-    return Model(init, apply)
+    def train(variables, x, weight, *, key):
+        return forward(variables, x, weight, key)
+
+    return Model(init, apply, train=train)
+
+
+def _masking(real: jax.Array) -> Callable:
+    """An interceptor that has BatchNorm layers leave rows of a batch that are no records, ``real`` [b], out."""
+
+    def intercept(next_method, args, kwargs, context):
+        if (
+            not isinstance(context.module, nn.BatchNorm)
+            or context.method_name != "__call__"
+            or kwargs.get("mask") is not None
+        ):
+            return next_method(*args, **kwargs)
+        x = args[0] if args else kwargs["x"]
+        if len(x) != len(real):
+            raise InputError(
+                f"BatchNorm {'/'.join(context.module.path)} sees {len(x)} rows of a batch of {len(real)}: give it"
+                " arrays whose first axis is the batch"
+            )
+        return next_method(*args, **{**kwargs, "mask": real.reshape(-1, *[1] * (x.ndim - 1))})
+
+    return intercept
 
 
 def _named(module) -> str:

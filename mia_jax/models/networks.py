@@ -18,7 +18,7 @@ from mia_jax.models import convolutions
 from mia_jax.models.adapters import from_flax, instead
 from mia_jax.models.convolutions import conv_same
 from mia_jax.storage import artifacts
-from mia_jax.types import InputError, Model, Schema
+from mia_jax.types import InputError, Model, Schema, Variables
 
 NAMES = ("mlp", "cnn", "logistic")
 
@@ -233,7 +233,13 @@ def rescaled(model: Model, zero: np.ndarray, span: np.ndarray) -> Model:
     def apply(params, x, *, key=None):
         return model.apply(params, seen(x), key=key)
 
-    return model._replace(init=lambda key, x: model.init(key, seen(x)), apply=apply)
+    def train(variables, x, weight, *, key):
+        assert model.train is not None
+        return model.train(variables, seen(x), weight, key=key)
+
+    return model._replace(
+        init=lambda key, x: model.init(key, seen(x)), apply=apply, train=None if model.train is None else train
+    )
 
 
 def source_digest(name: str) -> str:
@@ -258,7 +264,11 @@ def program_digest(model: Model, x: jax.Array | np.ndarray) -> str:
 
     def forward(key, x):
         params = model.init(key, x)
-        return model.apply(params, x), model.apply(params, x, key=key)
+        answers = model.apply(params, x), model.apply(params, x, key=key)
+        if not isinstance(params, Variables):
+            return answers
+        assert model.train is not None
+        return *answers, model.train(params, x, jnp.ones(len(x)), key=key)
 
     traced = jax.make_jaxpr(forward)(jax.random.key(0), jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype))
     text = re.sub(r" at 0x[0-9a-f]+", "", str(traced))
@@ -327,7 +337,12 @@ def as_written(model: Model) -> Model:
         with convolutions.as_written():
             return model.apply(params, x, key=key)
 
-    return Model(init, apply)
+    def train(variables, x, weight, *, key):
+        assert model.train is not None
+        with convolutions.as_written():
+            return model.train(variables, x, weight, key=key)
+
+    return Model(init, apply, train=None if model.train is None else train)
 
 
 def _agree(model: Model, written: Model, schema: Schema) -> bool:

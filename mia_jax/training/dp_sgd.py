@@ -22,7 +22,7 @@ import optax
 import scipy.stats
 
 from mia_jax.training import dense_gradients, single
-from mia_jax.types import Array, EpochInfo, InputError, Key, Model, Params, Records, Trainer, TrainState
+from mia_jax.types import Array, EpochInfo, InputError, Key, Model, Params, Records, Trainer, TrainState, Variables
 
 # A step has room for so many records that more are drawn with at most this probability; those are left out. It adds
 # (1 + e^epsilon) times this to delta for each step: 1e-8 over 10,000 steps.
@@ -90,13 +90,18 @@ def make_trainer(
         records) is not private: it is for whoever may see the data.
 
     Raises:
-        InputError: a value out of range.
+        InputError: a value out of range; on init, a network with batch statistics.
     """
     _check(batch_size, records, clip, noise_multiplier)
 
     def init(key: Key, x: Array) -> TrainState:
         key_params, key_epochs = jax.random.split(key)
         params = model.init(key_params, x[:1])
+        if isinstance(params, Variables):
+            raise InputError(
+                "dp_noise_multiplier: batch statistics mix the records of a batch, so none has a gradient of its own;"
+                " use GroupNorm or LayerNorm in the place of BatchNorm, or leave DP-SGD out"
+            )
         return TrainState(params, optimizer.init(params), key_epochs, jnp.int32(0))
 
     def epoch(state: TrainState, pool: Records, index: Array) -> tuple[TrainState, EpochInfo]:

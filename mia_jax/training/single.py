@@ -7,7 +7,7 @@ whose gradients are added up, and of a microbatch the summed loss is differentia
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from mia_jax.training import dense_gradients
-from mia_jax.types import Array, EpochInfo, Key, Model, Params, Records, Trainer, TrainState
+from mia_jax.types import Array, EpochInfo, InputError, Key, Model, Params, Records, Trainer, TrainState, Variables
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]  # (logits [b, c], y [b]) -> [b] nats
 # (key, x [b, *f], y [b], real [b]) -> x and labels, a tuple of pairs of y [b] and the share of the loss that counts for
@@ -30,7 +30,7 @@ CACHE_BYTES = 3 * 2**20
 class Sums(NamedTuple):
     """Over the records of a batch, or of some of its microbatches."""
 
-    grads: Params  # of the summed loss
+    grads: Params  # of the summed loss, with respect to what is trained
     loss: jax.Array  # [] nats
     correct: jax.Array  # [] records
 
@@ -47,10 +47,11 @@ def make_trainer(
     """Minibatch training of one network.
 
     Every epoch takes the records of the training set in a new order, each exactly once. The last batch may be smaller:
-    it is padded with records of weight zero. Rows are gathered from the pool and cast batch by batch.
+    it is padded with records of weight zero. Rows are gathered from the pool and cast batch by batch. Batch statistics
+    are those of the real records of the whole batch; the optimizer does not see them.
 
     Args:
-        model: init and apply.
+        model: init and apply; train, if it keeps batch statistics.
         optimizer: with everything that belongs to it: decay, L2, clipping.
         batch_size: b, records per step.
         loss: (logits [b, c], y [b]) -> [b], of which a step minimizes the mean.
@@ -58,11 +59,15 @@ def make_trainer(
             is reported is that of the first labels it gives.
         microbatch: records whose activations exist at once (but what enters dense layers, whose gradient is one matmul
             per batch); the gradients of a batch's microbatches are added up, so it changes results by rounding only
-            (and what dropout draws). None: on CPUs as many as fit the cache, elsewhere the batch.
+            (and what dropout draws). None: on CPUs as many as fit the cache, elsewhere the batch, which is never
+            divided where there are batch statistics.
 
     Returns:
         A Trainer. The index [m] that its epoch takes may hold -1 for "no record": m records padded with -1 train the
         same network as m records without.
+
+    Raises:
+        InputError: on the first epoch, a ``microbatch`` for a network with batch statistics.
 
     >>> import jax, numpy as np, optax, mia_jax as mia
     >>> records = mia.Records(np.eye(4, dtype=np.float32), np.array([0, 1, 2, 0]))
@@ -77,37 +82,51 @@ def make_trainer(
 
     def init(key: Key, x: Array) -> TrainState:
         key_params, key_epochs = jax.random.split(key)
-        params = model.init(key_params, x[:1])
-        return TrainState(params, optimizer.init(params), key_epochs, jnp.int32(0))
+        variables = model.init(key_params, x[:1])
+        return TrainState(variables, optimizer.init(_parted(variables)[0]), key_epochs, jnp.int32(0))
 
     def epoch(state: TrainState, pool: Records, index: Array) -> tuple[TrainState, EpochInfo]:
         key_order, key_steps, key_augment = jax.random.split(jax.random.fold_in(state.key, state.epoch), 3)
-        part = microbatch or _microbatch(summed_loss, state.params, pool, batch_size)
+        pool = jax.tree.map(jnp.asarray, pool)  # NumPy's arrays cannot be indexed by traced rows
+        params, stats = _parted(state.params)
+        if stats is None:
+            part = microbatch or _microbatch(summed_loss, params, pool, batch_size)
+        else:
+            part = _whole(microbatch, batch_size)
         batches = _batches(shuffled(key_order, index), batch_size, part)
         some = jax.ShapeDtypeStruct((part, *pool.x.shape[1:]), pool.x.dtype)
-        offsets = dense_gradients.offsets(model, state.params, some, key_steps) if part < batch_size else {}
+        offsets = dense_gradients.offsets(model, params, some, key_steps) if part < batch_size else {}
         gradient = functools.partial(_gradient, summed_loss, pool)
 
         def step(carry, at):
-            params, opt_state = carry
+            params, stats, opt_state = carry
             t, rows = at
             keys = jax.random.split(jax.random.fold_in(key_steps, t), len(rows))
             batch = None if augment is None else _augmented(augment, jax.random.fold_in(key_augment, t), pool, rows)
-            sums = _over_microbatches(gradient, params, offsets, (rows, batch, keys))
+            sums, new_stats = _over_microbatches(gradient, params, stats, offsets, (rows, batch, keys))
             count = (rows >= 0).sum()
             grads = jax.tree.map(lambda g: g / jnp.maximum(count, 1), sums.grads)
             updates, new_opt_state = optimizer.update(grads, opt_state, params)
-            new = (optax.apply_updates(params, updates), new_opt_state)
+            new = (optax.apply_updates(params, updates), new_stats, new_opt_state)
             # A batch without a record is no step: momentum would move the parameters even so.
             return jax.tree.map(lambda a, b: jnp.where(count > 0, a, b), new, carry), (sums.loss, sums.correct)
 
-        carry = (state.params, state.opt_state)
-        (params, opt_state), totals = jax.lax.scan(step, carry, (jnp.arange(len(batches)), batches))
+        carry = (params, stats, state.opt_state)
+        (params, stats, opt_state), totals = jax.lax.scan(step, carry, (jnp.arange(len(batches)), batches))
         count = jnp.maximum((index >= 0).sum(), 1)
         info = EpochInfo(*(t.sum() / count for t in totals))
-        return TrainState(params, opt_state, state.key, state.epoch + 1), info
+        return TrainState(_joined(params, stats), opt_state, state.key, state.epoch + 1), info
 
     return Trainer(init, epoch)
+
+
+def _parted(variables: Params) -> tuple[Params, Any]:
+    """What is trained, and the batch statistics: None where a network keeps none."""
+    return (variables.params, variables.stats) if isinstance(variables, Variables) else (variables, None)
+
+
+def _joined(params: Params, stats: Any) -> Params:
+    return params if stats is None else Variables(params, stats)
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------
@@ -142,7 +161,7 @@ def _microbatch(summed_loss: Callable, params: Params, pool: Records, batch_size
         weight = jax.ShapeDtypeStruct((n,), np.float32)
         key = jax.random.key(0)
         kept = jax.eval_shape(
-            lambda p, x, y, w: jax.vjp(lambda p: summed_loss(p, {}, x, y, w, key), p, has_aux=True)[1],
+            lambda p, x, y, w: jax.vjp(lambda p: summed_loss(p, {}, None, x, y, w, key), p, has_aux=True)[1],
             params,
             x,
             y,
@@ -153,6 +172,16 @@ def _microbatch(summed_loss: Callable, params: Params, pool: Records, batch_size
     per_record = residual_bytes(2) - residual_bytes(1)
     parts = math.ceil(batch_size * per_record / CACHE_BYTES)
     return math.ceil(batch_size / max(1, parts))
+
+
+def _whole(microbatch: int | None, batch_size: int) -> int:
+    """The batch, undivided: its statistics are not those of its parts. Raises InputError."""
+    if microbatch not in (None, batch_size):
+        raise InputError(
+            f"microbatch={microbatch}: a network with batch statistics needs its whole batch of {batch_size} at once;"
+            " leave microbatch out, or give a smaller batch_size"
+        )
+    return batch_size
 
 
 def _augmented(augment: Augment, key: Key, pool: Records, rows: jax.Array) -> tuple[jax.Array, tuple]:
@@ -167,32 +196,39 @@ def _augmented(augment: Augment, key: Key, pool: Records, rows: jax.Array) -> tu
 
 
 def _summed_loss(model: Model, loss: Loss) -> Callable:
-    """A function (params, offsets, x, y, weight, key) -> summed loss, (correct answers, inputs of dense layers).
+    """A function (params, offsets, stats, x, y, weight, key) -> summed loss, (correct answers, inputs, new stats).
 
     y is [b], or what an ``Augment`` gives as labels; ``weight`` [b] is 0 for rows that are no record. The inputs are
     those of the dense layers that have ``offsets``.
     """
 
-    def summed(params: Params, offsets: dict, x: jax.Array, y, weight: jax.Array, key: Key) -> tuple:
-        logits, inputs = dense_gradients.apply(model, params, x, offsets, key)
+    def summed(params: Params, offsets: dict, stats: Any, x: jax.Array, y, weight: jax.Array, key: Key) -> tuple:
+        if stats is None:
+            logits, inputs = dense_gradients.apply(model, params, x, offsets, key)
+        else:
+            assert model.train is not None, "a model whose init gives Variables has a train, see types.Model"
+            inputs: dict = {}
+            logits, stats = model.train(Variables(params, stats), x, weight, key=key)
         logits = full_precision(logits)
         labels = y if isinstance(y, tuple) else ((y, 1.0),)
         losses = sum(share * loss(logits, label) for label, share in labels)
         correct = weight @ (top_class(logits) == labels[0][0])
-        return weight @ losses, (correct, inputs)
+        return weight @ losses, (correct, inputs, stats)
 
     return summed
 
 
-def _gradient(summed_loss: Callable, pool: Records, params: Params, offsets: dict, rows, batch, key: Key) -> tuple:
-    """The Sums of one microbatch, and (inputs, gradients at the outputs) of the dense layers that have offsets.
+def _gradient(
+    summed_loss: Callable, pool: Records, params: Params, stats: Any, offsets: dict, rows, batch, key: Key
+) -> tuple:
+    """The Sums of one microbatch; (inputs, gradients at the outputs) of the dense layers with offsets; new statistics.
 
     The gradient leaves these layers out.
 
     Args:
         summed_loss: ``_summed_loss``.
         pool: records [N].
-        params, offsets: of the network.
+        params, stats, offsets: of the network.
         rows: [b] of the pool; -1 is no record.
         batch: what these rows have become by augmentation; None: the records as they are.
         key: of the forward pass.
@@ -200,28 +236,30 @@ def _gradient(summed_loss: Callable, pool: Records, params: Params, offsets: dic
     x, y = (pool.x[rows], pool.y[rows]) if batch is None else batch
     weight = (rows >= 0).astype(jnp.float32)
     differentiated = jax.value_and_grad(summed_loss, argnums=(0, 1), has_aux=True)
-    (total, (correct, inputs)), (grads, outputs) = differentiated(params, offsets, x, y, weight, key)
-    return Sums(grads, total, correct), (inputs, outputs)
+    (total, (correct, inputs, stats)), (grads, outputs) = differentiated(params, offsets, stats, x, y, weight, key)
+    return Sums(grads, total, correct), (inputs, outputs), stats
 
 
-def _over_microbatches(gradient: Callable, params: Params, offsets: dict, parts: tuple) -> Sums:
-    """The Sums of a batch: those of its microbatches, added up.
+def _over_microbatches(gradient: Callable, params: Params, stats: Any, offsets: dict, parts: tuple) -> tuple[Sums, Any]:
+    """The Sums of a batch, those of its microbatches added up, and the new batch statistics.
 
-    ``parts`` is (rows, batch, keys), with leaves [microbatches, ...]. The gradients of dense layers that have offsets
-    are not added up: their inputs and the gradients at their outputs are kept, and multiplied once for the batch.
+    ``parts`` is (rows, batch, keys), with leaves [microbatches, ...]; a single one where there are statistics. The
+    gradients of dense layers that have offsets are not added up: their inputs and the gradients at their outputs are
+    kept, and multiplied once for the batch.
     """
     if len(parts[0]) == 1:
-        return gradient(params, {}, *jax.tree.map(lambda leaf: leaf[0], parts))[0]
+        sums, _, stats = gradient(params, stats, {}, *jax.tree.map(lambda leaf: leaf[0], parts))
+        return sums, stats
 
     def add(so_far, some):
-        more, kept = gradient(params, offsets, *some)
+        more, kept, _ = gradient(params, None, offsets, *some)
         return jax.tree.map(jnp.add, so_far, more), kept
 
     zero = Sums(jax.tree.map(jnp.zeros_like, params), jnp.zeros(()), jnp.zeros(()))
     sums, kept = jax.lax.scan(add, zero, parts)
     inputs, outputs = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), kept)
     dense = dense_gradients.gradients(params, inputs, outputs)
-    return sums._replace(grads=jax.tree.map(jnp.add, sums.grads, dense))
+    return sums._replace(grads=jax.tree.map(jnp.add, sums.grads, dense)), None
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------

@@ -115,14 +115,15 @@ def test_flax_modules_are_told_whether_they_train(module):
     np.testing.assert_allclose(difference, 100.0, rtol=1e-5)
 
 
-def test_batch_statistics_are_refused():
-    class Normed(nn.Module):
+def test_state_other_than_batch_statistics_is_refused():
+    class Counting(nn.Module):
         @nn.compact
         def __call__(self, x, train):
-            return nn.Dense(2)(nn.BatchNorm(use_running_average=not train)(x))
+            calls = self.variable("calls", "count", jnp.zeros, ())
+            return nn.Dense(2)(x) + calls.value
 
-    with pytest.raises(InputError, match=r"keeps batch_stats.*use GroupNorm"):
-        adapters.from_flax(Normed()).init(jax.random.key(0), np.ones((2, 3), np.float32))
+    with pytest.raises(InputError, match="Counting keeps calls: a model is a function of its parameters"):
+        adapters.from_flax(Counting()).init(jax.random.key(0), np.ones((2, 3), np.float32))
 
 
 def test_what_is_no_linen_module_is_refused_in_a_line():
