@@ -9,7 +9,7 @@ Data and plans
     load, save                      records by name, or from your .npz: Records and their Schema
     plans.shokri, plans.balanced    who trains on what; plans.membership_matrix
 Models, trained here
-    models.mlp, cnn, logistic       networks of the papers; models.from_flax for your own
+    models.mlp, cnn, logistic       networks of the paper; resnet, wide_resnet, airbench, vgg; from_flax for your own
     make_trainer, fit_many          how one network is trained, and many at once
 Models, trained elsewhere
     from_callable, connect          a Target that answers: predict_proba of anything, a service at a URL

@@ -28,7 +28,9 @@ class Training(AttackOptions):
 
     seed: int = option(0, "seed of everything random", low=0)
     model: str | None = option(
-        None, "network of the target and the shadows: mlp, cnn, logistic, or module:factory (your own)"
+        None,
+        "network of the target and the shadows: mlp, logistic, cnn, resnet18, wrn28_2, wrn16_4, airbench (small and"
+        " fast), vgg16, or module:factory (your own)",
     )
     hidden: int = option(128, "units of the fully connected layer of mlp and cnn", low=1)
     num_epochs: int = option(100, "passes over the training set", low=1)

@@ -1,7 +1,22 @@
-"""Networks as pairs of pure functions: those of the paper, logistic regression, and anybody's flax module."""
+"""Networks as pairs of pure functions: the paper's, those of today by name, anybody's flax module, in any precision."""
 
 from mia_jax.models.adapters import from_flax
-from mia_jax.models.networks import build, cnn, logistic, mlp
+from mia_jax.models.fast import airbench
+from mia_jax.models.networks import build
+from mia_jax.models.paper import cnn, logistic, mlp
 from mia_jax.models.precision import computed_in
+from mia_jax.models.resnets import resnet, wide_resnet
+from mia_jax.models.vgg16 import vgg
 
-__all__ = ["build", "cnn", "computed_in", "from_flax", "logistic", "mlp"]
+__all__ = [
+    "airbench",
+    "build",
+    "cnn",
+    "computed_in",
+    "from_flax",
+    "logistic",
+    "mlp",
+    "resnet",
+    "vgg",
+    "wide_resnet",
+]

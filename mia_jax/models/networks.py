@@ -1,12 +1,7 @@
-"""Networks, as pairs of pure functions: those of the paper, and anybody's by name (``build``).
-
-Networks of the paper (Shokri et al. 2017, section VI-B): one hidden layer of 128 tanh units for Purchase, two
-convolution and max-pooling layers and a hidden layer of 128 tanh units for CIFAR, multinomial logistic regression for
-what Amazon trained.
-"""
+"""Networks by name, ours and anybody's, checked against the records before any work (``build``)."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,161 +9,35 @@ import numpy as np
 from flax import linen as nn
 
 from mia_jax import user_code
-from mia_jax.models import convolutions
+from mia_jax.models import convolutions, fast, resnets, vgg16
 from mia_jax.models.adapters import from_flax, instead
-from mia_jax.models.convolutions import conv_same
+from mia_jax.models.paper import cnn, logistic, mlp
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError, Model, Schema, Variables
 
-NAMES = ("mlp", "cnn", "logistic")
-
-
-# --- the paper's networks --------------------------------------------------------------------------------------------
-
-
-class _MLP(nn.Module):
-    num_classes: int
-    hidden: Sequence[int]
-    activation: Callable
-    dropout: float
-
-    @nn.compact
-    def __call__(self, x, train):
-        x = x.reshape(len(x), -1)
-        for width in self.hidden:
-            x = self.activation(nn.Dense(width)(x))
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(self.num_classes)(x)
-
-
-class _CNN(nn.Module):
-    num_classes: int
-    channels: Sequence[int]
-    kernel: int
-    dense: int
-    activation: Callable
-    dropout: float
-    convolution: Callable
-
-    @nn.compact
-    def __call__(self, x, train):
-        x = x[..., None] if x.ndim == 3 else x
-        for channels in self.channels:
-            x = nn.Conv(channels, (self.kernel, self.kernel), conv_general_dilated=self.convolution)(x)
-            # Pooling first: activations are monotone, so the result is the same and there is a quarter to activate.
-            x = self.activation(max_pool(x))
-        x = x.reshape(len(x), -1)
-        x = self.activation(nn.Dense(self.dense)(x))
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(self.num_classes)(x)
-
-
-def mlp(
-    num_classes: int,
-    hidden: Sequence[int] = (128,),
-    *,
-    activation: Callable = jnp.tanh,
-    scale: float = 1.0,
-    dropout: float = 0.0,
-) -> Model:
-    """Fully connected layers on the flattened record (the paper's "local" network for Purchase).
-
-    Args:
-        num_classes: c.
-        hidden: units of each hidden layer.
-        activation: of the hidden layers.
-        scale: what records are multiplied by; 1/255 for pixels.
-        dropout: probability that a hidden unit is dropped in training.
-
-    Returns:
-        A Model of records [b, *f].
-
-    >>> import jax, numpy as np, mia_jax as mia
-    >>> model, x = mia.models.mlp(num_classes=10, hidden=(64, 32)), np.zeros((5, 8))
-    >>> jax.eval_shape(lambda: model.apply(model.init(jax.random.key(0), x), x)).shape  # logits
-    (5, 10)
-    """
-    return from_flax(_MLP(num_classes, tuple(hidden), activation, dropout), scale=scale)
-
-
-def cnn(
-    num_classes: int,
-    *,
-    channels: Sequence[int] = (32, 32),
-    kernel: int = 5,
-    dense: int = 128,
-    activation: Callable = jnp.tanh,
-    scale: float = 1 / 255,
-    dropout: float = 0.0,
-    convolution: Callable | None = None,
-) -> Model:
-    """Convolution and 2x2 max-pooling layers, a fully connected layer, softmax (the paper's network for CIFAR).
-
-    Channels and kernel size are ours: the paper does not give them. Convolutions keep the height and width.
-
-    Args:
-        num_classes: c.
-        channels: of each convolution.
-        kernel: height and width of each convolution's kernel.
-        dense: units of the fully connected layer.
-        activation: of every hidden layer; monotone, for pooling comes before it.
-        scale: what records are multiplied by.
-        dropout: probability that a unit of the fully connected layer is dropped in training.
-        convolution: ``conv_same``, which is fast under ``vmap`` over kernels on CPUs, or
-            ``jax.lax.conv_general_dilated``, the vendor's own, which we have not measured on GPU and TPU.
-
-    Returns:
-        A Model of images [b, h, w] or [b, h, w, channels].
-
-    >>> import jax, numpy as np, mia_jax as mia
-    >>> model, x = mia.models.cnn(num_classes=10, channels=(4, 4), dense=8), np.zeros((5, 8, 8, 3), np.uint8)
-    >>> jax.eval_shape(lambda: model.apply(model.init(jax.random.key(0), x), x)).shape
-    (5, 10)
-    """
-    module = _CNN(num_classes, tuple(channels), kernel, dense, activation, dropout, convolution or conv_same)
-    return from_flax(module, scale=scale)
-
-
-def logistic(num_classes: int, *, scale: float = 1.0) -> Model:
-    """Multinomial logistic regression: what Amazon's service trained (paper, section VI-B).
-
-    Args:
-        num_classes: c.
-        scale: what records are multiplied by.
-
-    Returns:
-        A Model of records [b, *f].
-
-    >>> import jax, numpy as np, mia_jax as mia
-    >>> params = jax.eval_shape(mia.models.logistic(num_classes=3).init, jax.random.key(0), np.zeros((1, 4)))
-    >>> sorted(leaf.shape for leaf in jax.tree.leaves(params))
-    [(3,), (4, 3)]
-    """
-    return mlp(num_classes, (), scale=scale)
-
-
-def max_pool(x: jax.Array) -> jax.Array:
-    """2x2 max-pooling of [b, h, w, i] with stride 2; an odd last row or column is dropped, as by flax and PyTorch.
-
-    By reshaping: the gradient of ``lax.reduce_window`` is slow on CPUs.
-    """
-    b, h, w, i = x.shape
-    return x[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, i).max(axis=(2, 4))
-
-
-# --- by name ---------------------------------------------------------------------------------------------------------
+LEAST = {  # of the networks for images: pixels a side
+    "cnn": 4,
+    "resnet18": resnets.LEAST,
+    "wrn28_2": resnets.LEAST,
+    "wrn16_4": resnets.LEAST,
+    "airbench": fast.LEAST,
+    "vgg16": vgg16.LEAST,
+}
+NAMES = ("mlp", "logistic", *LEAST)
+WITH_DROPOUT = ("mlp", "cnn", "wrn28_2", "wrn16_4")
 
 
 def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0) -> Model:
     """A model by its name, for records of a schema.
 
     Args:
-        name: "mlp", "cnn", "logistic", or "module:factory", where ``factory(num_classes=c, shape=(*f,))`` returns a
+        name: one of ``NAMES``, or "module:factory", where ``factory(num_classes=c, shape=(*f,))`` returns a
             ``Model`` or a flax linen module. Modules are looked for in the current folder, too. All but a ``Model`` of
             your own see pixels, and columns that the schema says so of (``Field.zero``, ``Field.one``), scaled.
         schema: of the records.
         hidden: units of the fully connected layer of mlp and cnn.
-        dropout: probability that one of these units is dropped in training.
+        dropout: probability that one of these units is dropped in training; of a wide residual network, one between the
+            convolutions of a block.
 
     Raises:
         InputError: there is no such model, or it does not fit the records. Nothing is computed to find out.
@@ -178,18 +47,12 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
     own = False
     if not 0 <= dropout < 1:
         raise InputError(f"dropout={dropout} must be at least 0 and below 1")
-    if dropout and name not in ("mlp", "cnn"):
-        raise InputError(f"dropout={dropout} is for mlp and cnn; a network of your own brings its own dropout")
-    if name == "mlp":
-        model = mlp(schema.num_classes, (hidden,), scale=scale, dropout=dropout)
-    elif name == "cnn":
-        if len(schema.shape) not in (2, 3) or min(schema.shape[:2]) < 4:
-            raise InputError(
-                f"the model cnn needs images, and records of {schema.name} have shape {schema.shape}; use model=mlp"
-            )
-        model = cnn(schema.num_classes, dense=hidden, scale=scale, dropout=dropout)
-    elif name == "logistic":
-        model = logistic(schema.num_classes, scale=scale)
+    if dropout and name not in WITH_DROPOUT:
+        raise InputError(
+            f"dropout={dropout} is for {', '.join(WITH_DROPOUT)}; a network of your own brings its own dropout"
+        )
+    if name in NAMES:
+        model = _named(name, schema, scale, hidden, dropout)
     elif ":" in name:
         factory = _load(name)
         with user_code.guarded(f"model={name}, called with num_classes= and shape=,"):
@@ -207,7 +70,41 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
     if not own and (scaling := units(schema)):
         model = rescaled(model, *scaling)
     replaced = _check(name, model, schema)
-    return _computed(name, model, schema) if replaced else model
+    return _computed(name, model, schema) if replaced and ":" in name else model
+
+
+def _named(name: str, schema: Schema, scale: float, hidden: int, dropout: float) -> Model:
+    """One of ``NAMES``.
+
+    Raises:
+        InputError: it is for images, and the records are none, or too small.
+    """
+    least, c = LEAST.get(name, 0), schema.num_classes
+    if least and len(schema.shape) not in (2, 3):
+        raise InputError(
+            f"the model {name} needs images, and records of {schema.name} have shape {schema.shape}; use model=mlp"
+        )
+    if least and min(schema.shape[:2]) < least:
+        raise InputError(
+            f"the model {name} needs images of at least {least}x{least} pixels, and those of {schema.name} have"
+            f" {schema.shape[0]}x{schema.shape[1]}; use model=mlp"
+        )
+    match name:
+        case "cnn":
+            return cnn(c, dense=hidden, scale=scale, dropout=dropout)
+        case "resnet18":
+            return resnets.resnet(c, scale=scale)
+        case "wrn28_2":
+            return resnets.wide_resnet(c, depth=28, widen=2, dropout=dropout, scale=scale)
+        case "wrn16_4":
+            return resnets.wide_resnet(c, depth=16, widen=4, dropout=dropout, scale=scale)
+        case "airbench":
+            return fast.airbench(c, scale=scale)
+        case "vgg16":
+            return vgg16.vgg(c, scale=scale)
+        case "logistic":
+            return logistic(c, scale=scale)
+    return mlp(c, (hidden,), scale=scale, dropout=dropout)
 
 
 def units(schema: Schema) -> tuple[np.ndarray, np.ndarray] | None:

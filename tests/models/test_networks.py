@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 from small_runs import own_module
 
-from mia_jax.models import adapters, networks
+from mia_jax.models import adapters, convolutions, layers, networks
 from mia_jax.types import Field, InputError, Model, Schema
 
 
@@ -36,7 +36,7 @@ def test_convolution_is_the_vendors(kernel, channels_in, channels_out):
         return out, *vjp(out)
 
     for ours, theirs in zip(
-        value_and_gradients(networks.conv_same, x, k), value_and_gradients(vendors, x, k), strict=True
+        value_and_gradients(convolutions.conv_same, x, k), value_and_gradients(vendors, x, k), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
 
@@ -44,7 +44,7 @@ def test_convolution_is_the_vendors(kernel, channels_in, channels_out):
 @pytest.mark.parametrize("shape", [(2, 6, 8, 3), (2, 7, 5, 3)])
 def test_max_pool_is_flax_s(shape):
     x = randn(0, *shape)
-    np.testing.assert_array_equal(networks.max_pool(x), nn.max_pool(x, (2, 2), (2, 2)))
+    np.testing.assert_array_equal(layers.max_pool(x), nn.max_pool(x, (2, 2), (2, 2)))
 
 
 class Plain(nn.Module):
@@ -230,7 +230,7 @@ def test_a_user_s_factory(mine, factory):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet", "there is no model 'resnet'; use mlp, cnn, logistic, or module:factory"),
+        ("resnet", "there is no model 'resnet'; use mlp, logistic, cnn, resnet18, .*, or module:factory"),
         ("no_such_module:f", "^model=no_such_module:f cannot be imported.*is no_such_module.py in this folder"),
         ("MINE:nothing", "has no 'nothing'"),
         ("MINE:constant", "'constant' of mine_.* is int, no function"),
