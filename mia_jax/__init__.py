@@ -25,6 +25,9 @@ Statistics
     auc, tpr_at_fpr                 one of them
     draw_roc                        the ROC curve
 Whole audits, from data to report
+    audit                           of whatever answers, in one call: a page in a notebook, a data frame, a folder
+    plan                            who trains on what, for models that are trained elsewhere
+    platforms                       what trains shadows, in several libraries
     run                             what scripts/train.py and scripts/audit.py do, by the kind of the configuration:
                                     Config, BalancedConfig, DeployedConfig, CanaryConfig
     write_report                    the page of a run, written again
@@ -74,10 +77,13 @@ if TYPE_CHECKING:  # what the table below says, for type checkers; a test compar
     from mia_jax.attacks.using import attack, score
     from mia_jax.audits import BalancedConfig, CanaryConfig, Config, DeployedConfig, run
     from mia_jax.audits.deployed.infer import infer
+    from mia_jax.audits.one_call import audit
     from mia_jax.data import load, save
+    from mia_jax.plans.training_plan import plan
     from mia_jax.reports.report import write_report
     from mia_jax.reports.roc import draw_roc
     from mia_jax.statistics.metrics import Measure, auc, evaluate, tpr_at_fpr
+    from mia_jax.targets import platforms
     from mia_jax.targets.black_box import as_target, from_callable, from_predictions
     from mia_jax.targets.observation import observe_shadows
     from mia_jax.targets.remote import connect
@@ -117,10 +123,13 @@ _HOMES = {  # module -> what of it has a name here
     "attacks.using": ("attack", "score"),
     "audits": ("BalancedConfig", "CanaryConfig", "Config", "DeployedConfig", "run"),
     "audits.deployed.infer": ("infer",),
+    "audits.one_call": ("audit",),
     "data": ("load", "save"),
+    "plans.training_plan": ("plan",),
     "reports.report": ("write_report",),
     "reports.roc": ("draw_roc",),
     "statistics.metrics": ("Measure", "auc", "evaluate", "tpr_at_fpr"),
+    "targets": ("platforms",),
     "targets.black_box": ("as_target", "from_callable", "from_predictions"),
     "targets.observation": ("observe_shadows",),
     "targets.remote": ("connect",),
@@ -161,6 +170,7 @@ __all__ = [
     "attack",
     "attacks",
     "auc",
+    "audit",
     "audits",
     "connect",
     "data",
@@ -174,7 +184,9 @@ __all__ = [
     "make_trainer",
     "models",
     "observe_shadows",
+    "plan",
     "plans",
+    "platforms",
     "reports",
     "reproduction",
     "run",

@@ -7,7 +7,9 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Collection, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from mia_jax import attacks
 from mia_jax.audits.options import FIRST_OPTIONS, AttackOptions, QueryOptions, about_field, option
@@ -225,6 +227,38 @@ class DeployedConfig(Shadows, Training):
         low=0,
     )
     fresh: bool = option(False, "forget the answers of earlier runs and ask all again", identity=False)
+
+
+class Brought(NamedTuple):
+    """What an audit of a model in this process is given."""
+
+    model: Any  # whatever answers: ``predictors.answers``
+    x: Any  # records [n, *f], in the type that the model takes
+    y: np.ndarray  # int32 [n]
+    member: np.ndarray | None  # bool [n], where it is known
+    population: tuple[Any, np.ndarray] | None  # records that trained no model [p, *f], and their labels
+    trainer: Any = None  # what trains the shadows: ``platforms.as_platform``
+    shadows: np.ndarray | None = None  # probabilities [S, n, c], where they were had before
+    shadow_member: np.ndarray | None = None  # bool [S, n], who trained those
+
+    @property
+    def has_shadows(self) -> bool:
+        """Whether there are shadows, or something to train them."""
+        return self.trainer is not None or self.shadows is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class InProcessConfig(DeployedConfig):
+    """What the audit of a model in this process is, as ``mia_jax.audit`` makes it."""
+
+    name: str = option("your records", "what the records are called", flag=False)
+    records: str = option("", "digest of records, labels, members, population and saved answers", flag=False)
+    brought: Brought | None = dataclasses.field(
+        default=None,
+        hash=False,
+        compare=False,
+        metadata=about_field("the model, the records, what trains shadows", identity=False, flag=False),
+    )
 
 
 def resolve(given: C) -> C:

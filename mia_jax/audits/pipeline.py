@@ -25,7 +25,12 @@ from mia_jax.storage import artifacts
 
 
 def run(
-    config: Training, *, command: str = "", notify: Notify = lambda line: None, progress: Progress = silent
+    config: Training,
+    *,
+    command: str = "",
+    notify: Notify = lambda line: None,
+    progress: Progress = silent,
+    page: bool = True,
 ) -> Results:
     """Do what ``config`` says in its workdir; write results.json, scores.npz, report.html and its figures there.
 
@@ -34,6 +39,7 @@ def run(
         command: how to repeat the run, for the report.
         notify: told a line at each step.
         progress: shows how far the long steps are.
+        page: write report.html and its figures, too.
 
     Returns:
         What results.json holds (schema 1).
@@ -49,7 +55,10 @@ def run(
     config = plan.resolve(config)
     with artifacts.open_workdir(configs.workdir(config), configs.identity(config)) as workdir:
         root = jax.random.key(config.seed)
-        return _run(plan, Run(config, given, workdir, root, once(notify), progress, {}), command)
+        made = _run(plan, Run(config, given, workdir, root, once(notify), progress, {}), command)
+        if page:
+            report.write_report(workdir.path)
+        return made
 
 
 def _run(plan: AuditPlan, run: Run, command: str) -> Results:
@@ -66,7 +75,6 @@ def _run(plan: AuditPlan, run: Run, command: str) -> Results:
         summary = plan.summarize(run, setting, trained, observed, scored)
     made = _results(plan.name, run, summary, command)
     results.write(run.workdir, made, summary.scores)
-    report.write_report(run.workdir.path)
     return made
 
 

@@ -110,7 +110,7 @@ def _descriptions(job: TrainingJob, seeds: Sequence[int]) -> list[dict[str, Any]
     kind = job.config.target_kind
     packages = {name: importlib.metadata.version(name) for name in ("numpy", "scikit-learn", "jax")}
     described = {"version": stages.VERSION, "data": job.digest, "kind": kind, "packages": packages}
-    described |= {"source": platforms.source(kind)} if kind.startswith("sklearn:") else {}
+    described |= {"source": platforms.source(kind)} if ":" in kind else {}
     return [
         {**described, "seed": seed, "train": artifacts.array_digest(rows)}
         for seed, rows in zip(seeds, job.train, strict=True)

@@ -64,7 +64,7 @@ class Epsilon(TypedDict):
 class Target(TypedDict):
     """The model under audit."""
 
-    kind: str  # nn, another library's platform, "a service" or "saved predictions"
+    kind: str  # nn, another library's platform, "a service", "saved predictions" or "a model in this process"
     train_records: int
     test_accuracy: float
     train_accuracy: NotRequired[float]  # where it is known who is a member
@@ -85,6 +85,7 @@ class Shadows(TypedDict):
 
     count: int
     data: NotRequired[str]  # what they were trained on, in words
+    trainer: NotRequired[str]  # what trained them, where it is a user's
     train_records: NotRequired[int]
     train_accuracy: NotRequired[float]  # means over the shadows
     test_accuracy: NotRequired[float]
@@ -257,17 +258,35 @@ def attack(
     title: str,
     *,
     no_boundary: str | None = None,
+    judged: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """One attack's block. Records without a score (NaN: their class had no shadow rows) are counted, not guessed.
 
     Args:
         no_boundary: why 0 is no boundary of these scores; what depends on one has no value then, and this reason.
+        judged: bool [n], where only on some records it is fair to judge calls by the boundary, as those that it was not
+            chosen on; None: on all.
     """
     scored = ~np.isnan(scores)
     block = metrics.evaluate(scores[scored], member[scored], label[scored], num_classes)
+    if judged is not None:
+        rest = scored & judged
+        calls = metrics.evaluate(scores[rest], member[rest], label[rest], num_classes)
+        block = {**block, **{key: calls[key] for key in BY_BOUNDARY}}
     if no_boundary:
         block = _without_boundary(block, metrics.Measure(None, reason=no_boundary).json())
     return {"title": title, **block, "unscored": int((~scored).sum())}
+
+
+BY_BOUNDARY = (
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "median_precision",
+    "ppv_at_prior",
+    "per_class",
+)  # of a block, what depends on the boundary
 
 
 def _without_boundary(block: Mapping[str, Any], absent: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Whatever can be asked, as a ``Target``: networks, callables, saved predictions, services; output ``defenses``."""
 
-from mia_jax.targets import defenses
+from mia_jax.targets import defenses, platforms
 from mia_jax.targets.black_box import (
     Budget,
     as_target,
@@ -23,4 +23,5 @@ __all__ = [
     "from_predictions",
     "observe",
     "observe_shadows",
+    "platforms",
 ]

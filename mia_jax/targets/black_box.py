@@ -11,10 +11,11 @@ import os
 import pathlib
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from mia_jax.data import tables
 from mia_jax.targets import answer_format
 from mia_jax.targets.answer_format import TargetError, WrongAnswer
 from mia_jax.targets.answer_store import AnswerStore, read_count, write_count
@@ -49,7 +50,7 @@ def as_target(model: Model, params: Params, classes: int) -> Target:
     return Target(lambda x: single.predict(model, params, x), Answers(classes))
 
 
-def from_callable(predict: Callable[[np.ndarray], Array], answers: Answers | int) -> Target:
+def from_callable(predict: Callable[[Any], Array], answers: Answers | int) -> Target:
     """Any Python callable on NumPy arrays: ``predict_proba`` of scikit-learn or XGBoost, a wrapped PyTorch network, ...
 
     Args:
@@ -70,7 +71,7 @@ def from_callable(predict: Callable[[np.ndarray], Array], answers: Answers | int
     answers = Answers(answers) if isinstance(answers, int) else answers
 
     def ask(x: Array) -> np.ndarray:
-        p = np.asarray(predict(np.asarray(x)))
+        p = np.asarray(predict(x if tables.is_frame(x) else np.asarray(x)))
         if p.ndim == 1 and p.dtype.kind in "iub":
             p = answer_format.one_hot(p, answers.classes)
         answer_format.check(p, answers, len(x))

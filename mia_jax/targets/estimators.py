@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mia_jax import user_code
+from mia_jax.data import tables
 from mia_jax.targets import answer_format, black_box
 from mia_jax.types import Answers, Array, InputError, Schema, Target
 
@@ -82,7 +83,7 @@ def refuse_nan(kind: str, x: Array, schema: Schema) -> None:
 def takes_nan(kind: str) -> bool:
     """Whether models of a kind can be trained on records that lack values; an estimator's tags say so."""
     if not kind.startswith("sklearn:"):
-        return False
+        return ":" in kind  # a user's own trainer, which knows what it takes
     estimator = instance(kind.removeprefix("sklearn:"))
     try:
         from sklearn.utils import get_tags
@@ -152,7 +153,7 @@ def _format(probabilities: Callable[[Array], np.ndarray], x: np.ndarray, present
     once is 1 / m. A format guessed from one tree's few leaves would differ from the next tree's, zero for zero.
     """
     some = np.unique(np.linspace(0, len(x) - 1, FORMAT_RECORDS).astype(int))
-    p = probabilities(x[some])
+    p = probabilities(tables.take(x, some))
     if not np.isfinite(p).all():  # what is wrong with an answer is said where it is asked for
         return Answers(c)
     answers, zeros = answer_format.recognize(p), p[:, present] == 0
@@ -169,7 +170,9 @@ def fitted(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> Any:
         return model.set_params(**seeds).fit(x, y)
 
 
-def flat(x: Array) -> np.ndarray:
-    """Records [n, *f] as rows [n, f]."""
+def flat(x: Any) -> Any:
+    """Records [n, *f] as rows [n, f]; a data frame stays one, for a pipeline that knows its columns by name."""
+    if tables.is_frame(x):
+        return x
     x = np.asarray(x)
     return x.reshape(len(x), -1)

@@ -3,13 +3,15 @@
 The paper attacked models trained by Google Prediction API and Amazon ML (section VI-B). Both services are gone: what
 carries their names here is a **stand-in**, built from what is known of them, and every report must call it one.
 
+Whatever else trains is one, too: a function ``fit(x, y, *, seed) -> predict`` (``of_fit``).
+
 ``train`` is one call for all of them: a pool, who trains on what, and seeds; Targets come back. A model depends on its
 own training set and seed, never on what else is trained.
 """
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,19 +22,12 @@ import optax
 from mia_jax import user_code
 from mia_jax.models import networks
 from mia_jax.targets import black_box, estimators
+from mia_jax.targets.trainers import Platform, alone, in_turn, of_fit
 from mia_jax.training import many, parallel, single
 from mia_jax.types import Array, InputError, Key, Model, Params, Records, Target
 
 SEARCH_RECORDS = 3000  # of a training set, at most, for the choices that stand-ins make
 FOLDS = 3
-
-
-class Platform(NamedTuple):
-    """What trains targets and shadows alike."""
-
-    title: str  # for reports: a stand-in calls itself one
-    fit: Callable[..., Target]  # (x [m, *f], y [m] in 0..c-1, *, seed: int = 0) -> Target
-    fit_many: Callable[..., Iterator[Target]]  # (pool [N], index [S, m], *, seeds [S]) -> S Targets as they are trained
 
 
 def train(kind: str, pool: Records, index: Array, seeds: Sequence[int], num_classes: int) -> Iterator[Target]:
@@ -63,43 +58,68 @@ def platform(kind: str, num_classes: int) -> Platform:
     """A platform by its name.
 
     ``nn`` and ``logistic`` are our own networks; ``google`` and ``amazon`` are stand-ins, the latter also with passes
-    and L2, as in ``amazon(100,1e-4)``; ``sklearn:<import path>`` is any classifier with scikit-learn's interface.
+    and L2, as in ``amazon(100,1e-4)``; ``sklearn:<import path>`` is any classifier with scikit-learn's interface;
+    ``module:fit`` is what ``as_platform`` takes, in a module of the user's.
 
     Raises:
         InputError: there is none of this name.
     """
     if kind.startswith("sklearn:"):
         return sklearn(kind.removeprefix("sklearn:"), num_classes)
+    if ":" in kind:
+        return as_platform(user_code.load(kind, f"trainer={kind}"), num_classes, called=kind)
     if kind in PLATFORMS:
         return PLATFORMS[kind](num_classes)
     if amazons := re.fullmatch(r"amazon\((\d+), *(\d[\d.]*(?:e[+-]?\d+)?)\)", kind):
         return amazon(num_classes, passes=int(amazons[1]), l2=float(amazons[2]))
     raise InputError(
-        f"no platform is called {kind!r}: choose {', '.join(PLATFORMS)}, amazon(<passes>,<L2>) or sklearn:<import path>"
+        f"no platform is called {kind!r}: choose {', '.join(PLATFORMS)}, amazon(<passes>,<L2>), sklearn:<import path>"
+        " or module:fit"
     )
 
 
-def source(kind: str) -> str:
-    """SHA-256 of what decides how a user's classifier trains: its parameters, its source, the version of its library.
+def as_platform(trainer: Any, num_classes: int, *, called: str = "") -> Platform:
+    """The platform of whatever trains: a Platform, a classifier of scikit-learn's kind, or a function ``fit``.
 
-    "" for platforms of this file. Raises InputError as ``platform``.
+    Args:
+        trainer: as of ``sklearn`` or ``of_fit``, a platform's name, or a Platform.
+        num_classes: c.
+        called: what it is called in messages and reports, where it has no name of its own.
+
+    Raises:
+        InputError: it is none of these.
     """
-    return user_code.describe(estimators.instance(kind.removeprefix("sklearn:"))) if kind.startswith("sklearn:") else ""
+    if isinstance(trainer, str):
+        return platform(trainer, num_classes)
+    if isinstance(trainer, Platform):
+        return trainer
+    if hasattr(trainer, "get_params") or (isinstance(trainer, type) and hasattr(trainer, "fit")):
+        return sklearn(trainer, num_classes)
+    if callable(trainer) and not isinstance(trainer, type):
+        return of_fit(trainer, num_classes, called=called)
+    raise InputError(
+        f"{called or 'the trainer'} is {type(trainer).__name__}, which trains nothing: give a function"
+        " fit(x, y, *, seed) that returns predict, or a classifier of scikit-learn's kind"
+    )
 
 
-def _alone(fit_many: Callable[..., Iterator[Target]]) -> Callable[..., Target]:
-    def fit(x: Array, y: Array, *, seed: int = 0) -> Target:
-        return next(iter(fit_many(Records(x, y), np.arange(len(y))[None], seeds=[seed])))
+def source(kind: str | Platform) -> str:
+    """SHA-256 of what decides how a user's code trains: its parameters, its source, the version of its library.
 
-    return fit
+    Args:
+        kind: the name of a platform, or one.
 
+    Returns:
+        "" for platforms of this file.
 
-def _in_turn(fit: Callable[..., Target]) -> Callable[..., Iterator[Target]]:
-    def fit_many(pool: Records, index: Array, *, seeds: Sequence[int]) -> Iterator[Target]:
-        x, y = np.asarray(pool.x), np.asarray(pool.y)
-        return (fit(x[rows], y[rows], seed=int(seed)) for rows, seed in zip(np.asarray(index), seeds, strict=True))
-
-    return fit_many
+    Raises:
+        InputError: as ``platform``.
+    """
+    if isinstance(kind, Platform):
+        return "" if kind.trainer is None else user_code.describe(kind.trainer)
+    if kind.startswith("sklearn:"):
+        return user_code.describe(estimators.instance(kind.removeprefix("sklearn:")))
+    return user_code.describe(user_code.load(kind, f"trainer={kind}")) if ":" in kind else ""
 
 
 # --- our own networks ------------------------------------------------------------------------------------------------
@@ -128,7 +148,7 @@ def network(
             for row in range(part.stop - part.start):
                 yield black_box.as_target(model, _row(params, row), num_classes)
 
-    return Platform("a network of our own", _alone(fit_many), fit_many)
+    return Platform("a network of our own", alone(fit_many), fit_many)
 
 
 def _keys(seeds: Sequence[int]) -> Key:
@@ -166,7 +186,7 @@ def sklearn(estimator: Any, num_classes: int) -> Platform:
         return estimators.fit_target(clone(estimator), estimators.flat(x), np.asarray(y), seed, num_classes)
 
     kind = type(estimator)
-    return Platform(f"{kind.__name__} of {kind.__module__.partition('.')[0]}", fit, _in_turn(fit))
+    return Platform(f"{kind.__name__} of {kind.__module__.partition('.')[0]}", fit, in_turn(fit), estimator)
 
 
 # --- Google Prediction API -------------------------------------------------------------------------------------------
@@ -190,7 +210,7 @@ def google(num_classes: int) -> Platform:
         best = max(_techniques(), key=lambda technique: _accuracy(technique, x[some], y[some], seed))
         return estimators.fit_target(best, x, y, seed, num_classes)
 
-    return Platform("Google Prediction API (stand-in)", fit, _in_turn(fit))
+    return Platform("Google Prediction API (stand-in)", fit, in_turn(fit))
 
 
 def _techniques() -> list[Any]:
@@ -303,7 +323,7 @@ def amazon(num_classes: int, *, passes: int = 10, l2: float = 1e-6) -> Platform:
             rows = index[start : start + step]
             yield from fit_some(columns, x[rows], y[rows], seeds[start : start + step])
 
-    return Platform(f"Amazon ML (stand-in; {passes} passes, L2 {l2:g})", _alone(fit_many), fit_many)
+    return Platform(f"Amazon ML (stand-in; {passes} passes, L2 {l2:g})", alone(fit_many), fit_many)
 
 
 class _Recipe(NamedTuple):

@@ -36,8 +36,18 @@ def without_attack(log_p: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray
     }
 
 
-def attacks(found: Found, classes: int, config: DeployedConfig) -> dict[str, Any]:
-    """The block of every attack: its measures, or why there are none."""
+def attacks(
+    found: Found, classes: int, config: DeployedConfig, judged: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Any]:
+    """The block of every attack: its measures, or why there are none.
+
+    Args:
+        found: what the audit gives.
+        classes: c.
+        config: seed and delta of the bounds on epsilon.
+        judged: attack -> bool [n], the records on which its boundary was not chosen, where some decided that.
+    """
+    judged = judged or {}
     if found.member is None:
         return {
             name: {
@@ -50,10 +60,18 @@ def attacks(found: Found, classes: int, config: DeployedConfig) -> dict[str, Any
     blocks = {}
     for name, score in found.scores.items():
         reason = found.no_boundary.get(name)
-        block = results.attack(score, found.member, found.label, classes, common.title(name), no_boundary=reason)
+        block = results.attack(
+            score,
+            found.member,
+            found.label,
+            classes,
+            common.title(name),
+            no_boundary=reason,
+            judged=judged.get(name),
+        )
         blocks[name] = block | {
             "short": common.short(name),
-            "shadows": found.about[name],
+            **({"shadows": found.about[name]} if name in found.about else {}),
             "epsilon": matched_pairs.from_scores(
                 score, found.member, delta=config.dp_delta, seed=config.seed, attacks=len(found.scores)
             ),
@@ -69,8 +87,12 @@ def summary(
     target: results.Target,
     shadows: results.Shadows,
     doubts: list[str],
+    judged: Mapping[str, np.ndarray] | None = None,
 ) -> Summary:
-    """What the audit came to; ``doubts``: whether labels, target and shadows belong together, in sentences."""
+    """What the audit came to; ``doubts``: whether labels, target and shadows belong together, in sentences.
+
+    ``judged``: as of ``attacks``.
+    """
     columns = {common.column(name): score.astype(np.float32) for name, score in found.scores.items()}
     known = {} if found.member is None else {"member": found.member}
     shared = {"label": found.label, "index": found.index, "confidence": found.confidence, "entropy": found.entropy}
@@ -79,7 +101,7 @@ def summary(
         "target": target,
         "shadows": shadows,
         "doubts": doubts,
-        "attacks": attacks(found, dataset["classes"], config),
+        "attacks": attacks(found, dataset["classes"], config, judged),
         "classes_without_rows": [],
         "paper": {"rows": []},
     }

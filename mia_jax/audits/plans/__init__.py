@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config, DeployedConfig, Training
-from mia_jax.audits.plans import balanced, canaries, predictions, service, shokri
+from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config, DeployedConfig, InProcessConfig, Training
+from mia_jax.audits.plans import balanced, canaries, in_process, predictions, service, shokri, without_shadows
 from mia_jax.audits.types import AuditPlan
 from mia_jax.types import InputError
 
@@ -21,6 +21,8 @@ def plan_of(config: Training) -> AuditPlan[Any, Any, Any, Any, Any]:
             return balanced.PLAN
         case CanaryConfig():
             return canaries.PLAN
+        case InProcessConfig(brought=brought):
+            return in_process.PLAN if brought is not None and brought.has_shadows else without_shadows.PLAN
         case DeployedConfig():
             if (config.target is None) == (config.predictions is None):
                 raise InputError("give --target=URL with --data=mine.npz, or --predictions=preds.npz")

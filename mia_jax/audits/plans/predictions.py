@@ -1,7 +1,8 @@
 """The audit of a model that is known by saved predictions alone: ``--predictions=preds.npz``."""
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from mia_jax.audits.deployed import blocks, infer, remarks
 from mia_jax.audits.deployed import records as deployed
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.blocks import Found
+from mia_jax.audits.deployed.checks import Answered
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.plans import membership
@@ -33,6 +35,16 @@ class Inputs(NamedTuple):
     formats: Formats
     notes: list[str]  # of the shadows, in sentences
     doubts: list[str]  # whether labels, target and shadows belong together, in sentences
+    population: Answered | None = None  # answers about records that trained no model
+
+
+class Description(NamedTuple):
+    """What results.json says of an audit from answers, beside what the answers show."""
+
+    settings: Mapping[str, Any]  # "config"
+    schema: Schema  # of the records; its name is that of the data
+    target: str  # what the target is, in words
+    shadows: Mapping[str, Any]  # more of the block of the shadows
 
 
 # --- the steps of the audit ------------------------------------------------------------------------------------------
@@ -50,12 +62,17 @@ def resolve(config: DeployedConfig) -> DeployedConfig:
 def prepare(run: Run[DeployedConfig]) -> Inputs:
     """The predictions. Raises InputError where they cannot be used."""
     inputs = _load(run.config)
+    tell(run, inputs)
+    return inputs
+
+
+def tell(run: Run[DeployedConfig], inputs: Inputs) -> None:
+    """Say what there is, and what is doubted."""
     records, classes = inputs.predictions.target.shape
     shadows = many(len(inputs.predictions.shadows), "shadow", "shadows")
     run.notify(f"{records:,} records, {classes} classes, {shadows}; attacks: {', '.join(inputs.attacks)}")
     for line in (*inputs.doubts, *inputs.notes):
         run.notify(f"warning: {line}")
-    return inputs
 
 
 def train(run: Run[DeployedConfig], setting: Inputs) -> Trained[None]:
@@ -85,6 +102,7 @@ def attack(run: Run[DeployedConfig], setting: Inputs, observed: infer.Answered) 
                 options=ATTACKS[name].arguments(settings, has),
                 progress=within(advance, count, name),
                 known=setting.formats,
+                population=setting.population,
             )
     return {name: judged[name] for name in setting.attacks}
 
@@ -97,35 +115,46 @@ def summarize(
     scored: dict[str, infer.Scored],
 ) -> Summary:
     """The blocks of results.json; where nobody told who is a member, attacks have scores and no measures."""
-    config, saved, known = run.config, setting.predictions, setting.formats
-    records, classes = saved.target.shape
+    config, classes = run.config, setting.predictions.target.shape[1]
+    # The records themselves are not there: nothing is known of their features.
+    schema = Schema(_path(config), "local", setting.digest, classes, (0,), ())
+    about = Description(settings(config, scored), schema, "saved predictions", {"data": "as the predictions were made"})
+    return summary(config, setting, scored, about)
+
+
+def settings(config: DeployedConfig, attacks: Iterable[str], *more: str) -> dict[str, Any]:
+    """The settings that mean something where answers are judged: ``more``, the attacks' own, and those of all."""
+    names = {*flags.WITH_PREDICTIONS, *more}
+    used = {f.metadata["key"] or f.name for f in dataclasses.fields(config) if f.name in names}
+    used |= {flag for name in attacks for flag in ATTACKS[name].flags()}
+    return {name: value for name, value in configs.identity(config).items() if name in used}
+
+
+def summary(config: DeployedConfig, setting: Inputs, scored: Mapping[str, infer.Scored], about: Description) -> Summary:
+    """What the scores of saved answers came to."""
+    saved, known = setting.predictions, setting.formats
     found = Found(
         scores={name: one.scores for name, one in scored.items()},
         label=saved.labels,
         member=saved.member,
-        index=np.arange(records),
+        index=np.arange(len(saved.labels)),
         about={name: one.choice.json() for name, one in scored.items()},
         no_boundary={name: one.no_boundary for name, one in scored.items() if one.no_boundary},
         **blocks.without_attack(answer_format.log_probabilities(saved.target, known.target), saved.labels),
     )
-    # The records themselves are not there: nothing is known of their features.
-    schema = Schema(_path(config), "local", setting.digest, classes, (0,), ())
-    used = {f.metadata["key"] or f.name for f in dataclasses.fields(config) if f.name in flags.WITH_PREDICTIONS}
-    used |= {flag for name in scored for flag in ATTACKS[name].flags()}
-    settings = {name: value for name, value in configs.identity(config).items() if name in used}
     return blocks.summary(
         config,
-        settings,
+        about.settings,
         found,
-        dataset=blocks.dataset(_path(config), schema, records, found),
+        dataset=blocks.dataset(about.schema.name, about.schema, len(saved.labels), found),
         target={
-            **blocks.target("saved predictions", found),
+            **blocks.target(about.target, found),
             "answers": known.target._asdict(),
             **({"read_as": [defense.name for defense in known.on_target]} if known.on_target else {}),
         },
         shadows={
             "count": len(saved.shadows),
-            "data": "as the predictions were made",
+            **about.shadows,
             "answers": deployed_attack.answers_block(known.ways_of_shadows, config.defenses),
             "notes": setting.notes,
         },
@@ -143,24 +172,47 @@ def _path(config: DeployedConfig) -> str:
 
 def _load(config: DeployedConfig) -> Inputs:
     """Read the predictions, and refuse before any work what cannot be used."""
-    saved = deployed.load_predictions(_path(config))
+    return checked(config, deployed.load_predictions(_path(config)))
+
+
+def checked(config: DeployedConfig, saved: deployed.Predictions, population: Answered | None = None) -> Inputs:
+    """The predictions, looked at: what may be used of them, and what is to be said.
+
+    Args:
+        config: attacks and defenses.
+        saved: of the records in question.
+        population: by the same models, about records that trained none.
+
+    Raises:
+        InputError: they, or an attack that was asked for, cannot be used.
+    """
     digest = artifacts.array_digest(*(array for array in saved if array is not None))
     twins = memorization.twins(saved.shadows)  # before defenses: labels of two models may well be the same
     chosen = defenses.parse(config.defenses)
     if chosen:
         saved = deployed.defended(saved, chosen, shadows_too=config.adaptive)
-    names, saved, notes = _usable(config, saved, twins)
+        population = population and _defended(population, chosen, shadows_too=config.adaptive)
+    names, kept, notes = _usable(config, saved, twins)
+    saved = saved._replace(shadows=saved.shadows[kept], shadow_member=saved.shadow_member[kept])
+    population = population and population._replace(shadows=population.shadows[kept])
     known = formats.of_saved(saved.target, saved.shadows, dress=not chosen)
     asked = infer.Answered(saved.labels, saved.target, saved.shadows)
     doubted = remarks.doubts(asked, saved.shadow_member, saved.member, known)
     notes = [*notes, *remarks.notes(asked, saved.shadow_member, saved.member, known, doubted)]
-    return Inputs(saved, digest, names, known, notes, list(doubted))
+    return Inputs(saved, digest, names, known, notes, list(doubted), population)
+
+
+def _defended(population: Answered, chosen: tuple[defenses.AnswerDefense, ...], *, shadows_too: bool) -> Answered:
+    labels, target, shadows = map(np.asarray, population)
+    saved = deployed.Predictions(labels, target, shadows, np.zeros(shadows.shape[:2], bool), None)
+    saved = deployed.defended(saved, chosen, shadows_too=shadows_too)
+    return Answered(labels, saved.target, saved.shadows)
 
 
 def _usable(
     config: DeployedConfig, saved: deployed.Predictions, twins: np.ndarray
-) -> tuple[list[str], deployed.Predictions, list[str]]:
-    """The attacks, the shadows that do not give the truth away, and what is to be said of the others.
+) -> tuple[list[str], np.ndarray, list[str]]:
+    """The attacks, which shadows do not give the truth away, and what is to be said of the others.
 
     Raises:
         InputError: who trained the shadows tells who trained the target, and that cannot be mended.
@@ -170,11 +222,11 @@ def _usable(
     built = [build(name, 2, configs.attack_settings(config), has) for name in names]
     per_example = any(attack.per_example for attack in built)
     design = membership.examine(saved.shadow_member, saved.member, per_example=per_example, twins=twins)
+    kept = saved.shadow_member[design.kept]
     if len(design.kept) < len(saved.shadows):
-        saved = saved._replace(shadows=saved.shadows[design.kept], shadow_member=saved.shadow_member[design.kept])
-        names = infer.attack_names(config.attacks, has, same_records=True, member=saved.shadow_member)
-    share = None if saved.member is None else membership.share_note(saved.shadow_member, saved.member)
-    return names, saved, [*design.notes, *([share] if share else [])]
+        names = infer.attack_names(config.attacks, has, same_records=True, member=kept)
+    share = None if saved.member is None else membership.share_note(kept, saved.member)
+    return names, design.kept, [*design.notes, *([share] if share else [])]
 
 
 PLAN: AuditPlan[DeployedConfig, Inputs, None, infer.Answered, dict[str, infer.Scored]] = AuditPlan(

@@ -68,6 +68,11 @@ def _of_a_deployed_model(results: Results) -> list[str]:
             "Memory, unless a random split decided who is a member. Members that differ from the others in age, origin"
             " or difficulty score apart from them in a model that remembers nothing, too."
         )
+    if not results["shadows"]["count"]:
+        texts.append(
+            "What attacks with shadow models would find. None was there to compare a record's answer with what models"
+            " say of it that did not see it; attacks that do so (LiRA, RMIA, BaVarIA) often find much more."
+        )
     if results["target"].get("url"):
         texts.append(
             "What shadow models of these very records would find. No shadow model was trained on a record in question,"

@@ -79,13 +79,18 @@ def _of_many_models(results: Results) -> list[str]:
 
 def _of_a_deployed_model(results: Results) -> list[str]:
     target, shadows, data = results["target"], results["shadows"], results["dataset"]
-    truth = "The user's file says which records are members in truth; the scores were counted against that."
-    return [
+    truth = "The user says which records are members in truth; the scores were counted against that."
+    first = (
         f"The model under attack is {the_model(results)}. It only answered questions: a record in, a probability for"
         f" each of the {data['classes']} classes out."
         + answer_words.earlier(target)
         + answer_words.unsteady(target)
-        + answer_words.format_of(target),
+        + answer_words.format_of(target)
+    )
+    if not shadows["count"]:
+        return [first, _without_shadows(results), *([truth] if measured(results) else [])]
+    return [
+        first,
         f"{many(shadows['count'], 'shadow model imitates', 'shadow models imitate')} it, and the attacker knows"
         f" what was in their training data: {shadows.get('data', 'not told')}.{_sizes(results)}"
         f"{diverged(results)}",
@@ -93,6 +98,17 @@ def _of_a_deployed_model(results: Results) -> list[str]:
         f" then gave every record in question a score for having trained the model.{answer_words.shadows(results)}",
         *([truth] if measured(results) else []),
     ]
+
+
+def _without_shadows(results: Results) -> str:
+    text = "No shadow model imitates it: each attack gave every record a score from the model's own answer alone."
+    if measured(results):
+        text += (
+            " Where an attack has a threshold, it was chosen on the true membership of half of the records, drawn at"
+            " random, and is judged on the other half; an attack with a threshold for each class has no score for the"
+            " first half."
+        )
+    return text
 
 
 def _sizes(results: Results) -> str:

@@ -101,7 +101,10 @@ def _commands(results: Results) -> list[tuple[str, str]]:
 def _again(results: Results, flag: str) -> str:
     """The run's own command with one more flag, in a workdir of its own."""
     command = NOT_AGAIN.sub("", results["command"] or "python scripts/audit.py ...")
-    name = flag.partition("=")[0]
+    name, _, setting = flag.partition("=")
+    if command.startswith("mia_jax.audit("):  # called in Python
+        without = re.sub(rf", {name.removeprefix('--')}='[^']*'", "", command)
+        return f"{without.removesuffix(')')}, {name.removeprefix('--')}={setting!r})"
     without = re.sub(rf"\s{name}={VALUE}", "", command)
     return f"{without} {shlex.quote(flag)}"
 

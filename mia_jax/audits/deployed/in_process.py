@@ -1,0 +1,155 @@
+"""A model in this process is asked, and the shadows that a user's trainer makes: each answers once, which is kept."""
+
+import importlib.metadata
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax.audits import stages
+from mia_jax.audits.config import Brought, InProcessConfig
+from mia_jax.audits.types import Run
+from mia_jax.data import tables
+from mia_jax.plans.training_plan import TrainingPlan
+from mia_jax.storage import artifacts
+from mia_jax.targets import platforms, predictors
+from mia_jax.targets.trainers import Platform
+from mia_jax.types import InputError, Records, Schema
+
+KIND = "a model in this process"
+PACKAGES = ("numpy", "scikit-learn", "jax")  # whose versions are part of what names a shadow's answers
+
+
+class Asked(NamedTuple):
+    """What the target answers."""
+
+    p: np.ndarray  # probabilities [n, c]
+    population: np.ndarray | None  # [p, c], about records that trained no model
+    schema: Schema  # of the records, as far as anybody knows
+
+
+class Answers(NamedTuple):
+    """What shadows answer, of those whose answers are some."""
+
+    p: np.ndarray  # probabilities [S, n, c]
+    population: np.ndarray | None  # [S, p, c]
+    which: np.ndarray  # int [S], of the plan's models
+    lost: dict[int, str]  # the others -> what is wrong
+
+
+def brought(config: InProcessConfig) -> Brought:
+    """What the audit was given."""
+    assert config.brought is not None
+    return config.brought
+
+
+def ask(run: Run[InProcessConfig]) -> Asked:
+    """Ask the target about the records, and about the population; anew in each run.
+
+    Raises:
+        InputError: what it answers is none, or labels or population do not fit.
+    """
+    given = brought(run.config)
+    p, note = predictors.answers(given.model, given.x, called="the target")
+    classes, most = p.shape[1], int(given.y.max())
+    if most >= classes:
+        if p.shape[1] == 2 and note.startswith("its answers are labels"):  # they were all 0 or 1
+            p, note = predictors.answers(given.model, given.x, most + 1, called="the target")
+            classes = most + 1
+        else:
+            raise InputError(
+                f"y has the label {most}, and the target answers {classes} classes: number them from 0 as the target"
+                " does"
+            )
+    if note:
+        run.notify(f"The target: {note}")
+    other = None
+    if given.population is not None:
+        other = predictors.answers(given.model, given.population[0], classes, called="the target").p
+    x = given.x
+    shape = (x.shape[1],) if tables.is_frame(x) else tuple(np.shape(x)[1:])
+    return Asked(p, other, Schema(run.config.name, "local", run.config.records, classes, shape, ()))
+
+
+# --- shadows of another library --------------------------------------------------------------------------------------
+
+
+def train(run: Run[InProcessConfig], platform: Platform, plan: TrainingPlan, classes: int) -> Answers:
+    """Train the shadows that no run in this workdir has asked yet, one after the other, and keep what each answers.
+
+    Args:
+        run: its ``brought`` has the records.
+        platform: what trains.
+        plan: who trains on what.
+        classes: c.
+
+    Raises:
+        InputError: training ends in an error, or what it gives answers nothing, or no number.
+    """
+    given = brought(run.config)
+    described = _descriptions(given, platform, plan)
+    found = [run.workdir.load("answers", each) for each in described]
+    missing = [k for k, artifact in enumerate(found) if artifact is None]
+    asked = [given.x] if given.population is None else [given.x, given.population[0]]
+    with run.progress("shadow models", len(missing)) as advance:
+        began = time.perf_counter()
+        for k, model in zip(missing, _trained(given, platform, plan, missing), strict=True):
+            answers, wrong = _answers(model, asked, classes)
+            info = {"seconds": time.perf_counter() - began, **({"lost": wrong} if wrong else {})}
+            run.workdir.save("answers", described[k], answers, **info)
+            found[k] = artifacts.Artifact(answers, info)
+            advance(1)
+            began = time.perf_counter()
+    run.seconds["shadows"] = sum(artifact.info["seconds"] for artifact in found if artifact is not None)
+    lost = {
+        k: f"shadow model {k + 1} of {len(found)}: {artifact.info['lost']}"
+        for k, artifact in enumerate(found)
+        if artifact and "lost" in artifact.info
+    }
+    kept = [artifact.arrays for k, artifact in enumerate(found) if artifact and k not in lost]
+    for line in lost.values():
+        run.notify(f"warning: {line}; going on without it")
+    if not kept:
+        raise InputError(f"no shadow model is left: {next(iter(lost.values()))}")
+    p, population = (np.stack([one[name] for one in kept]) if name in kept[0] else None for name in ("p", "population"))
+    assert p is not None
+    return Answers(p, population, np.array([k for k in range(len(found)) if k not in lost]), lost)
+
+
+def _trained(given: Brought, platform: Platform, plan: TrainingPlan, which: Sequence[int]) -> Any:
+    """Targets of these models of the plan, as they are trained."""
+    pool = Records(given.x, given.y)
+    rows = [plan.rows(k) for k in which]
+    if len({len(each) for each in rows}) > 1:  # as in a plan of a user's own
+        return (
+            platform.fit(tables.take(given.x, each), given.y[each], seed=int(plan.seeds[k]))
+            for k, each in zip(which, rows, strict=True)
+        )
+    return platform.fit_many(pool, np.stack(rows), seeds=[int(plan.seeds[k]) for k in which]) if rows else ()
+
+
+def _answers(model: Any, asked: Sequence[Any], classes: int) -> tuple[dict[str, np.ndarray], str]:
+    """What a shadow answers about the records and the population; or nothing, and what is wrong with it."""
+    try:
+        given = [predictors.answers(model, x, classes, called="it").p for x in asked]
+    except predictors.NoNumber as error:
+        return {}, str(error)
+    return dict(zip(("p", "population"), given, strict=False)), ""
+
+
+def _descriptions(given: Brought, platform: Platform, plan: TrainingPlan) -> list[dict[str, Any]]:
+    """What makes the answers of each of the plan's models."""
+    packages = (*PACKAGES, *getattr(platform.trainer, "packages", ()))
+    described = {
+        "version": stages.VERSION,
+        "kind": platform.title,
+        "source": platforms.source(platform),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+        "records": [tables.digest(given.x), artifacts.array_digest(given.y)],
+        "population": None if given.population is None else tables.digest(given.population[0]),
+    }
+    return [
+        {**described, "seed": int(seed), "train": artifacts.array_digest(np.flatnonzero(rows))}
+        for rows, seed in zip(plan.member, plan.seeds, strict=True)
+    ]

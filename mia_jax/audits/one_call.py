@@ -1,0 +1,222 @@
+"""An audit of whatever answers, in one call: ``mia_jax.audit(predict, x, y, member)``."""
+
+import dataclasses
+import difflib
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mia_jax import attacks as attack_table
+from mia_jax.audits import pipeline
+from mia_jax.audits.config import Brought, DeployedConfig, InProcessConfig, Training
+from mia_jax.audits.deployed import checks
+from mia_jax.audits.plans import in_process
+from mia_jax.data import files, npz, tables
+from mia_jax.progress import Progress, patient
+from mia_jax.reports import notebook
+from mia_jax.reports.notebook import AuditResult
+from mia_jax.storage import artifacts
+from mia_jax.targets import platforms
+from mia_jax.targets.trainers import Platform
+from mia_jax.types import Array, InputError
+
+OF_NETWORKS = frozenset(f.name for f in dataclasses.fields(Training)) - {
+    "seed", "defenses", "target_kind", "attack_options", "data_dir", "workdir", "dp_delta"
+}  # fmt: skip
+
+
+def audit(
+    predict: Any,
+    x: Any,
+    y: Array,
+    member: Array | None = None,
+    *,
+    shadows: Any = None,
+    num_shadows: int = 16,
+    population: tuple[Any, Array] | None = None,
+    attacks: str = "all",
+    defenses: str = "",
+    name: str = "your records",
+    seed: int = 0,
+    workdir: str | os.PathLike | None = None,
+    notify: Callable[[str], None] = lambda line: None,
+    progress: Progress = patient,
+    **settings: Any,
+) -> AuditResult:
+    """Audit whatever answers: how well can somebody tell, from answers alone, which records trained it?
+
+    Args:
+        predict: the model: a function of records that gives probabilities [n, c], such as ``model.predict_proba``; an
+            estimator that has one; a Target; or its answers [n, c] themselves.
+        x: records [n, *f], in the type that the model takes: an array, a data frame, a tensor.
+        y: int [n], their classes, numbered from 0 as the columns of the answers.
+        member: bool [n], which of them trained the model; None: not known, and there are scores only.
+        shadows: what imitates the model. A function ``fit(x, y, *, seed)`` that trains such a model and returns what
+            ``predict`` may be; a classifier of scikit-learn's kind; a platform (``mia_jax.platforms``) or its name, as
+            "nn"; or what shadows answered: a dict, or the path of an .npz, with shadows [S, n, c] and shadow_member
+            [S, n]. None: only attacks that need no shadows run, each with a threshold that a half of the records chose.
+        num_shadows: S, to be trained: on complementary halves of the records, in pairs, or on as many as trained the
+            target where those are no half (``mia_jax.plan``).
+        population: (x, y) of records that trained no model, for the attacks that use such.
+        attacks: names, separated by commas, or all that can run.
+        defenses: what the target does to its answers before anybody sees them, as "round_to(2)".
+        name: what the records are called in the report.
+        seed: of everything random.
+        workdir: a folder of this audit: what shadows answer is kept there, so an interrupted call goes on, and a larger
+            one trains only what is missing. None: a temporary folder.
+        notify: told a line at each step, as ``print``.
+        progress: shows how far long work is.
+        settings: others of the configuration: ``dp_delta``, options of attacks such as ``attack_l2``, and for
+            shadows="nn" those of training, as ``num_epochs``.
+
+    Returns:
+        An AuditResult: ``result["lira"].auc``; a page in a notebook; ``to_frame()``; ``save(folder)`` writes
+        results.json, scores.npz and report.html as ``scripts/audit.py`` does.
+
+    Raises:
+        InputError: what was given does not fit, or answers are no probabilities; one line with the next move.
+        WorkdirHeld: another process works in the same workdir.
+
+    >>> import numpy as np, mia_jax as mia
+    >>> from sklearn.tree import DecisionTreeClassifier
+    >>> x, y = np.random.default_rng(0).random((400, 5)), np.arange(400) % 2
+    >>> member = np.arange(400) < 200
+    >>> tree = DecisionTreeClassifier(random_state=0).fit(x[member], y[member])
+    >>> result = mia.audit(tree.predict_proba, x, y, member)  # with shadows=DecisionTreeClassifier() more attacks run
+    >>> print(result["loss"].auc)  # doctest: +ELLIPSIS
+    0.7... [0.7..., 0.7...]
+    """
+    brought = _brought(predict, x, y, member, shadows, population)
+    config = InProcessConfig(
+        brought=brought,
+        records=_digest(brought),
+        num_shadows=num_shadows,
+        attacks=attacks,
+        defenses=defenses,
+        name=name,
+        seed=seed,
+        workdir=None if workdir is None else os.fspath(workdir),
+        **_settings(settings, brought),
+    )
+    command = _command(shadows, num_shadows, attacks, defenses, seed, settings)
+    if workdir is not None:
+        pipeline.run(config, command=command, notify=notify, progress=progress)
+        return notebook.opened(workdir)
+    with tempfile.TemporaryDirectory(prefix="mia_jax-") as folder:
+        temporary = dataclasses.replace(config, workdir=folder)
+        pipeline.run(temporary, command=command, notify=notify, progress=progress, page=False)
+        return notebook.opened(folder)
+
+
+# --- what was given, checked -----------------------------------------------------------------------------------------
+
+
+def _brought(predict: Any, x: Any, y: Array, member: Array | None, shadows: Any, population: Any) -> Brought:
+    """What was given, as an audit takes it. Raises InputError."""
+    x, labels = _records(x, y, "")
+    if member is not None:
+        member = checks.truth(tables.plain(member), len(labels))
+        if member.all() or not member.any():
+            raise InputError(
+                f"member is {bool(member[0])} everywhere, and an evaluation needs both: add records that"
+                f" {'did not train' if member.all() else 'trained'} the model, or leave member out"
+            )
+    other = None
+    if population is not None:
+        if not isinstance(population, tuple | list) or len(population) != 2:
+            raise InputError("population is (x, y): records that trained no model, and their labels")
+        other = _records(*population, "population: ")
+    trainer, saved = _trainer(shadows)
+    given = Brought(predict, x, labels, member, other, trainer)
+    if saved is None:
+        return given
+    p, trained = _saved(saved, len(labels))
+    return given._replace(shadows=p, shadow_member=trained)
+
+
+def _records(x: Any, y: Array, whose: str) -> tuple[Any, np.ndarray]:
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    try:
+        labels = files.labels(npz.numbers(tables.plain(y), "y"))
+    except ValueError as error:
+        raise InputError(
+            f"{whose}y cannot be used: {error}; np.unique(y, return_inverse=True)[1] numbers them"
+        ) from None
+    if len(x) != len(labels) or not len(labels):
+        raise InputError(
+            f"{whose}x has {len(x):,} records and y {len(labels):,} labels: give one label for each record"
+        )
+    return x, labels
+
+
+def _trainer(shadows: Any) -> tuple[Any, Any]:
+    """What trains shadows, and what shadows answered: one of them, or neither. Raises InputError."""
+    if shadows is None:
+        return None, None
+    if isinstance(shadows, Mapping):
+        return None, shadows
+    if isinstance(shadows, os.PathLike) or (isinstance(shadows, str) and shadows.endswith(".npz")):
+        needed = ("shadows", "shadow_member")
+        write = "np.savez(path, shadows=q, shadow_member=s)"
+        return None, npz.read_own(pathlib.Path(shadows), needed, write, needed=needed)
+    if isinstance(shadows, tuple | list):
+        if len(shadows) != 2:
+            raise InputError("shadows that were asked before are (shadows [S, n, c], shadow_member [S, n])")
+        return None, dict(zip(("shadows", "shadow_member"), shadows, strict=True))
+    if shadows not in in_process.NETWORKS if isinstance(shadows, str) else not isinstance(shadows, Platform):
+        platforms.as_platform(shadows, 2, called="shadows")  # to refuse what trains nothing before any work
+    return shadows, None
+
+
+def _saved(saved: Mapping[str, Any], records: int) -> tuple[np.ndarray, np.ndarray]:
+    """What shadows answered [S, n, c], and who trained them [S, n]. Raises InputError."""
+    if lacking := [name for name in ("shadows", "shadow_member") if name not in saved]:
+        raise InputError(f"shadows: {lacking[0]} is missing: give shadows [S, n, c] and shadow_member [S, n]")
+    p = tables.plain(saved["shadows"])
+    if p.ndim != 3 or p.shape[1] != records:
+        raise InputError(
+            f"shadows hold probabilities [S, {records}, c], of the records in x; they have shape {p.shape}"
+        )
+    return p, checks.membership(tables.plain(saved["shadow_member"]), checks.Answered(np.zeros(records), p[0], p))
+
+
+def _digest(given: Brought) -> str:
+    arrays = (given.y, given.member, given.shadows, given.shadow_member)
+    told = [None if array is None else artifacts.array_digest(array) for array in arrays]
+    other = given.population and [tables.digest(given.population[0]), artifacts.array_digest(given.population[1])]
+    return artifacts.digest({"x": tables.digest(given.x), "others": told, "population": other})
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def _settings(given: Mapping[str, Any], brought: Brought) -> dict[str, Any]:
+    """Further fields of the configuration. Raises InputError for one that is none, or means nothing here."""
+    options = attack_table.flags()
+    networks = brought.trainer if isinstance(brought.trainer, str) and brought.trainer in in_process.NETWORKS else None
+    known = {"dp_delta", "adaptive", *options, *OF_NETWORKS}
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            raise InputError(f"audit has no setting {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
+        if name in OF_NETWORKS - options.keys() and networks is None:
+            raise InputError(f'{name} is a setting of our own networks, shadows="nn": leave it out')
+    fields = {f.name for f in dataclasses.fields(DeployedConfig)}
+    late = {name: value for name, value in given.items() if name not in fields}
+    plain = {name: value for name, value in given.items() if name in fields}
+    return plain | ({"attack_options": late} if late else {}) | ({"target_kind": networks} if networks else {})
+
+
+def _command(shadows: Any, count: int, attacks: str, defenses: str, seed: int, settings: Mapping[str, Any]) -> str:
+    """The call, as far as it can be written down."""
+    told = ["predict, x, y, member"]
+    if shadows is not None:
+        told.append(f"shadows={shadows!r}" if isinstance(shadows, str) else "shadows=shadows")
+        told.append(f"num_shadows={count}")
+    told += [f"attacks={attacks!r}"] * (attacks != "all") + [f"defenses={defenses!r}"] * bool(defenses)
+    told += [f"{name}={value!r}" for name, value in settings.items()]
+    return f"mia_jax.audit({', '.join([*told, f'seed={seed}'])})"

@@ -1,0 +1,217 @@
+"""The audit of a model in this process, with shadows: ``mia_jax.audit(predict, x, y, member, shadows=...)``.
+
+Shadows are trained on other draws of the very records in question, so each record trained some of them and others not.
+Once all have answered, this is the audit of saved predictions, to the bit.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mia_jax.audits import common, memory, stages
+from mia_jax.audits import config as configs
+from mia_jax.audits.config import InProcessConfig
+from mia_jax.audits.deployed import in_process, infer
+from mia_jax.audits.deployed import records as deployed
+from mia_jax.audits.deployed.checks import Answered
+from mia_jax.audits.deployed.in_process import Answers, Asked, brought
+from mia_jax.audits.plans import predictions
+from mia_jax.audits.stages import stage_key
+from mia_jax.audits.types import AuditPlan, Observation, Observers, Run, Summary, Trained, TrainingJob
+from mia_jax.data import local, tables
+from mia_jax.plans import training_plan
+from mia_jax.plans.training_plan import TrainingPlan
+from mia_jax.reports import results
+from mia_jax.reports.figures import many
+from mia_jax.targets import estimators, platforms
+from mia_jax.targets.trainers import Platform
+from mia_jax.types import InputError, Key, Records, Schema, Target
+
+NEAR = 0.05  # of half of the records: a target that trained on so many is imitated by models in complementary pairs
+NETWORKS = ("nn", "logistic")
+
+
+class Setting(NamedTuple):
+    """What is decided before anything is trained."""
+
+    asked: Asked
+    plan: TrainingPlan | None  # None: the shadows were trained elsewhere
+    platform: Platform | None  # of another library; None: our own networks, or there is nothing to train
+    pool: Records | None  # of our own networks: the records, and the population after them
+    schema: Schema  # of the pool
+
+
+class Observed(NamedTuple):
+    """What is known of target and shadows: what saved predictions would hold."""
+
+    inputs: predictions.Inputs
+    answered: infer.Answered
+    shadows: dict[str, Any]  # of the block of results.json
+
+
+# --- the steps of the audit ------------------------------------------------------------------------------------------
+
+
+def resolve(config: InProcessConfig) -> InProcessConfig:
+    """Presets filled in."""
+    return configs.resolve(config)
+
+
+def prepare(run: Run[InProcessConfig]) -> Setting:
+    """The target's answers, and who of the shadows trains on what. Raises InputError."""
+    asked, given = in_process.ask(run), brought(run.config)
+    infer.attack_names(
+        run.config.attacks, configs.attack_run(run.config), same_records=True, member=np.eye(2, dtype=bool)
+    )
+    if given.trainer is None:
+        return Setting(asked, None, None, None, asked.schema)
+    plan = _plan(run.config, len(given.y))
+    m, shadows = int(plan.member[0].sum()), many(len(plan.member), "shadow model trains", "shadow models train")
+    run.notify(f"{shadows} on {m:,} of the {len(given.y):,} records each. In {run.workdir.path}")
+    if given.trainer in NETWORKS:
+        pool, schema = _numeric(run.config, asked.schema.num_classes)
+        memory.check_networks(run.config, schema, m)
+        return Setting(asked, plan, None, pool, schema)
+    return Setting(asked, plan, platforms.as_platform(given.trainer, asked.schema.num_classes), None, asked.schema)
+
+
+def train(run: Run[InProcessConfig], setting: Setting) -> Trained[Answers | None]:
+    """The shadows; of another library, what they answer."""
+    plan = setting.plan
+    if plan is not None and setting.platform is not None:
+        answers = in_process.train(run, setting.platform, plan, setting.asked.schema.num_classes)
+        return Trained(stages.NO_MODELS, "shadow models", answers, np.zeros(0, int), least=0)
+    if plan is None or setting.pool is None:
+        return Trained(stages.NO_MODELS, "shadow models", None, np.zeros(0, int), least=0)
+    keys = stages.keys(stage_key(run.root, "shadows"), len(plan.member))
+    rows = np.stack([plan.rows(k) for k in range(len(plan.member))]).astype(np.int32)
+    job = TrainingJob("shadow models", run.config, setting.schema, setting.pool, run.config.records, keys, rows)
+    models = common.train_models(run, job)
+    return Trained(models, job.title, None, np.arange(len(models.names)))
+
+
+def observe(run: Run[InProcessConfig], setting: Setting, trained: Trained[Answers | None]) -> Observed:
+    """What target and shadows answer, checked as saved predictions are."""
+    given, asked, answers = brought(run.config), setting.asked, trained.beside
+    if setting.pool is not None:
+        answers = _of_networks(run, setting, trained)
+    if answers is None:
+        assert given.shadows is not None and given.shadow_member is not None
+        shadows, member, population = given.shadows, given.shadow_member, None
+    else:
+        assert setting.plan is not None
+        shadows, member, population = answers.p, setting.plan.member[answers.which], answers.population
+    saved = deployed.Predictions(given.y, asked.p, shadows, member, given.member)
+    others = None
+    if given.population is not None and population is not None and asked.population is not None:
+        others = Answered(given.population[1], asked.population, population)
+    inputs = predictions.checked(run.config, saved, others)
+    predictions.tell(run, inputs)
+    about = _shadows(shadows, member, given.y, setting, answers)
+    return Observed(inputs, infer.Answered(*inputs.predictions[:3]), about)
+
+
+def attack(run: Run[InProcessConfig], setting: Setting, observed: Observed) -> dict[str, infer.Scored]:
+    """Every attack's scores, as of saved predictions."""
+    return predictions.attack(run, observed.inputs, observed.answered)
+
+
+def summarize(
+    run: Run[InProcessConfig],
+    setting: Setting,
+    trained: Trained[Answers | None],
+    observed: Observed,
+    scored: dict[str, infer.Scored],
+) -> Summary:
+    """The blocks of results.json, as of saved predictions."""
+    more = ["name"]
+    if setting.pool is not None:
+        more += ["target_kind", "model", "hidden", "num_epochs", "batch_size", "learning_rate", "optimizer"]
+    settings = predictions.settings(run.config, scored, *more)
+    if setting.plan is not None:
+        settings["num_shadows"] = run.config.num_shadows
+    shadows = {**observed.shadows, **trained.left_out}
+    about = predictions.Description(settings, setting.asked.schema, in_process.KIND, shadows)
+    return predictions.summary(run.config, observed.inputs, scored, about)
+
+
+# --- who trains on what ----------------------------------------------------------------------------------------------
+
+
+def _plan(config: InProcessConfig, records: int) -> TrainingPlan:
+    """Halves in pairs; where the target trained on another share, draws of as many records."""
+    member = brought(config).member
+    size = None if member is None else int(member.sum())
+    if size is not None and abs(size - records / 2) <= NEAR * records / 2:
+        size = None
+    return training_plan.plan(records, config.num_shadows or 0, train_size=size, seed=config.seed)
+
+
+def _numeric(config: InProcessConfig, classes: int) -> tuple[Records, Schema]:
+    """The records and the population as our own networks train on them. Raises InputError."""
+    given = brought(config)
+    x, y = tables.plain(given.x), given.y
+    if given.population is not None:
+        x, y = np.concatenate([x, tables.plain(given.population[0])]), np.concatenate([y, given.population[1]])
+    try:
+        records, schema = local.read({"x": x, "y": y}, config.name, to_train_on=False)
+    except ValueError as error:
+        raise InputError(
+            f"x cannot train networks: {error}; give shadows=fit, which takes what your model takes"
+        ) from None
+    schema = schema._replace(num_classes=classes)
+    estimators.refuse_nan("nn", records.x, schema)
+    return records, schema
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+def _of_networks(run: Run[InProcessConfig], setting: Setting, trained: Trained[Answers | None]) -> Answers:
+    """What our own networks answer, of those that have not diverged."""
+    assert setting.pool is not None
+    n, total = len(brought(run.config).y), len(setting.pool.y)
+    key = jax.random.split(stage_key(run.root, "attack"))[0]
+    everywhere = np.broadcast_to(np.arange(total, dtype=np.int32), (len(trained.which), total))
+    [seen] = trained.models.observe(
+        Observation(Observers(key, {"answers": _answers}, (), {}), setting.pool, everywhere)
+    )
+    run.seconds["shadows"] = trained.models.seconds()
+    p = np.asarray(seen["answers"]["p"])
+    return Answers(p[:, :n], p[:, n:] if total > n else None, trained.which, {})
+
+
+def _answers(key: Key, target: Target, records: Records) -> dict[str, Any]:
+    del key
+    return {"p": jax.numpy.exp(target.ask(records.x))}
+
+
+def _shadows(
+    p: np.ndarray, member: np.ndarray, label: np.ndarray, setting: Setting, answers: Answers | None
+) -> dict[str, Any]:
+    """More of the block of the shadows, of answers [S, n, c] and members [S, n]."""
+    if answers is None:
+        return {"data": "as their answers were made"}
+    right = p.argmax(axis=2) == label
+    train, test = (float(np.mean(right[side])) for side in (member, ~member))
+    pairs = setting.plan is not None and bool(
+        (abs(2 * setting.plan.member.sum(axis=0) - len(setting.plan.member)) <= 1).all()
+    )
+    drawn = "complementary halves" if pairs else "draws"
+    lost = [{"model": k + 1, "what": "gave answers that are none"} for k in answers.lost]
+    block = results.summarize_shadows(
+        len(member),
+        int(member[0].sum()),
+        np.array(train),
+        np.array(test),
+        data=f"{drawn} of the records in question",
+        **({"trainer": setting.platform.title} if setting.platform is not None else {}),
+        **({"diverged": lost} if lost else {}),
+    )
+    return {name: value for name, value in block.items() if name != "count"}  # of which not all may be used
+
+
+PLAN: AuditPlan[InProcessConfig, Setting, Answers | None, Observed, dict[str, infer.Scored]] = AuditPlan(
+    "deployed", resolve, prepare, train, observe, attack, summarize
+)

@@ -1,0 +1,39 @@
+"""Rows of whatever holds records: arrays, tensors, data frames; they are handed on as the type that they came in."""
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from mia_jax.storage import artifacts
+
+
+def is_frame(x: Any) -> bool:
+    """Whether x is a pandas data frame or series."""
+    return hasattr(x, "iloc")
+
+
+def take(x: Any, rows: np.ndarray) -> Any:
+    """The rows [m] of records x [n, *f], of the same type."""
+    return x.iloc[rows] if is_frame(x) else x[rows]
+
+
+def plain(x: Any) -> np.ndarray:
+    """Records x [n, *f] as a NumPy array: of a tensor its values, wherever it lies."""
+    if hasattr(x, "detach"):  # a PyTorch tensor, which may need a gradient or lie on a GPU
+        x = x.detach().cpu()
+        x = x.float() if str(x.dtype) == "torch.bfloat16" else x
+    return np.asarray(x)
+
+
+def digest(x: Any) -> str:
+    """SHA-256 of records x [n, *f], lower-case hex: of a data frame, of its names and types, too."""
+    if is_frame(x):
+        util: Any = importlib.import_module("pandas.util")
+        names = [] if x.ndim == 1 else [*map(str, x.columns), *map(str, x.dtypes)]
+        values = util.hash_pandas_object(x, index=False).to_numpy()
+        return artifacts.digest({"names": names, "values": artifacts.array_digest(values)})
+    array = plain(x)
+    if array.dtype.hasobject:
+        return artifacts.digest({"shape": list(array.shape), "values": [repr(value) for value in array.flat]})
+    return artifacts.array_digest(array)

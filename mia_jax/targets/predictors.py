@@ -1,0 +1,209 @@
+"""Whatever answers in this process: a function, a fitted estimator, a ``Target``, or the answers themselves.
+
+``answers`` asks it and gives what it answered, bit by bit, as probabilities [n, c]. What is no distribution is refused
+in one line that says what the numbers look like and what to return instead.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax import user_code
+from mia_jax.data import tables
+from mia_jax.targets import answer_format, defenses
+from mia_jax.types import Answers, Array, InputError, Target
+
+FORMAT_RECORDS = 4096  # of a training set, at most, that tell what a model's answers look like
+INSTEAD = {  # what rows of numbers are -> what to return instead
+    "logits": "scipy.special.softmax(logits, axis=1)",
+    "log-probabilities": "np.exp(log_probabilities)",
+    "percentages": "percentages / 100",
+    "sigmoids": "p / p.sum(axis=1, keepdims=True), if each record has one class",
+}
+
+
+class Answered(NamedTuple):
+    """What was answered about n records."""
+
+    p: np.ndarray  # probabilities [n, c], as they were answered
+    note: str = ""  # how they were read, where they were none
+
+
+class NoNumber(InputError):
+    """An answer that is not finite, as of a model whose training diverged.
+
+    Args:
+        called: whose it is.
+        record: its number in the question.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, called: str, record: int, reason: str):
+        super().__init__(f"{called}, record {record}: {reason}")
+        self.record, self.reason = record, reason
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """``Target.ask`` of a model that answers in this process; ``probabilities`` is what it answers, bit by bit."""
+
+    model: Any
+    format: Answers
+    called: str  # in messages
+
+    def probabilities(self, x: Any) -> np.ndarray:
+        """Records [b, *f] -> probabilities [b, c]."""
+        return answers(self.model, x, self.format.classes, called=self.called).p
+
+    def __call__(self, x: Array) -> np.ndarray:
+        """Records [b, *f] -> log-probabilities [b, c]."""
+        try:
+            p = self.probabilities(x)
+        except NoNumber as wrong:
+            raise answer_format.WrongAnswer(wrong.record, wrong.reason) from None
+        answer_format.check(p, self.format, len(x))
+        return answer_format.log_probabilities(p, self.format)
+
+
+def as_target(model: Any, x: Any, classes: int, *, called: str) -> Target:
+    """A Target of what answers in this process; its format is that of its answers about some of the records x [n, *f].
+
+    Where no digits are certain, a zero is what was not met among n records: a format guessed from one model's answers
+    would differ from the next one's, zero for zero.
+
+    Args:
+        model: as of ``answers``.
+        x: records that it was trained on [n, *f].
+        classes: c.
+        called: what it is called in messages.
+
+    Raises:
+        InputError: as ``answers``.
+    """
+    if isinstance(model, Target):
+        return model
+    some = np.unique(np.linspace(0, len(x) - 1, FORMAT_RECORDS).astype(int))
+    try:
+        known = shared_format(answers(model, tables.take(x, some), classes, called=called).p, len(x))
+    except NoNumber:  # said where it is asked for
+        known = Answers(classes)
+    return Target(Asked(model, known, called), known, traced=False)
+
+
+def shared_format(p: np.ndarray, records: int) -> Answers:
+    """The format of answers p [b, c] of a model that was trained on so many records, as all such models have it."""
+    known = answer_format.recognize(p)
+    if known.kind == "labels" or known.digits is not None:
+        return known
+    zeros = bool((p == 0).any())
+    return Answers(known.classes, least=min(1 / records, float(p[p > 0].min())) if zeros and p.any() else None)
+
+
+def answers(model: Any, x: Any, classes: int | None = None, *, called: str = "predict") -> Answered:
+    """What a model answers about records.
+
+    Args:
+        model: a function of records [n, *f] that gives probabilities [n, c], the probability of class 1 [n] or [n, 1],
+            or labels (integers [n]); an estimator with ``predict_proba``; a Target; or answers [n, c] themselves.
+        x: the records [n, *f], in whatever type the model takes.
+        classes: c, where it is known; labels need it.
+        called: what the model is called in messages.
+
+    Raises:
+        InputError: it raises, or its answers are none; it says what they look like. ``NoNumber``: one is not finite.
+    """
+    if isinstance(model, Target):
+        if isinstance(model.ask, Asked):
+            return Answered(model.ask.probabilities(x))
+        asked = x if tables.is_frame(x) and not model.traced else tables.plain(x)
+        return Answered(np.asarray(defenses.probabilities(model.ask(asked), model.answers)))
+    if isinstance(model, np.ndarray):
+        given = model
+    else:
+        predict = _function(model, called)
+        with user_code.guarded(called):
+            given = predict(x)
+    return _probabilities(tables.plain(given), len(x), classes, called)
+
+
+def _function(model: Any, called: str) -> Callable[[Any], Any]:
+    if hasattr(model, "predict_proba") and not isinstance(model, type):
+        return model.predict_proba
+    if callable(model) and not isinstance(model, type):
+        return model
+    kind = model.__name__ if isinstance(model, type) else type(model).__name__
+    raise InputError(
+        f"{called} is {'the class ' if isinstance(model, type) else ''}{kind}, which answers nothing: give a function"
+        " of records [n, ...] that returns probabilities [n, c], such as model.predict_proba"
+    )
+
+
+def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str) -> Answered:
+    """What was answered about so many records as probabilities [n, c]. Raises InputError."""
+    if p.dtype.kind not in "biuf":
+        raise InputError(f"{called} returns {p.dtype}, no numbers: return probabilities [n, c], as predict_proba does")
+    if p.shape[:1] != (rows,) or p.ndim not in (1, 2) or p.shape[1:] == (0,):
+        raise InputError(
+            f"{called} returns an array of shape {p.shape} for {rows:,} records: return probabilities [{rows}, c], a"
+            " row for each record"
+        )
+    if p.ndim == 1 and p.dtype.kind in "biu":
+        found = max(classes or 2, int(p.max()) + 1)
+        if p.min() < 0:
+            raise InputError(f"{called} returns the label {p.min()}: classes are numbered from 0")
+        _check_classes(found, classes, called)
+        return Answered(answer_format.one_hot(p.astype(int), found), "its answers are labels, with no probability")
+    if p.ndim == 1 or p.shape[1] == 1:
+        return _of_one_column(p.reshape(rows), classes, called)
+    _check_classes(p.shape[1], classes, called)
+    p = p if p.dtype.kind == "f" else p.astype(np.float32)
+    if wrong := answer_format.faults(p, answer_format.recognize(np.nan_to_num(p))):
+        _refuse(p, wrong, called)
+    return Answered(p)
+
+
+def _check_classes(found: int, classes: int | None, called: str) -> None:
+    if classes is not None and found != classes:
+        raise InputError(
+            f"{called} answers over {found} classes, and there are {classes}: return a column for each class, 0 where"
+            " the model does not know it"
+        )
+
+
+def _of_one_column(p: np.ndarray, classes: int | None, called: str) -> Answered:
+    """One number for each record [n]: of two classes, the probability of class 1."""
+    if classes is not None and classes != 2:
+        raise InputError(
+            f"{called} returns one number for each record, and there are {classes} classes: return probabilities"
+            f" [n, {classes}]"
+        )
+    if not np.isfinite(p).all():
+        raise NoNumber(called, int(np.argmin(np.isfinite(p))), "it is not finite")
+    outside = ~((p >= 0) & (p <= 1))
+    if outside.any():
+        row = int(outside.argmax())
+        raise InputError(
+            f"{called} returns one number for each record, and of record {row} it is {p[row]:.4g}, no probability of"
+            " class 1: return scipy.special.expit(logit) if these are logits"
+        )
+    return Answered(
+        np.stack([1 - p, p], axis=1), "its one number for each record is read as the probability of class 1"
+    )
+
+
+def _refuse(p: np.ndarray, wrong: dict[int, str], called: str) -> None:
+    """Raises InputError: what is wrong with answers p [n, c], and what to return instead."""
+    finite = np.isfinite(p).all(axis=1)
+    rows = p[finite]
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise NoNumber(called, row, wrong[row])
+    if 1 < len(rows) <= 2 * len(wrong):
+        kind = answer_format.mistaken_for(rows)
+        raise InputError(
+            f"{called}: its rows look like {kind} ({answer_format.beginning(rows[0])}): return {INSTEAD[kind]}"
+        )
+    row, reason = next(iter(wrong.items()))
+    raise InputError(f"{called}, record {row}: {reason}; return probabilities, as softmax gives them")

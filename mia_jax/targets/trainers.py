@@ -1,0 +1,67 @@
+"""What a platform is, and any function that trains as one: ``fit(x, y, *, seed) -> predict``, in whatever library."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax import user_code
+from mia_jax.data import tables
+from mia_jax.targets import predictors
+from mia_jax.types import Array, InputError, Records, Target
+
+
+class Platform(NamedTuple):
+    """What trains targets and shadows alike."""
+
+    title: str  # for reports: a stand-in calls itself one
+    fit: Callable[..., Target]  # (x [m, *f], y [m] in 0..c-1, *, seed: int = 0) -> Target
+    fit_many: Callable[..., Iterator[Target]]  # (pool [N], index [S, m], *, seeds [S]) -> S Targets as they are trained
+    trainer: Any = None  # what trains, where it is a user's: its source is part of what names a model
+
+
+def of_fit(fit: Callable[..., Any], num_classes: int, *, called: str = "") -> Platform:
+    """Anything that trains as a platform: ``fit(x, y, *, seed) -> predict``, in whatever library.
+
+    Args:
+        fit: (records x [m, *f], labels y int32 [m], *, seed) -> a function of records that gives probabilities [n, c],
+            or whatever else ``predictors.answers`` takes, such as an estimator.
+        num_classes: c.
+        called: what it is called in messages and reports; by default its name.
+
+    Returns:
+        A Platform. Its Targets raise InputError where ``fit`` or what it returns does, or for answers that are none.
+    """
+    name = called or getattr(fit, "title", "") or getattr(fit, "__name__", type(fit).__name__)
+
+    def trained(x: Any, y: Array, *, seed: int = 0) -> Target:
+        try:
+            with user_code.guarded(f"{name}(x, y, seed={seed})"):
+                model = fit(x, np.asarray(y), seed=seed)
+        except ImportError as error:
+            raise InputError(f"{name} cannot train: {error}; install what it asks for") from error
+        return predictors.as_target(model, x, num_classes, called=f"what {name} returns")
+
+    return Platform(name, trained, in_turn(trained), fit)
+
+
+def alone(fit_many: Callable[..., Iterator[Target]]) -> Callable[..., Target]:
+    """``Platform.fit`` of a platform that trains many at once."""
+
+    def fit(x: Array, y: Array, *, seed: int = 0) -> Target:
+        return next(iter(fit_many(Records(x, y), np.arange(len(y))[None], seeds=[seed])))
+
+    return fit
+
+
+def in_turn(fit: Callable[..., Target]) -> Callable[..., Iterator[Target]]:
+    """``Platform.fit_many`` of a platform that trains one after the other."""
+
+    def fit_many(pool: Records, index: Array, *, seeds: Sequence[int]) -> Iterator[Target]:
+        y = np.asarray(pool.y)
+        return (
+            fit(tables.take(pool.x, rows), y[rows], seed=int(seed))
+            for rows, seed in zip(np.asarray(index), seeds, strict=True)
+        )
+
+    return fit_many
