@@ -76,6 +76,12 @@ class Training(AttackOptions):
     chunk: int | None = option(
         None, "shadows trained at once (default: chosen from the model and the memory)", identity=False, low=1
     )
+    lanes: int | None = option(
+        None,
+        "networks per compiled program, on accelerators (default: the fastest of a few that are timed)",
+        identity=False,
+        low=1,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -80,7 +80,16 @@ def _is_defended(v: Training) -> bool:
 
 
 NETWORK = ("model", "hidden")
-TRAINED = ("num_epochs", "batch_size", "learning_rate", "learning_rate_decay", "optimizer", "chunk", *TRAINING_DEFENSES)
+TRAINED = (
+    "num_epochs",
+    "batch_size",
+    "learning_rate",
+    "learning_rate_decay",
+    "optimizer",
+    "chunk",
+    "lanes",
+    *TRAINING_DEFENSES,
+)
 OTHER_TRAINER = "without --target_kind=nn, our own networks"
 OWN_NETWORK = (
     Rule(TRAINED, _ours, OTHER_TRAINER),
@@ -117,7 +126,7 @@ RULES: dict[type[Training], tuple[Rule, ...]] = {
         *SOURCE,
     ),
     CanaryConfig: (
-        Rule(("chunk",), lambda v: False, NO_ATTACK),
+        Rule(("chunk", "lanes"), lambda v: False, NO_ATTACK),
         *OWN_NETWORK,
         *SOURCE,
     ),

@@ -17,7 +17,7 @@ from mia_jax.audits.types import Models, Notify, Observation, Observers, Run, Tr
 from mia_jax.models import networks as models
 from mia_jax.storage import artifacts
 from mia_jax.targets import black_box, observation
-from mia_jax.training import many, regularizers
+from mia_jax.training import many, regularizers, timing
 from mia_jax.types import Array, EpochInfo, Model, Params, Records, Seen, Target, Trainer
 
 C = TypeVar("C", bound=Training)
@@ -107,7 +107,7 @@ def _trained(
             diverged(int(k), epoch)
         advance(part.stop - part.start)
 
-    trainer = build_trainer(config, model, job.train.shape[1])
+    trainer, chunk, lanes = _way(run, job, model, missing)
     with run.progress(job.title, len(missing) * config.num_epochs) as advance:
         began = time.perf_counter()
         for part, params, info in many.fit_chunks(
@@ -116,7 +116,8 @@ def _trained(
             job.pool,
             job.train[missing],
             config.num_epochs,
-            chunk=config.chunk,
+            chunk=chunk,
+            lanes=lanes,
             stopped=regularizers.stopped if config.early_stopping else None,
             on_epoch=on_epoch,
         ):
@@ -128,6 +129,28 @@ def _trained(
                 found[int(k)] = artifacts.Artifact(arrays, {"seconds": took})
             began = time.perf_counter()
     return [found[k] for k in range(len(descriptions))]
+
+
+def _way(run: Run, job: TrainingJob, model: Model, missing: np.ndarray) -> tuple[Trainer, int | None, int | None]:
+    """How the missing networks are trained: a Trainer, chunk and lanes of ``many.fit_chunks``.
+
+    On accelerators networks with convolutions are timed first, in each way that there is. What is found is kept for the
+    process; no name of an artifact depends on it, for results agree up to rounding.
+    """
+    config, m, devices = job.config, job.train.shape[1], jax.local_device_count()
+    trainer = build_trainer(config, model, m)
+    if jax.default_backend() == "cpu" or config.lanes or config.chunk or not models.has_convolutions(model, job.pool.x):
+        return trainer, config.chunk or (config.lanes and config.lanes * devices), config.lanes
+    described = artifacts.digest(description(config, model, job.digest) | {"records": m})
+    if described not in _FASTEST:
+        ways = {"the vendor's convolutions": trainer, "patches": build_trainer(config, models.by_patches(model), m)}
+        keys, index = job.keys[missing], job.train[missing]
+        _FASTEST[described] = ways, timing.fastest(ways, keys, job.pool, index, notify=run.notify)
+    ways, way = _FASTEST[described]
+    return ways[way.name], way.lanes * devices, way.lanes
+
+
+_FASTEST: dict[str, tuple[dict[str, Trainer], timing.Way]] = {}  # what was found out in this process
 
 
 def _stacked(model: Model, job: TrainingJob, found: Sequence[artifacts.Artifact]) -> Params:

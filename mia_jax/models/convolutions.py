@@ -145,17 +145,28 @@ def _gathered(x: jax.Array, kernel: jax.Array, strides, padding, dilation) -> ja
 # --- in anybody's network --------------------------------------------------------------------------------------------
 
 _counted: contextvars.ContextVar[list | None] = contextvars.ContextVar("counted", default=None)
-_as_written: contextvars.ContextVar[bool] = contextvars.ContextVar("as_written", default=False)
+# Whether ``conv`` takes the place of flax's convolutions; None: on CPUs only.
+_replaced: contextvars.ContextVar[bool | None] = contextvars.ContextVar("replaced", default=None)
 
 
 @contextlib.contextmanager
 def as_written() -> Generator[None]:
     """Networks that are traced in the block compute as their authors wrote."""
-    token = _as_written.set(True)
+    token = _replaced.set(False)
     try:
         yield
     finally:
-        _as_written.reset(token)
+        _replaced.reset(token)
+
+
+@contextlib.contextmanager
+def by_patches() -> Generator[None]:
+    """Networks that are traced in the block compute plain convolutions by ``conv``, on accelerators, too."""
+    token = _replaced.set(True)
+    try:
+        yield
+    finally:
+        _replaced.reset(token)
 
 
 @contextlib.contextmanager
@@ -170,8 +181,12 @@ def counted() -> Generator[list]:
 
 @contextlib.contextmanager
 def in_place_of_flax() -> Generator[None]:
-    """Where the block is traced for CPUs, ``nn.Conv`` layers that were not given a convolution compute by ``conv``."""
-    if _as_written.get() or jax.default_backend() != "cpu":
+    """Where the block is traced for CPUs, ``nn.Conv`` layers that were not given a convolution compute by ``conv``.
+
+    Elsewhere they do within ``by_patches``, and nowhere within ``as_written``.
+    """
+    chosen = _replaced.get()
+    if chosen is False or (chosen is None and jax.default_backend() != "cpu"):
         yield
         return
     with nn.intercept_methods(_with_conv):

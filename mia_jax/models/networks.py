@@ -1,5 +1,7 @@
 """Networks by name, ours and anybody's, checked against the records before any work (``build``)."""
 
+import contextlib
+import functools
 import re
 from collections.abc import Callable
 
@@ -225,21 +227,38 @@ _AGREED: dict[tuple, bool] = {}  # what was found out in this process
 
 def as_written(model: Model) -> Model:
     """The model with the convolutions that its author called."""
+    return _within(model, convolutions.as_written)._replace(arithmetic="")
 
-    def init(key, x):
-        with convolutions.as_written():
-            return model.init(key, x)
 
-    def apply(params, x, *, key=None):
-        with convolutions.as_written():
-            return model.apply(params, x, key=key)
+def by_patches(model: Model) -> Model:
+    """The model with plain convolutions computed as copies and one matmul, on accelerators, too."""
+    return _within(model, convolutions.by_patches)
 
-    def train(variables, x, weight, *, key):
-        assert model.train is not None
-        with convolutions.as_written():
-            return model.train(variables, x, weight, key=key)
 
-    return Model(init, apply, train=None if model.train is None else train)
+def _within(model: Model, context: Callable[[], contextlib.AbstractContextManager]) -> Model:
+    """The model, whose functions run in a context."""
+
+    def wrapped(function):
+        @functools.wraps(function)
+        def call(*args, **kwargs):
+            with context():
+                return function(*args, **kwargs)
+
+        return call
+
+    train = None if model.train is None else wrapped(model.train)
+    return model._replace(init=wrapped(model.init), apply=wrapped(model.apply), train=train)
+
+
+def has_convolutions(model: Model, x: jax.Array | np.ndarray) -> bool:
+    """Whether a network has convolutions that there are two ways to compute, on records like x [b, *f].
+
+    Found by tracing it, without computing anything.
+    """
+    some = jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype)
+    with convolutions.counted() as calls, convolutions.by_patches():
+        jax.eval_shape(lambda x: model.apply(model.init(jax.random.key(0), x), x), some)
+    return bool(calls)
 
 
 def _agree(model: Model, written: Model, schema: Schema) -> bool:
