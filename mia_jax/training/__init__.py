@@ -1,7 +1,17 @@
-"""One training run as a pure function, many of them by ``vmap``; ``regularizers``; DP-SGD in ``dp_sgd``."""
+"""One training run as a pure function, many by ``vmap``; ``recipes``; ``regularizers``; DP-SGD in ``dp_sgd``."""
 
-from mia_jax.training import dp_sgd, regularizers
+from mia_jax.training import augmentations, dp_sgd, recipes, regularizers, schedules
 from mia_jax.training.many import fit_chunks, fit_many
 from mia_jax.training.single import make_trainer, predict
 
-__all__ = ["dp_sgd", "fit_chunks", "fit_many", "make_trainer", "predict", "regularizers"]
+__all__ = [
+    "augmentations",
+    "dp_sgd",
+    "fit_chunks",
+    "fit_many",
+    "make_trainer",
+    "predict",
+    "recipes",
+    "regularizers",
+    "schedules",
+]

@@ -22,6 +22,7 @@ import optax
 import scipy.stats
 
 from mia_jax.training import dense_gradients, single
+from mia_jax.training.augmentations import ImageAugmentation
 from mia_jax.types import Array, EpochInfo, InputError, Key, Model, Params, Records, Trainer, TrainState, Variables
 
 # A step has room for so many records that more are drawn with at most this probability; those are left out. It adds
@@ -69,6 +70,7 @@ def make_trainer(
     clip: float,
     noise_multiplier: float,
     loss: single.Loss = optax.softmax_cross_entropy_with_integer_labels,
+    augmentation: ImageAugmentation | None = None,
     microbatch: int | None = None,
 ) -> Trainer:
     """Training of one network by DP-SGD. ``vmap`` over it trains many.
@@ -83,6 +85,8 @@ def make_trainer(
         clip: C, the per-example clipping norm; infinite: no clipping, and so no noise either.
         noise_multiplier: sigma, in units of C; 0: no noise, and no privacy guarantee.
         loss: (logits [b, c], y [b]) -> [b].
+        augmentation: of images, each by itself, drawn once for a record of a step: so the gradient that is clipped is
+            still one record's. Copies of a record in a step, or records that are mixed, would break the guarantee.
         microbatch: records that have gradients of their own at once, where the network is not of dense layers only.
 
     Returns:
@@ -110,9 +114,10 @@ def make_trainer(
 
         def step(carry, t):
             params, opt_state = carry
-            key_sample, key_model, key_noise = jax.random.split(jax.random.fold_in(key_steps, t), 3)
+            key_sample, key_model, key_noise, key_images = jax.random.split(jax.random.fold_in(key_steps, t), 4)
             rows = _poisson(key_sample, index, _threshold(batch_size, records), room)
             x, y, real = pool.x[rows], pool.y[rows], rows >= 0
+            x = x if augmentation is None else augmentation(key_images, x)
             clipped = clipped_gradients(
                 model, loss, params, x, y, real, clip=clip, key=key_model, microbatch=microbatch
             )

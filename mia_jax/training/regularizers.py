@@ -2,10 +2,12 @@
 
 Pieces for ``single.make_trainer``: ``add_l2`` for the optimizer's chain, ``smoothed`` for its loss, ``mixing`` for
 ``augment``; ``stopping_early`` goes around a Trainer; dropout belongs to the model. ``make_trainer`` here puts together
-what a run asks for, with differentially private steps (``training/dp_sgd.py``) where it asks for those.
+what a run asks for, with differentially private steps (``training/dp_sgd.py``) where it asks for those; the optimizer
+comes from a recipe (``training/recipes.py``).
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,7 +16,8 @@ import numpy as np
 import optax
 import scipy.stats
 
-from mia_jax.training import dp_sgd, single
+from mia_jax.training import averaging, dp_sgd, single
+from mia_jax.training.augmentations import ImageAugmentation, augmenting, composed
 from mia_jax.types import Array, EpochInfo, InputError, Key, Model, Params, Records, Trainer, TrainState
 
 
@@ -34,8 +37,12 @@ def add_l2(strength: float, *, biases: bool = True) -> optax.GradientTransformat
         raise InputError(f"l2={strength} must be at least 0")
     if strength == 0:
         return optax.identity()
-    mask = None if biases else lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
-    return optax.add_decayed_weights(2 * strength, mask)
+    return optax.add_decayed_weights(2 * strength, None if biases else of_matrices)
+
+
+def of_matrices(params: Params) -> Params:
+    """Which parameters have two axes and more: kernels, but no biases, and no scales or offsets of norms."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def smoothed(alpha: float) -> single.Loss:
@@ -158,10 +165,15 @@ def stopped(state: TrainState) -> jax.Array:
     return state.opt_state.halted if isinstance(state.opt_state, Stopping) else jnp.asarray(False)
 
 
+def learned(records: int, *, validation: float = 0.1) -> int:
+    """Records of a training set that are learned from where early stopping puts a share aside."""
+    return records - math.ceil(validation * records - 1e-4)
+
+
 def _held_out(key: Key, index: Array, share: float) -> tuple[jax.Array, jax.Array]:
     """The index [m] without the records put aside, and those; both padded with -1."""
     order = single.shuffled(key, index)
-    count = jnp.ceil(share * (order >= 0).sum() - 1e-4).astype(jnp.int32)
+    count = jnp.ceil(share * (order >= 0).sum() - 1e-4).astype(jnp.int32)  # as ``learned`` counts
     aside = jnp.arange(len(order)) < count
     room = math.ceil(share * len(order))
     return jnp.where(aside, -1, order), jnp.where(aside, order, -1)[:room]
@@ -179,6 +191,8 @@ def make_trainer(
     l2: float = 0.0,
     label_smoothing: float = 0.0,
     mixup: float = 0.0,
+    augmentation: Sequence[ImageAugmentation] = (),
+    ema: float = 0.0,
     early_stopping: int = 0,
     dp_noise_multiplier: float | None = None,
     dp_clip: float = 1.0,
@@ -191,6 +205,8 @@ def make_trainer(
         batch_size: b, records per step; with DP on average.
         records: m, of one training set. Only DP needs it.
         l2, label_smoothing, mixup: see ``add_l2``, ``smoothed``, ``mixing``; 0: none.
+        augmentation: of images, one after the other, before they are mixed (``augmentations``).
+        ema: decay of the average of the parameters that is the network (``averaging``); 0: none.
         early_stopping: patience of ``stopping_early`` in epochs; 0: none.
         dp_noise_multiplier: sigma of DP-SGD, in units of ``dp_clip``; None: no DP-SGD; 0: clips only, no guarantee.
         dp_clip: the per-example clipping norm of DP-SGD.
@@ -199,14 +215,27 @@ def make_trainer(
         InputError: a value out of range, or DP together with what would break its guarantee.
     """
     optimizer = optax.chain(add_l2(l2), optimizer) if l2 else optimizer
-    loss, augment = smoothed(label_smoothing), mixing(mixup)
+    optimizer = averaging.follow(optimizer, ema) if ema else optimizer
+    loss, mixed = smoothed(label_smoothing), mixing(mixup)
     if dp_noise_multiplier is None:
+        augment = augmenting(augmentation, mixed)
         trainer = single.make_trainer(model, optimizer, batch_size, loss=loss, augment=augment)
-        return stopping_early(trainer, model, early_stopping) if early_stopping else trainer
-    for name, value in (("mixup", mixup), ("early_stopping", early_stopping)):
-        if value:
-            reason = "mixes records, so none has a gradient of its own" if name == "mixup" else "reads records unnoised"
-            raise InputError(f"{name} {reason}: leave it out, or dp_noise_multiplier")
-    return dp_sgd.make_trainer(
-        model, optimizer, batch_size, records, clip=dp_clip, noise_multiplier=dp_noise_multiplier, loss=loss
-    )
+    else:
+        for name, value in (("mixup", mixup), ("early_stopping", early_stopping)):
+            if value:
+                reason = (
+                    "mixes records, so none has a gradient of its own" if name == "mixup" else "reads records unnoised"
+                )
+                raise InputError(f"{name} {reason}: leave it out, or dp_noise_multiplier")
+        trainer = dp_sgd.make_trainer(
+            model,
+            optimizer,
+            batch_size,
+            records,
+            clip=dp_clip,
+            noise_multiplier=dp_noise_multiplier,
+            loss=loss,
+            augmentation=composed(augmentation) if augmentation else None,
+        )
+    trainer = averaging.averaged(trainer) if ema else trainer
+    return stopping_early(trainer, model, early_stopping) if early_stopping else trainer
