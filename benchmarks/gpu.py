@@ -13,13 +13,18 @@ Parts, in this order:
   to 16 hours on an RTX 4080, they say). Some epochs are timed and multiplied, said so;
 * ``lira``: these shadows observed on all records, and one of them attacked;
 * ``synthesis``: Algorithm 1 against one of them, in queries per second;
-* ``cnn``: the paper's CIFAR network, as many at once as is fastest, by patches and by the vendor's convolution.
+* ``cnn``: the paper's CIFAR network, by patches and by the vendor's convolution;
+* ``networks``: the networks that people train today, in the way that ``training.timing`` finds fastest, and what 256 of
+  them on 25,000 records would take (published: 29-33 hours with ResNet-18), EXTRAPOLATED from those steps;
+* ``accuracy``: the fast network by the fast recipe on real CIFAR-10, if ``--data_dir`` has it: 92 % on records that it
+  has not seen are wanted, and what 256 of them would take, EXTRAPOLATED from two.
 
-Of the set that ``--data_dir`` or $MIA_JAX_CACHE_DIR holds nothing is made anew.
+Data that $MIA_JAX_CACHE_DIR holds are not made anew.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import itertools
 import time
@@ -32,12 +37,12 @@ import numpy as np
 import optax
 
 import mia_jax as mia
-from mia_jax import cli, data
+from mia_jax import cli, data, models
 from mia_jax.models import networks, precision
 from mia_jax.plans import splits
 from mia_jax.synthesis import search
 from mia_jax.targets import black_box, observation
-from mia_jax.training import many, parallel, single
+from mia_jax.training import many, parallel, recipes, single, timing
 from mia_jax.types import Model, Plan, Records, Trainer
 
 
@@ -52,11 +57,39 @@ class Scale(NamedTuple):
     cnn_records: int  # of a training set
     cnn_lanes: tuple[int, ...]  # networks at once that are tried
     synthesized: int  # records
+    networks: dict[str, tuple[Callable[[], Model], recipes.Recipe]]  # of the part of that name
+    accuracy_epochs: int
 
 
-FULL = Scale(8192, 256, 197_324, (1024, 512), 2, 25_000, (1, 4, 16), 100_000)
-TINY = Scale(512, 4, 4_000, (32, 16), 1, 200, (1, 2), 100)
-RECIPE_EPOCHS, RECIPE_BATCH = 100, 128
+FULL = Scale(
+    8192,
+    256,
+    197_324,
+    (1024, 512),
+    2,
+    25_000,
+    (1, 4, 16),
+    100_000,
+    {
+        "airbench": (lambda: models.airbench(10), recipes.fast()),
+        "resnet18": (lambda: models.resnet(10), recipes.lira()),
+        "wrn28_2": (lambda: models.wide_resnet(10, depth=28, widen=2), recipes.lira()),
+    },
+    16,
+)
+TINY = Scale(
+    512,
+    4,
+    4_000,
+    (32, 16),
+    1,
+    200,
+    (1, 2),
+    100,
+    {"airbench": (lambda: models.airbench(10, widths=(4, 8)), dataclasses.replace(recipes.fast(), batch_size=50))},
+    1,
+)
+PURCHASE = recipes.revisiting()
 
 
 def main() -> None:
@@ -64,13 +97,16 @@ def main() -> None:
     parser.add_argument("--scale", choices=("full", "tiny"), default="full")
     parser.add_argument("--only", help=f"some of {','.join(PARTS)}")
     parser.add_argument("--data_dir", help="folder of official files")
+    parser.add_argument("--precision", help="only this one: float32, tf32 or bfloat16")
+    parser.add_argument("--epochs", type=int, help="of the part accuracy")
     args = parser.parse_args()
     cli.use_every_core()
     scale = FULL if args.scale == "full" else TINY
+    scale = scale._replace(accuracy_epochs=args.epochs or scale.accuracy_epochs)
     chosen = args.only.split(",") if args.only else list(PARTS)
     if unknown := set(chosen) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}: {', '.join(PARTS)}")
-    began, context = time.perf_counter(), Context(scale, args.data_dir)
+    began, context = time.perf_counter(), Context(scale, args.data_dir, args.precision)
     for name in chosen:
         show(f"\n== {name}")
         with timed(f"{name}, in all"):
@@ -92,8 +128,11 @@ def timed(what: str) -> Iterator[None]:
 class Context:
     """What several parts share: the data, trained networks, the rate of large matmuls."""
 
-    def __init__(self, scale: Scale, data_dir: str | None):
+    def __init__(self, scale: Scale, data_dir: str | None, only: str | None):
         self.scale, self.data_dir = scale, data_dir
+        tf32 = ["tf32"] if jax.default_backend() == "gpu" else []
+        self.precisions = [only] if only else ["float32", *tf32, "bfloat16"]
+        self.bandwidth = float("nan")  # bytes/s
         self.peak: dict[str, float] = {}  # FLOP/s by precision, as ``device`` measures them
 
     @functools.cached_property
@@ -134,6 +173,9 @@ def device(context: Context) -> None:
             seconds = fastest(lambda product=product, a=a, b=b: product(a, b))
         context.peak[name] = 2 * n**3 / seconds
         show(f"matmul {n} x {n} x {n} in {name}: {context.peak[name] / 1e12:.1f} TFLOP/s")
+    x = jnp.zeros(64 * n * n // 4, jnp.float32)  # 4 GiB
+    context.bandwidth = 2 * x.nbytes / fastest(lambda: jax.jit(lambda x: x + 1)(x))
+    show(f"memory: {context.bandwidth / 1e9:,.0f} GB/s, read and written")
 
 
 def fastest(run: Callable[[], Any], times: int = 5) -> float:
@@ -153,8 +195,8 @@ def share(context: Context, flops: float, arithmetic: str) -> str:
 
 # --- agreement -------------------------------------------------------------------------------------------------------
 
-# Relative to the largest parameter, after two epochs: float32 sums in another order. tf32 and bfloat16 round factors
-# to 10 and 7 bits.
+# Relative to the length of all parameters, after two epochs: float32 sums in another order; tf32 and bfloat16 round
+# factors to 10 and 7 bits.
 TOLERANCE = {"float32": 1e-4, "tf32": 5e-3, "bfloat16": 5e-2}
 
 
@@ -163,16 +205,16 @@ def agreement(context: Context) -> None:
     rng = np.random.default_rng(0)
     flat = Records(rng.integers(0, 2, (200, 30), dtype=np.uint8), rng.integers(0, 5, 200).astype(np.int32))
     images = Records(rng.integers(0, 256, (60, 16, 16, 3), dtype=np.uint8), rng.integers(0, 5, 60).astype(np.int32))
-    small_cnn = networks.cnn(5, channels=(8, 8), kernel=3, dense=16)
+    small_cnn = models.cnn(5, channels=(8, 8), kernel=3, dense=16)
     cases = {
-        "mlp with dropout": (networks.mlp(5, (32,), dropout=0.5), flat),
+        "mlp with dropout": (models.mlp(5, (32,), dropout=0.5), flat),
         "cnn by patches": (small_cnn, images),
     }
     for name, (model, pool) in cases.items():
         on_cpu, reference = trained(model, pool, jax.local_devices(backend="cpu"))
-        for arithmetic in allowed():
+        for arithmetic in context.precisions:
             on_device, loss = trained(precision.computed_in(model, arithmetic), pool, jax.local_devices())
-            gap = max(jax.tree.leaves(jax.tree.map(relative, on_device, on_cpu)))
+            gap = relative(on_device, on_cpu)
             verdict = "agrees" if gap <= TOLERANCE[arithmetic] else "DIFFERS"
             show(
                 f"{name} in {arithmetic}: parameters differ by {gap:.1e}, losses by {relative(loss, reference):.1e}:"
@@ -180,13 +222,10 @@ def agreement(context: Context) -> None:
             )
 
 
-def allowed() -> list[str]:
-    """The precisions that the device has."""
-    return [name for name in precision.PRECISIONS if name != "tf32" or jax.default_backend() == "gpu"]
-
-
-def relative(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.abs(one - other).max() / max(np.abs(other).max(), 1e-30))
+def relative(one: Any, other: Any) -> float:
+    """The distance of two trees of numbers, in units of the length of the second."""
+    a, b = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in (one, other))
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
 def trained(model: Model, pool: Records, devices) -> tuple[Any, np.ndarray]:
@@ -201,20 +240,11 @@ def trained(model: Model, pool: Records, devices) -> tuple[Any, np.ndarray]:
 # --- Purchase --------------------------------------------------------------------------------------------------------
 
 
-def purchase_trainer(scale: Scale, arithmetic: str, m: int) -> tuple[Model, Trainer]:
-    """The recipe at the end of the published comparison; the network and how it is trained."""
-    model = precision.computed_in(networks.mlp(100, scale.hidden), arithmetic)
-    steps = RECIPE_EPOCHS * -(-m // RECIPE_BATCH)
-    optimizer = optax.chain(
-        optax.add_decayed_weights(5e-4), optax.sgd(optax.cosine_decay_schedule(0.01, steps), momentum=0.9)
-    )
-    return model, single.make_trainer(model, optimizer, RECIPE_BATCH, microbatch=RECIPE_BATCH)
-
-
 def train_purchase(context: Context, arithmetic: str, *, announce: bool = True) -> tuple[Model, Any]:
     scale, (pool, _) = context.scale, context.purchase
     m = context.plan.train.shape[1]
-    model, trainer = purchase_trainer(scale, arithmetic, m)
+    model = precision.computed_in(models.mlp(100, scale.hidden), arithmetic)
+    trainer = recipes.make_trainer(model, PURCHASE, m)
     keys, ends = jax.random.split(jax.random.key(2), scale.shadows), [time.perf_counter()]
 
     def on_epoch(part, epoch, info):
@@ -240,14 +270,14 @@ def train_purchase(context: Context, arithmetic: str, *, announce: bool = True) 
         show(
             f"{arithmetic}: {scale.shadows} networks x {m:,} records, {took:.2f} s an epoch ({scale.shadows / took:.1f}"
             f" model-epochs/s, {rate / 1e12:.1f} TFLOP/s{share(context, rate, arithmetic)}); the first took"
-            f" {ends[1] - ends[0]:.1f} s, compilation included; {RECIPE_EPOCHS} epochs, EXTRAPOLATED:"
-            f" {took * RECIPE_EPOCHS:.0f} s; loss after {epochs} epochs {info.loss[:, -1].mean():.3f}"
+            f" {ends[1] - ends[0]:.1f} s, compilation included; {PURCHASE.num_epochs} epochs, EXTRAPOLATED:"
+            f" {took * PURCHASE.num_epochs:.0f} s; loss after {epochs} epochs {info.loss[:, -1].mean():.3f}"
         )
     return model, params
 
 
 def purchase(context: Context) -> None:
-    for arithmetic in allowed():
+    for arithmetic in context.precisions:
         result = train_purchase(context, arithmetic)
     context.__dict__["shadows"] = result  # the last, in bfloat16
 
@@ -275,7 +305,7 @@ def lira(context: Context) -> None:
 def synthesis(context: Context) -> None:
     (_, schema), (model, params) = context.purchase, context.shadows
     target = black_box.as_target(model, jax.tree.map(lambda leaf: leaf[0], params), 100)
-    for searches in (1024, 8192) if context.scale is FULL else (16,):
+    for searches in (1024, 8192) if context.scale.matmul == FULL.matmul else (16,):
         find = functools.partial(
             search.search, target=target, schema=schema, num_records=context.scale.synthesized, searches=searches
         )
@@ -291,20 +321,21 @@ def synthesis(context: Context) -> None:
 
 def cnn(context: Context) -> None:
     scale = context.scale
-    size, channels = ((32, 32, 3), (32, 32)) if scale is FULL else ((8, 8, 3), (4, 4))
-    rng = np.random.default_rng(0)
-    pool = parallel.replicate(
-        Records(
-            rng.integers(0, 256, (2 * scale.cnn_records, *size), dtype=np.uint8),
-            rng.integers(0, 10, 2 * scale.cnn_records).astype(np.int32),
-        )
-    )
+    size, channels = ((32, 32, 3), (32, 32)) if scale.matmul == FULL.matmul else ((8, 8, 3), (4, 4))
+    pool = noise(2 * scale.cnn_records, size)
     for name, convolution in (("patches", None), ("the vendor's", jax.lax.conv_general_dilated)):
         for lanes in scale.cnn_lanes:
-            model = precision.computed_in(networks.cnn(10, channels=channels, convolution=convolution), "bfloat16")
+            model = precision.computed_in(models.cnn(10, channels=channels, convolution=convolution), "bfloat16")
             trainer = single.make_trainer(model, optax.adam(1e-3), 100, microbatch=100)
             rate, compiled = model_epochs(trainer, pool, scale.cnn_records, lanes)
             show(f"{name} convolution, {lanes} at once: {rate:.2f} model-epochs/s; compiled in {compiled:.0f} s")
+
+
+def noise(n: int, size: tuple[int, ...]) -> Records:
+    """Images of random pixels, on the device: for times, which do not depend on what they show."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (n, *size), dtype=np.uint8)
+    return parallel.replicate(Records(x, rng.integers(0, 10, n).astype(np.int32)))
 
 
 def model_epochs(trainer: Trainer, pool: Records, m: int, lanes: int) -> tuple[float, float]:
@@ -321,6 +352,73 @@ def model_epochs(trainer: Trainer, pool: Records, m: int, lanes: int) -> tuple[f
     return 2 * lanes / max(third - second, 1e-9), first - second
 
 
+# --- networks of today -----------------------------------------------------------------------------------------------
+
+
+def networks_of_today(context: Context) -> None:
+    m = context.scale.cnn_records
+    pool = noise(2 * m, (32, 32, 3))
+    keys = jax.random.split(jax.random.key(6), 16 if context.scale.matmul == FULL.matmul else 2)
+    index = np.stack([np.random.default_rng(k).permutation(2 * m)[:m] for k in range(len(keys))])
+    for name, (make, recipe) in context.scale.networks.items():
+        model = precision.computed_in(make(), "bfloat16")
+        ways = {
+            "the vendor's convolutions": recipes.make_trainer(model, recipe, m),
+            "patches": recipes.make_trainer(networks.by_patches(model), recipe, m),
+        }
+        way = timing.fastest(ways, keys, pool, index, notify=lambda line, name=name: show(f"{name}: {line}"))
+        rate = 3 * forward_flops(make(), pool) * way.rate
+        hours = 256 * recipe.num_epochs * m / way.rate / 3600
+        show(
+            f"{name}: {way.rate / m:.3f} model-epochs/s of {m:,} records in batches of {recipe.batch_size}, about"
+            f" {rate / 1e12:.0f} TFLOP/s{share(context, rate, 'bfloat16')}; 256 networks x {recipe.num_epochs} epochs,"
+            f" EXTRAPOLATED: {60 * hours:.1f} minutes"
+        )
+
+
+def forward_flops(model: Model, pool: Records) -> float:
+    """Of one record's forward pass, as XLA counts them; a training step is three times that."""
+    variables = jax.eval_shape(model.init, jax.random.key(0), pool.x[:1])
+    with networks.convolutions.as_written():
+        cost = jax.jit(model.apply).lower(variables, pool.x[:1]).cost_analysis()
+    return float((cost or {}).get("flops", float("nan")))
+
+
+def accuracy(context: Context) -> None:
+    scale = context.scale
+    make, recipe = scale.networks["airbench"]
+    recipe = dataclasses.replace(recipe, num_epochs=scale.accuracy_epochs)
+    if scale.matmul == TINY.matmul:
+        show("random pixels: the accuracy says nothing")
+        pool = noise(2 * scale.cnn_records, (32, 32, 3))
+    else:
+        try:
+            pool, _ = data.load("cifar10", data_dir=context.data_dir, source="official", notify=show)
+        except mia.InputError as error:
+            return show(f"left out: {str(error).splitlines()[0]}")
+    order = np.random.default_rng(0).permutation(len(pool.y))
+    learned, held_out = order[: scale.cnn_records], order[scale.cnn_records :][:10_000]
+    model = precision.computed_in(make(), "bfloat16")
+    trainer, ends = recipes.make_trainer(model, recipe, len(learned)), [time.perf_counter()]
+    trained = functools.partial(many.fit_many, trainer, pool=parallel.replicate(pool), lanes=1, chunk=1)
+    params, info = trained(
+        jax.random.split(jax.random.key(7), 2),
+        index=np.stack([learned, learned]),
+        num_epochs=recipe.num_epochs,
+        on_epoch=lambda part, epoch, info: ends.append(time.perf_counter()),
+    )
+    second = time.perf_counter() - ends[recipe.num_epochs]  # the first one compiled
+    right = [
+        float((np.asarray(single.predict(model, one, pool.x[held_out])).argmax(axis=1) == pool.y[held_out]).mean())
+        for one in (jax.tree.map(lambda leaf, k=k: leaf[k], params) for k in range(2))
+    ]
+    show(
+        f"airbench, {recipe.num_epochs} epochs of {len(learned):,} records: right on {right[0]:.4f} and {right[1]:.4f}"
+        f" of {len(held_out):,} others (training loss {info.loss[:, -1].mean():.3f}); {second:.2f} s a network; 256"
+        f" networks, EXTRAPOLATED: {256 * second / 60:.1f} minutes"
+    )
+
+
 PARTS = {
     "device": device,
     "agreement": agreement,
@@ -328,6 +426,8 @@ PARTS = {
     "lira": lira,
     "synthesis": synthesis,
     "cnn": cnn,
+    "networks": networks_of_today,
+    "accuracy": accuracy,
 }
 
 if __name__ == "__main__":
