@@ -24,7 +24,7 @@ from mia_jax.types import MiaError
 
 def say(line: str) -> None:
     """A line for the user, on standard error: standard output is for results."""
-    print(sanitize.harmless(line), file=sys.stderr, flush=True)
+    print(_as_flags(line), file=sys.stderr, flush=True)
 
 
 def show(text: str) -> None:
@@ -158,8 +158,17 @@ def interrupted(*_) -> None:
 def fail(error: MiaError) -> None:
     """Print the error in red where that is possible, and exit with its code."""
     word = "\033[31merror:\033[0m" if sys.stderr.isatty() else "error:"
-    print(word, sanitize.harmless(str(error)), file=sys.stderr, flush=True)
+    print(word, _as_flags(str(error)), file=sys.stderr, flush=True)
     sys.exit(error.exit_code)
+
+
+def _as_flags(text: str) -> str:
+    """A message, harmless, in which the library's settings are this script's flags."""
+    from absl import flags
+
+    from mia_jax.audits.flags import as_flags
+
+    return as_flags(sanitize.harmless(text), flags.FLAGS)
 
 
 def command() -> str:

@@ -148,67 +148,100 @@ def fewest_changes(schema: Schema, proposals: int) -> Method:
     return Method(0, ask, tell, floor=1.0, ceiling=float(a.count))
 
 
+class _Unit(NamedTuple):
+    """Records with every column scaled to [0, 1] by its range: where L2 distances are measured."""
+
+    low: np.ndarray  # [1, f]
+    span: np.ndarray  # [1, f]
+    whole: np.ndarray  # bool [1, f]: whole numbers, as pixels
+
+    def scaled(self, x: Array) -> jax.Array:
+        """Of records [w, f]."""
+        return (x.astype(jnp.float32) - self.low) / self.span
+
+    def record(self, u: Array) -> jax.Array:
+        """The records nearest to points [w, f], within the ranges."""
+        value = self.low + jnp.clip(u, 0, 1) * self.span
+        return jnp.where(self.whole, jnp.round(value), value)
+
+
 def shortest_step(schema: Schema, proposals: int) -> Method:
     """The smallest L2 distance, of columns scaled to [0, 1]. Pixels stay whole numbers."""
     a = attrs.attributes(schema)
-    low, span = a.low[None], np.where(a.high > a.low, a.high - a.low, 1).astype(np.float32)[None]
-    f, lane = len(a.numbers), np.arange(proposals)
-    far = 2.0 ** -(lane // 2 % 8).astype(np.float32)
-    line = (1 - ((lane + 1) / (proposals + 1)) ** 2).astype(np.float32)  # fractions, denser near the record found
-    turn = 2.0 ** -(lane % 8).astype(np.float32)
-    shrink = 1 - (np.linspace(0.005, 0.3, -(-proposals // 8))[lane // 8]).astype(np.float32)
-
-    def unit(v: Array) -> jax.Array:
-        return v / jnp.maximum(jnp.linalg.norm(v, axis=-1, keepdims=True), 1e-12)
-
-    def scaled(x: Array) -> jax.Array:
-        """Of records [w, f]."""
-        return (x.astype(jnp.float32) - low) / span
-
-    def record(u: Array) -> jax.Array:
-        value = low + jnp.clip(u, 0, 1) * span
-        return jnp.where(a.whole[None], jnp.round(value), value)
-
-    def around(search: Search, key: Key) -> jax.Array:
-        """Around the nearest record; before there is one, steps at random and towards random records."""
-        x, nearest = scaled(search.x[None]), scaled(search.nearest[None])
-        noise = jax.random.normal(key, (proposals, f))
-        box = jax.scipy.stats.norm.cdf(noise)  # uniform
-        begin = x + far[:, None] * jnp.where(lane[:, None] % 2 == 0, noise, box - x)
-        near_by = nearest + 0.1 * search.distance * unit(noise)
-        return jnp.where(jnp.isfinite(search.distance), near_by, begin)
-
-    def turned(search: Search, key: Key) -> jax.Array:
-        """Shorter steps from x, which turn from the nearest record towards the normal."""
-        del key
-        x = scaled(search.x[None])
-        heading, normal = unit(scaled(search.nearest[None]) - x), unit(search.guide)[None]
-        cosine = jnp.sum(normal * heading)
-        angle = (turn * jnp.arccos(jnp.clip(cosine, -1, 1)))[:, None]
-        directions = jnp.cos(angle) * heading + jnp.sin(angle) * unit(normal - cosine * heading)
-        distance = jnp.where(jnp.isfinite(search.distance), search.distance, 0.0)
-        return x + (distance * shrink)[:, None] * directions
-
-    def back(search: Search, key: Key) -> jax.Array:
-        """On the line from the nearest record to x."""
-        del key
-        x = scaled(search.x[None])
-        return x + line[:, None] * (scaled(search.nearest[None]) - x)
+    span = np.where(a.high > a.low, a.high - a.low, 1).astype(np.float32)[None]
+    unit = _Unit(a.low[None], span, a.whole[None])
+    rounds = (_around(unit, proposals), _turned(unit, proposals), _back(unit, proposals))
+    f = len(a.numbers)
 
     def ask(search: Search, t: Array) -> jax.Array:
-        kinds = (around, turned, back)
-        u = jax.lax.switch(t % len(kinds), kinds, search, jax.random.fold_in(search.key, t))
-        return record(u).astype(search.x.dtype)
+        u = jax.lax.switch(t % len(rounds), rounds, search, jax.random.fold_in(search.key, t))
+        return unit.record(u).astype(search.x.dtype)
 
     def tell(search: Search, t: Array, asked: Array, crossed: Array) -> Search:
-        steps = scaled(asked) - scaled(search.nearest[None])
-        estimate = (crossed - crossed.mean()) @ steps  # towards the other side
+        steps = unit.scaled(asked) - unit.scaled(search.nearest[None])
+        estimate = (crossed - crossed.mean()) @ steps  # of the boundary's normal, towards the other side
         useful = (t % 3 == 0) & jnp.isfinite(search.distance)
-        guide = jnp.where(useful, 0.8 * search.guide + unit(estimate), search.guide)
-        distances = jnp.linalg.norm(scaled(asked) - scaled(search.x[None]), axis=1)
+        guide = jnp.where(useful, 0.8 * search.guide + _normed(estimate), search.guide)
+        distances = jnp.linalg.norm(unit.scaled(asked) - unit.scaled(search.x[None]), axis=1)
         return keep_nearest(search, asked, crossed, distances)._replace(guide=guide)
 
     return Method(f, ask, tell, floor=0.0, ceiling=float(np.sqrt(f)))
+
+
+def _normed(v: Array) -> jax.Array:
+    """Vectors [..., f] of length 1."""
+    return v / jnp.maximum(jnp.linalg.norm(v, axis=-1, keepdims=True), 1e-12)
+
+
+# The three kinds of rounds take turns: (search, key) -> points [w, f].
+
+
+def _around(unit: _Unit, proposals: int) -> Callable[[Search, Key], jax.Array]:
+    """Around the nearest record; before there is one, steps at random and towards random records."""
+    lane = np.arange(proposals)
+    far = 2.0 ** -(lane // 2 % 8).astype(np.float32)
+
+    def points(search: Search, key: Key) -> jax.Array:
+        x, nearest = unit.scaled(search.x[None]), unit.scaled(search.nearest[None])
+        noise = jax.random.normal(key, (proposals, x.shape[1]))
+        box = jax.scipy.stats.norm.cdf(noise)  # uniform
+        begin = x + far[:, None] * jnp.where(lane[:, None] % 2 == 0, noise, box - x)
+        near_by = nearest + 0.1 * search.distance * _normed(noise)
+        return jnp.where(jnp.isfinite(search.distance), near_by, begin)
+
+    return points
+
+
+def _turned(unit: _Unit, proposals: int) -> Callable[[Search, Key], jax.Array]:
+    """Shorter steps from x, which turn from the nearest record towards the boundary's normal."""
+    lane = np.arange(proposals)
+    turn = 2.0 ** -(lane % 8).astype(np.float32)
+    shrink = 1 - (np.linspace(0.005, 0.3, -(-proposals // 8))[lane // 8]).astype(np.float32)
+
+    def points(search: Search, key: Key) -> jax.Array:
+        del key
+        x = unit.scaled(search.x[None])
+        heading, normal = _normed(unit.scaled(search.nearest[None]) - x), _normed(search.guide)[None]
+        cosine = jnp.sum(normal * heading)
+        angle = (turn * jnp.arccos(jnp.clip(cosine, -1, 1)))[:, None]
+        directions = jnp.cos(angle) * heading + jnp.sin(angle) * _normed(normal - cosine * heading)
+        distance = jnp.where(jnp.isfinite(search.distance), search.distance, 0.0)
+        return x + (distance * shrink)[:, None] * directions
+
+    return points
+
+
+def _back(unit: _Unit, proposals: int) -> Callable[[Search, Key], jax.Array]:
+    """On the line from the nearest record to x."""
+    lane = np.arange(proposals)
+    line = (1 - ((lane + 1) / (proposals + 1)) ** 2).astype(np.float32)  # fractions, denser near the record found
+
+    def points(search: Search, key: Key) -> jax.Array:
+        del key
+        x = unit.scaled(search.x[None])
+        return x + line[:, None] * (unit.scaled(search.nearest[None]) - x)
+
+    return points
 
 
 def boundary(

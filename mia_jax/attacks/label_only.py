@@ -8,7 +8,7 @@ tau. The paper learns from which of the q answers were right, and tunes one stre
 within a strength, so the shares say all, and the regression finds the strengths that tell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -65,37 +65,13 @@ def label_only(
     if not 0 < len(strengths) <= num_queries or not all(0 < s <= 1 for s in strengths):
         raise InputError("label_only needs strengths within (0, 1], and at least one query for each of them")
     strength = np.resize(np.asarray(strengths, np.float32), num_queries)  # of query j, 0-based
-    perturb = near.perturbation(schema, shift=shift, mirror=mirror)
-
-    def query(keys: Key, x: Array, j: Array) -> jax.Array:
-        """Query j about each record of a block."""
-        keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, j)
-        return jax.vmap(perturb, in_axes=(0, 0, None))(keys, x, jnp.asarray(strength)[j])
-
-    @jax.jit
-    def queries(key: Key, x: Array) -> jax.Array:
-        """All queries about a block of records, [q, b, *f]."""
-        keys = near.record_keys(key, x)
-        return jax.lax.map(lambda j: query(keys, x, j), jnp.arange(num_queries))
+    queries = _queries(near.perturbation(schema, shift=shift, mirror=mirror), strength)
 
     def observe(key: Key, target: Target, records: Records):
         near.check_width(schema, records.x, "label_only")
         right = near.labels(target, records.x) == records.y
-
-        def traced(x, y):
-            keys = near.record_keys(key, x)
-            return jax.lax.map(lambda j: near.labels(target, query(keys, x, j)) == y, jnp.arange(num_queries)).T
-
-        def host(x, y):
-            asked = np.asarray(queries(key, x))
-            named = near.labels(target, asked.reshape(-1, *x.shape[1:]))
-            return (named.reshape(num_queries, -1) == y).T
-
-        arrays = (records.x, records.y)
-        if target.traced:
-            kept = near.in_blocks(traced, target, arrays, batch)
-        else:
-            kept = near.in_blocks(host, target, arrays, batch // num_queries)
+        rows = batch if target.traced else batch // num_queries  # a host target is asked all q queries at once
+        kept = near.in_blocks(_asking(key, target, queries, num_queries), target, (records.x, records.y), rows)
         agree = [kept[:, level :: len(strengths)].mean(axis=1) for level in range(len(strengths))]
         xp = jnp if target.traced else np
         return {"agree": xp.stack([right, *agree], axis=1).astype(np.float32)}
@@ -111,6 +87,43 @@ def label_only(
         return beyond(np.asarray(seen["agree"], np.float64) @ state.weights, state.threshold)
 
     return Attack(observe, fit, score, needs=NEEDS)
+
+
+class _Queries(NamedTuple):
+    """The perturbed records that are asked about; keys are those of the records (``perturbation.record_keys``)."""
+
+    one: Callable[[Key, Array, Array], jax.Array]  # (keys [b], x [b, *f], j) -> query j about each, [b, *f]
+    every: Callable[[Key, Array], jax.Array]  # (key, x [b, *f]) -> [q, b, *f]
+
+
+def _queries(perturb: Callable[[Key, Array, Array], jax.Array], strength: np.ndarray) -> _Queries:
+    """Of records perturbed by ``perturb``, query j with ``strength`` [q]."""
+
+    def one(keys: Key, x: Array, j: Array) -> jax.Array:
+        keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, j)
+        return jax.vmap(perturb, in_axes=(0, 0, None))(keys, x, jnp.asarray(strength)[j])
+
+    @jax.jit
+    def every(key: Key, x: Array) -> jax.Array:
+        keys = near.record_keys(key, x)
+        return jax.lax.map(lambda j: one(keys, x, j), jnp.arange(len(strength)))
+
+    return _Queries(one, every)
+
+
+def _asking(key: Key, target: Target, queries: _Queries, num_queries: int) -> Callable[[Array, Array], Array]:
+    """Which answers about a block are right: (x [b, *f], y [b]) -> bool [b, q]; inside ``jit`` query by query."""
+
+    def traced(x: Array, y: Array) -> Array:
+        keys = near.record_keys(key, x)
+        return jax.lax.map(lambda j: near.labels(target, queries.one(keys, x, j)) == y, jnp.arange(num_queries)).T
+
+    def host(x: Array, y: Array) -> Array:
+        asked = np.asarray(queries.every(key, x))
+        named = near.labels(target, asked.reshape(-1, *x.shape[1:]))
+        return (named.reshape(num_queries, -1) == y).T
+
+    return traced if target.traced else host
 
 
 def logistic(x: np.ndarray, member: np.ndarray, *, ridge: float = 1e-5) -> np.ndarray:

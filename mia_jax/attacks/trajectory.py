@@ -8,6 +8,7 @@ Departure: the trajectory is of scaled logits phi rather than of losses, log(1 +
 look alike.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -20,7 +21,7 @@ from mia_jax.attacks.entries import Option, python_only
 from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.models import networks
 from mia_jax.training import many, single
-from mia_jax.types import Array, Attack, InputError, Key, Model, Params, Records, Target
+from mia_jax.types import Array, Attack, InputError, Key, Model, Params, Records, Target, Trainer
 
 NEEDS = frozenset({"in", "out", "population", "queries", "features", "trainer"})
 OPTIONS = (
@@ -28,54 +29,56 @@ OPTIONS = (
     Option("model", source="model"),
     *python_only("optimizer", "batch_size", "num_epochs", "hidden", "attack_epochs", "max_rows"),
 )
+_FOLDS = 4
 
 
 class State(NamedTuple):
+    """The attack network, the standardization of its inputs, and its threshold."""
+
     params: Params
     mean: np.ndarray  # [epochs + 1]
     spread: np.ndarray  # [epochs + 1]
     threshold: float  # of the log-odds
 
+    def standardized(self, phi: np.ndarray) -> np.ndarray:
+        """Trajectories [n, epochs + 1] as the network takes them, float32."""
+        return ((phi - self.mean) / self.spread).astype(np.float32)
 
-def distil(
-    key: Key,
-    model: Model,
-    optimizer: optax.GradientTransformation,
-    batch_size: int,
-    x: Array,
-    log_p: Array,
-    candidates: Records,
-    num_epochs: int,
-) -> jax.Array:
-    """Train a network to answer as another did, and look at the candidates after every epoch.
+
+def distiller(
+    model: Model, optimizer: optax.GradientTransformation, batch_size: int, num_epochs: int
+) -> Callable[[Key, Array, Array, Records], jax.Array]:
+    """What trains a network to answer as another did, and observes the candidates after every epoch.
 
     Args:
-        key: the network's own.
         model, optimizer, batch_size: of the network.
-        x: the population's records [N, *f].
-        log_p: what was answered about them [N, c].
-        candidates: [n].
         num_epochs: passes over the population.
 
     Returns:
-        Scaled logits of the candidates, float32 [n, num_epochs]. A pure function of arrays: ``vmap`` it over log_p.
+        distill (key, x, log_p, candidates) -> scaled logits of the candidates, float32 [n, num_epochs]; x [N, *f] are
+        the population's records, log_p [N, c] what was answered about them. It is a pure function of arrays: ``vmap``
+        it over log_p.
     """
-    p = jnp.exp(log_p)
 
-    def loss(logits: Array, row: Array) -> jax.Array:
-        """Cross-entropy to what was answered: the Kullback-Leibler divergence, up to a constant."""
-        return -jnp.sum(p[row] * jax.nn.log_softmax(logits), axis=-1)
+    def distill(key: Key, x: Array, log_p: Array, candidates: Records) -> jax.Array:
+        p = jnp.exp(log_p)
 
-    # A record's label here is its row number: a trainer's labels are integers, what was answered is looked up.
-    trainer = single.make_trainer(model, optimizer, batch_size, loss=loss)
-    pool = Records(jnp.asarray(x), jnp.arange(len(x)))
+        def loss(logits: Array, row: Array) -> jax.Array:
+            """Cross-entropy to what was answered: the Kullback-Leibler divergence, up to a constant."""
+            return -jnp.sum(p[row] * jax.nn.log_softmax(logits), axis=-1)
 
-    def epoch(state, _):
-        state, _ = trainer.epoch(state, pool, jnp.arange(len(x)))
-        return state, scaled_logit(single.predict(model, state.params, candidates.x), candidates.y)["phi"]
+        # A record's label here is its row number: a trainer's labels are integers, what was answered is looked up.
+        trainer = single.make_trainer(model, optimizer, batch_size, loss=loss)
+        pool = Records(jnp.asarray(x), jnp.arange(len(x)))
 
-    _, along = jax.lax.scan(epoch, trainer.init(key, pool.x[:1]), None, length=num_epochs)
-    return along.T
+        def epoch(state, _):
+            state, _ = trainer.epoch(state, pool, jnp.arange(len(x)))
+            return state, scaled_logit(single.predict(model, state.params, candidates.x), candidates.y)["phi"]
+
+        _, along = jax.lax.scan(epoch, trainer.init(key, pool.x[:1]), None, length=num_epochs)
+        return along.T
+
+    return distill
 
 
 def trajectory(
@@ -109,55 +112,60 @@ def trajectory(
         InputError: no population record, or no epoch.
     """
     if len(population.x) < 1 or num_epochs < 1:
-        raise InputError("trajectory needs population records to distil the target on, and at least one epoch")
-    optimizer = optimizer or optax.adam(1e-3)
-    judge = networks.mlp(2, (hidden,), activation=jax.nn.relu)
-    trainer = single.make_trainer(judge, optax.adam(1e-3), 128)
+        raise InputError("trajectory needs population records to distill the target on, and at least one epoch")
+    distill = distiller(model, optimizer or optax.adam(1e-3), batch_size, num_epochs)
+    network = networks.mlp(2, (hidden,), activation=jax.nn.relu)
+    trainer = single.make_trainer(network, optax.adam(1e-3), 128)
 
-    def look(key: Key, log_p: Array, own: Array, records: Records) -> jax.Array:
-        along = distil(key, model, optimizer, batch_size, population.x, log_p, records, num_epochs)
+    def trajectories(key: Key, log_p: Array, own: Array, records: Records) -> jax.Array:
+        along = distill(key, population.x, log_p, records)
         return jnp.concatenate([along, scaled_logit(own, records.y)["phi"][:, None]], axis=1)
 
-    looking = jax.jit(look)
+    compiled = jax.jit(trajectories)
 
     def observe(key: Key, target: Target, records: Records):
         log_p, own = target.ask(population.x), target.ask(records.x)
         if target.traced:
-            return {"trajectory": look(key, log_p, own, records)}
-        return {"trajectory": np.asarray(looking(key, log_p, own, records))}
-
-    def standard(phi: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
-        return ((phi - mean) / spread).astype(np.float32)
+            return {"trajectory": trajectories(key, log_p, own, records)}
+        return {"trajectory": np.asarray(compiled(key, log_p, own, records))}
 
     @jax.jit
     def log_odds(params: Params, phi: Array) -> jax.Array:
-        logits = judge.apply(params, phi)
+        logits = network.apply(params, phi)
         return logits[:, 1] - logits[:, 0]
 
     def fit(key: Key, seen, member: Array, population=None) -> State:
         del population
         key_rows, key_train = jax.random.split(key)
-        phi, member = np.asarray(seen["trajectory"]), np.asarray(member)
-        shadows, n = member.shape
-        rows = np.asarray(jax.random.permutation(key_rows, shadows * n))[:max_rows]
-        fold = (rows // n if shadows > 1 else np.arange(len(rows))) % min(max(shadows, 2), _FOLDS)
-        phi, member = phi.reshape(shadows * n, -1)[rows], member.reshape(-1)[rows]
-        mean, spread = phi.mean(axis=0), np.maximum(phi.std(axis=0), 1e-6)
-        pool = Records(standard(phi, mean, spread), member.astype(np.int32))
-        # The last network learns from all rows, each of the others from those of the other folds.
-        folds = np.arange(fold.max() + 2)
-        index = np.where(fold != folds[:, None], np.arange(len(rows)), -1)
-        keys = jax.vmap(lambda k: jax.random.fold_in(key_train, k))(folds)
-        params, _ = many.fit_many(trainer, keys, pool, index, attack_epochs)
-        each = [jax.tree.map(lambda leaf, k=k: leaf[k], params) for k in folds]
-        odds = np.stack([log_odds(params, pool.x) for params in each[:-1]])[fold, np.arange(len(rows))]
-        return State(each[-1], mean, spread, best_threshold(odds, member))
+        phi, member, fold = _rows(key_rows, np.asarray(seen["trajectory"]), np.asarray(member), max_rows)
+        state = State(None, phi.mean(axis=0), np.maximum(phi.std(axis=0), 1e-6), np.nan)
+        pool = Records(state.standardized(phi), member.astype(np.int32))
+        *left_out, params = _cross_fit(key_train, trainer, pool, fold, attack_epochs)
+        odds = np.stack([log_odds(each, pool.x) for each in left_out])[fold, np.arange(len(fold))]
+        return state._replace(params=params, threshold=best_threshold(odds, member))
 
     def score(state: State, seen) -> np.ndarray:
-        phi = standard(np.asarray(seen["trajectory"]), state.mean, state.spread)
+        phi = state.standardized(np.asarray(seen["trajectory"]))
         return beyond(np.asarray(log_odds(state.params, phi), np.float64), state.threshold)
 
     return Attack(observe, fit, score, needs=NEEDS)
 
 
-_FOLDS = 4
+def _rows(key: Key, phi: np.ndarray, member: np.ndarray, max_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of the shadows' trajectories [S, n, epochs + 1] to learn from: trajectory, bool, and fold of each.
+
+    A shadow's rows lie in one fold; those of a single shadow in two.
+    """
+    shadows, n = member.shape
+    rows = np.asarray(jax.random.permutation(key, shadows * n))[:max_rows]
+    fold = (rows // n if shadows > 1 else np.arange(len(rows))) % min(max(shadows, 2), _FOLDS)
+    return phi.reshape(shadows * n, -1)[rows], member.reshape(-1)[rows], fold
+
+
+def _cross_fit(key: Key, trainer: Trainer, pool: Records, fold: np.ndarray, num_epochs: int) -> list[Params]:
+    """A network for each fold, trained on the rows of the other folds, and last one that learned from all rows."""
+    folds = np.arange(fold.max() + 2)  # no row is in the last
+    index = np.where(fold != folds[:, None], np.arange(len(fold)), -1)
+    keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(folds)
+    params, _ = many.fit_many(trainer, keys, pool, index, num_epochs)
+    return [jax.tree.map(lambda leaf, k=k: leaf[k], params) for k in folds]

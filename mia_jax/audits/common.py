@@ -61,13 +61,13 @@ def _refuse_missing(config: Config | BalancedConfig | CanaryConfig, records: Rec
     estimators.refuse_nan(config.target_kind, records.x, schema)
     if lacks_values(records) and isinstance(config, Config) and config.shadow_data != "real":
         raise InputError(
-            f"{config.dataset} has features that are missing (NaN), which --shadow_data={config.shadow_data} cannot"
+            f"{config.dataset} has features that are missing (NaN), which `shadow_data={config.shadow_data}` cannot"
             " make: fill them in"
         )
 
 
 def train_models(run: Run, job: TrainingJob) -> Models:
-    """The models of a job, trained or found: our own networks or another library's models, by ``--target_kind``."""
+    """The models of a job, trained or found: our own networks or another library's models, by ``target_kind``."""
     return (networks if job.config.target_kind == "nn" else platform_models)(run, job)
 
 
@@ -81,7 +81,7 @@ def accountant_epsilon(config: Training, m: int) -> dict[str, Any] | None:
         return None
     if not config.dp_delta > 0:
         raise InputError(
-            "--dp_delta must be above 0 with --dp_noise_multiplier: Gaussian noise has no epsilon at delta 0"
+            "`dp_delta` must be above 0 with `dp_noise_multiplier`: Gaussian noise has no epsilon at delta 0"
         )
     mechanism = dp_sgd.mechanism(m, min(config.batch_size, m), config.num_epochs, config.dp_noise_multiplier)
     try:
@@ -92,8 +92,8 @@ def accountant_epsilon(config: Training, m: int) -> dict[str, Any] | None:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"no epsilon can be computed for --dp_noise_multiplier={config.dp_noise_multiplier:g} and"
-            f" --dp_delta={config.dp_delta:g}: use a noise of 0.1 or more, or 0, which clips only and promises nothing"
+            f"no epsilon can be computed for `dp_noise_multiplier={config.dp_noise_multiplier:g}` and"
+            f" `dp_delta={config.dp_delta:g}`: use a noise of 0.1 or more, or 0, which clips only and promises nothing"
         ) from error
     return {"value": value if math.isfinite(value) else None, "delta": config.dp_delta, **mechanism._asdict()}
 

@@ -58,7 +58,7 @@ class Training(AttackOptions):
     mixup: float = option(0.0, "alpha of mixup; 0: none", low=0)
     early_stopping: int = option(0, "epochs without a lower validation loss before training ends; 0: none", low=0)
     dp_noise_multiplier: float | None = option(
-        None, "DP-SGD: standard deviation of the noise in units of --dp_clip (default: no DP-SGD)", low=0
+        None, "DP-SGD: standard deviation of the noise in units of `dp_clip` (default: no DP-SGD)", low=0
     )
     dp_clip: float = option(1.0, "DP-SGD: the per-example clipping norm", low=0)
     dp_delta: float = option(
@@ -97,9 +97,9 @@ class Shadows:
         " (synthesized by querying the target, Algorithm 1)",
         choices=("real", "noisy", "marginal", "search"),
     )
-    noise: float = option(0.1, "fraction of the attributes that are changed, for --shadow_data=noisy", low=0)
+    noise: float = option(0.1, "fraction of the attributes that are changed, for `shadow_data=noisy`", low=0)
     marginals: str | None = option(
-        None, "an .npz of marginals, for --shadow_data=marginal (default: counted in the records that the target lacks)"
+        None, "an .npz of marginals, for `shadow_data=marginal` (default: counted in the records that the target lacks)"
     )
     shadow_records: int | None = option(
         None, "records that marginal or search make for all shadows to draw from (default: 4 * train_size)", low=2
@@ -211,12 +211,12 @@ class DeployedConfig(Shadows, Training):
     shadow_data: str | None = option(
         None,
         "what the shadows are trained on: noisy, marginal, search, or a data set (a name, or an .npz with x and y) less"
-        " the records of --data (default: a half of the non-members of --data, which then are not asked about)",
+        " the records of `data` (default: a half of the non-members of `data`, which then are not asked about)",
     )
     attacks: str = option("all", f"{ATTACKS_HELP}, or all that can run on what there is", identity=False)
     max_queries: int | None = option(
         None,
-        "records that the target may be asked about, all runs in this workdir together: those of --data first, and the"
+        "records that the target may be asked about, all runs in this workdir together: those of `data` first, and the"
         " synthesis of shadow data gets the rest. What reached the service counts, answered or refused, and each"
         " further try (default: any number)",
         identity=False,
@@ -271,7 +271,7 @@ def resolve(given: C) -> C:
     """Fill in the data set's preset and check every value.
 
     Raises:
-        InputError: for a value out of range, naming the flag.
+        InputError: for a value out of range, naming the setting.
     """
     settings = {f.name for f in dataclasses.fields(given)}
     dataset = getattr(given, "dataset", "")
@@ -287,16 +287,16 @@ def resolve(given: C) -> C:
         _check(f.name, getattr(config, f.name), f.metadata)
     _check_attack_options(config, settings)
     if config.seed >= 2**32:
-        raise InputError(f"--seed={config.seed} must be below 2**32, the seeds that give different random numbers")
+        raise InputError(f"`seed={config.seed}` must be below 2**32, the seeds that give different random numbers")
     if config.dp_delta >= 1:
-        raise InputError(f"--dp_delta={config.dp_delta} must be below 1; 1e-5 is usual")
+        raise InputError(f"`dp_delta={config.dp_delta}` must be below 1; 1e-5 is usual")
     if config.target_kind == "logistic":  # one of our networks
         config = dataclasses.replace(config, target_kind="nn", model="logistic")
     if config.target_kind != "nn":
         ours = [name for name in TRAINING_DEFENSES if getattr(config, name) != getattr(OFF, name)]
         if ours:
             raise InputError(
-                f"--{ours[0]} is for our own networks; {config.target_kind} trains as it does: leave it out"
+                f"`{ours[0]}` is for our own networks; {config.target_kind} trains as it does: leave it out"
             )
     return config
 
@@ -304,15 +304,15 @@ def resolve(given: C) -> C:
 def _check(name: str, value: Any, about: Mapping[str, Any]) -> None:
     """Raises InputError for a value that is none of the ``choices``, below ``low``, not ``above``, or no number."""
     if about["choices"] and value not in about["choices"]:
-        raise InputError(f"--{name}={value} is not one of {', '.join(about['choices'])}")
+        raise InputError(f"`{name}={value}` is not one of {', '.join(about['choices'])}")
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"--{name}={value} must be a finite number")
+        raise InputError(f"`{name}={value}` must be a finite number")
     if isinstance(value, float) and abs(value) > LARGEST:
-        raise InputError(f"--{name}={value} must be at most {LARGEST:g}, where float32 ends soon")
+        raise InputError(f"`{name}={value}` must be at most {LARGEST:g}, where float32 ends soon")
     if about["low"] is not None and value is not None and not value >= about["low"]:
-        raise InputError(f"--{name}={value} must be at least {about['low']}")
+        raise InputError(f"`{name}={value}` must be at least {about['low']}")
     if about["above"] is not None and value is not None and not value > about["above"]:
-        raise InputError(f"--{name}={value} must be above {about['above']}")
+        raise InputError(f"`{name}={value}` must be above {about['above']}")
 
 
 def _check_attack_options(config: Training, fields: Collection[str]) -> None:
@@ -373,7 +373,7 @@ def network(config: Training) -> str:
 
 
 def workdir(config: Training) -> pathlib.Path:
-    """Where the run lives: ``--workdir``, or ``runs/<data>-<hash>``."""
+    """Where the run lives: ``config.workdir``, or ``runs/<data>-<hash>``."""
     if config.workdir:
         return pathlib.Path(config.workdir)
     deployed = isinstance(config, DeployedConfig)

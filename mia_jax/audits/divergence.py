@@ -114,5 +114,5 @@ def advice(config: Training) -> str:
         return f"give {config.target_kind} other settings, or scale the records"
     extremes = ("l2", "dp_noise_multiplier", "mixup", "learning_rate_decay")
     values = {name: getattr(config, name) for name in extremes if getattr(config, name)}
-    others = "".join(f", or --{name}={value:g}" for name, value in values.items())
-    return f"its numbers are not finite any more; lower --learning_rate={config.learning_rate:g}{others}"
+    others = "".join(f", or `{name}={value:g}`" for name, value in values.items())
+    return f"its numbers are not finite any more; lower `learning_rate={config.learning_rate:g}`{others}"

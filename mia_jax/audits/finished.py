@@ -48,12 +48,14 @@ def open_target(
         digest, source = there["digest"], there["source"]
         config = configs.resolve(configs.of_identity(configs.Config, identity, workdir=str(path), data_dir=data_dir))
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} holds no finished run; run scripts/train.py --workdir={path} to its end") from None
+        raise InputError(
+            f"{path} holds no finished run; run scripts/train.py with `workdir={path}` to its end"
+        ) from None
     pool, schema = common.read_records(config)
     if schema.digest != digest:
         raise InputError(
             f"the records of {config.dataset} ({schema.source}) are not those of the run in {path} ({source}); give its"
-            " --data_dir, or run it again"
+            " `data_dir`, or run it again"
         )
     with artifacts.open_workdir(path, identity) as workdir:
         run = Run(config, config, workdir, jax.random.key(config.seed), lambda line: None, progress, {})

@@ -2,12 +2,16 @@
 
 A flag that was given and would change nothing beside the others is refused, for its user believes that it does. The
 tables say what each needs; defaults, presets and a ``Config`` made in Python are not looked at.
+
+The rest of the library names settings as a caller writes them, in backticks: `l2=0.1`. Scripts show them as flags
+(``as_flags``), so that no other file needs to know how a flag is written.
 """
 
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from mia_jax import attacks
@@ -201,6 +205,11 @@ def refuse_idle(rules: Sequence[Rule], names: Iterable[str], values: Any) -> Non
         raise InputError(f"--{name} has no meaning {otherwise}: leave it out")
 
 
+def as_flags(text: str, known: Container[str]) -> str:
+    """A message of the library with its settings as flags: `l2=0.1` becomes --l2=0.1, where ``known`` has l2."""
+    return re.sub(r"`((\w+)(?:=[^`]*)?)`", lambda found: f"--{found[1]}" if found[2] in known else found[0], text)
+
+
 def present(flags) -> list[str]:
     """The flags in ``flags`` (``absl.flags``) that were given, whatever their values."""
     return [name for name in flags.FLAGS if flags.FLAGS[name].present]
@@ -226,7 +235,7 @@ def define_flags(flags, *kinds: type[Training]) -> Callable[[type[C]], C]:
     known = {f.name: f for kind in kinds for f in dataclasses.fields(kind) if f.metadata["flag"]}
     for f in known.values():
         value = next(k for k in define if f.type in (k, k | None))
-        define[value](f.name, f.default, f.metadata["help"])
+        define[value](f.name, f.default, as_flags(f.metadata["help"], known))
         if f.metadata["key"]:  # as it was spelled before
             flags.DEFINE_alias(f.metadata["key"], f.name)
 

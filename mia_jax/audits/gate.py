@@ -1,4 +1,4 @@
-"""A release gate: conditions on a run's results that a model must not meet, as ``--fail_if`` writes them.
+"""A release gate: conditions on a run's results that a model must not meet, as the script audit.py takes them.
 
     tpr@0.01>0.05                  more than 5 % of the members found at 1 % false alarms, by any attack
     lira:auc>0.6, epsilon>1        LiRA's area; the epsilon that any attack proves, its lower bound
@@ -77,7 +77,7 @@ class Verdict(NamedTuple):
 
 
 def parse(text: str, *, attacks: Collection[str] | None = None) -> tuple[Condition, ...]:
-    """Conditions of ``--fail_if``, separated by commas: ``[attack:]measure[@rate][.low|.high]>number``.
+    """Conditions of a gate, separated by commas: ``[attack:]measure[@rate][.low|.high]>number``.
 
     Args:
         text: as the user wrote it.
@@ -87,7 +87,7 @@ def parse(text: str, *, attacks: Collection[str] | None = None) -> tuple[Conditi
         InputError: naming the condition and what is possible instead.
     """
     if not text.strip():
-        raise InputError("--fail_if is empty: give a condition such as tpr@0.01>0.05, or leave the flag out")
+        raise InputError("the gate is empty: give a condition such as tpr@0.01>0.05, or leave it out")
     return tuple(_condition(part.strip(), attacks) for part in text.split(","))
 
 
@@ -95,21 +95,19 @@ def _condition(text: str, attacks: Collection[str] | None) -> Condition:
     close = "".join(text.split())
     matched = CONDITION.fullmatch(close) or CONDITION.fullmatch(close.lower())
     if matched is None:
-        raise InputError(f"--fail_if: {text!r} is no condition; one is written tpr@0.01>0.05, or lira:auc>0.6")
+        raise InputError(f"gate: {text!r} is no condition; one is written tpr@0.01>0.05, or lira:auc>0.6")
     attack, measure, at, end, sign, bound = matched.groups()
     if attack is not None and attacks is not None and attack not in attacks and attack.lower() in attacks:
         attack = attack.lower()
     if attack is not None and attacks is not None and attack not in attacks:
-        raise InputError(
-            f"--fail_if: {text!r} asks about {attack}, and the attacks of this audit are {', '.join(attacks)}"
-        )
+        raise InputError(f"gate: {text!r} asks about {attack}, and the attacks of this audit are {', '.join(attacks)}")
     if measure in AT:
         places = [f"{place:g}" for place in AT[measure][1]]
         if at is None or f"{float(at):g}" not in places:
-            raise InputError(f"--fail_if: {text!r} must say {measure}@ one of {', '.join(places)}")
+            raise InputError(f"gate: {text!r} must say {measure}@ one of {', '.join(places)}")
     elif measure not in PLAIN or at is not None:
         known = ", ".join([*PLAIN, *(f"{name}@..." for name in AT)])
-        raise InputError(f"--fail_if: {text!r} has no measure that is known; there are {known}")
+        raise InputError(f"gate: {text!r} has no measure that is known; there are {known}")
     return Condition(
         text,
         attack,
@@ -126,11 +124,11 @@ def _bound(text: str, measure: str, sign: str, bound: float) -> float:
     can = "any number from 0 up" if measure == "epsilon" else "a number from 0 to 1"
     if not math.isfinite(bound) or bound < 0 or (bound > 1 and measure != "epsilon"):
         hint = f"; {bound:g} % is {bound / 100:g}" if 1 < bound <= 100 and measure != "epsilon" else ""
-        raise InputError(f"--fail_if: {text!r} can never be met or always is: {measure} is {can}{hint}")
+        raise InputError(f"gate: {text!r} can never be met or always is: {measure} is {can}{hint}")
     if bound == 1 and sign == ">" and measure != "epsilon":
-        raise InputError(f"--fail_if: {text!r} can never be met: {measure} is {can}; write >=1")
+        raise InputError(f"gate: {text!r} can never be met: {measure} is {can}; write >=1")
     if bound == 0 and sign == ">=":
-        raise InputError(f"--fail_if: {text!r} is always met: {measure} is {can}; write >0")
+        raise InputError(f"gate: {text!r} is always met: {measure} is {can}; write >0")
     return bound
 
 

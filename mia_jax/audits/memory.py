@@ -23,7 +23,7 @@ def check_networks(config: Training, schema: Schema, m: int) -> None:
         m: training records of one network.
 
     Raises:
-        InputError: it names the flag. Nothing is computed to find out.
+        InputError: it names the setting. Nothing is computed to find out.
     """
     if config.lanes and jax.default_backend() == "cpu":
         raise InputError(f"--lanes is for accelerators: CPUs train {parallel.LANES} networks per program; leave it out")
@@ -32,7 +32,7 @@ def check_networks(config: Training, schema: Schema, m: int) -> None:
     x = jax.ShapeDtypeStruct((1, *schema.shape), networks.natural(schema))
     state = jax.eval_shape(trainer.init, jax.eval_shape(lambda: jax.random.key(0)), x)
     one = _bytes(state.params) + _bytes((state.params, state.opt_state))  # the gradient, and what is updated
-    smaller = f"--hidden={config.hidden}" if config.model in ("mlp", "cnn") else f"--model={config.model}"
+    smaller = f"`hidden={config.hidden}`" if config.model in ("mlp", "cnn") else f"`model={config.model}`"
     refuse(parallel.LANES * one, f"training {parallel.LANES} networks at once with {smaller}", "a smaller one")
 
 
@@ -40,17 +40,17 @@ def check_attack_networks(config: Training, num_classes: int) -> None:
     """Refuse attack networks of the paper's attack, and steps of theirs, that do not fit into the memory.
 
     Raises:
-        InputError: it names the flag.
+        InputError: it names the setting.
     """
     seen = num_classes if num_classes <= shokri.WIDE else shokri.SEEN
     parameters = config.attack_hidden * (seen + 3) + 2
     refuse(
         4 * parameters * COPIES * shokri.LANES,
-        f"training {shokri.LANES} attack networks at once with --attack_hidden={config.attack_hidden}",
+        f"training {shokri.LANES} attack networks at once with `attack_hidden={config.attack_hidden}`",
         "fewer units",
     )
     rows = min(num_classes, shokri.BLOCK) * config.attack_batch_size  # small classes are repeated to fill a step
-    refuse(4 * rows * (seen + 1), f"a step of --attack_batch_size={config.attack_batch_size}", "fewer rows")
+    refuse(4 * rows * (seen + 1), f"a step of `attack_batch_size={config.attack_batch_size}`", "fewer rows")
 
 
 def refuse(needed: int, what: str, instead: str) -> None:

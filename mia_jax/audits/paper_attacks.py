@@ -7,7 +7,7 @@ from mia_jax.types import Attack, InputError, Remember, Schema
 
 
 def attack_names(config: Config, schema: Schema) -> list[str]:
-    """The attacks that ``--attacks`` names: by default the paper's and the baselines.
+    """The attacks that ``attacks`` names: by default the paper's and the baselines.
 
     Raises:
         InputError: one is unknown, or cannot run: shadows are asked about records of their own only, and nothing is had
@@ -17,7 +17,7 @@ def attack_names(config: Config, schema: Schema) -> list[str]:
     names = [*ATTACKS] if everything else named(config.attacks)
     reasons = {name: _cannot_run(config, schema, name) for name in names}
     if not everything and (refused := [reason for reason in reasons.values() if reason]):
-        raise InputError(f"--attacks: {refused[0]}; audit.py --dataset has it")
+        raise InputError(f"`attacks`: {refused[0]}; the balanced audit (scripts/audit.py with `dataset`) has it")
     return [name for name, reason in reasons.items() if reason is None]
 
 

@@ -1,4 +1,4 @@
-"""What the shadows are trained on: ``--shadow_data``, four ways to come by it (Shokri et al. 2017, section V-C)."""
+"""What the shadows are trained on: ``shadow_data``, four ways to come by it (Shokri et al. 2017, section V-C)."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -82,7 +82,7 @@ def obtain(run: Run, config: Shadows, key: Key, adversary: Adversary) -> ShadowD
     if len(pool.y) < 2 * m and method in ("marginal", "search"):
         if len(pool.y) < _fewest(schema.num_classes):
             raise BudgetSpent(
-                f"{len(pool.y):,} records were synthesized, too few to train a shadow on; raise --max_queries"
+                f"{len(pool.y):,} records were synthesized, too few to train a shadow on; raise `max_queries`"
             )
         m = len(pool.y) // 2
         run.notify(f"Only {len(pool.y):,} records were synthesized: shadows train on {m:,} each")
@@ -177,10 +177,10 @@ def check_budget(config: Shadows, m: int, num_classes: int) -> None:
     if config.max_queries is not None and config.max_queries < needed:
         prior = _prior_queries(config)
         share, way_out = (
-            (f", {prior:,} of them for --class_prior=target", " or leave --class_prior out") if prior else ("", "")
+            (f", {prior:,} of them for `class_prior=target`", " or leave `class_prior` out") if prior else ("", "")
         )
         raise InputError(
-            f"--max_queries={config.max_queries} is too few: --shadow_data={config.shadow_data} needs {needed:,} at"
+            f"`max_queries={config.max_queries}` is too few: `shadow_data={config.shadow_data}` needs {needed:,} at"
             f" least{share}; raise it{way_out}"
         )
 
@@ -189,13 +189,13 @@ def check(config: Shadows, schema: Schema) -> None:
     """Refuse options and tables that cannot work, before any long work.
 
     Raises:
-        InputError: naming the flag.
+        InputError: naming the setting.
     """
     if config.shadow_data == "noisy" and not 0 <= config.noise <= 1:
-        raise InputError(f"--noise={config.noise} must be from 0 to 1")
+        raise InputError(f"`noise={config.noise}` must be from 0 to 1")
     if config.shadow_data == "search" and (config.k_min > config.k_max or not config.conf_min < 1):
         raise InputError(
-            f"--k_min={config.k_min} must not be above --k_max={config.k_max}, and --conf_min={config.conf_min} must be"
+            f"`k_min={config.k_min}` must not be above `k_max={config.k_max}`, and `conf_min={config.conf_min}` must be"
             " below 1"
         )
     if config.shadow_data == "marginal" and config.marginals:

@@ -70,7 +70,7 @@ def _prepared(run: Run, job: TrainingJob) -> tuple[Model, TrainingJob]:
     if scaling := models.units(job.schema):  # decided by the schema, which may be of other records
         job = job._replace(digest=artifacts.digest({"data": job.digest, "units": artifacts.array_digest(*scaling)}))
     if model.arithmetic:
-        run.notify(f"--model={config.model}: {model.arithmetic}")
+        run.notify(f"`model={config.model}`: {model.arithmetic}")
     return model, job._replace(config=fitting(config, job.train.shape[1], run.notify))
 
 
@@ -200,7 +200,7 @@ def fitting(config: C, m: int, notify: Notify = lambda line: None) -> C:
     """The configuration with a batch of at most the m training records, and a word about it."""
     if config.batch_size <= m:
         return config
-    notify(f"--batch_size={config.batch_size} is above the {m:,} training records: each step takes all of them")
+    notify(f"`batch_size={config.batch_size}` is above the {m:,} training records: each step takes all of them")
     return dataclasses.replace(config, batch_size=m)
 
 

@@ -26,8 +26,8 @@ def shadows(results: Results) -> str:
     if not answers.get("defences"):
         return text
     defenses = ", ".join(answers["defences"])
-    if answers["from"] == "--defenses":
-        return f"{text} The shadow models answered through {defenses}, as --defenses says."
+    if answers["from"].removeprefix("--") == "defenses":  # with dashes until 2026-11-27
+        return f"{text} The shadow models answered through {defenses}, as `defenses` says."
     blocks = {name: block.get("shadows", {}).get("answer") for name, block in results["attacks"].items()}
     full = [short(results, name) for name, answer in blocks.items() if answer == "in full"]
     labels = [short(results, name) for name, answer in blocks.items() if answer == "as labels"]

@@ -20,7 +20,8 @@ from mia_jax.reports.blocks import Report
 from mia_jax.reports.sections import SECTIONS, Section
 
 STYLE = pathlib.Path(__file__).with_name("report.css")
-FLAG = re.compile(r"(--[a-z]\w*(?:=[\w.,()\-]*\w\)?)?)")
+# A setting in backticks, as everywhere in the library's texts, or a flag of a script.
+CODE = re.compile(r"(`[^`]+`|--[a-z]\w*(?:=[\w.,()\-]*\w\)?)?)")
 
 
 def page(report: Report, sections: Sequence[Section] = SECTIONS) -> str:
@@ -60,10 +61,10 @@ def _harmless(item: Any) -> Any:
 
 
 def prose(text: Any) -> Markup:
-    """Running text, in which flags are set as code, so that they do not break after a dash."""
-    parts = FLAG.split(sanitize.harmless(str(text)))
-    flag = Markup('<code class="flag">{}</code>')
-    return Markup("").join(flag.format(part) if k % 2 else part for k, part in enumerate(parts))
+    """Running text, in which settings and flags are set as code, so that they do not break after a dash."""
+    parts = CODE.split(sanitize.harmless(str(text)))
+    one = Markup('<code class="flag">{}</code>')
+    return Markup("").join(one.format(part.strip("`")) if k % 2 else part for k, part in enumerate(parts))
 
 
 def code(text: Any) -> Markup:

@@ -183,7 +183,7 @@ def canaries(results: Results) -> str:
         lower = f"This training is not differentially private for an epsilon below {low:.2f} ({at})."
     upper = value(accountant)
     if upper is None:
-        return f"{lower} It promises no epsilon: only noise does (DP-SGD, --dp_noise_multiplier)."
+        return f"{lower} It promises no epsilon: only noise does (DP-SGD, `dp_noise_multiplier`)."
     promise = f"DP-SGD promises, by the privacy accountant, that epsilon is at most {upper:.2f}"
     if low and low > upper:
         return f"{lower} {promise}: the promise does not hold, or this is the one audit in twenty that proves too much."

@@ -101,45 +101,79 @@ def search(
     Raises:
         InputError: arguments that cannot work, before the first query.
     """
-    p = Parameters(k_max, k_min, conf_min, rej_max, iter_max, give_up)
     searches = min(1024, max(64, num_records // 8)) if searches is None else searches
+    p = Parameters(k_max, k_min, conf_min, rej_max, iter_max, give_up)
     _check_parameters(p, redraw)
     _check_positive(num_records=num_records, searches=searches, block=block)
     if max_queries is not None and max_queries < 0:
         raise InputError(f"max_queries is {max_queries}; give a number of queries, or None for no limit")
     prior = _normalized(class_prior, schema.num_classes)
     a = attrs.attributes(schema)
-    p = p._replace(k_max=min(k_max, a.count), k_min=min(k_min, a.count))
-    p = jax.tree.map(lambda value: np.float32(value) if isinstance(value, float) else np.int32(value), p)
     root = np.asarray(jax.random.bits(key, (2,), np.uint32))
     budget = np.iinfo(np.int64).max if max_queries is None else max_queries
+    p = _of_attributes(p, a)
     if state is None:
         r = max(1, min(searches, num_records, budget // iter_max))
         state = _start(p, a, root, prior, num_records, r)
-    elif not np.array_equal(state.root, root) or (
-        (*state.results.x.shape, len(state.results.failed)) != (num_records, len(a.of), schema.num_classes)
-    ):
-        raise InputError("the saved search was for another key, schema or number of records; start a new one")
+    else:
+        _check_state(state, root, (num_records, len(a.of)), schema.num_classes)
     advance = _traced(schema, target, redraw, block) if target.traced else _host(schema, target, redraw)
-    inner: tuple[Searches, Results] = jax.tree.map(
-        jnp.array, (state.searches, state.results)
-    )  # a block overwrites them
+    step = functools.partial(advance, p, prior.astype(np.float32), root)
+    state, exhausted = _advanced(step, state, budget, on_step, narrow=target.traced)  # it answers idle searches, too
+    return _result(a, state, prior, exhausted)
+
+
+def _of_attributes(p: Parameters, a: attrs.Attributes) -> Parameters:
+    """No more features redrawn than records have attributes; every value of a fixed width."""
+    p = p._replace(k_max=min(p.k_max, a.count), k_min=min(p.k_min, a.count))
+    return jax.tree.map(lambda value: np.float32(value) if isinstance(value, float) else np.int32(value), p)
+
+
+def _check_state(state: State, root: np.ndarray, shape: tuple[int, int], classes: int) -> None:
+    """Refuse a saved search for another key, other records [n, f] or classes. Raises InputError."""
+    results = state.results
+    if not np.array_equal(state.root, root) or (*results.x.shape, len(results.failed)) != (*shape, classes):
+        raise InputError("the saved search was for another key, schema or number of records; start a new one")
+
+
+def _advanced(
+    step: Callable[[tuple[Searches, Results], int], tuple[tuple[Searches, Results], Array]],
+    state: State,
+    budget: int,
+    on_step: Callable[[State], None] | None,
+    *,
+    narrow: bool,
+) -> tuple[State, bool]:
+    """The state when all records are found or the budget ends, and whether it did.
+
+    Args:
+        step: ((searches, results), queries left) -> (the same later, queries asked); one step, or a block of them.
+        state: to begin with.
+        budget: queries, those of ``state`` among them.
+        on_step: told of each new state.
+        narrow: leave out searches that are idle for good.
+    """
+    inner: tuple[Searches, Results] = jax.tree.map(jnp.array, (state.searches, state.results))  # a block overwrites it
+    num_records = len(state.results.done)
+
+    def unfinished() -> bool:
+        return bool((np.asarray(state.searches.slot) < num_records).any())
+
     exhausted = False
-    while not exhausted and (np.asarray(state.searches.slot) < num_records).any():
+    while not exhausted and unfinished():
         left = min(budget - int(state.queries), np.iinfo(np.int32).max)
         try:
-            inner, queries = advance(p, prior.astype(np.float32), root, inner, left)
+            inner, queries = step(inner, left)
         except BudgetSpent:
             exhausted = True
             continue
-        if target.traced:  # it answers idle searches, too
+        if narrow:
             inner = _narrowed(*inner)
-        now, results = inner
-        state = State(root, now, results, state.queries + np.int64(queries))
-        exhausted = left == int(queries) and bool((np.asarray(state.searches.slot) < num_records).any())
+        state = State(state.root, *inner, state.queries + np.int64(queries))
+        exhausted = left == int(queries) and unfinished()
         if on_step is not None:
             on_step(state)
-    return _result(a, state, prior, exhausted)
+    return state, exhausted
 
 
 def sampler(target: Target, schema: Schema, *, class_prior: Array | str | None = None, **options) -> Sampler:

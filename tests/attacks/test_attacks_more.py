@@ -13,7 +13,7 @@ from mia_jax.attacks import perturbation
 from mia_jax.attacks.boundary import boundary
 from mia_jax.attacks.label_only import label_only, logistic
 from mia_jax.attacks.quantile import pinball, quantile
-from mia_jax.attacks.trajectory import distil, trajectory
+from mia_jax.attacks.trajectory import distiller, trajectory
 from mia_jax.models import networks
 from mia_jax.plans import splits
 from mia_jax.statistics import metrics
@@ -459,7 +459,7 @@ def test_distillation_is_the_plain_loop_over_its_epochs():
     """In one batch an epoch is a step, whatever the order: cross-entropy to the target's answers, by hand."""
     candidates, population, _, trained, _ = world()
     log_p, optimizer = to_target(of(trained, 0)).ask(population.x), optax.adam(1e-2)
-    got = jax.jit(lambda p: distil(KEY, MODEL, optimizer, P, population.x, p, candidates, 5))(log_p)
+    got = jax.jit(lambda p: distiller(MODEL, optimizer, P, 5)(KEY, population.x, p, candidates))(log_p)
     key_params, _ = jax.random.split(KEY)
     params = MODEL.init(key_params, population.x[:1])
     opt_state = optimizer.init(params)
@@ -491,7 +491,7 @@ def test_a_distilled_network_comes_to_answer_as_the_target_does():
 
 
 def trajectory_of_population(log_p, population):
-    return jax.jit(lambda p: distil(KEY, MODEL, optax.adam(1e-2), 40, population.x, p, population, 40))(log_p)
+    return jax.jit(lambda p: distiller(MODEL, optax.adam(1e-2), 40, 40)(KEY, population.x, p, population))(log_p)
 
 
 def test_a_single_shadow_will_do():

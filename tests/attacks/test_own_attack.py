@@ -140,7 +140,7 @@ def test_its_option_is_part_of_what_a_run_is_and_is_checked(registered):
     plain, other = (resolve(Config(dataset="location", attack_options=o)) for o in ({}, EXPONENT))
     assert identity(other) == identity(plain) | EXPONENT
     for options, line in (
-        ({"own_exponent": -1.0}, "--own_exponent=-1.0 must be above 0"),
+        ({"own_exponent": -1.0}, "`own_exponent=-1.0` must be above 0"),
         ({"own": 1}, "no attack has an option with the flag own"),
         ({"attack_l2": 1.0}, "attack_l2 is a setting of its own"),
     ):
@@ -229,9 +229,9 @@ def test_saved_answers(registered):
 def test_what_it_lacks_is_told_before_any_work(registered):
     own = str(write_data(registered / "own.npz"))
     small = dict(dataset=own, attacks="own_needy", workdir=str(registered / "w"))
-    with pytest.raises(InputError, match=r"^--attacks: own_needy cannot run here: it needs a --population$"):
+    with pytest.raises(InputError, match=r"^`attacks`: own_needy cannot run here: it needs a `population`$"):
         audits.run(BalancedConfig(num_models=4, num_targets=1, population=0, **small))
-    with pytest.raises(InputError, match=r"^--attacks: own_needy needs population, which this plan does not have"):
+    with pytest.raises(InputError, match=r"^`attacks`: own_needy needs population, which this plan does not have"):
         audits.run(Config(**small))
     with pytest.raises(InputError, match='"public" is now said to need "population"'):
         attacks.checked(attacks.build("own_power", 3)._replace(needs=frozenset({"public"})))

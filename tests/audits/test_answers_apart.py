@@ -235,7 +235,7 @@ def test_a_calibrated_service_and_the_remedy(compiled_once, tmp_path):
             )
     (note,) = found[""]["shadows"]["notes"]
     told = float(note.partition("divided by ")[2].partition(": it may")[0])
-    assert 2.5 < told < 6.5 and "--defenses='temperature(" in note
+    assert 2.5 < told < 6.5 and "`defenses='temperature(" in note
     assert note in " ".join(report.terminal_table(found[""]).split())
     assert found["temperature(4)"]["shadows"]["notes"] == []
     before, after = (found[chosen]["attacks"]["loss"]["balanced_accuracy"]["value"] for chosen in found)

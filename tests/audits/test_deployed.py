@@ -124,8 +124,8 @@ def test_what_a_broken_run_asked_is_spent(service, run, marginals):
     [
         (dict(), 36, "36 for the records in question;"),
         (dict(shadow_data="noisy"), 36, "36 for the records in question;"),
-        (dict(shadow_data="marginal"), 39, "36 for the records in question and 3 or more for --shadow_data=marginal"),
-        (dict(shadow_data="search"), 63, "60 for the records in question and 3 or more for --shadow_data=search"),
+        (dict(shadow_data="marginal"), 39, "36 for the records in question and 3 or more for `shadow_data=marginal`"),
+        (dict(shadow_data="search"), 63, "60 for the records in question and 3 or more for `shadow_data=search`"),
         (dict(shadow_data="search", num_classes=10), 70, "and 10 or more for"),
         (dict(shadow_data="search", class_prior="target"), 63 + PRIOR_QUERIES, "4,099 or more for"),
     ],
@@ -172,11 +172,11 @@ def test_a_wrong_answer_about_a_synthesized_record_is_no_row(service, run, margi
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (dict(class_names="a"), "--class_names=a must be names"),
+        (dict(class_names="a"), "`class_names=a` must be names"),
         (dict(class_names="a,b,a"), "must be names, each once"),
         (dict(class_names="a,,b"), "must be names"),
-        (dict(class_names="a,b,c", num_classes=4), "has 3 names and --num_classes=4: leave one out"),
-        (dict(shadow_data="search", k_min=9), "--k_min=9 must not be above --k_max=3"),
+        (dict(class_names="a,b,c", num_classes=4), "has 3 names and `num_classes=4`: leave one out"),
+        (dict(shadow_data="search", k_min=9), "`k_min=9` must not be above `k_max=3`"),
         (
             dict(attacks="boundary"),
             "boundary needs features and queries, which plain answers do not give; shokri, .* can run",

@@ -102,7 +102,7 @@ def test_a_run_goes_on_without_shadows_that_diverged(mine, own, tmp_path):
     assert 1 <= len(lost) < 6 and results["shadows"]["count"] == 6 - len(lost)
     lines = [line for line in told if "diverged" in line]
     assert [f"shadow model {k} of 6 diverged in epoch 1 of 3" in line for k, line in zip(lost, lines, strict=True)]
-    assert all("lower --learning_rate=0.001" in line for line in lines)
+    assert all("lower `learning_rate=0.001`" in line for line in lines)
     assert f"Going on with {6 - len(lost)} of 6 shadow models" in told
     held, page = plain_json(tmp_path / "run")
     assert held["attacks"] == json.loads(json.dumps(results["attacks"]))
@@ -117,11 +117,11 @@ def test_a_run_goes_on_without_shadows_that_diverged(mine, own, tmp_path):
 @pytest.mark.parametrize("changed", [dict(learning_rate=1e38, optimizer="sgd"), dict(l2=1e38, optimizer="sgd")])
 def test_a_target_that_diverged_ends_the_run_in_a_line(own, tmp_path, changed):
     with pytest.raises(
-        Diverged, match=r"^the target model diverged in epoch \d of 3: .*lower --learning_rate="
+        Diverged, match=r"^the target model diverged in epoch \d of 3: .*lower `learning_rate="
     ) as error:
         audits.run(config(own, tmp_path / "run", **changed))
     assert error.value.exit_code == 2 and "\n" not in str(error.value)
-    assert ("l2" in changed) == ("--l2=1e+38" in str(error.value))
+    assert ("l2" in changed) == ("`l2=1e+38`" in str(error.value))
 
 
 @pytest.mark.integration
@@ -173,7 +173,7 @@ def test_balanced_with_too_few_models_left_ends_in_a_line(mine, own, tmp_path):
         dataset=str(own), workdir=str(tmp_path / "run"), model=f"{mine}:all", num_models=4, num_targets=1, num_epochs=2,
         attacks="loss",
     )  # fmt: skip
-    with pytest.raises(Diverged, match=r"^model 1 of 4 diverged in epoch 1 of 2, and 3 more of 4: .*lower --learning"):
+    with pytest.raises(Diverged, match=r"^model 1 of 4 diverged in epoch 1 of 2, and 3 more of 4: .*lower `learning"):
         audits.run(given)
 
 
@@ -183,7 +183,7 @@ def test_canaries_of_a_model_that_diverged_end_in_a_line(own, tmp_path):
         dataset=str(own), workdir=str(tmp_path / "run"), canaries=20, num_epochs=2, hidden=4, model="mlp",
         learning_rate=1e38, optimizer="sgd",
     )  # fmt: skip
-    with pytest.raises(Diverged, match=r"^the model diverged in epoch \d of 2: .*lower --learning_rate=1e\+38"):
+    with pytest.raises(Diverged, match=r"^the model diverged in epoch \d of 2: .*lower `learning_rate=1e\+38`"):
         audits.run(given)
 
 
@@ -283,6 +283,6 @@ def test_a_batch_is_at_most_the_training_set(own, tmp_path):
     big = audits.run(config(own, tmp_path / "big", batch_size=10**9), notify=told.append)
     all_at_once = audits.run(config(own, tmp_path / "all", batch_size=N // 4))
     assert (
-        told.count(f"--batch_size=1000000000 is above the {N // 4} training records: each step takes all of them") == 1
+        told.count(f"`batch_size=1000000000` is above the {N // 4} training records: each step takes all of them") == 1
     )
     assert big["attacks"] == all_at_once["attacks"]

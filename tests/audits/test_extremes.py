@@ -54,16 +54,16 @@ def name(each):
 REFUSED = [
     (dict(label_smoothing=2.0), "label_smoothing=2.0 must be from 0 to 1"),
     (dict(dropout=1.0), "dropout=1.0 must be at least 0 and below 1"),
-    (dict(l2=1e300), "--l2=1e+300 must be at most 1e+38"),
+    (dict(l2=1e300), "`l2=1e+300` must be at most 1e+38"),
     (dict(mixup=-1e30), "mixup=-1e+30 must be at least 0"),
-    (dict(hidden=HUGE), "--hidden=1000000000 takes at least "),
-    (dict(hidden=HUGE, optimizer="sgd"), "--hidden=1000000000 takes at least "),
-    (dict(attack_hidden=HUGE), "--attack_hidden=1000000000 takes at least "),
-    (dict(attack_batch_size=10**12), "--attack_batch_size=1000000000000 takes at least "),
+    (dict(hidden=HUGE), "`hidden=1000000000` takes at least "),
+    (dict(hidden=HUGE, optimizer="sgd"), "`hidden=1000000000` takes at least "),
+    (dict(attack_hidden=HUGE), "`attack_hidden=1000000000` takes at least "),
+    (dict(attack_batch_size=10**12), "`attack_batch_size=1000000000000` takes at least "),
     (dict(dp_noise_multiplier=1e30, dp_clip=1e30), "noise_multiplier=1e+30 times clip=1e+30 is more than"),
-    (dict(dp_noise_multiplier=1.0, dp_delta=0.0), "--dp_delta must be above 0 with --dp_noise_multiplier"),
-    (dict(dp_noise_multiplier=1.0, dp_delta=1.0), "--dp_delta=1.0 must be below 1"),
-    (dict(seed=2**32), "--seed=4294967296 must be below 2**32"),
+    (dict(dp_noise_multiplier=1.0, dp_delta=0.0), "`dp_delta` must be above 0 with `dp_noise_multiplier`"),
+    (dict(dp_noise_multiplier=1.0, dp_delta=1.0), "`dp_delta=1.0` must be below 1"),
+    (dict(seed=2**32), "`seed=4294967296` must be below 2**32"),
 ]
 
 
@@ -80,7 +80,7 @@ def test_refused(own, tmp_path, flags, reason):
 def test_noise_that_promises_nothing_is_refused(own, tmp_path):
     pytest.importorskip("dp_accounting", reason="the accountant: pip install 'mia-jax[dp]'")
     _, error, _ = audited(own, tmp_path, dp_noise_multiplier=1e-38)
-    assert "no epsilon can be computed for --dp_noise_multiplier=1e-38" in error
+    assert "no epsilon can be computed for `dp_noise_multiplier=1e-38`" in error
 
 
 def test_networks_too_large_are_refused_by_every_plan(own, tmp_path):
@@ -100,7 +100,7 @@ def test_what_networks_take_is_counted(own, monkeypatch):
     monkeypatch.setattr(memory, "_free", lambda: needed + 100)
     memory.check_networks(given, schema, 100)
     monkeypatch.setattr(memory, "_free", lambda: needed - 100)
-    with pytest.raises(InputError, match=r"--hidden=1000 takes at least 5\d\d kB of memory, and 51\d kB are free"):
+    with pytest.raises(InputError, match=r"`hidden=1000` takes at least 5\d\d kB of memory, and 51\d kB are free"):
         memory.check_networks(given, schema, 100)
     monkeypatch.setattr(memory, "_free", lambda: 4 * 4 * 16 * 64 * 6 + 10_000)
     memory.check_attack_networks(given, 3)
@@ -130,7 +130,7 @@ def test_a_network_of_one_s_own_is_counted_as_it_sees_records(own, tmp_path, mon
     if fits:
         memory.check_networks(given, schema, 100)
     else:
-        with pytest.raises(InputError, match=rf"--model={module}:embedding takes at least 192 GB of memory"):
+        with pytest.raises(InputError, match=rf"`model={module}:embedding` takes at least 192 GB of memory"):
             memory.check_networks(given, schema, 100)
 
 
@@ -147,10 +147,10 @@ def test_what_dp_sgd_promises_of_extremes_is_a_number_or_none(own, noise, delta)
 
 TRAINED = [  # -> None: it ends well; or what the line says
     (dict(learning_rate=1e6), None),
-    (dict(learning_rate=1e38), "lower --learning_rate=1e+38"),
+    (dict(learning_rate=1e38), "lower `learning_rate=1e+38`"),
     (dict(learning_rate=1e-300), None),
     (dict(l2=1e30), None),
-    (dict(l2=1e30, optimizer="sgd"), "--l2=1e+30"),
+    (dict(l2=1e30, optimizer="sgd"), "`l2=1e+30`"),
     (dict(mixup=1e-30), None),
     (dict(mixup=1e30), None),
     (dict(dropout=0.999999), None),
@@ -184,7 +184,7 @@ ATTACKED = [
     (dict(batch_size=10**12), None),
     (dict(chunk=HUGE), None),
     (dict(shadow_data="noisy", noise=1.0), None),
-    (dict(shadow_data="search", shadow_records=4, k_max=HUGE, iter_max=20), "--k_max"),
+    (dict(shadow_data="search", shadow_records=4, k_max=HUGE, iter_max=20), "`k_max="),
 ]
 
 
@@ -198,7 +198,7 @@ def test_an_audit(own, tmp_path, flags, reason):
         finite(results)
         assert 0 <= results["attacks"]["shokri"]["auc"]["value"] <= 1
     if "batch_size" in flags:
-        assert any("--batch_size=1000000000000 is above" in line for line in told)
+        assert any("`batch_size=1000000000000` is above" in line for line in told)
 
 
 # --- the memory ends where nothing can be halved ---------------------------------------------------------------------

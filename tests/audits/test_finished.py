@@ -110,7 +110,7 @@ def test_records_that_have_changed_since(own, tmp_path, monkeypatch):
     write_data(path, x=1 - records()["x"])
     refused(
         tmp_path / "w",
-        r"the records of .* \(local\) are not those of the run in .* \(local\); give its --data_dir, or run it again",
+        r"the records of .* \(local\) are not those of the run in .* \(local\); give its `data_dir`, or run it again",
     )
     path.unlink()
     refused(tmp_path / "w", "there is no file")

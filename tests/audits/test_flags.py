@@ -15,17 +15,20 @@ from mia_jax.types import InputError
 AUDITS = (BalancedConfig, DeployedConfig, CanaryConfig)
 
 
+def defined(*kinds):
+    """Flags of their own, away from the process's, and what reads them back."""
+    values = absl_flags.FlagValues()
+    define = {
+        name: functools.partial(getattr(absl_flags, name), flag_values=values)
+        for name in ("DEFINE_bool", "DEFINE_integer", "DEFINE_float", "DEFINE_string", "DEFINE_alias")
+    }
+    return values, given.define_flags(types.SimpleNamespace(**define, FLAGS=values), *kinds)
+
+
 @pytest.fixture
 def parse():
-    """Flags of their own, away from the process's."""
-
     def parse(*argv, kinds=(Config,)):
-        values = absl_flags.FlagValues()
-        define = {
-            name: functools.partial(getattr(absl_flags, name), flag_values=values)
-            for name in ("DEFINE_bool", "DEFINE_integer", "DEFINE_float", "DEFINE_string", "DEFINE_alias")
-        }
-        read = given.define_flags(types.SimpleNamespace(**define, FLAGS=values), *kinds)
+        values, read = defined(*kinds)
         values(["script", *argv])
         return read
 
@@ -39,6 +42,25 @@ def test_flags_without_arguments_are_the_defaults(parse):
 def test_flags_are_read_back(parse):
     config = parse("--dataset=adult", "--num_shadows=3", "--learning_rate=.5", "--l2=.1", "--noadaptive")
     assert config(Config) == Config(dataset="adult", num_shadows=3, learning_rate=0.5, l2=0.1, adaptive=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("`l2=-1.0` must be at least 0", "--l2=-1.0 must be at least 0"),
+        ("`target` needs `data`: an .npz", "--target needs --data: an .npz"),
+        ("`defenses='temperature(2)'` divides", "--defenses='temperature(2)' divides"),
+        ("the service says `nothing` of `x=1`", "the service says `nothing` of `x=1`"),
+    ],
+)
+def test_settings_that_messages_name_are_shown_as_flags(text, shown):
+    assert given.as_flags(text, {"l2", "target", "data", "defenses"}) == shown
+
+
+def test_help_names_flags():
+    values, _ = defined(Config, *AUDITS)
+    assert "for --shadow_data=noisy" in values["noise"].help
+    assert "`" not in "".join(values[name].help for name in values)
 
 
 @pytest.mark.parametrize("argv", [["--nothing=1"], ["--num_shadows=many"], ["--learning_rate=fast"]])

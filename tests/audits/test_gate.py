@@ -165,8 +165,8 @@ def test_an_attack_that_calls_nobody_a_member_has_no_precision_to_exceed():
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("", "--fail_if is empty"),
-        ("  ", "--fail_if is empty"),
+        ("", "the gate is empty"),
+        ("  ", "the gate is empty"),
         ("auc>60", r"auc is a number from 0 to 1; 60 % is 0\.6"),
         ("tpr@0.1>5", "tpr is a number from 0 to 1"),
         ("auc>1e400", "auc is a number from 0 to 1"),

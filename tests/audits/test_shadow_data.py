@@ -111,7 +111,7 @@ def test_no_more_is_asked_than_allowed(tmp_path, way):
     m = len(data.pool.y) // 2
     assert data.plan.train.shape == (S, m) and 0 < m < 20
     assert told[-1] == f"Only {len(data.pool.y)} records were synthesized: shadows train on {m} each"
-    with pytest.raises(BudgetSpent, match="raise --max_queries"):
+    with pytest.raises(BudgetSpent, match="raise `max_queries`"):
         obtain(tmp_path / "new", max_queries=1, **given)
 
 
@@ -136,9 +136,9 @@ def test_classes_that_cannot_be_found_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(("changed", "reason"), [
-    (dict(shadow_data="noisy", noise=1.5), "--noise=1.5 must be from 0 to 1"),
-    (dict(shadow_data="search", k_min=5, k_max=3), "--k_min=5 must not be above --k_max=3"),
-    (dict(shadow_data="search", conf_min=1.0), "--conf_min=1.0 must be below 1"),
+    (dict(shadow_data="noisy", noise=1.5), "`noise=1.5` must be from 0 to 1"),
+    (dict(shadow_data="search", k_min=5, k_max=3), "`k_min=5` must not be above `k_max=3`"),
+    (dict(shadow_data="search", conf_min=1.0), "`conf_min=1.0` must be below 1"),
     (dict(shadow_data="marginal", marginals="nowhere.npz"), "there is no file nowhere.npz"),
 ])  # fmt: skip
 def test_what_cannot_work_is_refused_before(changed, reason):
@@ -160,13 +160,13 @@ def test_too_few_of_ones_own(tmp_path):
 
 
 @pytest.mark.parametrize(("given", "needed", "words"), [
-    (dict(shadow_data="marginal"), C, "--shadow_data=marginal needs 3 at least; raise it"),
-    (dict(shadow_data="search"), C, "--shadow_data=search needs 3 at least; raise it"),
+    (dict(shadow_data="marginal"), C, "`shadow_data=marginal` needs 3 at least; raise it"),
+    (dict(shadow_data="search"), C, "`shadow_data=search` needs 3 at least; raise it"),
     (dict(shadow_data="search", class_prior="target"), PRIOR_QUERIES + C,
-     "needs 4,099 at least, 4,096 of them for --class_prior=target; raise it or leave --class_prior out"),
+     "needs 4,099 at least, 4,096 of them for `class_prior=target`; raise it or leave `class_prior` out"),
 ])  # fmt: skip
 def test_a_budget_that_cannot_do_is_refused_before_the_target_is_trained(given, needed, words):
-    with pytest.raises(InputError, match=f"--max_queries={needed - 1} is too few: .*{words}$"):
+    with pytest.raises(InputError, match=f"`max_queries={needed - 1}` is too few: .*{words}$"):
         shadow_data.check_budget(Config(max_queries=needed - 1, **given), M, C)
     shadow_data.check_budget(Config(max_queries=needed, **given), M, C)
     shadow_data.check_budget(Config(**given), M, C)

@@ -265,9 +265,9 @@ BAD_FLAGS = {
     "more records than there are": (
         dict(train_size=150),
         r"needs 600 records, .* has 400; beside this target shadows of 50 \+ 50 would fit; any number of shadows of"
-        r" 100 \+ 100 fit: use --train_size=100",
+        r" 100 \+ 100 fit: use `train_size=100`",
     ),
-    "far more records than there are": (dict(train_size=1000), "use --train_size=100"),
+    "far more records than there are": (dict(train_size=1000), "use `train_size=100`"),
     "a network that needs images": (dict(model="cnn"), "cnn needs images"),
     "an unknown network": (dict(model="nothing"), "no model 'nothing'"),
     "a network that cannot be imported": (dict(model="nothing:at_all"), "cannot be imported"),
@@ -275,15 +275,15 @@ BAD_FLAGS = {
     "a platform that cannot be imported": (dict(target_kind="sklearn:sklearn.Nothing"), "sklearn has no 'Nothing'"),
     "an unknown defense": (dict(defenses="prayer(3)"), "no defense 'prayer'"),
     "a defense that cannot be read": (dict(defenses="top_k(2"), "cannot be read"),
-    "a defense for our networks only": (dict(target_kind=LOGISTIC, l2=0.1), "--l2 is for our own networks"),
+    "a defense for our networks only": (dict(target_kind=LOGISTIC, l2=0.1), "`l2` is for our own networks"),
     "a dropout of everything": (dict(dropout=1.0), "dropout=1.0"),
     "a table of marginals that is not there": (
         dict(shadow_data="marginal", marginals="nowhere.npz"),
         "there is no file nowhere.npz",
     ),
-    "too much noise": (dict(shadow_data="noisy", noise=1.5), "--noise=1.5"),
-    "steps that grow": (dict(shadow_data="search", k_min=9, k_max=3), "--k_min=9 must not be above --k_max=3"),
-    "no shadows": (dict(num_shadows=0), "--num_shadows=0 must be at least 1"),
+    "too much noise": (dict(shadow_data="noisy", noise=1.5), "`noise=1.5`"),
+    "steps that grow": (dict(shadow_data="search", k_min=9, k_max=3), "`k_min=9` must not be above `k_max=3`"),
+    "no shadows": (dict(num_shadows=0), "`num_shadows=0` must be at least 1"),
     "a file that is to be simulated": (dict(data_source="simulated"), "your own file, not simulated data"),
     "a file that is to be official": (dict(data_source="official"), "your own file, not official data"),
 }
@@ -448,8 +448,8 @@ def test_a_search_goes_on_where_it_stopped(own, tmp_path, monkeypatch):
 @pytest.mark.integration
 def test_queries_that_end_too_early(own, tmp_path):
     given = dict(shadow_data="search", target_kind=LOGISTIC, k_max=6, k_min=1)
-    refused(config(own, tmp_path / "v", max_queries=2, **given), "--max_queries=2 is too few: --shadow_data=search")
-    with pytest.raises(BudgetSpent, match="too few to train a shadow on; raise --max_queries") as error:
+    refused(config(own, tmp_path / "v", max_queries=2, **given), "`max_queries=2` is too few: `shadow_data=search`")
+    with pytest.raises(BudgetSpent, match="too few to train a shadow on; raise `max_queries`") as error:
         audits.run(config(own, tmp_path / "w", max_queries=3, **given))
     assert error.value.exit_code == 5
 

@@ -178,7 +178,7 @@ def test_missing_values_are_for_models_that_take_them(tmp_path):
             audits.run(Config(dataset=str(own), workdir=str(tmp_path / kind), target_kind=kind, num_shadows=2))
     tree = "sklearn:sklearn.tree.DecisionTreeClassifier"
     run = Config(dataset=str(own), workdir=str(tmp_path / "b"), target_kind=tree, num_shadows=2, attack_steps=20)
-    with pytest.raises(InputError, match="which --shadow_data=noisy cannot make: fill them in"):
+    with pytest.raises(InputError, match="which `shadow_data=noisy` cannot make: fill them in"):
         audits.run(Config(dataset=str(own), workdir=str(tmp_path / "n"), target_kind=tree, shadow_data="noisy"))
     summary = audits.run(run)
     assert summary["target"]["train_accuracy"] == 1 and np.isfinite(summary["attacks"]["shokri"]["auc"]["value"])

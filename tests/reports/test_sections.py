@@ -136,6 +136,7 @@ def test_shadows_of_another_size_are_remarked_upon_beside_the_table(shadows, sai
 
 
 def test_flags_in_running_text_do_not_break_and_nothing_slips_through():
+    assert render.prose("it is `l2=0.1` <b>") == 'it is <code class="flag">l2=0.1</code> &lt;b&gt;'
     assert render.prose("use --num_models=32, or --dp_noise_multiplier.") == (
         'use <code class="flag">--num_models=32</code>, or <code class="flag">--dp_noise_multiplier</code>.'
     )

@@ -31,7 +31,7 @@ class Setting(NamedTuple):
 
 
 def attack_names(config: BalancedConfig) -> tuple[str, ...]:
-    """The attacks that ``--attacks`` names.
+    """The attacks that ``attacks`` names.
 
     Raises:
         InputError: one is unknown.
@@ -52,10 +52,10 @@ def check(config: BalancedConfig, schema: Schema, total: int) -> tuple[int, int]
     if n + reserve > total:
         raise InputError(
             f"{n:,} records asked about and a population of {reserve:,} are more than {config.dataset} has ({total:,});"
-            f" use --num_records={max(total - reserve, 0)} or less"
+            f" use `num_records={max(total - reserve, 0)}` or less"
         )
     if config.num_targets > config.num_models:
-        raise InputError(f"--num_targets={config.num_targets} of --num_models={config.num_models}: give more models")
+        raise InputError(f"`num_targets={config.num_targets}` of `num_models={config.num_models}`: give more models")
     if config.target_kind == "nn":
         memory.check_networks(config, schema, n // 2)
     else:

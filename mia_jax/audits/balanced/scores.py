@@ -71,7 +71,7 @@ def _cannot_run(name: str, run: Mapping[str, Any], lacks_values: bool) -> str | 
     if lacks_values and "features" in needs:
         return "it computes with features, and some are missing (NaN): fill them in"
     if "population" in needs and "population" not in run:
-        return "it needs a --population"
+        return "it needs a `population`"
     if lacking := ATTACKS[name].lacks((*run, "remember")):
         return f"it needs {' and '.join(lacking)}, which this audit does not have"
     return None
@@ -80,7 +80,7 @@ def _cannot_run(name: str, run: Mapping[str, Any], lacks_values: bool) -> str | 
 def raise_or_skip(config: BalancedConfig, name: str, reason: str) -> None:
     """An attack that was asked for by name is missed; of ``all`` it is left out."""
     if config.attacks.strip().lower() != "all":
-        raise InputError(f"--attacks: {name} cannot run here: {reason}")
+        raise InputError(f"`attacks`: {name} cannot run here: {reason}")
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def ways_to_answer(
 def answers_block(ways: Ways, chosen: str) -> dict[str, Any]:
     """The block of results.json: what makes shadows answer as the target; ``chosen`` by the user, or empty."""
     names = [defense.name for defense in ways[AS_TARGET]]
-    return {"defences": names, "from": "--defenses" if chosen else "the target's answers"}
+    return {"defences": names, "from": "defenses" if chosen else "the target's answers"}
 
 
 def observe(

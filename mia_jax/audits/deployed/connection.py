@@ -89,14 +89,14 @@ def _take(records: Records, rows: np.ndarray) -> Records:
 
 
 def _class_names(config: DeployedConfig) -> list[str] | None:
-    """The names in ``--class_names``."""
+    """The names in ``class_names``."""
     if config.class_names is None:
         return None
     names = [name.strip() for name in config.class_names.split(",")]
     if len(names) < 2 or len(set(names)) < len(names) or not all(names):
-        raise InputError(f"--class_names={config.class_names} must be names, each once, as in setosa,versicolor")
+        raise InputError(f"`class_names={config.class_names}` must be names, each once, as in setosa,versicolor")
     if config.num_classes not in (None, len(names)):
-        raise InputError(f"--class_names has {len(names)} names and --num_classes={config.num_classes}: leave one out")
+        raise InputError(f"`class_names` has {len(names)} names and `num_classes={config.num_classes}`: leave one out")
     return names
 
 
@@ -135,7 +135,7 @@ def connect(run: Run[DeployedConfig], inputs: Inputs) -> Service:
     if most >= classes == 2 and remote.answers_one_number(target):
         raise InputError(
             f"the target answers with one number for each record, which is no distribution over the {most + 1} classes"
-            f" that the labels of {config.data} name: serve a probability for each class, or labels (--num_classes)"
+            f" that the labels of {config.data} name: serve a probability for each class, or labels (`num_classes`)"
         )
     if most >= classes:
         raise InputError(
@@ -195,5 +195,5 @@ def naming(called: Callable[[int], str]) -> Generator[None]:
 def _earlier_line(earlier: remote.Earlier, recheck: int) -> str:
     """What a run begins with that uses answers of earlier ones."""
     spread = earlier.oldest if earlier.oldest == earlier.newest else f"{earlier.oldest} to {earlier.newest}"
-    trust = "some of them are asked for again" if recheck else "they are trusted (--recheck=0)"
-    return f"{earlier.records:,} records were answered by earlier runs ({spread}); {trust}; --fresh asks all again"
+    trust = "some of them are asked for again" if recheck else "they are trusted (`recheck=0`)"
+    return f"{earlier.records:,} records were answered by earlier runs ({spread}); {trust}; `fresh` asks all again"

@@ -262,7 +262,7 @@ def attack_names(
     if names is None:
         return possible
     if refused := [name for name in names if name not in possible]:
-        raise InputError(f"--attacks: {reasons[refused[0]]}; {', '.join(possible)} can run")
+        raise InputError(f"`attacks`: {reasons[refused[0]]}; {', '.join(possible)} can run")
     return names
 
 

@@ -29,7 +29,7 @@ def set_aside(config: DeployedConfig, root, question: records.Question) -> tuple
     if question.member is None:
         raise InputError(
             f"{config.data} does not say who is a member, so no non-members can be set aside for the shadows;"
-            " give --shadow_data=other.npz or search, or member in the file"
+            " give `shadow_data=other.npz` or `shadow_data=search`, or member in the file"
         )
     group = duplicates.groups(question.records.x)
     outside = np.flatnonzero(~question.member & ~np.isin(group, group[question.member]))  # no copies of members
@@ -51,7 +51,7 @@ def _whole(group: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def queries_left(config: DeployedConfig, x: np.ndarray, m: int, classes: int) -> int | None:
-    """What ``--max_queries`` leaves for the synthesis of shadow data; None: any number.
+    """What ``max_queries`` leaves for the synthesis of shadow data; None: any number.
 
     Args:
         x: the records in question [n, *f]; each costs one query, however often it occurs.
@@ -67,10 +67,10 @@ def queries_left(config: DeployedConfig, x: np.ndarray, m: int, classes: int) ->
     synthesis = shadow_data.needed_queries(config, m, classes)
     if config.max_queries < question + synthesis:
         shares = f"{question:,} for the records in question" + (
-            f" and {synthesis:,} or more for --shadow_data={config.shadow_data}" if synthesis else ""
+            f" and {synthesis:,} or more for `shadow_data={config.shadow_data}`" if synthesis else ""
         )
         raise InputError(
-            f"--max_queries={config.max_queries} is too few: at least {question + synthesis:,} are needed, {shares};"
+            f"`max_queries={config.max_queries}` is too few: at least {question + synthesis:,} are needed, {shares};"
             " raise it, or ask about fewer records"
         )
     return config.max_queries - question
@@ -100,11 +100,11 @@ def obtain(run: Run[DeployedConfig], config: DeployedConfig, adversary: Adversar
         pool, origin = _other(run, config, config.shadow_data, adversary.schema, asked)
     wanted, m = adversary.m, min(adversary.m, len(pool.y) // 2)
     if m < 1:
-        raise InputError(f"{len(pool.y)} records are too few to train shadows on; give --shadow_data=other.npz")
+        raise InputError(f"{len(pool.y)} records are too few to train shadows on; give `shadow_data=other.npz`")
     if m < wanted:
         run.notify(
             f"Shadows train on {m:,} records, for there are {len(pool.y):,}, and the target trained on {wanted:,}: more"
-            " records, as non-members or in --shadow_data=other.npz, would let them imitate it better"
+            " records, as non-members or in `shadow_data=other.npz`, would let them imitate it better"
         )
     return _planned(config, key, pool, m, origin, {})
 
@@ -142,7 +142,7 @@ def _without(
     if m < 1:
         raise InputError(
             f"all but {len(pool.y)} of {len(free):,} synthesized records are under question: give more records with"
-            " --shadow_records, or other data with --shadow_data=other.npz"
+            " `shadow_records`, or other data with `shadow_data=other.npz`"
         )
     run.notify(f"{left_out:,} of the synthesized records are under question, and left out: shadows train on {m:,} each")
     return _planned(config, key, pool, m, made.origin, {**made.info, "under_question": left_out})

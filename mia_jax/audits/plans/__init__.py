@@ -25,6 +25,6 @@ def plan_of(config: Training) -> AuditPlan[Any, Any, Any, Any, Any]:
             return in_process.PLAN if brought is not None and brought.has_shadows else without_shadows.PLAN
         case DeployedConfig():
             if (config.target is None) == (config.predictions is None):
-                raise InputError("give --target=URL with --data=mine.npz, or --predictions=preds.npz")
+                raise InputError("give `target=URL` with `data=mine.npz`, or `predictions=preds.npz`")
             return service.PLAN if config.predictions is None else predictions.PLAN
     raise TypeError(f"{type(config).__name__} is no kind of audit")

@@ -66,14 +66,14 @@ def resolve(config: CanaryConfig) -> CanaryConfig:
     config = configs.resolve(config)
     if config.target_kind != "nn":
         raise InputError(
-            f"--canaries audits the training of our own networks: leave out --target_kind={config.target_kind}"
+            f"`canaries` audits the training of our own networks: leave out `target_kind={config.target_kind}`"
         )
     if config.guesses is not None and config.guesses > config.canaries:
         raise InputError(
-            f"--guesses={config.guesses} of --canaries={config.canaries}: guess fewer, or give more canaries"
+            f"`guesses={config.guesses}` of `canaries={config.canaries}`: guess fewer, or give more canaries"
         )
     if not config.dp_delta > 0:
-        raise InputError("--dp_delta must be above 0 with --canaries: Gaussian noise has no epsilon at delta 0")
+        raise InputError("`dp_delta` must be above 0 with `canaries`: Gaussian noise has no epsilon at delta 0")
     return config
 
 
@@ -176,7 +176,7 @@ def check(config: CanaryConfig, schema: Schema, total: int) -> int:
     size = config.train_size if config.train_size is not None else (total - m) // 2
     if size < 1 or m + size >= total:
         raise InputError(
-            f"--canaries={m} and --train_size={size} leave none of the {total:,} records of {config.dataset} to test"
+            f"`canaries={m}` and `train_size={size}` leave none of the {total:,} records of {config.dataset} to test"
             " on; use fewer"
         )
     memory.check_networks(config, schema, size + m)
@@ -199,7 +199,7 @@ def set_up(config: CanaryConfig, root: Key, pool: Records, schema: Schema) -> Se
         y[canaries] = (own + np.asarray(away, np.int32)) % schema.num_classes
     member = np.asarray(jax.random.bernoulli(stage_key(root, "coins"), 0.5, (m,)))
     if member.all() or not member.any():
-        raise InputError(f"all {m} coins fell alike: take another --seed, or more canaries")
+        raise InputError(f"all {m} coins fell alike: take another `seed`, or more canaries")
     train = np.concatenate([np.where(member, canaries, -1), rest[:size]])[None].astype(np.int32)
     # DP-SGD's sampling rate must not tell how many coins fell which way: of all rows, included or not.
     epsilon = common.accountant_epsilon(config, train.shape[1])

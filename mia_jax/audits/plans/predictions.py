@@ -1,4 +1,4 @@
-"""The audit of a model that is known by saved predictions alone: ``--predictions=preds.npz``."""
+"""The audit of a model that is known by saved predictions alone: ``predictions=preds.npz``."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ from mia_jax.types import Schema
 
 
 class Inputs(NamedTuple):
-    predictions: deployed.Predictions  # behind the defenses of --defenses; of the shadows, those that are used
+    predictions: deployed.Predictions  # behind the defenses that were asked for; of the shadows, those that are used
     digest: str  # of the file's arrays
     attacks: list[str]
     formats: Formats

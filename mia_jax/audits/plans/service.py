@@ -1,4 +1,4 @@
-"""The audit of a service: somebody's model behind a URL, ``--target=URL --data=mine.npz``.
+"""The audit of a service: somebody's model behind a URL, ``target=URL``, ``data=mine.npz``.
 
 Shadows never see a record under question: they are trained on other data, on synthesized records, or on a half of the
 non-members that is set aside before anything else. So every shadow is OUT of every record that is asked about, and of
@@ -58,7 +58,7 @@ def resolve(config: DeployedConfig) -> DeployedConfig:
     """Presets filled in; of the target's URL no query, which may hold a key."""
     config = configs.resolve(config)
     if config.data is None:
-        raise InputError("--target needs --data: an .npz with x, y and member, the records to ask about")
+        raise InputError("`target` needs `data`: an .npz with x, y and member, the records to ask about")
     return dataclasses.replace(config, target=urls.identity(config.target or ""))
 
 
@@ -239,7 +239,7 @@ def _notes(run: Run[DeployedConfig], inputs: Inputs, observed: Observed) -> list
     part, model = temperatures.blocks_of_rows(len(own))[:, None], temperatures.Model(own, member)
     if factor is None or not temperatures.explained(model, shadows, part, same_records=False):
         return []
-    remedy = "--defenses='temperature({t})' divides the shadows' logits so, too"
+    remedy = "`defenses='temperature({t})'` divides the shadows' logits so, too"
     return [temperatures.note(factor, remedy)]
 
 

@@ -331,10 +331,10 @@ def _training_size(config: Config, num_records: int) -> int:
         room = (num_records - 2 * m) // 2
         beside = f"; beside this target shadows of {room:,} + {room:,} would fit" if room > 0 else ""
         raise InputError(
-            f"--train_size={m} needs {needed:,} records, for target and shadows are disjoint and each has as many test"
+            f"`train_size={m}` needs {needed:,} records, for target and shadows are disjoint and each has as many test"
             f" as training records, but {config.dataset} has {num_records:,}{beside};"
             f" any number of shadows of {num_records // 4:,} + {num_records // 4:,} fit:"
-            f" use --train_size={num_records // 4}"
+            f" use `train_size={num_records // 4}`"
         )
     return m
 
@@ -356,7 +356,7 @@ def _refuse_empty_classes(setting: Setting) -> None:
         names = ", ".join(str(c) for c in empty[:5]) + (", ..." if len(empty) > 5 else "")
         raise InputError(
             f"of class {names} there is not a single training record among the target's {setting.m:,};"
-            " raise --train_size, or merge or leave out classes that small"
+            " raise `train_size`, or merge or leave out classes that small"
         )
 
 

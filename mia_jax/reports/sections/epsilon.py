@@ -19,7 +19,7 @@ def meaning(block: Mapping[str, Any]) -> str:
         " private if adding or removing one record makes no outcome more than e^epsilon times as likely, but for"
         f" chances of delta (here {block['delta']:g}). Epsilon 0 means that the record makes no difference; at 1 its"
         f" owner's risk may grow by a factor of {math.e:.1f}, at 5 by one of {math.exp(5):.0f}. Training without"
-        " noise has no finite epsilon at all; for training with noise (DP-SGD, --dp_noise_multiplier) a privacy"
+        " noise has no finite epsilon at all; for training with noise (DP-SGD, `dp_noise_multiplier`) a privacy"
         " accountant computes one from above. An attack that works proves one from below: no claim of a smaller"
         " epsilon can be true."
     )

@@ -6,7 +6,7 @@ from mia_jax.reports.sections.section import Section
 
 FILES = (
     "results.json has every number of this page with its interval; scores.npz has what every attack says of every"
-    " record. The same command with --csv also writes scores.csv, a line for each record, for a spreadsheet."
+    " record. The same command with `--csv` also writes scores.csv, a line for each record, for a spreadsheet."
 )
 READ = 'In Python: scores = numpy.load("scores.npz"), then scores["member"] and so on.'
 

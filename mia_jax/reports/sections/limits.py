@@ -41,7 +41,7 @@ def _of_the_plan(results: Results) -> list[str]:
         case "shokri":
             return [
                 "Later attacks. This is the attack of 2017, at its own threshold; attacks since then find more members"
-                " at few false alarms (scripts/audit.py with the same --dataset runs 23 of them).",
+                " at few false alarms (scripts/audit.py with the same `dataset` runs 23 of them).",
                 "Another model. One target was attacked: another seed, or another draw of the training data, gives"
                 " other numbers, and the intervals do not cover that.",
             ]
@@ -77,7 +77,7 @@ def _of_a_deployed_model(results: Results) -> list[str]:
         texts.append(
             "What shadow models of these very records would find. No shadow model was trained on a record in question,"
             " so attacks that compare a record with models that were (LiRA, RMIA, BASE, BaVarIA) run in their offline"
-            " form. Who can train such models, and audits the same model with --predictions, often finds much more."
+            " form. Who can train such models, and audits the same model by saved `predictions`, often finds much more."
         )
     if differ := sizes(results):
         texts.append(f"What better shadow models would find. {differ}.")

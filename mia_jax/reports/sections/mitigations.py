@@ -66,7 +66,7 @@ def _first(results: Results) -> str:
     if not leaks(results):
         return (
             "This run found no leak, so there is nothing that it tells you to mend. Keep it as a gate before each"
-            " release (--fail_if), and look at the section on what it does not show."
+            " release (`fail_if` of scripts/audit.py), and look at the section on what it does not show."
         )
     return (
         "This run found a leak. Whether it matters depends on what membership would tell of a person: that somebody was"

@@ -61,7 +61,7 @@ def _separation(results: Results, shown: int) -> str:
         " large; the top of a list of estimates is in part luck."
     )
     if models < 32:
-        text += " Take the order for a hint: it needs more models (--num_models)."
+        text += " Take the order for a hint: it needs more models (`num_models`)."
     return text
 
 

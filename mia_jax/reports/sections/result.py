@@ -226,7 +226,7 @@ def _what_intervals_cover(results: Results) -> str:
             "An interval (95%) covers what another draw of as many records would change; it does not cover another"
             " model, or another seed."
         )
-    few = f" From {targets} targets it is wide; give more with --num_targets." if targets < 5 else ""
+    few = f" From {targets} targets it is wide; give more (`num_targets`)." if targets < 5 else ""
     return (
         f"An interval (95%, Student's t) covers what {targets} other models and as many other records of the same kind"
         f" would change; it does not cover another way of training.{few}"
