@@ -206,11 +206,30 @@ def quick_first(names: Iterable[str], num_classes: int, settings: Mapping[str, A
     return counts | dict(sorted(long.items(), key=lambda item: item[1]))
 
 
+def _listed(wanted: str) -> list[str]:
+    """What a list of attacks has between its commas."""
+    return [name.strip() for name in wanted.split(",") if name.strip()]
+
+
+def wants_all(wanted: str) -> bool:
+    """Whether a list of attacks has "all" in it: all that can run, beside those that must."""
+    return any(name.lower() == "all" for name in _listed(wanted))
+
+
 def split(wanted: str) -> list[str]:
-    """The names in a list as a configuration has it, separated by commas: as in ``ATTACKS``, where they are there, and
-    "entry" of "module:entry". Nothing is imported."""
-    names = [name.strip().rpartition(":")[2] for name in wanted.split(",") if name.strip()]
+    """The names in a list as a configuration has it, separated by commas, without "all"; nothing is imported.
+
+    They are as in ``ATTACKS``, where they are there; one of your own is called as in its module, or if it is just
+    "entry" there, as the module: "mine" of "mine:entry", "power" of "mine:power".
+    """
+    names = [_name(name) if ":" in name else name for name in _listed(wanted) if name.lower() != "all"]
     return [name if name in ATTACKS else name.lower() if name.lower() in ATTACKS else name for name in names]
+
+
+def _name(path: str) -> str:
+    """What an attack given as module:entry is called."""
+    module, _, name = path.rpartition(":")
+    return module.rpartition(".")[2] if name == "entry" else name
 
 
 def load(wanted: str) -> None:
@@ -219,15 +238,17 @@ def load(wanted: str) -> None:
     Raises:
         InputError: one cannot be imported, or is no ``Entry``.
     """
-    for path in (name.strip() for name in wanted.split(",") if ":" in name):
+    for path in (name for name in _listed(wanted) if ":" in name):
         entry = user_code.load(path, f"attacks={path}")
         if not isinstance(entry, Entry):
             raise InputError(f"attacks={path} is {type(entry).__name__}, no Entry: register it as in mia_jax.attacks")
-        register(path.rpartition(":")[2], entry)
+        register(_name(path), entry)
 
 
 def named(wanted: str) -> list[str]:
     """The attacks that a list names, as a configuration has it: separated by commas, your own as module:entry.
+
+    "all" is no name (``wants_all``): beside it there may be none.
 
     Raises:
         InputError: one is unknown, or there is none.
@@ -236,7 +257,7 @@ def named(wanted: str) -> list[str]:
     names = split(wanted)
     if unknown := [name for name in names if name not in ATTACKS]:
         raise InputError(f"attacks: there is no attack {unknown[0]!r}; there are {', '.join(ATTACKS)}, or all")
-    if not names:
+    if not names and not wants_all(wanted):
         raise InputError(f"attacks names no attack; there are {', '.join(ATTACKS)}, or all")
     return names
 
@@ -259,5 +280,6 @@ __all__ = [
     "register",
     "sources",
     "split",
+    "wants_all",
     "with_flag",
 ]

@@ -152,7 +152,7 @@ class Config(Source, Shadows, Training):
 class BalancedConfig(Source, Training, QueryOptions):
     """What an audit on the balanced plan is: every model in turn the target, the others its shadows."""
 
-    attacks: str = option("all", f"{ATTACKS_HELP}, or all: see mia_jax.attacks.ATTACKS", identity=False)
+    attacks: str = option("all", f"{ATTACKS_HELP}; all: see mia_jax.attacks.ATTACKS", identity=False)
     num_models: int = option(
         64, "models, in complementary pairs; more train only what is missing", identity=False, low=4
     )
@@ -213,7 +213,7 @@ class DeployedConfig(Shadows, Training):
         "what the shadows are trained on: noisy, marginal, search, or a data set (a name, or an .npz with x and y) less"
         " the records of `data` (default: a half of the non-members of `data`, which then are not asked about)",
     )
-    attacks: str = option("all", f"{ATTACKS_HELP}, or all that can run on what there is", identity=False)
+    attacks: str = option("all", f"{ATTACKS_HELP}; all: those that can run on what there is", identity=False)
     max_queries: int | None = option(
         None,
         "records that the target may be asked about, all runs in this workdir together: those of `data` first, and the"

@@ -66,7 +66,7 @@ def _ours(v: Training) -> bool:
 
 
 def _attacks(*names: str) -> Callable[[Any], bool]:
-    return lambda v: v.attacks.strip().lower() == "all" or not {*names}.isdisjoint(attacks.split(v.attacks))
+    return lambda v: attacks.wants_all(v.attacks) or not {*names}.isdisjoint(attacks.split(v.attacks))
 
 
 def _among(names: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """The attacks of the paper's plan: those that learn from answers about any records, as its shadows give them."""
 
-from mia_jax.attacks import ATTACKS, build, named
+from mia_jax.attacks import ATTACKS, build, named, wants_all
 from mia_jax.audits import config as configs
 from mia_jax.audits.config import Config
 from mia_jax.types import Attack, InputError, Remember, Schema
@@ -13,10 +13,10 @@ def attack_names(config: Config, schema: Schema) -> list[str]:
         InputError: one is unknown, or cannot run: shadows are asked about records of their own only, and nothing is had
             of them but answers.
     """
-    everything = config.attacks.strip().lower() == "all"
-    names = [*ATTACKS] if everything else named(config.attacks)
-    reasons = {name: _cannot_run(config, schema, name) for name in names}
-    if not everything and (refused := [reason for reason in reasons.values() if reason]):
+    names = named(config.attacks)
+    every = ATTACKS if wants_all(config.attacks) else ()
+    reasons = {name: _cannot_run(config, schema, name) for name in dict.fromkeys([*every, *names])}
+    if refused := [reasons[name] for name in names if reasons[name]]:
         raise InputError(f"`attacks`: {refused[0]}; the balanced audit (scripts/audit.py with `dataset`) has it")
     return [name for name, reason in reasons.items() if reason is None]
 

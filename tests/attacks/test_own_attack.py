@@ -15,10 +15,12 @@ from small_runs import write_data
 
 from mia_jax import attacks, audits
 from mia_jax.audits import flags as given
+from mia_jax.audits import paper_attacks
+from mia_jax.audits.balanced import plan as balanced_plan
 from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config, DeployedConfig, identity, resolve
-from mia_jax.audits.deployed.infer import infer
+from mia_jax.audits.deployed.infer import attack_names, infer
 from mia_jax.targets import black_box, server
-from mia_jax.types import InputError
+from mia_jax.types import InputError, Schema
 
 FILE = '''
 """The probability of the true class to a power: its file, in the folder of whoever wrote it."""
@@ -55,6 +57,7 @@ own_power = Entry(
     (Option("exponent", float, 1.0, "the power", flag="own_exponent", above=0), Option("seed", source="seed")),
 )
 of_a_run = (Option("population", source="population"),)
+entry = own_power
 own_needy = Entry(needy, "Needs", "Nobody", options=of_a_run, needs=BOTH | {"population"})
 '''
 ROOT = pathlib.Path(attacks.__file__).parents[2]
@@ -115,6 +118,9 @@ def test_the_command_line_finds_it_and_its_option(here):
     assert results["attacks"]["own_power"]["short"] == "Power"
     page = (here / "w" / "report.html").read_text()
     assert "The true class to a power (Nobody 2026)" in page
+    done = script(saved[0], "--workdir=v", "--attacks=own_attacks:entry", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert "own_attacks" in json.loads((here / "v" / "results.json").read_text())["attacks"]
     saved[1] = "--workdir=another"
     for more, line in {
         "--own_exponent=0": "--own_exponent=0.0 must be above 0",
@@ -125,6 +131,33 @@ def test_the_command_line_finds_it_and_its_option(here):
         refused = script(*saved, more, cwd=here)
         assert refused.returncode == 2 and "Traceback" not in refused.stderr
         assert re.search(f"^error: {line}", refused.stderr, re.MULTILINE), refused.stderr
+
+
+@pytest.mark.parametrize("wanted", ["all,own_attacks:entry", "own_attacks:entry, All"])
+def test_it_runs_beside_all_others(here, wanted):
+    """Every plan said that there is no attack "all"; and one that is named must be able to run."""
+    schema = Schema("own", "local", "", 3, (5,), ())
+    member = np.eye(2, 4, dtype=bool)
+    plans = {
+        "paper": lambda names: paper_attacks.attack_names(Config(attacks=names), schema),
+        "balanced": lambda names: balanced_plan.attack_names(BalancedConfig(attacks=names)),
+        "deployed": lambda names: attack_names(names, {"seed": 0}, same_records=True, member=member),
+    }
+    for name, of_plan in plans.items():
+        before = [*of_plan("all")]
+        assert [*of_plan(wanted)] == [*dict.fromkeys([*before, "own_attacks"])] and "loss" in before
+        with pytest.raises(InputError, match="there is no attack 'nothing'"):
+            of_plan("all,nothing")
+        if name != "balanced":  # which finds out later
+            with pytest.raises(InputError, match="label_only needs"):
+                of_plan("all,label_only")
+    assert given.idle(given.attack_rules(BalancedConfig), ["own_exponent"], BalancedConfig(attacks=wanted)) == {}
+
+
+def test_its_name_is_told_by_what_it_is_given_as(here):
+    assert attacks.split("LiRA,own_attacks:entry,own_attacks:own_power,all") == ["lira", "own_attacks", "own_power"]
+    assert attacks.named("own_attacks:entry") == ["own_attacks"]
+    assert attacks.ATTACKS["own_attacks"].title == "The true class to a power"
 
 
 def test_its_flag_has_no_meaning_without_it(registered):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from mia_jax.attacks import ATTACKS, named
+from mia_jax.attacks import ATTACKS, named, wants_all
 from mia_jax.audits import memory
 from mia_jax.audits.config import BalancedConfig
 from mia_jax.audits.stages import stage_key
@@ -36,9 +36,9 @@ def attack_names(config: BalancedConfig) -> tuple[str, ...]:
     Raises:
         InputError: one is unknown.
     """
-    if config.attacks.strip().lower() == "all":
-        return tuple(name for name in ATTACKS if name != "majority")
-    return tuple(named(config.attacks))
+    names = named(config.attacks)
+    every = [name for name in ATTACKS if name != "majority"] if wants_all(config.attacks) else []
+    return tuple(dict.fromkeys([*every, *names]))
 
 
 def check(config: BalancedConfig, schema: Schema, total: int) -> tuple[int, int]:

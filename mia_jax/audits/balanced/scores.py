@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mia_jax.attacks import ATTACKS, build, sources
+from mia_jax.attacks import ATTACKS, build, named, sources
 from mia_jax.audits import common as runs
 from mia_jax.audits import config as configs
 from mia_jax.audits import stages
@@ -79,7 +79,7 @@ def _cannot_run(name: str, run: Mapping[str, Any], lacks_values: bool) -> str | 
 
 def raise_or_skip(config: BalancedConfig, name: str, reason: str) -> None:
     """An attack that was asked for by name is missed; of ``all`` it is left out."""
-    if config.attacks.strip().lower() != "all":
+    if name in named(config.attacks):
         raise InputError(f"`attacks`: {name} cannot run here: {reason}")
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mia_jax.attacks import ATTACKS, build, checked, leave_one_out, named
+from mia_jax.attacks import ATTACKS, build, checked, leave_one_out, named, wants_all
 from mia_jax.attacks.common import telling
 from mia_jax.attacks.entries import ANSWERS
 from mia_jax.audits.deployed import answer_formats, calibration, checks, remarks
@@ -248,7 +248,7 @@ def attack_names(
     """The attacks that can run from plain answers.
 
     Args:
-        wanted: names, separated by commas, or all.
+        wanted: names, separated by commas; "all": whatever can run.
         run: what the run has for their options, as ``mia_jax.attacks.build`` takes it.
         same_records: shadows were asked about the very records in question.
         member: bool [S, n], who of the shadows trained on which of these; None: nobody.
@@ -256,14 +256,12 @@ def attack_names(
     Raises:
         InputError: one that was asked for by name cannot run, or is unknown.
     """
-    names = None if wanted.strip().lower() == "all" else named(wanted)
+    names = named(wanted)
     reasons = {name: _lacking(name, run or {}, same_records, member) for name in ATTACKS}
     possible = [name for name, reason in reasons.items() if reason is None]
-    if names is None:
-        return possible
     if refused := [name for name in names if name not in possible]:
         raise InputError(f"`attacks`: {reasons[refused[0]]}; {', '.join(possible)} can run")
-    return names
+    return possible if wants_all(wanted) else names
 
 
 def _lacking(name: str, run: Mapping[str, Any], same_records: bool, member: np.ndarray | None) -> str | None:
