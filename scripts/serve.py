@@ -76,7 +76,7 @@ def main() -> None:
 def _as_the_run(config: configs.Config) -> dict[str, Any]:
     """Flags of train.py, by which shadows are trained as the run trained its target, on records of the same data."""
     usual = configs.resolve(configs.DeployedConfig())
-    kept = [f.name for f in dataclasses.fields(configs.Training) if f.metadata["identity"] or f.name == "data_dir"]
+    kept = [f.name for f in dataclasses.fields(configs.AuditConfig) if f.metadata["identity"] or f.name == "data_dir"]
     options = {name: getattr(config, name) for name in kept if getattr(config, name) != getattr(usual, name)}
     if config.data_source != "simulated":  # by its name, the real one would be found
         options["shadow_data"] = config.dataset

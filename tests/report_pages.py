@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from mia_jax.attacks import ATTACKS
-from mia_jax.audits.balanced.plan import Setting
+from mia_jax.audits.balanced.plan import BalancedSetting
 from mia_jax.audits.balanced.scores import Judged
 from mia_jax.audits.common import column
 from mia_jax.audits.plans import balanced
@@ -161,7 +161,7 @@ def audited(
     schema = Schema("toy", source, "0123abcd" * 8, classes, (2, 2, 3) if pixels else (12,), fields)
     x = rng.integers(0, 256 if pixels else 2, (n, *schema.shape)).astype(np.uint8)
     played = np.arange(targets) * 2
-    setting = Setting(
+    setting = BalancedSetting(
         jax.random.key(0), Records(x, label), schema, np.arange(n), np.zeros(0, int), plan, member, played, ()
     )
     columns, blocks = {}, {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from mia_jax import data
 from mia_jax.attacks import ATTACKS
-from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config, Training
+from mia_jax.audits.config import AuditConfig, BalancedConfig, CanaryConfig, Config
 from mia_jax.audits.train_networks import networks
 from mia_jax.audits.train_platforms import platform_models
 from mia_jax.audits.types import Models, Notify, Run, TrainingJob
@@ -71,7 +71,7 @@ def train_models(run: Run, job: TrainingJob) -> Models:
     return (networks if job.config.target_kind == "nn" else platform_models)(run, job)
 
 
-def accountant_epsilon(config: Training, m: int) -> dict[str, Any] | None:
+def accountant_epsilon(config: AuditConfig, m: int) -> dict[str, Any] | None:
     """The accountant's epsilon of a target that trains on m records by DP-SGD; None where it does not.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One frozen dataclass is what a run is; ``presets.py`` has the paper's settings by data set.
+"""A frozen dataclass for each kind of audit says what a run is; ``presets.py`` has the paper's settings by data set.
 
 ``audits/flags.py`` makes flags from its fields. Configuration stops in ``audits/``: nothing below is given one.
 """
@@ -21,12 +21,12 @@ from mia_jax.types import InputError
 SEARCH = Parameters()
 ATTACKS_HELP = "attacks, separated by commas, your own as module:entry"
 LARGEST = 1e38  # of a number that is given: what computes with it computes in float32
-C = TypeVar("C", bound="Training")
+C = TypeVar("C", bound="AuditConfig")
 
 
 @dataclasses.dataclass(frozen=True)
-class Training(AttackOptions):
-    """How models are trained, what defends them, and how attacks learn from them."""
+class AuditConfig(AttackOptions):
+    """What every kind of audit has: how models are trained, what defends them, and how attacks learn from them."""
 
     seed: int = option(0, "seed of everything random", low=0)
     model: str | None = option(
@@ -134,7 +134,7 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Source, Shadows, Training):
+class Config(Source, Shadows, AuditConfig):
     """What a run of the paper's attack is. ``None``: the data set's preset; without one, ``train_size`` is a quarter of
     the records."""
 
@@ -149,7 +149,7 @@ class Config(Source, Shadows, Training):
 
 
 @dataclasses.dataclass(frozen=True)
-class BalancedConfig(Source, Training, QueryOptions):
+class BalancedConfig(Source, AuditConfig, QueryOptions):
     """What an audit on the balanced plan is: every model in turn the target, the others its shadows."""
 
     attacks: str = option("all", f"{ATTACKS_HELP}; all: see mia_jax.attacks.ATTACKS", identity=False)
@@ -168,7 +168,7 @@ class BalancedConfig(Source, Training, QueryOptions):
 
 
 @dataclasses.dataclass(frozen=True)
-class CanaryConfig(Source, Training):
+class CanaryConfig(Source, AuditConfig):
     """What an audit by canaries is: one model, trained once, and what it proves about its training."""
 
     canaries: int = option(
@@ -191,7 +191,7 @@ class CanaryConfig(Source, Training):
 
 
 @dataclasses.dataclass(frozen=True)
-class DeployedConfig(Shadows, Training):
+class DeployedConfig(Shadows, AuditConfig):
     """What the audit of a model is that somebody else has trained: behind a URL, or known by saved predictions."""
 
     target: str | None = option(None, "URL of the model under audit")
@@ -315,7 +315,7 @@ def _check(name: str, value: Any, about: Mapping[str, Any]) -> None:
         raise InputError(f"`{name}={value}` must be above {about['above']}")
 
 
-def _check_attack_options(config: Training, fields: Collection[str]) -> None:
+def _check_attack_options(config: AuditConfig, fields: Collection[str]) -> None:
     options = attacks.flags()
     for flag, value in config.attack_options.items():
         if flag in fields:
@@ -326,7 +326,7 @@ def _check_attack_options(config: Training, fields: Collection[str]) -> None:
 
 
 TRAINING_DEFENSES = ("l2", "dropout", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier")
-OFF = Training()  # no defenses
+OFF = AuditConfig()  # no defenses
 
 
 def undefended(config: C) -> C:
@@ -334,7 +334,7 @@ def undefended(config: C) -> C:
     return dataclasses.replace(config, defenses="", **{name: getattr(OFF, name) for name in TRAINING_DEFENSES})
 
 
-def identity(config: Training) -> dict[str, Any]:
+def identity(config: AuditConfig) -> dict[str, Any]:
     """The part of a configuration that the results depend on, except for the number of shadows."""
     fields = [f for f in dataclasses.fields(config) if f.metadata["identity"]]
     values = {f.metadata["key"] or f.name: getattr(config, f.name) for f in fields} | dict(config.attack_options)
@@ -352,7 +352,7 @@ def of_identity(kind: type[C], identity: Mapping[str, Any], **rest: Any) -> C:
     return kind(**values, attack_options=of_attacks, **rest)
 
 
-def attack_settings(config: Training) -> dict[str, Any]:
+def attack_settings(config: AuditConfig) -> dict[str, Any]:
     """The values of all options of attacks by flag, as ``attacks.build`` takes them; those that have no field and were
     not given are left out."""
     return {flag: getattr(config, flag) for flag in attacks.flags() if hasattr(config, flag)} | dict(
@@ -360,19 +360,19 @@ def attack_settings(config: Training) -> dict[str, Any]:
     )
 
 
-def attack_run(config: Training, **has: Any) -> dict[str, Any]:
+def attack_run(config: AuditConfig, **has: Any) -> dict[str, Any]:
     """What attacks' options may be of a run (``Option.source``): its settings, and what it ``has``: "schema",
     "population" (Records), "model", "remember". The settings ``model`` and ``population`` are none."""
     return {name: value for name, value in vars(config).items() if name not in ("model", "population")} | has
 
 
-def network(config: Training) -> str:
+def network(config: AuditConfig) -> str:
     """The network to train, which a resolved configuration names."""
     assert config.model is not None
     return config.model
 
 
-def workdir(config: Training) -> pathlib.Path:
+def workdir(config: AuditConfig) -> pathlib.Path:
     """Where the run lives: ``config.workdir``, or ``runs/<data>-<hash>``."""
     if config.workdir:
         return pathlib.Path(config.workdir)

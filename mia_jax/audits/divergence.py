@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax.audits.config import Training
-from mia_jax.audits.types import Beside, C, Models, Observation, Observed, Run, Trained
+from mia_jax.audits.config import AuditConfig
+from mia_jax.audits.types import C, Extra, Models, Observation, Observed, Run, Trained
 from mia_jax.types import MiaError
 
 
@@ -37,16 +37,16 @@ def called(title: str, k: int, total: int) -> str:
     return f"the {one}" if total == 1 else f"{one} {k + 1} of {total}"
 
 
-def refuse(models: Models, title: str, config: Training) -> None:
+def refuse(models: Models, title: str, config: AuditConfig) -> None:
     """Raises Diverged if one of the models has."""
     if models.lost:
         raise Diverged(title, models.lost, len(models.names), advice(config))
 
 
-def going_on(
-    run: Run[C], trained: Trained[Beside], attempt: Callable[[Trained[Beside]], Observed]
-) -> tuple[Trained[Beside], Observed]:
-    """Do what needs trained models with those that have not diverged; anew, if some show only then that they have.
+def without_diverged(
+    run: Run[C], trained: Trained[Extra], attempt: Callable[[Trained[Extra]], Observed]
+) -> tuple[Trained[Extra], Observed]:
+    """Do what needs trained models without those that have diverged; anew, if some show only then that they have.
 
     Args:
         run: told how many models are left.
@@ -103,12 +103,12 @@ def _only(models: Models, which: np.ndarray) -> Models:
     )
 
 
-def named(config: Training, title: str, k: int, total: int, what: str) -> str:
+def named(config: AuditConfig, title: str, k: int, total: int, what: str) -> str:
     """The line that says that a network has diverged."""
     return f"warning: {called(title, k, total)} {what}: {advice(config)}"
 
 
-def advice(config: Training) -> str:
+def advice(config: AuditConfig) -> str:
     """What to change where training diverges: the learning rate first, and whatever else was asked for."""
     if config.target_kind != "nn":
         return f"give {config.target_kind} other settings, or scale the records"

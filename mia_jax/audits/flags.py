@@ -15,10 +15,18 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from mia_jax import attacks
-from mia_jax.audits.config import OFF, TRAINING_DEFENSES, BalancedConfig, CanaryConfig, Config, DeployedConfig, Training
+from mia_jax.audits.config import (
+    OFF,
+    TRAINING_DEFENSES,
+    AuditConfig,
+    BalancedConfig,
+    CanaryConfig,
+    Config,
+    DeployedConfig,
+)
 from mia_jax.types import InputError
 
-C = TypeVar("C", bound=Training)
+C = TypeVar("C", bound=AuditConfig)
 
 
 class Rule(NamedTuple):
@@ -61,7 +69,7 @@ def _is_name(shadow_data: str | None) -> bool:
     return shadow_data not in (None, "noisy", "marginal", "search") and not _is_file(shadow_data)
 
 
-def _ours(v: Training) -> bool:
+def _ours(v: AuditConfig) -> bool:
     return v.target_kind in ("nn", "logistic")
 
 
@@ -79,7 +87,7 @@ def _needing(*needs: str) -> tuple[str, ...]:
     return tuple(name for name, entry in attacks.ATTACKS.items() if not entry.needed().isdisjoint(needs))
 
 
-def _is_defended(v: Training) -> bool:
+def _is_defended(v: AuditConfig) -> bool:
     return any(getattr(v, name) != getattr(OFF, name) for name in ("defenses", *TRAINING_DEFENSES))
 
 
@@ -116,7 +124,7 @@ WITH_PREDICTIONS = ("predictions", "attacks", "defenses", "adaptive", "dp_delta"
 
 NO_ATTACK = "with --canaries, which trains one model and no attack"
 
-RULES: dict[type[Training], tuple[Rule, ...]] = {
+RULES: dict[type[AuditConfig], tuple[Rule, ...]] = {
     Config: (
         *_synthesis("shadow_data"),
         Rule(NETWORK, _ours, OTHER_TRAINER),
@@ -163,10 +171,10 @@ REPRODUCE = (
 )
 
 # A kind of audit, by its flags.
-CHOSEN_BY: dict[type[Training], str] = {DeployedConfig: "--target or --predictions", CanaryConfig: "--canaries"}
+CHOSEN_BY: dict[type[AuditConfig], str] = {DeployedConfig: "--target or --predictions", CanaryConfig: "--canaries"}
 
 
-def attack_rules(kind: type[Training]) -> tuple[Rule, ...]:
+def attack_rules(kind: type[AuditConfig]) -> tuple[Rule, ...]:
     """The rules for the options of attacks, as they are declared on their entries in ``ATTACKS``."""
     rules = []
     if kind is BalancedConfig:
@@ -184,7 +192,7 @@ def attack_rules(kind: type[Training]) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def rules(kind: type[Training]) -> tuple[Rule, ...]:
+def rules(kind: type[AuditConfig]) -> tuple[Rule, ...]:
     """All rules of a kind of run."""
     return (*attack_rules(kind), *RULES[kind])
 
@@ -222,7 +230,7 @@ def _chooser(name: str) -> str:
     return "--predictions" if name in WITH_PREDICTIONS else "--target"
 
 
-def define_flags(flags, *kinds: type[Training]) -> Callable[[type[C]], C]:
+def define_flags(flags, *kinds: type[AuditConfig]) -> Callable[[type[C]], C]:
     """Define one absl flag per field of ``kinds`` in ``flags`` (``absl.flags``).
 
     Scripts call this; importing the library defines no flag.

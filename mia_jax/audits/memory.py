@@ -5,7 +5,7 @@ import numpy as np
 
 from mia_jax.attacks import shokri
 from mia_jax.audits import train_networks
-from mia_jax.audits.config import Training, network
+from mia_jax.audits.config import AuditConfig, network
 from mia_jax.data import limits
 from mia_jax.models import networks
 from mia_jax.training import parallel
@@ -14,7 +14,7 @@ from mia_jax.types import InputError, Schema
 COPIES = 4  # of an attack network's parameters: themselves, the gradient, Adam's two moments
 
 
-def check_networks(config: Training, schema: Schema, m: int) -> None:
+def check_networks(config: AuditConfig, schema: Schema, m: int) -> None:
     """Refuse networks that do not fit the records, cannot be trained as asked, or do not fit into the memory.
 
     Args:
@@ -36,7 +36,7 @@ def check_networks(config: Training, schema: Schema, m: int) -> None:
     refuse(parallel.LANES * one, f"training {parallel.LANES} networks at once with {smaller}", "a smaller one")
 
 
-def check_attack_networks(config: Training, num_classes: int) -> None:
+def check_attack_networks(config: AuditConfig, num_classes: int) -> None:
     """Refuse attack networks of the paper's attack, and steps of theirs, that do not fit into the memory.
 
     Raises:

@@ -14,7 +14,7 @@ import jax
 
 from mia_jax.audits import config as configs
 from mia_jax.audits import divergence
-from mia_jax.audits.config import Training
+from mia_jax.audits.config import AuditConfig
 from mia_jax.audits.plans import plan_of
 from mia_jax.audits.stages import timed
 from mia_jax.audits.types import AuditPlan, Notify, Run, Summary
@@ -25,7 +25,7 @@ from mia_jax.storage import artifacts
 
 
 def run(
-    config: Training,
+    config: AuditConfig,
     *,
     command: str = "",
     notify: Notify = lambda line: None,
@@ -67,7 +67,7 @@ def _run(plan: AuditPlan, run: Run, command: str) -> Results:
     trained = plan.train(run, setting)
 
     began = time.perf_counter()
-    trained, observed = divergence.going_on(run, trained, functools.partial(plan.observe, run, setting))
+    trained, observed = divergence.without_diverged(run, trained, functools.partial(plan.observe, run, setting))
     scored = plan.attack(run, setting, observed)
     run.seconds.setdefault("attack", time.perf_counter() - began - trained.models.spent())
 

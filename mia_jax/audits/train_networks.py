@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from mia_jax.audits import divergence, stages
-from mia_jax.audits.config import TRAINING_DEFENSES, Training, network
+from mia_jax.audits.config import TRAINING_DEFENSES, AuditConfig, network
 from mia_jax.audits.divergence import Diverged
 from mia_jax.audits.types import Models, Notify, Observation, Observers, Run, TrainingJob
 from mia_jax.models import networks as models
@@ -20,7 +20,7 @@ from mia_jax.targets import black_box, observation
 from mia_jax.training import many, regularizers, timing
 from mia_jax.types import Array, EpochInfo, Model, Params, Records, Seen, Target, Trainer
 
-C = TypeVar("C", bound=Training)
+C = TypeVar("C", bound=AuditConfig)
 
 
 def networks(run: Run, job: TrainingJob) -> Models:
@@ -173,7 +173,7 @@ def _descriptions(job: TrainingJob, model: Model) -> list[dict[str, Any]]:
     ]
 
 
-def training_description(config: Training, digest: str) -> dict[str, Any]:
+def training_description(config: AuditConfig, digest: str) -> dict[str, Any]:
     """What makes a trained model, apart from its key and its training set."""
     names = ("model", "hidden", "num_epochs", "batch_size", "learning_rate", "learning_rate_decay", "optimizer")
     described = {
@@ -187,7 +187,7 @@ def training_description(config: Training, digest: str) -> dict[str, Any]:
     return described | ({} if config.dp_noise_multiplier is None else {"dp_clip": config.dp_clip})
 
 
-def description(config: Training, model: Model, digest: str) -> dict[str, Any]:
+def description(config: AuditConfig, model: Model, digest: str) -> dict[str, Any]:
     """What makes a trained network, apart from its key and its training set."""
     arithmetic = {"arithmetic": model.arithmetic} if model.arithmetic else {}
     return training_description(config, digest) | arithmetic
@@ -204,7 +204,7 @@ def fitting(config: C, m: int, notify: Notify = lambda line: None) -> C:
     return dataclasses.replace(config, batch_size=m)
 
 
-def build_trainer(config: Training, model: Model, m: int) -> Trainer:
+def build_trainer(config: AuditConfig, model: Model, m: int) -> Trainer:
     """The Trainer of one network, with the defenses that are in training."""
     names = ("l2", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier", "dp_clip")
     config = fitting(config, m)
@@ -213,7 +213,7 @@ def build_trainer(config: Training, model: Model, m: int) -> Trainer:
     )
 
 
-def build_optimizer(config: Training) -> optax.GradientTransformation:
+def build_optimizer(config: AuditConfig) -> optax.GradientTransformation:
     """Adam or SGD; the rate at step t is learning_rate / (1 + t * decay), as in the paper's framework (Torch7)."""
 
     def rate(step):

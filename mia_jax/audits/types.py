@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from mia_jax.audits.config import Training
+from mia_jax.audits.config import AuditConfig
 from mia_jax.progress import Progress
 from mia_jax.reports.results import Blocks
 from mia_jax.storage.artifacts import Workdir
@@ -20,9 +20,9 @@ from mia_jax.types import Array, Key, Records, Schema, Seen, Target
 
 Notify = Callable[[str], None]  # told a line at each step, for the user
 
-C = TypeVar("C", bound=Training)  # the configuration of one kind of audit
+C = TypeVar("C", bound=AuditConfig)  # the configuration of one kind of audit
 Setting = TypeVar("Setting")  # records, checked, and who trains on what
-Beside = TypeVar("Beside")  # what there is beside trained models: the target, the shadows' data
+Extra = TypeVar("Extra")  # what a plan needs besides: the target, the shadows' data
 Observed = TypeVar("Observed")  # what was seen of target and shadows
 Scored = TypeVar("Scored")  # what the attacks made of it
 
@@ -46,7 +46,7 @@ class TrainingJob(NamedTuple):
     """K models to be trained alike, each on rows of one pool."""
 
     title: str  # what they are, for people, in the plural where they are several: "shadow models"
-    config: Training  # how: our own network or whose, its optimizer, the defenses in training
+    config: AuditConfig  # how: our own network or whose, its optimizer, the defenses in training
     schema: Schema  # of the records
     pool: Records  # [N]
     digest: str  # of the pool
@@ -101,12 +101,12 @@ class Models(NamedTuple):
     lost: Mapping[int, str]
 
 
-class Trained(NamedTuple, Generic[Beside]):
+class Trained(NamedTuple, Generic[Extra]):
     """What training has made, or found in the workdir."""
 
     models: Models  # shadows; in the balanced plan all models, for canaries the one
     title: str  # what they are, for people: "shadow models"
-    beside: Beside  # of one plan: the target, the shadows' data
+    extra: Extra  # what one plan needs besides: the target, the shadows' data; or None
     which: np.ndarray  # [K], which of the models that were trained these are: those that have not diverged
     choose: Callable[[np.ndarray], np.ndarray] = lambda sound: sound  # of models that have not diverged, those to use
     least: int = 1  # models without which the audit cannot go on
@@ -116,7 +116,7 @@ class Trained(NamedTuple, Generic[Beside]):
 # --- plans -----------------------------------------------------------------------------------------------------------
 
 
-class AuditPlan(NamedTuple, Generic[C, Setting, Beside, Observed, Scored]):
+class AuditPlan(NamedTuple, Generic[C, Setting, Extra, Observed, Scored]):
     """One kind of audit: a function for each step of ``audits/pipeline.py``.
 
     name:      "plan" of results.json; None: the paper's.
@@ -131,10 +131,10 @@ class AuditPlan(NamedTuple, Generic[C, Setting, Beside, Observed, Scored]):
     name: str | None
     resolve: Callable[[C], C]
     prepare: Callable[[Run[C]], Setting]
-    train: Callable[[Run[C], Setting], Trained[Beside]]
-    observe: Callable[[Run[C], Setting, Trained[Beside]], Observed]
+    train: Callable[[Run[C], Setting], Trained[Extra]]
+    observe: Callable[[Run[C], Setting, Trained[Extra]], Observed]
     attack: Callable[[Run[C], Setting, Observed], Scored]
-    summarize: Callable[[Run[C], Setting, Trained[Beside], Observed, Scored], "Summary"]
+    summarize: Callable[[Run[C], Setting, Trained[Extra], Observed, Scored], "Summary"]
 
 
 class Summary(NamedTuple):

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mia_jax.reports import words
+from mia_jax.reports import measures, words
 from mia_jax.reports.figures import Results
-from mia_jax.reports.measures import short
 
 
 def format_of(target: Mapping[str, Any]) -> str:
@@ -29,8 +28,8 @@ def shadows(results: Results) -> str:
     if answers["from"].removeprefix("--") == "defenses":  # with dashes until 2026-11-27
         return f"{text} The shadow models answered through {defenses}, as `defenses` says."
     blocks = {name: block.get("shadows", {}).get("answer") for name, block in results["attacks"].items()}
-    full = [short(results, name) for name, answer in blocks.items() if answer == "in full"]
-    labels = [short(results, name) for name, answer in blocks.items() if answer == "as labels"]
+    full = [measures.short(results, name) for name, answer in blocks.items() if answer == "in full"]
+    labels = [measures.short(results, name) for name, answer in blocks.items() if answer == "as labels"]
     rest = "all attacks" if not full + labels else "the other attacks"
     text += f" Shadow models answered in the same format ({defenses}) whenever they played the target, and for"
     text += f" {rest} always"

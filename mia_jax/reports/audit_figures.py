@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from mia_jax.reports import measures
 from mia_jax.reports.columns import column
 from mia_jax.reports.figures import Drawing, as_percent, canvas, legend, many
-from mia_jax.reports.measures import Results, Scores, plan, ranked, short, value
+from mia_jax.reports.measures import Results, Scores
 from mia_jax.reports.words import OFTEN, chance, without_key
 from mia_jax.statistics import low_fpr, metrics, per_record
 
@@ -26,7 +27,7 @@ NUMBERED = 10  # attacks; a larger matrix has no room for numbers
 
 def line_styles(results: Results, among: Collection[str]) -> dict[str, dict[str, Any]]:
     """How the line of each attack ``among`` all is drawn, best attack first."""
-    order = ranked(results)
+    order = measures.ranked(results)
     free = [k for k, name in enumerate(order[:HIGHLIGHTED]) if name not in among]
     free += range(len(order), HIGHLIGHTED)
     out = {}
@@ -35,7 +36,9 @@ def line_styles(results: Results, among: Collection[str]) -> dict[str, dict[str,
             continue
         k = place if place < HIGHLIGHTED else free.pop(0) if free else None
         if k is not None:
-            out[name] = dict(color=COLORS[k], ls=DASHES[k], lw=1.8, zorder=4 - k * 0.1, label=short(results, name))
+            out[name] = dict(
+                color=COLORS[k], ls=DASHES[k], lw=1.8, zorder=4 - k * 0.1, label=measures.short(results, name)
+            )
         else:
             out[name] = dict(color="#a8a8a8", ls="-", lw=0.8, zorder=2)
     return out
@@ -82,7 +85,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
         ax.plot(grid, np.where(curve > 0, curve, np.nan), **style)
     ax.plot([left, 1], [left, 1], color="#000000", lw=1.2, ls=(0, (4, 4)), label="guessing")
     bottom = min(left, lowest)
-    gray = [short(results, a) for a, style in styles.items() if "label" not in style]
+    gray = [measures.short(results, a) for a, style in styles.items() if "label" not in style]
     if gray:
         ax.plot([], [], color="#a8a8a8", lw=0.8, label=many(len(gray), "other attack", "other attacks"))
     ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(bottom, 1.15))
@@ -94,7 +97,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
     fewest = min(int((~member & ~np.isnan(score)).sum(axis=1).min()) for score, member in found.values())
     mean = f", a mean over the {targets} targets," if targets > 1 else ""
     named = _in_gray(gray)
-    flat = [short(results, a) for a in results["attacks"] if a not in found]
+    flat = [measures.short(results, a) for a in results["attacks"] if a not in found]
     missing = f" Not drawn: {', '.join(flat)}, which gives no two records different scores." if flat else ""
     short_ones = ""
     if max(starts.values()) > 1.5 * left:
@@ -114,7 +117,9 @@ def roc(results: Results, scores: Scores) -> Drawing:
         f"{missing}"
     )
     aucs = [
-        f"{short(results, a)} {auc:.3f}" for a in styles if (auc := value(results["attacks"][a].get("auc"))) is not None
+        f"{measures.short(results, a)} {auc:.3f}"
+        for a in styles
+        if (auc := measures.value(results["attacks"][a].get("auc"))) is not None
     ]
     alt = f"ROC curves on logarithmic axes. Area under each curve: {', '.join(aucs) or 'not measured'}; guessing: .500."
     return Drawing(name, title, caption, alt, figure)
@@ -155,9 +160,9 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
         ticks |= set(counts)
         marker = dict(marker="o", ms=4 if "label" in style else 2.5)
         for ax, (measure, _) in zip(axes, panels, strict=False):
-            ax.plot(counts, [value(curves[attack][str(c)][measure]) for c in counts], **style, **marker)
+            ax.plot(counts, [measures.value(curves[attack][str(c)][measure]) for c in counts], **style, **marker)
         if "label" not in style:
-            gray.append(short(results, attack))
+            gray.append(measures.short(results, attack))
     if gray:
         axes[-1].plot([], [], color="#a8a8a8", lw=0.8, label=many(len(gray), "other attack", "other attacks"))
     for ax, (_, label) in zip(axes, panels, strict=False):
@@ -166,7 +171,7 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
         axes[1].yaxis.set_major_formatter(as_percent)
     shown = _numbers_of_shadows(axes[-1], sorted(ticks))
     legend(figure, axes[-1])
-    own = [short(results, a) for a in ("lira", "lira_offline") if a in curves]
+    own = [measures.short(results, a) for a in ("lira", "lira_offline") if a in curves]
     dip = (
         f" The variance of {' and '.join(own)} is that of all records where fewer than two models on a side tell of a"
         " record, else the record's own: such a curve may dip where that changes."
@@ -184,10 +189,10 @@ def by_shadows(results: Results, scores: Scores) -> Drawing:
         f"{below} A curve that is flat to the right needs no more models; one that still climbs would find more with"
         f" more.{_in_gray(gray)}{dip}{without_key(results, 'by_shadows')}"
     )
-    ends = [
-        f"{short(results, a)} {value(c[min(c, key=int)]['auc']):.3f} to {value(c[max(c, key=int)]['auc']):.3f}"
-        for a, c in curves.items()
-    ]
+    ends = []
+    for attack, by_count in curves.items():
+        fewest, most = (measures.value(by_count[pick(by_count, key=int)]["auc"]) for pick in (min, max))
+        ends.append(f"{measures.short(results, attack)} {fewest:.3f} to {most:.3f}")
     alt = f"Lines over {shown[0]} to {shown[-1]} shadow models. AUC with fewest and with most: {', '.join(ends)}."
     return Drawing(name, title, caption, alt, figure)
 
@@ -300,7 +305,7 @@ def agreement(results: Results, scores: Scores) -> Drawing:
     found = results.get("exposure", {}).get("agreement")
     if found is None:
         found = per_record.agreement(columns(results, scores))
-    order = [a for a in ranked(results) if a in found["attacks"]]
+    order = [a for a in measures.ranked(results) if a in found["attacks"]]
     if len(order) < 2:
         return Drawing(name, title, "No figure: it takes two attacks that give different records different scores.", "")
     place = [found["attacks"].index(a) for a in order]
@@ -313,7 +318,9 @@ def agreement(results: Results, scores: Scores) -> Drawing:
     numbers = range(1, len(order) + 1)  # at the bottom they stand for the names, which would take half of the height
     ax.set_xticks(range(len(order)), ["\n" * (k % 2 == 0) + f"{k}" for k in numbers], fontsize=size)
     ax.set_yticks(
-        range(len(order)), [f"{short(results, a)}  {k}" for k, a in zip(numbers, order, strict=True)], fontsize=size
+        range(len(order)),
+        [f"{measures.short(results, a)}  {k}" for k, a in zip(numbers, order, strict=True)],
+        fontsize=size,
     )
     if len(order) <= NUMBERED:
         for (i, j), correlation in np.ndenumerate(matrix):
@@ -325,11 +332,10 @@ def agreement(results: Results, scores: Scores) -> Drawing:
     caption = (
         "Each field compares two attacks: 1 where they put the records into the same order, 0 where their orders have"
         " nothing to do with each other (Spearman's rank correlation"
-        f"{', a mean over the targets' if plan(results) == 'balanced' else ''}). The numbers at the bottom are those"
-        " beside the names. Attacks that disagree look at"
-        " different things, and may find different members. Least alike:"
-        f" {short(results, order[i])} and {short(results, order[j])}, {matrix[i, j]:.2f}; in the middle,"
-        f" {np.median(off):.2f}."
+        f"{', a mean over the targets' if measures.plan(results) == 'balanced' else ''}). The numbers at the bottom are"
+        " those beside the names. Attacks that disagree look at different things, and may find different members. Least"
+        f" alike: {measures.short(results, order[i])} and {measures.short(results, order[j])}, {matrix[i, j]:.2f};"
+        f" in the middle, {np.median(off):.2f}."
     )
     alt = f"Heat map of {len(order)} attacks; rank correlations from {off.min():.2f} to {off.max():.2f}."
     return Drawing(name, title, caption, alt, figure)

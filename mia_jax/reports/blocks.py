@@ -9,8 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from mia_jax.reports import measures
 from mia_jax.reports.figures import Rendered
-from mia_jax.reports.measures import Results, Scores, ends, has_interval, reason, value
+from mia_jax.reports.measures import Results, Scores
 
 FOLDED = 20  # rows of a table by class; a longer one is folded
 UNRESOLVED = "not resolvable: "  # how metrics begins such a reason
@@ -45,13 +46,13 @@ def measure_cell(measure: Any, fraction: bool = False, absent: str | None = None
         fraction: as .123, and not as a percentage.
         absent: the words where the measure does not say why it has no number.
     """
-    number = value(measure)
+    number = measures.value(measure)
     if number is None:
-        return Cell(reason(measure, absent), kind="absent")
+        return Cell(measures.reason(measure, absent), kind="absent")
     write = "{:.3f}".format if fraction else "{:.1%}".format
     small = ""
-    if has_interval(measure):
-        small = " to ".join(map(write, ends(measure)))
+    if measures.has_interval(measure):
+        small = " to ".join(map(write, measures.ends(measure)))
     elif isinstance(measure, Mapping) and measure.get("reason"):
         small = measure["reason"].partition(":")[0]
     return Cell(write(number), small, "number")
@@ -71,9 +72,9 @@ class Notes:
 
     def cell(self, measure: Any, fraction: bool = False) -> Cell:
         """As ``measure_cell``, with a number in place of what would fill the cell with the same long reason."""
-        text = reason(measure)
+        text = measures.reason(measure)
         for begin in (UNRESOLVED, NO_BOUNDARY):
-            if value(measure) is None and text.startswith(begin):
+            if measures.value(measure) is None and text.startswith(begin):
                 return Cell(f"{begin.removesuffix(': ')} ({self.number(text)})", kind="absent")
         return measure_cell(measure, fraction)
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mia_jax.reports import folder
-from mia_jax.reports.measures import Results, Scores, plan, short
+from mia_jax.reports import folder, measures
+from mia_jax.reports.measures import Results, Scores
 from mia_jax.reports.results import read
 from mia_jax.storage.artifacts import replacing
 
@@ -42,7 +42,7 @@ def meaning(name: str, results: Results) -> str:
         return MEANINGS[name]
     attack = "shokri" if name == SCORE else name.removeprefix(f"{SCORE}_")
     rule = "larger: rather a member; above 0: called one; not a number: not judged"
-    return f"score of {short(results, attack)}; {rule}" if column(attack) == name else "not described"
+    return f"score of {measures.short(results, attack)}; {rule}" if column(attack) == name else "not described"
 
 
 def shape(name: str, scores: Scores) -> str:
@@ -76,7 +76,7 @@ def write_csv(workdir: str | pathlib.Path) -> pathlib.Path:
 
 def _lines(results: Results, scores: Scores) -> Iterator[list[str]]:
     names = [name for name in scores if name not in ("pictures", "targets")]
-    per_target = plan(results) == "balanced"
+    per_target = measures.plan(results) == "balanced"
     head = ["score_shokri" if name == SCORE else name for name in names]
     yield (["target"] if per_target else []) + head
     targets = scores["targets"] if per_target else [None]

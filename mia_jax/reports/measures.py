@@ -68,7 +68,7 @@ def ends(measure: Mapping[str, Any]) -> tuple[float, float]:
     return max(measure["low"], 0.0), min(measure["high"], 1.0)
 
 
-def surely(measure: Any, guess: float, attacks: int) -> bool:
+def above_guessing(measure: Any, guess: float, attacks: int) -> bool:
     """Whether an interval lies above what guessing gives, though its attack was picked as the best of several.
 
     The interval is widened from 95 % to 1 - 5 % / attacks, as if it were Gaussian.

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mia_jax.reports import measures
 from mia_jax.reports.columns import column
 from mia_jax.reports.figures import (
     ATTACK_COLORS,
@@ -16,7 +17,7 @@ from mia_jax.reports.figures import (
     legend,
     many,
 )
-from mia_jax.reports.measures import Results, Scores, short, value
+from mia_jax.reports.measures import Results, Scores
 from mia_jax.statistics import metrics
 
 MARKERS = "osDv^<>"
@@ -58,7 +59,11 @@ def roc(results: Results, scores: Scores) -> Drawing:
         curve = metrics.roc(score, member)
         found = np.interp(grid, curve.fpr, curve.tpr)  # at a vertical step: its upper end
         ax.plot(
-            grid, np.where(found > 0, found, np.nan), color=hue[attack], ls=DASHES[k % 4], label=short(results, attack)
+            grid,
+            np.where(found > 0, found, np.nan),
+            color=hue[attack],
+            ls=DASHES[k % 4],
+            label=measures.short(results, attack),
         )
     ax.plot([left, 1], [left, 1], color=GRAY, lw=1.2, ls="--", label="guessing")
     limit = min(metrics.RESOLVABLE / others, 1)
@@ -69,10 +74,12 @@ def roc(results: Results, scores: Scores) -> Drawing:
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(as_percent)
     legend(figure, ax)
-    same = [short(results, a) for a in results["attacks"] if a not in attacks]
+    same = [measures.short(results, a) for a in results["attacks"] if a not in attacks]
     flat = f" Not drawn: {', '.join(same)}, which gives no two records different scores." if same else ""
     aucs = [
-        f"{short(results, a)} {value(results['attacks'][a].get('auc')):.3f}" for a in attacks if _has(results, a, "auc")
+        f"{measures.short(results, a)} {measures.value(results['attacks'][a].get('auc')):.3f}"
+        for a in attacks
+        if _has(results, a, "auc")
     ]
     caption = (
         "This is the ROC curve. An attacker may choose how sure to be before calling a record a member. Each curve"
@@ -97,15 +104,23 @@ def per_class_cdf(results: Results, scores: Scores) -> Drawing:
     for attack in telling(results, scores):
         rows = results["attacks"][attack].get("per_class", [])
         for measure, dash in (("precision", "-"), ("recall", RECALL)):
-            values = np.sort([v for row in rows if (v := value(row[measure])) is not None])
+            values = np.sort([v for row in rows if (v := measures.value(row[measure])) is not None])
             if not len(values):
                 continue
             x = np.concatenate([[0], np.repeat(values, 2), [1]])
             y = np.repeat(np.arange(len(values) + 1), 2) / len(values)
-            ax.plot(x, y, color=hue[attack], ls=dash, label=short(results, attack) if measure == "precision" else None)
-            medians.append(f"{measure} of {short(results, attack)} {np.median(values):.2f}")
+            ax.plot(
+                x,
+                y,
+                color=hue[attack],
+                ls=dash,
+                label=measures.short(results, attack) if measure == "precision" else None,
+            )
+            medians.append(f"{measure} of {measures.short(results, attack)} {np.median(values):.2f}")
             if missing := classes - len(values):
-                left_out.append(f"{measure} of {short(results, attack)} for {many(missing, 'class', 'classes')}")
+                left_out.append(
+                    f"{measure} of {measures.short(results, attack)} for {many(missing, 'class', 'classes')}"
+                )
     if not medians:
         return Drawing(name, title, "No figure: no class of this run has a precision or a recall.", "")
     for measure, dash in (("precision", "-"), ("recall", RECALL)):
@@ -138,7 +153,10 @@ def precision_by_size(results: Results, scores: Scores) -> Drawing:
     figure, ax = canvas()
     drawn, missing = [], 0
     for k, attack in enumerate(telling(results, scores)):
-        rows = [(counts[r["class"]], value(r["precision"])) for r in results["attacks"][attack].get("per_class", [])]
+        rows = [
+            (counts[r["class"]], measures.value(r["precision"]))
+            for r in results["attacks"][attack].get("per_class", [])
+        ]
         xy = np.array([row for row in rows if row[1] is not None]).reshape(-1, 2)
         if k == 0:
             missing = classes - len(xy)
@@ -153,7 +171,7 @@ def precision_by_size(results: Results, scores: Scores) -> Drawing:
                 mfc=hue[attack] if first else "none",
                 alpha=0.85,
                 zorder=3 - k * 0.1,
-                label=short(results, attack),
+                label=measures.short(results, attack),
             )
             drawn.append(attack)
     if not drawn:
@@ -176,9 +194,8 @@ def precision_by_size(results: Results, scores: Scores) -> Drawing:
         " are equally many."
     )
     if missing:
-        caption += (
-            f" {many(missing, 'class has', 'classes have')} no precision ({short(results, drawn[0])}) and no mark."
-        )
+        none = many(missing, "class has", "classes have")
+        caption += f" {none} no precision ({measures.short(results, drawn[0])}) and no mark."
     alt = f"Scatter plot of precision against {min(counts):,} to {max(counts):,} training records per class."
     return Drawing(name, title, caption, alt, figure)
 
@@ -226,7 +243,7 @@ def learning_curves(results: Results, scores: Scores) -> Drawing:
         ax.plot(epoch, band["mean"], color="#0072B2", marker=marker, label="mean, training records")
         ax.set_ylabel(unit)
         ax.set_ylim(bottom=0)
-    unseen = value(shadows.get("test_accuracy"))
+    unseen = measures.value(shadows.get("test_accuracy"))
     tail = ""
     if unseen is not None:
         axes[1].axhline(unseen, color="#D55E00", ls="--", label="mean, unseen records, at the end")
@@ -276,7 +293,7 @@ def _histogram(scores: Scores, column: str, title: str, xlabel: str, caption: st
 
 
 def _has(results: Results, attack: str, measure: str) -> bool:
-    return value(results["attacks"][attack].get(measure)) is not None
+    return measures.value(results["attacks"][attack].get(measure)) is not None
 
 
 def _too_few(classes: int) -> str:

@@ -1,13 +1,13 @@
 """Which figures a run of each plan has, in order."""
 
-from mia_jax.reports import audit_figures, canary_figures, paper_run_figures
+from mia_jax.reports import audit_figures, canary_figures, measures, paper_run_figures
 from mia_jax.reports.figures import Plot
-from mia_jax.reports.measures import Results, measured, plan
+from mia_jax.reports.measures import Results
 
 
 def of(results: Results) -> tuple[Plot, ...]:
     """The figures of a run; without knowing who is a member, attacks can only be compared with each other."""
-    return PLOTS[plan(results)] if measured(results) else (audit_figures.agreement,)
+    return PLOTS[measures.plan(results)] if measures.measured(results) else (audit_figures.agreement,)
 
 
 PLOTS: dict[str, tuple[Plot, ...]] = {

@@ -7,9 +7,8 @@ with JAX. The page is made of ``sections``; each knows whether a run has somethi
 
 import pathlib
 
-from mia_jax.reports import figures, folder, plots, render
+from mia_jax.reports import figures, folder, measures, plots, render
 from mia_jax.reports.blocks import Report
-from mia_jax.reports.measures import plan
 from mia_jax.reports.results import read
 from mia_jax.reports.terminal import terminal_table
 from mia_jax.types import InputError
@@ -37,8 +36,10 @@ def write_report(workdir: str | pathlib.Path) -> pathlib.Path:
     path = pathlib.Path(workdir)
     with folder.believed(path):
         results, scores, digest = read(path)
-        if plan(results) not in plots.PLOTS:
-            raise InputError(f"{path / 'results.json'} is of the plan {plan(results)!r}, which is not known here")
+        if measures.plan(results) not in plots.PLOTS:
+            raise InputError(
+                f"{path / 'results.json'} is of the plan {measures.plan(results)!r}, which is not known here"
+            )
         drawings = figures.draw(results, scores, plots.of(results))
         page = render.page(Report(results, scores, digest, drawings))
         return folder.write(path, page, drawings)

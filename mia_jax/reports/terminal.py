@@ -13,27 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from mia_jax import sanitize
-from mia_jax.reports import answer_words, verdict
+from mia_jax.reports import answer_words, measures, verdict
 from mia_jax.reports.blocks import Notes
 from mia_jax.reports.columns import column
 from mia_jax.reports.figures import many
-from mia_jax.reports.measures import (
-    Results,
-    ends,
-    epsilon_low,
-    equal,
-    has_interval,
-    main_attack,
-    measured,
-    num_targets,
-    plan,
-    ranked,
-    rates,
-    reason,
-    short,
-    tpr,
-    value,
-)
+from mia_jax.reports.measures import Results
 from mia_jax.reports.sections import beside_paper, epsilon, result
 from mia_jax.reports.sections import unknown as unknown_section
 from mia_jax.reports.words import MEASURES, doubts, listed, marked_title, percent, table_notes
@@ -63,13 +47,13 @@ def terminal_table(results: Results, width: int = WIDTH) -> str:
 
 
 def _everything(results: Results, width: int) -> RenderableType:
-    match plan(results):
+    match measures.plan(results):
         case "shokri":
-            parts = _of_the_paper_s_run(results, across=max(1, (width - FIRST) // EACH))
+            parts = _shokri_parts(results, across=max(1, (width - FIRST) // EACH))
         case "canaries":
-            parts = _of_canaries(results)
+            parts = _canaries_parts(results)
         case _:
-            parts = _of_an_audit(results)
+            parts = _audit_parts(results)
     if width < WIDTH:  # columns then are as narrow as they must be
         for column_ in (column_ for part in parts if isinstance(part, Table) for column_ in part.columns):
             column_.min_width = None
@@ -108,19 +92,19 @@ def _add(table: Table, cells: Sequence[str]) -> None:
 
 def _number(measure: Any, notes: Notes) -> str:
     """A measure with its interval, or the number of the note that says why it has none."""
-    number = value(measure)
+    number = measures.value(measure)
     if number is None:
-        return f"- ({notes.number(reason(measure))})"
-    if not has_interval(measure):
+        return f"- ({notes.number(measures.reason(measure))})"
+    if not measures.has_interval(measure):
         return f"{number:.3f}"
-    low, high = ends(measure)
+    low, high = measures.ends(measure)
     return f"{number:.3f} [{low:.3f}, {high:.3f}]"
 
 
 # --- the paper's run -------------------------------------------------------------------------------------------------
 
 
-def _of_the_paper_s_run(results: Results, across: int) -> list[RenderableType]:
+def _shokri_parts(results: Results, across: int) -> list[RenderableType]:
     """``across``: attacks side by side."""
     data, target, shadows = results["dataset"], results["target"], results["shadows"]
     notes, attacks = Notes(), results["attacks"]
@@ -134,16 +118,16 @@ def _of_the_paper_s_run(results: Results, across: int) -> list[RenderableType]:
     names = list(attacks)
     for start in range(0, len(names), across):
         some = names[start : start + across]
-        heads = ((_clipped(short(results, name), EACH - 2), EACH - 2, "left") for name in some)
+        heads = ((_clipped(measures.short(results, name), EACH - 2), EACH - 2, "left") for name in some)
         table = _table([("", FIRST - 2, "left"), *heads])
         for key, (title, _) in MEASURES.items():
             _add(table, [title, *(_number(attacks[name].get(key), notes) for name in some)])
-        for rate in rates(results):
-            cells = [_number(tpr(attacks[name], rate), notes) for name in some]
+        for rate in measures.rates(results):
+            cells = [_number(measures.tpr(attacks[name], rate), notes) for name in some]
             _add(table, [f"TPR at {percent(float(rate))} FPR", *cells])
         parts += ["", table]
     if without := results.get("classes_without_rows"):
-        unscored = many(attacks[main_attack(results)]["unscored"], "record", "records")
+        unscored = many(attacks[measures.main_attack(results)]["unscored"], "record", "records")
         lacked = f"(the shadow models lacked members or others of class {listed(without)}: {unscored} got no score)"
         parts.append(_text(lacked))
     parts += [_hanging(k, text) for k, text in enumerate(notes.reasons, 1)]
@@ -154,7 +138,7 @@ def _beside_the_paper(results: Results) -> list[RenderableType]:
     """The paper's rows under the run's own."""
     paper = beside_paper.paper_rows(results)
     columns = {"train_accuracy": "train", "test_accuracy": "test", "accuracy": "attack", "precision": "precision"}
-    medians = any(value(row.get("median_precision")) is not None for row in paper)
+    medians = any(measures.value(row.get("median_precision")) is not None for row in paper)
     columns |= {"median_precision": "median"} if medians else {}
     columns["recall"] = "recall"
     mark = "SIMULATED " if results["dataset"]["source"] == "simulated" else ""
@@ -162,7 +146,7 @@ def _beside_the_paper(results: Results) -> list[RenderableType]:
     rows: list[tuple[str, Mapping[str, Any]]] = [(f"{mark}this run", beside_paper.this_run(results))]
     rows += [(f"paper: {row['setting']} ({row['source']})", row) for row in paper]
     for name, row in rows:
-        numbers = [value(row.get(key)) for key in columns]
+        numbers = [measures.value(row.get(key)) for key in columns]
         _add(table, [_clipped(name, 51), *("-" if number is None else f"{number:.3f}" for number in numbers)])
     parts: list[RenderableType] = [
         "",
@@ -184,18 +168,18 @@ def _clipped(text: str, width: int) -> str:
 # --- audits by many attacks ------------------------------------------------------------------------------------------
 
 
-def _of_an_audit(results: Results) -> list[RenderableType]:
+def _audit_parts(results: Results) -> list[RenderableType]:
     data, target, shadows = results["dataset"], results["target"], results["shadows"]
     about = f"{marked_title(data)}: {data['classes']} classes; "
-    if plan(results) == "balanced":
+    if measures.plan(results) == "balanced":
         about += f"{shadows['models']} models trained on {target['train_records']:,} records each"
     else:
         about += f"{target['kind']} under attack, {many(shadows['count'], 'shadow model', 'shadow models')}"
     first: list[RenderableType] = [_text(doubts(results), "bold"), ""] if results.get("doubts") else []
     notes_on_shadows = [_text(note) for note in shadows.get("notes", ())]
-    if not measured(results):
+    if not measures.measured(results):
         return [*first, _text(about), *notes_on_shadows, "", *_scores_only(results)]
-    targets, notes = num_targets(results), Notes()
+    targets, notes = measures.num_targets(results), Notes()
     over = f"over {targets} targets" if targets > 1 else "over records"
     table = _attacks(results, notes)
     below = (*(f"{note}." for note in table_notes(results)), epsilon.below_table(results))
@@ -212,7 +196,7 @@ def _of_an_audit(results: Results) -> list[RenderableType]:
 
 def _attacks(results: Results, notes: Notes) -> Table:
     """An attack in each line, the strongest first."""
-    key, title = ("accuracy", "accuracy") if equal(results) else ("balanced_accuracy", "balanced")
+    key, title = ("accuracy", "accuracy") if measures.equal(results) else ("balanced_accuracy", "balanced")
     table = _table(
         [
             ("attack", 18, "left"),
@@ -222,13 +206,13 @@ def _attacks(results: Results, notes: Notes) -> Table:
         ],
         padding=1,
     )
-    for name in ranked(results):
+    for name in measures.ranked(results):
         block = results["attacks"][name]
-        measures = [block.get("auc"), *(tpr(block, rate) for rate in ("0.01", "0.001"))]
-        right, low = value(block.get(key)), epsilon_low(block.get("epsilon"))
-        cells = [_number(measure, notes) for measure in measures]
-        cells.append(f"- ({notes.number(reason(block.get(key)))})" if right is None else f"{right:.3f}")
-        cells.append(f"- ({notes.number(reason(block.get('epsilon')))})" if low is None else f">= {low:.2f}")
+        found = [block.get("auc"), *(measures.tpr(block, rate) for rate in ("0.01", "0.001"))]
+        right, low = measures.value(block.get(key)), measures.epsilon_low(block.get("epsilon"))
+        cells = [_number(measure, notes) for measure in found]
+        cells.append(f"- ({notes.number(measures.reason(block.get(key)))})" if right is None else f"{right:.3f}")
+        cells.append(f"- ({notes.number(measures.reason(block.get('epsilon')))})" if low is None else f">= {low:.2f}")
         _add(table, [_clipped(name, 18), *cells])
     return table
 
@@ -248,7 +232,7 @@ def _scores_only(results: Results) -> list[RenderableType]:
 # --- audits by canaries ----------------------------------------------------------------------------------------------
 
 
-def _of_canaries(results: Results) -> list[RenderableType]:
+def _canaries_parts(results: Results) -> list[RenderableType]:
     target, block, canaries = results["target"], results["attacks"]["canaries"], results["canaries"]
     kind = {"mislabelled": "mislabeled"}.get(canaries["kind"], canaries["kind"])  # results.json keeps its spelling
     about = (
@@ -257,12 +241,12 @@ def _of_canaries(results: Results) -> list[RenderableType]:
         f" each; delta {block['epsilon']['delta']:g}, 95% confidence"
     )
     table = _table([("", 54, "left"), ("epsilon", 7, "right"), ("", 0, "left")])
-    upper = value(target.get("epsilon"))
+    upper = measures.value(target.get("epsilon"))
     _add(table, ["at most, by the privacy accountant", "none" if upper is None else f"<= {upper:.2f}", ""])
     for key, (name, source) in result.CANARY_BOUNDS.items():
         bound = block[key]
         guesses = f"{bound['right']:,} of {bound['guesses']:,} guesses right"
-        _add(table, [f"at least, {name} ({source})", f">= {epsilon_low(bound):.2f}", guesses])
+        _add(table, [f"at least, {name} ({source})", f">= {measures.epsilon_low(bound):.2f}", guesses])
     auc = block["auc"]
     accuracies = (
         f"AUC of the canaries {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]; accuracy of the model on"

@@ -2,21 +2,9 @@
 
 from collections.abc import Mapping
 
+from mia_jax.reports import measures
 from mia_jax.reports.figures import many
-from mia_jax.reports.measures import (
-    Results,
-    epsilon_low,
-    lowest_rate,
-    main_attack,
-    measured,
-    num_targets,
-    plan,
-    shares,
-    short,
-    strongest,
-    surely,
-    value,
-)
+from mia_jax.reports.measures import Results
 from mia_jax.reports.words import OFTEN, cause, doubts, percent, the_model, title
 
 QUESTION = (
@@ -29,7 +17,7 @@ SIMULATED = "The records are SIMULATED, made to resemble the real data set: noth
 def heading(results: Results) -> str:
     """The title of the page."""
     name = title(results["dataset"])
-    match plan(results):
+    match measures.plan(results):
         case "shokri":
             return f"Membership inference on {name}"
         case "canaries":
@@ -39,15 +27,15 @@ def heading(results: Results) -> str:
 
 def verdict(results: Results) -> str:
     """One paragraph, below the title and below the terminal's table of an audit by canaries."""
-    match plan(results):
+    match measures.plan(results):
         case "shokri":
-            sentences = _of_the_paper_s_run(results)
+            sentences = _shokri_verdict(results)
         case "canaries":
             sentences = [canaries(results)]
-        case _ if not measured(results):
+        case _ if not measures.measured(results):
             sentences = [QUESTION, _unknown(results)]
         case _:
-            sentences = _of_an_audit(results)
+            sentences = _audit_verdict(results)
     simulated = [SIMULATED] if results["dataset"]["source"] == "simulated" else []
     return " ".join(sentence for sentence in (*simulated, doubts(results), *sentences) if sentence)
 
@@ -55,21 +43,23 @@ def verdict(results: Results) -> str:
 # --- the paper's run -------------------------------------------------------------------------------------------------
 
 
-def _of_the_paper_s_run(results: Results) -> list[str]:
+def _shokri_verdict(results: Results) -> list[str]:
     target = results["target"]
-    block = results["attacks"][main_attack(results)]
+    block = results["attacks"][measures.main_attack(results)]
     accuracy = block.get("accuracy")
     sentences = [
         f"{QUESTION} Here the model learned from {target['train_records']:,} records of"
         f" {title(results['dataset'])}, and the attack judged those and as many others."
     ]
-    right = value(accuracy)
+    right = measures.value(accuracy)
     if right is None:
         reason = accuracy.get("reason") if isinstance(accuracy, Mapping) else ""
         return [*sentences, f"The attack has no accuracy to report{f': {reason}' if reason else ''}."]
-    low = value(accuracy.get("low")) if isinstance(accuracy, Mapping) else None
+    low = measures.value(accuracy.get("low")) if isinstance(accuracy, Mapping) else None
     sentences.append(f"It was right for {percent(right)} of them, where guessing is right for 50%.")
-    if (precision := value(block.get("precision"))) is not None and (recall := value(block.get("recall"))) is not None:
+    if (precision := measures.value(block.get("precision"))) is not None and (
+        recall := measures.value(block.get("recall"))
+    ) is not None:
         sentences.append(
             f"It found {percent(recall)} of the members; of the records that it called members, {percent(precision)}"
             " were."
@@ -95,10 +85,10 @@ def _accuracy_means(accuracy: float, leak: bool) -> str:
 # --- audits by many attacks ------------------------------------------------------------------------------------------
 
 
-def _of_an_audit(results: Results) -> list[str]:
+def _audit_verdict(results: Results) -> list[str]:
     sentences = [QUESTION, _what_was_attacked(results)]
-    rate = lowest_rate(results)
-    if rate is None or (best := strongest(results, rate)) is None:
+    rate = measures.lowest_rate(results)
+    if rate is None or (best := measures.strongest(results, rate)) is None:
         return [
             *sentences,
             "How many members can be identified cannot be told here: too few non-members were judged.",
@@ -109,34 +99,34 @@ def _of_an_audit(results: Results) -> list[str]:
             " judged."
         )
     name, measure = best
-    found = value(measure) or 0.0
-    low = value(measure.get("low")) if isinstance(measure, dict) else None
+    found = measures.value(measure) or 0.0
+    low = measures.value(measure.get("low")) if isinstance(measure, dict) else None
     interval = ""
     if low is not None:
         low, high = max(0.0, low), min(1.0, measure["high"])
         interval = f" (95% interval: {percent(low)} to {percent(high)})"
     sentences.append(
-        f"At {OFTEN.get(rate, f'a false-alarm rate of {rate}')} the strongest attack, {short(results, name)},"
+        f"At {OFTEN.get(rate, f'a false-alarm rate of {rate}')} the strongest attack, {measures.short(results, name)},"
         f" identifies {percent(found)} of the members{interval}, where guessing identifies {percent(float(rate))}."
     )
     attacks = results["attacks"]
-    apart = surely(attacks[name].get("auc", {}), 0.5, len(attacks))
-    leak = surely(measure, float(rate), len(attacks))
+    apart = measures.above_guessing(attacks[name].get("auc", {}), 0.5, len(attacks))
+    leak = measures.above_guessing(measure, float(rate), len(attacks))
     return [*sentences, _rate_means(found, float(rate), leak, apart), cause(results["target"], leak or apart)]
 
 
 def _what_was_attacked(results: Results) -> str:
     target, shadows = results["target"], results["shadows"]
     attacks = many(len(results["attacks"]), "attack", "attacks")
-    if plan(results) == "balanced":
+    if measures.plan(results) == "balanced":
+        targets = many(measures.num_targets(results), "of them was", "of them were")
         return (
             f"Here {shadows['models']:,} models were trained, each on {target['train_records']:,} records of"
-            f" {title(results['dataset'])}, and {many(num_targets(results), 'of them was', 'of them were')} attacked by"
-            f" {attacks}."
+            f" {title(results['dataset'])}, and {targets} attacked by {attacks}."
         )
     return (
         f"Here the model is {the_model(results)}; {attacks} judged {target['train_records']:,} records that it was"
-        f" trained on and {shares(results)[1]:,} others."
+        f" trained on and {measures.shares(results)[1]:,} others."
     )
 
 
@@ -174,14 +164,14 @@ def _unknown(results: Results) -> str:
 def canaries(results: Results) -> str:
     """The lower bound on epsilon, beside what the privacy accountant computes from above."""
     block, accountant = results["attacks"]["canaries"]["epsilon"], results["target"].get("epsilon")
-    at, low = f"delta {block['delta']:g}, {block['confidence']:.0%} confidence", epsilon_low(block)
+    at, low = f"delta {block['delta']:g}, {block['confidence']:.0%} confidence", measures.epsilon_low(block)
     if not low:
         lower = (
             f"These canaries prove nothing of epsilon ({at}): no leak was found. It does not prove that there is none."
         )
     else:
         lower = f"This training is not differentially private for an epsilon below {low:.2f} ({at})."
-    upper = value(accountant)
+    upper = measures.value(accountant)
     if upper is None:
         return f"{lower} It promises no epsilon: only noise does (DP-SGD, `dp_noise_multiplier`)."
     promise = f"DP-SGD promises, by the privacy accountant, that epsilon is at most {upper:.2f}"

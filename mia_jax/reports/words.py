@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mia_jax.reports import measures
 from mia_jax.reports.figures import many
-from mia_jax.reports.measures import Results, equal, guessing, plan, ranked, rates, shares, short, tpr, value
+from mia_jax.reports.measures import Results
 from mia_jax.statistics import metrics, over_targets, per_record
 
 MEASURES = {  # key: (name, what it means, what guessing gives)
@@ -74,7 +75,7 @@ def the_model(results: Results) -> str:
 
 def cause(target: Mapping[str, Any], leak: bool) -> str:
     """What the target's accuracies say about the leak; empty where they are not known."""
-    train, test = value(target.get("train_accuracy")), value(target.get("test_accuracy"))
+    train, test = measures.value(target.get("train_accuracy")), measures.value(target.get("test_accuracy"))
     if train is None or test is None:
         return ""
     both = (
@@ -120,7 +121,9 @@ def doubts(results: Results) -> str:
 
 def without_key(results: Results, key: str) -> str:
     """The attacks whose blocks have no ``key``, and why: a sentence with a space before it, or nothing."""
-    names = [short(results, name) for name in ranked(results) if not results["attacks"][name].get(key)]
+    names = [
+        measures.short(results, name) for name in measures.ranked(results) if not results["attacks"][name].get(key)
+    ]
     if not names:
         return ""
     return (
@@ -140,7 +143,7 @@ def table_notes(results: Results) -> list[str]:
 
 def random_split(results: Results) -> str:
     """What the numbers rest on where nobody here decided who is a member; else empty."""
-    if plan(results) != "deployed":
+    if measures.plan(results) != "deployed":
         return ""
     return (
         "These numbers tell members from others; what the model remembers they tell only if a random split decided who"
@@ -150,13 +153,13 @@ def random_split(results: Results) -> str:
 
 def base_rate(results: Results) -> str:
     """What guessing gives where members and non-members are not as many; else empty."""
-    if equal(results):
+    if measures.equal(results):
         return ""
-    members, non_members = shares(results)
+    members, non_members = measures.shares(results)
     share = members / (members + non_members)
     return (
         f"{percent(share)} of the records are members, so guessing alone has an accuracy of"
-        f" {percent(guessing(results))} and a precision of {percent(share)}; balanced accuracy"
+        f" {percent(measures.guessing(results))} and a precision of {percent(share)}; balanced accuracy"
         " weighs both sides alike, guessing has 50%"
     )
 
@@ -165,9 +168,9 @@ def pooled(results: Results) -> str:
     """At which rates all targets share a threshold; empty where each has its own."""
     at = {
         rate
-        for rate in rates(results)
+        for rate in measures.rates(results)
         for block in results["attacks"].values()
-        if (tpr(block, rate) or {}).get("read") == over_targets.POOLED
+        if (measures.tpr(block, rate) or {}).get("read") == over_targets.POOLED
     }
     if not at:
         return ""
@@ -180,13 +183,15 @@ def pooled(results: Results) -> str:
 
 def worse_than_guessing(results: Results) -> str:
     """The attacks whose AUC lies below guessing with its whole interval; else empty."""
-    areas = {name: results["attacks"][name].get("auc") for name in ranked(results)}
+    areas = {name: results["attacks"][name].get("auc") for name in measures.ranked(results)}
     below = [
-        short(results, n) for n, auc in areas.items() if isinstance(auc, Mapping) and (auc.get("high") or 1.0) < 0.5
+        measures.short(results, n)
+        for n, auc in areas.items()
+        if isinstance(auc, Mapping) and (auc.get("high") or 1.0) < 0.5
     ]
     if not below:
         return ""
-    if plan(results) == "balanced":
+    if measures.plan(results) == "balanced":
         why = "the shadows do not imitate the target"
     else:
         why = "something is inverted (member, shadow_member), or the shadows do not imitate the target"

@@ -55,7 +55,7 @@ REFUSED = [
     (dict(label_smoothing=2.0), "label_smoothing=2.0 must be from 0 to 1"),
     (dict(dropout=1.0), "dropout=1.0 must be at least 0 and below 1"),
     (dict(l2=1e300), "`l2=1e+300` must be at most 1e+38"),
-    (dict(mixup=-1e30), "mixup=-1e+30 must be at least 0"),
+    (dict(mixup=-1e30), "`mixup=-1e+30` must be at least 0"),
     (dict(hidden=HUGE), "`hidden=1000000000` takes at least "),
     (dict(hidden=HUGE, optimizer="sgd"), "`hidden=1000000000` takes at least "),
     (dict(attack_hidden=HUGE), "`attack_hidden=1000000000` takes at least "),
@@ -89,7 +89,7 @@ def test_networks_too_large_are_refused_by_every_plan(own, tmp_path):
         said(audits.run, BalancedConfig(dataset=str(own), workdir=str(tmp_path / "balanced"), hidden=HUGE)),
         said(audits.run, BalancedConfig(dataset=str(own), workdir=str(tmp_path / "b"), attack_hidden=HUGE)),
     ):
-        assert error and "hidden=1000000000 takes at least" in error
+        assert error and "`hidden=1000000000` takes at least" in error
 
 
 def test_what_networks_take_is_counted(own, monkeypatch):

@@ -10,7 +10,7 @@ from flax import linen as nn
 from small_runs import own_module
 
 from mia_jax.audits import train_networks
-from mia_jax.audits.config import Training
+from mia_jax.audits.config import AuditConfig
 from mia_jax.models import convolutions, networks
 from mia_jax.types import Field, InputError, Model, Schema
 
@@ -124,7 +124,7 @@ def test_a_user_s_network_is_the_same_and_says_how_it_is_computed(mine):
 
 def test_artifacts_are_named_by_the_arithmetic(mine):
     written = Model(*networks.build(mine, SCHEMA)[:2])
-    config = Training(model=mine)
+    config = AuditConfig(model=mine)
     ours, theirs = (train_networks.description(config, m, "digest") for m in (networks.build(mine, SCHEMA), written))
     assert theirs == train_networks.training_description(config, "digest")
     assert ours == theirs | {"arithmetic": networks.build(mine, SCHEMA).arithmetic}

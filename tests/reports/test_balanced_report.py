@@ -225,8 +225,8 @@ def test_unequal_sides_are_told_beside_the_numbers(tmp_path):
 
 def test_an_attack_picked_from_many_must_beat_guessing_by_more():
     measure = {"value": 0.015, "low": 0.0105, "high": 0.02}
-    assert measures.surely(measure, 0.01, 1) and not measures.surely(measure, 0.01, 23)
-    assert not measures.surely({"value": 0.01 + 1e-17, "reason": "no spread"}, 0.01, 1)
+    assert measures.above_guessing(measure, 0.01, 1) and not measures.above_guessing(measure, 0.01, 23)
+    assert not measures.above_guessing({"value": 0.01 + 1e-17, "reason": "no spread"}, 0.01, 1)
 
 
 def test_intervals_stay_where_shares_can_be():

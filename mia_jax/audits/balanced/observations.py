@@ -13,7 +13,7 @@ import numpy as np
 
 from mia_jax.attacks import sources
 from mia_jax.attacks.common import scaled_logit
-from mia_jax.audits.balanced.plan import Setting
+from mia_jax.audits.balanced.plan import BalancedSetting
 from mia_jax.audits.types import Models, Observation, Observers
 from mia_jax.plans import membership
 from mia_jax.targets import observation
@@ -47,7 +47,9 @@ class Limits(NamedTuple):
     query_records: int  # candidates that are judged
 
 
-def observe(key: Key, attacks: Mapping[str, Attack], models: Models, setting: Setting, limits: Limits) -> Observations:
+def observe(
+    key: Key, attacks: Mapping[str, Attack], models: Models, setting: BalancedSetting, limits: Limits
+) -> Observations:
     """Observe every model.
 
     Args:

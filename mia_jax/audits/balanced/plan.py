@@ -16,7 +16,7 @@ from mia_jax.targets.platforms import platform
 from mia_jax.types import InputError, Key, Records, Schema
 
 
-class Setting(NamedTuple):
+class BalancedSetting(NamedTuple):
     """Who is asked about, who trains on whom."""
 
     root: Key  # of everything random
@@ -65,7 +65,7 @@ def check(config: BalancedConfig, schema: Schema, total: int) -> tuple[int, int]
     return n, reserve
 
 
-def set_up(config: BalancedConfig, pool: Records, schema: Schema) -> Setting:
+def set_up(config: BalancedConfig, pool: Records, schema: Schema) -> BalancedSetting:
     """Decide who is asked about and who trains on whom. Raises InputError as ``check``."""
     total = len(pool.y)
     n, reserve = check(config, schema, total)
@@ -75,7 +75,7 @@ def set_up(config: BalancedConfig, pool: Records, schema: Schema) -> Setting:
     plan = splits.balanced(stage_key(root, "balanced"), n, config.num_models)
     targets = _targets(config.num_targets, config.num_models)
     member, chosen = splits.membership_matrix(plan, n), defenses.parse(config.defenses)
-    return Setting(root, pool, schema, candidates, population, plan, member, targets, chosen)
+    return BalancedSetting(root, pool, schema, candidates, population, plan, member, targets, chosen)
 
 
 def _targets(count: int, num_models: int) -> np.ndarray:
@@ -89,7 +89,7 @@ def pairs(models: np.ndarray) -> np.ndarray:
     return models[np.isin(splits.partners(models), models)]
 
 
-def of_models(setting: Setting, which: np.ndarray) -> Setting:
+def of_models(setting: BalancedSetting, which: np.ndarray) -> BalancedSetting:
     """The setting as if there were only these models, in pairs; as many of them play the target, if there are."""
     targets = _targets(min(len(setting.targets), len(which)), len(which))
     plan = splits.Plan(*(np.asarray(rows)[which] for rows in setting.plan))

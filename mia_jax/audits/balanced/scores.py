@@ -14,7 +14,7 @@ from mia_jax.audits import common as runs
 from mia_jax.audits import config as configs
 from mia_jax.audits import stages
 from mia_jax.audits.balanced.observations import Observed
-from mia_jax.audits.balanced.plan import Setting
+from mia_jax.audits.balanced.plan import BalancedSetting
 from mia_jax.audits.config import BalancedConfig
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import Run
@@ -41,7 +41,7 @@ class Judged(NamedTuple):
 
 
 def build_attacks(
-    config: BalancedConfig, names: tuple[str, ...], setting: Setting, remember: Callable[[str], Remember]
+    config: BalancedConfig, names: tuple[str, ...], setting: BalancedSetting, remember: Callable[[str], Remember]
 ) -> dict[str, Attack]:
     """The attacks that can run, with what they need of the run; ``remember``: by attack, as its factory takes it.
 
@@ -101,7 +101,7 @@ def fit_and_score(key: Key, attack: Attack, observed: Observed, target: int, sha
 
 def judge(
     run: Run[BalancedConfig],
-    setting: Setting,
+    setting: BalancedSetting,
     name: str,
     attack: Attack,
     observed: Observed,
@@ -179,7 +179,7 @@ def _attack_target(
 
 
 def _collected(
-    setting: Setting, rows: np.ndarray, by_target: list[Mapping[str, np.ndarray]], calibration_models: list[int]
+    setting: BalancedSetting, rows: np.ndarray, by_target: list[Mapping[str, np.ndarray]], calibration_models: list[int]
 ) -> Judged:
     """The arrays of ``_attack_target``, over ``rows``, of every target and its calibration model."""
     scores = np.full((len(by_target), len(setting.candidates)), np.nan)

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config, DeployedConfig, InProcessConfig, Training
+from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config, DeployedConfig, InProcessConfig, AuditConfig
 from mia_jax.audits.plans import balanced, canaries, in_process, predictions, service, shokri, without_shadows
 from mia_jax.audits.types import AuditPlan
 from mia_jax.types import InputError
 
 
-def plan_of(config: Training) -> AuditPlan[Any, Any, Any, Any, Any]:
+def plan_of(config: AuditConfig) -> AuditPlan[Any, Any, Any, Any, Any]:
     """The plan that a configuration asks for.
 
     Raises:

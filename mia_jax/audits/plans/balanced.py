@@ -20,7 +20,7 @@ from mia_jax.audits import config as configs
 from mia_jax.audits.balanced import observations, plan
 from mia_jax.audits.balanced import scores as judging
 from mia_jax.audits.balanced.observations import Limits, Observations
-from mia_jax.audits.balanced.plan import Setting, attack_names
+from mia_jax.audits.balanced.plan import BalancedSetting, attack_names
 from mia_jax.audits.balanced.scores import Judged
 from mia_jax.audits.config import BalancedConfig
 from mia_jax.audits.stages import stage_key
@@ -35,7 +35,7 @@ CURVE_RATE = 0.01
 class Observed(NamedTuple):
     """What was seen of the models that have not diverged."""
 
-    setting: Setting  # of these models
+    setting: BalancedSetting  # of these models
     names: list[str]  # of each, the digest of what made it
     seen: Observations
 
@@ -50,7 +50,7 @@ def resolve(config: BalancedConfig) -> BalancedConfig:
     return config
 
 
-def prepare(run: Run[BalancedConfig]) -> Setting:
+def prepare(run: Run[BalancedConfig]) -> BalancedSetting:
     """The records, who is asked about, who trains on whom. Raises InputError, of attacks that cannot run, too."""
     config = run.config
     pool, schema = common.load(config, plan.check, run.notify)
@@ -64,7 +64,7 @@ def prepare(run: Run[BalancedConfig]) -> Setting:
     return setting
 
 
-def train(run: Run[BalancedConfig], setting: Setting) -> Trained[None]:
+def train(run: Run[BalancedConfig], setting: BalancedSetting) -> Trained[None]:
     """All models of the plan."""
     keys = stages.keys(stage_key(run.root, "models"), run.config.num_models)
     rows, schema = setting.candidates[setting.plan.train], setting.schema
@@ -72,7 +72,7 @@ def train(run: Run[BalancedConfig], setting: Setting) -> Trained[None]:
     return Trained(common.train_models(run, job), job.title, None, np.arange(len(rows)), choose=plan.pairs, least=4)
 
 
-def observe(run: Run[BalancedConfig], setting: Setting, trained: Trained[None]) -> Observed:
+def observe(run: Run[BalancedConfig], setting: BalancedSetting, trained: Trained[None]) -> Observed:
     """What all attacks see of the models."""
     config, setting = run.config, plan.of_models(setting, trained.which)
     attacks = _attacks(run, setting)
@@ -85,7 +85,7 @@ def observe(run: Run[BalancedConfig], setting: Setting, trained: Trained[None]) 
     return Observed(setting, trained.models.names, seen)
 
 
-def attack(run: Run[BalancedConfig], setting: Setting, observed: Observed) -> dict[str, Judged]:
+def attack(run: Run[BalancedConfig], setting: BalancedSetting, observed: Observed) -> dict[str, Judged]:
     """What each attack makes of every target, in the order of the attacks; quick ones are first to run."""
     setting = observed.setting
     attacks = _attacks(run, setting, lambda name: advance(1, name))
@@ -108,7 +108,7 @@ def attack(run: Run[BalancedConfig], setting: Setting, observed: Observed) -> di
 
 
 def _attacks(
-    run: Run[BalancedConfig], setting: Setting, part_done: Callable[[str], None] = lambda name: None
+    run: Run[BalancedConfig], setting: BalancedSetting, part_done: Callable[[str], None] = lambda name: None
 ) -> dict[str, Attack]:
     """The attacks by name; ``part_done`` is told the name of one of which a part of the long work is done."""
 
@@ -120,7 +120,7 @@ def _attacks(
 
 def summarize(
     run: Run[BalancedConfig],
-    setting: Setting,
+    setting: BalancedSetting,
     trained: Trained[None],
     observed: Observed,
     scored: dict[str, Judged],
@@ -149,12 +149,12 @@ def summarize(
 # --- the blocks of results.json --------------------------------------------------------------------------------------
 
 
-def _labels(setting: Setting) -> np.ndarray:
+def _labels(setting: BalancedSetting) -> np.ndarray:
     """Of the records that are asked about, int32 [n]."""
     return np.asarray(setting.pool.y, np.int32)[setting.candidates]
 
 
-def _dataset(setting: Setting) -> results.Dataset:
+def _dataset(setting: BalancedSetting) -> results.Dataset:
     schema = setting.schema
     per_class = np.bincount(_labels(setting), minlength=schema.num_classes) // 2
     return results.dataset(schema, data.title(schema.name), len(setting.pool.y), per_class)
@@ -173,7 +173,9 @@ def _target(config: BalancedConfig, train_records: int, accuracy: tuple[float, f
     }
 
 
-def _evaluate(config: BalancedConfig, setting: Setting, judged: Mapping[str, Judged]) -> dict[str, dict[str, Any]]:
+def _evaluate(
+    config: BalancedConfig, setting: BalancedSetting, judged: Mapping[str, Judged]
+) -> dict[str, dict[str, Any]]:
     """Each attack's block, with the bound on epsilon that its scores prove."""
     label, blocks = _labels(setting), {}
     for name, found in judged.items():
@@ -190,7 +192,7 @@ def _evaluate(config: BalancedConfig, setting: Setting, judged: Mapping[str, Jud
 
 
 def _most_exposed(
-    setting: Setting, phi: np.ndarray, judged: Mapping[str, Judged]
+    setting: BalancedSetting, phi: np.ndarray, judged: Mapping[str, Judged]
 ) -> tuple[dict[str, Any], np.ndarray | None]:
     """The records that the models expose most, and their pictures; of records that are none, attributes in words."""
     schema, scores = setting.schema, {name: found.scores for name, found in judged.items()}
@@ -206,7 +208,7 @@ def _most_exposed(
 
 
 def _arrays(
-    setting: Setting, judged: Mapping[str, Judged], phi: np.ndarray, pictures: np.ndarray | None
+    setting: BalancedSetting, judged: Mapping[str, Judged], phi: np.ndarray, pictures: np.ndarray | None
 ) -> dict[str, np.ndarray]:
     """What scores.npz holds."""
     return {
@@ -220,7 +222,7 @@ def _arrays(
     }
 
 
-def attack_block(setting: Setting, label: np.ndarray, name: str, judged: Judged) -> dict[str, Any]:
+def attack_block(setting: BalancedSetting, label: np.ndarray, name: str, judged: Judged) -> dict[str, Any]:
     """An attack's block: means over targets, ``over_targets``; with one target, that target's own intervals."""
     score, member = np.asarray(judged.scores, np.float64), setting.member[setting.targets]
     blocks = []
@@ -257,6 +259,6 @@ def _at_a_glance(score: np.ndarray, member: np.ndarray) -> dict[str, metrics.Mea
     }
 
 
-PLAN: AuditPlan[BalancedConfig, Setting, None, Observed, dict[str, Judged]] = AuditPlan(
+PLAN: AuditPlan[BalancedConfig, BalancedSetting, None, Observed, dict[str, Judged]] = AuditPlan(
     "balanced", resolve, prepare, train, observe, attack, summarize
 )

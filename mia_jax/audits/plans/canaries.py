@@ -32,7 +32,7 @@ METHOD = "one training run, a fair coin for each canary; one record added or rem
 TITLE = "How likely its label is to the model (Steinke et al. 2023)"
 
 
-class Setting(NamedTuple):
+class CanarySetting(NamedTuple):
     """Who trains the model for certain, who by a coin."""
 
     pool: Records  # [N], the canaries with the labels that they are trained with
@@ -77,7 +77,7 @@ def resolve(config: CanaryConfig) -> CanaryConfig:
     return config
 
 
-def prepare(run: Run[CanaryConfig]) -> Setting:
+def prepare(run: Run[CanaryConfig]) -> CanarySetting:
     """The records, the canaries among them, their labels and their coins. Raises InputError as ``set_up``."""
     config = run.config
     pool, schema = common.load(config, check, run.notify)
@@ -89,7 +89,7 @@ def prepare(run: Run[CanaryConfig]) -> Setting:
     return setting
 
 
-def train(run: Run[CanaryConfig], setting: Setting) -> Trained[None]:
+def train(run: Run[CanaryConfig], setting: CanarySetting) -> Trained[None]:
     """The model."""
     key = jax.random.fold_in(stage_key(run.root, "model"), 0)[None]
     digest = artifacts.array_digest(*map(np.asarray, setting.pool))
@@ -97,7 +97,7 @@ def train(run: Run[CanaryConfig], setting: Setting) -> Trained[None]:
     return Trained(common.train_models(run, job), job.title, None, np.arange(1))
 
 
-def observe(run: Run[CanaryConfig], setting: Setting, trained: Trained[None]) -> Observed:
+def observe(run: Run[CanaryConfig], setting: CanarySetting, trained: Trained[None]) -> Observed:
     """What the model says of the canaries, and whether it is right about the records that surely train or test."""
     others = Observers(
         stage_key(run.root, "look"), {"summary": observation.summary}, defenses.parse(run.config.defenses), {}
@@ -114,7 +114,7 @@ def observe(run: Run[CanaryConfig], setting: Setting, trained: Trained[None]) ->
     return Observed(of_canaries["answers"][0], of_canaries["summary"]["confidence"][0], accuracy)
 
 
-def attack(run: Run[CanaryConfig], setting: Setting, observed: Observed) -> Scored:
+def attack(run: Run[CanaryConfig], setting: CanarySetting, observed: Observed) -> Scored:
     """How likely each canary's label is to the model, and what so many right guesses prove."""
     score = suspicion(observed.log_p, np.asarray(setting.pool.y)[setting.canaries], setting.own)
     at_random = jax.random.randint(stage_key(run.root, "ties"), (), 0, 2**31 - 1)
@@ -122,7 +122,7 @@ def attack(run: Run[CanaryConfig], setting: Setting, observed: Observed) -> Scor
 
 
 def summarize(
-    run: Run[CanaryConfig], setting: Setting, trained: Trained[None], observed: Observed, scored: Scored
+    run: Run[CanaryConfig], setting: CanarySetting, trained: Trained[None], observed: Observed, scored: Scored
 ) -> Summary:
     """One attack, ``canaries``, whose "epsilon" holds for any way of training and whose "epsilon_gaussian" for those
     whose trade-off curve is that of Gaussian noise, such as DP-SGD in good approximation."""
@@ -183,7 +183,7 @@ def check(config: CanaryConfig, schema: Schema, total: int) -> int:
     return size
 
 
-def set_up(config: CanaryConfig, root: Key, pool: Records, schema: Schema) -> Setting:
+def set_up(config: CanaryConfig, root: Key, pool: Records, schema: Schema) -> CanarySetting:
     """Draw the canaries, their labels and their coins; the rest of the pool trains for certain, or tests.
 
     Raises:
@@ -203,7 +203,7 @@ def set_up(config: CanaryConfig, root: Key, pool: Records, schema: Schema) -> Se
     train = np.concatenate([np.where(member, canaries, -1), rest[:size]])[None].astype(np.int32)
     # DP-SGD's sampling rate must not tell how many coins fell which way: of all rows, included or not.
     epsilon = common.accountant_epsilon(config, train.shape[1])
-    return Setting(Records(pool.x, y), schema, own, canaries, member, train, rest[size : 2 * size], epsilon)
+    return CanarySetting(Records(pool.x, y), schema, own, canaries, member, train, rest[size : 2 * size], epsilon)
 
 
 def _answers(key: Key, target, records: Records) -> Array:
@@ -248,6 +248,6 @@ def bound(config: CanaryConfig, score: np.ndarray, member: np.ndarray, seed: int
     return out
 
 
-PLAN: AuditPlan[CanaryConfig, Setting, None, Observed, Scored] = AuditPlan(
+PLAN: AuditPlan[CanaryConfig, CanarySetting, None, Observed, Scored] = AuditPlan(
     "canaries", resolve, prepare, train, observe, attack, summarize
 )

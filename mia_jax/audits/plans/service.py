@@ -32,15 +32,15 @@ from mia_jax.targets.remote import urls
 from mia_jax.types import Attack, InputError, Target
 
 
-class Setting(NamedTuple):
+class ServiceSetting(NamedTuple):
     """What is decided before anything is trained."""
 
     inputs: Inputs
     service: Service
 
 
-class Beside(NamedTuple):
-    """What there is beside the shadows."""
+class TargetAndData(NamedTuple):
+    """The target, and what its shadows are trained on."""
 
     target: Target  # it has answered about all records in question: from then on they cost nothing
     data: ShadowData  # what the shadows are trained on
@@ -62,13 +62,13 @@ def resolve(config: DeployedConfig) -> DeployedConfig:
     return dataclasses.replace(config, target=urls.identity(config.target or ""))
 
 
-def prepare(run: Run[DeployedConfig]) -> Setting:
+def prepare(run: Run[DeployedConfig]) -> ServiceSetting:
     """The records in question, and a connection. Raises InputError, TargetError and BudgetSpent."""
     inputs = connection.load(run)
-    return Setting(inputs, connection.connect(run, inputs))
+    return ServiceSetting(inputs, connection.connect(run, inputs))
 
 
-def train(run: Run[DeployedConfig], setting: Setting) -> Trained[Beside]:
+def train(run: Run[DeployedConfig], setting: ServiceSetting) -> Trained[TargetAndData]:
     """What the shadows are trained on, the target's answers about the records in question, the shadows."""
     inputs, service = setting
     # Asked once, by whoever needs it first.
@@ -80,12 +80,12 @@ def train(run: Run[DeployedConfig], setting: Setting) -> Trained[Beside]:
     train = np.asarray(data.plan.train)
     job = TrainingJob("shadow models", run.config, service.schema, data.pool, data.digest, keys, train)
     shadows = common.train_models(run, job)
-    return Trained(shadows, job.title, Beside(target, data), np.arange(len(shadows.names)))
+    return Trained(shadows, job.title, TargetAndData(target, data), np.arange(len(shadows.names)))
 
 
-def observe(run: Run[DeployedConfig], setting: Setting, trained: Trained[Beside]) -> Observed:
+def observe(run: Run[DeployedConfig], setting: ServiceSetting, trained: Trained[TargetAndData]) -> Observed:
     """What the attacks see of the shadows that have not diverged, and of the target."""
-    inputs, (target, data) = setting.inputs, trained.beside
+    inputs, (target, data) = setting.inputs, trained.extra
     seen = attack.observe(
         jax.random.split(stage_key(run.root, "attack"))[0],
         _attacks(run, setting, target),
@@ -99,7 +99,7 @@ def observe(run: Run[DeployedConfig], setting: Setting, trained: Trained[Beside]
     return Observed(target, seen)
 
 
-def attack_target(run: Run[DeployedConfig], setting: Setting, observed: Observed) -> attack.Attacked:
+def attack_target(run: Run[DeployedConfig], setting: ServiceSetting, observed: Observed) -> attack.Attacked:
     """What the attacks make of the target."""
     target, seen, names = observed.target, observed.seen, setting.inputs.attacks
     attacks = _attacks(run, setting, target, lambda name: advance(1, name))
@@ -111,8 +111,8 @@ def attack_target(run: Run[DeployedConfig], setting: Setting, observed: Observed
 
 def summarize(
     run: Run[DeployedConfig],
-    setting: Setting,
-    trained: Trained[Beside],
+    setting: ServiceSetting,
+    trained: Trained[TargetAndData],
     observed: Observed,
     scored: attack.Attacked,
 ) -> Summary:
@@ -147,7 +147,7 @@ def summarize(
 # --- shadows ---------------------------------------------------------------------------------------------------------
 
 
-def _shadow_data(run: Run[DeployedConfig], setting: Setting, answered: Callable[[], Target]) -> ShadowData:
+def _shadow_data(run: Run[DeployedConfig], setting: ServiceSetting, answered: Callable[[], Target]) -> ShadowData:
     """Records that are not in question, and who of the shadows trains on which."""
     inputs, service = setting
     generation = service.earlier.generation
@@ -164,7 +164,7 @@ def _shadow_data(run: Run[DeployedConfig], setting: Setting, answered: Callable[
 
 def _attacks(
     run: Run[DeployedConfig],
-    setting: Setting,
+    setting: ServiceSetting,
     target: Target,
     part_done: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Attack]:
@@ -246,7 +246,7 @@ def _notes(run: Run[DeployedConfig], inputs: Inputs, observed: Observed) -> list
 # --- blocks of results.json ------------------------------------------------------------------------------------------
 
 
-def _target_block(run: Run[DeployedConfig], setting: Setting, target: Target, found: Found) -> results.Target:
+def _target_block(run: Run[DeployedConfig], setting: ServiceSetting, target: Target, found: Found) -> results.Target:
     service, earlier = setting.service, setting.service.earlier
     assumed = connection.assumed(target, service.names_classes)
     unsteady = remote.unsteady(service.target)
@@ -267,9 +267,9 @@ def _earlier_block(earlier: remote.Earlier, recheck: int) -> dict[str, Any]:
 
 
 def _shadows_block(
-    config: DeployedConfig, inputs: Inputs, trained: Trained[Beside], accuracy: tuple[np.ndarray, np.ndarray]
+    config: DeployedConfig, inputs: Inputs, trained: Trained[TargetAndData], accuracy: tuple[np.ndarray, np.ndarray]
 ) -> results.Shadows:
-    target, pool = trained.beside
+    target, pool = trained.extra
     return results.summarize_shadows(
         len(trained.which),
         pool.plan.train.shape[1],
@@ -281,6 +281,6 @@ def _shadows_block(
     )
 
 
-PLAN: AuditPlan[DeployedConfig, Setting, Beside, Observed, attack.Attacked] = AuditPlan(
+PLAN: AuditPlan[DeployedConfig, ServiceSetting, TargetAndData, Observed, attack.Attacked] = AuditPlan(
     "deployed", resolve, prepare, train, observe, attack_target, summarize
 )

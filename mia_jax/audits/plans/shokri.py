@@ -35,7 +35,7 @@ TIMED = ("attack", "target", "shadows")  # seconds that are kept with the scores
 SCORES = 2  # version of the artifact of scores: raise it when its arrays are others (attack networks have their own)
 
 
-class Setting(NamedTuple):
+class ShokriSetting(NamedTuple):
     """What is decided before anything is trained."""
 
     pool: Records  # [N]
@@ -47,8 +47,8 @@ class Setting(NamedTuple):
     expected: tuple[AnswerDefense, ...]  # of the shadows: what the attacker believes
 
 
-class Beside(NamedTuple):
-    """What there is beside the shadows."""
+class TargetAndData(NamedTuple):
+    """The target, and what its shadows are trained on."""
 
     target: Models  # one
     data: ShadowData  # what the shadows are trained on
@@ -68,7 +68,7 @@ class Observed(NamedTuple):
 # --- records, checked; who trains on what ----------------------------------------------------------------------------
 
 
-def prepare(run: Run[Config]) -> Setting:
+def prepare(run: Run[Config]) -> ShokriSetting:
     """The records of the run, and those of the target among them.
 
     Raises:
@@ -104,20 +104,20 @@ def check(config: Config, schema: Schema, num_records: int) -> int:
     return m
 
 
-def set_up(config: Config, pool: Records, schema: Schema) -> Setting:
+def set_up(config: Config, pool: Records, schema: Schema) -> ShokriSetting:
     """Decide who the target's records are. Raises InputError as ``check``."""
     m = check(config, schema, len(pool.y))
     chosen = defenses.parse(config.defenses)
     key = stage_key(jax.random.key(config.seed), "target/split")
     mine, rest = splits.reserve(key, len(pool.y), 2 * m)
     plan = splits.Plan(mine[None, :m], mine[None, m:])
-    return Setting(pool, schema, m, plan, rest, chosen, chosen if config.adaptive else ())
+    return ShokriSetting(pool, schema, m, plan, rest, chosen, chosen if config.adaptive else ())
 
 
 # --- models, trained or found ----------------------------------------------------------------------------------------
 
 
-def train(run: Run[Config], setting: Setting) -> Trained[Beside]:
+def train(run: Run[Config], setting: ShokriSetting) -> Trained[TargetAndData]:
     """The target, what the shadows are trained on, the shadows."""
     target = train_target(run, setting)
     divergence.refuse(target, "target model", run.config)
@@ -125,10 +125,10 @@ def train(run: Run[Config], setting: Setting) -> Trained[Beside]:
     data = obtain_shadow_data(run, setting, target)
     run.seconds["shadow_data"] = time.perf_counter() - began
     shadows = train_shadows(run, setting, data)
-    return Trained(shadows, "shadow models", Beside(target, data), np.arange(len(shadows.names)))
+    return Trained(shadows, "shadow models", TargetAndData(target, data), np.arange(len(shadows.names)))
 
 
-def train_target(run: Run[Config], setting: Setting) -> Models:
+def train_target(run: Run[Config], setting: ShokriSetting) -> Models:
     """The target; for another library, as soon as it is asked or observed."""
     keys = jax.random.fold_in(stage_key(run.root, "target"), 0)[None]
     train = np.asarray(setting.plan.train)
@@ -136,12 +136,12 @@ def train_target(run: Run[Config], setting: Setting) -> Models:
     return train_models(run, TrainingJob("target model", run.config, schema, setting.pool, schema.digest, keys, train))
 
 
-def about_target(target: Models, setting: Setting) -> dict[str, Any]:
+def about_target(target: Models, setting: ShokriSetting) -> dict[str, Any]:
     """JSON values that tell the black box."""
     return {"target": target.names[0], "defences": [defense.name for defense in setting.defenses]}
 
 
-def obtain_shadow_data(run: Run[Config], setting: Setting, target: Models) -> ShadowData:
+def obtain_shadow_data(run: Run[Config], setting: ShokriSetting, target: Models) -> ShadowData:
     """What the shadows are trained on."""
     own = Records(np.asarray(setting.pool.x)[setting.rest], np.asarray(setting.pool.y)[setting.rest])
     believed = shadow_data.Adversary(
@@ -154,7 +154,7 @@ def obtain_shadow_data(run: Run[Config], setting: Setting, target: Models) -> Sh
     return shadow_data.obtain(run, run.config, stage_key(run.root, "shadows/split"), believed)
 
 
-def train_shadows(run: Run[Config], setting: Setting, data: ShadowData) -> Models:
+def train_shadows(run: Run[Config], setting: ShokriSetting, data: ShadowData) -> Models:
     """The shadows, trained as the attacker believes that the target was."""
     believed = run.config if run.config.adaptive else configs.undefended(run.config)
     keys = stages.keys(stage_key(run.root, "shadows"), len(data.plan.train))
@@ -166,10 +166,10 @@ def train_shadows(run: Run[Config], setting: Setting, data: ShadowData) -> Model
 # --- observed alike --------------------------------------------------------------------------------------------------
 
 
-def observe(run: Run[Config], setting: Setting, trained: Trained[Beside]) -> Observed:
+def observe(run: Run[Config], setting: ShokriSetting, trained: Trained[TargetAndData]) -> Observed:
     """What the attacks see of the shadows and of the target; nothing where the scores are there already."""
-    target, pool = trained.beside.target, trained.beside.data.pool
-    plan = splits.Plan(*(np.asarray(rows)[trained.which] for rows in trained.beside.data.plan))
+    target, pool = trained.extra.target, trained.extra.data.pool
+    plan = splits.Plan(*(np.asarray(rows)[trained.which] for rows in trained.extra.data.plan))
     per_side = _observed_records(run.config, setting.schema.num_classes, *plan.train.shape)
     key = stage_key(run.root, "attack")
     names, options = attack_names(run.config, setting.schema), configs.attack_settings(run.config)
@@ -205,7 +205,7 @@ def observe(run: Run[Config], setting: Setting, trained: Trained[Beside]) -> Obs
     return Observed(description, None, seen, member, jax.tree.map(lambda leaf: leaf[0], of_target), took)
 
 
-def _candidates(setting: Setting) -> np.ndarray:
+def _candidates(setting: ShokriSetting) -> np.ndarray:
     """Rows of the pool that are asked about [1, 2m]: the target's training records, then its test records."""
     return np.concatenate([setting.plan.train, setting.plan.test], axis=1)
 
@@ -213,7 +213,7 @@ def _candidates(setting: Setting) -> np.ndarray:
 # --- attacks fitted on the shadows; the target scored ----------------------------------------------------------------
 
 
-def attack(run: Run[Config], setting: Setting, observed: Observed) -> Mapping[str, np.ndarray]:
+def attack(run: Run[Config], setting: ShokriSetting, observed: Observed) -> Mapping[str, np.ndarray]:
     """The scores of the target's records, and what else is kept with them; see ``_arrays``."""
     if observed.scores is not None:
         run.seconds.update(observed.scores.info["seconds"])
@@ -248,7 +248,7 @@ def attack(run: Run[Config], setting: Setting, observed: Observed) -> Mapping[st
     return arrays
 
 
-def _arrays(setting: Setting, observed: Observed) -> dict[str, np.ndarray]:
+def _arrays(setting: ShokriSetting, observed: Observed) -> dict[str, np.ndarray]:
     """What is kept beside the scores: who was judged [2m], what is plain to see of them, the shadows' accuracies."""
     candidates, correct = _candidates(setting)[0], observed.shadows["summary"]["correct"]
     per_side = observed.member.shape[1] // 2
@@ -266,7 +266,11 @@ def _arrays(setting: Setting, observed: Observed) -> dict[str, np.ndarray]:
 
 
 def summarize(
-    run: Run[Config], setting: Setting, trained: Trained[Beside], observed: Observed, scored: Mapping[str, np.ndarray]
+    run: Run[Config],
+    setting: ShokriSetting,
+    trained: Trained[TargetAndData],
+    observed: Observed,
+    scored: Mapping[str, np.ndarray],
 ) -> Summary:
     """The blocks of results.json, and what scores.npz holds."""
     schema, member, names = setting.schema, scored["member"], attack_names(run.config, setting.schema)
@@ -290,7 +294,7 @@ def summarize(
     return Summary(settings, blocks, {name: scored[name] for name in columns})
 
 
-def _target_block(config: Config, setting: Setting, scored: Mapping[str, np.ndarray]) -> results.Target:
+def _target_block(config: Config, setting: ShokriSetting, scored: Mapping[str, np.ndarray]) -> results.Target:
     ours, member = config.target_kind == "nn", scored["member"]
     epsilon = accountant_epsilon(config, setting.m)
     return {
@@ -304,8 +308,8 @@ def _target_block(config: Config, setting: Setting, scored: Mapping[str, np.ndar
     }
 
 
-def _shadows_block(trained: Trained[Beside], scored: Mapping[str, np.ndarray]) -> results.Shadows:
-    shadows, pool = trained.models, trained.beside.data
+def _shadows_block(trained: Trained[TargetAndData], scored: Mapping[str, np.ndarray]) -> results.Shadows:
+    shadows, pool = trained.models, trained.extra.data
     return results.summarize_shadows(
         len(trained.which),
         pool.plan.train.shape[1],
@@ -344,12 +348,12 @@ def _classes_without_rows(scored: Mapping[str, np.ndarray]) -> list[int]:
     return [int(c) for c in np.flatnonzero(~scored["classes_trained"])] if "classes_trained" in scored else []
 
 
-def _class_counts(setting: Setting) -> np.ndarray:
+def _class_counts(setting: ShokriSetting) -> np.ndarray:
     """Training records of the target per class, [c]."""
     return np.bincount(np.asarray(setting.pool.y)[setting.plan.train[0]], minlength=setting.schema.num_classes)
 
 
-def _refuse_empty_classes(setting: Setting) -> None:
+def _refuse_empty_classes(setting: ShokriSetting) -> None:
     """Raises InputError for a class without a training record of the target."""
     empty = np.flatnonzero(_class_counts(setting) == 0)
     if len(empty):
@@ -365,6 +369,6 @@ def _observed_records(config: Config, num_classes: int, num_shadows: int, m: int
     return min(m, max(1, math.ceil(config.attack_rows * num_classes / (2 * num_shadows))))
 
 
-PLAN: AuditPlan[Config, Setting, Beside, Observed, Mapping[str, np.ndarray]] = AuditPlan(
+PLAN: AuditPlan[Config, ShokriSetting, TargetAndData, Observed, Mapping[str, np.ndarray]] = AuditPlan(
     None, configs.resolve, prepare, train, observe, attack, summarize
 )

@@ -1,7 +1,8 @@
 """What an accusation is worth: precision, by how many of those asked about are members."""
 
+from mia_jax.reports import measures
 from mia_jax.reports.blocks import Block, Cell, Notes, Paragraphs, Report, Row, Table
-from mia_jax.reports.measures import Results, Scores, measured, plan, ranked, shares, short
+from mia_jax.reports.measures import Results, Scores
 from mia_jax.reports.sections.section import Section
 from mia_jax.reports.words import percent
 
@@ -13,7 +14,7 @@ def _priors(results: Results) -> list[str]:
 
 
 def _shows(results: Results, scores: Scores) -> bool:
-    return plan(results) in ("balanced", "deployed") and measured(results) and bool(_priors(results))
+    return measures.plan(results) in ("balanced", "deployed") and measures.measured(results) and bool(_priors(results))
 
 
 def _blocks(report: Report) -> list[Block]:
@@ -21,15 +22,15 @@ def _blocks(report: Report) -> list[Block]:
     priors, notes = _priors(results), Notes()
     head = ["Attack", *(f"{percent(float(prior))} of those asked about are members" for prior in priors)]
     rows = []
-    for name in ranked(results):
+    for name in measures.ranked(results):
         at = results["attacks"][name].get("ppv_at_prior", {})
-        rows.append(Row(Cell(short(results, name)), [notes.cell(at.get(prior)) for prior in priors]))
+        rows.append(Row(Cell(measures.short(results, name)), [notes.cell(at.get(prior)) for prior in priors]))
     caption = "Of the records called members, the share that are."
     return [Paragraphs([_why(results)]), Table(caption, head, rows, notes=notes.lines())]
 
 
 def _why(results: Results) -> str:
-    members, non_members = shares(results)
+    members, non_members = measures.shares(results)
     share = members / max(1, members + non_members)
     return (
         "An accusation is only worth something if most of the accused are members, and that depends on how many of the"

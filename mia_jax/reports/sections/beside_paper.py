@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from mia_jax.reports import measures
 from mia_jax.reports.blocks import Block, Cell, Paragraphs, Report, Row, Table, measure_cell
-from mia_jax.reports.measures import Results, main_attack, plan, value
+from mia_jax.reports.measures import Results
 from mia_jax.reports.sections.section import Section
 from mia_jax.reports.words import MEASURES
 
@@ -28,8 +29,8 @@ ROWS = {  # key of a row -> (name, what it means)
 
 def this_run(results: Results) -> dict[str, Any]:
     """This run, as a row of the paper."""
-    block = results["attacks"][main_attack(results)]
-    per_class = [v for row in block.get("per_class", []) if (v := value(row["precision"])) is not None]
+    block = results["attacks"][measures.main_attack(results)]
+    per_class = [v for row in block.get("per_class", []) if (v := measures.value(row["precision"])) is not None]
     return {
         **{key: results["target"].get(key) for key in ("train_accuracy", "test_accuracy")},
         **{key: block.get(key) for key in ("accuracy", "precision", "recall")},
@@ -63,7 +64,7 @@ def _blocks(report: Report) -> list[Block]:
             [measure_cell(c.get(key), absent="not reported" if k else None) for k, c in enumerate(columns)],
         )
         for key, words in ROWS.items()
-        if any(value(row.get(key)) is not None for row in paper)
+        if any(measures.value(row.get(key)) is not None for row in paper)
     ]
     caption = "The numbers of Shokri et al. (2017) for this data set, beside this run's."
     return [Table(caption, head, rows), Paragraphs(_comparison(results))]
@@ -102,4 +103,4 @@ def _our_target(results: Results) -> str:
     return f"{kind}{model} trained on {target['train_records']:,} records"
 
 
-SECTION = Section("paper", "Beside the paper", lambda results, scores: plan(results) == "shokri", _blocks)
+SECTION = Section("paper", "Beside the paper", lambda results, scores: measures.plan(results) == "shokri", _blocks)

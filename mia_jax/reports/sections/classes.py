@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mia_jax.reports import measures
 from mia_jax.reports.blocks import NO_BOUNDARY, Block, Cell, Report, Row, by_class, measure_cell
-from mia_jax.reports.measures import Results, Scores, main_attack, plan, ranked, reason, short
+from mia_jax.reports.measures import Results, Scores
 from mia_jax.reports.sections.section import Section
 
 
 def _attack(results: Results) -> str:
-    return main_attack(results) if plan(results) == "shokri" else ranked(results)[0]
+    return measures.main_attack(results) if measures.plan(results) == "shokri" else measures.ranked(results)[0]
 
 
 def _shows(results: Results, scores: Scores) -> bool:
@@ -20,8 +21,8 @@ def _blocks(report: Report) -> list[Block]:
     results = report.results
     name = _attack(results)
     rows = results["attacks"][name]["per_class"]
-    if plan(results) == "shokri":
-        return [_of_the_paper_s_run(results, name, rows)]
+    if measures.plan(results) == "shokri":
+        return [_shokri_table(results, name, rows)]
     separation = {row["class"]: row["separation"] for row in results.get("exposure", {}).get("classes", [])}
     table = [
         Row(
@@ -36,11 +37,13 @@ def _blocks(report: Report) -> list[Block]:
         for row in rows
     ]
     head = ["Class", "Judged: members / others", *(["Separation"] if separation else []), "Precision", "Recall"]
-    over = " Records are counted once for each target." if plan(results) == "balanced" else ""
-    return [by_class(f"{short(results, name)}, class by class; classes are numbered from 0.{over}", head, table)]
+    over = " Records are counted once for each target." if measures.plan(results) == "balanced" else ""
+    return [
+        by_class(f"{measures.short(results, name)}, class by class; classes are numbered from 0.{over}", head, table)
+    ]
 
 
-def _of_the_paper_s_run(results: Results, name: str, rows: list[Mapping[str, Any]]) -> Block:
+def _shokri_table(results: Results, name: str, rows: list[Mapping[str, Any]]) -> Block:
     counts = results["dataset"].get("class_counts", [])
     without = set(results.get("classes_without_rows", []))
     table = []
@@ -56,7 +59,7 @@ def _of_the_paper_s_run(results: Results, name: str, rows: list[Mapping[str, Any
                 measure_cell(row["recall"], absent="no member judged"),
             ]
         table.append(Row(Cell(str(c)), [Cell(trained), _judged(row), *cells]))
-    caption = f"{short(results, name)}, class by class; classes are numbered from 0."
+    caption = f"{measures.short(results, name)}, class by class; classes are numbered from 0."
     if without:
         caption += " Not attacked: the shadow models lacked members or others of the class to learn from."
     return by_class(caption, ["Class", "Training records", "Judged: members / others", "Precision", "Recall"], table)
@@ -67,7 +70,7 @@ def _judged(row: Mapping[str, Any]) -> Cell:
 
 
 def _of_class(measure: Any, absent: str) -> Cell:
-    if reason(measure).startswith(NO_BOUNDARY):
+    if measures.reason(measure).startswith(NO_BOUNDARY):
         return Cell("no boundary", kind="absent")
     return measure_cell(measure, absent=absent)
 

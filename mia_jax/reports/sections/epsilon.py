@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from mia_jax.reports import measures
 from mia_jax.reports.blocks import Block, Paragraphs, Report
 from mia_jax.reports.figures import many
-from mia_jax.reports.measures import Results, Scores, epsilon_block, largest_epsilon, num_targets, plan, short
+from mia_jax.reports.measures import Results, Scores
 from mia_jax.reports.sections.section import Section
 
 IF_SPLIT = "if a random split decided who is a member"
@@ -27,11 +28,11 @@ def meaning(block: Mapping[str, Any]) -> str:
 
 def below_table(results: Results) -> str:
     """A line below the terminal's table; empty in runs without bounds."""
-    block = epsilon_block(results)
+    block = measures.epsilon_block(results)
     if block is None:
         return ""
-    given = f", {IF_SPLIT}" if plan(results) == "deployed" else ""
-    best = largest_epsilon(results)
+    given = f", {IF_SPLIT}" if measures.plan(results) == "deployed" else ""
+    best = measures.largest_epsilon(results)
     together = ""
     if best is not None and block.get("attacks", 1) > 1:
         together = f"; the largest, corrected for {block['attacks']} attacks: {best[1]:.2f}"
@@ -42,12 +43,14 @@ def below_table(results: Results) -> str:
 
 
 def _shows(results: Results, scores: Scores) -> bool:
-    return plan(results) != "canaries" and epsilon_block(results) is not None  # canaries' stands in the result
+    return (
+        measures.plan(results) != "canaries" and measures.epsilon_block(results) is not None
+    )  # canaries' stands in the result
 
 
 def _blocks(report: Report) -> list[Block]:
     results = report.results
-    block = epsilon_block(results) or {}
+    block = measures.epsilon_block(results) or {}
     texts = [
         meaning(block),
         _how(results),
@@ -64,14 +67,14 @@ def _blocks(report: Report) -> list[Block]:
 
 def _together(results: Results, block: Mapping[str, Any]) -> str:
     """What may be said of the largest of the bounds."""
-    best, number = largest_epsilon(results), block.get("attacks", 1)
+    best, number = measures.largest_epsilon(results), block.get("attacks", 1)
     if best is None or number < 2:
         return ""
     each = (1 - block["confidence"]) / number
     return (
         f" The largest of {number} such bounds would be too high more often. So every attack was bounded once more,"
         f" with {1 - each:.2%} confidence: these all hold together with {block['confidence']:.0%}, and the largest of"
-        f" them, {best[1]:.2f} by {short(results, best[0])}, is what this audit proves."
+        f" them, {best[1]:.2f} by {measures.short(results, best[0])}, is what this audit proves."
     )
 
 
@@ -84,8 +87,8 @@ def _how(results: Results) -> str:
         " beforehand, and four such numbers are corrected for. So many right guesses are too many for a smaller epsilon"
         " (Steinke et al. 2023; the two records of a pair are two differences, which is allowed for)."
     )
-    if plan(results) == "balanced":
-        targets = num_targets(results)
+    if measures.plan(results) == "balanced":
+        targets = measures.num_targets(results)
         over = "" if targets == 1 else f" Of the {many(targets, 'target', 'targets')} the middle one's bound is shown."
         return (
             f"{how}{over} It holds without further assumptions, for who was in the training data was drawn at random."

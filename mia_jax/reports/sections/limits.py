@@ -1,8 +1,8 @@
 """What the numbers of a run do not show."""
 
-from mia_jax.reports import answer_words
+from mia_jax.reports import answer_words, measures
 from mia_jax.reports.blocks import Block, Items, Report
-from mia_jax.reports.measures import Results, lowest_rate, measured, plan
+from mia_jax.reports.measures import Results
 from mia_jax.reports.sections.section import Section
 from mia_jax.reports.words import OFTEN, sizes
 
@@ -24,8 +24,12 @@ PEOPLE = (
 
 def _blocks(report: Report) -> list[Block]:
     results = report.results
-    texts = [ATTACKS, *_of_the_plan(results)]
-    if measured(results) and plan(results) != "canaries" and (rate := lowest_rate(results)) not in ("0.001", "0.0001"):
+    texts = [ATTACKS, *_by_plan(results)]
+    if (
+        measures.measured(results)
+        and measures.plan(results) != "canaries"
+        and (rate := measures.lowest_rate(results)) not in ("0.001", "0.0001")
+    ):
         until = f"at {OFTEN.get(rate, rate)}" if rate else "at one false alarm in ten"
         texts.append(
             f"The surest accusations. So few non-members were judged that nothing rarer than {until[3:]} can be"
@@ -36,8 +40,8 @@ def _blocks(report: Report) -> list[Block]:
     return [Items([*texts, OTHER_LEAKS, PEOPLE])]
 
 
-def _of_the_plan(results: Results) -> list[str]:
-    match plan(results):
+def _by_plan(results: Results) -> list[str]:
+    match measures.plan(results):
         case "shokri":
             return [
                 "Later attacks. This is the attack of 2017, at its own threshold; attacks since then find more members"
@@ -63,7 +67,7 @@ def _of_the_plan(results: Results) -> list[str]:
 
 def _of_a_deployed_model(results: Results) -> list[str]:
     texts = []
-    if measured(results):
+    if measures.measured(results):
         texts.append(
             "Memory, unless a random split decided who is a member. Members that differ from the others in age, origin"
             " or difficulty score apart from them in a model that remembers nothing, too."

@@ -1,22 +1,22 @@
 """How a run was done, with its own numbers."""
 
-from mia_jax.reports import answer_words
+from mia_jax.reports import answer_words, measures
 from mia_jax.reports.blocks import Block, Items, Report
 from mia_jax.reports.figures import many
-from mia_jax.reports.measures import Results, measured, num_targets, plan, value
+from mia_jax.reports.measures import Results
 from mia_jax.reports.sections.section import Section
 from mia_jax.reports.words import diverged, percent, the_model
 
 
 def steps(results: Results) -> list[str]:
     """What was done, in order: a paragraph each."""
-    match plan(results):
+    match measures.plan(results):
         case "shokri":
-            return _of_the_paper_s_run(results)
+            return _shokri_method(results)
         case "balanced":
             return _of_many_models(results)
         case "canaries":
-            return _of_canaries(results)
+            return _canaries_method(results)
     return _of_a_deployed_model(results)
 
 
@@ -24,14 +24,14 @@ def _blocks(report: Report) -> list[Block]:
     return [Items(steps(report.results), numbered=True)]
 
 
-def _of_the_paper_s_run(results: Results) -> list[str]:
+def _shokri_method(results: Results) -> list[str]:
     target, shadows, data = results["target"], results["shadows"], results["dataset"]
     count = shadows["count"]
     models = f"{count} shadow models were" if count != 1 else "One shadow model was"
     origin = {"real": "other records of the same data set", "simulated": "other simulated records"}.get(
         shadows.get("data", "real"), f"other records ({shadows.get('data')})"
     )
-    train, test = value(shadows.get("train_accuracy")), value(shadows.get("test_accuracy"))
+    train, test = measures.value(shadows.get("train_accuracy")), measures.value(shadows.get("test_accuracy"))
     similar = ""
     if train is not None and test is not None:
         similar = (
@@ -66,7 +66,7 @@ def _of_many_models(results: Results) -> list[str]:
         f" model learned from the one half and its partner from the other. So every model was trained on"
         f" {target['train_records']:,} records, and every record trained half of the models."
         f"{diverged(results)}",
-        f"{num_targets(results):,} of the models played the target, one after the other. A target only answers"
+        f"{measures.num_targets(results):,} of the models played the target, one after the other. A target only answers"
         f" questions: a record in, a probability for each of the {data['classes']} classes out. The attacker knows of"
         " the others, the shadow models, who trained on what. The target's own partner plays no part: it would give"
         " the answer away.",
@@ -96,7 +96,7 @@ def _of_a_deployed_model(results: Results) -> list[str]:
         f"{diverged(results)}",
         "Each attack learned from the shadow models how answers about members differ from answers about others, and"
         f" then gave every record in question a score for having trained the model.{answer_words.shadows(results)}",
-        *([truth] if measured(results) else []),
+        *([truth] if measures.measured(results) else []),
     ]
 
 
@@ -117,7 +117,7 @@ def _sizes(results: Results) -> str:
     return f" Each was trained on {m:,} records, the target on {wanted:,}." if m and wanted else ""
 
 
-def _of_canaries(results: Results) -> list[str]:
+def _canaries_method(results: Results) -> list[str]:
     canaries, block = results["canaries"], results["attacks"]["canaries"]["epsilon"]
     if canaries["kind"] == "mislabelled":
         kind = (

@@ -4,8 +4,9 @@ import re
 import shlex
 from collections.abc import Mapping
 
+from mia_jax.reports import measures
 from mia_jax.reports.blocks import Block, Cell, Commands, Paragraphs, Report, Row, Table
-from mia_jax.reports.measures import Results, Scores, epsilon_low, main_attack, measured, plan, surely
+from mia_jax.reports.measures import Results, Scores
 from mia_jax.reports.mitigations import MEASURED, SOURCES, Measured
 from mia_jax.reports.sections.section import Section
 
@@ -23,17 +24,17 @@ OTHERS = "Numbers of other models and data, as examples of what to expect: measu
 
 
 def _shows(results: Results, scores: Scores) -> bool:
-    return measured(results)
+    return measures.measured(results)
 
 
 def leaks(results: Results) -> bool:
     """Whether the run found more than guessing does."""
     attacks = results["attacks"]
-    if plan(results) == "canaries":
-        return bool(epsilon_low(attacks["canaries"]["epsilon"]))
-    if plan(results) == "shokri":
-        return surely(attacks[main_attack(results)].get("accuracy"), 0.5, 1)
-    return any(surely(block.get("auc"), 0.5, len(attacks)) for block in attacks.values())
+    if measures.plan(results) == "canaries":
+        return bool(measures.epsilon_low(attacks["canaries"]["epsilon"]))
+    if measures.plan(results) == "shokri":
+        return measures.above_guessing(attacks[measures.main_attack(results)].get("accuracy"), 0.5, 1)
+    return any(measures.above_guessing(block.get("auc"), 0.5, len(attacks)) for block in attacks.values())
 
 
 def _blocks(report: Report) -> list[Block]:
@@ -57,7 +58,7 @@ def _row(one: Measured) -> Row:
 
 
 def _first(results: Results) -> str:
-    if plan(results) == "canaries":
+    if measures.plan(results) == "canaries":
         return (
             "Compare both epsilons with the one that you want to promise. Where the lower bound is above it, the"
             " promise would be false: train with more noise, fewer epochs or more records, and audit again. Where the"
@@ -77,7 +78,7 @@ def _first(results: Results) -> str:
 
 def _commands(results: Results) -> list[tuple[str, str]]:
     """What to run next to know what a mitigation is worth here."""
-    if plan(results) == "deployed" and results["target"].get("url"):
+    if measures.plan(results) == "deployed" and results["target"].get("url"):
         own = "python scripts/audit.py --dataset=mine.npz --num_models=32 --l2=1e-3"
         return [
             (
@@ -90,12 +91,12 @@ def _commands(results: Results) -> list[tuple[str, str]]:
         (_again(results, "--defenses=label_only"), "To see what is left when the model answers with labels alone:"),
         (_again(results, "--defenses=round_to(1)"), "To see what is left with one decimal digit:"),
     ]
-    if plan(results) == "deployed":
+    if measures.plan(results) == "deployed":
         return answers
     training = [(_again(results, "--l2=1e-3"), "To see what weight decay does to the model and to the attacks:")]
     if not isinstance(results["target"].get("epsilon"), Mapping):
         training.append((_again(results, "--dp_noise_multiplier=4.4"), "To train with noise:"))
-    return training if plan(results) == "canaries" else training + answers
+    return training if measures.plan(results) == "canaries" else training + answers
 
 
 def _again(results: Results, flag: str) -> str:

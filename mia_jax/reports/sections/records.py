@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mia_jax.reports import measures
 from mia_jax.reports.blocks import Block, Cell, Figures, Paragraphs, Report, Row, Table
 from mia_jax.reports.columns import column
-from mia_jax.reports.measures import Results, Scores, measured, plan, ranked, short
+from mia_jax.reports.measures import Results, Scores
 from mia_jax.reports.sections.section import Section
 from mia_jax.reports.words import chance
 
@@ -14,13 +15,13 @@ TOP = 12  # records that are shown
 
 
 def _shows(results: Results, scores: Scores) -> bool:
-    if plan(results) == "balanced":
+    if measures.plan(results) == "balanced":
         return True
-    return plan(results) in ("shokri", "deployed") and _telling(results, scores) is not None
+    return measures.plan(results) in ("shokri", "deployed") and _telling(results, scores) is not None
 
 
 def _blocks(report: Report) -> list[Block]:
-    return _by_separation(report) if plan(report.results) == "balanced" else _by_score(report)
+    return _by_separation(report) if measures.plan(report.results) == "balanced" else _by_score(report)
 
 
 # --- many models: what they remember ---------------------------------------------------------------------------------
@@ -70,7 +71,7 @@ def _separation(results: Results, shown: int) -> str:
 
 def _telling(results: Results, scores: Scores) -> str | None:
     """The strongest attack that tells most records apart; None where there is none."""
-    for name in ranked(results):
+    for name in measures.ranked(results):
         score = scores.get(column(name))
         if score is not None and score.ndim == 1 and len(np.unique(score[~np.isnan(score)])) > len(score) / 10:
             return name
@@ -79,17 +80,16 @@ def _telling(results: Results, scores: Scores) -> str | None:
 
 def _by_score(report: Report) -> list[Block]:
     results, scores = report.results, report.scores
-    name = _telling(results, scores) or ranked(results)[0]
+    name = _telling(results, scores) or measures.ranked(results)[0]
     score = scores[column(name)].astype(float)
-    known = measured(results)
+    known = measures.measured(results)
     of_members = np.where(scores["member"], score, np.nan) if known else score
     order = np.argsort(np.nan_to_num(-of_members, nan=np.inf), kind="stable")
     top = [int(i) for i in order[:TOP] if not np.isnan(of_members[i])]
     head = ["Record", "Class", "Score", *(["Non-members that score as high"] if known else ["Called a member"])]
     rows = [Row(Cell(f"{scores['index'][i]:,}"), _cells(i, score, scores, known)) for i in top]
-    caption = (
-        f"{'Members' if known else 'Records'} of which {short(results, name)} is surest, by their row in the data."
-    )
+    who, by = "Members" if known else "Records", measures.short(results, name)
+    caption = f"{who} of which {by} is surest, by their row in the data."
     return [Paragraphs(_score_words(results, name, top, known)), Table(caption, head, rows, css="numbers")]
 
 
@@ -102,15 +102,16 @@ def _cells(i: int, score: np.ndarray, scores: Scores, known: bool) -> list[Cell]
 
 
 def _score_words(results: Results, name: str, top: Sequence[int], known: bool) -> list[str]:
+    by = measures.short(results, name)
     if not known:
         return [
-            f"The {len(top)} records that {short(results, name)} scores highest. Without knowing who is a member nobody"
-            " can say how often such a score is a false alarm. Records are numbered by their row in the file, from 0."
+            f"The {len(top)} records that {by} scores highest. Without knowing who is a member nobody can say how often"
+            " such a score is a false alarm. Records are numbered by their row in the file, from 0."
         ]
-    where = "in the file" if plan(results) == "deployed" else "in the data set"
+    where = "in the file" if measures.plan(results) == "deployed" else "in the data set"
     return [
-        f"The {len(top)} training records that {short(results, name)}, the strongest attack that tells single records"
-        " apart, finds easiest to recognize. The last column is what an accusation would cost: how many non-members"
+        f"The {len(top)} training records that {by}, the strongest attack that tells single records apart, finds"
+        " easiest to recognize. The last column is what an accusation would cost: how many non-members"
         f" of those judged score at least as high. Records are numbered by their row {where}, from 0.",
         "This is one target: another model of the same kind may remember others. How much a way of training remembers"
         " of each record is what scripts/audit.py --dataset=... --num_models=32 estimates, from many models.",

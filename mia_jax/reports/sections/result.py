@@ -3,24 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mia_jax.reports import measures
 from mia_jax.reports.blocks import Block, Cell, Notes, Paragraphs, Report, Row, Table, Tile, Tiles, measure_cell
-from mia_jax.reports.measures import (
-    Results,
-    Scores,
-    epsilon_low,
-    equal,
-    largest_epsilon,
-    main_attack,
-    measured,
-    num_targets,
-    plan,
-    ranked,
-    rates,
-    short,
-    strongest,
-    tpr,
-    value,
-)
+from mia_jax.reports.measures import Results, Scores
 from mia_jax.reports.sections import epsilon
 from mia_jax.reports.sections.section import Section
 from mia_jax.reports.words import MEASURES, listed, percent, table_notes
@@ -36,16 +21,16 @@ CANARY_BOUNDS = {  # key of the block -> (what it asks of the training, source)
 
 
 def _shows(results: Results, scores: Scores) -> bool:
-    return measured(results)
+    return measures.measured(results)
 
 
 def _blocks(report: Report) -> list[Block]:
     results = report.results
-    match plan(results):
+    match measures.plan(results):
         case "shokri":
-            return _of_the_paper_s_run(results)
+            return _shokri_result(results)
         case "canaries":
-            return _of_canaries(results)
+            return _canaries_result(results)
     return [
         Tiles(_audit_tiles(results)),
         _audit_table(results),
@@ -56,17 +41,17 @@ def _blocks(report: Report) -> list[Block]:
 # --- the paper's run -------------------------------------------------------------------------------------------------
 
 
-def _of_the_paper_s_run(results: Results) -> list[Block]:
-    main = main_attack(results)
+def _shokri_result(results: Results) -> list[Block]:
+    main = measures.main_attack(results)
     block = results["attacks"][main]
-    intro = PAPER if main == "shokri" else f"The attack that this page is about: {short(results, main)}."
+    intro = PAPER if main == "shokri" else f"The attack that this page is about: {measures.short(results, main)}."
     tiles = [
         Tile(*MEASURES[key], measure_cell(block.get(key), key == "auc"))
         for key in ("accuracy", "precision", "recall", "auc")
     ]
     if "0.01" in block.get("tpr_at_fpr", {}):
         hint = "of the members, where 1 non-member in 100 may be accused falsely; guessing: 1%"
-        tiles.append(Tile("Found at 1% false alarms", hint, measure_cell(tpr(block, "0.01"))))
+        tiles.append(Tile("Found at 1% false alarms", hint, measure_cell(measures.tpr(block, "0.01"))))
     return [Paragraphs([intro]), Tiles(tiles), _paper_table(results), Paragraphs(_paper_reading(results))]
 
 
@@ -76,20 +61,22 @@ def _paper_table(results: Results) -> Table:
         Row(Cell(name, hint), [measure_cell(block.get(key), key == "auc") for block in attacks.values()])
         for key, (name, hint) in MEASURES.items()
     ]
-    for rate in rates(results):
+    for rate in measures.rates(results):
         share = percent(float(rate))
         hint = f"true-positive rate at false-positive rate {rate}; guessing: {share}"
-        cells = [measure_cell(tpr(block, rate)) for block in attacks.values()]
+        cells = [measure_cell(measures.tpr(block, rate)) for block in attacks.values()]
         rows.append(Row(Cell(f"Members found at {share} false alarms", hint), cells))
     caption = "All attacks of this run, on the same records. Small print: 95% intervals."
-    return Table(caption, ["Measure", *(short(results, name) for name in attacks)], rows)
+    return Table(caption, ["Measure", *(measures.short(results, name) for name in attacks)], rows)
 
 
 def _paper_reading(results: Results) -> list[str]:
     """Paragraphs below the table of attacks."""
-    name = main_attack(results)
+    name = measures.main_attack(results)
     attacks = results["attacks"]
-    titles = "; ".join(f"{short(results, n)}: {block['title']}" for n, block in attacks.items() if block.get("title"))
+    titles = "; ".join(
+        f"{measures.short(results, n)}: {block['title']}" for n, block in attacks.items() if block.get("title")
+    )
     texts = [f"The attacks. {titles}."] if titles else []
     texts += [
         "A member is a record that the target was trained on. Half of the judged records are members, so whoever"
@@ -99,16 +86,16 @@ def _paper_reading(results: Results) -> list[str]:
         " record it is. An interval covers what another draw of as many records would change; it does not cover"
         " another target, or another seed."
     ]
-    ours = value(attacks[name].get("accuracy"))
+    ours = measures.value(attacks[name].get("accuracy"))
     beside = [
-        f"{short(results, n)} {percent(v)}"
+        f"{measures.short(results, n)} {percent(v)}"
         for n in attacks
-        if n not in (name, "majority") and (v := value(attacks[n].get("accuracy"))) is not None
+        if n not in (name, "majority") and (v := measures.value(attacks[n].get("accuracy"))) is not None
     ]
     if beside and ours is not None:
         texts.append(
-            f"Accuracy of {short(results, name)}: {percent(ours)}; beside it, {', '.join(beside)}. That is at one"
-            " threshold for each; AUC and the rows on false alarms compare the attacks at others, and may order"
+            f"Accuracy of {measures.short(results, name)}: {percent(ours)}; beside it, {', '.join(beside)}. That is at"
+            " one threshold for each; AUC and the rows on false alarms compare the attacks at others, and may order"
             " them otherwise."
         )
     if without := results.get("classes_without_rows", []):
@@ -125,17 +112,17 @@ def _paper_reading(results: Results) -> list[str]:
 
 def _audit_tiles(results: Results) -> list[Tile]:
     tiles = []
-    for rate in reversed(rates(results)):
-        if best := strongest(results, rate):
+    for rate in reversed(measures.rates(results)):
+        if best := measures.strongest(results, rate):
             name, measure = best
             share = percent(float(rate))
-            hint = f"of the members, by {short(results, name)}; guessing: {share}"
+            hint = f"of the members, by {measures.short(results, name)}; guessing: {share}"
             tiles.append(Tile(f"Found at {share} false alarms", hint, measure_cell(measure)))
-    areas = {n: v for n, b in results["attacks"].items() if (v := value(b.get("auc"))) is not None}
+    areas = {n: v for n, b in results["attacks"].items() if (v := measures.value(b.get("auc"))) is not None}
     if areas:
         name = max(areas, key=areas.__getitem__)
-        hint = f"chance that a member scores above a non-member, by {short(results, name)}; guessing: 0.500"
-        if plan(results) == "deployed":
+        hint = f"chance that a member scores above a non-member, by {measures.short(results, name)}; guessing: 0.500"
+        if measures.plan(results) == "deployed":
             hint += f", {epsilon.IF_SPLIT}"
         tiles.append(Tile("Best AUC", hint, measure_cell(results["attacks"][name]["auc"], True)))
     return tiles + _epsilon_tiles(results)
@@ -143,11 +130,12 @@ def _audit_tiles(results: Results) -> list[Tile]:
 
 def _epsilon_tiles(results: Results) -> list[Tile]:
     tiles = []
-    if best := largest_epsilon(results):
+    if best := measures.largest_epsilon(results):
         count = results["attacks"][best[0]]["epsilon"].get("attacks", 1)
         corrected = f", corrected for the number of attacks ({count})" if count > 1 else ""
-        given = f" {epsilon.IF_SPLIT}" if plan(results) == "deployed" else ""
-        hint = f"of differential privacy, proven by {short(results, best[0])}{given}{corrected}; 0: nothing is proven"
+        given = f" {epsilon.IF_SPLIT}" if measures.plan(results) == "deployed" else ""
+        by = measures.short(results, best[0])
+        hint = f"of differential privacy, proven by {by}{given}{corrected}; 0: nothing is proven"
         tiles.append(Tile("Epsilon, at least", hint, measure_cell(best[1], True)))
     return tiles + _accountant_tile(results)
 
@@ -158,23 +146,23 @@ def _accountant_tile(results: Results) -> list[Tile]:
     if not isinstance(accountant, Mapping):
         return []
     hint = f"the privacy accountant's, of differentially private training, at delta {accountant.get('delta', 0):g}"
-    measure = accountant if value(accountant) is not None else {"reason": "none: there is no noise"}
+    measure = accountant if measures.value(accountant) is not None else {"reason": "none: there is no noise"}
     return [Tile("Epsilon, at most", hint, measure_cell(measure, True))]
 
 
 def _audit_table(results: Results) -> Table:
-    notes, shown = Notes(), rates(results)
-    accuracy = "accuracy" if equal(results) else "balanced_accuracy"
+    notes, shown = Notes(), measures.rates(results)
+    accuracy = "accuracy" if measures.equal(results) else "balanced_accuracy"
     head = ["Attack", "AUC", *(f"Found at {percent(float(rate))} false alarms" for rate in shown)]
     head += [accuracy.capitalize().replace("_", " "), "Precision", "Recall", "Epsilon, at least"]
     rows = []
-    for name in ranked(results):
+    for name in measures.ranked(results):
         block = results["attacks"][name]
-        measures = [
-            *(tpr(block, rate) for rate in shown),
+        found = [
+            *(measures.tpr(block, rate) for rate in shown),
             *(block.get(key) for key in (accuracy, "precision", "recall")),
         ]
-        cells = [notes.cell(block.get("auc"), fraction=True), *map(notes.cell, measures)]
+        cells = [notes.cell(block.get("auc"), fraction=True), *map(notes.cell, found)]
         rows.append(Row(_attack(results, name), [*cells, _epsilon_cell(block.get("epsilon"), notes)]))
     caption = "All attacks, the strongest first. Small print: 95% intervals."
     caption += "".join(f" {line}." for line in table_notes(results))
@@ -185,11 +173,11 @@ def _attack(results: Results, name: str) -> Cell:
     block = results["attacks"][name]
     unscored = block.get("unscored", 0) // block.get("targets", 1)
     few = f"{unscored:,} records not judged" if unscored else ""
-    return Cell(short(results, name), "; ".join(filter(None, (block.get("title", ""), few))))
+    return Cell(measures.short(results, name), "; ".join(filter(None, (block.get("title", ""), few))))
 
 
 def _epsilon_cell(block: Any, notes: Notes) -> Cell:
-    low = epsilon_low(block)
+    low = measures.epsilon_low(block)
     return notes.cell(block) if low is None else Cell(f"{low:.2f}", _guesses(block), "number")
 
 
@@ -203,7 +191,7 @@ def _audit_reading(results: Results) -> list[str]:
     )
     first = (
         "that finds most members at 1% false alarms"
-        if strongest(results, "0.01")
+        if measures.strongest(results, "0.01")
         else "of the highest AUC, for at 1% false alarms members cannot be counted here"
     )
     notes = results["shadows"].get("notes")
@@ -212,7 +200,7 @@ def _audit_reading(results: Results) -> list[str]:
         " a member. Each attack gives every record a score; the columns on false alarms ask which share of the members"
         " an attacker finds who raises the bar until only so many false alarms are left: that is what matters to each"
         " person whose record it is. AUC is the chance that a member scores above a non-member; guessing has 0.500."
-        f" {'Accuracy' if equal(results) else 'Balanced accuracy'}, precision and recall are at the threshold"
+        f" {'Accuracy' if measures.equal(results) else 'Balanced accuracy'}, precision and recall are at the threshold"
         " that the attack itself chose before it saw the target.",
         f"The table begins with the attack {first}. {_what_intervals_cover(results)}{several}",
         *([" ".join(notes)] if notes else []),
@@ -220,8 +208,8 @@ def _audit_reading(results: Results) -> list[str]:
 
 
 def _what_intervals_cover(results: Results) -> str:
-    targets = num_targets(results)
-    if plan(results) != "balanced" or targets < 2:
+    targets = measures.num_targets(results)
+    if measures.plan(results) != "balanced" or targets < 2:
         return (
             "An interval (95%) covers what another draw of as many records would change; it does not cover another"
             " model, or another seed."
@@ -236,13 +224,13 @@ def _what_intervals_cover(results: Results) -> str:
 # --- audits by canaries ----------------------------------------------------------------------------------------------
 
 
-def _of_canaries(results: Results) -> list[Block]:
+def _canaries_result(results: Results) -> list[Block]:
     block = results["attacks"]["canaries"]
     tiles = [
         Tile(
             f"Epsilon, at least: {name}",
             f"{source}; {_guesses(block[key])}",
-            measure_cell(epsilon_low(block[key]), True),
+            measure_cell(measures.epsilon_low(block[key]), True),
         )
         for key, (name, source) in CANARY_BOUNDS.items()
     ]

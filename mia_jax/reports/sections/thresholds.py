@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mia_jax.reports import measures
 from mia_jax.reports.blocks import Block, Cell, Paragraphs, Report, Row, Table, measure_cell
-from mia_jax.reports.measures import Results, ends, has_interval, plan, ranked, reason, short, value
+from mia_jax.reports.measures import Results
 from mia_jax.reports.sections.section import Section
 from mia_jax.reports.words import percent, without_key
 from mia_jax.statistics import metrics
@@ -12,12 +13,12 @@ from mia_jax.statistics import metrics
 
 def _blocks(report: Report) -> list[Block]:
     results = report.results
-    chosen = {n: c for n in ranked(results) if (c := results["attacks"][n].get("chosen_threshold"))}
+    chosen = {n: c for n in measures.ranked(results) if (c := results["attacks"][n].get("chosen_threshold"))}
     if not chosen:
         return [Paragraphs(["No attack of this run can set its threshold on a shadow model that plays the target."])]
     non_members = int((~report.scores["member"].astype(bool)).sum())
     rates = sorted({rate for c in chosen.values() for rate in c}, key=float, reverse=True)
-    known = [rate for rate in rates if any(value(c[rate]["tpr"]) is not None for c in chosen.values())]
+    known = [rate for rate in rates if any(measures.value(c[rate]["tpr"]) is not None for c in chosen.values())]
     kept = [rate for rate in known if metrics.resolvable(non_members, float(rate))]
     texts = [_what(results)]
     if left_out := [percent(float(rate)) for rate in rates if rate not in kept]:
@@ -28,7 +29,9 @@ def _blocks(report: Report) -> list[Block]:
     if not kept:
         return [Paragraphs(texts)]
     head = ["Attack", *(f"Set for {percent(float(rate))} false alarms" for rate in kept)]
-    rows = [Row(Cell(short(results, name)), [_realized(at[rate]) for rate in kept]) for name, at in chosen.items()]
+    rows = [
+        Row(Cell(measures.short(results, name)), [_realized(at[rate]) for rate in kept]) for name, at in chosen.items()
+    ]
     caption = "Thresholds set on a shadow model: members found, and the false alarms that came with them."
     return [Paragraphs(texts), Table(caption, head, rows)]
 
@@ -41,12 +44,12 @@ def _realized(measures: Mapping[str, Any]) -> Cell:
 
 
 def _with_interval(measure: Any) -> str:
-    number = value(measure)
+    number = measures.value(measure)
     if number is None:
-        return reason(measure)
-    if not has_interval(measure):
+        return measures.reason(measure)
+    if not measures.has_interval(measure):
         return f"{number:.2%}"
-    low, high = ends(measure)
+    low, high = measures.ends(measure)
     return f"{number:.2%} ({low:.2%} to {high:.2%})"
 
 
@@ -61,5 +64,8 @@ def _what(results: Results) -> str:
 
 
 SECTION = Section(
-    "thresholds", "With a threshold set beforehand", lambda results, scores: plan(results) == "balanced", _blocks
+    "thresholds",
+    "With a threshold set beforehand",
+    lambda results, scores: measures.plan(results) == "balanced",
+    _blocks,
 )

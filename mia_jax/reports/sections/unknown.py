@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mia_jax.reports import measures
 from mia_jax.reports.blocks import Block, Cell, Paragraphs, Report, Row, Table
 from mia_jax.reports.columns import column
-from mia_jax.reports.measures import Results, measured, short
+from mia_jax.reports.measures import Results
 from mia_jax.reports.sections.section import Section
 
 WHAT = (
@@ -32,13 +33,13 @@ def _row(results: Results, name: str, scores: Mapping[str, Any]) -> Row:
     called = f"{int((known > 0).sum()):,} of {len(known):,}"
     middle = f"{sorted(known)[len(known) // 2]:.3g}" if len(known) else "no record has a score"
     return Row(
-        Cell(short(results, name), block.get("title", "")),
+        Cell(measures.short(results, name), block.get("title", "")),
         [Cell(column(name), kind="name"), Cell(called), Cell(middle)],
     )
 
 
 def _shows(results: Results, scores: Mapping[str, Any]) -> bool:
-    return not measured(results)
+    return not measures.measured(results)
 
 
 SECTION = Section("scores", "Scores, and nothing to measure them by", _shows, _blocks)
