@@ -54,7 +54,7 @@ def _synthesis(method: str, *, beside: tuple[str, ...] = ()) -> tuple[Rule, ...]
         Rule(
             tuple(name for name in names if name not in beside),
             lambda v, ways=ways: getattr(v, method) in ways,
-            f"without --{method}={' or '.join(ways)}",
+            f"without `{method}={ways[0]}`{' or '.join(['', *ways[1:]])}",
         )
         for ways, names in METHODS.items()
     )
@@ -65,7 +65,7 @@ def _is_file(dataset: str | None) -> bool:
 
 
 def _is_name(shadow_data: str | None) -> bool:
-    """Whether ``--shadow_data`` of somebody's model is a data set that is looked for."""
+    """Whether ``shadow_data`` of somebody's model is a data set that is looked for."""
     return shadow_data not in (None, "noisy", "marginal", "search") and not _is_file(shadow_data)
 
 
@@ -79,7 +79,7 @@ def _attacks(*names: str) -> Callable[[Any], bool]:
 
 def _among(names: Sequence[str]) -> str:
     """Where a flag has no meaning because none of these attacks is asked for."""
-    return f"without {' or '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)} among --attacks"
+    return f"without {' or '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)} among `attacks`"
 
 
 def _needing(*needs: str) -> tuple[str, ...]:
@@ -102,35 +102,35 @@ TRAINED = (
     "lanes",
     *TRAINING_DEFENSES,
 )
-OTHER_TRAINER = "without --target_kind=nn, our own networks"
+OTHER_TRAINER = "without `target_kind=nn`, our own networks"
 OWN_NETWORK = (
     Rule(TRAINED, _ours, OTHER_TRAINER),
-    Rule(("model",), lambda v: v.target_kind != "logistic", "with --target_kind=logistic, which is the model"),
+    Rule(("model",), lambda v: v.target_kind != "logistic", "with `target_kind=logistic`, which is the model"),
     Rule(
         ("hidden",),
         lambda v: v.target_kind != "logistic" and v.model in (None, "mlp", "cnn"),
-        "without --model=mlp or cnn",
+        "without `model=mlp` or cnn",
     ),
-    Rule(("dp_clip",), lambda v: v.dp_noise_multiplier is not None, "without --dp_noise_multiplier"),
+    Rule(("dp_clip",), lambda v: v.dp_noise_multiplier is not None, "without `dp_noise_multiplier`"),
 )
 SOURCE = (
     Rule(
         ("data_dir", "data_source"),
         lambda v: not _is_file(v.dataset),
-        "with a file as --dataset, which is read as it is",
+        "with a file as `dataset`, which is read as it is",
     ),
 )
 WITH_PREDICTIONS = ("predictions", "attacks", "defenses", "adaptive", "dp_delta", "seed", "workdir")
 
-NO_ATTACK = "with --canaries, which trains one model and no attack"
+NO_ATTACK = "with `canaries`, which trains one model and no attack"
 
 RULES: dict[type[AuditConfig], tuple[Rule, ...]] = {
     Config: (
         *_synthesis("shadow_data"),
         Rule(NETWORK, _ours, OTHER_TRAINER),
         *OWN_NETWORK,
-        Rule(("dp_delta",), lambda v: v.dp_noise_multiplier is not None, "without --dp_noise_multiplier"),
-        Rule(("adaptive",), _is_defended, "without a defense for the attacker to know of, as --defenses or --l2"),
+        Rule(("dp_delta",), lambda v: v.dp_noise_multiplier is not None, "without `dp_noise_multiplier`"),
+        Rule(("adaptive",), _is_defended, "without a defense for the attacker to know of, as `defenses` or `l2`"),
         *SOURCE,
     ),
     BalancedConfig: (
@@ -150,28 +150,28 @@ RULES: dict[type[AuditConfig], tuple[Rule, ...]] = {
                 if f.metadata["flag"] and f.name not in (*WITH_PREDICTIONS, *attacks.flags())
             ),
             lambda v: v.predictions is None,
-            "with --predictions, whose answers are given",
+            "with `predictions`, whose answers are given",
         ),
         Rule(
             ("adaptive",),
             lambda v: v.predictions is not None and bool(v.defenses),
-            "without --predictions and --defenses: a service's shadows always answer behind --defenses",
+            "without `predictions` and `defenses`: a service's shadows always answer behind `defenses`",
         ),
         *_synthesis("shadow_data", beside=("max_queries",)),  # which counts every question here
         Rule(NETWORK, _ours, OTHER_TRAINER),
         *OWN_NETWORK,
-        Rule(("data_dir",), lambda v: _is_name(v.shadow_data), "without the name of a data set as --shadow_data"),
+        Rule(("data_dir",), lambda v: _is_name(v.shadow_data), "without the name of a data set as `shadow_data`"),
     ),
 }
 SYNTHESIZE = _synthesis("method")
-SERVE = (Rule(("top_k", "digits"), lambda v: not v.label_only, "with --label_only, which shows no probability"),)
+SERVE = (Rule(("top_k", "digits"), lambda v: not v.label_only, "with `label_only`, which shows no probability"),)
 REPRODUCE = (
-    Rule(("experiment", "all", "scale", "root", "data_dir"), lambda v: not v.list, "with --list, which runs nothing"),
-    Rule(("experiment",), lambda v: not v.all, "with --all, which is every experiment"),
+    Rule(("experiment", "all", "scale", "root", "data_dir"), lambda v: not v.list, "with `list`, which runs nothing"),
+    Rule(("experiment",), lambda v: not v.all, "with `all`, which is every experiment"),
 )
 
 # A kind of audit, by its flags.
-CHOSEN_BY: dict[type[AuditConfig], str] = {DeployedConfig: "--target or --predictions", CanaryConfig: "--canaries"}
+CHOSEN_BY: dict[type[AuditConfig], str] = {DeployedConfig: "`target` or `predictions`", CanaryConfig: "`canaries`"}
 
 
 def attack_rules(kind: type[AuditConfig]) -> tuple[Rule, ...]:
@@ -179,7 +179,7 @@ def attack_rules(kind: type[AuditConfig]) -> tuple[Rule, ...]:
     rules = []
     if kind is BalancedConfig:
         ours = [name for name, entry in attacks.ATTACKS.items() if "model" in entry.sources()]
-        otherwise = f"{OTHER_TRAINER}, or {' or '.join(ours)} among --attacks"
+        otherwise = f"{OTHER_TRAINER}, or {' or '.join(ours)} among `attacks`"
         rules.append(Rule(NETWORK, lambda v: _ours(v) or _attacks(*ours)(v), otherwise))
         asking = _needing("queries", "trainer")
         rules.append(Rule(("query_shadows", "query_records"), _attacks(*asking), _among(asking)))
@@ -210,7 +210,7 @@ def idle(rules: Sequence[Rule], names: Iterable[str], values: Any) -> dict[str, 
 def refuse_idle(rules: Sequence[Rule], names: Iterable[str], values: Any) -> None:
     """Raises InputError for the first of the settings ``names`` that means nothing beside the others."""
     for name, otherwise in idle(rules, names, values).items():
-        raise InputError(f"--{name} has no meaning {otherwise}: leave it out")
+        raise InputError(f"`{name}` has no meaning {otherwise}: leave it out")
 
 
 def as_flags(text: str, known: Container[str]) -> str:
@@ -226,8 +226,8 @@ def present(flags) -> list[str]:
 def _chooser(name: str) -> str:
     """The flag that chooses the kind of audit in which ``name`` means something."""
     if name not in {f.name for f in dataclasses.fields(DeployedConfig)}:
-        return "--canaries"
-    return "--predictions" if name in WITH_PREDICTIONS else "--target"
+        return "`canaries`"
+    return "`predictions`" if name in WITH_PREDICTIONS else "`target`"
 
 
 def define_flags(flags, *kinds: type[AuditConfig]) -> Callable[[type[C]], C]:
@@ -253,7 +253,7 @@ def define_flags(flags, *kinds: type[AuditConfig]) -> Callable[[type[C]], C]:
         own = [name for name in present(flags) if name in attacks.flags() and name not in known]
         for stray in (name for name in there if name not in names):
             where = f"with {CHOSEN_BY[kind]}" if kind in CHOSEN_BY else f"without {_chooser(stray)}"
-            raise InputError(f"--{stray} has no meaning {where}: leave it out")
+            raise InputError(f"`{stray}` has no meaning {where}: leave it out")
         config = kind(
             **{name: flags.FLAGS[name].value for name in known if name in names},
             attack_options={name: flags.FLAGS[name].value for name in own},
@@ -270,7 +270,7 @@ def _definers(flags) -> dict[type, Callable[..., Any]]:
 
 
 def define_attack_flags(flags, argv: Sequence[str]) -> None:
-    """Register the attacks that ``--attacks`` names as module:entry, and define flags for their options.
+    """Register the attacks that ``attacks`` names as module:entry, and define flags for their options.
 
     Args:
         flags: ``absl.flags``, before it has parsed ``argv``.
@@ -289,5 +289,5 @@ def define_attack_flags(flags, argv: Sequence[str]) -> None:
         if flag in before:
             continue
         if flag in flags.FLAGS:
-            raise InputError(f"--attacks: the flag of {attacks.with_flag(flag)[0]}'s option --{flag} is there already")
+            raise InputError(f"`attacks`: the flag of {attacks.with_flag(flag)[0]}'s option `{flag}` is there already")
         define[option.type](flag, option.default, option.help)

@@ -163,7 +163,7 @@ def test_its_name_is_told_by_what_it_is_given_as(here):
 def test_its_flag_has_no_meaning_without_it(registered):
     for kind in (Config, BalancedConfig, DeployedConfig):
         without, beside = (kind(attacks=names) for names in ("loss", "loss,own_attacks:own_power"))
-        words = "without own_power among --attacks"
+        words = "without own_power among `attacks`"
         assert given.idle(given.attack_rules(kind), ["own_exponent"], without) == {"own_exponent": words}
         assert given.idle(given.attack_rules(kind), ["own_exponent"], beside) == {}
     assert "own_exponent" in given.idle(given.attack_rules(CanaryConfig), ["own_exponent"], CanaryConfig())

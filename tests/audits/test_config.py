@@ -68,7 +68,7 @@ FLOATS = [name for name, f in FIELDS.items() if f.type in (float, float | None)]
 def refuse(**changed):
     with pytest.raises(InputError) as error:
         configs.resolve(Config(dataset="location", **changed))
-    assert all(f"--{name}" in str(error.value) for name in changed) and "\n" not in str(error.value)
+    assert all(f"`{name}" in str(error.value) for name in changed) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", BELOW)
@@ -107,7 +107,7 @@ def test_seeds_that_would_be_cut_off():
 def test_defenses_in_training_are_for_our_own_networks(name):
     value = 1 if name == "early_stopping" else 0.5
     configs.resolve(Config(dataset="location", **{name: value}))
-    with pytest.raises(InputError, match=f"--{name} is for our own networks; google trains as it does"):
+    with pytest.raises(InputError, match=f"`{name}` is for our own networks; google trains as it does"):
         configs.resolve(Config(dataset="location", target_kind="google", **{name: value}))
 
 

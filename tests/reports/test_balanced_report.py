@@ -366,7 +366,7 @@ def test_saved_predictions_behind_a_defense(tmp_path):
         told = DeployedConfig(predictions=path, attacks="loss", defenses=worn, workdir=str(tmp_path / str(number)))
         assert 0.6 < audits.run(told)["attacks"]["loss"]["auc"]["value"] < 0.95, worn
     for idle in (dict(num_shadows=77), dict(rate=3.0), dict(shadow_data="search"), dict(num_epochs=7)):
-        with pytest.raises(InputError, match=f"--{next(iter(idle))} has no meaning with --predictions"):
+        with pytest.raises(InputError, match=f"`{next(iter(idle))}` has no meaning with `predictions`"):
             audits.run(DeployedConfig(predictions=path, **idle))
 
 
