@@ -76,8 +76,8 @@ def main() -> None:
     print(f"{args.models} models x {args.records:,} records; loops on {len(sample):,} records of one target\n")
     print("attack  task          ours          loop            ratio")
     for name, leaf, parts, loop in (
-        ("lira", phi, lira.parts(), lambda: loop_lira(phi[0], phi_by_record, member_by_record, sample)),
-        ("rmia", log_p, rmia.parts(), lambda: loop_rmia(np.exp(log_p[0]), p_by_record, member_by_record, sample)),
+        ("lira", phi, lira.steps(), lambda: loop_lira(phi[0], phi_by_record, member_by_record, sample)),
+        ("rmia", log_p, rmia.steps(), lambda: loop_rmia(np.exp(log_p[0]), p_by_record, member_by_record, sample)),
     ):
         key = {"lira": "phi", "rmia": "log_p_y"}[name]
         attack = ATTACKS[name](10)

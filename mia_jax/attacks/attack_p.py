@@ -13,6 +13,8 @@ from mia_jax.types import Array, Attack, Key, Seen
 
 
 class State(NamedTuple):
+    """The target's losses on the population, and the boundary."""
+
     population: Seen | None  # of the target
     boundary: float
 

@@ -14,7 +14,7 @@ from scipy.special import ndtr
 from mia_jax.attacks import leave_one_out
 from mia_jax.attacks.common import scaled_logit
 from mia_jax.attacks.entries import python_only
-from mia_jax.attacks.leave_one_out import Evidence, Parts
+from mia_jax.attacks.leave_one_out import Evidence, Steps
 from mia_jax.types import Attack
 
 OPTIONS = python_only("bandwidth")
@@ -22,6 +22,8 @@ TINY = 1e-300
 
 
 class Kernels(NamedTuple):
+    """The OUT models' scaled logits, and the width of the Gaussian at each of them."""
+
     centers: np.ndarray  # [S, n] phi
     weight: np.ndarray  # bool [S, n], OUT
     width: np.ndarray  # [n]; 0: the plain share
@@ -37,10 +39,12 @@ def attack_r(num_classes: int, *, bandwidth: float = 1.06) -> Attack:
             models)^(-1/5), which is Silverman's rule with 1.06. 0: the plain share, with half a model on either side.
     """
     del num_classes
-    return leave_one_out.attack(parts(bandwidth=bandwidth))
+    return leave_one_out.attack(steps(bandwidth=bandwidth))
 
 
-def parts(*, bandwidth: float = 1.06) -> Parts:
+def steps(*, bandwidth: float = 1.06) -> Steps:
+    """The attack as steps; ``bandwidth`` as of ``attack_r``."""
+
     def aggregate(seen, member, population) -> Evidence:
         del population
         return leave_one_out.aggregate(seen["phi"], member)
@@ -69,7 +73,7 @@ def parts(*, bandwidth: float = 1.06) -> Parts:
             below, above = below + 0.5, above + 0.5
         return np.log(np.maximum(below, TINY)) - np.log(np.maximum(above, TINY))
 
-    return Parts(scaled_logit, aggregate, fit, score, frozenset({"out"}))
+    return Steps(scaled_logit, aggregate, fit, score, frozenset({"out"}))
 
 
 def _add(below: np.ndarray, above: np.ndarray, beyond: np.ndarray, width: np.ndarray, weight: np.ndarray) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from mia_jax.attacks import leave_one_out
 from mia_jax.attacks.common import log_likelihood
 from mia_jax.attacks.entries import python_only
-from mia_jax.attacks.leave_one_out import Evidence, Parts
+from mia_jax.attacks.leave_one_out import Evidence, Steps
 from mia_jax.attacks.rmia import log_mean
 from mia_jax.types import Attack
 
@@ -24,7 +24,7 @@ OFFLINE_OPTIONS = python_only("c")
 def base(num_classes: int) -> Attack:
     """Online: all shadows, whatever they trained on."""
     del num_classes
-    return leave_one_out.attack(parts())
+    return leave_one_out.attack(steps())
 
 
 def base_offline(num_classes: int, *, c: float = 0.33) -> Attack:
@@ -35,15 +35,17 @@ def base_offline(num_classes: int, *, c: float = 0.33) -> Attack:
         c: the weight of the OUT mean.
     """
     del num_classes
-    return leave_one_out.attack(parts(c=c))
+    return leave_one_out.attack(steps(c=c))
 
 
 class Fitted(NamedTuple):
+    """What is taken from a record's log-likelihood: how likely other models find it."""
+
     offset: np.ndarray  # [n]
 
 
-def parts(*, c: float | None = None) -> Parts:
-    """Online with c None, otherwise offline with this weight."""
+def steps(*, c: float | None = None) -> Steps:
+    """Both variants, as steps: online with c None, otherwise offline with this weight."""
 
     def aggregate(seen, member, population) -> Evidence:
         del population
@@ -60,4 +62,4 @@ def parts(*, c: float | None = None) -> Parts:
         del population
         return np.asarray(seen["log_p_y"], np.float64) - fitted.offset
 
-    return Parts(log_likelihood, aggregate, fit, score, frozenset() if c is None else frozenset({"out"}))
+    return Steps(log_likelihood, aggregate, fit, score, frozenset() if c is None else frozenset({"out"}))

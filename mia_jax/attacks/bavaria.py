@@ -29,7 +29,7 @@ from scipy.special import digamma, gammaln, polygamma, stdtr
 
 from mia_jax.attacks import leave_one_out
 from mia_jax.attacks.common import scaled_logit
-from mia_jax.attacks.leave_one_out import Evidence, Moments, Parts
+from mia_jax.attacks.leave_one_out import Evidence, Moments, Steps
 from mia_jax.attacks.lira import VARIANCE_FLOOR, over_queries
 from mia_jax.attacks.queries import AUGMENT
 from mia_jax.types import Attack
@@ -48,7 +48,9 @@ class Prior(NamedTuple):
     between: float  # variance over records of their means
 
 
-class Known(NamedTuple):
+class Aggregated(NamedTuple):
+    """The shadows' scaled logits, and the priors that they give."""
+
     evidence: Evidence
     inside: Prior
     outside: Prior
@@ -65,26 +67,29 @@ class Student(NamedTuple):
 
 
 def bavaria(num_classes: int, *, augment=None) -> Attack:
-    """Online. For few shadows.
+    """BaVarIA online, for few shadows.
 
     Args:
         num_classes: not used.
         augment: (key, x [*f]) -> x [q, *f]: q queries in each record's place; their scores are averaged.
     """
     del num_classes
-    return leave_one_out.attack(parts(), augment=augment)
+    return leave_one_out.attack(steps(), augment=augment)
 
 
 def bavaria_offline(num_classes: int, *, augment=None) -> Attack:
-    """Offline: OUT models only. Scores are -log(-log tail), which orders as the tail does."""
+    """BaVarIA offline, by OUT models only.
+
+    Scores are -log(-log tail), which orders as the tail does. Arguments as of ``bavaria``.
+    """
     del num_classes
-    return leave_one_out.attack(parts(offline=True), augment=augment)
+    return leave_one_out.attack(steps(offline=True), augment=augment)
 
 
-def parts(*, offline: bool = False) -> Parts:
-    """Both variants."""
+def steps(*, offline: bool = False) -> Steps:
+    """Both variants, as steps."""
 
-    def aggregate(seen, member, population) -> Known:
+    def aggregate(seen, member, population) -> Aggregated:
         del population
         evidence = leave_one_out.aggregate(seen["phi"], member)
         inside, outside = leave_one_out.without(evidence, ())
@@ -94,19 +99,19 @@ def parts(*, offline: bool = False) -> Parts:
         shift = difference[there].mean() if there.any() else priors[0].level - priors[1].level
         noise = sum(p.variance * _mean_inverse(s.count) for p, s in zip(priors, (inside, outside), strict=True))
         spread = max(difference[there].var() - noise, 0.0) if there.any() else 0.0
-        return Known(evidence, *priors, float(shift), float(spread))
+        return Aggregated(evidence, *priors, float(shift), float(spread))
 
-    def fit(known: Known, models) -> tuple[Student, Student]:
+    def fit(known: Aggregated, models) -> tuple[Student, Student]:
         inside, outside = leave_one_out.without(known.evidence, models)
-        from_out = _Other(outside, known.outside.variance, known.shift, known.spread)
-        from_in = None if offline else _Other(inside, known.inside.variance, -known.shift, known.spread)
+        from_out = _OtherSide(outside, known.outside.variance, known.shift, known.spread)
+        from_in = None if offline else _OtherSide(inside, known.inside.variance, -known.shift, known.spread)
         return _posterior(known.inside, inside, from_out), _posterior(known.outside, outside, from_in)
 
     needs = frozenset({"out"} if offline else {"in", "out"})
-    return Parts(scaled_logit, aggregate, fit, _tail if offline else _log_ratio, needs)
+    return Steps(scaled_logit, aggregate, fit, _one_sided_tail if offline else _log_density_ratio, needs)
 
 
-def _log_ratio(sides: tuple[Student, Student], seen, population=None) -> np.ndarray:
+def _log_density_ratio(sides: tuple[Student, Student], seen, population=None) -> np.ndarray:
     del population
     phi = np.asarray(seen["phi"], np.float64)
     return over_queries(_log_density(sides[0], phi) - _log_density(sides[1], phi))
@@ -118,7 +123,7 @@ def _log_density(t: Student, phi: np.ndarray) -> np.ndarray:
     return constant - np.log(t.scale) - (t.freedom + 1) / 2 * np.log1p(z * z / t.freedom)
 
 
-def _tail(sides: tuple[Student, Student], seen, population=None) -> np.ndarray:
+def _one_sided_tail(sides: tuple[Student, Student], seen, population=None) -> np.ndarray:
     del population
     t = sides[1]
     z = (np.asarray(seen["phi"], np.float64) - t.location) / t.scale
@@ -130,8 +135,8 @@ def _tail(sides: tuple[Student, Student], seen, population=None) -> np.ndarray:
 # --- prior and posterior ---------------------------------------------------------------------------------------------
 
 
-class _Other(NamedTuple):
-    """What the other side says of this side's means."""
+class _OtherSide(NamedTuple):
+    """What the means on the other side (OUT for IN) say of those on this side."""
 
     side: Moments
     variance: float  # over models
@@ -139,7 +144,7 @@ class _Other(NamedTuple):
     spread: float  # its variance
 
 
-def _posterior(prior: Prior, side: Moments, other: _Other | None) -> Student:
+def _posterior(prior: Prior, side: Moments, other: _OtherSide | None) -> Student:
     m_0, variance = np.asarray(prior.level), np.asarray(prior.between)
     if other is not None:
         there = other.side.count > 0

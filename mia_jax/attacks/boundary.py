@@ -32,7 +32,10 @@ OPTIONS = (Option("schema", source="schema"), *python_only("rounds", "proposals"
 
 
 class Search(NamedTuple):
-    """The search for one record. Flattened records have f columns; p is what the method says."""
+    """The search for one record.
+
+    Flattened records have f columns; p is the method's ``width``.
+    """
 
     key: Key
     x: jax.Array  # [f]
@@ -166,7 +169,7 @@ class _Unit(NamedTuple):
 
 
 def shortest_step(schema: Schema, proposals: int) -> Method:
-    """The smallest L2 distance, of columns scaled to [0, 1]. Pixels stay whole numbers."""
+    """The smallest L2 distance, of columns scaled to [0, 1]; pixels stay whole numbers."""
     a = attrs.attributes(schema)
     span = np.where(a.high > a.low, a.high - a.low, 1).astype(np.float32)[None]
     unit = _Unit(a.low[None], span, a.whole[None])

@@ -5,20 +5,22 @@ import numpy as np
 
 from mia_jax.attacks import leave_one_out
 from mia_jax.attacks.common import log_likelihood
-from mia_jax.attacks.leave_one_out import Evidence, Parts
+from mia_jax.attacks.leave_one_out import Evidence, Steps
 from mia_jax.types import Attack
 
 
 def calibrated_loss(num_classes: int) -> Attack:
-    """Mean loss over OUT models, minus the target's. One OUT model is enough.
+    """Mean loss over OUT models, minus the target's; one OUT model is enough.
 
     A record that every shadow trained on is given its IN mean plus the mean difference of the sides over all records.
     """
     del num_classes
-    return leave_one_out.attack(parts())
+    return leave_one_out.attack(steps())
 
 
-def parts() -> Parts:
+def steps() -> Steps:
+    """The attack as steps."""
+
     def aggregate(seen, member, population) -> Evidence:
         del population
         return leave_one_out.aggregate(seen["log_p_y"], member, squares=False)
@@ -31,4 +33,4 @@ def parts() -> Parts:
         del population
         return np.asarray(seen["log_p_y"], np.float64) - out_mean
 
-    return Parts(log_likelihood, aggregate, fit, score, frozenset({"out"}))
+    return Steps(log_likelihood, aggregate, fit, score, frozenset({"out"}))

@@ -23,12 +23,12 @@ Augment = Callable[[Key, Array], Array]  # (key, x [*f]) -> x [q, *f]: queries i
 
 
 def scaled_logit(log_p: Array, y: Array) -> dict[str, Array]:
-    """{"phi"}: log p_y - log sum_{j != y} p_j, within +-87.3."""
+    """{"phi" [n]}: log p_y - log sum_{j != y} p_j, within +-87.3, of log_p [n, c] and y [n]."""
     return {"phi": jnp.clip(signals.scaled_logit(log_p, y), -LIMIT, LIMIT)}
 
 
 def log_likelihood(log_p: Array, y: Array) -> dict[str, Array]:
-    """{"log_p_y"}: minus the loss, from -87.3 to 0."""
+    """{"log_p_y" [n]}: minus the loss, from -87.3 to 0, of log_p [n, c] and y [n]."""
     return {"log_p_y": jnp.clip(-signals.loss(log_p, y), -LIMIT, 0.0)}
 
 

@@ -51,7 +51,7 @@ def python_only(*names: str) -> tuple[Option, ...]:
 
 
 class Entry(NamedTuple):
-    """A registered attack. It is called as its factory is: (num_classes, **options) -> Attack."""
+    """A registered attack, called as its factory is: (num_classes, **options) -> Attack."""
 
     factory: Callable[..., Attack]
     title: str  # for tables and legends

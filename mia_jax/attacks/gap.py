@@ -9,7 +9,10 @@ from mia_jax.types import Array, Attack, Key
 
 
 def gap(num_classes: int) -> Attack:
-    """1[yhat = y] - 1/2. Nothing is learned: its advantage over a guess is the gap of train and test accuracy."""
+    """The score 1[yhat = y] - 1/2.
+
+    Nothing is learned: its advantage over a guess is the gap between training and test accuracy.
+    """
     del num_classes
 
     def read(log_p, y):

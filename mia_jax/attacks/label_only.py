@@ -30,6 +30,8 @@ OPTIONS = (
 
 
 class State(NamedTuple):
+    """The logistic regression, and the threshold of its log-odds."""
+
     weights: np.ndarray  # [1 + strengths]
     threshold: float
 

@@ -35,11 +35,12 @@ class Sums(NamedTuple):
     square: np.ndarray  # [n] or [n, q], of (value - origin)^2
 
     def minus(self, other: "Sums") -> "Sums":
+        """The sums over the models that are not among the ``other``."""
         return Sums(*(a - b for a, b in zip(self, other, strict=True)))
 
 
 class Moments(NamedTuple):
-    """Of one side, per record. Where ``count`` is 0, ``mean`` is NaN and ``scatter`` 0."""
+    """Of one side, per record; where ``count`` is 0, ``mean`` is NaN and ``scatter`` 0."""
 
     count: np.ndarray  # [n] (or [n, 1])
     mean: np.ndarray  # [n] or [n, q]
@@ -149,8 +150,8 @@ def filled(mean: np.ndarray, other: np.ndarray) -> np.ndarray:
 # --- attacks made of these -------------------------------------------------------------------------------------------
 
 
-class Parts(NamedTuple):
-    """An attack that compares a record with itself in other models, as three steps; any model can be left out.
+class Steps(NamedTuple):
+    """An attack that compares a record with itself in other models, as four functions; any model can be left out.
 
     read:      (log_p [n, c], y [n]) -> seen, leaves [n, ...].
     aggregate: (seen [S, n, ...], member [S, n], population [S, m, ...] or None) -> what all shadows have in common.
@@ -168,12 +169,14 @@ class Parts(NamedTuple):
 
 
 class State(NamedTuple):
+    """An attack fitted on all shadows, the target's population, and the boundary."""
+
     fitted: Any
     population: Seen | None  # of the target
     boundary: float
 
 
-def attack(parts: Parts, *, augment: Augment | None = None) -> Attack:
+def attack(steps: Steps, *, augment: Augment | None = None) -> Attack:
     """A per-example Attack, whose boundary is the best one for the shadows' own leave-one-out scores.
 
     With too few shadows to leave one out, each is scored with itself among its references. Where all records are on one
@@ -183,36 +186,36 @@ def attack(parts: Parts, *, augment: Augment | None = None) -> Attack:
     def fit(key: Key, seen, member: Array, population=None, *, boundary: float | None = None) -> State:
         del key
         of_target, of_shadows = split_population(population)
-        shadows = LeaveOneOut(parts, seen, member, of_shadows)
+        shadows = LeaveOneOut(steps, seen, member, of_shadows)
         if boundary is not None or shadows.member.all() or not shadows.member.any():
             return State(shadows.fitted, of_target, np.nan if boundary is None else boundary)
         some = boundary_models(*shadows.member.shape)
         scores = {k: score for k in some if (score := shadows.score(k)) is not None}
         if not scores:
-            scores = {k: parts.score(shadows.fitted, row(seen, k), row(of_shadows, k)) for k in some}
+            scores = {k: steps.score(shadows.fitted, row(seen, k), row(of_shadows, k)) for k in some}
         member = np.concatenate([shadows.member[k] for k in scores])
         return State(shadows.fitted, of_target, best_threshold(np.concatenate([*scores.values()]), member))
 
     def score(state: State, seen) -> np.ndarray:
-        return beyond(parts.score(state.fitted, seen, state.population), state.boundary)
+        return beyond(steps.score(state.fitted, seen, state.population), state.boundary)
 
     def on_shadows(seen, member: Array, population=None, as_target=None) -> np.ndarray:
         models = boundary_models(*np.shape(member))
-        return shadow_scores(parts, seen, member, split_population(population)[1], as_target, models)
+        return shadow_scores(steps, seen, member, split_population(population)[1], as_target, models)
 
     properties = dict(per_example=True, shadow_scores=on_shadows)
-    return from_answers(parts.read, fit, score, augment=augment, needs=parts.needs, **properties)
+    return from_answers(steps.read, fit, score, augment=augment, needs=steps.needs, **properties)
 
 
 def shadow_scores(
-    parts: Parts, seen, member: Array, population=None, as_target=None, models: Iterable[int] | None = None
+    steps: Steps, seen, member: Array, population=None, as_target=None, models: Iterable[int] | None = None
 ) -> np.ndarray:
     """Leave-one-out over shadows: each as the target, the others less its partner as its shadows; without boundaries.
 
     What the models have in common is aggregated once, so all S targets cost little more than one.
 
     Args:
-        parts: ``lira.parts()``, ``rmia.parts()``, ...
+        steps: ``lira.steps()``, ``rmia.steps()``, ...
         seen: leaves [S, n, ...].
         member: bool [S, n].
         population: leaves [S, m, ...], or None.
@@ -226,7 +229,7 @@ def shadow_scores(
     Raises:
         InputError: no model has a side that the attack needs.
     """
-    shadows = LeaveOneOut(parts, seen, member, population, as_target)
+    shadows = LeaveOneOut(steps, seen, member, population, as_target)
     out = np.full(shadows.member.shape, np.nan)
     for k in range(len(out)) if models is None else models:
         score = shadows.score(k)
@@ -236,21 +239,21 @@ def shadow_scores(
 
 
 class LeaveOneOut:
-    """Shadows, each of which can be left out and scored against the others. Arguments as of ``shadow_scores``."""
+    """Shadows, each of which can be left out and scored against the others; arguments as of ``shadow_scores``."""
 
-    def __init__(self, parts: Parts, seen, member: Array, population, as_target=None):
-        self.parts, self.seen, self.population = parts, seen, population
+    def __init__(self, steps: Steps, seen, member: Array, population, as_target=None):
+        self.steps, self.seen, self.population = steps, seen, population
         self.as_target = (seen, population) if as_target is None else as_target
         self.member = np.asarray(member, bool)
-        refuse_without(parts.needs, self.member)
+        refuse_without(steps.needs, self.member)
         self.related = membership.related(self.member)
         self.lone = membership.unpaired(self.related)  # one may be the target's partner
         self.fixed_counts = membership.fixed_counts(self.member)
         self.trained = np.array([np.count_nonzero(row) for row in self.member])  # records per model
-        self.aggregate = parts.aggregate(seen, self.member, population)
+        self.aggregate = steps.aggregate(seen, self.member, population)
         self.fitted = self._fit_even(np.arange(len(self.member))) if self.fixed_counts else None
         if self.fitted is None:
-            self.fitted = parts.fit(self.aggregate, tuple(self.lone))
+            self.fitted = steps.fit(self.aggregate, tuple(self.lone))
 
     def score(self, k: int) -> np.ndarray | None:
         """Model k's scores [n] against the others, or None where these lack a side that the attack needs."""
@@ -262,8 +265,8 @@ class LeaveOneOut:
         else:
             left, inside = len(gone) - len(models), self.trained.sum() - self.trained[models].sum()
             lacks = self._lacks(inside == 0, inside == left * self.member.shape[1])
-            fitted = None if left == 0 or lacks else self.parts.fit(self.aggregate, tuple(models))
-        return None if fitted is None else self.parts.score(fitted, *(row(seen, k) for seen in self.as_target))
+            fitted = None if left == 0 or lacks else self.steps.fit(self.aggregate, tuple(models))
+        return None if fitted is None else self.steps.score(fitted, *(row(seen, k) for seen in self.as_target))
 
     def _fit_even(self, models: np.ndarray):
         """The fit to these models with as many on each side of every record; None where a side is lacking."""
@@ -276,13 +279,13 @@ class LeaveOneOut:
         chosen = models[membership.draw_equal_counts(member)]  # [S', n]: of each record, the models that count
         seen = {name: np.take_along_axis(leaf, over(chosen, leaf), axis=0) for name, leaf in self.seen.items()}
         population = None if self.population is None else {name: leaf[models] for name, leaf in self.population.items()}
-        return self.parts.fit(
-            self.parts.aggregate(seen, np.take_along_axis(self.member, chosen, axis=0), population), ()
+        return self.steps.fit(
+            self.steps.aggregate(seen, np.take_along_axis(self.member, chosen, axis=0), population), ()
         )
 
     def _lacks(self, inside: bool, outside: bool) -> bool:
         """Whether the attack needs a side that is not there."""
-        return bool(("in" in self.parts.needs and inside) or ("out" in self.parts.needs and outside))
+        return bool(("in" in self.steps.needs and inside) or ("out" in self.steps.needs and outside))
 
 
 def over(index: np.ndarray, leaf: np.ndarray) -> np.ndarray:
@@ -297,14 +300,14 @@ def boundary_models(num_models: int, n: int) -> np.ndarray:
 
 
 def split_population(population) -> tuple[Seen | None, Seen | None]:
-    """What the target and what the shadows answered about the population."""
+    """What was seen of the population: of the target, leaves [m, ...], and of the shadows, leaves [S, m, ...]."""
     if population is None:
         return None, None
     return row(population, 0), {name: np.asarray(leaf)[1:] for name, leaf in population.items()}
 
 
 def refuse_without(needs: frozenset[str], member: np.ndarray) -> None:
-    """Raises InputError if a side is needed that no shadow has."""
+    """Raises InputError if a side ("in", "out") is needed that no shadow has; ``member`` is bool [S, n]."""
     if "in" in needs and not member.any():
         raise InputError("no shadow model trained on any of these records: this attack needs some that did")
     if "out" in needs and member.all():

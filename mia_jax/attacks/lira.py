@@ -26,7 +26,7 @@ from scipy.special import log_ndtr
 from mia_jax.attacks import leave_one_out
 from mia_jax.attacks.common import scaled_logit
 from mia_jax.attacks.entries import python_only
-from mia_jax.attacks.leave_one_out import Evidence, Moments, Parts
+from mia_jax.attacks.leave_one_out import Evidence, Moments, Steps
 from mia_jax.attacks.queries import AUGMENT
 from mia_jax.types import Attack, InputError
 
@@ -43,9 +43,11 @@ class Gaussians(NamedTuple):
     var_out: np.ndarray
 
 
-class Known(NamedTuple):
+class Aggregated(NamedTuple):
+    """The shadows' scaled logits, and what does not change when one is left out."""
+
     evidence: Evidence
-    spare: list[np.ndarray]  # IN and OUT: variances [] where there are no residuals
+    fallback: list[np.ndarray]  # IN and OUT: variances [] where there are no residuals
     ordered: "list[Ordered] | None"  # IN and OUT, for medians
 
 
@@ -58,46 +60,61 @@ def lira(num_classes: int, *, center: str = "mean", augment=None) -> Attack:
         augment: (key, x [*f]) -> x [q, *f]: q queries in each record's place (``mia_jax.attacks.queries``).
     """
     del num_classes
-    return leave_one_out.attack(parts(center=center), augment=augment)
+    return leave_one_out.attack(steps(center=center), augment=augment)
 
 
 def lira_fixed(num_classes: int, *, center: str = "mean", augment=None) -> Attack:
-    """Online, one variance per side for all records (section VI-A): better below 64 shadows."""
+    """Online, one variance per side for all records (section VI-A): better below 64 shadows.
+
+    Arguments as of ``lira``.
+    """
     del num_classes
-    return leave_one_out.attack(parts(center=center, fixed=True), augment=augment)
+    return leave_one_out.attack(steps(center=center, fixed=True), augment=augment)
 
 
 def lira_offline(num_classes: int, *, center: str = "mean", augment=None) -> Attack:
-    """Offline: OUT models only. Scores are -log(-log Phi), which orders as log Phi does and keeps the tail apart."""
+    """Offline, by OUT models only.
+
+    Scores are -log(-log Phi), which orders as log Phi does and keeps the tail apart. Arguments as of ``lira``.
+    """
     del num_classes
-    return leave_one_out.attack(parts(center=center, offline=True), augment=augment)
+    return leave_one_out.attack(steps(center=center, offline=True), augment=augment)
 
 
 def lira_offline_fixed(num_classes: int, *, center: str = "mean", augment=None) -> Attack:
-    """Offline, one variance for all records."""
+    """Offline, one variance for all records; arguments as of ``lira``."""
     del num_classes
-    return leave_one_out.attack(parts(center=center, fixed=True, offline=True), augment=augment)
+    return leave_one_out.attack(steps(center=center, fixed=True, offline=True), augment=augment)
 
 
-def parts(*, center: str = "mean", fixed: bool = False, offline: bool = False) -> Parts:
-    """The four variants. Raises InputError for another center."""
+def steps(*, center: str = "mean", fixed: bool = False, offline: bool = False) -> Steps:
+    """The four variants, as steps.
+
+    Args:
+        center: "mean" or "median" of each side.
+        fixed: one variance per side for all records.
+        offline: by OUT models only.
+
+    Raises:
+        InputError: another center.
+    """
     if center not in ("mean", "median"):
         raise InputError(f'center is "mean" or "median", not "{center}"')
 
-    def aggregate(seen, member, population) -> Known:
+    def aggregate(seen, member, population) -> Aggregated:
         del population
         evidence = leave_one_out.aggregate(seen["phi"], member)
-        mask = _mask(evidence, slice(None))
+        mask = _is_member(evidence, slice(None))
         ordered = [_ordered(evidence.values, side) for side in (mask, ~mask)] if center == "median" else None
-        return Known(evidence, _spare(*leave_one_out.without(evidence, ())), ordered)
+        return Aggregated(evidence, _fallback_variances(*leave_one_out.without(evidence, ())), ordered)
 
-    def fit(known: Known, models) -> Gaussians:
+    def fit(known: Aggregated, models) -> Gaussians:
         sides = leave_one_out.without(known.evidence, models)
         variance = []
-        for side, spare in zip(sides, known.spare, strict=True):
-            pooled = _pooled(side)
-            pooled = spare if pooled is None else pooled
-            variance.append(pooled if fixed else _own(side, pooled))
+        for side, fallback in zip(sides, known.fallback, strict=True):
+            pooled = _pooled_variance(side)
+            pooled = fallback if pooled is None else pooled
+            variance.append(pooled if fixed else _variance_per_record(side, pooled))
         mean_in, mean_out = (side.mean for side in sides)
         if known.ordered is not None:
             mean_in, mean_out = _medians(known.evidence, known.ordered, models)
@@ -105,10 +122,10 @@ def parts(*, center: str = "mean", fixed: bool = False, offline: bool = False) -
         return Gaussians(filled[0], variance[0], filled[1], variance[1])
 
     needs = frozenset({"out"} if offline else {"in", "out"})
-    return Parts(scaled_logit, aggregate, fit, _tail if offline else _log_ratio, needs)
+    return Steps(scaled_logit, aggregate, fit, _one_sided_tail if offline else _log_likelihood_ratio, needs)
 
 
-def _log_ratio(g: Gaussians, seen, population=None) -> np.ndarray:
+def _log_likelihood_ratio(g: Gaussians, seen, population=None) -> np.ndarray:
     del population
     phi = np.asarray(seen["phi"], np.float64)
     inside = (phi - g.mean_in) ** 2 / g.var_in + np.log(g.var_in)
@@ -116,7 +133,7 @@ def _log_ratio(g: Gaussians, seen, population=None) -> np.ndarray:
     return over_queries((outside - inside) / 2)
 
 
-def _tail(g: Gaussians, seen, population=None) -> np.ndarray:
+def _one_sided_tail(g: Gaussians, seen, population=None) -> np.ndarray:
     """-log(-mean over queries of log Phi(z)): far in the tail log Phi(z) is -Phi(-z), which log_ndtr(-z) gives."""
     del population
     z = (np.asarray(seen["phi"], np.float64) - g.mean_out) / np.sqrt(g.var_out)
@@ -135,24 +152,25 @@ def over_queries(score: np.ndarray) -> np.ndarray:
 # --- variances and centers -------------------------------------------------------------------------------------------
 
 
-def _own(side: Moments, pooled: np.ndarray) -> np.ndarray:
+def _variance_per_record(side: Moments, pooled: np.ndarray) -> np.ndarray:
+    """A variance for each record [n, ...]; the pooled one [] where its own is not known."""
     variance = side.scatter / np.maximum(side.count, 1)
     return np.where((side.count >= 2) & (variance > VARIANCE_FLOOR), variance, pooled)
 
 
-def _pooled(side: Moments) -> np.ndarray | None:
+def _pooled_variance(side: Moments) -> np.ndarray | None:
     """The variance [] of a side's residuals over all records; None where there are none."""
     freedom = np.maximum(side.count - 1, 0).sum() * (side.scatter.size / max(side.count.size, 1))
     variance = side.scatter.sum() / freedom if freedom > 0 else 0.0
     return np.asarray(variance) if variance > VARIANCE_FLOOR else None
 
 
-def _spare(inside: Moments, outside: Moments) -> list[np.ndarray]:
+def _fallback_variances(inside: Moments, outside: Moments) -> list[np.ndarray]:
     """[IN, OUT], where leaving out leaves no residuals: the variance of all shadows' residuals on that side, or on the
     other; or half the variance of IN - OUT over records; or 1."""
     difference = (inside.mean - outside.mean)[np.isfinite(inside.mean - outside.mean)]
     between = difference.var() / 2 if difference.size > 1 else 0.0
-    known = [_pooled(side) for side in (inside, outside)]
+    known = [_pooled_variance(side) for side in (inside, outside)]
     last = next((v for v in known if v is not None), np.asarray(between if between > VARIANCE_FLOOR else 1.0))
     return [last if v is None else v for v in known]
 
@@ -176,13 +194,13 @@ def _medians(evidence: Evidence, ordered: list[Ordered], models) -> list[np.ndar
     """
     if len(models) > 2 or (len(models) == 2 and (evidence.member[models[0]] == evidence.member[models[1]]).any()):
         kept = np.setdiff1d(np.arange(len(evidence.values)), models)
-        mask = _mask(evidence, kept)
+        mask = _is_member(evidence, kept)
         ordered, models = [_ordered(evidence.values[kept], side) for side in (mask, ~mask)], ()
     medians = []
     for inside, side in zip((True, False), ordered, strict=True):
         gone = np.full(side.count.shape, np.inf)
         for k in models:
-            gone = np.where(_mask(evidence, k) == inside, evidence.values[k], gone)
+            gone = np.where(_is_member(evidence, k) == inside, evidence.values[k], gone)
         rank = (side.values < gone).sum(axis=0)  # of the value that is taken; as large as the count if none is
         count = side.count - np.isfinite(gone)
         half = [np.maximum(count + shift, 0) // 2 for shift in (-1, 0)]
@@ -192,6 +210,6 @@ def _medians(evidence: Evidence, ordered: list[Ordered], models) -> list[np.ndar
     return medians
 
 
-def _mask(evidence: Evidence, models) -> np.ndarray:
+def _is_member(evidence: Evidence, models) -> np.ndarray:
     member = evidence.member[models]
     return member if evidence.member.ndim == evidence.values.ndim else member[..., None]

@@ -94,7 +94,7 @@ def _moved(key: Key, x: jax.Array, shift: int, mirror: bool) -> jax.Array:
 
 
 def check_width(schema: Schema, x: Array, attack: str) -> None:
-    """Refuse records that the schema does not describe."""
+    """Refuse records ``x`` [n, *f] that the schema does not describe, with an InputError that names the attack."""
     if tuple(x.shape[1:]) != tuple(schema.shape):
         raise InputError(
             f"{attack} was made for records of shape {tuple(schema.shape)} ({schema.name}) and is given"

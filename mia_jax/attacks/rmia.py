@@ -21,7 +21,7 @@ import numpy as np
 from mia_jax.attacks import leave_one_out
 from mia_jax.attacks.common import log_likelihood
 from mia_jax.attacks.entries import python_only
-from mia_jax.attacks.leave_one_out import Evidence, Parts
+from mia_jax.attacks.leave_one_out import Evidence, Steps
 from mia_jax.attacks.population import share_below
 from mia_jax.types import Attack
 
@@ -29,12 +29,16 @@ OPTIONS = python_only("gamma", "strict")
 OFFLINE_OPTIONS = (*OPTIONS, *python_only("a"))
 
 
-class Known(NamedTuple):
+class Aggregated(NamedTuple):
+    """The probabilities that shadows give the records, and those that they give the population."""
+
     records: Evidence
     population: Evidence | None
 
 
 class Ratios(NamedTuple):
+    """The denominators p(x) and p(z) of the likelihood ratios."""
+
     log_p: np.ndarray  # [n], log p(x)
     log_p_population: np.ndarray | None  # [m]
 
@@ -48,7 +52,7 @@ def rmia(num_classes: int, *, gamma: float = 2.0, strict: bool = False) -> Attac
         strict: > gamma, not >=.
     """
     del num_classes
-    return leave_one_out.attack(parts(gamma=gamma, strict=strict))
+    return leave_one_out.attack(steps(gamma=gamma, strict=strict))
 
 
 def rmia_offline(num_classes: int, *, gamma: float = 2.0, a: float = 0.3, strict: bool = False) -> Attack:
@@ -60,20 +64,22 @@ def rmia_offline(num_classes: int, *, gamma: float = 2.0, a: float = 0.3, strict
         a: how the mean over IN is guessed from that over OUT, a + ... : IN = a OUT + 1 - a.
     """
     del num_classes
-    return leave_one_out.attack(parts(gamma=gamma, strict=strict, offline=True, a=a))
+    return leave_one_out.attack(steps(gamma=gamma, strict=strict, offline=True, a=a))
 
 
-def parts(*, gamma: float = 2.0, strict: bool = False, offline: bool = False, a: float = 0.3) -> Parts:
-    """Both variants."""
+def steps(*, gamma: float = 2.0, strict: bool = False, offline: bool = False, a: float = 0.3) -> Steps:
+    """Both variants, as steps; arguments as of ``rmia`` and ``rmia_offline``."""
 
-    def aggregate(seen, member, population) -> Known:
+    def aggregate(seen, member, population) -> Aggregated:
         background = None
         if population is not None:
             log_z = np.asarray(population["log_p_y"])
             background = leave_one_out.aggregate(
                 log_z, np.zeros(log_z.shape, bool), of=np.exp, origin=0.0, squares=False
             )
-        return Known(leave_one_out.aggregate(seen["log_p_y"], member, of=np.exp, origin=0.0, squares=False), background)
+        return Aggregated(
+            leave_one_out.aggregate(seen["log_p_y"], member, of=np.exp, origin=0.0, squares=False), background
+        )
 
     def average(log_in: np.ndarray, log_out: np.ndarray) -> np.ndarray:
         """log p(x)"""
@@ -81,7 +87,7 @@ def parts(*, gamma: float = 2.0, strict: bool = False, offline: bool = False, a:
             return np.log(((1 + a) * np.exp(leave_one_out.filled(log_out, log_in)) + 1 - a) / 2)
         return np.logaddexp(leave_one_out.filled(log_in, log_out), leave_one_out.filled(log_out, log_in)) - np.log(2)
 
-    def fit(known: Known, models) -> Ratios:
+    def fit(known: Aggregated, models) -> Ratios:
         log_p = average(*(log_mean(side.mean) for side in leave_one_out.without(known.records, models)))
         if known.population is None:
             return Ratios(log_p, None)
@@ -95,9 +101,9 @@ def parts(*, gamma: float = 2.0, strict: bool = False, offline: bool = False, a:
             others = np.asarray(population["log_p_y"], np.float64) - ratios.log_p_population
         return share_below(ratio, others, by=float(np.log(gamma)), strict=strict)
 
-    return Parts(log_likelihood, aggregate, fit, score, frozenset({"out"} if offline else {"in", "out"}))
+    return Steps(log_likelihood, aggregate, fit, score, frozenset({"out"} if offline else {"in", "out"}))
 
 
 def log_mean(mean: np.ndarray) -> np.ndarray:
-    """log of a mean probability, floored where targets are; NaN stays NaN."""
+    """Logs of mean probabilities [n], floored where targets are; NaN stays NaN."""
     return np.log(np.maximum(mean, np.finfo(np.float32).tiny))

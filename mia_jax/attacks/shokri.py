@@ -80,6 +80,8 @@ def forget(about: Mapping[str, Any]) -> Callable[[str, Callable[[], dict]], dict
 
 
 class State(NamedTuple):
+    """The attack networks of all classes, and how their inputs are standardized."""
+
     params: dict  # leaves [c, ...]
     center: np.ndarray  # float32 [c, inputs]: of the answers of each class
     scale: np.ndarray  # float32 [c]: their spread, one number per class

@@ -19,8 +19,9 @@ OPTIONS = python_only("per_class")
 def best_threshold(values: np.ndarray, member: np.ndarray) -> float:
     """The tau that maximizes TPR - FPR of ``values > tau``: midway between the two values around it.
 
-    Ties form one step, as in a ROC. With no value of use, everything or nothing is called a member. With one side empty
-    there is no boundary, NaN: any would do, and none would mean anything (``beyond``).
+    ``values`` [k] and ``member`` bool [k] are of the shadows' rows. Ties form one step, as in a ROC. With no value of
+    use, everything or nothing is called a member. With one side empty there is no boundary, NaN: any would do, and none
+    would mean anything (``beyond``).
     """
     values, member = np.asarray(values, np.float64), np.asarray(member, bool)
     if member.all() or not member.any():
@@ -41,11 +42,13 @@ def best_threshold(values: np.ndarray, member: np.ndarray) -> float:
 
 
 def beyond(score: np.ndarray, boundary: float | np.ndarray) -> np.ndarray:
-    """``score`` less its boundary; as it is where there is none (NaN)."""
+    """``score`` [n] less its boundary ([] or [n]); as it is where there is none (NaN)."""
     return score - np.nan_to_num(boundary)
 
 
 class State(NamedTuple):
+    """The threshold tau of the signal."""
+
     threshold: np.ndarray  # [] or, per class, [c]
 
 

@@ -135,8 +135,10 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Config(Source, Shadows, AuditConfig):
-    """What a run of the paper's attack is. ``None``: the data set's preset; without one, ``train_size`` is a quarter of
-    the records."""
+    """What a run of the paper's attack is.
+
+    ``None`` is the data set's preset; where there is none, ``train_size`` is a quarter of the records.
+    """
 
     attacks: str = option(
         "shokri,confidence,majority",
@@ -344,7 +346,11 @@ def identity(config: AuditConfig) -> dict[str, Any]:
 
 
 def of_identity(kind: type[C], identity: Mapping[str, Any], **rest: Any) -> C:
-    """The configuration that has this ``identity``. Raises TypeError where a key is no field's."""
+    """The configuration that has this ``identity``.
+
+    Raises:
+        TypeError: a key is no field's.
+    """
     fields = {f.name for f in dataclasses.fields(kind)}
     names = {f.metadata["key"]: f.name for f in dataclasses.fields(kind) if f.metadata["key"]}
     values = {names.get(key, key): value for key, value in identity.items()}
@@ -353,16 +359,21 @@ def of_identity(kind: type[C], identity: Mapping[str, Any], **rest: Any) -> C:
 
 
 def attack_settings(config: AuditConfig) -> dict[str, Any]:
-    """The values of all options of attacks by flag, as ``attacks.build`` takes them; those that have no field and were
-    not given are left out."""
+    """The values of all options of attacks by flag, as ``attacks.build`` takes them.
+
+    Those that have no field and were not given are left out.
+    """
     return {flag: getattr(config, flag) for flag in attacks.flags() if hasattr(config, flag)} | dict(
         config.attack_options
     )
 
 
 def attack_run(config: AuditConfig, **has: Any) -> dict[str, Any]:
-    """What attacks' options may be of a run (``Option.source``): its settings, and what it ``has``: "schema",
-    "population" (Records), "model", "remember". The settings ``model`` and ``population`` are none."""
+    """What attacks' options may be of a run (``Option.source``).
+
+    These are its settings but for ``model`` and ``population``, and what it ``has``: "schema", "population" (Records),
+    "model", "remember".
+    """
     return {name: value for name, value in vars(config).items() if name not in ("model", "population")} | has
 
 

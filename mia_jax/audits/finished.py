@@ -19,6 +19,8 @@ from mia_jax.types import InputError, Records, Schema, Target
 
 
 class Opened(NamedTuple):
+    """A finished run of the paper's plan."""
+
     target: Target  # behind the run's defenses
     schema: Schema
     others: Records  # of the population, none of them the target's: an adversary may have these

@@ -51,6 +51,8 @@ class GateUndecided(GateExceeded):
 
 
 class Condition(NamedTuple):
+    """A measure, and the number that it must not exceed."""
+
     text: str
     attack: str | None  # None: any
     measure: str

@@ -95,7 +95,7 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
 
 
 def nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The inverse of ``flat``."""
+    """The inverse of ``flat``: {"a/b": x} as {"a": {"b": x}}; arrays [...] of any shape."""
     out: dict[str, Any] = {}
     for path, array in arrays.items():
         *folders, name = path.split("/")

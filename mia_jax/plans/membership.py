@@ -73,14 +73,26 @@ def unrelated(relations: np.ndarray, models: Iterable[int], *without: int) -> np
     """The ``models`` that may be shadows when those ``without`` play a part: neither they nor who is related to them.
 
     Args:
-        relations: ``related`` of all models.
+        relations: bool [K, K], ``related`` of all models.
+        models: numbers of models.
+        without: numbers of models, too.
+
+    Returns:
+        int [at most len(models)], in their order.
     """
     models = np.asarray(list(models), int)
     return models[~relations[list(without)][:, models].any(axis=0)]
 
 
 def unpaired(relations: np.ndarray) -> np.ndarray:
-    """int: rows without a relative where most rows have one. Each is somebody's partner, and perhaps the target's."""
+    """Models without a relative where most have one: each is somebody's partner, and perhaps the target's.
+
+    Args:
+        relations: bool [K, K], ``related`` of all models.
+
+    Returns:
+        int, their numbers; none where fewer than most have a relative.
+    """
     alone = relations.sum(axis=1) == 1
     return np.flatnonzero(alone) if 2 * alone.sum() < len(alone) else np.zeros(0, int)
 
@@ -115,7 +127,8 @@ def _aside(n: int) -> int:
 def fixed_counts(member: Array) -> bool:
     """Whether every record is in as many models as every other, one more or less, though the rows are no pairs.
 
-    Independent draws have that with a probability below ``CHANCE``.
+    ``member`` is bool [K, n], which of n records trained each model. Independent draws have that with a
+    probability below ``CHANCE``.
     """
     member = np.asarray(member, bool)
     if len(member) < 3:
@@ -267,6 +280,10 @@ def share_note(shadow_member: Array, member: Array) -> str | None:
 
     Attacks learn from the shadows how strongly a model remembers, and a model of more records remembers each of them
     less.
+
+    Args:
+        shadow_member: bool [S, n], which records trained each shadow.
+        member: bool [n], which of them trained the target.
     """
     shadows, target = float(np.mean(shadow_member)), float(np.mean(member))
     by_chance = 3 * np.sqrt(target * (1 - target) / max(np.size(member), 1))  # where each record was drawn for itself

@@ -68,6 +68,7 @@ def with_members(results: Results, scores: Scores) -> dict[str, tuple[np.ndarray
 
 
 def roc(results: Results, scores: Scores) -> Drawing:
+    """The ROC curve of each attack, on logarithmic axes; over several targets, their mean."""
     name, title = "roc", "Members found, by false alarms allowed"
     found = with_members(results, scores)
     if not found:
@@ -140,6 +141,7 @@ def _roc_on(grid: np.ndarray, score: np.ndarray, member: np.ndarray) -> np.ndarr
 
 
 def by_shadows(results: Results, scores: Scores) -> Drawing:
+    """AUC, and TPR at 1 % FPR, by the number of shadows that an attack had."""
     name, title = "by_shadows", "What fewer shadow models would have given"
     curves = {a: c for a, b in results["attacks"].items() if len(c := b.get("by_shadows") or {}) > 1}
     if not curves:
@@ -214,6 +216,7 @@ def _in_gray(names: list[str]) -> str:
 
 
 def separation(results: Results, scores: Scores) -> Drawing:
+    """A histogram of the records' separations d' (``statistics.per_record``)."""
     name, title = "separation", "How exposed records are"
     found = scores.get("separation")
     if found is None:
@@ -245,6 +248,7 @@ def separation(results: Results, scores: Scores) -> Drawing:
 
 
 def exposed_classes(results: Results, scores: Scores) -> Drawing:
+    """The mean separation of each class."""
     name, title = "exposed_classes", "Which classes are exposed most"
     rows = results.get("exposure", {}).get("classes", [])
     if len(rows) < FEW_CLASSES:
@@ -275,6 +279,7 @@ def exposed_classes(results: Results, scores: Scores) -> Drawing:
 
 
 def exposed_records(results: Results, scores: Scores) -> Drawing:
+    """The records of largest separation, where they are images."""
     name, title = "exposed_records", "The most exposed records"
     pictures, rows = scores.get("pictures"), results.get("exposure", {}).get("records", [])
     if pictures is None or not rows:
@@ -301,6 +306,7 @@ def exposed_records(results: Results, scores: Scores) -> Drawing:
 
 
 def agreement(results: Results, scores: Scores) -> Drawing:
+    """Rank correlations of the scores of every two attacks, as a heat map."""
     name, title = "agreement", "Do the attacks agree on who is a member?"
     found = results.get("exposure", {}).get("agreement")
     if found is None:

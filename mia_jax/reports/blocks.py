@@ -120,6 +120,8 @@ class Commands:
 
 
 class Tile(NamedTuple):
+    """A large number and what it means."""
+
     name: str
     hint: str  # what it means, what guessing gives
     cell: Cell
@@ -134,6 +136,8 @@ class Tiles:
 
 
 class Row(NamedTuple):
+    """A line of a table."""
+
     head: Cell
     cells: Sequence[Cell]
 
@@ -169,6 +173,7 @@ class Figures:
 
     @property
     def ordered(self) -> list[Rendered]:
+        """The drawings, those of which there is only a sentence last."""
         return sorted(self.drawings, key=lambda drawing: drawing.svg is None)
 
 

@@ -121,4 +121,5 @@ def _save(figure: Any, format: str, **options: Any) -> bytes:
 
 
 def many(count: int, one: str, more: str) -> str:
+    """A count with its noun: "1 model", "2 models"."""
     return f"{count} {one if count == 1 else more}"

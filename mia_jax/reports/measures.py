@@ -64,7 +64,7 @@ def has_interval(measure: Any) -> bool:
 
 
 def ends(measure: Mapping[str, Any]) -> tuple[float, float]:
-    """The interval of a measure that has one. Student's t over few targets may leave [0, 1], where no share can be."""
+    """The interval of a measure that has one, within [0, 1], which Student's t over few targets may leave."""
     return max(measure["low"], 0.0), min(measure["high"], 1.0)
 
 
@@ -190,5 +190,5 @@ def largest_epsilon(results: Results) -> tuple[str, float] | None:
 
 
 def epsilon_block(results: Results) -> Mapping[str, Any] | None:
-    """An ``epsilon`` block of the run; they differ in their numbers only. None in runs without one."""
+    """An ``epsilon`` block of the run, or None; blocks of several attacks differ in their numbers only."""
     return next((block["epsilon"] for block in results["attacks"].values() if "epsilon" in block), None)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
+    """A target of the paper, and what it came to there; None: not told."""
+
     setting: str
     train_accuracy: float | None = None
     test_accuracy: float | None = None

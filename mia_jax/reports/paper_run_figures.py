@@ -47,6 +47,7 @@ def telling(results: Results, scores: Scores) -> dict[str, tuple[np.ndarray, np.
 
 
 def roc(results: Results, scores: Scores) -> Drawing:
+    """The ROC curve of each attack, on logarithmic axes."""
     name, title = "roc", "Members found, by false alarms allowed"
     attacks, hue = telling(results, scores), colors(results)
     if not attacks:
@@ -95,6 +96,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
 
 
 def per_class_cdf(results: Results, scores: Scores) -> Drawing:
+    """Precision and recall per class as cumulative distributions over classes (figures 4 and 5 of the paper)."""
     name, title = "per_class_cdf", "How many classes leak how much"
     classes, hue = results["dataset"]["classes"], colors(results)
     if classes < FEW_CLASSES:
@@ -143,6 +145,7 @@ def per_class_cdf(results: Results, scores: Scores) -> Drawing:
 
 
 def precision_by_size(results: Results, scores: Scores) -> Drawing:
+    """Precision on each class by the training records that the target had of it."""
     name, title = "precision_by_size", "Do small classes leak more?"
     classes, hue = results["dataset"]["classes"], colors(results)
     counts = results["dataset"].get("class_counts")
@@ -201,6 +204,7 @@ def precision_by_size(results: Results, scores: Scores) -> Drawing:
 
 
 def confidence(results: Results, scores: Scores) -> Drawing:
+    """Histograms of the target's probability of the true class, members and non-members apart."""
     return _histogram(
         scores,
         "confidence",
@@ -213,6 +217,7 @@ def confidence(results: Results, scores: Scores) -> Drawing:
 
 
 def entropy(results: Results, scores: Scores) -> Drawing:
+    """Histograms of the normalized entropy of the target's answers, members and non-members apart."""
     return _histogram(
         scores,
         "entropy",
@@ -225,6 +230,7 @@ def entropy(results: Results, scores: Scores) -> Drawing:
 
 
 def learning_curves(results: Results, scores: Scores) -> Drawing:
+    """Training loss and accuracy of the shadows by epoch."""
     name, title = "learning_curves", "How the shadow models learned"
     shadows = results["shadows"]
     curves = shadows.get("curves") or {}

@@ -99,7 +99,7 @@ class Shadows(TypedDict):
 
 
 class Attack(TypedDict, total=False):
-    """What an attack came to; measures are ``Measure``. Those of several targets are means (``over_targets``)."""
+    """What an attack came to; measures of several targets are means over them (``over_targets``)."""
 
     title: str
     short: str  # for narrow columns
@@ -164,7 +164,7 @@ class Finished(NamedTuple):
 
 
 def write(workdir: artifacts.Workdir, results: Results, scores: Mapping[str, np.ndarray]) -> None:
-    """Write scores.npz and results.json, each whole or not at all."""
+    """Write scores.npz, with an array [n] or [T, n] for each column, and results.json; each whole or not at all."""
     workdir.claim()  # some runs have no artifact, and a folder with scores alone would be somebody's
     artifacts.write_npz(workdir.path / "scores.npz", scores)
     artifacts.write_json(workdir.path / "results.json", results)
@@ -260,9 +260,14 @@ def attack(
     no_boundary: str | None = None,
     judged: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """One attack's block. Records without a score (NaN: their class had no shadow rows) are counted, not guessed.
+    """One attack's block; records without a score (NaN: their class had no shadow rows) are counted, not guessed.
 
     Args:
+        scores: [n], larger = more likely a member.
+        member: bool [n].
+        label: int [n], the records' classes.
+        num_classes: c.
+        title: of the attack, for people.
         no_boundary: why 0 is no boundary of these scores; what depends on one has no value then, and this reason.
         judged: bool [n], where only on some records it is fair to judge calls by the boundary, as those that it was not
             chosen on; None: on all.
@@ -302,7 +307,14 @@ def paper_rows(name: str) -> list[dict[str, Any]]:
 
 
 def summarize_shadows(count: int, train_records: int, train: np.ndarray, test: np.ndarray, **more: Any) -> Any:
-    """The ``shadows`` block: mean accuracies over the shadows."""
+    """The ``shadows`` block: mean accuracies over the shadows.
+
+    Args:
+        count: S.
+        train_records: of each.
+        train, test: [S], accuracies in [0, 1] on training and on test records.
+        more: further keys of the block.
+    """
     return {
         "count": count,
         "train_records": train_records,

@@ -64,7 +64,7 @@ def gaussian_mu(c: Called, *, significance: float = SIGNIFICANCE) -> float:
 
 
 def gaussian(c: Called, *, delta: float, significance: float = SIGNIFICANCE, direction="either") -> float:
-    """``gaussian_mu`` as an epsilon at ``delta`` > 0. The Gaussian trade-off curve has no direction."""
+    """``gaussian_mu`` as an epsilon at ``delta`` > 0; the Gaussian trade-off curve has no direction."""
     del direction
     return gaussian_epsilon(gaussian_mu(c, significance=significance), delta)
 

@@ -41,8 +41,14 @@ def answered(p: Array) -> Answered:
 
 
 def from_losses(loss: Array, at_one: int) -> Answered:
-    """Of the losses [n, g] at several temperatures, ``at_one`` that of the answers as they are: all that is known of
-    the shadows of a service. Answers that differ only in the order of the classes may count as equal."""
+    """The answers of a service's shadows, of which losses are all that is known.
+
+    Answers that differ only in the order of the classes may count as equal.
+
+    Args:
+        loss: nats [n, g], at g temperatures.
+        at_one: the column of the temperature 1: the answers as they are.
+    """
     own = np.asarray(loss)[:, at_one]
     return Answered(numbers(np.round(loss, 4)), (own > 1e-5) & (own < -np.log(SURE)))
 

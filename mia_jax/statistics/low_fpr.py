@@ -54,12 +54,12 @@ def above(members: np.ndarray, non_members: np.ndarray) -> np.ndarray:
 
 
 def at(curve: np.ndarray, rank: float | np.ndarray) -> np.ndarray:
-    """The curve between ranks, by interpolation; ranks beyond its ends are its ends."""
+    """The curve [n + 1] between ranks, by interpolation; ranks beyond its ends are its ends."""
     return np.interp(rank, np.arange(len(curve)), curve)
 
 
 def plain(curve: np.ndarray, rate: float) -> float:
-    """The TPR at FPR ``rate``, read at rank r (n + 1)."""
+    """The TPR at FPR ``rate``, read at rank r (n + 1) of the curve [n + 1]."""
     return float(at(curve, rate * len(curve)))
 
 

@@ -94,7 +94,15 @@ def tally(score: np.ndarray, member: np.ndarray) -> Tally:
 
 
 def roc(score: np.ndarray, member: np.ndarray) -> Roc:
-    """The ROC over the distinct scores: tied records are called together or not at all. Raises as ``tally``."""
+    """The ROC over the distinct scores: tied records are called together or not at all.
+
+    Args:
+        score: [n], larger = more likely a member.
+        member: bool [n].
+
+    Raises:
+        InputError: as ``tally``.
+    """
     t = tally(score, member)
     fpr, tpr = (np.concatenate([[0], np.cumsum(side)]) / side.sum() for side in (t.non_members, t.members))
     return Roc(fpr, tpr, np.append(t.value, -np.inf))
@@ -150,7 +158,15 @@ def _placements(t: Tally) -> tuple[int, int, np.ndarray, np.ndarray]:
 
 
 def auc_influence(score: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """How much each record moves the area, [n]: DeLong's terms, which sum to 0. Raises as ``tally``."""
+    """How much each record moves the area under the ROC, [n]: DeLong's terms, which sum to 0.
+
+    Args:
+        score: [n], larger = more likely a member.
+        member: bool [n].
+
+    Raises:
+        InputError: as ``tally``.
+    """
     t = tally(score, member)
     m, n, beats, loses = _placements(t)
     area = float(t.members @ beats) / m
@@ -236,7 +252,7 @@ class Called(NamedTuple):
 
 
 def call(score: np.ndarray, member: np.ndarray, threshold: float = 0.0) -> Called:
-    """Call ``score > threshold`` a member, and count."""
+    """Call ``score > threshold`` a member, and count; ``score`` [n], ``member`` bool [n]."""
     member = np.asarray(member, bool)
     called = np.asarray(score, np.float64) > threshold
     return Called(int((called & member).sum()), int((called & ~member).sum()), int(member.sum()), int((~member).sum()))
@@ -277,7 +293,14 @@ def ppv(c: Called, prior: float) -> Measure:
 
 
 def per_class(score: np.ndarray, member: np.ndarray, label: np.ndarray, num_classes: int) -> list[dict[str, Any]]:
-    """Precision and recall of each class with its support, as results.json has them; all classes, in order."""
+    """Precision and recall of each class with its support, as results.json has them; all classes, in order.
+
+    Args:
+        score: [n]; above 0: called a member.
+        member: bool [n].
+        label: int [n], the records' classes, below ``num_classes``.
+        num_classes: c.
+    """
     score, member, label = np.asarray(score, np.float64), np.asarray(member, bool), np.asarray(label)
     if len(label) and (label.min() < 0 or label.max() >= num_classes):
         raise InputError(f"labels from {label.min()} to {label.max()}, but {num_classes} classes: labels are 0-based")

@@ -41,7 +41,7 @@ def steinke(
 
 
 def p_value(canaries: int, guesses: int, right: int, epsilon: float, delta: float) -> float:
-    """P[at least ``right`` guesses right] under (epsilon, delta)-DP, at most. Arguments as ``steinke``."""
+    """The most that P[at least ``right`` guesses right] is under (epsilon, delta)-DP; arguments as of ``steinke``."""
     q = special.expit(epsilon)
     beta = float(stats.binom.sf(right - 1, guesses, q))
     if delta == 0 or right == 0:

@@ -129,7 +129,7 @@ def _incomparable(alarms: np.ndarray, counts: np.ndarray) -> bool:
 
 
 def auc(score: np.ndarray, member: np.ndarray) -> Measure:
-    """The mean area under the ROC. Arguments as ``tpr_at_fpr``."""
+    """The mean area under the ROC, of ``score`` [T, n] and ``member`` bool [T, n] as in ``tpr_at_fpr``."""
     values, influence = [], np.zeros(score.shape)
     for row, (s, m) in enumerate(zip(score, member, strict=True)):
         judged = ~np.isnan(s)
@@ -170,6 +170,7 @@ class Calls:
 
     @classmethod
     def of(cls, score: np.ndarray, member: np.ndarray, threshold: float | np.ndarray = 0.0) -> "Calls":
+        """Counts by target of ``score`` [T, n] above the threshold, [] or [T]; NaN is not judged. ``member``: bool."""
         judged, member = ~np.isnan(score), np.asarray(member, bool)
         threshold = np.broadcast_to(threshold, len(score))[:, None]
         return cls(judged & (score > threshold), judged & member, judged & ~member)

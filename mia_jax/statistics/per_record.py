@@ -78,7 +78,11 @@ def summarize(
 
 
 def agreement(scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Spearman's rank correlation of every two attacks over the records that both judged: a mean over targets."""
+    """Spearman's rank correlation of every two attacks over the records that both judged: a mean over targets.
+
+    Args:
+        scores: attack -> [T, n], or [n] of one target; NaN: not judged.
+    """
     names = list(scores)
     matrix = np.eye(len(names))
     for i, a in enumerate(names):

@@ -29,6 +29,13 @@ def bootstrap(
     of their own. TPRs are at rank r (n + 1) of the non-members, members tied with one of them are not found. A sample
     is its counts, and nothing is sorted twice.
 
+    Args:
+        score: [n], larger = more likely a member.
+        member: bool [n].
+        rates: FPRs.
+        resamples: how many samples are drawn.
+        seed: of the draws.
+
     Raises:
         InputError: as ``metrics.tally``.
     """

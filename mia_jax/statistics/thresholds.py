@@ -15,6 +15,11 @@ def threshold_at_fpr(score: np.ndarray, member: np.ndarray, rate: float) -> floa
     first and the second raises up to a tenth less); tied scores fall together, on the side of fewer false alarms. Use
     it on the target's scores with ``realized``: what a threshold was set for, and what it does there, differ.
 
+    Args:
+        score: [n], of the shadow's records.
+        member: bool [n], which of them trained it.
+        rate: r, a false-positive rate.
+
     Returns:
         ``score > threshold`` is called a member. Infinity, which calls nobody, where r (n + 1) is below 1: a threshold
         at the largest of so few non-members would raise more than that.
@@ -33,7 +38,13 @@ def threshold_at_fpr(score: np.ndarray, member: np.ndarray, rate: float) -> floa
 
 
 def realized(threshold: float, score: np.ndarray, member: np.ndarray) -> dict[str, dict[str, Any]]:
-    """The FPR and TPR of ``score > threshold`` with their intervals, as results.json has them."""
+    """The FPR and TPR of ``score > threshold`` with their intervals, as results.json has them.
+
+    Args:
+        threshold: of ``threshold_at_fpr``.
+        score: [n], of the target's records.
+        member: bool [n].
+    """
     c = call(score, member, threshold)
     return {
         "fpr": proportion(c.fp, c.non_members, "no non-member judged").json(),

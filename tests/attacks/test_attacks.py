@@ -75,7 +75,7 @@ def test_fixed_variance_is_that_of_residuals_pooled_over_records(name):
 def test_offline_lira_is_one_tail_and_keeps_it_apart():
     phi = np.array([-30.0, -3.0, 0.0, 3.0, 7.9, 8.1, 20.0, 60.0])
     gaussians = lira.Gaussians(None, None, np.zeros(8), np.ones(8))
-    scores = lira.parts(offline=True).score(gaussians, {"phi": phi}, None)
+    scores = lira.steps(offline=True).score(gaussians, {"phi": phi}, None)
     with np.errstate(divide="ignore"):
         log_phi = scipy.stats.norm.logcdf(phi)
     np.testing.assert_allclose(np.exp(-scores[:5]), -log_phi[:5], rtol=1e-9)
@@ -87,7 +87,7 @@ def test_offline_lira_is_one_tail_and_keeps_it_apart():
 def test_several_queries_are_averaged(offline):
     rng = np.random.default_rng(0)
     seen, own = rng.normal(size=(12, N, 5)), rng.normal(size=(N, 5))
-    attack = leave_one_out.attack(lira.parts(offline=offline))
+    attack = leave_one_out.attack(lira.steps(offline=offline))
     state = attack.fit(None, {"phi": seen}, MEMBER)
     expected = []
     for i in range(N):
@@ -217,7 +217,7 @@ def test_attack_r_is_a_smoothed_share_of_out_models():
 def test_bavaria_is_conjugate(offline):
     """The posterior by quadrature over (mu, s^2), one record at a time."""
     scores = raw(ATTACKS["bavaria_offline" if offline else "bavaria"](4))
-    known = bavaria.parts(offline=offline).aggregate({"phi": np.stack([phi_of(k) for k in SHADOWS])}, MEMBER, None)
+    known = bavaria.steps(offline=offline).aggregate({"phi": np.stack([phi_of(k) for k in SHADOWS])}, MEMBER, None)
     sigma = np.exp(np.linspace(-3.5, 3.5, 500))
     for i in range(5):
         values, densities = sides(i, phi_of), []
@@ -247,7 +247,7 @@ def test_bavaria_recovers_the_world():
     s = np.sqrt(2.0 / rng.gamma(5.0, size=n))  # s^2 ~ IG(5, 2)
     shift = 1.0 + 0.7 * rng.normal(size=n)
     phi = 3 * rng.normal(size=n) + shift * member + s * rng.normal(size=(6, n))
-    known = bavaria.parts().aggregate({"phi": phi}, member, None)
+    known = bavaria.steps().aggregate({"phi": phi}, member, None)
     for prior in (known.inside, known.outside):
         assert prior.shape == pytest.approx(5, rel=0.15) and prior.rate == pytest.approx(2, rel=0.15)
         assert prior.variance == pytest.approx(0.5, rel=0.05)
@@ -298,15 +298,15 @@ def test_thresholds_ties_and_empty_sides():
 # --- leaving out -----------------------------------------------------------------------------------------------------
 
 PARTS = {
-    "lira": lira.parts(),
-    "lira_median": lira.parts(center="median"),
-    "lira_fixed": lira.parts(fixed=True),
-    "lira_offline": lira.parts(offline=True),
-    "rmia": rmia.parts(),
-    "rmia_offline": rmia.parts(offline=True),
-    "base": base.parts(),
-    "base_offline": base.parts(c=0.33),
-    "calibrated_loss": calibrated_loss.parts(),
+    "lira": lira.steps(),
+    "lira_median": lira.steps(center="median"),
+    "lira_fixed": lira.steps(fixed=True),
+    "lira_offline": lira.steps(offline=True),
+    "rmia": rmia.steps(),
+    "rmia_offline": rmia.steps(offline=True),
+    "base": base.steps(),
+    "base_offline": base.steps(c=0.33),
+    "calibrated_loss": calibrated_loss.steps(),
     "attack_r": attack_r_file.parts(),
 }
 
@@ -338,7 +338,7 @@ def test_bavaria_leaves_out_but_keeps_its_prior():
     """The prior stands on all records of all shadows: one shadow less moves it little."""
     world = worlds.gaussian(1, 2000, 18, deviation=worlds.uneven)
     attack = ATTACKS["bavaria"](4)
-    scores = leave_one_out.shadow_scores(bavaria.parts(), worlds.see(attack, world, np.arange(18)), world.member)
+    scores = leave_one_out.shadow_scores(bavaria.steps(), worlds.see(attack, world, np.arange(18)), world.member)
     again = raw(attack, world)
     assert np.abs(scores[0] - again).max() < 0.35 and np.corrcoef(scores[0], again)[0, 1] > 0.999
 
@@ -364,7 +364,7 @@ def test_a_boundary_from_four_shadows_takes_each_sides_own_variance():
         phi=world.phi + np.where(trained, 0, 2 * np.random.default_rng(1).normal(size=trained.shape))
     )
     shadows = worlds.others(world)
-    parts = lira.parts(fixed=True)
+    parts = lira.steps(fixed=True)
     known = parts.aggregate(worlds.see(ATTACKS["lira"](4), world, shadows), trained[shadows], None)
     left = parts.fit(known, (0, 1))
     np.testing.assert_allclose([left.var_in, left.var_out], [1, 5], rtol=0.1)

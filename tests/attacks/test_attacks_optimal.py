@@ -13,7 +13,7 @@ AUC_AT_SHIFT = scipy.stats.norm.cdf(1.5 / np.sqrt(2))  # Neyman-Pearson's, of N(
 
 def areas(parts, world, targets):
     seen = worlds.see(
-        ATTACKS["rmia" if parts.read is not lira.parts().read else "lira"](4), world, np.arange(len(world.phi))
+        ATTACKS["rmia" if parts.read is not lira.steps().read else "lira"](4), world, np.arange(len(world.phi))
     )
     scores = leave_one_out.shadow_scores(parts, seen, world.member)
     return np.array([metrics.auc(scores[k], world.member[k]).value for k in targets])
@@ -22,7 +22,7 @@ def areas(parts, world, targets):
 @pytest.mark.parametrize("fixed", [True, False])
 def test_lira_reaches_the_neyman_pearson_area(fixed):
     world = worlds.gaussian(31, 1500, 258)
-    found = over_targets.mean(areas(lira.parts(fixed=fixed), world, range(0, 40, 2)))
+    found = over_targets.mean(areas(lira.steps(fixed=fixed), world, range(0, 40, 2)))
     assert found.low <= AUC_AT_SHIFT <= found.high and found.high - found.low < 0.02
 
 
@@ -36,10 +36,10 @@ def test_no_attack_beats_neyman_pearson(name):
 def test_with_four_shadows_bavaria_is_better_than_lira():
     """Records differ in mean, variance and nothing else; 24 targets in as many worlds, compared pair by pair."""
     gains = {"lira": [], "lira_fixed": [], "rmia": []}
-    others = {"lira": lira.parts(), "lira_fixed": lira.parts(fixed=True), "rmia": rmia.parts()}
+    others = {"lira": lira.steps(), "lira_fixed": lira.steps(fixed=True), "rmia": rmia.steps()}
     for seed in range(24):
         world = worlds.gaussian(seed, 600, 6, deviation=worlds.uneven)
-        (ours,) = areas(bavaria.parts(), world, [0])
+        (ours,) = areas(bavaria.steps(), world, [0])
         for name, parts in others.items():
             gains[name].append(ours - areas(parts, world, [0])[0])
     for name in gains:
@@ -49,7 +49,7 @@ def test_with_four_shadows_bavaria_is_better_than_lira():
 def test_what_leaks_through_counts_is_seen_by_these_tests_and_closed():
     """With the target's partner among its shadows, the counts of IN models give the membership away: AUC is not 1/2."""
     leaks, closed = [], []
-    parts = base.parts()
+    parts = base.steps()
     for seed in range(12):
         world = worlds.gaussian(seed, 400, 4, shift=4.0, spread=0.2, silent=(0,))
         shadows = np.array([1, 2, 3])

@@ -41,7 +41,7 @@ def reference_lira(fixed, offline):
 
 
 def ours(**how):
-    parts = lira.parts(center="median", **how)
+    parts = lira.steps(center="median", **how)
     fitted = parts.fit(parts.aggregate({"phi": PHI}, MEMBER, None), ())
     return fitted, parts.score(fitted, {"phi": OWN}, None)
 
@@ -56,7 +56,7 @@ def test_online_fixed_differs_by_their_variance_alone():
     fitted, scores = ours(fixed=True)
     np.testing.assert_allclose([fitted.mean_in, fitted.mean_out], [mu_in, mu_out], rtol=1e-12)
     same = lira.Gaussians(fitted.mean_in, deviation[0] ** 2, fitted.mean_out, deviation[1] ** 2)
-    np.testing.assert_allclose(lira.parts(fixed=True).score(same, {"phi": OWN}, None), expected, rtol=1e-9)
+    np.testing.assert_allclose(lira.steps(fixed=True).score(same, {"phi": OWN}, None), expected, rtol=1e-9)
     # Records differ by 2, models by 1: theirs says sqrt(5) where the truth is 1.
     assert np.sqrt([fitted.var_in, fitted.var_out]) == pytest.approx([1, 1], abs=0.1)
     assert deviation[0] == pytest.approx(np.sqrt(5), rel=0.1)
@@ -109,7 +109,7 @@ def test_rmia_is_privacy_meters_with_its_gamma_inequality_and_references(a):
     np.testing.assert_array_equal(np.floor(scores * 200 + 1e-9), np.round(expected * 200))
 
     # With all of the population's references the shares are others: theirs take it for surer than it is.
-    parts = rmia.parts(gamma=1.0, strict=True, offline=True, a=a)
+    parts = rmia.steps(gamma=1.0, strict=True, offline=True, a=a)
     known = parts.aggregate({"log_p_y": log_p[1:]}, MEMBER, {"log_p_y": log_z[1:]})
     full = parts.score(parts.fit(known, ()), {"log_p_y": log_p[0]}, {"log_p_y": log_z[0]})
     assert np.abs(full - expected).max() > 0.02 or a == 0

@@ -195,7 +195,7 @@ def test_leaving_out_is_as_if_the_related_had_never_been(center, again):
     member = halves(rng, 10, n=81)
     member[again] = member[0]
     phi = (rng.normal(size=member.shape) + member).astype(np.float32)
-    parts = lira.parts(center=center)
+    parts = lira.steps(center=center)
     left_out = leave_one_out.LeaveOneOut(parts, {"phi": phi}, member, None)
     gone = np.flatnonzero(left_out.related[0])
     np.testing.assert_array_equal(gone, [0, 1, again])
@@ -220,7 +220,7 @@ def test_with_fixed_counts_every_record_is_judged_by_as_many():
     rng = np.random.default_rng(0)
     member = exact(rng, 9, each=4)[1:]
     log_p = -rng.random(member.shape).astype(np.float32)
-    parts, seen = counted(rmia.parts())
+    parts, seen = counted(rmia.steps())
     scores = leave_one_out.shadow_scores(parts, {"log_p_y": log_p}, member, {"log_p_y": log_p[:, :50]})
     assert np.isfinite(scores).all() and len(seen) == 2 + 8
     for inside, outside in seen[1:]:

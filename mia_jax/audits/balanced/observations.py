@@ -21,7 +21,7 @@ from mia_jax.types import Attack, Key, Records, Seen
 
 
 class Observed(NamedTuple):
-    """What one attack saw. K' of the models, ``which``, and n' of the candidates, ``rows``."""
+    """What one attack saw, of K' of the models (``which``) and n' of the candidates (``rows``)."""
 
     which: np.ndarray  # [K'] models
     fit: Seen  # leaves [K', m, ...]; None for attacks that learn from no model

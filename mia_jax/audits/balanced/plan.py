@@ -66,7 +66,11 @@ def check(config: BalancedConfig, schema: Schema, total: int) -> tuple[int, int]
 
 
 def set_up(config: BalancedConfig, pool: Records, schema: Schema) -> BalancedSetting:
-    """Decide who is asked about and who trains on whom. Raises InputError as ``check``."""
+    """Decide who is asked about and who trains on whom.
+
+    Raises:
+        InputError: as ``check``.
+    """
     total = len(pool.y)
     n, reserve = check(config, schema, total)
     root = jax.random.key(config.seed)
@@ -85,12 +89,12 @@ def _targets(count: int, num_models: int) -> np.ndarray:
 
 
 def pairs(models: np.ndarray) -> np.ndarray:
-    """Those of the models whose partners are among them, too."""
+    """Those of the ``models``, int [k], whose partners are among them, too."""
     return models[np.isin(splits.partners(models), models)]
 
 
 def of_models(setting: BalancedSetting, which: np.ndarray) -> BalancedSetting:
-    """The setting as if there were only these models, in pairs; as many of them play the target, if there are."""
+    """The setting as if there were only the models ``which`` [K'], in pairs; as many are targets, if there are."""
     targets = _targets(min(len(setting.targets), len(which)), len(which))
     plan = splits.Plan(*(np.asarray(rows)[which] for rows in setting.plan))
     return setting._replace(plan=plan, member=setting.member[which], targets=targets)

@@ -110,9 +110,17 @@ def judge(
     parts: int,
     advance: Advance,
 ) -> Judged:
-    """Every target in turn, its partner left out; and what fewer shadows would have given. An artifact per target.
+    """An attack on every target in turn, its partner left out; and what fewer shadows would have given.
 
-    ``advance`` is told of ``parts`` per target; an attack that has parts tells of those that it does itself.
+    Args:
+        run: its workdir keeps an artifact per target.
+        setting: who trained on what.
+        name: of the attack, in ``ATTACKS``.
+        attack: itself.
+        observed: what it saw.
+        model_names: of each model, the digest of what made it [K].
+        parts: of the attack's work on one target.
+        advance: told of ``parts`` per target; an attack that has parts tells of those that it does itself.
     """
     key = jax.random.fold_in(stage_key(setting.root, "attack"), list(ATTACKS).index(name))
     options = configs.identity(run.config)

@@ -47,6 +47,8 @@ class Observed(NamedTuple):
 
 
 class Attacked(NamedTuple):
+    """What the attacks made of the target."""
+
     scores: dict[str, np.ndarray]  # attack -> float64 [n]
     about: dict[str, dict[str, Any]]  # attack -> how the shadows answered by which it judged, for results.json
     no_boundary: dict[str, str]  # attack -> why it has no boundary

@@ -16,6 +16,8 @@ from mia_jax.types import Schema
 
 
 class Found(NamedTuple):
+    """What is known of the records in question when the attacks are done."""
+
     scores: dict[str, np.ndarray]  # attack -> [n]
     label: np.ndarray  # [n]
     member: np.ndarray | None  # bool [n], where it is known

@@ -118,7 +118,16 @@ def learned(key: Key, attack: Attack, known: Calibration) -> Choice:
 
 
 def fit(key: Key, attack: Attack, choice: Choice, seen: Seen, member: Array, population=None):
-    """The attack's state, with the boundary that was found where it cannot find its own."""
+    """The attack's state, with the boundary that was found where it cannot find its own.
+
+    Args:
+        key: of the fit.
+        attack: any.
+        choice: how shadows answer, and the boundary.
+        seen: of the shadows, leaves [S, n, ...].
+        member: bool [S, n].
+        population: as of ``FitFn``.
+    """
     boundary = {} if choice.boundary is None or attack.shadow_scores is None else {"boundary": choice.boundary}
     return attack.fit(key, seen, member, population, **boundary)
 

@@ -20,7 +20,17 @@ class Answered(NamedTuple):
 def of_population(
     population: Mapping[str, Array] | tuple[Array, Array, Array], num_shadows: int, classes: int
 ) -> Answered:
-    """Answers about records that trained no model, by the same shadows. Raises InputError, WrongAnswer."""
+    """Answers about m records that trained no model, by the same shadows.
+
+    Args:
+        population: labels [m], target [m, c] and shadows [S, m, c], by these names or in this order.
+        num_shadows: S.
+        classes: c.
+
+    Raises:
+        InputError: something is missing, or has another shape.
+        WrongAnswer: a row is no distribution.
+    """
     names = tuple(population) if isinstance(population, Mapping) else Answered._fields[: len(population)]
     if set(names) != set(Answered._fields):
         raise InputError(f"population has {', '.join(Answered._fields)}; what was given has {', '.join(names)}")
@@ -31,14 +41,22 @@ def of_population(
 
 
 def classes(target: Array) -> int:
-    """How many classes the target's answers [n, c] have. Raises InputError."""
+    """How many classes the target's answers [n, c] have.
+
+    Raises:
+        InputError: they have another shape.
+    """
     if np.ndim(target) != 2 or np.shape(target)[0] < 1 or np.shape(target)[1] < 2:
         raise InputError(f"target holds probabilities [n, c] of two classes or more; it has shape {np.shape(target)}")
     return np.shape(target)[1]
 
 
 def membership(shadow_member: Array, asked: Answered) -> np.ndarray:
-    """Who trained each shadow, bool [S, n]. Raises InputError, where the shadows' answers are of another shape, too."""
+    """Which records trained each shadow, bool [S, n].
+
+    Raises:
+        InputError: they are no such thing, or the shadows' answers are of another shape.
+    """
     member, shape = np.asarray(shadow_member), np.shape(asked.shadows)
     expected = (*shape[:1], *np.shape(asked.target))
     if len(shape) != 3 or shape != expected or shape[0] < 1:
@@ -57,7 +75,11 @@ def membership(shadow_member: Array, asked: Answered) -> np.ndarray:
 
 
 def truth(member: Array, n: int) -> np.ndarray:
-    """Who trained the target, bool [n]. Raises InputError."""
+    """Which records trained the target, bool [n].
+
+    Raises:
+        InputError: they are no such thing.
+    """
     member = np.asarray(member)
     if member.shape != (n,) or not np.isin(member, (0, 1)).all():
         raise InputError(
@@ -76,7 +98,17 @@ def _labels(labels: Array, n: int, classes: int, whose: str) -> np.ndarray:
 
 
 def checked(asked: Answered, classes: int, whose: str) -> Answered:
-    """The same as arrays. Raises InputError, or WrongAnswer for a row that is no distribution; ``whose``: in words."""
+    """The same as arrays.
+
+    Args:
+        asked: labels and answers.
+        classes: c.
+        whose: in words, for errors.
+
+    Raises:
+        InputError: a shape or a label that cannot be.
+        WrongAnswer: a row is no distribution.
+    """
     n = len(asked.target)
 
     def probabilities(p: Array, who: str) -> np.ndarray:

@@ -52,7 +52,11 @@ class Service(NamedTuple):
 
 
 def load(run: Run[DeployedConfig]) -> Inputs:
-    """The records in question, and what can be checked before any work. Raises InputError."""
+    """The records in question, and what can be checked before any work.
+
+    Raises:
+        InputError: they cannot be used.
+    """
     config = run.config
     question = deployed.load_question(records_file(config))
     if config.target_kind != "nn":

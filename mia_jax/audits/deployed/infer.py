@@ -133,6 +133,10 @@ def scored(
     """``infer``, and what it has to say of the shadows instead of its warnings.
 
     Args:
+        attack: as of ``infer``.
+        asked: labels [n] and answers of target [n, c] and shadows [S, n, c].
+        shadow_member: bool [S, n].
+        population, member, key, options, progress: as of ``infer``.
         known: the formats of target and shadows, where they were found out before.
     """
     classes = checks.classes(asked.target)

@@ -58,7 +58,7 @@ def notes(
     """What else is to be said, in sentences: copies among the records; where nothing is doubted, how answers differ.
 
     Args:
-        asked, trained, member, known: as of ``doubts``, of the shadows that are used.
+        asked, trained, member, known: as of ``doubts`` ([S, n] and [n]), of the shadows that are used.
         doubted: what ``doubts`` says.
     """
     copied = equal_answers.copies(asked.target, asked.shadows)

@@ -44,14 +44,22 @@ class Observed(NamedTuple):
 
 
 def resolve(config: BalancedConfig) -> BalancedConfig:
-    """Presets filled in. Raises InputError, of attacks that are unknown, too."""
+    """Presets filled in.
+
+    Raises:
+        InputError: a value is out of range, or an attack unknown.
+    """
     config = configs.resolve(config)
     attack_names(config)
     return config
 
 
 def prepare(run: Run[BalancedConfig]) -> BalancedSetting:
-    """The records, who is asked about, who trains on whom. Raises InputError, of attacks that cannot run, too."""
+    """The records, who is asked about, who trains on whom.
+
+    Raises:
+        InputError: as ``plan.check``; or an attack that was asked for cannot run.
+    """
     config = run.config
     pool, schema = common.load(config, plan.check, run.notify)
     setting = plan.set_up(config, pool, schema)
@@ -223,7 +231,14 @@ def _arrays(
 
 
 def attack_block(setting: BalancedSetting, label: np.ndarray, name: str, judged: Judged) -> dict[str, Any]:
-    """An attack's block: means over targets, ``over_targets``; with one target, that target's own intervals."""
+    """An attack's block: means over targets (``over_targets``); with one target, that target's own intervals.
+
+    Args:
+        setting: who trained on what.
+        label: int [n], the candidates' classes.
+        name: of the attack.
+        judged: its scores [T, n].
+    """
     score, member = np.asarray(judged.scores, np.float64), setting.member[setting.targets]
     blocks = []
     for s, m in zip(score, member, strict=True):

@@ -54,6 +54,8 @@ class Observed(NamedTuple):
 
 
 class Scored(NamedTuple):
+    """The canaries' scores, and what they prove."""
+
     scores: np.ndarray  # float64 [m]
     bounds: dict[str, Any]  # the blocks "epsilon" and "epsilon_gaussian"
 
@@ -62,7 +64,11 @@ class Scored(NamedTuple):
 
 
 def resolve(config: CanaryConfig) -> CanaryConfig:
-    """Presets filled in. Raises InputError for settings that have no meaning here."""
+    """Presets filled in.
+
+    Raises:
+        InputError: a value is out of range, or a setting has no meaning here.
+    """
     config = configs.resolve(config)
     if config.target_kind != "nn":
         raise InputError(
@@ -78,7 +84,11 @@ def resolve(config: CanaryConfig) -> CanaryConfig:
 
 
 def prepare(run: Run[CanaryConfig]) -> CanarySetting:
-    """The records, the canaries among them, their labels and their coins. Raises InputError as ``set_up``."""
+    """The records, the canaries among them, their labels and their coins.
+
+    Raises:
+        InputError: as ``set_up``.
+    """
     config = run.config
     pool, schema = common.load(config, check, run.notify)
     setting = set_up(config, run.root, pool, schema)
@@ -124,8 +134,11 @@ def attack(run: Run[CanaryConfig], setting: CanarySetting, observed: Observed) -
 def summarize(
     run: Run[CanaryConfig], setting: CanarySetting, trained: Trained[None], observed: Observed, scored: Scored
 ) -> Summary:
-    """One attack, ``canaries``, whose "epsilon" holds for any way of training and whose "epsilon_gaussian" for those
-    whose trade-off curve is that of Gaussian noise, such as DP-SGD in good approximation."""
+    """The blocks of results.json, with one attack, "canaries".
+
+    Its "epsilon" holds for any way of training, "epsilon_gaussian" for those whose trade-off curve is that of Gaussian
+    noise, such as DP-SGD in good approximation.
+    """
     config, schema, y = run.config, setting.schema, np.asarray(setting.pool.y)
     score, member = scored.scores, setting.member
     rates = {f"{r:g}": metrics.tpr_at_fpr(score, member, r).json() for r in metrics.RATES}
@@ -235,7 +248,14 @@ def suspicion(log_p: np.ndarray, label: np.ndarray, own: np.ndarray) -> np.ndarr
 
 
 def bound(config: CanaryConfig, score: np.ndarray, member: np.ndarray, seed: int) -> dict[str, Any]:
-    """The blocks ``epsilon`` and ``epsilon_gaussian`` of results.json, of the form of ``matched_pairs.from_scores``."""
+    """The blocks "epsilon" and "epsilon_gaussian" of results.json, of the form of ``matched_pairs.from_scores``.
+
+    Args:
+        config: how many canaries are guessed, and delta.
+        score: [m], of ``suspicion``.
+        member: bool [m], the coins.
+        seed: of the order of equal scores.
+    """
     m = len(score)
     tries = matched_pairs.tries(m) if config.guesses is None else [config.guesses]
     known = {"canaries": m, "delta": config.dp_delta, "confidence": 1 - epsilon.SIGNIFICANCE, "method": METHOD}

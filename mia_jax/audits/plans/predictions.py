@@ -29,6 +29,8 @@ from mia_jax.types import Schema
 
 
 class Inputs(NamedTuple):
+    """The saved predictions, checked, and the attacks that can run on them."""
+
     predictions: deployed.Predictions  # behind the defenses that were asked for; of the shadows, those that are used
     digest: str  # of the file's arrays
     attacks: list[str]
@@ -51,7 +53,11 @@ class Description(NamedTuple):
 
 
 def resolve(config: DeployedConfig) -> DeployedConfig:
-    """Presets filled in. Raises InputError for settings that mean nothing where the answers are there."""
+    """Presets filled in.
+
+    Raises:
+        InputError: a value is out of range, or a setting means nothing where the answers are there.
+    """
     changed = [
         f.name for f in dataclasses.fields(config) if f.metadata["flag"] and getattr(config, f.name) != f.default
     ]
@@ -60,7 +66,11 @@ def resolve(config: DeployedConfig) -> DeployedConfig:
 
 
 def prepare(run: Run[DeployedConfig]) -> Inputs:
-    """The predictions. Raises InputError where they cannot be used."""
+    """The predictions.
+
+    Raises:
+        InputError: they cannot be used.
+    """
     inputs = _load(run.config)
     tell(run, inputs)
     return inputs

@@ -47,6 +47,8 @@ class TargetAndData(NamedTuple):
 
 
 class Observed(NamedTuple):
+    """The service, and what the attacks see of it and of the shadows."""
+
     target: Target
     seen: attack.Observed
 
@@ -63,7 +65,13 @@ def resolve(config: DeployedConfig) -> DeployedConfig:
 
 
 def prepare(run: Run[DeployedConfig]) -> ServiceSetting:
-    """The records in question, and a connection. Raises InputError, TargetError and BudgetSpent."""
+    """The records in question, and a connection.
+
+    Raises:
+        InputError: the records cannot be used.
+        TargetError: the service does not answer, or not in a form that is known.
+        BudgetSpent: ``max_queries`` is too few to find out.
+    """
     inputs = connection.load(run)
     return ServiceSetting(inputs, connection.connect(run, inputs))
 

@@ -105,7 +105,11 @@ def check(config: Config, schema: Schema, num_records: int) -> int:
 
 
 def set_up(config: Config, pool: Records, schema: Schema) -> ShokriSetting:
-    """Decide who the target's records are. Raises InputError as ``check``."""
+    """Decide who the target's records are.
+
+    Raises:
+        InputError: as ``check``.
+    """
     m = check(config, schema, len(pool.y))
     chosen = defenses.parse(config.defenses)
     key = stage_key(jax.random.key(config.seed), "target/split")
@@ -272,7 +276,7 @@ def summarize(
     observed: Observed,
     scored: Mapping[str, np.ndarray],
 ) -> Summary:
-    """The blocks of results.json, and what scores.npz holds."""
+    """The blocks of results.json, and what scores.npz holds; ``scored`` has arrays [2m], or [S] of the shadows."""
     schema, member, names = setting.schema, scored["member"], attack_names(run.config, setting.schema)
     attacks = {
         name: results.attack(scored[column(name)], member, scored["label"], schema.num_classes, title(name))

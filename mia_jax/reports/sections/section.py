@@ -8,7 +8,7 @@ from mia_jax.reports.measures import Results, Scores
 
 
 class Section(NamedTuple):
-    """A part of the page under a heading. No section knows of another, and the page knows no plan."""
+    """A part of the page under a heading; no section knows of another, and the page knows no plan."""
 
     anchor: str  # in the page's address, after #
     title: str
