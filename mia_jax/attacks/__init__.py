@@ -139,7 +139,7 @@ ATTACKS: dict[str, Entry] = {
 
 
 def flags() -> dict[str, Option]:
-    """The options of all registered attacks that flags set, by flag."""
+    """The options of all registered attacks that have a flag: flag -> option."""
     return {flag: option for entry in ATTACKS.values() for flag, option in entry.flags().items()}
 
 
@@ -189,7 +189,7 @@ def build(
 
 
 def quick_first(names: Iterable[str], num_classes: int, settings: Mapping[str, Any] | None = None) -> dict[str, int]:
-    """The attacks, with the parts that the work of each has; those of many parts last: no other waits for them.
+    """Attack -> how many parts its work has; those of many parts are last, so that no other waits for them.
 
     Args:
         names: of ``ATTACKS``.

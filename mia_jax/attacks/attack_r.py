@@ -31,7 +31,7 @@ class Kernels(NamedTuple):
 
 
 def attack_r(num_classes: int, *, bandwidth: float = 1.06) -> Attack:
-    """log(share / (1 - share)) - its boundary.
+    """The log-odds of the share of OUT models whose loss is no smaller, less a boundary.
 
     Args:
         num_classes: not used.

@@ -22,13 +22,13 @@ OFFLINE_OPTIONS = python_only("c")
 
 
 def base(num_classes: int) -> Attack:
-    """Online: all shadows, whatever they trained on."""
+    """BASE online: all shadows, whatever they trained on."""
     del num_classes
     return leave_one_out.attack(steps())
 
 
 def base_offline(num_classes: int, *, c: float = 0.33) -> Attack:
-    """Offline: OUT shadows, whose answer says how hard the record is; a third of it predicts the IN answer best.
+    """BASE offline: by OUT shadows, whose answer says how hard a record is; a third of it predicts the IN answer best.
 
     Args:
         num_classes: not used.

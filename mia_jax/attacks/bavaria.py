@@ -39,7 +39,7 @@ SHAPES = (0.5, 1e4)  # a_0 stays within: from Cauchy tails to a variance that is
 
 
 class Prior(NamedTuple):
-    """Of one side."""
+    """The normal-inverse-gamma prior of one side, and what it was made from."""
 
     shape: float  # a_0
     rate: float  # b_0
@@ -59,7 +59,7 @@ class Aggregated(NamedTuple):
 
 
 class Student(NamedTuple):
-    """A predictive distribution per record."""
+    """A Student t for each record: the posterior predictive distribution of phi."""
 
     freedom: np.ndarray  # [n] or [n, 1]
     location: np.ndarray  # [n] or [n, q]

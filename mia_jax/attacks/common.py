@@ -32,8 +32,8 @@ def log_likelihood(log_p: Array, y: Array) -> dict[str, Array]:
     return {"log_p_y": jnp.clip(-signals.loss(log_p, y), -LIMIT, 0.0)}
 
 
-def telling(done: Callable[[float], None]) -> Remember:
-    """Remember no part of long work; ``done`` is told of each, as by ``stages.remembering``."""
+def reporting(done: Callable[[float], None]) -> Remember:
+    """A ``Remember`` that keeps nothing and calls ``done`` after each part, as ``stages.remembering`` does."""
 
     def kept(part: str, work: Callable[[], dict]) -> dict:
         del part

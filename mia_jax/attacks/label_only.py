@@ -46,7 +46,7 @@ def label_only(
     mirror: bool = False,
     batch: int = 4096,
 ) -> Attack:
-    """Agreement of the label under perturbation.
+    """How often the label survives perturbations of the record (section 4).
 
     Args:
         num_classes: c.

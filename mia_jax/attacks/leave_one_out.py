@@ -28,7 +28,7 @@ BLOCK = 2**14
 
 
 class Sums(NamedTuple):
-    """Over some models, of one side, per record."""
+    """Count, sum and sum of squares over the models on one side (IN or OUT), per record."""
 
     count: np.ndarray  # [n] (or [n, 1], beside queries)
     total: np.ndarray  # [n] or [n, q], of value - origin
@@ -40,7 +40,7 @@ class Sums(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Of one side, per record; where ``count`` is 0, ``mean`` is NaN and ``scatter`` 0."""
+    """Mean and scatter over the models on one side, per record; where ``count`` is 0, NaN and 0."""
 
     count: np.ndarray  # [n] (or [n, 1])
     mean: np.ndarray  # [n] or [n, q]
@@ -48,7 +48,7 @@ class Moments(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """Everything known of the shadows."""
+    """What the shadows answered about the records, and its sums over IN and over OUT models."""
 
     values: np.ndarray  # [S, n] or [S, n, q]
     member: np.ndarray  # bool [S, n]

@@ -145,7 +145,7 @@ def _one_sided_tail(g: Gaussians, seen, population=None) -> np.ndarray:
 
 
 def over_queries(score: np.ndarray) -> np.ndarray:
-    """[n] of [n] or [n, q]."""
+    """The mean over queries: [n] of scores [n] or [n, q]."""
     return score if score.ndim == 1 else score.mean(axis=1)
 
 

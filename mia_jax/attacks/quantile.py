@@ -90,7 +90,7 @@ def quantile(
     patience: int = 10,
     held_out: float = 0.25,
 ) -> Attack:
-    """Quantile regression.
+    """How far phi lies above what is learned of non-members like the record, by quantile regression.
 
     Args:
         num_classes: c.

@@ -44,7 +44,7 @@ class Ratios(NamedTuple):
 
 
 def rmia(num_classes: int, *, gamma: float = 2.0, strict: bool = False) -> Attack:
-    """Online: IN and OUT models.
+    """RMIA online, by IN and OUT models.
 
     Args:
         num_classes: not used.
@@ -56,7 +56,7 @@ def rmia(num_classes: int, *, gamma: float = 2.0, strict: bool = False) -> Attac
 
 
 def rmia_offline(num_classes: int, *, gamma: float = 2.0, a: float = 0.3, strict: bool = False) -> Attack:
-    """Offline: OUT models only; one is enough.
+    """RMIA offline, by OUT models only; one is enough.
 
     Args:
         num_classes: not used.
@@ -82,7 +82,7 @@ def steps(*, gamma: float = 2.0, strict: bool = False, offline: bool = False, a:
         )
 
     def average(log_in: np.ndarray, log_out: np.ndarray) -> np.ndarray:
-        """log p(x)"""
+        """log p(x), of the mean probabilities over IN and over OUT."""
         if offline:
             return np.log(((1 + a) * np.exp(leave_one_out.filled(log_out, log_in)) + 1 - a) / 2)
         return np.logaddexp(leave_one_out.filled(log_in, log_out), leave_one_out.filled(log_out, log_in)) - np.log(2)

@@ -74,7 +74,7 @@ TRIAL_STEPS = 500  # of the networks that the choice is made with: 2,000 chose a
 
 
 def forget(about: Mapping[str, Any]) -> Callable[[str, Callable[[], dict]], dict]:
-    """Remember nothing."""
+    """A ``Remember`` that keeps nothing: every part is done anew."""
     del about
     return lambda part, work: work()
 
@@ -270,7 +270,7 @@ def shokri(
     max_rows: int = 8192,
     remember: Remember = forget,
 ) -> Attack:
-    """The paper's attack.
+    """Shadow models, and a network per class that tells their members from others (section V).
 
     Args:
         num_classes: c.

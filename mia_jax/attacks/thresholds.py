@@ -121,7 +121,10 @@ def modified_entropy(num_classes: int, *, per_class: bool = True) -> Attack:
 
 
 def majority(num_classes: int) -> Attack:
-    """Everybody the same answer: the more frequent of "in" and "out" among the shadows' rows, "in" if neither is."""
+    """The baseline that calls everybody the same.
+
+    That is the more frequent of "in" and "out" among the shadows' rows, "in" if neither is.
+    """
     del num_classes
 
     def read(log_p, y):

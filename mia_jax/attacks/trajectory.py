@@ -93,7 +93,7 @@ def trajectory(
     attack_epochs: int = 30,
     max_rows: int = 65536,
 ) -> Attack:
-    """The loss trajectory.
+    """The loss trajectory of a candidate along the distillation of the target, judged by a network.
 
     Args:
         num_classes: c.

@@ -118,7 +118,7 @@ def test_its_page_is_found_again(canary_config, canary_run):
     "changed, told",
     [
         (dict(guesses=CANARIES + 1), "guess fewer"),
-        (dict(target_kind="google"), "leave out `target_kind`"),
+        (dict(target_kind="google"), "leave out `target_kind=google`"),
         (dict(dp_delta=0.0), "`dp_delta`"),
         (dict(canaries=390), "use fewer"),
     ],

@@ -14,7 +14,7 @@ NEARLY = 0.9  # of a target's answers that are labels, so that it is asked wheth
 
 
 class Formats(NamedTuple):
-    """Of saved answers."""
+    """The formats of saved answers, and what makes the ones look like the others."""
 
     target: Answers
     shadows: Answers  # of all of them together: one tree's few leaves are no format
@@ -24,19 +24,19 @@ class Formats(NamedTuple):
 
     @property
     def ways_of_shadows(self) -> dict[str, tuple[AnswerDefense, ...]]:
-        """How shadows may answer -> what they wear then."""
+        """How shadows may answer -> the defenses that make them do so."""
         return ways(self.on_shadows, self.labeled)
 
     def read(self, answer: str) -> tuple[AnswerDefense, ...]:
-        """What the target is made to wear where shadows answer so."""
+        """The defenses that the target's answers are put through where shadows answer so."""
         return (defenses.label_only(),) if answer == AS_LABELS else self.on_target
 
 
 def ways(shown: tuple[AnswerDefense, ...], labeled: float | None) -> dict[str, tuple[AnswerDefense, ...]]:
-    """How shadows may answer -> what they wear then.
+    """How shadows may answer -> the defenses that make them do so.
 
     Args:
-        shown: what the target's answers show that it wears.
+        shown: the defenses that the target's answers show.
         labeled: the share of them that are labels, if nearly all are.
     """
     if labeled is not None:
@@ -72,13 +72,13 @@ def labeled_note(share: float, shadows: float | None = None) -> str:
     )
 
 
-def of_saved(target: np.ndarray, shadows: np.ndarray, *, dress: bool = True) -> Formats:
+def of_saved(target: np.ndarray, shadows: np.ndarray, *, common: bool = True) -> Formats:
     """The formats of saved answers.
 
     Args:
         target: probabilities [n, c].
         shadows: probabilities [S, n, c].
-        dress: bring both to a common format; otherwise each is read as it is.
+        common: bring both to a common format; otherwise each is read as it is.
     """
     flat = shadows.reshape(-1, shadows.shape[-1])
     step = max(1, flat.size // ENTRIES)
@@ -86,7 +86,7 @@ def of_saved(target: np.ndarray, shadows: np.ndarray, *, dress: bool = True) -> 
     if one.least and other.least:  # votes and counts: a zero is the same of both
         least = min(one.least, other.least)
         one, other = one._replace(least=least), other._replace(least=least)
-    if not dress:
+    if not common:
         return Formats(one, other, (), ())
     share = labeled(target, one, labels_among(flat[::step]))
     return Formats(one, other, lacking(one, other), lacking(other, one), share)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from mia_jax.attacks import ATTACKS, build, checked, leave_one_out, named, wants_all
-from mia_jax.attacks.common import telling
+from mia_jax.attacks.common import reporting
 from mia_jax.attacks.entries import ANSWERS
 from mia_jax.audits.deployed import answer_formats, calibration, checks, remarks
 from mia_jax.audits.deployed.answer_formats import Formats
@@ -211,7 +211,7 @@ def _build(
         if lacking := [source for source in entry.lacks(("remember",)) if source not in map(has.get, options)]:
             raise InputError(f"{name} needs {' and '.join(lacking)}: give it as one of the options")
         parts = None if entry.parts is None else entry.parts(classes, **options)
-        remember = {"remember": telling(part_done)} if "remember" in entry.sources() else {}
+        remember = {"remember": reporting(part_done)} if "remember" in entry.sources() else {}
         attack = entry(classes, **remember | {**options})
     _refuse(name, attack.needs - ANSWERS or (frozenset() if attack.read else {"queries"}))
     return attack, parts

@@ -14,7 +14,7 @@ import numpy as np
 
 from mia_jax import data
 from mia_jax.attacks import quick_first
-from mia_jax.attacks.common import telling
+from mia_jax.attacks.common import reporting
 from mia_jax.audits import common, stages
 from mia_jax.audits import config as configs
 from mia_jax.audits.balanced import observations, plan
@@ -121,7 +121,7 @@ def _attacks(
     """The attacks by name; ``part_done`` is told the name of one of which a part of the long work is done."""
 
     def remember(name: str) -> Remember:
-        return telling(lambda seconds: part_done(name))
+        return reporting(lambda seconds: part_done(name))
 
     return judging.build_attacks(run.config, attack_names(run.config), setting, remember)
 

@@ -205,7 +205,7 @@ def checked(config: DeployedConfig, saved: deployed.Predictions, population: Ans
     names, kept, notes = _usable(config, saved, twins)
     saved = saved._replace(shadows=saved.shadows[kept], shadow_member=saved.shadow_member[kept])
     population = population and population._replace(shadows=population.shadows[kept])
-    known = formats.of_saved(saved.target, saved.shadows, dress=not chosen)
+    known = formats.of_saved(saved.target, saved.shadows, common=not chosen)
     asked = infer.Answered(saved.labels, saved.target, saved.shadows)
     doubted = remarks.doubts(asked, saved.shadow_member, saved.member, known)
     notes = [*notes, *remarks.notes(asked, saved.shadow_member, saved.member, known, doubted)]
