@@ -26,7 +26,7 @@ def check_networks(config: AuditConfig, schema: Schema, m: int) -> None:
         InputError: it names the setting. Nothing is computed to find out.
     """
     if config.lanes and jax.default_backend() == "cpu":
-        raise InputError(f"--lanes is for accelerators: CPUs train {parallel.LANES} networks per program; leave it out")
+        raise InputError(f"`lanes` is for accelerators: CPUs train {parallel.LANES} networks per program; leave it out")
     model = networks.build(network(config), schema, hidden=config.hidden, dropout=config.dropout)
     trainer = train_networks.build_trainer(config, model, m)
     x = jax.ShapeDtypeStruct((1, *schema.shape), networks.natural(schema))

@@ -12,7 +12,7 @@ import numpy as np
 
 from mia_jax import attacks as attack_table
 from mia_jax.audits import pipeline
-from mia_jax.audits.config import Brought, DeployedConfig, InProcessConfig, Training
+from mia_jax.audits.config import AuditConfig, Brought, DeployedConfig, InProcessConfig
 from mia_jax.audits.deployed import checks
 from mia_jax.audits.plans import in_process
 from mia_jax.data import files, npz, tables
@@ -24,7 +24,7 @@ from mia_jax.targets import platforms
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import Array, InputError
 
-OF_NETWORKS = frozenset(f.name for f in dataclasses.fields(Training)) - {
+OF_NETWORKS = frozenset(f.name for f in dataclasses.fields(AuditConfig)) - {
     "seed", "defenses", "target_kind", "attack_options", "data_dir", "workdir", "dp_delta"
 }  # fmt: skip
 

@@ -46,7 +46,11 @@ def computed_in(model: Model, precision: Precision) -> Model:
 
 
 def check(precision: str) -> None:
-    """Refuse a precision that is unknown, or that the first device lacks. Raises InputError."""
+    """Refuse a precision that is unknown, or that the first device lacks.
+
+    Raises:
+        InputError: it is one of these.
+    """
     if precision not in PRECISIONS:
         raise InputError(f"there is no precision {precision!r}; use one of {', '.join(PRECISIONS)}")
     device = jax.local_devices()[0]

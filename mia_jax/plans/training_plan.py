@@ -32,7 +32,11 @@ class TrainingPlan(NamedTuple):
         return np.flatnonzero(self.member[k])
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write plan.npz, whole or not at all. Raises InputError where the path cannot be written."""
+        """Write plan.npz, whole or not at all.
+
+        Raises:
+            InputError: the path cannot be written.
+        """
         try:
             arrays = {"member": self.member, "seeds": self.seeds, "digest": np.array(self.digest)}
             artifacts.write_npz(pathlib.Path(path), arrays)

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax.reports import render, report, terminal, verdict
+from mia_jax.reports import measures, render, report, terminal, verdict
 from mia_jax.reports.columns import column
-from mia_jax.reports.measures import epsilon_low, measured, ranked, rates, short, strongest
 from mia_jax.reports.results import Results, read
 from mia_jax.reports.words import percent
 from mia_jax.statistics.metrics import Measure
@@ -61,7 +60,7 @@ class AuditResult(Mapping[str, AttackResult]):
 
     def __iter__(self) -> Iterator[str]:
         """The attacks, the strongest first."""
-        return iter(ranked(self.results))
+        return iter(measures.ranked(self.results))
 
     def __len__(self) -> int:
         return len(self.results["attacks"])
@@ -81,7 +80,11 @@ class AuditResult(Mapping[str, AttackResult]):
         return [_row(self[name]) for name in self]
 
     def to_frame(self) -> Any:
-        """``rows`` as a pandas data frame, attacks by name. Raises InputError where pandas is not installed."""
+        """``rows`` as a pandas data frame, attacks by name.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
         try:
             import pandas
         except ImportError:
@@ -116,7 +119,7 @@ class AuditResult(Mapping[str, AttackResult]):
     def _repr_html_(self) -> str:
         """The verdict, the table of attacks and the ROC, for a notebook."""
         results = self.results
-        shown = [float(rate) for rate in rates(results) if strongest(results, rate)]
+        shown = [float(rate) for rate in measures.rates(results) if measures.strongest(results, rate)]
         found = [f"Found at {percent(rate)} false alarms" for rate in shown]
         return (
             render.environment()
@@ -126,17 +129,17 @@ class AuditResult(Mapping[str, AttackResult]):
                 heading=verdict.heading(results),
                 verdict=self.verdict,
                 notes=results["shadows"].get("notes", ()),
-                attacks=[self[name] for name in self] if measured(results) else [],
+                attacks=[self[name] for name in self] if measures.measured(results) else [],
                 head=["Attack", "AUC", *found, "Balanced accuracy", "Epsilon, at least"],
                 rates=shown,
-                short={name: short(results, name) for name in self},
+                short={name: measures.short(results, name) for name in self},
                 roc=self._roc(),
             )
         )
 
     def _roc(self) -> str | None:
         """The ROC of the best attacks as a picture in a URL; None where there is none."""
-        if not measured(self.results):
+        if not measures.measured(self.results):
             return None
         from matplotlib.figure import Figure
 
@@ -146,7 +149,7 @@ class AuditResult(Mapping[str, AttackResult]):
         if not best:
             return None
         figure = Figure(figsize=(4.4, 4.2), layout="constrained")
-        drawn = {short(self.results, name): self.scores[column(name)] for name in best}
+        drawn = {measures.short(self.results, name): self.scores[column(name)] for name in best}
         draw_roc(drawn, self.scores["member"], ax=figure.subplots())
         svg = io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
@@ -154,7 +157,11 @@ class AuditResult(Mapping[str, AttackResult]):
 
 
 def opened(folder: str | os.PathLike) -> AuditResult:
-    """The audit that a finished run has left in a folder. Raises InputError where there is none."""
+    """The audit that a finished run has left in a folder.
+
+    Raises:
+        InputError: there is none.
+    """
     results, scores, _ = read(folder)
     return AuditResult(results, scores)
 
@@ -172,7 +179,7 @@ def _attack(name: str, block: Mapping[str, Any], scores: np.ndarray) -> AttackRe
         block["title"],
         np.asarray(scores),
         tpr_at_fpr=at,
-        epsilon=epsilon_low(block.get("epsilon")),
+        epsilon=measures.epsilon_low(block.get("epsilon")),
         block=block,
         **{key: measure(key) for key in keys},
     )

@@ -89,7 +89,7 @@ def test_networks_too_large_are_refused_by_every_plan(own, tmp_path):
         said(audits.run, BalancedConfig(dataset=str(own), workdir=str(tmp_path / "balanced"), hidden=HUGE)),
         said(audits.run, BalancedConfig(dataset=str(own), workdir=str(tmp_path / "b"), attack_hidden=HUGE)),
     ):
-        assert error and "`hidden=1000000000` takes at least" in error
+        assert error and "hidden=1000000000` takes at least" in error
 
 
 def test_what_networks_take_is_counted(own, monkeypatch):

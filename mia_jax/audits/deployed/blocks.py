@@ -91,9 +91,15 @@ def summary(
     doubts: list[str],
     judged: Mapping[str, np.ndarray] | None = None,
 ) -> Summary:
-    """What the audit came to; ``doubts``: whether labels, target and shadows belong together, in sentences.
+    """What the audit came to.
 
-    ``judged``: as of ``attacks``.
+    Args:
+        config: of the audit.
+        settings: of it, as results.json has them.
+        found: scores [n], and what else is known of the records.
+        dataset, target, shadows: these blocks.
+        doubts: whether labels, target and shadows belong together, in sentences.
+        judged: as of ``attacks``.
     """
     columns = {common.column(name): score.astype(np.float32) for name, score in found.scores.items()}
     known = {} if found.member is None else {"member": found.member}

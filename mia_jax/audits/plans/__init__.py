@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config, DeployedConfig, InProcessConfig, AuditConfig
+from mia_jax.audits.config import AuditConfig, BalancedConfig, CanaryConfig, Config, DeployedConfig, InProcessConfig
 from mia_jax.audits.plans import balanced, canaries, in_process, predictions, service, shokri, without_shadows
 from mia_jax.audits.types import AuditPlan
 from mia_jax.types import InputError

@@ -32,7 +32,7 @@ NEAR = 0.05  # of half of the records: a target that trained on so many is imita
 NETWORKS = ("nn", "logistic")
 
 
-class Setting(NamedTuple):
+class InProcessSetting(NamedTuple):
     """What is decided before anything is trained."""
 
     asked: Asked
@@ -58,25 +58,31 @@ def resolve(config: InProcessConfig) -> InProcessConfig:
     return configs.resolve(config)
 
 
-def prepare(run: Run[InProcessConfig]) -> Setting:
-    """The target's answers, and who of the shadows trains on what. Raises InputError."""
+def prepare(run: Run[InProcessConfig]) -> InProcessSetting:
+    """The target's answers, and who of the shadows trains on what.
+
+    Raises:
+        InputError: the answers, the records or the trainer cannot be used.
+    """
     asked, given = in_process.ask(run), brought(run.config)
     infer.attack_names(
         run.config.attacks, configs.attack_run(run.config), same_records=True, member=np.eye(2, dtype=bool)
     )
     if given.trainer is None:
-        return Setting(asked, None, None, None, asked.schema)
+        return InProcessSetting(asked, None, None, None, asked.schema)
     plan = _plan(run.config, len(given.y))
     m, shadows = int(plan.member[0].sum()), many(len(plan.member), "shadow model trains", "shadow models train")
     run.notify(f"{shadows} on {m:,} of the {len(given.y):,} records each. In {run.workdir.path}")
     if given.trainer in NETWORKS:
         pool, schema = _numeric(run.config, asked.schema.num_classes)
         memory.check_networks(run.config, schema, m)
-        return Setting(asked, plan, None, pool, schema)
-    return Setting(asked, plan, platforms.as_platform(given.trainer, asked.schema.num_classes), None, asked.schema)
+        return InProcessSetting(asked, plan, None, pool, schema)
+    return InProcessSetting(
+        asked, plan, platforms.as_platform(given.trainer, asked.schema.num_classes), None, asked.schema
+    )
 
 
-def train(run: Run[InProcessConfig], setting: Setting) -> Trained[Answers | None]:
+def train(run: Run[InProcessConfig], setting: InProcessSetting) -> Trained[Answers | None]:
     """The shadows; of another library, what they answer."""
     plan = setting.plan
     if plan is not None and setting.platform is not None:
@@ -91,9 +97,9 @@ def train(run: Run[InProcessConfig], setting: Setting) -> Trained[Answers | None
     return Trained(models, job.title, None, np.arange(len(models.names)))
 
 
-def observe(run: Run[InProcessConfig], setting: Setting, trained: Trained[Answers | None]) -> Observed:
+def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Trained[Answers | None]) -> Observed:
     """What target and shadows answer, checked as saved predictions are."""
-    given, asked, answers = brought(run.config), setting.asked, trained.beside
+    given, asked, answers = brought(run.config), setting.asked, trained.extra
     if setting.pool is not None:
         answers = _of_networks(run, setting, trained)
     if answers is None:
@@ -112,14 +118,14 @@ def observe(run: Run[InProcessConfig], setting: Setting, trained: Trained[Answer
     return Observed(inputs, infer.Answered(*inputs.predictions[:3]), about)
 
 
-def attack(run: Run[InProcessConfig], setting: Setting, observed: Observed) -> dict[str, infer.Scored]:
+def attack(run: Run[InProcessConfig], setting: InProcessSetting, observed: Observed) -> dict[str, infer.Scored]:
     """Every attack's scores, as of saved predictions."""
     return predictions.attack(run, observed.inputs, observed.answered)
 
 
 def summarize(
     run: Run[InProcessConfig],
-    setting: Setting,
+    setting: InProcessSetting,
     trained: Trained[Answers | None],
     observed: Observed,
     scored: dict[str, infer.Scored],
@@ -168,7 +174,7 @@ def _numeric(config: InProcessConfig, classes: int) -> tuple[Records, Schema]:
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-def _of_networks(run: Run[InProcessConfig], setting: Setting, trained: Trained[Answers | None]) -> Answers:
+def _of_networks(run: Run[InProcessConfig], setting: InProcessSetting, trained: Trained[Answers | None]) -> Answers:
     """What our own networks answer, of those that have not diverged."""
     assert setting.pool is not None
     n, total = len(brought(run.config).y), len(setting.pool.y)
@@ -188,7 +194,7 @@ def _answers(key: Key, target: Target, records: Records) -> dict[str, Any]:
 
 
 def _shadows(
-    p: np.ndarray, member: np.ndarray, label: np.ndarray, setting: Setting, answers: Answers | None
+    p: np.ndarray, member: np.ndarray, label: np.ndarray, setting: InProcessSetting, answers: Answers | None
 ) -> dict[str, Any]:
     """More of the block of the shadows, of answers [S, n, c] and members [S, n]."""
     if answers is None:
@@ -212,6 +218,6 @@ def _shadows(
     return {name: value for name, value in block.items() if name != "count"}  # of which not all may be used
 
 
-PLAN: AuditPlan[InProcessConfig, Setting, Answers | None, Observed, dict[str, infer.Scored]] = AuditPlan(
+PLAN: AuditPlan[InProcessConfig, InProcessSetting, Answers | None, Observed, dict[str, infer.Scored]] = AuditPlan(
     "deployed", resolve, prepare, train, observe, attack, summarize
 )

@@ -33,7 +33,7 @@ HALF = (
 UNKNOWN = f"{calibration.NO_BOUNDARY}there is no shadow model, and it is not known who is a member"
 
 
-class Setting(NamedTuple):
+class WithoutShadowsSetting(NamedTuple):
     """The target's answers, and what is made of them."""
 
     asked: Asked
@@ -46,6 +46,8 @@ class Setting(NamedTuple):
 
 
 class Scored(NamedTuple):
+    """An attack's scores, and on which records its boundary may be judged."""
+
     scores: np.ndarray  # float64 [n]
     judged: np.ndarray | None  # bool [n], where the boundary may be judged; None: everywhere
 
@@ -58,8 +60,12 @@ def resolve(config: InProcessConfig) -> InProcessConfig:
     return configs.resolve(config)
 
 
-def prepare(run: Run[InProcessConfig]) -> Setting:
-    """The target's answers, and the attacks that can do with them. Raises InputError."""
+def prepare(run: Run[InProcessConfig]) -> WithoutShadowsSetting:
+    """The target's answers, and the attacks that can do with them.
+
+    Raises:
+        InputError: the answers or the records cannot be used, or an attack that was asked for cannot run.
+    """
     config, given = run.config, brought(run.config)
     names, lacking = _attacks(config)
     asked = in_process.ask(run)
@@ -67,32 +73,32 @@ def prepare(run: Run[InProcessConfig]) -> Setting:
     population = None if asked.population is None else _behind(config, asked.population)[1]
     run.notify(f"{len(given.y):,} records, {asked.schema.num_classes} classes, no shadows; attacks: {', '.join(names)}")
     chosen_on = _half(np.random.default_rng(config.seed), given.member, len(given.y))
-    return Setting(asked, answers, log_p, population, names, lacking, chosen_on)
+    return WithoutShadowsSetting(asked, answers, log_p, population, names, lacking, chosen_on)
 
 
-def train(run: Run[InProcessConfig], setting: Setting) -> Trained[None]:
+def train(run: Run[InProcessConfig], setting: WithoutShadowsSetting) -> Trained[None]:
     """No model."""
     return Trained(stages.NO_MODELS, "shadow models", None, np.zeros(0, int), least=0)
 
 
-def observe(run: Run[InProcessConfig], setting: Setting, trained: Trained[None]) -> np.ndarray:
+def observe(run: Run[InProcessConfig], setting: WithoutShadowsSetting, trained: Trained[None]) -> np.ndarray:
     """The answers, which were had."""
     return setting.log_p
 
 
-def attack(run: Run[InProcessConfig], setting: Setting, observed: np.ndarray) -> dict[str, Scored]:
-    """Every attack's scores."""
+def attack(run: Run[InProcessConfig], setting: WithoutShadowsSetting, observed: np.ndarray) -> dict[str, Scored]:
+    """Every attack's scores; ``observed`` are the target's answers [n, c]."""
     return {name: _scored(run, setting, observed, name) for name in setting.attacks}
 
 
 def summarize(
     run: Run[InProcessConfig],
-    setting: Setting,
+    setting: WithoutShadowsSetting,
     trained: Trained[None],
     observed: np.ndarray,
     scored: dict[str, Scored],
 ) -> Summary:
-    """The blocks of results.json; where nobody told who is a member, attacks have scores and no measures."""
+    """The blocks of results.json; where nobody told who is a member (bool [n]), attacks have no measures."""
     config, given = run.config, brought(run.config)
     found = Found(
         scores={name: one.scores for name, one in scored.items()},
@@ -136,7 +142,7 @@ def _lacking(name: str, population: bool) -> str:
     entry = ATTACKS[name]
     beyond = entry.needed() - ANSWERS
     if beyond:
-        return f"{name} needs {' and '.join(NEEDS[need] for need in sorted(beyond))}: see scripts/audit.py --dataset"
+        return f"{name} needs {' and '.join(NEEDS[need] for need in sorted(beyond))}: see mia.BalancedConfig"
     if name == "majority":
         return "majority says the same of everybody, whatever the target answers"
     if name == "attack_p" and not population:
@@ -169,7 +175,7 @@ def _half(rng: np.random.Generator, member: np.ndarray | None, records: int) -> 
     return half
 
 
-def _scored(run: Run[InProcessConfig], setting: Setting, log_p: np.ndarray, name: str) -> Scored:
+def _scored(run: Run[InProcessConfig], setting: WithoutShadowsSetting, log_p: np.ndarray, name: str) -> Scored:
     """The scores of one attack: what it learns, it learns from the target's own answers about half of the records.
 
     An attack that learns more than one threshold, as one for each class, orders these records by what it knows of
@@ -206,7 +212,7 @@ def _read(read: Any, log_p: np.ndarray, label: Array) -> Any:
     return jax.tree.map(np.asarray, read(log_p, label))
 
 
-def _notes(run: Run[InProcessConfig], setting: Setting) -> list[str]:
+def _notes(run: Run[InProcessConfig], setting: WithoutShadowsSetting) -> list[str]:
     """What is to be said of the thresholds, of what could not run, and of the records."""
     given = brought(run.config)
     said = [HALF] if given.member is not None else []
@@ -222,6 +228,6 @@ def _notes(run: Run[InProcessConfig], setting: Setting) -> list[str]:
     return said
 
 
-PLAN: AuditPlan[InProcessConfig, Setting, None, np.ndarray, dict[str, Scored]] = AuditPlan(
+PLAN: AuditPlan[InProcessConfig, WithoutShadowsSetting, None, np.ndarray, dict[str, Scored]] = AuditPlan(
     "deployed", resolve, prepare, train, observe, attack, summarize
 )

@@ -88,7 +88,7 @@ def _of_a_deployed_model(results: Results) -> list[str]:
         + answer_words.format_of(target)
     )
     if not shadows["count"]:
-        return [first, _without_shadows(results), *([truth] if measured(results) else [])]
+        return [first, _without_shadows(results), *([truth] if measures.measured(results) else [])]
     return [
         first,
         f"{many(shadows['count'], 'shadow model imitates', 'shadow models imitate')} it, and the attacker knows"
@@ -102,7 +102,7 @@ def _of_a_deployed_model(results: Results) -> list[str]:
 
 def _without_shadows(results: Results) -> str:
     text = "No shadow model imitates it: each attack gave every record a score from the model's own answer alone."
-    if measured(results):
+    if measures.measured(results):
         text += (
             " Where an attack has a threshold, it was chosen on the true membership of half of the records, drawn at"
             " random, and is judged on the other half; an attack with a threshold for each class has no score for the"
