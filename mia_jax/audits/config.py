@@ -12,10 +12,19 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from mia_jax import attacks
-from mia_jax.audits.options import FIRST_OPTIONS, AttackOptions, QueryOptions, about_field, option
+from mia_jax.audits.options import (
+    FIRST_OPTIONS,
+    AttackOptions,
+    QueryOptions,
+    RecipeOptions,
+    about_field,
+    option,
+    recipe_of,
+)
 from mia_jax.audits.presets import preset
 from mia_jax.storage import artifacts
 from mia_jax.synthesis.parameters import REDRAW_HELP, REDRAWS, Parameters
+from mia_jax.training import recipes
 from mia_jax.types import InputError
 
 SEARCH = Parameters()
@@ -25,7 +34,7 @@ C = TypeVar("C", bound="AuditConfig")
 
 
 @dataclasses.dataclass(frozen=True)
-class AuditConfig(AttackOptions):
+class AuditConfig(RecipeOptions, AttackOptions):
     """What every kind of audit has: how models are trained, what defends them, and how attacks learn from them."""
 
     seed: int = option(0, "seed of everything random", low=0)
@@ -35,13 +44,6 @@ class AuditConfig(AttackOptions):
         " fast), vgg16, or module:factory (your own)",
     )
     hidden: int = option(128, "units of the fully connected layer of mlp and cnn", low=1)
-    num_epochs: int = option(100, "passes over the training set", low=1)
-    batch_size: int = option(100, "records per training step", low=1)
-    learning_rate: float = option(1e-3, "learning rate", above=0)
-    learning_rate_decay: float = option(
-        0.0, "the rate at step t is learning_rate / (1 + t * decay); the paper has 1e-7", low=0
-    )
-    optimizer: str = option("adam", "optimizer; the paper has sgd", choices=("adam", "sgd"))
     target_kind: str = option(
         "nn",
         "what trains the target and the shadows: nn, logistic, google, amazon or amazon(passes,L2) (stand-ins), or"
@@ -54,7 +56,6 @@ class AuditConfig(AttackOptions):
     )
     l2: float = option(0.0, "the paper's lambda: lambda * sum(theta^2) is added to the loss", low=0)
     dropout: float = option(0.0, "probability that a hidden unit is dropped in training", low=0)
-    label_smoothing: float = option(0.0, "share of the label that goes to all classes alike", low=0)
     mixup: float = option(0.0, "alpha of mixup; 0: none", low=0)
     early_stopping: int = option(0, "epochs without a lower validation loss before training ends; 0: none", low=0)
     dp_noise_multiplier: float | None = option(
@@ -294,8 +295,9 @@ def resolve(given: C) -> C:
         raise InputError(f"`dp_delta={config.dp_delta}` must be below 1; 1e-5 is usual")
     if config.target_kind == "logistic":  # one of our networks
         config = dataclasses.replace(config, target_kind="nn", model="logistic")
+    recipes.check(recipe_of(config))
     if config.target_kind != "nn":
-        ours = [name for name in TRAINING_DEFENSES if getattr(config, name) != getattr(OFF, name)]
+        ours = [name for name in TRAINING_DEFENSES if getattr(config, name) != getattr(off(config), name)]
         if ours:
             raise InputError(
                 f"`{ours[0]}` is for our own networks; {config.target_kind} trains as it does: leave it out"
@@ -328,12 +330,17 @@ def _check_attack_options(config: AuditConfig, fields: Collection[str]) -> None:
 
 
 TRAINING_DEFENSES = ("l2", "dropout", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier")
-OFF = AuditConfig()  # no defenses
+OFF = AuditConfig()  # no defenses, and the paper's recipe
+
+
+def off(config: AuditConfig) -> AuditConfig:
+    """A configuration without defenses, but with what belongs to the recipe."""
+    return AuditConfig(recipe=config.recipe)
 
 
 def undefended(config: C) -> C:
     """What an attacker believes who does not know of the defenses."""
-    return dataclasses.replace(config, defenses="", **{name: getattr(OFF, name) for name in TRAINING_DEFENSES})
+    return dataclasses.replace(config, defenses="", **{name: getattr(off(config), name) for name in TRAINING_DEFENSES})
 
 
 def identity(config: AuditConfig) -> dict[str, Any]:
@@ -342,6 +349,10 @@ def identity(config: AuditConfig) -> dict[str, Any]:
     values = {f.metadata["key"] or f.name: getattr(config, f.name) for f in fields} | dict(config.attack_options)
     options = attacks.flags()
     late = {flag for flag in options if flag not in FIRST_OPTIONS and values.get(flag) == options[flag].default}
+    if config.recipe == "paper":
+        late |= {
+            f.name for f in fields if f.metadata["late"] and getattr(config, f.name) == getattr(off(config), f.name)
+        }
     return {name: value for name, value in values.items() if name not in late}
 
 

@@ -16,14 +16,15 @@ from typing import Any, NamedTuple, TypeVar
 
 from mia_jax import attacks
 from mia_jax.audits.config import (
-    OFF,
     TRAINING_DEFENSES,
     AuditConfig,
     BalancedConfig,
     CanaryConfig,
     Config,
     DeployedConfig,
+    off,
 )
+from mia_jax.audits.options import RECIPE
 from mia_jax.types import InputError
 
 C = TypeVar("C", bound=AuditConfig)
@@ -88,20 +89,11 @@ def _needing(*needs: str) -> tuple[str, ...]:
 
 
 def _is_defended(v: AuditConfig) -> bool:
-    return any(getattr(v, name) != getattr(OFF, name) for name in ("defenses", *TRAINING_DEFENSES))
+    return any(getattr(v, name) != getattr(off(v), name) for name in ("defenses", *TRAINING_DEFENSES))
 
 
 NETWORK = ("model", "hidden")
-TRAINED = (
-    "num_epochs",
-    "batch_size",
-    "learning_rate",
-    "learning_rate_decay",
-    "optimizer",
-    "chunk",
-    "lanes",
-    *TRAINING_DEFENSES,
-)
+TRAINED = ("recipe", "chunk", "lanes", *RECIPE, *TRAINING_DEFENSES)
 OTHER_TRAINER = "without `target_kind=nn`, our own networks"
 OWN_NETWORK = (
     Rule(TRAINED, _ours, OTHER_TRAINER),

@@ -28,7 +28,7 @@ def check_networks(config: AuditConfig, schema: Schema, m: int) -> None:
     if config.lanes and jax.default_backend() == "cpu":
         raise InputError(f"`lanes` is for accelerators: CPUs train {parallel.LANES} networks per program; leave it out")
     model = networks.build(network(config), schema, hidden=config.hidden, dropout=config.dropout)
-    trainer = train_networks.build_trainer(config, model, m)
+    trainer = train_networks.build_trainer(train_networks.fitting(config, schema.shape, m), model, m)
     x = jax.ShapeDtypeStruct((1, *schema.shape), networks.natural(schema))
     state = jax.eval_shape(trainer.init, jax.eval_shape(lambda: jax.random.key(0)), x)
     one = _bytes(state.params) + _bytes((state.params, state.opt_state))  # the gradient, and what is updated

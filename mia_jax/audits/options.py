@@ -1,10 +1,11 @@
-"""Fields of configurations, what is said of each, and those that the options of attacks bring."""
+"""Fields of configurations: what is said of each, those that the options of attacks bring, and those of recipes."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from mia_jax import attacks
 from mia_jax.attacks.entries import ANSWERS
+from mia_jax.training import augmentations, recipes, schedules
 
 
 def about_field(
@@ -16,6 +17,7 @@ def about_field(
     above: float | None = None,
     key: str | None = None,
     flag: bool = True,
+    late: bool = False,
 ) -> dict[str, Any]:
     """What is said of a field.
 
@@ -27,8 +29,9 @@ def about_field(
         above: what it must exceed.
         key: its name in JSON, where that is another: results.json keeps its keys.
         flag: whether it has one.
+        late: it came after the first workdirs: part of what the run is where it is not as it was before it came.
     """
-    return dict(help=help, identity=identity, choices=choices, low=low, above=above, key=key, flag=flag)
+    return dict(help=help, identity=identity, choices=choices, low=low, above=above, key=key, flag=flag, late=late)
 
 
 def option(default: Any, help: str, **about: Any) -> Any:
@@ -75,3 +78,86 @@ if TYPE_CHECKING:  # two bases that may be anything have no order
     class QueryOptions: ...
 else:
     QueryOptions = dataclasses.make_dataclass("QueryOptions", _of_attacks(beyond_answers=True), frozen=True)
+
+
+# --- how networks are trained ----------------------------------------------------------------------------------------
+
+RECIPE = tuple(f.name for f in dataclasses.fields(recipes.Recipe))  # settings that a recipe decides
+PAPER = recipes.paper()
+
+
+def of_recipe(name: str, help: str, **about: Any) -> Any:
+    """A field whose value is the recipe's, where none is given."""
+    of_paper = getattr(PAPER, name)
+    shown = {"": "none", True: "yes", False: "no"}.get(of_paper, of_paper) if of_paper != 0 or of_paper is False else 0
+    return option(None, f"{help} (default: the recipe's; paper: {shown})", **about)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeOptions:
+    """How networks are trained: a recipe, and what is given in its place.
+
+    What a recipe decides (``RECIPE``) is the recipe's where it is not given. Who changes the recipe of a configuration
+    makes a new one: ``dataclasses.replace`` keeps the values.
+    """
+
+    recipe: str = option(
+        "paper",
+        "how networks are trained, where no flag says otherwise: paper (Adam, as ever here), lira (Carlini et al."
+        " 2022), rmia (Zarifzadeh et al. 2024), fast (after airbench), revisiting (Jebreel et al. 2026, for Purchase)",
+        choices=tuple(recipes.RECIPES),
+        late=True,
+    )
+    num_epochs: int = of_recipe("num_epochs", "passes over the training set", low=1)
+    batch_size: int = of_recipe("batch_size", "records per training step", low=1)
+    learning_rate: float = of_recipe("learning_rate", "learning rate, at the peak of the schedule", above=0)
+    learning_rate_decay: float = of_recipe(
+        "learning_rate_decay", "the rate at step t is divided by 1 + t * decay; the paper has 1e-7", low=0
+    )
+    optimizer: str = of_recipe("optimizer", "sgd (the paper's), adam, adamw, lamb, or another of optax by its name")
+    momentum: float = of_recipe("momentum", "momentum of sgd", low=0, late=True)
+    nesterov: bool = of_recipe("nesterov", "momentum is Nesterov's", late=True)
+    schedule: str = of_recipe(
+        "schedule",
+        f"how the learning rate changes over the training: {', '.join(schedules.SCHEDULES)}; with arguments as in"
+        " cosine(0.1), triangular(0.23,0.2,0.07) or piecewise(0.5,0.75)",
+        late=True,
+    )
+    warmup: float = of_recipe("warmup", "share of the steps over which the rate rises from 0", low=0, late=True)
+    weight_decay: float = of_recipe(
+        "weight_decay",
+        "as torch has it: of sgd and adam part of the gradient (half of it is `l2`), of adamw and lamb beside it",
+        low=0,
+        late=True,
+    )
+    decay_biases: bool = of_recipe("decay_biases", "weights of one axis, as biases and norms, decay too", late=True)
+    grad_clip: float = of_recipe("grad_clip", "the largest norm of a step's gradient; 0: any", low=0, late=True)
+    ema: float = of_recipe(
+        "ema",
+        "the network is the moving average of its parameters with this decay, as 0.999; 0: none",
+        low=0,
+        late=True,
+    )
+    image_augmentation: str = of_recipe(
+        "image_augmentation",
+        f"what training does to images, one after the other: {', '.join(augmentations.AUGMENTATIONS)}, as in"
+        " flip,crop(4); none",
+        late=True,
+    )
+    label_smoothing: float = of_recipe("label_smoothing", "share of the label that goes to all classes alike", low=0)
+
+    def __post_init__(self) -> None:
+        known = recipes.named(self.recipe) if self.recipe in recipes.RECIPES else PAPER  # ``resolve`` refuses others
+        for name in RECIPE:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(known, name))
+
+
+def recipe_settings(config: RecipeOptions) -> dict[str, Any]:
+    """The recipe by its name, and what it came to."""
+    return {name: getattr(config, name) for name in ("recipe", *RECIPE)}
+
+
+def recipe_of(config: RecipeOptions) -> recipes.Recipe:
+    """How the networks are trained, without what defends them."""
+    return recipes.Recipe(**{name: getattr(config, name) for name in RECIPE})

@@ -15,6 +15,7 @@ import jax
 from mia_jax.audits import config as configs
 from mia_jax.audits import divergence
 from mia_jax.audits.config import AuditConfig
+from mia_jax.audits.options import recipe_settings
 from mia_jax.audits.plans import plan_of
 from mia_jax.audits.stages import timed
 from mia_jax.audits.types import AuditPlan, Notify, Run, Summary
@@ -95,7 +96,8 @@ def once(notify: Notify) -> Notify:
 
 def _results(plan: str | None, run: Run, summary: Summary, command: str) -> Results:
     """What results.json says: how the run was made, on what and when, and what it came to."""
-    settings = {**summary.settings, "workdir": str(run.workdir.path)}
+    trained = recipe_settings(run.config) if "optimizer" in summary.settings else {}
+    settings = {**summary.settings, **trained, "workdir": str(run.workdir.path)}
     return {
         "schema": results.SCHEMA,
         **({"plan": plan} if plan else {}),

@@ -8,16 +8,16 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-import optax
 
 from mia_jax.audits import divergence, stages
 from mia_jax.audits.config import TRAINING_DEFENSES, AuditConfig, network
 from mia_jax.audits.divergence import Diverged
+from mia_jax.audits.options import PAPER, RECIPE, recipe_of
 from mia_jax.audits.types import Models, Notify, Observation, Observers, Run, TrainingJob
 from mia_jax.models import networks as models
 from mia_jax.storage import artifacts
 from mia_jax.targets import black_box, observation
-from mia_jax.training import many, regularizers, timing
+from mia_jax.training import augmentations, many, recipes, regularizers, timing
 from mia_jax.types import Array, EpochInfo, Model, Params, Records, Seen, Target, Trainer
 
 C = TypeVar("C", bound=AuditConfig)
@@ -71,7 +71,7 @@ def _prepared(run: Run, job: TrainingJob) -> tuple[Model, TrainingJob]:
         job = job._replace(digest=artifacts.digest({"data": job.digest, "units": artifacts.array_digest(*scaling)}))
     if model.arithmetic:
         run.notify(f"`model={config.model}`: {model.arithmetic}")
-    return model, job._replace(config=fitting(config, job.train.shape[1], run.notify))
+    return model, job._replace(config=fitting(config, job.schema.shape, job.train.shape[1], run.notify))
 
 
 def _telling_once(job: TrainingJob, notify: Notify) -> Callable[[int, int], str]:
@@ -180,6 +180,7 @@ def training_description(config: AuditConfig, digest: str) -> dict[str, Any]:
         "version": stages.VERSION,
         "data": digest,
         **{name: getattr(config, name) for name in (*names, *TRAINING_DEFENSES)},
+        **{name: getattr(config, name) for name in RECIPE if getattr(config, name) != getattr(PAPER, name)},
         "model_source": models.source_digest(network(config)),
         "jax": jax.__version__,
         "backend": jax.default_backend(),
@@ -196,28 +197,32 @@ def description(config: AuditConfig, model: Model, digest: str) -> dict[str, Any
 # --- from the configuration ------------------------------------------------------------------------------------------
 
 
-def fitting(config: C, m: int, notify: Notify = lambda line: None) -> C:
-    """The configuration with a batch of at most the m training records, and a word about it."""
-    if config.batch_size <= m:
-        return config
-    notify(f"`batch_size={config.batch_size}` is above the {m:,} training records: each step takes all of them")
-    return dataclasses.replace(config, batch_size=m)
+def fitting(config: C, shape: Sequence[int], m: int, notify: Notify = lambda line: None) -> C:
+    """The configuration as it is for these records, and a word about what is changed.
+
+    A batch has at most the m training records. What a recipe does to images is not done to records that are none.
+
+    Args:
+        config: of the networks.
+        shape: of a record, *f.
+        m: training records of one network.
+        notify: told what is changed.
+
+    Raises:
+        InputError: an augmentation of images that was asked for, and records that are none.
+    """
+    of_images = recipes.named(config.recipe).image_augmentation
+    if of_images and config.image_augmentation == of_images and len(shape) == 1:
+        notify(f"`recipe={config.recipe}` augments images; these records are none, and are left as they are")
+        config = dataclasses.replace(config, image_augmentation="")
+    augmentations.check(augmentations.parse(config.image_augmentation), shape)
+    if config.batch_size > m:
+        notify(f"`batch_size={config.batch_size}` is above the {m:,} training records: each step takes all of them")
+        config = dataclasses.replace(config, batch_size=m)
+    return config
 
 
 def build_trainer(config: AuditConfig, model: Model, m: int) -> Trainer:
-    """The Trainer of one network, with the defenses that are in training."""
-    names = ("l2", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier", "dp_clip")
-    config = fitting(config, m)
-    return regularizers.make_trainer(
-        model, build_optimizer(config), config.batch_size, m, **{name: getattr(config, name) for name in names}
-    )
-
-
-def build_optimizer(config: AuditConfig) -> optax.GradientTransformation:
-    """Adam or SGD; the rate at step t is learning_rate / (1 + t * decay), as in the paper's framework (Torch7)."""
-
-    def rate(step):
-        return config.learning_rate / (1.0 + step * config.learning_rate_decay)
-
-    schedule = rate if config.learning_rate_decay else config.learning_rate
-    return {"adam": optax.adam, "sgd": optax.sgd}[config.optimizer](schedule)
+    """The Trainer of one network by its recipe, with the defenses that are in training."""
+    names = ("l2", "mixup", "early_stopping", "dp_noise_multiplier", "dp_clip")
+    return recipes.make_trainer(model, recipe_of(config), m, **{name: getattr(config, name) for name in names})

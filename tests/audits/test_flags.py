@@ -69,6 +69,12 @@ def test_help_names_flags():
     assert "`" not in "".join(values[name].help for name in values)
 
 
+def test_single_flags_override_a_recipe(parse):
+    config = parse("--recipe=fast", "--batch_size=100", "--nonesterov", "--label_smoothing=0", "--warmup=.1")(Config)
+    assert (config.batch_size, config.nesterov, config.label_smoothing, config.warmup) == (100, False, 0.0, 0.1)
+    assert (config.momentum, config.image_augmentation) == (0.85, "flip,crop(2)")
+
+
 @pytest.mark.parametrize("argv", [["--nothing=1"], ["--num_shadows=many"], ["--learning_rate=fast"]])
 def test_flags_that_absl_refuses(parse, argv):
     with pytest.raises(absl_flags.Error):
@@ -97,9 +103,11 @@ def test_a_flag_of_another_kind_of_audit(parse, flag, kind, where):
 # --- flags that mean nothing beside the others -----------------------------------------------------------------------
 
 VALUES = {"model": "cnn", "class_prior": "target", "data_source": "official", "data_dir": "d", "optimizer": "sgd"}
+VALUES |= {"recipe": "lira", "schedule": "cosine", "image_augmentation": "flip"}
 VALUES |= {"marginals": "m.npz", "shadow_data": "noisy", "num_shadows": "3", "protocol": "oip", "dataset": "adult"}
 SEARCH = ("class_prior", "k_max", "k_min", "conf_min", "rej_max", "iter_max")
 TRAINED = ("num_epochs", "batch_size", "learning_rate", "learning_rate_decay", "optimizer", "chunk", "l2", "dropout")
+TRAINED += ("recipe", "momentum", "schedule", "weight_decay", "ema", "image_augmentation")
 NETWORKS = ("attack_hidden", "attack_steps", "attack_batch_size", "attack_learning_rate", "attack_l2")
 
 MODES = [  # a kind of run, flags that set the mode, flags without a meaning there, words, flags that give it one

@@ -14,12 +14,13 @@ from mia_jax import data
 from mia_jax.audits import common, stages, train_networks
 from mia_jax.audits import config as configs
 from mia_jax.audits.config import Config
+from mia_jax.audits.options import recipe_of
 from mia_jax.audits.types import Observation, Observers, Run, TrainingJob
 from mia_jax.plans import splits
 from mia_jax.progress import silent
 from mia_jax.storage import artifacts
 from mia_jax.targets import defenses, observation
-from mia_jax.training import many
+from mia_jax.training import many, recipes
 from mia_jax.types import Answers, Records, Target
 
 ROOT = jax.random.key(3)
@@ -63,6 +64,15 @@ TRAINED_BY = {
     "mixup": 0.9,
     "early_stopping": 9,
     "dp_noise_multiplier": 0.9,
+    "momentum": 0.9,
+    "nesterov": True,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "weight_decay": 1e-3,
+    "decay_biases": True,
+    "grad_clip": 1.0,
+    "ema": 0.9,
+    "image_augmentation": "flip",
 }
 NOT_BY = {
     "seed": 9,
@@ -90,7 +100,8 @@ def test_what_names_a_trained_network():
 
 
 def test_the_papers_learning_rate_decays():
-    optimizer = train_networks.build_optimizer(Config(optimizer="sgd", learning_rate=0.5, learning_rate_decay=0.1))
+    config = Config(optimizer="sgd", learning_rate=0.5, learning_rate_decay=0.1)
+    optimizer = recipes.make_optimizer(recipe_of(config), steps=4)
     state = optimizer.init(jnp.zeros(1))
     for step in range(4):
         update, state = optimizer.update(jnp.ones(1), state)

@@ -58,9 +58,10 @@ def resolve(config: DeployedConfig) -> DeployedConfig:
     Raises:
         InputError: a value is out of range, or a setting means nothing where the answers are there.
     """
-    changed = [
-        f.name for f in dataclasses.fields(config) if f.metadata["flag"] and getattr(config, f.name) != f.default
-    ]
+    plain = DeployedConfig(recipe=config.recipe)
+    flagged = [f.name for f in dataclasses.fields(DeployedConfig) if f.metadata["flag"]]
+    changed = [name for name in flagged if getattr(config, name) != getattr(plain, name)]
+    changed += ["recipe"] if config.recipe != DeployedConfig.recipe else []
     flags.refuse_idle(flags.rules(DeployedConfig), changed, config)
     return configs.resolve(config)
 
