@@ -119,6 +119,7 @@ SHOWN = {
     "data_dir": "elsewhere",
     "workdir": "elsewhere",
     "chunk": 7,
+    "lanes": 7,
     "attacks": "loss",
 }
 
