@@ -104,5 +104,5 @@ def data_dir():
     """The folder of real data files, or a skip that says how to get one."""
     path = os.environ.get("MIA_JAX_DATA_DIR")
     if not path or not os.path.isdir(path):
-        pytest.skip("needs real data: set MIA_JAX_DATA_DIR to a folder of official files (README, Data)")
+        pytest.skip("needs real data: set MIA_JAX_DATA_DIR to a folder of official files (docs/data.md)")
     return path
