@@ -1,6 +1,8 @@
 """Networks as pairs of pure functions: the paper's, those of today by name, anybody's flax module, in any precision."""
 
 from mia_jax.models.adapters import from_flax
+from mia_jax.models.adapters_equinox import from_equinox
+from mia_jax.models.adapters_nnx import from_nnx
 from mia_jax.models.fast import airbench
 from mia_jax.models.networks import build
 from mia_jax.models.paper import cnn, logistic, mlp
@@ -13,7 +15,9 @@ __all__ = [
     "build",
     "cnn",
     "computed_in",
+    "from_equinox",
     "from_flax",
+    "from_nnx",
     "logistic",
     "mlp",
     "resnet",

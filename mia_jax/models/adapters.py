@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from mia_jax.models import convolutions
-from mia_jax.types import InputError, Model, Variables
+from mia_jax.types import Array, InputError, Model, Variables
 
 
 def from_flax(module: nn.Module, *, scale: float = 1.0) -> Model:
@@ -38,19 +38,9 @@ def from_flax(module: nn.Module, *, scale: float = 1.0) -> Model:
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"{_named(module)} is no flax linen module: {instead(module)}")
-    arguments = inspect.signature(module.__call__).parameters
-
-    def mode(train: bool) -> dict[str, Any]:
-        modes = {"train": train, "training": train, "deterministic": not train, "use_running_average": not train}
-        return {name: value for name, value in modes.items() if name in arguments}
-
-    def cast(x):
-        x = jnp.asarray(x)
-        x = x if x.dtype == jnp.bfloat16 else x.astype(jnp.float32)
-        return x if scale == 1 else x * scale
 
     def init(key, x):
-        variables = module.init(key, cast(x), **mode(False))
+        variables = module.init(key, cast(x, scale), **modes(module, train=False))
         if state := set(variables) - {"params", "batch_stats"}:
             raise InputError(
                 f"{type(module).__name__} keeps {', '.join(sorted(state))}: a model is a function of its parameters and"
@@ -69,7 +59,8 @@ def from_flax(module: nn.Module, *, scale: float = 1.0) -> Model:
         rngs = None if key is None else {"dropout": key}
         weighted = contextlib.nullcontext() if weight is None else nn.intercept_methods(_masking(weight != 0))
         with convolutions.in_place_of_flax(), weighted:
-            out = module.apply(collections, cast(x), **mode(key is not None), rngs=rngs, mutable=mutable)
+            mode = modes(module, train=key is not None)
+            out = module.apply(collections, cast(x, scale), **mode, rngs=rngs, mutable=mutable)
         return (out[0], out[1]["batch_stats"]) if mutable else (out, None)
 
     def apply(params, x, *, key=None):
@@ -92,12 +83,7 @@ def _masking(real: jax.Array) -> Callable:
         ):
             return next_method(*args, **kwargs)
         x = args[0] if args else kwargs["x"]
-        if len(x) != len(real):
-            raise InputError(
-                f"BatchNorm {'/'.join(context.module.path)} sees {len(x)} rows of a batch of {len(real)}: give it"
-                " arrays whose first axis is the batch"
-            )
-        return next_method(*args, **{**kwargs, "mask": real.reshape(-1, *[1] * (x.ndim - 1))})
+        return next_method(*args, **{**kwargs, "mask": row_mask(x, real, "/".join(context.module.path))})
 
     return intercept
 
@@ -108,10 +94,46 @@ def _named(module) -> str:
 
 def instead(module) -> str:
     """What to give in the place of what is no linen module."""
-    if isinstance(module, type) and issubclass(module, nn.Module):
+    kinds = (module if isinstance(module, type) else type(module)).mro()
+    library = next((kind.__module__ for kind in kinds if kind.__module__.startswith(("flax", "equinox"))), "")
+    if library and isinstance(module, type):
         return f"it is a class, so give an instance of it, as {module.__name__}(...)"
-    from flax import nnx
+    if library.startswith(("flax.nnx", "equinox")):
+        return f"from_{'nnx' if 'nnx' in library else 'equinox'} takes it"
+    return "give a flax.linen module or a mia_jax.Model(init, apply)"
 
-    kind = module if isinstance(module, type) else type(module)
-    nnx_too = "flax.nnx is not supported yet, " if issubclass(kind, nnx.Module) else ""
-    return f"{nnx_too}give a flax.linen module or a mia_jax.Model(init, apply)"
+
+# --- what adapters of all libraries share ----------------------------------------------------------------------------
+
+
+def cast(x: Array, scale: float) -> jax.Array:
+    """Records x [b, *f] as networks see them: float32 (or bfloat16 as they are), multiplied by ``scale``."""
+    x = jnp.asarray(x)
+    x = x if x.dtype == jnp.bfloat16 else x.astype(jnp.float32)
+    return x if scale == 1 else x * scale
+
+
+def called(module: Callable) -> frozenset[str]:
+    """The names of the arguments that a module is called with."""
+    return frozenset(inspect.signature(type(module).__call__).parameters)
+
+
+def modes(module: Callable, train: bool) -> dict[str, Any]:
+    """Those arguments of a module that tell whether it is trained, with their values."""
+    known = {"train": train, "training": train, "deterministic": not train, "use_running_average": not train}
+    known["inference"] = not train
+    return {name: value for name, value in known.items() if name in called(module)}
+
+
+def row_mask(x: jax.Array, real: jax.Array, name: str) -> jax.Array:
+    """Which rows of x [b, ...] are records, ``real`` [b], in the form that flax's BatchNorm takes: [b, 1, ...].
+
+    Raises:
+        InputError: x has other rows than the batch.
+    """
+    if len(x) != len(real):
+        raise InputError(
+            f"BatchNorm {name} sees {len(x)} rows of a batch of {len(real)}: give it arrays whose first axis is the"
+            " batch"
+        )
+    return real.reshape(-1, *[1] * (x.ndim - 1))

@@ -179,14 +179,19 @@ def counted() -> Generator[list]:
         _counted.reset(token)
 
 
-@contextlib.contextmanager
-def in_place_of_flax() -> Generator[None]:
-    """Where the block is traced for CPUs, ``nn.Conv`` layers that were not given a convolution compute by ``conv``.
+def are_ours() -> bool:
+    """Whether ``conv`` is to take the place of others' convolutions.
 
-    Elsewhere they do within ``by_patches``, and nowhere within ``as_written``.
+    On CPUs it is, elsewhere within ``by_patches``, and nowhere within ``as_written``.
     """
     chosen = _replaced.get()
-    if chosen is False or (chosen is None and jax.default_backend() != "cpu"):
+    return jax.default_backend() == "cpu" if chosen is None else chosen
+
+
+@contextlib.contextmanager
+def in_place_of_flax() -> Generator[None]:
+    """Where ``are_ours``, ``nn.Conv`` layers that were not given a convolution compute by ``conv``."""
+    if not are_ours():
         yield
         return
     with nn.intercept_methods(_with_conv):

@@ -8,11 +8,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 from mia_jax import user_code
 from mia_jax.models import convolutions, fast, resnets, vgg16
-from mia_jax.models.adapters import from_flax, instead
+from mia_jax.models.own import from_factory, load
 from mia_jax.models.paper import cnn, logistic, mlp
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError, Model, Schema, Variables
@@ -33,8 +32,9 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
     """A model by its name, for records of a schema.
 
     Args:
-        name: one of ``NAMES``, or "module:factory", where ``factory(num_classes=c, shape=(*f,))`` returns a
-            ``Model`` or a flax linen module. Modules are looked for in the current folder, too. All but a ``Model`` of
+        name: one of ``NAMES``, or "module:factory", where ``factory(num_classes=c, shape=(*f,))`` returns a ``Model``,
+            two functions (init, apply), or a flax linen module; with an argument ``rngs`` a flax nnx module, with an
+            argument ``key`` an equinox module. Modules are looked for in the current folder, too. All but functions of
             your own see pixels, and columns that the schema says so of (``Field.zero``, ``Field.one``), scaled.
         schema: of the records.
         hidden: units of the fully connected layer of mlp and cnn.
@@ -56,17 +56,7 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
     if name in NAMES:
         model = _named(name, schema, scale, hidden, dropout)
     elif ":" in name:
-        factory = _load(name)
-        with user_code.guarded(f"model={name}, called with num_classes= and shape=,"):
-            model = factory(num_classes=schema.num_classes, shape=schema.shape)
-        own = isinstance(model, Model)  # functions of the user see the records as they are
-        if isinstance(model, nn.Module):
-            model = from_flax(model, scale=scale)
-        if not isinstance(model, Model):
-            raise InputError(
-                f"{name} returned {type(model).__name__}; a factory returns a mia_jax.Model or a flax linen module:"
-                f" {instead(model)}"
-            )
+        model, own = from_factory(name, schema, scale)
     else:
         raise InputError(f"there is no model {name!r}; use {', '.join(NAMES)}, or module:factory for your own")
     if not own and (scaling := units(schema)):
@@ -148,7 +138,7 @@ def source_digest(name: str) -> str:
     """
     if ":" not in name:
         return ""
-    factory = _load(name)
+    factory = load(name)
     return artifacts.digest(
         {"factory": user_code.describe(factory), "module": user_code.digest_of(name.partition(":")[0])}
     )
@@ -172,14 +162,6 @@ def program_digest(model: Model, x: jax.Array | np.ndarray) -> str:
     traced = jax.make_jaxpr(forward)(jax.random.key(0), jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype))
     text = re.sub(r" at 0x[0-9a-f]+", "", str(traced))
     return artifacts.digest({"program": text, "arrays": [artifacts.array_digest(np.asarray(c)) for c in traced.consts]})
-
-
-def _load(name: str) -> Callable:
-    factory = user_code.load(name, f"model={name}")
-    if not callable(factory):
-        module, _, called = name.partition(":")
-        raise InputError(f"model={name}: {called!r} of {module} is {type(factory).__name__}, no function")
-    return factory
 
 
 def natural(schema: Schema) -> type:
