@@ -17,6 +17,7 @@ import subprocess
 import sys
 import warnings
 
+import jax
 import numpy as np
 import pytest
 from small_runs import C, F, M, arguments, artifact_files, environment, records, scores, write_data
@@ -256,6 +257,7 @@ def fail(run, tmp_path, call, number, expected, nth=1) -> str | None:
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     folder.rmdir()
+    jax.clear_caches()  # each run compiles anew, and a process may have 65,530 maps of memory: then the compiler dies
     return told
 
 
