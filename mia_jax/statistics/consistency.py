@@ -25,6 +25,7 @@ class Beyond(NamedTuple):
     gain: float  # records answered rightly, less those by chance
     z: float  # the same in standard errors
     most: float  # the largest z of answers with these shares
+    error: float  # one standard error
 
 
 def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -> tuple[str, ...]:
@@ -39,7 +40,7 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     answer = np.argmax(np.asarray(target), axis=1)
     each = np.stack([np.argmax(np.asarray(p), axis=1) for p in shadows])
     right, each_right = (answer == labels).mean(), (each == labels).mean(axis=1)
-    own, beyond = _beyond_chance(labels, answer, classes), [_beyond_chance(labels, row, classes) for row in each]
+    own, beyond = beyond_chance(labels, answer, classes), [beyond_chance(labels, row, classes) for row in each]
     good = np.array([_knows(one) for one in beyond])
     if (_knows(own) or good.any()) and (said := _all_exchanged(labels, answer, each, classes)):
         return (said,)
@@ -83,13 +84,28 @@ def of_service(labels: Array, answered: Array, classes: int, shadow_accuracy: fl
     right = (answered == labels).mean()
     if shadow_accuracy <= _bar(labels, classes):
         return ()
-    own = _beyond_chance(labels, answered, classes)
+    own = beyond_chance(labels, answered, classes)
     if own.z > MARGIN or (own.most < TELLING and len(np.unique(answered)) > 1):
         exchanged = _exchanged(labels, answered, classes)
         return (f"The file's labels do not fit the service's classes: {exchanged}.",) if exchanged else ()
     return (
         f"The target is right on {percent(right)} of the records, {_no_better(labels)}, and the shadows on"
         f" {percent(shadow_accuracy)} of records new to them{_cause(labels, answered, classes, None)}",
+    )
+
+
+def beyond_chance(labels: np.ndarray, answered: np.ndarray, classes: int) -> Beyond:
+    """The numerator of Cohen's kappa, its standard error that of answers in random order.
+
+    A model of balanced weights may well be right less often than the most frequent class is there.
+    """
+    n = len(labels)
+    a, b = (np.bincount(x, minlength=classes).astype(np.float64) for x in (labels, answered))
+    variance = ((a * b * (n - a) * (n - b)).sum() + (a @ b) ** 2 - ((a * b) ** 2).sum()) / (n**2 * max(n - 1, 1))
+    deviation = np.sqrt(max(variance, 1e-9))
+    gain = (answered == labels).sum() - a @ b / n
+    return Beyond(
+        float(gain), float(gain / deviation), float((np.minimum(a, b).sum() - a @ b / n) / deviation), float(deviation)
     )
 
 
@@ -100,19 +116,6 @@ def _bar(labels: np.ndarray, classes: int) -> float:
     """What a model is right on that has learned something: more than the most frequent class's share, beyond chance."""
     chance = max(np.bincount(labels).max() / len(labels), 1 / classes)
     return float(chance + MARGIN * np.sqrt(chance * (1 - chance) / len(labels)))
-
-
-def _beyond_chance(labels: np.ndarray, answered: np.ndarray, classes: int) -> Beyond:
-    """The numerator of Cohen's kappa, its standard error that of answers in random order.
-
-    A model of balanced weights may well be right less often than the most frequent class is there.
-    """
-    n = len(labels)
-    a, b = (np.bincount(x, minlength=classes).astype(np.float64) for x in (labels, answered))
-    variance = ((a * b * (n - a) * (n - b)).sum() + (a @ b) ** 2 - ((a * b) ** 2).sum()) / (n**2 * max(n - 1, 1))
-    deviation = np.sqrt(max(variance, 1e-9))
-    gain = (answered == labels).sum() - a @ b / n
-    return Beyond(float(gain), float(gain / deviation), float((np.minimum(a, b).sum() - a @ b / n) / deviation))
 
 
 def _knows(model: Beyond) -> bool:
@@ -162,7 +165,7 @@ def _exchanged(labels: np.ndarray, answered: np.ndarray, classes: int) -> str | 
     moved = np.isin(labels, np.flatnonzero(columns != np.arange(classes))).sum()
     numbered = np.argsort(columns)[answered]
     best = MARGIN + np.sqrt(2 * special.gammaln(classes + 1))  # standard errors: the best of all orders, by chance
-    fits = right > _bar(labels, classes) or _beyond_chance(labels, numbered, classes).z > best
+    fits = right > _bar(labels, classes) or beyond_chance(labels, numbered, classes).z > best
     if not fits or gain < max(10.0, 0.3 * moved, 5 * np.sqrt(moved)):
         return None
     used = np.unique(labels)  # of the others nothing is known
@@ -243,7 +246,7 @@ def _labels(
     )
     if exchanged := _exchanged(labels, consensus, classes):
         return [f"{said}: the labels do not fit the columns; {exchanged}."]
-    if _beyond_chance(labels, consensus, classes).most < TELLING or _ranks_classes(labels, shadows):
+    if beyond_chance(labels, consensus, classes).most < TELLING or _ranks_classes(labels, shadows):
         return []  # few records of other classes, or models that know too little to answer a rare class
     shares = [np.bincount(a, minlength=classes) / len(labels) for a in (own, consensus)]
     chance = float(shares[0] @ shares[1])

@@ -44,6 +44,7 @@ class Observed(NamedTuple):
     summary: dict[str, Any]  # of the shadows, ``observation.summary`` [S, 2m]; and "tempered"
     target: dict[str, Seen]  # attack -> leaves [n, ...]; and "summary"
     as_labels: dict[str, Seen]  # of the target's labels alone, where it answers with nearly nothing else
+    right: np.ndarray | None  # bool [S, n], on which records in question shadows are, where they were asked about them
 
 
 class Attacked(NamedTuple):
@@ -110,7 +111,8 @@ def observe(
         labels = stages.defended(asked.target, (defenses.label_only(),))
         as_labels = observation.observe(key, observers, labels, asked.sent)
     member = np.broadcast_to(np.arange(mine.shape[1]) < m, mine.shape)
-    return Observed(by_attack, member, trained, seen[0]["summary"], own, as_labels)
+    right = np.asarray(seen[1]["summary"]["correct"])[:, len(rows) :] if per_example else None
+    return Observed(by_attack, member, trained, seen[0]["summary"], own, as_labels, right)
 
 
 def attack(

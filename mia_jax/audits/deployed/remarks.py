@@ -13,6 +13,7 @@ from mia_jax.statistics import (
     consistency,
     equal_answers,
     memorization,
+    slipped_rows,
     temperatures,
     trained_on_all,
 )
@@ -46,7 +47,8 @@ def doubts(
         return (equal, *consistency.of_answers(labels, target, shadows))
     used = np.asarray(shadows)[kept], trained[kept]
     return (
-        consistency.of_answers(labels, target, shadows)
+        slipped_rows.of_answers(labels, target, *used, member)
+        or consistency.of_answers(labels, target, shadows)
         or trained_on_all.of_answers(labels, target, *used, member)
         or memorization.of_members(labels, target, *used, member)
     )

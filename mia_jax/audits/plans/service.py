@@ -26,7 +26,15 @@ from mia_jax.audits.types import AuditPlan, Run, Summary, Trained, TrainingJob
 from mia_jax.data import duplicates
 from mia_jax.plans import splits
 from mia_jax.reports import results
-from mia_jax.statistics import class_gaps, consistency, equal_answers, memorization, temperatures, trained_on_all
+from mia_jax.statistics import (
+    class_gaps,
+    consistency,
+    equal_answers,
+    memorization,
+    slipped_rows,
+    temperatures,
+    trained_on_all,
+)
 from mia_jax.targets import defenses, remote
 from mia_jax.targets.remote import urls
 from mia_jax.types import Attack, InputError, Target
@@ -197,8 +205,10 @@ def _labeled(inputs: Inputs, target: Target) -> float | None:
 def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: float) -> tuple[str, ...]:
     """Why the labels or the memberships may not be the target's, in sentences."""
     target, seen = observed
-    labels = np.argmax(np.asarray(target.ask(inputs.sent.x)), axis=1)
-    doubted = consistency.of_service(found.label, labels, target.answers.classes, shadow_accuracy)
+    answers = np.exp(np.asarray(target.ask(inputs.sent.x)))
+    doubted = slipped_rows.of_service(
+        np.asarray(inputs.question.records.y), answers, inputs.rows, inputs.member, seen.right
+    ) or consistency.of_service(found.label, answers.argmax(axis=1), target.answers.classes, shadow_accuracy)
     equal = _equal(inputs, observed)
     if equal or doubted:
         return (*([equal] if equal else []), *doubted)
