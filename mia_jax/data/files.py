@@ -190,6 +190,16 @@ def bits(x: np.ndarray) -> np.ndarray:
     return out
 
 
+UNLABELED = (
+    'as a rule -1 is "unlabeled" (semi-supervised data, clusterings, padding): leave such records out of all arrays, as'
+    " x[y >= 0] and y[y >= 0] do; if it is a class, add 1 to all labels"
+)
+
+
+class Unlabeled(ValueError):
+    """Labels among which -1 stands for none."""
+
+
 def labels(y: np.ndarray, classes: int | None = None, *, one_based: bool = False) -> np.ndarray:
     """Class labels [n] int32, 0-based, from integers ([n] or [n, 1]) or a one-hot code ([n, classes]).
 
@@ -215,6 +225,9 @@ def labels(y: np.ndarray, classes: int | None = None, *, one_based: bool = False
     wrong = (y < low) | (y > high)
     if wrong.any():
         label = y[wrong.argmax()]
+        if y.min() == -1 and not np.isin(y, (-1, 1)).all():
+            where = f"record {y.argmin()} has the label {y.min()}"
+            raise Unlabeled(f"{where}, which is negative: classes are numbered from 0; {UNLABELED}")
         reason = "which is negative: classes are numbered from 0" if label < 0 else f"outside of {low}..{high}"
         raise ValueError(f"record {wrong.argmax()} has the label {label}, {reason}")
     return (y.astype(np.int64) - low).astype(np.int32)

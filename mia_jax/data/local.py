@@ -18,6 +18,10 @@ from mia_jax.types import Field, InputError, Records, Schema
 RENUMBER = "number the classes 0, 1, ... without gaps, as np.unique(y, return_inverse=True)[1] does"
 SOME = 1000  # records that are looked at for values that become the same
 BIN = "a regression is audited in bins: np.digitize(y, np.quantile(y, [0.25, 0.5, 0.75])) makes four classes"
+NOT_USED = (
+    "The file's array member is not used: which model trains on which record is drawn here. It is for records that a"
+    " deployed model is asked about."
+)
 ANEW = "leave that array out, or write it anew with mia_jax.data.save"
 
 
@@ -65,11 +69,14 @@ def load(path: pathlib.Path) -> tuple[Records, Schema]:
     Raises:
         InputError: naming the file, what is wrong and what to do.
     """
-    arrays = npz.read_own(path, ("x", "y", "schema"), "np.savez(path, x=x, y=y)", needed=("x", "y"))
+    arrays = npz.read_own(path, ("x", "y", "schema", "member"), "np.savez(path, x=x, y=y)", needed=("x", "y"))
     try:
-        return read(arrays, path.name if path.stem in DATASETS else path.stem)  # no file is a data set of the table
+        records, schema = read(arrays, path.name if path.stem in DATASETS else path.stem)  # none is one of the table's
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
+    if "member" in arrays and NOT_USED not in schema.notes:
+        schema = schema._replace(notes=(*schema.notes, NOT_USED))
+    return records, schema
 
 
 def read(arrays: Mapping[str, np.ndarray], name: str, *, to_train_on: bool = True) -> tuple[Records, Schema]:
@@ -249,6 +256,8 @@ def _labels(y: np.ndarray, classes: int | None = None) -> np.ndarray:
         )
     try:
         return files.labels(y, classes)
+    except files.Unlabeled:
+        raise
     except ValueError as error:
         raise ValueError(f"{error}; {RENUMBER}") from None
 

@@ -106,17 +106,68 @@ def faults(p: np.ndarray, answers: Answers) -> dict[int, str]:
     return {int(row): _reason(p[row], answers) for row in np.flatnonzero(~usable)}
 
 
+TURNED = {  # what makes probabilities of such numbers, called {0}
+    "log-probabilities": "np.exp({0})",
+    "logarithms to base 2": "np.exp2({0})",
+    "logarithms to base 10": "10.0 ** {0}",
+    "percentages": "{0} / 100",
+    "quantized scores": "{0} / {0}.sum(axis=-1, keepdims=True)",
+    "quantized scores from -128": "({0} + 128.0) / 256",
+}
+
+
 def mistaken_for(values: np.ndarray) -> str:
-    """What rows of numbers [b, c] are that are no probabilities: log-probabilities, percentages, sigmoids or logits."""
-    total, classes = values.sum(axis=1, dtype=np.float64), values.shape[1]
-    with np.errstate(over="ignore"):
-        whole = np.abs(np.exp(np.minimum(values, 1), dtype=np.float64).sum(axis=1) - 1) < 1e-2
-    if (values <= 0).all() and whole.all():
-        return "log-probabilities"
-    rounded = np.all(values == np.round(values))
-    if (values >= 0).all() and (np.abs(total - 100) <= (max(1, min(classes / 2, 50)) if rounded else 1)).all():
+    """What rows of numbers [b, c] are that are no probabilities: one of ``TURNED``, sigmoids or logits."""
+    values = np.asarray(values, np.float64)
+    total, classes = values.sum(axis=1), values.shape[1]
+    if (values <= 0).all():
+        bases = {"log-probabilities": np.e, "logarithms to base 2": 2.0, "logarithms to base 10": 10.0}
+        for kind, base in bases.items():
+            if (np.abs((base**values).sum(axis=1) - 1) < 1e-2).all():
+                return kind
+    rounded, off = np.all(values == np.round(values)), max(1, min(classes / 2, 50))
+    if (values >= 0).all() and (np.abs(total - 100) <= (off if rounded else 1)).all():
         return "percentages"
+    if rounded and (values >= 0).all() and (np.abs(total - 255.5) <= 0.5 + off).all():  # scales 1 / 255 and 1 / 256
+        return "quantized scores"
+    if rounded and (values >= -128).all() and (np.abs(total + 128 * classes - 256) <= off).all():
+        return "quantized scores from -128"
     return "sigmoids" if (values >= 0).all() and (values <= 1).all() else "logits"
+
+
+def advice(name: str, values: np.ndarray) -> str | None:
+    """What to save instead of rows [b, c] most of which are no probabilities, but can be made such; None of others.
+
+    Args:
+        name: of the array, as ``target`` or ``shadows[2]``.
+        values: its rows.
+    """
+    kind = mistaken_for(values)
+    if kind not in TURNED:
+        return None
+    turned = TURNED[kind].format(name.partition("[")[0])
+    return f"{name}: its rows look like {kind} ({beginning(values[0])}): save {turned}, which are probabilities"
+
+
+def of_another_type(name: str, values: np.ndarray) -> str | None:
+    """What is wrong with an array [..., c] of a type that holds no probabilities, and what to do; None where it may.
+
+    Args:
+        name: of the array.
+        values: it.
+    """
+    kind = values.dtype.kind
+    if kind in "US":
+        some = np.char.strip(values.reshape(-1)[:64].astype(str))
+        what = "percentages" if np.char.endswith(some, "%").all() else "numbers"
+        turned = f"np.char.rstrip({name}.astype(str), '% ').astype(float) / 100"
+        turned = turned if what == "percentages" else f"{name}.astype(float)"
+        return f"{name} has type {values.dtype}, {what} written as text ({some[0]}): save {turned}"
+    if kind in "biu":
+        rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 and values.size else None
+        needed = f"{name} has type {values.dtype}; needed: floating-point probabilities"
+        return (None if rows is None else advice(name, rows)) or needed
+    return None
 
 
 def beginning(row: np.ndarray) -> str:

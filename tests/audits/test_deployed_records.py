@@ -6,6 +6,7 @@ from archives import bits, cycle, npz
 
 from mia_jax import data
 from mia_jax.audits.deployed import records
+from mia_jax.audits.deployed.infer import infer
 from mia_jax.types import Field, InputError, Records, Schema
 
 N, C, S = 12, 3, 4
@@ -97,8 +98,6 @@ def test_predictions_are_what_infer_takes(tmp_path):
     assert records.load_predictions(written(tmp_path, **PREDICTIONS)).member is None
     assert (found.labels.dtype, found.shadow_member.dtype) == (np.int32, bool)
 
-    from mia_jax.audits.deployed.infer import infer
-
     scores = infer("calibrated_loss", **{k: v for k, v in found._asdict().items() if k != "member"})
     assert scores.shape == (N,) and np.isfinite(scores).all()
 
@@ -131,6 +130,17 @@ def spoiled(name, where, value):
         (dict(target=np.log(answers(N))), r"target: its rows look like log-probabilities .*save np\.exp\(target\)"),
         (dict(shadows=100 * answers(S, N)), r"shadows\[0\]: its rows look like percentages .*save shadows / 100"),
         (dict(target=np.round(100 * answers(N)).astype(int)), "target: its rows look like percentages"),
+        (
+            dict(target=np.log2(answers(N))),
+            r"look like logarithms to base 2 .*save np\.exp2\(target\)",
+        ),
+        (dict(target=np.log10(answers(N))), r"look like logarithms to base 10 .*save 10\.0 \*\* target"),
+        (dict(target=np.round(255 * answers(N)).astype(np.uint8)), r"quantized scores .*save target / target\.sum"),
+        (dict(target=np.round(256 * answers(N) - 128).astype(np.int8)), r"save \(target \+ 128\.0\) / 256"),
+        (dict(target=np.round(255 * answers(N))), "its rows look like quantized scores"),
+        (dict(target=np.char.mod("%.2f%%", 100 * answers(N))), r"percentages written as text .*rstrip.*/ 100"),
+        (dict(target=answers(N).astype(str)), r"numbers written as text .*save target\.astype\(float\)"),
+        (dict(labels=np.where(Y == 0, -1, Y)), r'"unlabeled" .*leave such records out of all arrays'),
         (spoiled("target", (0, 0), -5.0), "target, record 0: the probability of class 0 is negative"),
     ],
 )
@@ -139,6 +149,38 @@ def test_predictions_that_are_none_are_refused(tmp_path, change, reason):
     with pytest.raises(InputError, match=reason) as error:
         records.load_predictions(written(tmp_path, **arrays))
     assert "mine.npz" in str(error.value) and "\n" not in str(error.value)
+
+
+IS_FIFTH = np.broadcast_to((np.arange(N) == 5)[:, None], (N, 3))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (dict(target=np.log2(answers(N))), r"look like logarithms to base 2 .*save np\.exp2\(target\)"),
+        (dict(shadows=np.round(255 * answers(S, N)).astype(np.uint8)), "shadows: .*save shadows / shadows"),
+        (dict(target=np.char.mod("%.1f%%", 100 * answers(N))), "percentages written as text"),
+        (dict(labels=np.where(Y == 0, -1, Y)), '"unlabeled"'),
+        (
+            dict(target=np.ma.masked_where(np.arange(N)[:, None] == [5] * 3, answers(N))),
+            r"target is .* at \[5, 0\] and 2",
+        ),
+        (dict(labels=np.ma.masked_array(Y, Y == 1)), "labels is a masked array.*leave such records out"),
+        (
+            dict(population=dict(PREDICTIONS, labels=np.ma.masked_array(Y, Y == 1))),
+            r"population\['labels'\] is a",
+        ),
+    ],
+)
+def test_infer_refuses_in_the_same_words(change, reason):
+    given = {name: value for name, value in PREDICTIONS.items() if name != "member"}
+    with pytest.raises(InputError, match=reason):
+        infer("loss", **given | change)
+
+
+def test_a_mask_that_hides_nothing_is_no_mask():
+    given = {name: np.ma.masked_array(value) for name, value in PREDICTIONS.items() if name != "member"}
+    np.testing.assert_array_equal(infer("loss", **given), infer("loss", **{k: v.data for k, v in given.items()}))
 
 
 @pytest.mark.parametrize("load", [records.load_question, records.load_predictions])
@@ -181,8 +223,6 @@ def test_predictions_of_any_floating_type_are_read(tmp_path, dtype):
     found = records.load_predictions(written(tmp_path, **typed, member=MEMBER))
     np.testing.assert_allclose(found.target, asked["target"], rtol=2e-3, atol=1e-7)
     assert found.target.dtype.isnative and found.target.dtype.itemsize in (2, 4, 8)
-
-    from mia_jax.audits.deployed.infer import infer
 
     for attack in ("lira", "rmia", "modified_entropy", "attack_r"):
         scores = infer(attack, **{name: getattr(found, name) for name in asked})  # warnings are errors

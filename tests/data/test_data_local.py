@@ -147,3 +147,13 @@ def test_saved_schema_must_fit_the_records(tmp_path):
     with pytest.raises(InputError, match=r"label 2, outside of 0..1"):
         data.load(tmp_path / "s.npz")
     assert json.loads(str(np.load(tmp_path / "s.npz")["schema"]))["name"] == "mine"
+
+
+def test_a_member_in_a_data_set_is_said_to_be_of_no_use(tmp_path):
+    """It was ignored without a word."""
+    np.savez(tmp_path / "own.npz", x=LX, y=LY, member=np.arange(len(LY)) < 3)
+    said = []
+    _, schema = data.load(tmp_path / "own.npz", notify=said.append)
+    assert said == list(schema.notes) and said[-1].startswith("The file's array member is not used")
+    data.save(tmp_path / "again.npz", data.load(tmp_path / "own.npz")[0], schema, member=np.arange(len(LY)) < 3)
+    assert data.load(tmp_path / "again.npz")[1].notes == schema.notes

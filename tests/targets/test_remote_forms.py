@@ -124,6 +124,9 @@ SOFT = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
         (LOGITS[:, :1], "look like logits .*sigmoid"),
         (np.log(SOFT), "look like log-probabilities"),
         (100 * SOFT, "look like percentages"),
+        (np.log2(SOFT), "look like logarithms to base 2"),
+        (np.round(255 * SOFT).astype(int), "look like quantized scores"),
+        (np.round(256 * SOFT).astype(int) - 128, "look like quantized scores from -128"),
         (1 / (1 + np.exp(-LOGITS)), "do not sum to 1 .*several sigmoids"),
     ],
 )
@@ -137,6 +140,23 @@ def test_numbers_that_are_no_probabilities_are_named_and_asked_once(values, said
     with services.answering(predict) as url, pytest.raises(black_box.TargetError, match=said) as error:
         connect(url, X, options=FAST)
     assert asked == [16] and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda row: [f"{100 * p:.2f}%" for p in row],
+        lambda row: {str(k): f"{100 * p:.2f} %" for k, p in enumerate(row)},
+        lambda row: [{"label": k, "score": f"{100 * p:.2f}%"} for k, p in enumerate(row)],
+    ],
+)
+def test_percentages_with_their_sign_are_read(form):
+    """ "97.30%" was taken for a class of that name."""
+    reply = replies.elements([form(row) for row in SOFT], len(SOFT))
+    reading = replies.learn(reply, 4)
+    np.testing.assert_allclose(replies.read(reply, len(SOFT), reading), np.round(SOFT, 4), atol=1e-12)
+    assert reading.answers.digits == 4
+    assert replies.elements(["50%", "7.5%"], 2) == [0.5, 0.075] and replies.elements(["50% off"], 1) == ["50% off"]
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])

@@ -1,10 +1,11 @@
 """Saved answers that somebody gives ``infer``, checked: each refusal names the array and what it should be."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from mia_jax.data import files
 from mia_jax.targets import answer_format
 from mia_jax.types import Array, InputError
 
@@ -15,6 +16,25 @@ class Answered(NamedTuple):
     labels: Array
     target: Array
     shadows: Array
+
+
+def refuse_masked(**given: Any) -> None:
+    """Refuse NumPy masked arrays in which something is masked: what lies under a mask is no answer. Raises InputError.
+
+    Args:
+        given: arrays by name, or mappings and tuples of such.
+    """
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            refuse_masked(**{f"{name}[{key!r}]": one for key, one in value.items()})
+        elif isinstance(value, (list, tuple)):
+            refuse_masked(**{f"{name}[{k}]": one for k, one in enumerate(value) if not np.isscalar(one)})
+        elif np.ma.is_masked(value):
+            where = np.argwhere(np.ma.getmaskarray(value))[0]
+            raise InputError(
+                f"{name} is a masked array, masked at {where.tolist()} and {int(np.ma.count_masked(value)) - 1:,} other"
+                " places: leave such records out of all arrays, or ask again; nothing is known of what is masked"
+            )
 
 
 def of_population(
@@ -92,6 +112,8 @@ def _labels(labels: Array, n: int, classes: int, whose: str) -> np.ndarray:
     y = np.asarray(labels)
     if y.shape != (n,) or y.dtype.kind not in "iu":
         raise InputError(f"{whose}labels are integers [{n}], one for each record; they are {y.dtype} {y.shape}")
+    if y.min() == -1:
+        raise InputError(f"{whose}labels: {files.UNLABELED}")
     if y.min() < 0 or y.max() >= classes:
         raise InputError(f"{whose}labels lie between 0 and {classes - 1}; these lie between {y.min()} and {y.max()}")
     return y.astype(np.int32)
@@ -111,10 +133,15 @@ def checked(asked: Answered, classes: int, whose: str) -> Answered:
     """
     n = len(asked.target)
 
-    def probabilities(p: Array, who: str) -> np.ndarray:
+    def probabilities(p: Array, who: str, array: str) -> np.ndarray:
         p = np.asarray(p)
+        if p.shape == (n, classes) and (advice := answer_format.of_another_type(array, p)):
+            raise InputError(f"{whose}{advice}")
         if p.shape != (n, classes) or p.dtype.kind != "f":
             raise InputError(f"{whose}{who} holds probabilities [{n}, {classes}]; it is {p.dtype} {p.shape}")
+        wrong = answer_format.faults(p, answer_format.recognize(np.nan_to_num(p), few=True))
+        if 1 < n <= 2 * len(wrong) and np.isfinite(p).all() and (advice := answer_format.advice(array, p)):
+            raise InputError(f"{whose}{advice}")
         try:
             answer_format.check(p, answer_format.recognize(p, few=True), n)
         except answer_format.WrongAnswer as wrong:
@@ -122,5 +149,7 @@ def checked(asked: Answered, classes: int, whose: str) -> Answered:
         return p
 
     y = _labels(asked.labels, n, classes, whose)
-    target = probabilities(asked.target, "target")
-    return Answered(y, target, np.stack([probabilities(p, f"shadow {k}") for k, p in enumerate(asked.shadows)]))
+    target = probabilities(asked.target, "target", "target")
+    return Answered(
+        y, target, np.stack([probabilities(p, f"shadow {k}", "shadows") for k, p in enumerate(asked.shadows)])
+    )

@@ -87,6 +87,9 @@ def infer(
     >>> print("AUC", mia.auc(scores, trained[0]))  # doctest: +ELLIPSIS
     AUC 0.8... [0.7..., 0.9...]
     """
+    checks.refuse_masked(
+        labels=labels, target=target, shadows=shadows, shadow_member=shadow_member, member=member, population=population
+    )
     asked = Answered(labels, target, shadows)
     found = scored(
         attack,

@@ -78,6 +78,8 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
             raise ValueError(f"labels has shape {arrays['labels'].shape}; needed: [{n}], as target")
         try:
             labels = files.labels(npz.numbers(arrays["labels"], "labels"), classes)
+        except files.Unlabeled:
+            raise
         except ValueError as error:
             raise ValueError(f"{error}; number the classes as the columns of target, from 0") from None
         shadow_member = _truth(arrays["shadow_member"], "shadow_member", (len(shadows), n))
@@ -94,13 +96,8 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
 def _refuse_other_numbers(name: str, p: np.ndarray, wrong: Collection[int]) -> None:
     """Say what numbers [n, c] are of which most are no probabilities, where they can be turned into some."""
     rows = p[~(np.isnan(p) | (p == np.inf)).any(axis=1)]
-    if not 1 < len(rows) <= 2 * len(wrong):
-        return
-    kind, array = answer_format.mistaken_for(rows), name.partition("[")[0]
-    turn = {"log-probabilities": f"np.exp({array})", "percentages": f"{array} / 100"}
-    if kind in turn:
-        example = answer_format.beginning(rows[0])
-        raise ValueError(f"{name}: its rows look like {kind} ({example}): save {turn[kind]}, which are probabilities")
+    if 1 < len(rows) <= 2 * len(wrong) and (advice := answer_format.advice(name, rows)):
+        raise ValueError(advice)
 
 
 def defended(saved: Predictions, chosen: tuple[defenses.AnswerDefense, ...], *, shadows_too: bool) -> Predictions:
@@ -137,13 +134,9 @@ def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     p = arrays[name]
     if p.dtype.kind == "f" and p.dtype.itemsize == 2:  # stays: its zeros mean more than those of wider types
         return p.astype(np.float16)
-    p = npz.numbers(p, name)
-    if p.dtype.kind != "f":
-        if p.ndim > 1 and len(p) and p.min() >= 0 and p.max() > 1:
-            rows = p.reshape(-1, p.shape[-1])
-            _refuse_other_numbers(name, rows, range(len(rows)))
-        raise ValueError(f"{name} has type {p.dtype}; needed: floating-point probabilities")
-    return p
+    if advice := answer_format.of_another_type(name, p):
+        raise ValueError(advice)
+    return npz.numbers(p, name)
 
 
 def _truth(values: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.targets.answer_format import TargetError, beginning, faults, mistaken_for, one_hot, recognize
+from mia_jax.targets.answer_format import TURNED, TargetError, beginning, faults, mistaken_for, one_hot, recognize
 from mia_jax.types import Answers, InputError
 
 # One element per record: a list of numbers, a label, a number, {class name: score}, or Scored; or an array [b, c].
@@ -58,6 +58,7 @@ def elements(value: Any, b: int) -> Reply:
     Raises:
         Unknown: it is of another form; its outline is told.
     """
+    value = _without_percent_signs(value)
     rows = value.get("predictions") if isinstance(value, dict) else value
     if not isinstance(rows, list):
         raise _unknown(value)
@@ -71,6 +72,21 @@ def elements(value: Any, b: int) -> Reply:
         return [_element(row) for row in rows]
     except ValueError:
         raise _unknown(value) from None
+
+
+_PERCENT = re.compile(r"\s*(\d{1,3}(?:\.\d{1,20})?)\s*%\s*")
+
+
+def _without_percent_signs(value: Any, depth: int = 6) -> Any:
+    """A JSON value in which "97.3%" is .973."""
+    match value if depth else None:
+        case str() if "%" in value and (percent := _PERCENT.fullmatch(value)):
+            return float(f"{percent[1]}e-2")
+        case list() if not (value and isinstance(value[0], (int, float))):
+            return [_without_percent_signs(one, depth - 1) for one in value]
+        case dict():
+            return {key: _without_percent_signs(one, depth - 1) for key, one in value.items()}
+    return value
 
 
 def _unknown(value: Any) -> Unknown:
@@ -260,11 +276,11 @@ def _is_of_second_class(reply: Reply, classes: int | None, names: tuple[str, ...
 def _no_probabilities(values: np.ndarray) -> str:
     """What numbers are that are no probabilities, and what to do."""
     example = beginning(values[0])
-    match mistaken_for(values):
-        case "log-probabilities":
-            return f"its answers look like log-probabilities ({example}): serve the probabilities themselves"
-        case "percentages":
-            return f"its answers look like percentages ({example}): serve probabilities, which sum to 1"
+    match kind := mistaken_for(values):
+        case "percentages" | "quantized scores":
+            return f"its answers look like {kind} ({example}): serve probabilities, which sum to 1"
+        case _ if kind in TURNED:
+            return f"its answers look like {kind} ({example}): serve the probabilities themselves"
         case "sigmoids":
             return (
                 f"its answers are a probability for each class that do not sum to 1 ({example} sums to"
