@@ -268,7 +268,7 @@ def _described(value: Any, modules: set[str], above: tuple[int, ...]) -> Any:
         case types.MethodType():
             return ["method", down(value.__func__), down(value.__self__)]
         case types.FunctionType():
-            modules.add(value.__module__)
+            modules.add(value.__module__ or "__main__")  # none where code was executed in a namespace without a name
             cells = [_cell(cell, down) for cell in value.__closure__ or ()]
             defaults = [down(value.__defaults__), down(value.__kwdefaults__)]
             return ["function", value.__module__, value.__qualname__, cells, defaults, *_interactive(value, down)]

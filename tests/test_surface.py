@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import mia_jax
@@ -145,6 +146,33 @@ def test_the_example_runs_as_it_stands(page, tmp_path):
             assert (tmp_path / name).stat().st_size
         if "mia.auc(" in block:
             assert re.search(r"AUC 0\.\d{3} \[0\.\d{3}, [01]\.\d{3}\]", done.stdout)
+
+
+def test_the_readme_s_lines_for_pytorch_run(tmp_path, monkeypatch):
+    """With a user's model, records and training loop; of two attacks and four shadows only."""
+    torch = pytest.importorskip("torch")
+    page = (pathlib.Path(mia_jax.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "torch" in block)
+    few = block.replace("shadows=fit", 'shadows=fit, num_shadows=4, attacks="loss,lira"')
+    assert few != block
+
+    def train(x, y, seed):
+        torch.manual_seed(seed)
+        model = torch.nn.Sequential(torch.nn.Linear(10, 64), torch.nn.ReLU(), torch.nn.Linear(64, 3))
+        adam = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for _ in range(60):
+            adam.zero_grad()
+            torch.nn.functional.cross_entropy(model(x), torch.as_tensor(y).long()).backward()
+            adam.step()
+        return model
+
+    rng = np.random.default_rng(0)
+    X, y = torch.tensor(rng.normal(size=(200, 10)), dtype=torch.float32), rng.integers(0, 3, 200)
+    member = np.arange(200) < 100
+    names = dict(torch=torch, mia=mia_jax, train=train, X=X, y=y, member=member, target=train(X[member], y[member], 0))
+    monkeypatch.chdir(tmp_path)
+    exec(few, names)
+    assert names["result"]["lira"].auc.value > 0.7 and (tmp_path / "report" / "report.html").stat().st_size
 
 
 def _python(code: str) -> str:

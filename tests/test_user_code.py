@@ -355,18 +355,19 @@ def test_an_edited_attack_is_not_given_the_scores_of_the_old_one(own, here, monk
     np.testing.assert_allclose(audited(own, here, monkeypatch, factory(), kind), -2 * plain)
 
 
-def test_what_was_typed_into_a_notebook():
-    """There is no file: the code itself counts, and what of the notebook it uses."""
+@pytest.mark.parametrize("named", [{"__name__": "__notebook__"}, {}])
+def test_what_was_typed_into_a_notebook(named):
+    """There is no file: the code itself counts, and what of the notebook it uses; its namespace may have no name."""
 
-    def defined(text, name="attack"):
-        space = {"__name__": "__notebook__", "thresholds": thresholds}
+    def defined(text, name="attack", **named):
+        space = {"thresholds": thresholds, **named}
         exec(text, space)
         return user_code.describe(space[name], library=True)
 
     plain = "SIGN = 1\ndef helper(x):\n    return SIGN * x\ndef attack(num_classes):\n    return helper(num_classes)\n"
-    assert defined(plain) == defined(plain) == defined(f"other = 2\n{plain}")
+    assert defined(plain, **named) == defined(plain, **named) == defined(f"other = 2\n{plain}", **named)
     changed = [plain.replace(a, b) for a, b in (("SIGN = 1", "SIGN = 2"), ("* x", "+ x"), ("(num_classes)\n", "(3)\n"))]
-    assert len({defined(text) for text in (plain, *changed)}) == 4
+    assert len({defined(text, **named) for text in (plain, *changed)}) == 4
 
 
 def test_every_attack_of_ours_has_a_source_of_its_own():
