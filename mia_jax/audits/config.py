@@ -22,6 +22,7 @@ from mia_jax.audits.options import (
     recipe_of,
 )
 from mia_jax.audits.presets import preset
+from mia_jax.models.paper import layer_widths
 from mia_jax.storage import artifacts
 from mia_jax.synthesis.parameters import REDRAW_HELP, REDRAWS, Parameters
 from mia_jax.training import recipes
@@ -40,10 +41,12 @@ class AuditConfig(RecipeOptions, AttackOptions):
     seed: int = option(0, "seed of everything random", low=0)
     model: str | None = option(
         None,
-        "network of the target and the shadows: mlp, logistic, cnn, resnet18, wrn28_2, wrn16_4, airbench (small and"
-        " fast), vgg16, or module:factory (your own)",
+        "network of the target and the shadows: mlp, logistic; of tables tab_resnet, ft_transformer; of images cnn,"
+        " resnet18, wrn28_2, wrn16_4, airbench (small and fast), vgg16; or module:factory (your own)",
     )
-    hidden: int = option(128, "units of the fully connected layer of mlp and cnn", low=1)
+    hidden: int | str = option(
+        128, "units of the fully connected layer of mlp and cnn; several layers of mlp as 128,64", low=1
+    )
     target_kind: str = option(
         "nn",
         "what trains the target and the shadows: nn, logistic, google, amazon or amazon(passes,L2) (stand-ins), or"
@@ -313,7 +316,8 @@ def _check(name: str, value: Any, about: Mapping[str, Any]) -> None:
         raise InputError(f"`{name}={value}` must be a finite number")
     if isinstance(value, float) and abs(value) > LARGEST:
         raise InputError(f"`{name}={value}` must be at most {LARGEST:g}, where float32 ends soon")
-    if about["low"] is not None and value is not None and not value >= about["low"]:
+    least = min(layer_widths(value)) if name == "hidden" and isinstance(value, str) else value
+    if about["low"] is not None and value is not None and not least >= about["low"]:
         raise InputError(f"`{name}={value}` must be at least {about['low']}")
     if about["above"] is not None and value is not None and not value > about["above"]:
         raise InputError(f"`{name}={value}` must be above {about['above']}")

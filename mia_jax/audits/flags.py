@@ -235,7 +235,8 @@ def define_flags(flags, *kinds: type[AuditConfig]) -> Callable[[type[C]], C]:
     known = {f.name: f for kind in kinds for f in dataclasses.fields(kind) if f.metadata["flag"]}
     for f in known.values():
         value = next(k for k in define if f.type in (k, k | None))
-        define[value](f.name, f.default, as_flags(f.metadata["help"], known))
+        default = str(f.default) if f.type == int | str else f.default
+        define[value](f.name, default, as_flags(f.metadata["help"], known))
         if f.metadata["key"]:  # as it was spelled before
             flags.DEFINE_alias(f.metadata["key"], f.name)
 
@@ -247,7 +248,7 @@ def define_flags(flags, *kinds: type[AuditConfig]) -> Callable[[type[C]], C]:
             where = f"with {CHOSEN_BY[kind]}" if kind in CHOSEN_BY else f"without {_chooser(stray)}"
             raise InputError(f"`{stray}` has no meaning {where}: leave it out")
         config = kind(
-            **{name: flags.FLAGS[name].value for name in known if name in names},
+            **{name: _typed(flags.FLAGS[name].value, f.type) for name, f in known.items() if name in names},
             attack_options={name: flags.FLAGS[name].value for name in own},
         )
         refuse_idle(rules(kind), [*there, *own], config)
@@ -256,9 +257,20 @@ def define_flags(flags, *kinds: type[AuditConfig]) -> Callable[[type[C]], C]:
     return read
 
 
-def _definers(flags) -> dict[type, Callable[..., Any]]:
+def _typed(value: Any, kind: Any) -> Any:
+    """A flag's value: of those that are a number or text, what can be a number is one."""
+    return int(value) if kind == int | str and re.fullmatch(r"-?\d+", str(value)) else value
+
+
+def _definers(flags) -> dict[Any, Callable[..., Any]]:
     """What defines a flag of each type, in ``flags`` (``absl.flags``)."""
-    return {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+    return {
+        bool: flags.DEFINE_bool,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+        int | str: flags.DEFINE_string,
+    }
 
 
 def define_attack_flags(flags, argv: Sequence[str]) -> None:

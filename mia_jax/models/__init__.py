@@ -8,6 +8,7 @@ from mia_jax.models.networks import build
 from mia_jax.models.paper import cnn, logistic, mlp
 from mia_jax.models.precision import computed_in
 from mia_jax.models.resnets import resnet, wide_resnet
+from mia_jax.models.tables import ft_transformer, tab_resnet
 from mia_jax.models.vgg16 import vgg
 
 __all__ = [
@@ -18,9 +19,11 @@ __all__ = [
     "from_equinox",
     "from_flax",
     "from_nnx",
+    "ft_transformer",
     "logistic",
     "mlp",
     "resnet",
+    "tab_resnet",
     "vgg",
     "wide_resnet",
 ]

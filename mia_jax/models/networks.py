@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax import user_code
-from mia_jax.models import convolutions, fast, resnets, vgg16
+from mia_jax.models import convolutions, fast, resnets, tables, vgg16
 from mia_jax.models.own import from_factory, load
-from mia_jax.models.paper import cnn, logistic, mlp
+from mia_jax.models.paper import cnn, layer_widths, logistic, mlp
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError, Model, Schema, Variables
 
@@ -24,11 +24,11 @@ LEAST = {  # of the networks for images: pixels a side
     "airbench": fast.LEAST,
     "vgg16": vgg16.LEAST,
 }
-NAMES = ("mlp", "logistic", *LEAST)
-WITH_DROPOUT = ("mlp", "cnn", "wrn28_2", "wrn16_4")
+NAMES = ("mlp", "logistic", "tab_resnet", "ft_transformer", *LEAST)
+WITH_DROPOUT = ("mlp", "tab_resnet", "ft_transformer", "cnn", "wrn28_2", "wrn16_4")
 
 
-def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0) -> Model:
+def build(name: str, schema: Schema, *, hidden: int | str = 128, dropout: float = 0.0) -> Model:
     """A model by its name, for records of a schema.
 
     Args:
@@ -37,9 +37,9 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
             argument ``key`` an equinox module. Modules are looked for in the current folder, too. All but functions of
             your own see pixels, and columns that the schema says so of (``Field.zero``, ``Field.one``), scaled.
         schema: of the records.
-        hidden: units of the fully connected layer of mlp and cnn.
-        dropout: probability that one of these units is dropped in training; of a wide residual network, one between the
-            convolutions of a block.
+        hidden: units of the fully connected layer of mlp and cnn; several layers of mlp as "128,64".
+        dropout: probability that one of these units is dropped in training; of a residual network, one between the
+            layers of a block; of ft_transformer, an attention weight, too.
 
     Raises:
         InputError: there is no such model, or it does not fit the records. Nothing is computed to find out.
@@ -65,11 +65,11 @@ def build(name: str, schema: Schema, *, hidden: int = 128, dropout: float = 0.0)
     return _computed(name, model, schema) if replaced and ":" in name else model
 
 
-def _named(name: str, schema: Schema, scale: float, hidden: int, dropout: float) -> Model:
+def _named(name: str, schema: Schema, scale: float, hidden: int | str, dropout: float) -> Model:
     """One of ``NAMES``.
 
     Raises:
-        InputError: it is for images, and the records are none, or too small.
+        InputError: it is for images, and the records are none, or too small; it does not have so many hidden layers.
     """
     least, c = LEAST.get(name, 0), schema.num_classes
     if least and len(schema.shape) not in (2, 3):
@@ -83,7 +83,9 @@ def _named(name: str, schema: Schema, scale: float, hidden: int, dropout: float)
         )
     match name:
         case "cnn":
-            return cnn(c, dense=hidden, scale=scale, dropout=dropout)
+            if len(widths := layer_widths(hidden)) > 1:
+                raise InputError(f"`hidden={hidden}`: the model cnn has one fully connected layer; give one number")
+            return cnn(c, dense=widths[0], scale=scale, dropout=dropout)
         case "resnet18":
             return resnets.resnet(c, scale=scale)
         case "wrn28_2":
@@ -94,9 +96,13 @@ def _named(name: str, schema: Schema, scale: float, hidden: int, dropout: float)
             return fast.airbench(c, scale=scale)
         case "vgg16":
             return vgg16.vgg(c, scale=scale)
+        case "tab_resnet":
+            return tables.tab_resnet(c, scale=scale, dropout=dropout)
+        case "ft_transformer":
+            return tables.ft_transformer(c, schema.fields, scale=scale, dropout=dropout)
         case "logistic":
             return logistic(c, scale=scale)
-    return mlp(c, (hidden,), scale=scale, dropout=dropout)
+    return mlp(c, layer_widths(hidden), scale=scale, dropout=dropout)
 
 
 def units(schema: Schema) -> tuple[np.ndarray, np.ndarray] | None:

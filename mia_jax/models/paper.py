@@ -12,7 +12,7 @@ from flax import linen as nn
 from mia_jax.models.adapters import from_flax
 from mia_jax.models.convolutions import conv_same
 from mia_jax.models.layers import max_pool, with_channels
-from mia_jax.types import Model
+from mia_jax.types import InputError, Model
 
 
 class _MLP(nn.Module):
@@ -50,6 +50,23 @@ class _CNN(nn.Module):
         x = self.activation(nn.Dense(self.dense)(x))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(self.num_classes)(x)
+
+
+def layer_widths(hidden: int | str | Sequence[int]) -> tuple[int, ...]:
+    """The units of each hidden layer, as mlp takes them: 128, or "128,64", or a sequence.
+
+    Raises:
+        InputError: one is no whole number above 0.
+    """
+    if isinstance(hidden, int):
+        hidden = (hidden,)
+    try:
+        each = tuple(int(width) for width in (hidden.split(",") if isinstance(hidden, str) else hidden))
+    except ValueError:
+        raise InputError(f"`hidden={hidden}`: give the units of each layer, as 128 or 128,64") from None
+    if not each or min(each) < 1:
+        raise InputError(f"`hidden={hidden}`: each layer must have at least 1 unit")
+    return each
 
 
 def mlp(

@@ -8,7 +8,7 @@ import pytest
 from absl import flags as absl_flags
 
 from mia_jax.audits import flags as given
-from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config, DeployedConfig
+from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config, DeployedConfig, resolve
 from mia_jax.synthesis.parameters import Parameters
 from mia_jax.types import InputError
 
@@ -73,6 +73,14 @@ def test_single_flags_override_a_recipe(parse):
     config = parse("--recipe=fast", "--batch_size=100", "--nonesterov", "--label_smoothing=0", "--warmup=.1")(Config)
     assert (config.batch_size, config.nesterov, config.label_smoothing, config.warmup) == (100, False, 0.0, 0.1)
     assert (config.momentum, config.image_augmentation) == (0.85, "flip,crop(2)")
+
+
+def test_hidden_layers_are_one_number_or_several(parse):
+    assert [parse(*argv)(Config).hidden for argv in ([], ["--hidden=64"], ["--hidden=64,32"])] == [128, 64, "64,32"]
+    with pytest.raises(InputError, match=r"^`hidden=64,x`: give the units of each layer, as 128 or 128,64$"):
+        resolve(parse("--hidden=64,x")(Config))
+    with pytest.raises(InputError, match=r"^`hidden=0` must be at least 1$"):
+        resolve(parse("--hidden=0")(Config))
 
 
 @pytest.mark.parametrize("argv", [["--nothing=1"], ["--num_shadows=many"], ["--learning_rate=fast"]])
