@@ -334,7 +334,6 @@ def _check_attack_options(config: AuditConfig, fields: Collection[str]) -> None:
 
 
 TRAINING_DEFENSES = ("l2", "dropout", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier")
-OFF = AuditConfig()  # no defenses, and the paper's recipe
 
 
 def off(config: AuditConfig) -> AuditConfig:

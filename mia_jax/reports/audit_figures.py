@@ -338,7 +338,7 @@ def agreement(results: Results, scores: Scores) -> Drawing:
     caption = (
         "Each field compares two attacks: 1 where they put the records into the same order, 0 where their orders have"
         " nothing to do with each other (Spearman's rank correlation"
-        f"{', a mean over the targets' if measures.plan(results) == 'balanced' else ''}). The numbers at the bottom are"
+        f"{', a mean over the targets' if measures.targets_in_turn(results) else ''}). The numbers at the bottom are"
         " those beside the names. Attacks that disagree look at different things, and may find different members. Least"
         f" alike: {measures.short(results, order[i])} and {measures.short(results, order[j])}, {matrix[i, j]:.2f};"
         f" in the middle, {np.median(off):.2f}."

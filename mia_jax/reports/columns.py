@@ -76,7 +76,7 @@ def write_csv(workdir: str | pathlib.Path) -> pathlib.Path:
 
 def _lines(results: Results, scores: Scores) -> Iterator[list[str]]:
     names = [name for name in scores if name not in ("pictures", "targets")]
-    per_target = measures.plan(results) == "balanced"
+    per_target = measures.targets_in_turn(results)
     head = ["score_shokri" if name == SCORE else name for name in names]
     yield (["target"] if per_target else []) + head
     targets = scores["targets"] if per_target else [None]

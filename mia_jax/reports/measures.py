@@ -42,6 +42,21 @@ def plan(results: Results) -> str:
     return results.get("plan", "shokri")
 
 
+def members_drawn(results: Results) -> bool:
+    """Whether this library drew who is a member; of somebody's own records and model it is not known how they came."""
+    return plan(results) != "deployed"
+
+
+def targets_in_turn(results: Results) -> bool:
+    """Whether models played the target in turn: scores have an axis of targets, and measures are means over it."""
+    return plan(results) == "balanced"
+
+
+def by_canaries(results: Results) -> bool:
+    """Whether it is one training run that was audited, by canaries."""
+    return plan(results) == "canaries"
+
+
 # --- one measure -----------------------------------------------------------------------------------------------------
 
 

@@ -171,7 +171,7 @@ def _clipped(text: str, width: int) -> str:
 def _audit_parts(results: Results) -> list[RenderableType]:
     data, target, shadows = results["dataset"], results["target"], results["shadows"]
     about = f"{marked_title(data)}: {data['classes']} classes; "
-    if measures.plan(results) == "balanced":
+    if measures.targets_in_turn(results):
         about += f"{shadows['models']} models trained on {target['train_records']:,} records each"
     else:
         about += f"{target['kind']} under attack, {many(shadows['count'], 'shadow model', 'shadow models')}"

@@ -118,7 +118,7 @@ def _audit_verdict(results: Results) -> list[str]:
 def _what_was_attacked(results: Results) -> str:
     target, shadows = results["target"], results["shadows"]
     attacks = many(len(results["attacks"]), "attack", "attacks")
-    if measures.plan(results) == "balanced":
+    if measures.targets_in_turn(results):
         targets = many(measures.num_targets(results), "of them was", "of them were")
         return (
             f"Here {shadows['models']:,} models were trained, each on {target['train_records']:,} records of"

@@ -143,7 +143,7 @@ def table_notes(results: Results) -> list[str]:
 
 def random_split(results: Results) -> str:
     """What the numbers rest on where nobody here decided who is a member; else empty."""
-    if measures.plan(results) != "deployed":
+    if measures.members_drawn(results):
         return ""
     return (
         "These numbers tell members from others; what the model remembers they tell only if a random split decided who"
@@ -191,7 +191,7 @@ def worse_than_guessing(results: Results) -> str:
     ]
     if not below:
         return ""
-    if measures.plan(results) == "balanced":
+    if measures.targets_in_turn(results):
         why = "the shadows do not imitate the target"
     else:
         why = "something is inverted (member, shadow_member), or the shadows do not imitate the target"

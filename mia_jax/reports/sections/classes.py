@@ -37,7 +37,7 @@ def _blocks(report: Report) -> list[Block]:
         for row in rows
     ]
     head = ["Class", "Judged: members / others", *(["Separation"] if separation else []), "Precision", "Recall"]
-    over = " Records are counted once for each target." if measures.plan(results) == "balanced" else ""
+    over = " Records are counted once for each target." if measures.targets_in_turn(results) else ""
     return [
         by_class(f"{measures.short(results, name)}, class by class; classes are numbered from 0.{over}", head, table)
     ]

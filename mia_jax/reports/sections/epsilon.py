@@ -31,7 +31,7 @@ def below_table(results: Results) -> str:
     block = measures.epsilon_block(results)
     if block is None:
         return ""
-    given = f", {IF_SPLIT}" if measures.plan(results) == "deployed" else ""
+    given = f", {IF_SPLIT}" if not measures.members_drawn(results) else ""
     best = measures.largest_epsilon(results)
     together = ""
     if best is not None and block.get("attacks", 1) > 1:
@@ -44,7 +44,7 @@ def below_table(results: Results) -> str:
 
 def _shows(results: Results, scores: Scores) -> bool:
     return (
-        measures.plan(results) != "canaries" and measures.epsilon_block(results) is not None
+        not measures.by_canaries(results) and measures.epsilon_block(results) is not None
     )  # canaries' stands in the result
 
 
@@ -87,7 +87,7 @@ def _how(results: Results) -> str:
         " beforehand, and four such numbers are corrected for. So many right guesses are too many for a smaller epsilon"
         " (Steinke et al. 2023; the two records of a pair are two differences, which is allowed for)."
     )
-    if measures.plan(results) == "balanced":
+    if measures.targets_in_turn(results):
         targets = measures.num_targets(results)
         over = "" if targets == 1 else f" Of the {many(targets, 'target', 'targets')} the middle one's bound is shown."
         return (

@@ -27,7 +27,7 @@ def _blocks(report: Report) -> list[Block]:
     texts = [ATTACKS, *_by_plan(results)]
     if (
         measures.measured(results)
-        and measures.plan(results) != "canaries"
+        and not measures.by_canaries(results)
         and (rate := measures.lowest_rate(results)) not in ("0.001", "0.0001")
     ):
         until = f"at {OFTEN.get(rate, rate)}" if rate else "at one false alarm in ten"

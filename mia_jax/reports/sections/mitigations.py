@@ -30,7 +30,7 @@ def _shows(results: Results, scores: Scores) -> bool:
 def leaks(results: Results) -> bool:
     """Whether the run found more than guessing does."""
     attacks = results["attacks"]
-    if measures.plan(results) == "canaries":
+    if measures.by_canaries(results):
         return bool(measures.epsilon_low(attacks["canaries"]["epsilon"]))
     if measures.plan(results) == "shokri":
         return measures.above_guessing(attacks[measures.main_attack(results)].get("accuracy"), 0.5, 1)
@@ -58,7 +58,7 @@ def _row(one: Measured) -> Row:
 
 
 def _first(results: Results) -> str:
-    if measures.plan(results) == "canaries":
+    if measures.by_canaries(results):
         return (
             "Compare both epsilons with the one that you want to promise. Where the lower bound is above it, the"
             " promise would be false: train with more noise, fewer epochs or more records, and audit again. Where the"
@@ -78,7 +78,7 @@ def _first(results: Results) -> str:
 
 def _commands(results: Results) -> list[tuple[str, str]]:
     """What to run next to know what a mitigation is worth here."""
-    if measures.plan(results) == "deployed" and results["target"].get("url"):
+    if results["target"].get("url"):
         own = "python scripts/audit.py --dataset=mine.npz --num_models=32 --l2=1e-3"
         return [
             (
@@ -91,12 +91,12 @@ def _commands(results: Results) -> list[tuple[str, str]]:
         (_again(results, "--defenses=label_only"), "To see what is left when the model answers with labels alone:"),
         (_again(results, "--defenses=round_to(1)"), "To see what is left with one decimal digit:"),
     ]
-    if measures.plan(results) == "deployed":
+    if not measures.members_drawn(results):
         return answers
     training = [(_again(results, "--l2=1e-3"), "To see what weight decay does to the model and to the attacks:")]
     if not isinstance(results["target"].get("epsilon"), Mapping):
         training.append((_again(results, "--dp_noise_multiplier=4.4"), "To train with noise:"))
-    return training if measures.plan(results) == "canaries" else training + answers
+    return training if measures.by_canaries(results) else training + answers
 
 
 def _again(results: Results, flag: str) -> str:

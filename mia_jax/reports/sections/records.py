@@ -15,13 +15,13 @@ TOP = 12  # records that are shown
 
 
 def _shows(results: Results, scores: Scores) -> bool:
-    if measures.plan(results) == "balanced":
+    if measures.targets_in_turn(results):
         return True
-    return measures.plan(results) in ("shokri", "deployed") and _telling(results, scores) is not None
+    return not measures.by_canaries(results) and _telling(results, scores) is not None
 
 
 def _blocks(report: Report) -> list[Block]:
-    return _by_separation(report) if measures.plan(report.results) == "balanced" else _by_score(report)
+    return _by_separation(report) if measures.targets_in_turn(report.results) else _by_score(report)
 
 
 # --- many models: what they remember ---------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def _score_words(results: Results, name: str, top: Sequence[int], known: bool) -
             f"The {len(top)} records that {by} scores highest. Without knowing who is a member nobody can say how often"
             " such a score is a false alarm. Records are numbered by their row in the file, from 0."
         ]
-    where = "in the file" if measures.plan(results) == "deployed" else "in the data set"
+    where = "in the file" if not measures.members_drawn(results) else "in the data set"
     return [
         f"The {len(top)} training records that {by}, the strongest attack that tells single records apart, finds"
         " easiest to recognize. The last column is what an accusation would cost: how many non-members"

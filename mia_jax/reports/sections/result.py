@@ -122,7 +122,7 @@ def _audit_tiles(results: Results) -> list[Tile]:
     if areas:
         name = max(areas, key=areas.__getitem__)
         hint = f"chance that a member scores above a non-member, by {measures.short(results, name)}; guessing: 0.500"
-        if measures.plan(results) == "deployed":
+        if not measures.members_drawn(results):
             hint += f", {epsilon.IF_SPLIT}"
         tiles.append(Tile("Best AUC", hint, measure_cell(results["attacks"][name]["auc"], True)))
     return tiles + _epsilon_tiles(results)
@@ -133,7 +133,7 @@ def _epsilon_tiles(results: Results) -> list[Tile]:
     if best := measures.largest_epsilon(results):
         count = results["attacks"][best[0]]["epsilon"].get("attacks", 1)
         corrected = f", corrected for the number of attacks ({count})" if count > 1 else ""
-        given = f" {epsilon.IF_SPLIT}" if measures.plan(results) == "deployed" else ""
+        given = f" {epsilon.IF_SPLIT}" if not measures.members_drawn(results) else ""
         by = measures.short(results, best[0])
         hint = f"of differential privacy, proven by {by}{given}{corrected}; 0: nothing is proven"
         tiles.append(Tile("Epsilon, at least", hint, measure_cell(best[1], True)))
@@ -209,7 +209,7 @@ def _audit_reading(results: Results) -> list[str]:
 
 def _what_intervals_cover(results: Results) -> str:
     targets = measures.num_targets(results)
-    if measures.plan(results) != "balanced" or targets < 2:
+    if not measures.targets_in_turn(results) or targets < 2:
         return (
             "An interval (95%) covers what another draw of as many records would change; it does not cover another"
             " model, or another seed."

@@ -66,6 +66,6 @@ def _what(results: Results) -> str:
 SECTION = Section(
     "thresholds",
     "With a threshold set beforehand",
-    lambda results, scores: measures.plan(results) == "balanced",
+    lambda results, scores: measures.targets_in_turn(results),
     _blocks,
 )
