@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from small_runs import write_data
 
+import mia_jax as mia
 from mia_jax import attacks, audits
 from mia_jax.audits import flags as given
 from mia_jax.audits import paper_attacks
@@ -60,6 +61,23 @@ of_a_run = (Option("population", source="population"),)
 entry = own_power
 own_needy = Entry(needy, "Needs", "Nobody", options=of_a_run, needs=BOTH | {"population"})
 '''
+ALONE = """
+import jax.numpy as jnp
+import numpy as np
+
+from mia_jax.attacks.common import from_answers
+from mia_jax.attacks.entries import Entry
+
+
+def surest(num_classes):
+    def read(log_p, y):
+        return {"top": jnp.exp(log_p.max(axis=1))}
+
+    return from_answers(read, lambda key, seen, member, population=None: None, lambda state, seen: seen["top"])
+
+
+entry = Entry(surest, "The highest probability", "Nobody 2026", needs=frozenset())
+"""
 ROOT = pathlib.Path(attacks.__file__).parents[2]
 EXPONENT = {"own_exponent": 3.0}
 
@@ -152,6 +170,16 @@ def test_it_runs_beside_all_others(here, wanted):
             with pytest.raises(InputError, match="label_only needs"):
                 of_plan("all,label_only")
     assert given.idle(given.attack_rules(BalancedConfig), ["own_exponent"], BalancedConfig(attacks=wanted)) == {}
+
+
+def test_it_runs_in_one_call(here):
+    """``mia.audit`` without shadows looked for its name before it was there."""
+    (here / "alone.py").write_text(ALONE)
+    p, y, member = saved_predictions(here / "p.npz")
+    result = mia.audit(p[0], np.zeros((80, 1)), y, member[0], attacks="all,alone:entry")
+    assert {"alone", "loss"} < {*result}
+    np.testing.assert_allclose(result.scores["score_alone"], p[0].max(axis=1), atol=1e-6)
+    sys.modules.pop("alone")
 
 
 def test_its_name_is_told_by_what_it_is_given_as(here):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mia_jax.attacks import ATTACKS, build, named
+from mia_jax.attacks import ATTACKS, build, named, wants_all
 from mia_jax.attacks.entries import ANSWERS, NEEDS
 from mia_jax.audits import config as configs
 from mia_jax.audits import stages
@@ -126,14 +126,13 @@ def summarize(
 
 def _attacks(config: InProcessConfig) -> tuple[list[str], list[str]]:
     """The attacks to run, and those that need shadows. Raises InputError for one that was asked for and cannot run."""
-    population = brought(config).population is not None
+    wanted, population = named(config.attacks), brought(config).population is not None
     reasons = {name: _lacking(name, population) for name in ATTACKS}
     possible = [name for name, reason in reasons.items() if not reason]
-    if config.attacks.strip().lower() == "all":
-        return possible, [name for name, reason in reasons.items() if "shadows=" in reason]
-    wanted = named(config.attacks)
     if refused := [name for name in wanted if reasons[name]]:
         raise InputError(f"attacks: {reasons[refused[0]]}; without shadows {', '.join(possible)} can run")
+    if wants_all(config.attacks):
+        return possible, [name for name, reason in reasons.items() if "shadows=" in reason]
     return wanted, []
 
 
