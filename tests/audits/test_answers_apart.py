@@ -55,7 +55,7 @@ def test_a_target_that_nearly_always_answers_with_labels_is_read_as_such(which):
     order = np.argsort(-FULL[0].max(axis=1)) if which == "surest" else np.random.default_rng(0).permutation(1200)
     target, shadows = FULL[0].copy(), FULL[SHADOWS]
     target[order[:1164]] = labels(target[order[:1164]])
-    plain = answer_formats.of_saved(target, shadows, dress=False)
+    plain = answer_formats.of_saved(target, shadows, common=False)
     both = area(judged("lira", labels(target), labels(shadows)))
     before, after = judged("lira", target, shadows, known=plain), judged("lira", target, shadows)
     assert set(after.choice.measured) == {calibration.AS_TARGET, calibration.IN_FULL, calibration.AS_LABELS}
