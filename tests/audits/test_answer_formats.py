@@ -130,8 +130,8 @@ def best_two(p):
     return np.where(shown, p, 0.0)
 
 
-def judged(attack, target, shadows, *, dress=True, member=None):
-    known = answer_formats.of_saved(target, shadows, dress=dress)
+def judged(attack, target, shadows, *, common=True, member=None):
+    known = answer_formats.of_saved(target, shadows, common=common)
     trained = WORLD.member[SHADOWS] if member is None else member
     return infer.scored(attack, infer.Answered(WORLD.y, target, shadows), trained, known=known)
 
@@ -145,13 +145,13 @@ def area(scores):
 )
 def test_shadows_are_rounded_as_the_target_is(attack, before, after):
     target, shadows = FULL[0].round(2), FULL[SHADOWS]
-    assert area(judged(attack, target, shadows, dress=False).scores) < before
+    assert area(judged(attack, target, shadows, common=False).scores) < before
     given = dict(labels=WORLD.y, target=target, shadows=shadows, shadow_member=WORLD.member[SHADOWS])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", infer.AnswersWarning)
         scores = infer.infer(attack, **given)
     assert area(scores) > after
-    both = judged(attack, target, shadows.round(2), dress=False).scores
+    both = judged(attack, target, shadows.round(2), common=False).scores
     assert abs(area(scores) - area(both)) < 0.002 and ((scores > 0) == (both > 0)).mean() > 0.98
     assert abs(area(judged(attack, FULL[0], shadows.round(2)).scores) - area(both)) < 0.002  # the coarser ones decide
 
@@ -169,7 +169,7 @@ def test_each_attack_takes_what_does_better_on_shadows_that_play():
 
 def test_full_answers_are_left_alone_to_the_last_bit():
     target, shadows = FULL[0].astype(np.float32), FULL[SHADOWS].astype(np.float32)
-    one, other = (judged("lira", target, shadows, dress=dress) for dress in (True, False))
+    one, other = (judged("lira", target, shadows, common=common) for common in (True, False))
     np.testing.assert_array_equal(one.scores, other.scores)
     assert one.choice.json() == {"answer": "as the target"}
 
