@@ -32,7 +32,7 @@ def parse(text: str, table: Mapping[str, Callable[..., T]], *, setting: str, nou
     while at < len(text.rstrip()):
         call = _CALL.match(text, at)
         if call is None or (call[3] and not text[call.end() :].strip()):
-            raise InputError(f"{setting}={text}: cannot be read from {text[at:]!r} on; write {example}")
+            raise InputError(f"`{setting}={text}`: cannot be read from {text[at:]!r} on; write {example}")
         found.append(_called(call[1], call[2] or "", table, noun))
         at = call.end()
     return found

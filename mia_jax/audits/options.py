@@ -148,9 +148,12 @@ class RecipeOptions:
 
     def __post_init__(self) -> None:
         known = recipes.named(self.recipe) if self.recipe in recipes.RECIPES else PAPER  # ``resolve`` refuses others
+        # Another optimizer than the recipe's has no use for its momentum.
+        own = known if self.optimizer in (None, known.optimizer) else PAPER
         for name in RECIPE:
             if getattr(self, name) is None:
-                object.__setattr__(self, name, getattr(known, name))
+                value = getattr(own if name in ("momentum", "nesterov") else known, name)
+                object.__setattr__(self, name, value)
 
 
 def recipe_settings(config: RecipeOptions) -> dict[str, Any]:

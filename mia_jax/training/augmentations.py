@@ -140,7 +140,7 @@ def check(augmentations: Sequence[ImageAugmentation], shape: Sequence[int]) -> N
         return
     if len(shape) not in (2, 3):
         raise InputError(
-            f"image_augmentation is for images, [h, w] or [h, w, channels], and a record here has shape"
+            f"`image_augmentation` is for images, [h, w] or [h, w, channels], and a record here has shape"
             f" {tuple(shape)}: leave it out"
         )
     x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)

@@ -41,7 +41,7 @@ def follow(optimizer: optax.GradientTransformation, decay: float) -> optax.Gradi
         InputError: it is not.
     """
     if not 0 < decay < 1:
-        raise InputError(f"ema={decay:g} must be above 0 and below 1, as 0.999 (0: no average)")
+        raise InputError(f"`ema={decay:g}` must be above 0 and below 1, as 0.999 (0: no average)")
 
     def init(params: Params) -> Following:
         return Following(optimizer.init(params), jax.tree.map(jnp.zeros_like, params), jnp.float32(0))

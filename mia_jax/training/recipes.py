@@ -233,17 +233,17 @@ def check(recipe: Recipe) -> None:
         InputError: it names the value.
     """
     if not 0 < recipe.learning_rate < math.inf:
-        raise InputError(f"learning_rate={recipe.learning_rate:g} must be above 0")
+        raise InputError(f"`learning_rate={recipe.learning_rate:g}` must be above 0")
     for name in ("learning_rate_decay", "momentum", "weight_decay", "grad_clip", "ema"):
         value = getattr(recipe, name)
         if not 0 <= value < (1 if name in ("momentum", "ema") else math.inf):
             below = " and below 1" if name in ("momentum", "ema") else ""
-            raise InputError(f"{name}={value:g} must be at least 0{below}")
+            raise InputError(f"`{name}={value:g}` must be at least 0{below}")
     for name in ("batch_size", "num_epochs"):
         if getattr(recipe, name) < 1:
-            raise InputError(f"{name}={getattr(recipe, name)} must be at least 1")
+            raise InputError(f"`{name}={getattr(recipe, name)}` must be at least 1")
     if recipe.nesterov and not recipe.momentum and recipe.optimizer == "sgd":
-        raise InputError("nesterov is a kind of momentum: give one, as momentum=0.9")
+        raise InputError("`nesterov` is a kind of momentum: give one, as `momentum=0.9`")
     schedules.warmed_up(schedules.parse(recipe.schedule), recipe.warmup)
     augmentations.parse(recipe.image_augmentation)
     regularizers.smoothed(recipe.label_smoothing)
@@ -257,7 +257,7 @@ def _of_optax(recipe: Recipe) -> tuple[Callable[..., optax.GradientTransformatio
     options: dict[str, Any] = {}
     for name in ("momentum", "nesterov"):
         if (value := getattr(recipe, name)) and name not in takes:
-            raise InputError(f"{name} is for sgd, and the optimizer {recipe.optimizer} has none: leave it out")
+            raise InputError(f"`{name}` is for sgd, and the optimizer {recipe.optimizer} has none: leave it out")
         if value:
             options[name] = value
     if DECOUPLED in takes:  # said even where it is 0: optax's adamw has one by default

@@ -113,7 +113,7 @@ def parse(text: str) -> Shape:
     """
     found = calls.parse(text, SCHEDULES, setting="schedule", noun="schedule", example="cosine or triangular(0.23)")
     if len(found) != 1:
-        raise InputError(f"schedule={text}: give one of {', '.join(SCHEDULES)}")
+        raise InputError(f"`schedule={text}`: give one of {', '.join(SCHEDULES)}")
     return found[0]
 
 

@@ -25,6 +25,13 @@ def test_single_settings_override_the_recipe_even_by_the_papers_values():
     assert configs.resolve(dataclasses.replace(config, dataset="location")).momentum == 0.85
 
 
+def test_another_optimizer_has_no_use_for_the_recipes_momentum():
+    config = Config(recipe="fast", optimizer="adamw", learning_rate=1e-3)
+    recipes.check(options.recipe_of(config))
+    assert (config.momentum, config.nesterov, config.weight_decay) == (0, False, recipes.fast().weight_decay)
+    assert Config(recipe="fast", optimizer="rmsprop", momentum=0.5).momentum == 0.5
+
+
 def test_the_papers_recipe_names_runs_and_networks_as_before_there_were_recipes():
     """Settings that came later are part of what a run is where they are not as they were."""
     late = {f.name for f in dataclasses.fields(Config) if f.metadata["late"]}
@@ -62,7 +69,7 @@ def test_who_does_not_know_the_defenses_knows_the_recipe():
         (dict(recipe="lyra"), "`recipe=lyra` is not one of paper, lira, rmia, fast, revisiting"),
         (dict(optimizer="sdg"), "^there is no optimizer 'sdg'"),
         (dict(schedule="cosin"), "^there is no schedule 'cosin'"),
-        (dict(momentum=0.9), "^momentum is for sgd, and the optimizer adam has none"),
+        (dict(momentum=0.9), "^`momentum` is for sgd, and the optimizer adam has none"),
         (dict(weight_decay=-1.0), "`weight_decay=-1.0` must be at least 0"),
         (dict(image_augmentation="crops"), "^there is no image augmentation 'crops'"),
     ],
@@ -80,12 +87,12 @@ def test_images_are_augmented_and_tables_are_not():
     assert train_networks.fitting(lira, table, 1000, told.append).image_augmentation == ""
     assert len(told) == 1 and told[0].startswith("`recipe=lira` augments images")
     assert train_networks.fitting(lira, image, 1000, told.append) == lira and len(told) == 1
-    with pytest.raises(InputError, match=r"^image_augmentation is for images, .* shape \(446,\): leave it out"):
+    with pytest.raises(InputError, match=r"^`image_augmentation` is for images, .* shape \(446,\): leave it out"):
         train_networks.fitting(asked, table, 1000)
 
 
 def test_an_augmentation_of_a_table_ends_an_audit_before_it_trains(own, tmp_path):
-    with pytest.raises(InputError, match=r"^image_augmentation is for images"):
+    with pytest.raises(InputError, match=r"^`image_augmentation` is for images"):
         audits.run(config(own, tmp_path / "run", image_augmentation="flip"))
     assert not list((tmp_path / "run").rglob("*.npz"))
 

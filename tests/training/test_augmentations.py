@@ -116,7 +116,7 @@ def test_padded_training_sets_train_the_same_network():
         ("crop(-1)", (32, 32, 3), r"^crop\(-1\): pixels must be a whole number of at least 0"),
         ("cutout(0)", (32, 32, 3), r"^cutout\(0\): pixels must be a whole number of at least 1"),
         ("crop(4)", (4, 9), r"^crop\(4\): images of 4 by 9 pixels cannot be reflected so far"),
-        ("flip", (600,), r"^image_augmentation is for images, .* a record here has shape \(600,\): leave it out"),
+        ("flip", (600,), r"^`image_augmentation` is for images, .* a record here has shape \(600,\): leave it out"),
     ],
 )
 def test_what_does_not_go_is_refused(text, shape, message):

@@ -71,8 +71,8 @@ def test_under_jit_and_vmap_as_by_hand():
     ("text", "message"),
     [
         ("cosin", r"^there is no schedule 'cosin'; use constant\(\), cosine\(final\)"),
-        ("cosine,linear", "^schedule=cosine,linear: give one of"),
-        ("", "^schedule=: give one of"),
+        ("cosine,linear", "^`schedule=cosine,linear`: give one of"),
+        ("", "^`schedule=`: give one of"),
         ("cosine(2)", "^cosine: final must be from 0 to 1, and is 2"),
         ("triangular(nan)", "^triangular: peak must be from 0 to 1"),
         ("one_cycle(0.3,0)", "^one_cycle: start and final must be above 0"),
