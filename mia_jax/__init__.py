@@ -26,7 +26,7 @@ Statistics
     draw_roc                        the ROC curve
 Whole audits, from data to report
     audit                           of whatever answers, in one call: a page in a notebook, a data frame, a folder
-    plan                            who trains on what, for models that are trained elsewhere
+    plan, collect                   who trains on what, for models that are trained elsewhere; their answers, gathered
     platforms                       what trains shadows, in several libraries
     run                             what scripts/train.py and scripts/audit.py do, by the kind of the configuration:
                                     Config, BalancedConfig, DeployedConfig, CanaryConfig
@@ -76,6 +76,7 @@ if TYPE_CHECKING:  # what the table below says, for type checkers; a test compar
     )
     from mia_jax.attacks.using import attack, score
     from mia_jax.audits import BalancedConfig, CanaryConfig, Config, DeployedConfig, run
+    from mia_jax.audits.deployed.collect import collect
     from mia_jax.audits.deployed.infer import infer
     from mia_jax.audits.one_call import audit
     from mia_jax.data import load, save
@@ -122,6 +123,7 @@ _ROOMS = (
 _HOMES = {  # module -> what of it has a name here
     "attacks.using": ("attack", "score"),
     "audits": ("BalancedConfig", "CanaryConfig", "Config", "DeployedConfig", "run"),
+    "audits.deployed.collect": ("collect",),
     "audits.deployed.infer": ("infer",),
     "audits.one_call": ("audit",),
     "data": ("load", "save"),
@@ -172,6 +174,7 @@ __all__ = [
     "auc",
     "audit",
     "audits",
+    "collect",
     "connect",
     "data",
     "draw_roc",

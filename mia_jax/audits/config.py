@@ -49,8 +49,8 @@ class AuditConfig(RecipeOptions, AttackOptions):
     )
     target_kind: str = option(
         "nn",
-        "what trains the target and the shadows: nn, logistic, google, amazon or amazon(passes,L2) (stand-ins), or"
-        " sklearn:<import path>",
+        "what trains the target and the shadows: nn, logistic, google, amazon or amazon(passes,L2) (stand-ins),"
+        " sklearn:<import path>, or module:fit, a function fit(x, y, *, seed) that returns predict; also --trainer",
     )
     defenses: str = option(
         "",

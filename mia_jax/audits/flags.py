@@ -239,6 +239,8 @@ def define_flags(flags, *kinds: type[AuditConfig]) -> Callable[[type[C]], C]:
         define[value](f.name, default, as_flags(f.metadata["help"], known))
         if f.metadata["key"]:  # as it was spelled before
             flags.DEFINE_alias(f.metadata["key"], f.name)
+    if "target_kind" in known:  # what it is where shadows alone are trained
+        flags.DEFINE_alias("trainer", "target_kind")
 
     def read(kind: type[C]) -> C:
         names = {f.name for f in dataclasses.fields(kind) if f.metadata["flag"]}

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mia_jax.data import npz
 from mia_jax.plans import splits
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError
@@ -42,6 +43,43 @@ class TrainingPlan(NamedTuple):
             artifacts.write_npz(pathlib.Path(path), arrays)
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror}); choose another path") from None
+
+    def save_rows(self, folder: str | os.PathLike) -> None:
+        """Write rows-000.txt, rows-001.txt, ...: for programs that read no .npz, the records of a model, one a line.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        path, width = pathlib.Path(folder), len(str(len(self.member) - 1))
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            for k in range(len(self.member)):
+                lines = "".join(f"{row}\n" for row in self.rows(k))
+                (path / f"rows-{k:0{width}d}.txt").write_text(lines, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path} cannot be written ({error.strerror}); choose another folder") from None
+
+
+def load(path: str | os.PathLike) -> TrainingPlan:
+    """Read plan.npz, or one of a user's own with ``member`` [K, n] and perhaps ``seeds`` [K].
+
+    Raises:
+        InputError: it cannot be read, or its arrays are none of a plan.
+    """
+    write = "mia_jax.plan(...).save(path)"
+    arrays = npz.read_own(pathlib.Path(path), ("member", "seeds", "digest"), write, needed=("member",))
+    member = arrays["member"]
+    if member.ndim != 2 or not member.size or not np.isin(member, (0, 1)).all():
+        raise InputError(f"{path}: member is bool [K, n], true where the record trains the model; it is {member.shape}")
+    seeds = arrays.get("seeds", np.arange(len(member)))
+    if seeds.shape != (len(member),) or seeds.dtype.kind not in "iu":
+        raise InputError(
+            f"{path}: seeds are integers [{len(member)}], one for each model; they have shape {seeds.shape}"
+        )
+    found = TrainingPlan(member.astype(bool), seeds.astype(np.int64))
+    if "digest" in arrays and str(arrays["digest"]) != found.digest:
+        raise InputError(f"{path}: its digest is not that of its member: it was changed; write it anew with {write}")
+    return found
 
 
 def plan(num_records: int, num_models: int, *, train_size: int | None = None, seed: int = 0) -> TrainingPlan:

@@ -22,9 +22,30 @@ import optax
 from mia_jax import user_code
 from mia_jax.models import networks
 from mia_jax.targets import black_box, estimators
+from mia_jax.targets.frameworks.huggingface import huggingface, huggingface_predictor
+from mia_jax.targets.frameworks.keras3 import keras
+from mia_jax.targets.frameworks.pytorch import torch, torch_predictor
 from mia_jax.targets.trainers import Platform, alone, in_turn, of_fit
 from mia_jax.training import many, parallel, single
 from mia_jax.types import Array, InputError, Key, Model, Params, Records, Target
+
+__all__ = [
+    "Platform",
+    "amazon",
+    "as_platform",
+    "google",
+    "huggingface",
+    "huggingface_predictor",
+    "keras",
+    "network",
+    "of_fit",
+    "platform",
+    "sklearn",
+    "source",
+    "torch",
+    "torch_predictor",
+    "train",
+]
 
 SEARCH_RECORDS = 3000  # of a training set, at most, for the choices that stand-ins make
 FOLDS = 3

@@ -131,6 +131,10 @@ def answers(model: Any, x: Any, classes: int | None = None, *, called: str = "pr
 def _function(model: Any, called: str) -> Callable[[Any], Any]:
     if hasattr(model, "predict_proba") and not isinstance(model, type):
         return model.predict_proba
+    if any(kind.__module__.startswith("torch.nn") for kind in type(model).__mro__):
+        raise InputError(
+            f"{called} is a PyTorch module, which gives tensors: give mia_jax.platforms.torch_predictor(it)"
+        )
     if callable(model) and not isinstance(model, type):
         return model
     kind = model.__name__ if isinstance(model, type) else type(model).__name__

@@ -6,11 +6,12 @@ np.savez("preds.npz", labels=y, target=p, shadows=q, shadow_member=member_of_sha
 
 import os
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from mia_jax.audits.deployed import collect
 from mia_jax.data import files, local, npz
 from mia_jax.targets import answer_format, black_box, defenses
 from mia_jax.types import Array, InputError, Records, Schema
@@ -55,10 +56,11 @@ def load_question(path: str | os.PathLike) -> Question:
         raise InputError(f"{path} cannot be used: {error}") from None
 
 
-def load_predictions(path: str | os.PathLike) -> Predictions:
+def load_predictions(path: str | os.PathLike, notify: Callable[[str], None] | None = None) -> Predictions:
     """Read ``preds.npz``: labels [n], target [n, c], shadows [S, n, c], shadow_member [S, n] and perhaps member [n].
 
-    Column j of every shadow is record j: the shadows were asked about the same records, in the same order.
+    Column j of every shadow is record j: the shadows were asked about the same records, in the same order. A folder is
+    one of a plan and of the files of its models (``collect.of_folder``); ``notify`` is told which are missing.
 
     Raises:
         InputError: naming the file, the array, what is wrong and what to do.
@@ -66,7 +68,10 @@ def load_predictions(path: str | os.PathLike) -> Predictions:
     path = pathlib.Path(path).expanduser()
     needed = ("labels", "target", "shadows", "shadow_member")
     write = "np.savez(path, labels=y, target=p, shadows=q, shadow_member=s, member=m)"
-    arrays = npz.read_own(path, (*needed, "member"), write, needed=needed)
+    if path.is_dir():
+        arrays = collect.of_folder(path, notify)
+    else:
+        arrays = npz.read_own(path, (*needed, "member"), write, needed=needed)
     try:
         target, shadows = (_floats(arrays, name) for name in ("target", "shadows"))
         if target.ndim != 2 or len(target) == 0 or target.shape[1] < 2:

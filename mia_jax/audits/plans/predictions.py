@@ -72,7 +72,7 @@ def prepare(run: Run[DeployedConfig]) -> Inputs:
     Raises:
         InputError: they cannot be used.
     """
-    inputs = _load(run.config)
+    inputs = checked(run.config, deployed.load_predictions(_path(run.config), run.notify))
     tell(run, inputs)
     return inputs
 
@@ -179,11 +179,6 @@ def summary(config: DeployedConfig, setting: Inputs, scored: Mapping[str, infer.
 def _path(config: DeployedConfig) -> str:
     assert config.predictions is not None
     return config.predictions
-
-
-def _load(config: DeployedConfig) -> Inputs:
-    """Read the predictions, and refuse before any work what cannot be used."""
-    return checked(config, deployed.load_predictions(_path(config)))
 
 
 def checked(config: DeployedConfig, saved: deployed.Predictions, population: Answered | None = None) -> Inputs:

@@ -1,0 +1,274 @@
+"""Answers of models that were trained by a plan, gathered file by file into what ``--predictions`` and ``audit`` take.
+
+A file holds what one model answers about all records of the plan, in their order: an .npy [n, c], or an .npz with
+``probabilities`` or ``logits`` [n, c] and perhaps ``digest``, the plan's, and ``model``, its number. Without that the
+last number in the file's name is the model's: answers-007.npy, 7.npz. Files may come in any order, and some later.
+"""
+
+import functools
+import pathlib
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mia_jax.data import limits, npz
+from mia_jax.plans import training_plan
+from mia_jax.plans.training_plan import TrainingPlan
+from mia_jax.storage import artifacts
+from mia_jax.targets import answer_format
+from mia_jax.targets.frameworks import heads
+from mia_jax.types import InputError
+
+Notify = Callable[[str], None]
+WRITE = "np.save(path, probabilities)"
+OF_THE_FOLDER = ("plan", "labels", "target", "member", "preds")  # what lies beside the models' files
+
+
+def collect(
+    plan: TrainingPlan | str | pathlib.Path,
+    files: str | pathlib.Path | Iterable[str | pathlib.Path] | Mapping[int, Any],
+    *,
+    labels: Any = None,
+    target: Any = None,
+    member: Any = None,
+    out: str | pathlib.Path | None = None,
+    notify: Notify | None = None,
+) -> dict[str, np.ndarray]:
+    """Gather what the models of a plan answer, file by file.
+
+    Args:
+        plan: of ``mia_jax.plan``, or the path of its plan.npz.
+        files: a folder; paths; or the number of each model -> its file, or its answers [n, c]. Some may be missing.
+        labels: int [n], the classes of the records, or their file; of a folder, its labels.npy.
+        target: the target's answers [n, c], or their file; of a folder, its target.npy or target.npz. The number of one
+            of the plan's models makes that the target.
+        member: bool [n], who trained the target, where it is known, or its file; of a folder, its member.npy.
+        out: where to write all of it, as preds.npz for ``scripts/audit.py --predictions=preds.npz``.
+        notify: told which models are missing, and of answers that are logits; by default a Python warning.
+
+    Returns:
+        Name -> array: "shadows" [S, n, c] and "shadow_member" [S, n]; "labels", "target" and "member" where there are
+        such. ``mia_jax.audit(predict, x, y, member, shadows=...)`` takes it as it is.
+
+    Raises:
+        InputError: naming the file, what is wrong and what to do.
+
+    >>> import numpy as np, mia_jax as mia
+    >>> plan = mia.plan(num_records=4, num_models=2)
+    >>> answers = {k: np.full((4, 3), 1 / 3) for k in (1, 0)}  # or a folder of files
+    >>> {name: array.shape for name, array in mia.collect(plan, answers).items()}
+    {'shadows': (2, 4, 3), 'shadow_member': (2, 4)}
+    """
+    tell = notify or _warn
+    plan = plan if isinstance(plan, TrainingPlan) else training_plan.load(plan)
+    folder = pathlib.Path(files) if isinstance(files, str | pathlib.Path) else None
+    if folder is not None:
+        beside = _beside(folder)
+        labels = beside.get("labels") if labels is None else labels
+        member = beside.get("member") if member is None else member
+        target = beside.get("target") if target is None else target
+    found = _answers(plan, _numbered(plan, files), tell)
+    if isinstance(target, int) and not isinstance(target, bool):
+        target, member = _model_as_target(plan, found, target)
+    if not found:
+        raise InputError(f"{folder or 'files'}: there is no model's file yet; each is written with {WRITE}")
+    missing = [k for k in range(len(plan.member)) if k not in found]
+    if missing:
+        tell(f"{len(found)} of {len(plan.member)} models have answered; missing: {_listed(missing)}")
+    which = sorted(found)
+    arrays = {"shadows": _stacked(found), "shadow_member": plan.member[which]}
+    n = plan.member.shape[1]
+    for name, given in (("labels", labels), ("member", member)):
+        if given is not None:
+            arrays[name] = _one_each(_loaded(given), n, name)
+    if target is not None:
+        arrays["target"] = target if isinstance(target, np.ndarray) else _read(plan, target, tell)[1]
+        if arrays["target"].shape != arrays["shadows"].shape[1:]:
+            shape = arrays["shadows"].shape[1:]
+            raise InputError(f"target has shape {arrays['target'].shape}, and each shadow's answers {shape}")
+    if out is not None:
+        _write(out, arrays)
+    return arrays
+
+
+def of_folder(folder: pathlib.Path, notify: Notify | None = None) -> dict[str, np.ndarray]:
+    """What ``--predictions=FOLDER`` is: plan.npz, labels.npy, target.npy, perhaps member.npy, and the models' files.
+
+    Raises:
+        InputError: one is missing, or as ``collect``.
+    """
+    if not (folder / "plan.npz").exists():
+        raise InputError(f"{folder} has no plan.npz, by which its models were trained; scripts/plan.py writes one")
+    arrays = collect(folder / "plan.npz", folder, notify=notify)
+    for name in ("labels", "target"):
+        if name not in arrays:
+            raise InputError(f"{folder} has no {name}.npy; write it with np.save, beside the models' files")
+    return arrays
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def _beside(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """What lies in the folder beside the models' files."""
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; give that of the models' files, or their paths")
+    there = {name: [folder / f"{name}{end}" for end in (".npy", ".npz")] for name in OF_THE_FOLDER}
+    return {name: path for name, paths in there.items() for path in paths if path.exists()}
+
+
+def _numbered(plan: TrainingPlan, files: Any) -> dict[int, Any]:
+    """The file, or the answers, of each model that has any. Raises InputError for two of one model."""
+    if isinstance(files, Mapping):
+        return {_model(plan, int(k), str(k)): given for k, given in files.items()}
+    if isinstance(files, str | pathlib.Path):
+        folder = pathlib.Path(files)
+        files = sorted(p for p in folder.iterdir() if p.suffix in (".npy", ".npz") and p.stem not in OF_THE_FOLDER)
+    numbered: dict[int, pathlib.Path] = {}
+    for path in map(pathlib.Path, files):
+        k = _number(plan, path)
+        if k in numbered:
+            raise InputError(f"{path} and {numbered[k]} are both of model {k}: leave one of them out")
+        numbered[k] = path
+    return numbered
+
+
+def _number(plan: TrainingPlan, path: pathlib.Path) -> int:
+    if path.suffix == ".npz":
+        there = npz.read_own(path, ("model",), "np.savez(path, probabilities=p, model=k)")
+        if "model" in there and there["model"].size == 1 and there["model"].dtype.kind in "iu":
+            return _model(plan, int(there["model"].reshape(())), str(path))
+    numbers = re.findall(r"\d+", path.stem)
+    if not numbers:
+        raise InputError(f"{path} does not say which model's it is: name it by its number, as model-007.npy")
+    return _model(plan, int(numbers[-1]), str(path))
+
+
+def _model(plan: TrainingPlan, k: int, whose: str) -> int:
+    if not 0 <= k < len(plan.member):
+        raise InputError(f"{whose} is of model {k}, and the plan has models 0 to {len(plan.member) - 1}")
+    return k
+
+
+def _answers(plan: TrainingPlan, numbered: Mapping[int, Any], tell: Notify) -> dict[int, np.ndarray]:
+    """The probabilities [n, c] of each model that has answered. Raises InputError where they are of several kinds."""
+    kinds: dict[int, str] = {}
+    found: dict[int, np.ndarray] = {}
+    for k, given in numbered.items():
+        kinds[k], found[k] = _read(plan, given, lambda line: None, f"model {k}")
+    if len({*kinds.values()}) > 1:
+        some = {kind: k for k, kind in kinds.items()}
+        told = ", ".join(f"model {k} {kind}" for kind, k in some.items())
+        raise InputError(f"the models' answers are of several kinds ({told}): save the same of all")
+    if kinds and (kind := next(iter(kinds.values()))) != "probabilities":
+        tell(f"the models' answers are {kind}, and are read as such")
+    shapes = {p.shape[1]: k for k, p in found.items()}
+    if len(shapes) > 1:
+        told = " and ".join(f"model {k} answers {c}" for c, k in shapes.items())
+        raise InputError(f"models answer over several numbers of classes ({told}): give all the same columns")
+    return found
+
+
+def _read(plan: TrainingPlan, given: Any, tell: Notify, whose: str = "target") -> tuple[str, np.ndarray]:
+    """What the answers in a file are, and the probabilities [n, c] that they come to."""
+    if not isinstance(given, str | pathlib.Path):
+        return _probabilities(np.asarray(given), plan, whose, None)
+    path, kind = pathlib.Path(given), None
+    if path.suffix == ".npz":
+        write = "np.savez(path, probabilities=p, digest=plan_digest)"
+        there = npz.read_own(path, ("probabilities", "logits", "digest"), write)
+        if ("probabilities" in there) == ("logits" in there):
+            raise InputError(f"{path} needs probabilities or logits, one of them: {write}")
+        if "digest" in there and str(there["digest"]) != plan.digest:
+            raise InputError(f"{path} was made by another plan (its digest differs): train that model by this one")
+        kind = "logits" if "logits" in there else "probabilities"
+        array = there[kind]
+    else:
+        array = _loaded(path)
+    kind, p = _probabilities(array, plan, str(path), kind)
+    if kind != "probabilities":
+        tell(f"{path} holds {kind}, and is read as such")
+    return kind, p
+
+
+def _probabilities(array: np.ndarray, plan: TrainingPlan, whose: str, kind: str | None) -> tuple[str, np.ndarray]:
+    """What numbers [n, c] are, and the probabilities that they come to. Raises InputError."""
+    n = plan.member.shape[1]
+    if array.ndim != 2 or len(array) != n or array.shape[1] < 2:
+        raise InputError(f"{whose} has shape {array.shape}; needed: [{n}, c], the records of the plan in their order")
+    if array.dtype.kind != "f":
+        raise InputError(f"{whose} holds {array.dtype}; needed: probabilities or logits, floating-point numbers")
+    if not np.isfinite(array).all():
+        row = int(np.argmin(np.isfinite(array).all(axis=1)))
+        raise InputError(f"{whose}, record {row}: a number is not finite; leave that model out, or train it again")
+    wrong = answer_format.faults(array, answer_format.recognize(np.clip(array, 0, 1)))
+    if kind == "logits":
+        return kind, heads.softmax(array)
+    if not wrong:
+        return "probabilities", array
+    found = answer_format.mistaken_for(array)
+    if kind is None and 2 * len(wrong) >= n and found in ("logits", "log-probabilities"):
+        return found, heads.softmax(array)
+    row, reason = next(iter(wrong.items()))
+    raise InputError(f"{whose}, record {row}: {reason}; save probabilities, or logits")
+
+
+@functools.singledispatch
+def _loaded(given: Any) -> np.ndarray:
+    """An array, or what a .npy holds. Raises InputError."""
+    return np.asarray(given)
+
+
+@_loaded.register(str)
+@_loaded.register(pathlib.Path)
+def _(given: str | pathlib.Path) -> np.ndarray:
+    path = pathlib.Path(given)
+    try:
+        with open(path, "rb") as f:
+            limits.check(path.stat().st_size, None, str(path))
+            array = np.lib.format.read_array(f, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}; write one with {WRITE}") from None
+    except limits.TooLarge as error:
+        raise InputError(str(error)) from None
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise InputError(f"{path} cannot be read ({error}); write it anew with {WRITE}") from None
+    return array
+
+
+# --- together --------------------------------------------------------------------------------------------------------
+
+
+def _model_as_target(plan: TrainingPlan, found: dict[int, np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """One of the plan's models, taken out of the shadows, and who trained it."""
+    if k not in found:
+        raise InputError(f"target={k}: that model has not answered yet, or the plan has no such model")
+    return found.pop(k), plan.member[k]
+
+
+def _stacked(found: Mapping[int, np.ndarray]) -> np.ndarray:
+    return np.stack([found[k] for k in sorted(found)])
+
+
+def _one_each(array: np.ndarray, n: int, name: str) -> np.ndarray:
+    if array.shape != (n,):
+        raise InputError(f"{name} has shape {array.shape}; needed: [{n}], one for each record of the plan")
+    return array
+
+
+def _write(out: str | pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    try:
+        artifacts.write_npz(pathlib.Path(out), arrays)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror}); choose another path") from None
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
+
+
+def _warn(line: str) -> None:
+    warnings.warn(line, stacklevel=3)

@@ -1,0 +1,173 @@
+"""A plan to train by, and the answers of its models gathered file by file."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import mia_jax as mia
+from mia_jax import audits
+from mia_jax.audits.config import DeployedConfig
+from mia_jax.plans import training_plan
+from mia_jax.types import InputError
+
+N, K, C = 120, 6, 3
+PLAN = mia.plan(N, K)
+RNG = np.random.default_rng(0)
+Y = RNG.integers(C, size=N)
+MEMBER = RNG.random(N) < 0.5
+SURE = np.concatenate([PLAN.member, MEMBER[None]])  # whom each model, and the target after them, has trained on
+LOGITS = (RNG.normal(size=(K + 1, N, C)) + np.eye(C)[Y] * (1 + 2 * SURE[..., None])).astype(np.float32)
+P = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=-1, keepdims=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """What a user has when all models have answered."""
+    PLAN.save(tmp_path / "plan.npz")
+    for k in (3, 0, 5, 1, 4, 2):
+        np.save(tmp_path / f"run2-model-{k:03d}.npy", P[k])
+    np.save(tmp_path / "labels.npy", Y)
+    np.save(tmp_path / "target.npy", P[K])
+    np.save(tmp_path / "member.npy", MEMBER)
+    return tmp_path
+
+
+def test_files_come_together_in_the_order_of_the_plan(folder):
+    found = mia.collect(folder / "plan.npz", folder, out=folder / "out.npz")
+    np.testing.assert_array_equal(found["shadows"], P[:K])
+    np.testing.assert_array_equal(found["shadow_member"], PLAN.member)
+    with np.load(folder / "out.npz") as written:
+        assert {*written.files} == {"labels", "target", "member", "shadows", "shadow_member"}
+
+
+def test_an_audit_of_the_folder_is_that_of_the_file_and_of_one_call(folder, tmp_path):
+    mia.collect(PLAN, folder, out=folder / "preds.npz")
+    scores = []
+    for given in (folder, folder / "preds.npz"):
+        config = DeployedConfig(predictions=str(given), workdir=str(tmp_path / given.stem / "w"), attacks="loss,lira")
+        audits.run(config)
+        with np.load(tmp_path / given.stem / "w" / "scores.npz") as f:
+            scores.append({name: f[name] for name in f.files})
+    one_call = mia.audit(
+        P[K], RNG.normal(size=(N, 2)), Y, MEMBER, shadows=mia.collect(PLAN, folder), attacks="loss,lira"
+    )
+    for name in scores[0]:
+        np.testing.assert_array_equal(scores[0][name], scores[1][name])
+        np.testing.assert_array_equal(scores[0][name], one_call.scores[name])
+
+
+def test_models_that_have_not_answered_yet_are_told_and_left_out(folder):
+    (folder / "run2-model-004.npy").unlink()
+    with pytest.warns(UserWarning, match="5 of 6 models have answered; missing: 4"):
+        found = mia.collect(PLAN, folder)
+    np.testing.assert_array_equal(found["shadows"], P[[0, 1, 2, 3, 5]])
+    np.testing.assert_array_equal(found["shadow_member"], PLAN.member[[0, 1, 2, 3, 5]])
+
+
+@pytest.mark.parametrize("kind", ["logits", "log-probabilities", "named logits"])
+def test_logits_are_read_as_such_and_that_is_said(folder, kind):
+    log_p = np.log(P)
+    for k in range(K):
+        (folder / f"run2-model-{k:03d}.npy").unlink()
+        named = {"logits": LOGITS[k]} if kind == "named logits" else {}
+        given = LOGITS[k] if kind == "logits" else log_p[k]
+        if named:
+            np.savez(folder / f"{k}.npz", **named, digest=PLAN.digest, model=k)
+        else:
+            np.save(folder / f"{k}.npy", given)
+    said = []
+    found = mia.collect(PLAN, folder, notify=said.append)
+    assert any(kind.removeprefix("named ") in line for line in said)
+    np.testing.assert_allclose(found["shadows"], P[:K], rtol=1e-5)
+
+
+def test_probabilities_are_not_changed_by_a_bit(folder):
+    half = P.astype(np.float16)
+    found = mia.collect(PLAN, {k: half[k] for k in range(K)})
+    assert found["shadows"].dtype == np.float16
+    np.testing.assert_array_equal(found["shadows"], half[:K])
+
+
+def test_one_of_the_plan_s_models_may_be_the_target(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = mia.collect(PLAN, {k: P[k] for k in range(K)}, labels=Y, target=2, notify=lambda line: None)
+    np.testing.assert_array_equal(found["target"], P[2])
+    np.testing.assert_array_equal(found["member"], PLAN.member[2])
+    assert len(found["shadows"]) == K - 1
+
+
+BAD = {
+    "two of one": (lambda f: np.save(f / "m-3.npy", P[3]), r"are both of model 3"),
+    "beyond": (lambda f: np.save(f / "m-9.npy", P[3]), "is of model 9, and the plan has models 0 to 5"),
+    "no number": (lambda f: np.save(f / "mine.npy", P[3]), "does not say which model's it is"),
+    "rows": (lambda f: np.save(f / "run2-model-003.npy", P[3][:-1]), r"shape \(119, 3\); needed: \[120, c\]"),
+    "classes": (lambda f: np.save(f / "run2-model-003.npy", np.full((N, 2), 0.5)), "several numbers of classes"),
+    "kinds": (lambda f: np.save(f / "run2-model-003.npy", LOGITS[3]), "of several kinds"),
+    "integers": (lambda f: np.save(f / "run2-model-003.npy", np.eye(3, dtype=int)[Y]), "holds int64"),
+    "not finite": (lambda f: np.save(f / "run2-model-003.npy", P[3] * np.nan), "record 0: a number is not finite"),
+    "one bad row": (
+        lambda f: np.save(f / "run2-model-003.npy", np.where(np.arange(N)[:, None] == 7, 0.5, P[3])),
+        "record 7: the probabilities sum to 1.5",
+    ),
+    "objects": (lambda f: np.save(f / "run2-model-003.npy", np.array([{}]), allow_pickle=True), "cannot be read"),
+    "empty": (lambda f: (f / "run2-model-003.npy").write_bytes(b""), "cannot be read"),
+    "another plan": (
+        lambda f: (
+            np.savez(f / "run2-model-003.npz", probabilities=P[3], digest="0" * 64)
+            or (f / "run2-model-003.npy").unlink()
+        ),
+        "made by another plan",
+    ),
+    "neither": (lambda f: np.savez(f / "7.npz", model=3, p=P[3]), "both of model 3|needs probabilities or logits"),
+    "labels": (lambda f: np.save(f / "labels.npy", Y[:-1]), r"labels has shape \(119,\)"),
+    "target": (lambda f: np.save(f / "target.npy", P[K][:, :2]), "target.npy, record|target has shape"),
+    "no target": (lambda f: (f / "target.npy").unlink(), "has no target.npy"),
+    "no plan": (lambda f: (f / "plan.npz").unlink(), "has no plan.npz"),
+    "no models": (lambda f: [path.unlink() for path in f.glob("run2*")], "no model's file yet"),
+    "another digest": (
+        lambda f: np.savez(f / "plan.npz", member=~PLAN.member, seeds=PLAN.seeds, digest=PLAN.digest),
+        "its digest is not that of its member",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_does_not_fit_is_one_line(folder, case):
+    spoil, message = BAD[case]
+    spoil(folder)
+    with pytest.raises(InputError, match=message) as error:
+        audits.run(DeployedConfig(predictions=str(folder), workdir=str(folder / "w"), attacks="loss"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_plan_changes_nobody_when_models_are_added():
+    few, many = mia.plan(N, 4), mia.plan(N, 10)
+    np.testing.assert_array_equal(few.member, many.member[:4])
+    np.testing.assert_array_equal(few.seeds, many.seeds[:4])
+    assert (many.member.sum(axis=0) == 5).all() and (many.seeds < 2**31).all()
+    one = training_plan.plan(N, 3, train_size=70)
+    assert (one.member.sum(axis=1) == 70).all() and len({row.tobytes() for row in one.member}) == 3
+    for wrong in (dict(num_records=1), dict(num_models=0), dict(num_models=3), dict(train_size=N)):
+        with pytest.raises(InputError):
+            mia.plan(**(dict(num_records=N, num_models=4) | wrong))
+
+
+@pytest.mark.integration
+def test_the_script_writes_a_plan(tmp_path):
+    def script(*argv):
+        command = [sys.executable, "scripts/plan.py", *argv]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    out = f"--out={tmp_path}/plan.npz"
+    done = script(f"--num_records={N}", f"--num_models={K}", out, f"--rows={tmp_path}/rows")
+    assert done.returncode == 0, done.stderr
+    plan = training_plan.load(tmp_path / "plan.npz")
+    np.testing.assert_array_equal(plan.member, PLAN.member)
+    np.testing.assert_array_equal(np.loadtxt(tmp_path / "rows" / "rows-3.txt", dtype=int), PLAN.rows(3))
+    for wrong in (("--num_records=0", out), ("--num_records=9", "--num_models=3", out), ("--num_records=9", "--out=x")):
+        done = script(*wrong)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
