@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import jax
 import numpy as np
 import pytest
 
@@ -16,7 +17,8 @@ N, F = 240, 6
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(N, F)).astype(np.float32)
 Y = ((X[:, 0] > 0).astype(int) + (X[:, 1] > 0) + RNG.integers(0, 2, N)) % 3
-TWO = Y % 2
+TWO = (X[:, 0] > 0).astype(int)
+CLEAN = TWO + (X[:, 1] > 0)  # without noise
 MEMBER = np.random.default_rng(1).permutation(N) < N // 2
 
 
@@ -58,7 +60,9 @@ pytorch = pytest.mark.integration
 
 @pytest.fixture
 def torch():
-    return pytest.importorskip("torch", reason="needs PyTorch: pip install torch")
+    found = pytest.importorskip("torch", reason="needs PyTorch: pip install torch")
+    found.set_num_threads(1)  # several spin, and wait for each other on a machine that does other things
+    return found
 
 
 def module(torch, outputs=3, end=None):
@@ -68,16 +72,17 @@ def module(torch, outputs=3, end=None):
 
 
 @pytorch
-@pytest.mark.parametrize("outputs, labels", [(3, Y), (2, TWO), (1, TWO)])
+@pytest.mark.parametrize("outputs, labels", [(3, CLEAN), (2, TWO), (1, TWO)])
 @pytest.mark.parametrize("head", ["logits", "probabilities"])
 def test_a_module_learns_with_every_head(torch, outputs, labels, head):
     end = None if head == "logits" else torch.nn.Sigmoid() if outputs == 1 else torch.nn.Softmax(dim=1)
-    fit = mia.platforms.torch(lambda: module(torch, outputs, end), epochs=120, batch_size=16, head=head)
+    some = dict(epochs=15, batch_size=16, head=head, optimizer=lambda p: torch.optim.Adam(p, lr=1e-2))
+    fit = mia.platforms.torch(lambda: module(torch, outputs, end), **some)
     predict = fit(X[:161], labels[:161], seed=3)  # the last of the batches has one record
     p = predict(X)
     assert p.shape == (N, max(2, outputs)) and p.dtype == np.float32
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
-    assert (p.argmax(axis=1) == labels)[:161].mean() > 0.8  # by heart, for the labels are noise in part
+    assert (p.argmax(axis=1) == labels).mean() > 0.85
 
 
 @pytorch
@@ -124,13 +129,14 @@ def test_what_a_module_cannot_be_is_one_line(torch):
         with pytest.raises(InputError, match=message) as error:
             mia.audit(np.full((N, 3), 1 / 3, np.float32), X, Y, MEMBER, shadows=shadows, num_shadows=2, attacks="loss")
         assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match=r"is a PyTorch module: give mia_jax\.platforms.torch_predictor"):
+    with pytest.raises(InputError, match=r"PyTorch module.* give mia_jax\.platforms\.torch_predictor"):
         mia.audit(module(torch), X, Y, MEMBER)
 
 
 @pytorch
 def test_a_module_is_audited_alike_by_fit_and_by_predictions(torch, tmp_path):
-    fit = mia.platforms.torch(lambda: module(torch), epochs=60, batch_size=32)
+    fast = lambda parameters: torch.optim.Adam(parameters, lr=1e-2)  # noqa: E731
+    fit = mia.platforms.torch(lambda: module(torch), epochs=40, batch_size=32, optimizer=fast)
     target = fit(X[MEMBER], Y[MEMBER], seed=99)
     names = "loss,lira,rmia,bavaria"
     by_fit = mia.audit(target, X, Y, MEMBER, shadows=fit, num_shadows=8, attacks=names)
@@ -151,15 +157,15 @@ def test_a_module_is_audited_alike_by_fit_and_by_predictions(torch, tmp_path):
 def test_a_data_set_is_audited_with_a_module_of_the_user_s(torch, tmp_path, monkeypatch):
     """``--trainer=module:fit`` in the balanced plan, which asks shadows questions of its own."""
     (tmp_path / "torch_mine.py").write_text(
-        "import mia_jax as mia\n"
+        "import torch, mia_jax as mia\n"
         "from torch.nn import Linear, ReLU, Sequential\n"
         f"def net():\n    return Sequential(Linear({F}, 64), ReLU(), Linear(64, 3))\n"
-        "fit = mia.platforms.torch(net, epochs=60, batch_size=32)\n"
+        "fit = mia.platforms.torch(net, epochs=60, batch_size=32, optimizer=lambda p: torch.optim.Adam(p, lr=1e-2))\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     np.savez(tmp_path / "mine.npz", x=X, y=Y)
-    some = dict(num_models=6, num_targets=2, attacks="loss,rmia,label_only", num_queries=4, query_shadows=2)
+    some = dict(num_models=6, num_targets=2, attacks="loss,rmia,label_only", num_queries=8, query_shadows=2)
     config = BalancedConfig(dataset="mine.npz", target_kind="torch_mine:fit", query_records=20, workdir="w", **some)
     results = audits.run(config)
     assert results["target"]["kind"] == "torch_mine:fit" and results["attacks"]["loss"]["auc"]["value"] > 0.55
@@ -203,8 +209,9 @@ def test_pipelines_of_scikit_learn():
 
 @pytest.mark.integration
 @pytest.mark.parametrize("outputs, labels", [(3, Y), (1, TWO)])
-def test_keras_on_jax(outputs, labels, monkeypatch):
-    pytest.importorskip("keras", reason="needs Keras: pip install keras")
+def test_keras_on_jax(outputs, labels):
+    if importlib.util.find_spec("keras") is None:  # an import here would choose its backend
+        pytest.skip("needs Keras: pip install keras")
 
     def make():
         import keras
@@ -212,8 +219,12 @@ def test_keras_on_jax(outputs, labels, monkeypatch):
         end = "softmax" if outputs > 1 else "sigmoid"
         return keras.Sequential([keras.Input((F,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(outputs, end)])
 
+    with jax.numpy_rank_promotion("allow"):  # which our own code does without, and Keras does not
+        _keras_audited(mia.platforms.keras(make, epochs=40, batch_size=32), labels)
+
+
+def _keras_audited(fit, labels):
     state = np.random.get_state()[1].copy()  # noqa: NPY002 (Keras seeds it)
-    fit = mia.platforms.keras(make, epochs=40, batch_size=32)
     found = audited(fit, y=labels)
     import keras
 
