@@ -18,8 +18,6 @@ from mia_jax.types import Answers, Array, InputError, Target
 FORMAT_RECORDS = 4096  # of a training set, at most, that tell what a model's answers look like
 INSTEAD = {  # what rows of numbers are -> what to return instead
     "logits": "scipy.special.softmax(logits, axis=1)",
-    "log-probabilities": "np.exp(log_probabilities)",
-    "percentages": "percentages / 100",
     "sigmoids": "p / p.sum(axis=1, keepdims=True), if each record has one class",
 }
 
@@ -206,8 +204,7 @@ def _refuse(p: np.ndarray, wrong: dict[int, str], called: str) -> None:
         raise NoNumber(called, row, wrong[row])
     if 1 < len(rows) <= 2 * len(wrong):
         kind = answer_format.mistaken_for(rows)
-        raise InputError(
-            f"{called}: its rows look like {kind} ({answer_format.beginning(rows[0])}): return {INSTEAD[kind]}"
-        )
+        instead = INSTEAD.get(kind) or answer_format.TURNED[kind].format("p")
+        raise InputError(f"{called}: its rows look like {kind} ({answer_format.beginning(rows[0])}): return {instead}")
     row, reason = next(iter(wrong.items()))
     raise InputError(f"{called}, record {row}: {reason}; return probabilities, as softmax gives them")

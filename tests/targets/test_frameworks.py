@@ -134,7 +134,7 @@ def test_what_a_module_cannot_be_is_one_line(torch):
 
 
 @pytorch
-def test_a_module_is_audited_alike_by_fit_and_by_predictions(torch, tmp_path):
+def test_a_module_is_audited_alike_by_fit_by_predictions_and_by_a_plan(torch, tmp_path):
     fast = lambda parameters: torch.optim.Adam(parameters, lr=1e-2)  # noqa: E731
     fit = mia.platforms.torch(lambda: module(torch), epochs=40, batch_size=32, optimizer=fast)
     target = fit(X[MEMBER], Y[MEMBER], seed=99)
@@ -151,6 +151,13 @@ def test_a_module_is_audited_alike_by_fit_and_by_predictions(torch, tmp_path):
         assert {*scores.files} == {*by_fit.scores}
         for name in scores.files:
             np.testing.assert_array_equal(scores[name], by_fit.scores[name], err_msg=name)
+    (tmp_path / "answers").mkdir()
+    for k in range(8):
+        np.save(tmp_path / "answers" / f"model-{k}.npy", p[k])
+    collected = mia.collect(plan, tmp_path / "answers")
+    by_plan = mia.audit(target, X, Y, MEMBER, shadows=collected, attacks=names)
+    for name in by_fit.scores:
+        np.testing.assert_array_equal(by_plan.scores[name], by_fit.scores[name], err_msg=name)
 
 
 @pytorch

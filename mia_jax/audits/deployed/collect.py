@@ -212,6 +212,8 @@ def _probabilities(array: np.ndarray, plan: TrainingPlan, whose: str, kind: str 
     found = answer_format.mistaken_for(array)
     if kind is None and 2 * len(wrong) >= n and found in ("logits", "log-probabilities"):
         return found, heads.softmax(array)
+    if 2 * len(wrong) >= n and (advice := answer_format.advice("its answers", array)):
+        raise InputError(f"{whose}: {advice}")
     row, reason = next(iter(wrong.items()))
     raise InputError(f"{whose}, record {row}: {reason}; save probabilities, or logits")
 
