@@ -16,13 +16,16 @@ from mia_jax.types import InputError
 N, C, S = 600, 5, 6
 
 
-def world(seed, *, n=N, classes=C, shadows=S, skill=1.5, spread=1.0, remembered=2.0):
-    """Labels, and probabilities of models that know the class, find the same records hard, and remember some."""
+def world(seed, *, n=N, classes=C, shadows=S, skill=1.5, spread=1.0, remembered=2.0, trained=None):
+    """Labels, and probabilities of models that know the class, find the same records hard, and remember some.
+
+    trained: which [S + 1, n]; None: half, of which nothing is told.
+    """
     rng = np.random.default_rng(seed)
     labels = rng.choice(classes, n, p=np.arange(2, classes + 2) / np.arange(2, classes + 2).sum())
     right = np.eye(classes)[labels]
     easy = skill + spread * rng.normal(size=(n, 1))
-    member = rng.random((shadows + 1, n, 1)) < 0.5
+    member = rng.random((shadows + 1, n, 1)) < 0.5 if trained is None else trained[..., None]
     z = right * (easy + remembered * member) + rng.normal(size=(shadows + 1, n, classes))
     p = np.exp(z) / np.exp(z).sum(axis=2, keepdims=True)
     return labels, p[0], p[1:]
@@ -224,10 +227,10 @@ def test_doubts_come_first_in_an_audit(tmp_path):
 @pytest.mark.parametrize("known", [True, False])
 def test_what_a_design_gives_away_is_not_used_and_said(tmp_path, known):
     """The target's partner, and a share that is not its own."""
-    labels, target, shadows = world(0, shadows=7)
     rng = np.random.default_rng(2)
     halves = [rng.permutation(N) < N // 2 for _ in range(4)]
     plan = np.array([side for h in halves for side in (h, ~h)])
+    labels, target, shadows = world(0, shadows=7, trained=plan)
     results, table, told = audited(tmp_path, labels, target, shadows, plan[1:], plan[0] if known else None)
     (note,) = results["shadows"]["notes"]
     assert results["shadows"]["count"] == 6 and note.startswith("Shadow 0 (counted from 0) is left out: ")
@@ -241,9 +244,9 @@ def test_what_a_design_gives_away_is_not_used_and_said(tmp_path, known):
 
 
 def test_another_share_is_said_and_what_tells_is_refused(tmp_path):
-    labels, target, shadows = world(0)
     rng = np.random.default_rng(3)
     member, shadow_member = rng.random(N) < 0.8, rng.random((S, N)) < 0.5
+    labels, target, shadows = world(0, trained=np.concatenate([member[None], shadow_member]))
     results, table, _ = audited(tmp_path, labels, target, shadows, shadow_member, member)
     assert results["shadows"]["notes"][0].startswith("The target was trained on 8") and "Attacks find most" in table
     with pytest.warns(AnswersWarning, match="The target was trained on 8"):

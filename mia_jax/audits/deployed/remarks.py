@@ -13,6 +13,7 @@ from mia_jax.statistics import (
     consistency,
     equal_answers,
     memorization,
+    own_members,
     slipped_rows,
     temperatures,
     trained_on_all,
@@ -73,6 +74,8 @@ def notes(
     if known.labeled is not None:
         share = answer_formats.labels_among(np.concatenate(list(asked.shadows)))
         said.append(answer_formats.labeled_note(known.labeled, share))
+    if {known.target.kind, known.shadows.kind} == {"probabilities"} and known.labeled is None:
+        said += own_members.notes(asked.labels, asked.target, asked.shadows, trained, member)
     return (*said, *_calibrated(asked, trained, member, known)) if said == copies else tuple(said)
 
 

@@ -31,6 +31,7 @@ from mia_jax.statistics import (
     consistency,
     equal_answers,
     memorization,
+    own_members,
     slipped_rows,
     temperatures,
     trained_on_all,
@@ -249,6 +250,10 @@ def _notes(run: Run[DeployedConfig], inputs: Inputs, observed: Observed) -> list
         said.append(answer_formats.labeled_note(share))
     if said or inputs.member is None or target.answers.kind != "probabilities":
         return said
+    right = float(np.asarray(seen.summary["correct"])[seen.member].mean())
+    shadow = own_members.Members(right, right, int(seen.member.sum()))  # as sure as they are right
+    if note := own_members.of_target(inputs.records.y, p, inputs.member, shadow):
+        return [note]
     own, each = np.asarray(seen.target["summary"]["tempered"]), seen.summary["tempered"]
     member = inputs.member[temperatures.some(len(inputs.member), classes)]
     of_shadows = seen.member[:, temperatures.some(seen.member.shape[1], classes)]

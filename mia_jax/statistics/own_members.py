@@ -1,0 +1,117 @@
+"""What models do on the records that they are said to have trained on: labels that they never saw, nothing remembered.
+
+A model is rarely wrong on its own training records where it is sure. Labels with noise that came after the training, or
+of another version of the data, show in that; so do models that are said to have trained on what they did not. NumPy.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from mia_jax.statistics.consistency import percent
+from mia_jax.types import Array
+
+GAP = 0.06  # by which a model may be surer of its members' answers than it is right: fitted ones are rarely at all
+FEW = 200  # answers about members that tell it
+WRONG, ALIKE = 0.08, 0.58  # of its members, and the AUC of its sureness, where it is as sure when wrong as when right
+KNOWN = 0.01  # standard error of an AUC that is said to be one half
+
+
+class Members(NamedTuple):
+    """A model's, or several models', answers about records that trained them: means."""
+
+    sure: float  # of the best class
+    right: float
+    count: int
+    area: float = 1.0  # how likely a right answer is surer than a wrong one
+
+    @property
+    def misled(self) -> bool:
+        """Whether it is sure and wrong: more than right, or wrong answers as sure as right ones."""
+        as_sure = self.area < ALIKE and 1 - self.right > WRONG
+        return self.count >= FEW and (self.sure - self.right >= GAP or as_sure)
+
+
+def notes(
+    labels: Array, target: Array, shadows: Array, shadow_member: Array, member: Array | None = None
+) -> tuple[str, ...]:
+    """What is to be said of it, in sentences.
+
+    Args:
+        labels: int [n].
+        target: probabilities [n, c], and not labels as such.
+        shadows: probabilities [S, n, c].
+        shadow_member: bool [S, n].
+        member: bool [n], who trained the target, where that is known.
+    """
+    labels, trained = np.asarray(labels), np.asarray(shadow_member, bool)
+    shadow = _members(np.stack([np.asarray(p) for p in shadows]), labels, trained)
+    if note := _of_shadows(shadow):
+        return (note,)
+    if member is not None and (note := of_target(labels, target, member, shadow)):
+        return (note,)
+    sure = np.stack([np.asarray(p)[np.arange(len(labels)), labels] for p in shadows])
+    return tuple(_remembers_nothing(sure, trained))
+
+
+def of_target(labels: Array, target: Array, member: Array, shadow: Members) -> str | None:
+    """The note on a target that is sure and wrong on its said members, where shadows are not on theirs.
+
+    Args:
+        labels, target, member: as of ``notes``.
+        shadow: the shadows' answers about their own.
+    """
+    own = _members(np.asarray(target)[None], np.asarray(labels), np.asarray(member, bool)[None])
+    if not own.misled or shadow.misled or shadow.right - own.right < WRONG:
+        return None
+    return (
+        f"The target is right on {percent(own.right)} of the records that are said to have trained it, and its"
+        f" best class has a mean probability of {own.sure:.2f} there; shadows are right on {percent(shadow.right)} of"
+        " theirs. Either it was trained on other labels than these (noise that came later, another version of the data),"
+        " or on other records than member says."
+    )
+
+
+def _of_shadows(shadow: Members) -> str | None:
+    if not shadow.misled:
+        return None
+    return (
+        f"Shadows are right on {percent(shadow.right)} of the records that are said to have trained them, and their"
+        f" best class has a mean probability of {shadow.sure:.2f} there. The labels may be others than those of the"
+        " training (noise, another version of the data), or such models are always too sure (naive Bayes, sharpened"
+        " logits): attacks are best with the labels of the training."
+    )
+
+
+def _members(p: np.ndarray, labels: np.ndarray, trained: np.ndarray) -> Members:
+    count = int(trained.sum())
+    if not count:
+        return Members(0.0, 0.0, 0)
+    best, right = p.max(axis=2)[trained], (p.argmax(axis=2) == labels)[trained]
+    wrong, area = int((~right).sum()), 1.0
+    if 0 < wrong < count:
+        area = float((stats.rankdata(best)[right].mean() - (count - wrong + 1) / 2) / wrong)
+    return Members(float(best.mean()), float(right.mean()), count, area)
+
+
+def _remembers_nothing(sure: np.ndarray, trained: np.ndarray) -> list[str]:
+    """Shadows [S, n] that are as sure of their said members as of others: the AUC, if it is surely one half."""
+    inside = trained.sum(axis=1)
+    both = (inside > 0) & (inside < trained.shape[1])
+    if not both.any():
+        return []
+    rank = np.stack([stats.rankdata(row) for row in sure[both]])
+    areas, errors = [], []
+    for row, rows in zip(rank, trained[both], strict=True):
+        areas.append((row[rows].mean() - row[~rows].mean()) / len(row) + 0.5)
+        errors.append(np.sqrt((1 / rows.sum() + 1 / (~rows).sum()) / 12))
+    weight = 1 / np.square(errors)
+    area, error = float(np.average(areas, weights=weight)), float(1 / np.sqrt(weight.sum()))
+    if error > KNOWN or abs(area - 0.5) > 2 * error:
+        return []
+    return [
+        f"Shadows are no surer of the records that are said to have trained them than of the others (AUC {area:.3f}):"
+        " attacks have nothing to learn from them. Either such models remember nothing, or all of them trained on all"
+        " records, or the columns of shadow_member are in another order than the records."
+    ]
