@@ -68,8 +68,8 @@ def of_target(labels: Array, target: Array, member: Array, shadow: Members) -> s
     return (
         f"The target is right on {percent(own.right)} of the records that are said to have trained it, and its"
         f" best class has a mean probability of {own.sure:.2f} there; shadows are right on {percent(shadow.right)} of"
-        " theirs. Either it was trained on other labels than these (noise that came later, another version of the data),"
-        " or on other records than member says."
+        " theirs. Either it was trained on other labels than these (noise that came later, another version of the"
+        " data), or on other records than member says."
     )
 
 
