@@ -44,7 +44,7 @@ class Observed(NamedTuple):
 
 
 def resolve(config: BalancedConfig) -> BalancedConfig:
-    """Presets filled in.
+    """The configuration with presets filled in.
 
     Raises:
         InputError: a value is out of range, or an attack unknown.

@@ -64,7 +64,7 @@ class Scored(NamedTuple):
 
 
 def resolve(config: CanaryConfig) -> CanaryConfig:
-    """Presets filled in.
+    """The configuration with presets filled in.
 
     Raises:
         InputError: a value is out of range, or a setting has no meaning here.

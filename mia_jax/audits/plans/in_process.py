@@ -54,7 +54,7 @@ class Observed(NamedTuple):
 
 
 def resolve(config: InProcessConfig) -> InProcessConfig:
-    """Presets filled in."""
+    """The configuration with presets filled in."""
     return configs.resolve(config)
 
 

@@ -53,7 +53,7 @@ class Description(NamedTuple):
 
 
 def resolve(config: DeployedConfig) -> DeployedConfig:
-    """Presets filled in.
+    """The configuration with presets filled in.
 
     Raises:
         InputError: a value is out of range, or a setting means nothing where the answers are there.

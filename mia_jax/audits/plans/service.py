@@ -66,7 +66,7 @@ class Observed(NamedTuple):
 
 
 def resolve(config: DeployedConfig) -> DeployedConfig:
-    """Presets filled in; of the target's URL no query, which may hold a key."""
+    """The configuration with presets filled in; of the target's URL no query, which may hold a key."""
     config = configs.resolve(config)
     if config.data is None:
         raise InputError("`target` needs `data`: an .npz with x, y and member, the records to ask about")

@@ -56,7 +56,7 @@ class Scored(NamedTuple):
 
 
 def resolve(config: InProcessConfig) -> InProcessConfig:
-    """Presets filled in."""
+    """The configuration with presets filled in."""
     return configs.resolve(config)
 
 
