@@ -16,6 +16,7 @@ from mia_jax.types import Array
 MARGIN = 3.0  # standard errors above chance that a model must be right on
 KNOWS, FEW = 8.0, 10.0  # standard errors, and records, above chance of a model that knows the classes
 TELLING = 12.0  # standard errors that answers could be above chance, where that they are not says something
+SOME = 50  # rows that are sorted, and no fewer
 COMPARED = 16  # shadows whose agreement with the others is compared with the target's
 
 
@@ -37,6 +38,8 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
         shadows: probabilities [S, n, c].
     """
     labels, classes = np.asarray(labels), np.shape(target)[1]
+    if said := _of_no_class(labels, target, shadows):
+        return (said,)
     answer = np.argmax(np.asarray(target), axis=1)
     each = np.stack([np.argmax(np.asarray(p), axis=1) for p in shadows])
     right, each_right = (answer == labels).mean(), (each == labels).mean(axis=1)
@@ -98,6 +101,10 @@ def beyond_chance(labels: np.ndarray, answered: np.ndarray, classes: int) -> Bey
     """The numerator of Cohen's kappa, its standard error that of answers in random order.
 
     A model of balanced weights may well be right less often than the most frequent class is there.
+
+    Args:
+        labels, answered: int [n].
+        classes: their number.
     """
     n = len(labels)
     a, b = (np.bincount(x, minlength=classes).astype(np.float64) for x in (labels, answered))
@@ -116,6 +123,32 @@ def _bar(labels: np.ndarray, classes: int) -> float:
     """What a model is right on that has learned something: more than the most frequent class's share, beyond chance."""
     chance = max(np.bincount(labels).max() / len(labels), 1 / classes)
     return float(chance + MARGIN * np.sqrt(chance * (1 - chance) / len(labels)))
+
+
+def _of_no_class(labels: np.ndarray, target: Array, shadows: Array | Sequence[Array]) -> str | None:
+    """What is to be said of answers whose largest number is in no order of columns that of the likeliest class."""
+    ways = {
+        _is_sorted: "fall from the first column to the last in every row: they seem to be sorted, and whose column is"
+        " whose class is lost: save them in the order of the classes.",
+        _is_reversed: "are smallest for the true class: they seem to be distances, losses or 1 - p: save"
+        " probabilities.",
+    }
+    for holds, what in ways.items():
+        own, each = holds(labels, np.asarray(target)), [holds(labels, np.asarray(p)) for p in shadows]
+        if own or all(each):
+            whose = "target and shadows" if own and all(each) else "the target" if own else "the shadows"
+            return f"The answers of {whose} {what}"
+    return None
+
+
+def _is_sorted(labels: np.ndarray, p: np.ndarray) -> bool:
+    many = len(p) >= SOME and (labels == 0).mean() < 0.6 and len(np.unique(p[:, 0])) > 1
+    return bool(many and (p[:, 1:] <= p[:, :-1]).all())
+
+
+def _is_reversed(labels: np.ndarray, p: np.ndarray) -> bool:
+    largest, least = (beyond_chance(labels, pick(p, axis=1), p.shape[1]) for pick in (np.argmax, np.argmin))
+    return p.shape[1] > 2 and largest.z < -MARGIN and _knows(least) and least.gain > 2 * abs(largest.gain)
 
 
 def _knows(model: Beyond) -> bool:

@@ -59,7 +59,9 @@ def of_target(labels: Array, target: Array, member: Array, shadow: Members) -> s
     """The note on a target that is sure and wrong on its said members, where shadows are not on theirs.
 
     Args:
-        labels, target, member: as of ``notes``.
+        labels: int [n].
+        target: probabilities [n, c].
+        member: bool [n].
         shadow: the shadows' answers about their own.
     """
     own = _members(np.asarray(target)[None], np.asarray(labels), np.asarray(member, bool)[None])

@@ -68,7 +68,7 @@ def of_answers(
         )
     if len(each) > 2:
         for k, one in zip(range(len(shadows))[few], each, strict=True):
-            if found := slip(one, (whole - one) / (len(each) - 1)):
+            if found := slip(one, (whole - one) / (len(each) - 1), far=False):
                 rows = f"The answers of shadow {k} (counted from 0) in {_rows(found)}"
                 return (f"{rows} fit the other shadows' {_beside(found.by)}: {_shifted(found)}.",)
     answered = np.stack([np.asarray(p).argmax(axis=1) for p in shadows[few]])
@@ -117,7 +117,7 @@ def features(p: Array) -> np.ndarray:
     return root @ (signs / np.float32(np.sqrt(COLUMNS)))
 
 
-def slip(own: np.ndarray, others: np.ndarray, place: np.ndarray | None = None) -> Slip | None:
+def slip(own: np.ndarray, others: np.ndarray, place: np.ndarray | None = None, *, far: bool = True) -> Slip | None:
     """The rows of one model that are about other records than they should be; None where none seem to be.
 
     Where models agree at all, answers are nearest to what is said of their own record, and where they do not they are
@@ -130,6 +130,7 @@ def slip(own: np.ndarray, others: np.ndarray, place: np.ndarray | None = None) -
         own: ``features`` [m, k] of a model, or of labels.
         others: the same [n, k] of other models, their mean.
         place: int [m], the record of ``others`` that a row should be about; None: its own.
+        far: look for a slip of any length.
     """
     place = np.arange(len(own)) if place is None else place
     if len(own) < LEAST:
@@ -145,7 +146,7 @@ def slip(own: np.ndarray, others: np.ndarray, place: np.ndarray | None = None) -
         return own_square[rows] + square[window].mean() - 2 * own[rows] @ others[window].mean(axis=0)
 
     best = None
-    for by in _likely(own, others, place):
+    for by in _likely(own, others, place, FAR if far else 0):
         at = place + by
         there = (at >= 0) & (at < len(others))
         beside = distance(np.where(there, at, 0))
@@ -171,10 +172,12 @@ def _errors(terms: np.ndarray) -> float:
     return float(terms.sum() / np.sqrt(max((terms**2).sum(), 1e-12)))
 
 
-def _likely(own: np.ndarray, others: np.ndarray, place: np.ndarray) -> list[int]:
-    """By how many rows answers may have slipped: the nearest, and where differences of neighbors correlate most."""
+def _likely(own: np.ndarray, others: np.ndarray, place: np.ndarray, count: int) -> list[int]:
+    """By how many rows answers may have slipped: the nearest, and ``count`` where neighbors' differences correlate."""
     n = len(others)
     near = [by for k in range(1, min(NEAR, n - 1) + 1) for by in (k, -k)]
+    if not count:
+        return near
     size = 1 << int(np.ceil(np.log2(2 * n)))
     power = np.zeros(size // 2 + 1, complex)
     for a, b in zip(own.T, others.T, strict=True):
@@ -183,7 +186,7 @@ def _likely(own: np.ndarray, others: np.ndarray, place: np.ndarray) -> list[int]
         power += np.conj(np.fft.rfft(x, size)) * np.fft.rfft(np.diff(b, prepend=b[:1]), size)
     alike = np.fft.irfft(power, size)
     alike[: NEAR + 1] = alike[-NEAR:] = alike[n : size - n + 1] = -np.inf  # tried in any case; beyond the file
-    far = [int(k) for k in np.argsort(alike)[-FAR:] if np.isfinite(alike[k])]
+    far = [int(k) for k in np.argsort(alike)[-count:] if np.isfinite(alike[k])]
     return near + [by if by < n else by - size for by in far]
 
 

@@ -156,6 +156,39 @@ def _same_everywhere(target: Model, shadows: Sequence[Model], part: np.ndarray, 
     return True
 
 
+def softmax_twice(p: Array) -> bool:
+    """Whether answers [n, c] are softmaxes of probabilities: of what softmax makes of 0 to 1, to the very ends.
+
+    log p differs from such probabilities by a constant in each row, that by which they sum to 1.
+    """
+    p = np.asarray(p, np.float64)
+    if len(p) < FEW or (p <= 0).any():
+        return False
+    inner = np.log(p)
+    inner += (1 - inner.sum(axis=1, keepdims=True)) / p.shape[1]
+    slack = 1e-2 if p.shape[1] > 2 else 1e-3  # two classes have the ends of many an honest model
+    inside = inner.min() > -slack and inner.max() < 1 + slack
+    return bool(inside and inner.max() > 1 - 5 * slack and inner.min() < slack and (inner > 1 - 10 * slack).sum() >= 5)
+
+
+def softmax_twice_note(target: Array, shadows: Array | Sequence[Array]) -> str | None:
+    """The sentence on a target, or shadows, whose answers went through a softmax twice, and the others' did not.
+
+    Args:
+        target: probabilities [n, c].
+        shadows: probabilities [S, n, c].
+    """
+    own, each = softmax_twice(target), [softmax_twice(p) for p in shadows]
+    if own == any(each):
+        return None
+    whose, array, most = ("The target's", "target", target) if own else ("The shadows'", "shadows", shadows[0])
+    return (
+        f"{whose} answers look like a softmax of probabilities (none is above {np.max(most):.3f}), as where a softmax"
+        " is applied to what a model's own softmax gave, and attacks that compare it with the others are weaker:"
+        f" save the probabilities, z + (1 - z.sum(-1, keepdims=True)) / {np.shape(target)[1]} of z = np.log({array})."
+    )
+
+
 def note(factor: float, remedy: str) -> str:
     """What is to be said of such a target; ``remedy`` is what to do, with ``{t}`` where the temperature stands."""
     sure, t = ("less", f"{factor:.2g}") if factor > 1 else ("more", f"{factor:.2g}")

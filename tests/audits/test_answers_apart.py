@@ -159,6 +159,19 @@ def test_a_forest_that_is_calibrated_is_told(forests):
     assert said_of(forests) == ["", ""]
 
 
+def test_a_softmax_that_was_applied_twice_is_told_from_calibration(forests):
+    """LiRA's AUC .632 instead of .894 on such forests, with the advice to divide the shadows' logits by 3.7."""
+    twice = np.exp(forests) / np.exp(forests).sum(axis=-1, keepdims=True)
+    for p, whose in (([twice[0], *forests[1:]], "The target's"), ([forests[0], *twice[1:]], "The shadows'")):
+        for said in said_of(np.stack(p)):
+            assert said.startswith(f"{whose} answers look like a softmax of probabilities") and "calibrated" not in said
+    z = np.log(twice[0])
+    np.testing.assert_allclose(z + (1 - z.sum(-1, keepdims=True)) / 4, forests[0], atol=1e-12)
+    assert said_of(twice) == ["", ""]  # all alike: what is compared is compared
+    assert not temperatures.softmax_twice(cooled(np.maximum(forests[0], 0.02), 3.0))
+    assert not temperatures.softmax_twice(np.random.default_rng(0).dirichlet(np.full(4, 50.0), 600))
+
+
 def test_a_column_that_is_in_no_label_is_named(forests):
     p = np.concatenate([forests, np.zeros((9, 600, 1))], axis=2)
     p[0][p[0].max(axis=1) < 0.5] = [0, 0, 0, 0, 1]

@@ -123,6 +123,20 @@ def test_columns_of_all_models_sorted_as_text_are_named(skill):
     assert consistency.of_service(labels, target.argmax(axis=1), 12, 0.5) == ()
 
 
+def test_answers_that_are_sorted_or_smallest_for_the_true_class_are_named():
+    """All sorted: "shadow_member seems to be inverted"; 1 - p: "they seem to be shifted"."""
+    labels, target, shadows = world(0)
+    fall, turned = (lambda p: -np.sort(-p, axis=-1)), (lambda p: (1 - p) / (C - 1))
+    for change, said in ((fall, "they seem to be sorted"), (turned, "distances, losses or 1 - p")):
+        for whose, p, q in (
+            ("target and shadows", change(target), change(shadows)),
+            ("the target", change(target), shadows),
+            ("the shadows", target, change(shadows)),
+        ):
+            (found,) = consistency.of_answers(labels, p, q)
+            assert found.startswith(f"The answers of {whose} ") and said in found
+
+
 def unequal(seed, *, n=3000, rare=0.06, skill=1.0, balanced=True, memory=0.5, shadows=6, classes=2):
     """Labels of which most are of one class, and models that weigh the classes alike, or as they are."""
     rng = np.random.default_rng(seed)

@@ -56,6 +56,8 @@ def test_half_of_the_rows_that_slipped_are_named(by, ordered, forests):
     first = int(re.search(r"target's answers in rows (\d+) to \d+ \(counted from 0\)", said)[1])
     far = f"record {'' if abs(by) == 1 else f'{abs(by)} '}{'after' if by > 0 else 'before'} each"
     assert abs(first - N // 2) <= 10 and far in said and "seem to be shifted by" in said
+    if abs(by) > slipped_rows.NEAR:
+        return
     shadow = told["shadows"].copy()
     shadow[2] = slipped(shadow[2], by)
     (said,) = of_answers(told | dict(shadows=shadow))

@@ -19,10 +19,13 @@ class Answered(NamedTuple):
 
 
 def refuse_masked(**given: Any) -> None:
-    """Refuse NumPy masked arrays in which something is masked: what lies under a mask is no answer. Raises InputError.
+    """Refuse NumPy masked arrays in which something is masked: what lies under a mask is no answer.
 
     Args:
         given: arrays by name, or mappings and tuples of such.
+
+    Raises:
+        InputError: naming the array and the place.
     """
     for name, value in given.items():
         if isinstance(value, Mapping):

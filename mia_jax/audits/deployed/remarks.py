@@ -75,6 +75,8 @@ def notes(
         share = answer_formats.labels_among(np.concatenate(list(asked.shadows)))
         said.append(answer_formats.labeled_note(known.labeled, share))
     if {known.target.kind, known.shadows.kind} == {"probabilities"} and known.labeled is None:
+        twice = temperatures.softmax_twice_note(asked.target, asked.shadows)
+        said += [twice] if twice else []
         said += own_members.notes(asked.labels, asked.target, asked.shadows, trained, member)
     return (*said, *_calibrated(asked, trained, member, known)) if said == copies else tuple(said)
 
