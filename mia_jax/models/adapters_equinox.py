@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mia_jax.models import convolutions
 from mia_jax.models.adapters import called, cast, modes
 from mia_jax.types import InputError, Model, Params, Variables
 
@@ -27,7 +28,7 @@ def from_equinox(module: eqx.Module | Callable[[jax.Array], eqx.Module], *, scal
     ``key``, with a key of that record's own in training, and None otherwise. ``eqx.nn.inference_mode`` tells whether it
     is trained, and so do arguments ``train``, ``training``, ``deterministic`` and ``inference``. What
     ``eqx.is_inexact_array`` holds for is trained; other arrays are constants. BatchNorm's statistics are those of the
-    records of a batch, not of what pads it.
+    records of a batch, not of what pads it. On CPUs plain convolutions are computed by ``convolutions.conv``.
 
     Args:
         module: a function of a key that makes one, which takes x [*f] to logits [c]: ``lambda key: Net(key=key)``; it
@@ -63,11 +64,11 @@ def from_equinox(module: eqx.Module | Callable[[jax.Array], eqx.Module], *, scal
         given = modes(made, train=key is not None)
 
         def one(x, weight, key, state):
-            weighted = _weighted(made, weight) if key is not None else made
+            prepared = _prepared(made, None if key is None else weight)
             keyed = {"key": key} if "key" in called(made) else {}
             if not parts.stats:
-                return weighted(x, **keyed, **given), state
-            return weighted(x, state, **keyed, **given)
+                return prepared(x, **keyed, **given), state
+            return prepared(x, state, **keyed, **given)
 
         mapped = jax.vmap(one, (0, 0, None if keys is None else 0, None), (0, None), axis_name=parts.axis)
         logits, state = mapped(x, weight, keys, state)
@@ -196,25 +197,53 @@ def _numbered(state: Any) -> dict[str, jax.Array]:
     return {f"{number:04}": leaf for number, leaf in enumerate(jax.tree.leaves(state))}
 
 
-# --- statistics of those rows that are records -----------------------------------------------------------------------
+# --- layers in the place of equinox's --------------------------------------------------------------------------------
 
 
-def _weighted(module: Any, weight: jax.Array) -> Any:
-    """The module with BatchNorm layers that leave out records whose ``weight`` [] is 0, as seen from inside of vmap."""
+def _prepared(module: Any, weight: jax.Array | None) -> Any:
+    """The module as it is called inside of vmap, with some of its layers replaced.
+
+    BatchNorm layers leave out records whose ``weight`` [] is 0, if it is given; on CPUs convolutions are ours.
+    """
     import equinox as eqx
 
-    def is_norm(node):
-        return isinstance(node, eqx.nn.BatchNorm)
+    kinds = (eqx.nn.BatchNorm, eqx.nn.Conv)
 
     def replace(node):
-        if not is_norm(node):
-            return node
-        clone = object.__new__(_weighted_norm(weight))
-        for name, value in vars(node).items():
-            object.__setattr__(clone, name, value)
-        return clone
+        if isinstance(node, eqx.nn.BatchNorm) and weight is not None:
+            return _as(_weighted_norm(weight), node)
+        plain = isinstance(node, eqx.nn.Conv) and (node.groups, node.padding_mode) == (1, "ZEROS")
+        return _as(_our_conv(), node) if plain and convolutions.are_ours() else node
 
-    return jax.tree.map(replace, module, is_leaf=is_norm)
+    return jax.tree.map(replace, module, is_leaf=lambda node: isinstance(node, kinds))
+
+
+def _as(kind: type, layer: Any) -> Any:
+    """A layer with the same fields, of a subclass."""
+    clone = object.__new__(kind)
+    for name, value in vars(layer).items():
+        object.__setattr__(clone, name, value)
+    return clone
+
+
+def _our_conv() -> type:
+    """A class of convolutions that compute by ``convolutions.conv``."""
+    import equinox as eqx
+
+    class Conv(eqx.nn.Conv):
+        def __call__(self, x, *, key=None):
+            y = convolutions.conv(
+                jnp.moveaxis(x, 0, -1)[None],
+                jnp.moveaxis(self.weight, (0, 1), (-1, -2)),
+                self.stride,
+                self.padding,
+                rhs_dilation=self.dilation,
+                dimension_numbers=convolutions.channels_last(self.num_spatial_dims),
+            )[0]
+            y = jnp.moveaxis(y, -1, 0)
+            return y if self.bias is None else y + self.bias
+
+    return Conv
 
 
 def _weighted_norm(weight: jax.Array) -> type:

@@ -88,7 +88,7 @@ def conv(
         and spatial in (1, 2)
         and all(d == 1 for d in lhs_dilation or ())
         and all(value is None for value in rest.values())
-        and dimension_numbers == jax.lax.ConvDimensionNumbers(*_channels_last(spatial))
+        and dimension_numbers == channels_last(spatial)
         and jnp.issubdtype(x.dtype, jnp.floating)
         and x.size > 0
     )
@@ -112,10 +112,10 @@ def conv(
     return _gathered(x, kernel, strides, padding, dilation)
 
 
-def _channels_last(spatial: int) -> tuple[tuple[int, ...], ...]:
+def channels_last(spatial: int) -> jax.lax.ConvDimensionNumbers:
     """Where batch and channels are in x, kernel and result, as flax lays them out."""
     outer, inner = (0, spatial + 1, *range(1, spatial + 1)), (spatial + 1, spatial, *range(spatial))
-    return outer, inner, outer
+    return jax.lax.ConvDimensionNumbers(outer, inner, outer)
 
 
 def _gathered(x: jax.Array, kernel: jax.Array, strides, padding, dilation) -> jax.Array:

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 from small_runs import environment, own_module, python, write_data
 
-from mia_jax.models import from_equinox, from_nnx, networks
+from mia_jax.models import convolutions, from_equinox, from_nnx, networks
 from mia_jax.types import Field, InputError, Schema, Variables
 
 eqx = pytest.importorskip("equinox")
@@ -169,9 +169,10 @@ def test_the_same_network_in_four_libraries(mine):
 def test_networks_begin_and_drop_units_by_their_keys(name, tmp_path, monkeypatch):
     mine = own_module(tmp_path, monkeypatch, SOURCE.format(rate=0.5))
     model = networks.build(f"{mine}:{name}", SCHEMA)
-    one, same, other = (model.init(jax.random.key(k), X) for k in (0, 0, 1))
+    init, train = jax.jit(model.init), jax.jit(model.train)
+    one, same, other = (init(jax.random.key(k), X) for k in (0, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, one, same)
-    first, again, third = (model.train(one, X, REAL, key=jax.random.key(k))[0] for k in (3, 3, 4))
+    first, again, third = (train(one, X, REAL, key=jax.random.key(k))[0] for k in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, third)
     assert any(not np.array_equal(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
@@ -220,6 +221,36 @@ def test_what_an_nnx_module_may_have():
     np.testing.assert_allclose(answers, networks.as_written(model).apply(params, x), rtol=1e-5)
     noisy = [model.apply(params, x, key=jax.random.key(k)) for k in (1, 2)]
     assert np.all(np.asarray(noisy) > 50) and not np.allclose(*noisy)
+
+
+class Convolutions(eqx.Module):
+    layers: list
+
+    def __init__(self, key):
+        self.layers = [
+            eqx.nn.Conv2d(1, 4, 3, padding=1, key=key),
+            eqx.nn.Conv2d(4, 4, 3, stride=2, padding="SAME", use_bias=False, key=key),
+            eqx.nn.Conv2d(4, 3, 2, dilation=2, key=key),
+            eqx.nn.Conv2d(3, 3, 1, groups=3, key=key),
+        ]
+
+    def __call__(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x.mean(axis=(1, 2))
+
+
+@pytest.mark.integration
+def test_convolutions_of_equinox_are_computed_as_fits_the_device():
+    model, x = (
+        from_equinox(lambda key: Convolutions(key)),
+        np.asarray(jax.random.normal(jax.random.key(0), (2, 1, 9, 8))),
+    )
+    with convolutions.counted() as ours:
+        answers = jax.jit(lambda x: model.apply(model.init(jax.random.key(1), x), x))(x)
+    assert len(ours) == 3  # all but the grouped one
+    theirs = jax.jit(lambda x: jax.vmap(Convolutions(jax.random.key(1)))(x))(x)
+    np.testing.assert_allclose(answers, theirs, rtol=1e-4, atol=1e-5)
 
 
 class OwnStatistics(nnx.Module):
