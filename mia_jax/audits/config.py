@@ -246,12 +246,13 @@ class Brought(NamedTuple):
 
     model: Any  # whatever answers: ``predictors.answers``
     x: Any  # records [n, *f], in the type that the model takes
-    y: np.ndarray  # int32 [n]
+    y: np.ndarray  # int32 [n]; with a signal, whatever is predicted [n, ...]
     member: np.ndarray | None  # bool [n], where it is known
     population: tuple[Any, np.ndarray] | None  # records that trained no model [p, *f], and their labels
     trainer: Any = None  # what trains the shadows: ``platforms.as_platform``
     shadows: np.ndarray | None = None  # probabilities [S, n, c], where they were had before
     shadow_member: np.ndarray | None = None  # bool [S, n], who trained those
+    signal: Any = None  # (prediction, y) -> [n], or the name of one, where predictions are no probabilities
 
     @property
     def has_shadows(self) -> bool:

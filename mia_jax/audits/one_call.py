@@ -40,6 +40,7 @@ def audit(
     population: tuple[Any, Array] | None = None,
     attacks: str = "all",
     defenses: str = "",
+    signal: str | Callable[[np.ndarray, np.ndarray], Array] | None = None,
     name: str = "your records",
     seed: int = 0,
     workdir: str | os.PathLike | None = None,
@@ -64,6 +65,9 @@ def audit(
         population: (x, y) of records that trained no model, for the attacks that use such.
         attacks: names, separated by commas, or all that can run.
         defenses: what the target does to its answers before anybody sees them, as "round_to(2)".
+        signal: where the model predicts no class: "squared_error" or "absolute_error" of a regression, or a function
+            (prediction, y) -> [n] of the user's, larger where the model fits the record better: a log-likelihood, or
+            minus a loss. ``y`` is then what is predicted. Shadows are a ``fit`` or a regressor.
         name: what the records are called in the report.
         seed: of everything random.
         workdir: a folder of this audit: what shadows answer is kept there, so an interrupted call goes on, and a larger
@@ -90,7 +94,7 @@ def audit(
     >>> print(result["loss"].auc)  # doctest: +ELLIPSIS
     0.7... [0.6..., 0.7...]
     """
-    brought = _brought(predict, x, y, member, shadows, population)
+    brought = _brought(predict, x, y, member, shadows, population, signal)
     config = InProcessConfig(
         brought=brought,
         records=_digest(brought),
@@ -102,7 +106,7 @@ def audit(
         workdir=None if workdir is None else os.fspath(workdir),
         **_settings(settings, brought),
     )
-    command = _command(shadows, num_shadows, attacks, defenses, seed, settings)
+    command = _command(shadows, num_shadows, attacks, defenses, signal, seed, settings)
     if workdir is not None:
         pipeline.run(config, command=command, notify=notify, progress=progress)
         return notebook.opened(workdir)
@@ -115,9 +119,11 @@ def audit(
 # --- what was given, checked -----------------------------------------------------------------------------------------
 
 
-def _brought(predict: Any, x: Any, y: Array, member: Array | None, shadows: Any, population: Any) -> Brought:
+def _brought(
+    predict: Any, x: Any, y: Array, member: Array | None, shadows: Any, population: Any, signal: Any
+) -> Brought:
     """What was given, as an audit takes it. Raises InputError."""
-    x, labels = _records(x, y, "")
+    x, labels = _records(x, y, "") if signal is None else _predicted(x, y)
     if member is not None:
         member = checks.truth(tables.plain(member), len(labels))
         if member.all() or not member.any():
@@ -130,6 +136,8 @@ def _brought(predict: Any, x: Any, y: Array, member: Array | None, shadows: Any,
         if not isinstance(population, tuple | list) or len(population) != 2:
             raise InputError("population is (x, y): records that trained no model, and their labels")
         other = _records(*population, "population: ")
+    if signal is not None:
+        return Brought(predict, x, labels, member, other, shadows, signal=signal)
     trainer, saved = _trainer(shadows)
     given = Brought(predict, x, labels, member, other, trainer)
     if saved is None:
@@ -151,6 +159,15 @@ def _records(x: Any, y: Array, whose: str) -> tuple[Any, np.ndarray]:
             f"{whose}x has {len(x):,} records and y {len(labels):,} labels: give one label for each record"
         )
     return x, labels
+
+
+def _predicted(x: Any, y: Array) -> tuple[Any, np.ndarray]:
+    """Records, and what is predicted of each. Raises InputError."""
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    values = tables.plain(y)
+    if len(x) != len(values) or not len(values):
+        raise InputError(f"x has {len(x):,} records and y {len(values):,}: give what is to be predicted of each")
+    return x, values
 
 
 def _trainer(shadows: Any) -> tuple[Any, Any]:
@@ -188,7 +205,12 @@ def _digest(given: Brought) -> str:
     arrays = (given.y, given.member, given.shadows, given.shadow_member)
     told = [None if array is None else artifacts.array_digest(array) for array in arrays]
     other = given.population and [tables.digest(given.population[0]), artifacts.array_digest(given.population[1])]
-    return artifacts.digest({"x": tables.digest(given.x), "others": told, "population": other})
+    about = {"x": tables.digest(given.x), "others": told, "population": other}
+    return artifacts.digest(about if given.signal is None else {**about, "signal": str(_name_of(given.signal))})
+
+
+def _name_of(signal: Any) -> str:
+    return signal if isinstance(signal, str) else getattr(signal, "__name__", type(signal).__name__)
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -211,12 +233,15 @@ def _settings(given: Mapping[str, Any], brought: Brought) -> dict[str, Any]:
     return plain | ({"attack_options": late} if late else {}) | ({"target_kind": networks} if networks else {})
 
 
-def _command(shadows: Any, count: int, attacks: str, defenses: str, seed: int, settings: Mapping[str, Any]) -> str:
+def _command(
+    shadows: Any, count: int, attacks: str, defenses: str, signal: Any, seed: int, settings: Mapping[str, Any]
+) -> str:
     """The call, as far as it can be written down."""
     told = ["predict, x, y, member"]
     if shadows is not None:
         told.append(f"shadows={shadows!r}" if isinstance(shadows, str) else "shadows=shadows")
         told.append(f"num_shadows={count}")
     told += [f"attacks={attacks!r}"] * (attacks != "all") + [f"defenses={defenses!r}"] * bool(defenses)
+    told += [] if signal is None else [f"signal={signal!r}" if isinstance(signal, str) else "signal=signal"]
     told += [f"{name}={value!r}" for name, value in settings.items()]
     return f"mia_jax.audit({', '.join([*told, f'seed={seed}'])})"

@@ -24,6 +24,7 @@ MEANINGS = {
     "targets": "the models that were attacked, by number; the rows of member and of the scores",
     "confidence": "the probability that the target gives to the record's class",
     "entropy": "how undecided the target is about the record: its answer's entropy, 0 to 1",
+    "signal": "the one number that the audit has of the record, larger where the model fits it better",
     "correct": "true where the target's best class is the record's",
     "separation": "how far answers with the record in training and without it lie apart, in standard deviations",
     "pictures": "the most exposed records as pictures, in the order of the report",

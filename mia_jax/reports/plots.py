@@ -7,6 +7,8 @@ from mia_jax.reports.measures import Results
 
 def of(results: Results) -> tuple[Plot, ...]:
     """The figures of a run; without knowing who is a member, attacks can only be compared with each other."""
+    if measures.measured(results) and results["target"].get("signal"):  # no classes to be sure of
+        return audit_figures.roc, audit_figures.agreement
     return PLOTS[measures.plan(results)] if measures.measured(results) else (audit_figures.agreement,)
 
 

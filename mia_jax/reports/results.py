@@ -66,8 +66,11 @@ class Target(TypedDict):
 
     kind: str  # nn, another library's platform, "a service", "saved predictions" or "a model in this process"
     train_records: int
-    test_accuracy: float
+    test_accuracy: NotRequired[float]  # of classes
     train_accuracy: NotRequired[float]  # where it is known who is a member
+    signal: NotRequired[str]  # what the one number per record is, where there are no classes
+    test_signal: NotRequired[float]  # its mean over non-members; over all records where they are not known
+    train_signal: NotRequired[float]  # over members
     title: NotRequired[str]
     model: NotRequired[str | None]  # the network
     epsilon: NotRequired[Epsilon]

@@ -170,7 +170,8 @@ def _clipped(text: str, width: int) -> str:
 
 def _audit_parts(results: Results) -> list[RenderableType]:
     data, target, shadows = results["dataset"], results["target"], results["shadows"]
-    about = f"{marked_title(data)}: {data['classes']} classes; "
+    kind = target["signal"] if target.get("signal") else f"{data['classes']} classes"
+    about = f"{marked_title(data)}: {kind}; "
     if measures.targets_in_turn(results):
         about += f"{shadows['models']} models trained on {target['train_records']:,} records each"
     else:

@@ -88,7 +88,7 @@ def train(run: Run[InProcessConfig], platform: Platform, plan: TrainingPlan, cla
         InputError: training ends in an error, or what it gives answers nothing, or no number.
     """
     given = brought(run.config)
-    described = _descriptions(given, platform, plan)
+    described = descriptions(given, platform, plan)
     found = [run.workdir.load("answers", each) for each in described]
     missing = [k for k, artifact in enumerate(found) if artifact is None]
     asked = [given.x] if given.population is None else [given.x, given.population[0]]
@@ -138,7 +138,7 @@ def _answers(model: Any, asked: Sequence[Any], classes: int) -> tuple[dict[str, 
     return dict(zip(("p", "population"), given, strict=False)), ""
 
 
-def _descriptions(given: Brought, platform: Platform, plan: TrainingPlan) -> list[dict[str, Any]]:
+def descriptions(given: Brought, platform: Platform, plan: TrainingPlan) -> list[dict[str, Any]]:
     """What makes the answers of each of the plan's models."""
     packages = (*PACKAGES, *getattr(platform.trainer, "packages", ()))
     described = {

@@ -144,7 +144,7 @@ def scored(
     """
     classes = checks.classes(asked.target)
     title = attack if isinstance(attack, str) else "attack"
-    attack, parts = _build(attack, classes, options or {}, lambda seconds: advance(1))
+    attack, parts = built(attack, classes, options or {}, lambda seconds: advance(1))
     trained = checks.membership(shadow_member, asked)
     if member is not None:
         member = checks.truth(member, len(asked.target))
@@ -171,7 +171,7 @@ def scored(
             of_population[answer] = jax.tree.map(lambda one, each: np.concatenate([one[None], each[kept]]), *pair)
     trained, seen = trained[kept], jax.tree.map(lambda leaf: leaf[kept], seen)
     if design.fixed_counts and not attack.per_example:  # those do so themselves, with each shadow that is left out, too
-        trained, seen = _equal_counts(trained, seen)
+        trained, seen = equal_counts(trained, seen)
     key = jax.random.key(0) if key is None else key
     both = bool(trained.any() and not trained.all())
     choice = Choice(calibration.AS_TARGET, {}, "")
@@ -188,14 +188,14 @@ def scored(
     return Scored(scores, notes, choice, reason, kept, known)
 
 
-def _equal_counts(trained: np.ndarray, seen: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+def equal_counts(trained: np.ndarray, seen: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
     """Of shadows [S, n] among which each record is in a fixed number of models, as many on either side for each."""
     rows = membership.draw_equal_counts(trained)
     taken = jax.tree.map(lambda leaf: np.take_along_axis(leaf, leave_one_out.over(rows, leaf), axis=0), seen)
     return np.take_along_axis(trained, rows, axis=0), taken
 
 
-def _build(
+def built(
     attack: str | Attack, classes: int, options: Mapping[str, Any], part_done: Callable[[float], None]
 ) -> tuple[Attack, int | None]:
     """The attack, and the parts of which ``part_done`` is told, or None if it has none."""

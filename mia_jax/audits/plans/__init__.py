@@ -3,7 +3,7 @@
 from typing import Any
 
 from mia_jax.audits.config import AuditConfig, BalancedConfig, CanaryConfig, Config, DeployedConfig, InProcessConfig
-from mia_jax.audits.plans import balanced, canaries, in_process, predictions, service, shokri, without_shadows
+from mia_jax.audits.plans import balanced, canaries, in_process, numbers, predictions, service, shokri, without_shadows
 from mia_jax.audits.types import AuditPlan
 from mia_jax.types import InputError
 
@@ -21,6 +21,8 @@ def plan_of(config: AuditConfig) -> AuditPlan[Any, Any, Any, Any, Any]:
             return balanced.PLAN
         case CanaryConfig():
             return canaries.PLAN
+        case InProcessConfig(brought=brought) if brought is not None and brought.signal is not None:
+            return numbers.PLAN
         case InProcessConfig(brought=brought):
             return in_process.PLAN if brought is not None and brought.has_shadows else without_shadows.PLAN
         case DeployedConfig():

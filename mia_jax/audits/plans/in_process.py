@@ -70,7 +70,7 @@ def prepare(run: Run[InProcessConfig]) -> InProcessSetting:
     )
     if given.trainer is None:
         return InProcessSetting(asked, None, None, None, asked.schema)
-    plan = _plan(run.config, len(given.y))
+    plan = plan_of_shadows(run.config, len(given.y))
     m, shadows = int(plan.member[0].sum()), many(len(plan.member), "shadow model trains", "shadow models train")
     run.notify(f"{shadows} on {m:,} of the {len(given.y):,} records each. In {run.workdir.path}")
     if given.trainer in NETWORKS:
@@ -145,7 +145,7 @@ def summarize(
 # --- who trains on what ----------------------------------------------------------------------------------------------
 
 
-def _plan(config: InProcessConfig, records: int) -> TrainingPlan:
+def plan_of_shadows(config: InProcessConfig, records: int) -> TrainingPlan:
     """Halves in pairs; where the target trained on another share, draws of as many records."""
     member = brought(config).member
     size = None if member is None else int(member.sum())

@@ -14,7 +14,7 @@ def _attack(results: Results) -> str:
 
 
 def _shows(results: Results, scores: Scores) -> bool:
-    return bool(results["attacks"][_attack(results)].get("per_class"))
+    return results["dataset"]["classes"] > 1 and bool(results["attacks"][_attack(results)].get("per_class"))
 
 
 def _blocks(report: Report) -> list[Block]:

@@ -1,5 +1,8 @@
 """How a run was done, with its own numbers."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from mia_jax.reports import answer_words, measures
 from mia_jax.reports.blocks import Block, Items, Report
 from mia_jax.reports.figures import many
@@ -80,9 +83,10 @@ def _of_many_models(results: Results) -> list[str]:
 def _of_a_deployed_model(results: Results) -> list[str]:
     target, shadows, data = results["target"], results["shadows"], results["dataset"]
     truth = "The user says which records are members in truth; the scores were counted against that."
+    out = f"a probability for each of the {data['classes']} classes"
     first = (
-        f"The model under attack is {the_model(results)}. It only answered questions: a record in, a probability for"
-        f" each of the {data['classes']} classes out."
+        f"The model under attack is {the_model(results)}. It only answered questions: a record in,"
+        f" {_number(target) if target.get('signal') else out} out."
         + answer_words.earlier(target)
         + answer_words.unsteady(target)
         + answer_words.format_of(target)
@@ -98,6 +102,13 @@ def _of_a_deployed_model(results: Results) -> list[str]:
         f" then gave every record in question a score for having trained the model.{answer_words.shadows(results)}",
         *([truth] if measures.measured(results) else []),
     ]
+
+
+def _number(target: Mapping[str, Any]) -> str:
+    """What a model that predicts no class tells of a record."""
+    train, test = measures.value(target.get("train_signal")), measures.value(target.get("test_signal"))
+    means = "" if train is None or test is None else f" (on average {train:.4g} for members and {test:.4g} for others)"
+    return f"a prediction, of which one number was taken: {target['signal']}{means}"
 
 
 def _without_shadows(results: Results) -> str:

@@ -87,6 +87,8 @@ def _commands(results: Results) -> list[tuple[str, str]]:
                 " from your own data:",
             )
         ]
+    if results["target"].get("signal"):  # defenses change probabilities
+        return []
     answers = [
         (_again(results, "--defenses=label_only"), "To see what is left when the model answers with labels alone:"),
         (_again(results, "--defenses=round_to(1)"), "To see what is left with one decimal digit:"),

@@ -86,7 +86,12 @@ def _by_score(report: Report) -> list[Block]:
     of_members = np.where(scores["member"], score, np.nan) if known else score
     order = np.argsort(np.nan_to_num(-of_members, nan=np.inf), kind="stable")
     top = [int(i) for i in order[:TOP] if not np.isnan(of_members[i])]
-    head = ["Record", "Class", "Score", *(["Non-members that score as high"] if known else ["Called a member"])]
+    head = [
+        "Record",
+        "Class" if "label" in scores else "Signal",
+        "Score",
+        *(["Non-members that score as high"] if known else ["Called a member"]),
+    ]
     rows = [Row(Cell(f"{scores['index'][i]:,}"), _cells(i, score, scores, known)) for i in top]
     who, by = "Members" if known else "Records", measures.short(results, name)
     caption = f"{who} of which {by} is surest, by their row in the data."
@@ -94,7 +99,8 @@ def _by_score(report: Report) -> list[Block]:
 
 
 def _cells(i: int, score: np.ndarray, scores: Scores, known: bool) -> list[Cell]:
-    cells = [Cell(str(scores["label"][i])), Cell(f"{score[i]:.4g}")]
+    first = str(scores["label"][i]) if "label" in scores else f"{scores['signal'][i]:.4g}"
+    cells = [Cell(first), Cell(f"{score[i]:.4g}")]
     if not known:
         return [*cells, Cell("yes" if score[i] > 0 else "no")]
     others = ~scores["member"].astype(bool) & ~np.isnan(score)

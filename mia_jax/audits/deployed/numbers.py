@@ -1,0 +1,192 @@
+"""One number per record in place of an answer: minus a loss, a log-likelihood, minus a squared error.
+
+What predicts no class (a regression, a sequence, a mask, the next word) still fits some records better than others.
+Attacks that compare such a number with itself in other models need no more: they read a loss or a scaled logit of an
+answer, and the number stands in for either. Those that read classes are refused.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mia_jax import user_code
+from mia_jax.attacks import ATTACKS, build, named
+from mia_jax.attacks.common import LIMIT
+from mia_jax.attacks.entries import ANSWERS
+from mia_jax.audits.deployed import calibration
+from mia_jax.audits.deployed.calibration import AS_TARGET, Choice
+from mia_jax.audits.deployed.infer import ONE_SIDED, built, equal_counts, lacking
+from mia_jax.data import tables
+from mia_jax.plans import membership
+from mia_jax.statistics import memorization
+from mia_jax.types import Array, InputError, Key
+
+LEAVES = frozenset({"phi", "log_p_y"})  # of what attacks read: what a number can stand in for
+
+
+class Signal(NamedTuple):
+    """How predictions become numbers."""
+
+    title: str
+    of: Callable[[np.ndarray, np.ndarray], np.ndarray]  # (prediction [n, ...], y [n, ...]) -> [n], larger = fits better
+    # (numbers of shadows on records that trained none of them [k]) -> what to divide all by, so that they are
+    # log-likelihoods up to a constant
+    scale: Callable[[np.ndarray], float] = lambda outside: 1.0
+
+
+def _each(values: np.ndarray) -> np.ndarray:
+    return values.reshape(len(values), -1).sum(axis=1)
+
+
+SIGNALS = {  # errors are Gaussian or Laplacian, of the spread that shadows show on records that they have not seen
+    "squared_error": Signal(
+        "minus the squared error", lambda p, y: -_each((p - y) ** 2), lambda outside: 2 * float(-outside.mean())
+    ),
+    "absolute_error": Signal(
+        "minus the absolute error", lambda p, y: -_each(np.abs(p - y)), lambda outside: float(-outside.mean())
+    ),
+}
+
+
+def signal(given: Any) -> Signal:
+    """The signal of a name or of a function.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    if callable(given):
+        return Signal(getattr(given, "__name__", "a number of the user's"), given)
+    if given not in SIGNALS:
+        raise InputError(f"signal={given!r} is none of {', '.join(SIGNALS)}: or give a function of (prediction, y)")
+    return SIGNALS[given]
+
+
+def of_model(model: Any, x: Any, y: np.ndarray, chosen: Signal, *, called: str) -> np.ndarray:
+    """The number of each record [n] that a model predicts: larger where it fits better.
+
+    Args:
+        model: a function of records, or an estimator that has ``predict``.
+        x, y: records [n, *f], and what is to be predicted [n, ...].
+        chosen: how a prediction becomes a number.
+        called: what the model is called in messages.
+
+    Raises:
+        InputError: it raises, predicts another shape, or a number is not finite.
+    """
+    predict = model.predict if hasattr(model, "predict") else model
+    if not callable(predict):
+        raise InputError(f"{called} is {type(model).__name__}, which predicts nothing: give a function of records")
+    with user_code.guarded(called):
+        prediction = tables.plain(predict(x))
+    if chosen in SIGNALS.values():
+        if prediction.size != y.size or len(prediction) != len(y):
+            raise InputError(f"{called} predicts an array of shape {prediction.shape}, and y has {y.shape}: as many")
+        prediction = prediction.reshape(y.shape).astype(np.float64)
+    with user_code.guarded(f"signal of what {called} predicts"):
+        numbers = tables.plain(chosen.of(prediction, y)).astype(np.float64)
+    if numbers.shape != (len(y),):
+        raise InputError(
+            f"signal gives an array of shape {numbers.shape}; needed: [{len(y)}], a number for each record"
+        )
+    if not np.isfinite(numbers).all():
+        row = int(np.argmin(np.isfinite(numbers)))
+        raise InputError(f"{called}, record {row}: its signal is {numbers[row]}, no finite number")
+    return numbers
+
+
+# --- which attacks ---------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _reads(name: str) -> frozenset[str]:
+    """What an attack reads of an answer."""
+    attack = build(name, 2, {}, {"remember": None})
+    assert attack.read is not None  # or it would need more than answers
+    seen = attack.read(np.log(np.full((1, 2), 0.5, np.float32)), np.zeros(1, np.int32))
+    return frozenset(seen) if isinstance(seen, Mapping) else frozenset({"classes"})
+
+
+def attack_names(wanted: str) -> list[str]:
+    """The attacks that a number per record is enough for.
+
+    Raises:
+        InputError: one that was asked for needs more.
+    """
+    reasons = {name: _lacking(name) for name in ATTACKS}
+    possible = [name for name, reason in reasons.items() if not reason]
+    if wanted.strip().lower() == "all":
+        return possible
+    names = named(wanted)
+    if refused := [name for name in names if reasons[name]]:
+        raise InputError(f"attacks: {reasons[refused[0]]}; {', '.join(possible)} can run")
+    return names
+
+
+def _lacking(name: str) -> str:
+    entry = ATTACKS[name]
+    if beyond := entry.needed() - ANSWERS:
+        return lacking(name, beyond)
+    if name == "majority" or entry.parts is not None or not _reads(name) <= LEAVES:
+        return f"{name} needs classes and their probabilities, which a number per record does not give"
+    return ""
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+class Scored(NamedTuple):
+    """Scores, and how they were had."""
+
+    scores: np.ndarray  # float64 [n]
+    notes: tuple[str, ...]  # of the shadows, in sentences
+    no_boundary: str | None  # why 0 is no boundary, where it is none
+    kept: np.ndarray  # int [S'], the shadows that were used
+
+
+def scored(
+    attack: str,
+    target: Array,
+    shadows: Array,
+    shadow_member: Array,
+    *,
+    member: np.ndarray | None = None,
+    key: Key | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Scored:
+    """Score records by one number each.
+
+    Args:
+        attack: of ``attack_names``.
+        target: float [n], larger where the target fits the record better.
+        shadows: float [S, n], the same of shadows.
+        shadow_member: bool [S, n], who trained them.
+        member: bool [n], who trained the target, where it is known: only to notice a design that tells it.
+        key: of what is drawn.
+        options: of the attack's factory.
+
+    Raises:
+        InputError: a design that tells who trained the target.
+    """
+    target, shadows = np.asarray(target, np.float64), np.asarray(shadows, np.float64)
+    trained = np.asarray(shadow_member, bool)
+    made, _ = built(attack, 2, options or {}, lambda seconds: None)
+    twins = memorization.twins(shadows[..., None])
+    design = membership.examine(trained, member, per_example=made.per_example, twins=twins)
+    kept, notes = design.kept, design.notes
+    if member is not None and (share := membership.share_note(trained[kept], member)):
+        notes = (*notes, share)
+    best = max(float(target.max()), float(shadows.max()))
+    leaves = {"phi": lambda s: s, "log_p_y": lambda s: np.clip(s - best, -LIMIT, 0.0)}
+    own = {leaf: leaves[leaf](target) for leaf in _reads(attack)}
+    seen = {leaf: leaves[leaf](shadows[kept]) for leaf in _reads(attack)}
+    trained = trained[kept]
+    if design.fixed_counts and not made.per_example:
+        trained, seen = equal_counts(trained, seen)
+    both = bool(trained.any() and not trained.all())
+    key = jax.random.key(0) if key is None else key
+    state = calibration.fit(key, made, Choice(AS_TARGET, {}, ""), seen, trained, None)
+    scores = np.asarray(made.score(state, own), np.float64)
+    return Scored(scores, notes, None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}", kept)

@@ -1,0 +1,220 @@
+"""The audit of a model in this process that predicts no class: ``mia_jax.audit(predict, x, y, member, shadows=fit,
+signal="squared_error")``. Of each record and model there is one number (``deployed/numbers.py``)."""
+
+import dataclasses
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax import user_code
+from mia_jax.attacks import ATTACKS
+from mia_jax.audits import config as configs
+from mia_jax.audits import stages
+from mia_jax.audits.config import InProcessConfig
+from mia_jax.audits.deployed import blocks, in_process, numbers
+from mia_jax.audits.deployed.blocks import Found
+from mia_jax.audits.deployed.in_process import brought
+from mia_jax.audits.deployed.numbers import Scored, Signal
+from mia_jax.audits.plans import predictions
+from mia_jax.audits.plans.in_process import plan_of_shadows
+from mia_jax.audits.stages import stage_key
+from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
+from mia_jax.data import tables
+from mia_jax.plans.training_plan import TrainingPlan
+from mia_jax.reports import results
+from mia_jax.targets.trainers import Platform
+from mia_jax.types import Array, InputError, Schema
+
+
+class Setting(NamedTuple):
+    """What is decided before anything is trained."""
+
+    signal: Signal
+    target: np.ndarray  # float64 [n], the target's numbers
+    plan: TrainingPlan
+    trainer: Any  # fit(x, y, *, seed)
+    attacks: list[str]
+
+
+class Observed(NamedTuple):
+    """Numbers of target and shadows, as log-likelihoods up to a constant."""
+
+    target: np.ndarray  # float64 [n]
+    shadows: np.ndarray  # float64 [S, n]
+
+
+@dataclasses.dataclass(frozen=True)
+class OfEstimator:
+    """``fit(x, y, *, seed)`` of a regressor of scikit-learn's kind."""
+
+    estimator: Any
+
+    @property
+    def title(self) -> str:
+        """Its name and its library's."""
+        kind = type(self.estimator)
+        return f"{kind.__name__} of {kind.__module__.partition('.')[0]}"
+
+    def __call__(self, x: Any, y: Array, *, seed: int) -> Any:
+        """The estimator, cloned and fitted to records [m, *f]."""
+        from sklearn.base import clone
+
+        model = clone(self.estimator)
+        seeds = {name: seed for name in model.get_params() if name.split("__")[-1] == "random_state"}
+        return model.set_params(**seeds).fit(x, y)
+
+
+# --- the steps of the audit ------------------------------------------------------------------------------------------
+
+
+def resolve(config: InProcessConfig) -> InProcessConfig:
+    """Presets filled in.
+
+    Raises:
+        InputError: settings that need classes.
+    """
+    config, given = configs.resolve(config), brought(config)
+    if config.defenses:
+        raise InputError("defenses change probabilities, and with a signal there are none: leave them out")
+    if given.trainer is None or isinstance(given.trainer, str | Platform):
+        line = "with a signal, shadows is a function fit(x, y, *, seed), or a regressor of scikit-learn's kind"
+        raise InputError(f"{line}; without shadows, mia_jax.auc(signal, member) says what the signal alone tells")
+    if given.population is not None:
+        raise InputError("population has no use with a signal: leave it out")
+    return config
+
+
+def prepare(run: Run[InProcessConfig]) -> Setting:
+    """The target's numbers, and who of the shadows trains on what.
+
+    Raises:
+        InputError: what it predicts gives no numbers, or an attack needs more.
+    """
+    given = brought(run.config)
+    names, chosen = numbers.attack_names(run.config.attacks), numbers.signal(given.signal)
+    target = numbers.of_model(given.model, given.x, given.y, chosen, called="the target")
+    plan = plan_of_shadows(run.config, len(given.y))
+    trainer = OfEstimator(given.trainer) if hasattr(given.trainer, "get_params") else given.trainer
+    if not callable(trainer) or isinstance(trainer, type):
+        raise InputError(f"shadows is {given.trainer!r}, which trains nothing: give a function fit(x, y, *, seed)")
+    run.notify(f"{len(given.y):,} records, {chosen.title}, {len(plan.member)} shadows; attacks: {', '.join(names)}")
+    return Setting(chosen, target, plan, trainer, names)
+
+
+def train(run: Run[InProcessConfig], setting: Setting) -> Trained[np.ndarray]:
+    """The shadows' numbers [S, n]; each is an artifact."""
+    given, plan = brought(run.config), setting.plan
+    name = getattr(setting.trainer, "title", "") or getattr(setting.trainer, "__name__", "fit")
+    platform = Platform(f"{name}: {setting.signal.title}", _nothing, _nothing, (setting.trainer, given.signal))
+    described = in_process.descriptions(given, platform, plan)
+    found: list[np.ndarray] = []
+    with run.progress("shadow models", len(described)) as advance:
+        began = time.perf_counter()
+        for k, description in enumerate(described):
+            cached = run.workdir.load("answers", description)
+            if cached is None:
+                rows, seed = plan.rows(k), int(plan.seeds[k])
+                with user_code.guarded(f"{name}(x, y, seed={seed})"):
+                    model = setting.trainer(tables.take(given.x, rows), given.y[rows], seed=seed)
+                one = numbers.of_model(model, given.x, given.y, setting.signal, called=f"what {name} returns")
+                run.workdir.save("answers", description, {"signal": one}, seconds=time.perf_counter() - began)
+            else:
+                one = cached.arrays["signal"]
+            found.append(one)
+            advance(1)
+            began = time.perf_counter()
+    return Trained(stages.NO_MODELS, "shadow models", np.stack(found), np.zeros(0, int), least=0)
+
+
+def _nothing(*_: Any, **__: Any) -> Any:
+    raise AssertionError("this platform only names a trainer")
+
+
+def observe(run: Run[InProcessConfig], setting: Setting, trained: Trained[np.ndarray]) -> Observed:
+    """The numbers of target [n] and shadows [S, n], on one scale."""
+    shadows = trained.extra
+    scale = setting.signal.scale(shadows[~setting.plan.member]) or 1.0
+    return Observed(setting.target / scale, shadows / scale)
+
+
+def attack(run: Run[InProcessConfig], setting: Setting, observed: Observed) -> dict[str, Scored]:
+    """Every attack's scores, of numbers [n] and [S, n]."""
+    options, has = configs.attack_settings(run.config), configs.attack_run(run.config)
+    return {
+        name: numbers.scored(
+            name,
+            observed.target,
+            observed.shadows,
+            setting.plan.member,
+            member=brought(run.config).member,
+            key=stage_key(run.root, name),
+            options=ATTACKS[name].arguments(options, has),
+        )
+        for name in setting.attacks
+    }
+
+
+def summarize(
+    run: Run[InProcessConfig],
+    setting: Setting,
+    trained: Trained[np.ndarray],
+    observed: Observed,
+    scored: dict[str, Scored],
+) -> Summary:
+    """The blocks of results.json, and scores [n]; where nobody told who is a member, attacks have no measures."""
+    config, given = run.config, brought(run.config)
+    n, nothing = len(given.y), np.zeros(len(given.y), np.float32)
+    reasons = {name: one.no_boundary for name, one in scored.items() if one.no_boundary}
+    found = Found(
+        {name: one.scores for name, one in scored.items()},
+        nothing.astype(np.int32),
+        given.member,
+        np.arange(n),
+        {},
+        reasons,
+        nothing,
+        nothing,
+        nothing.astype(bool),
+    )
+    notes = list(dict.fromkeys(note for one in scored.values() for note in one.notes))
+    for line in notes:
+        run.notify(f"warning: {line}")
+    shape = tuple(np.shape(given.x)[1:])
+    schema = Schema(config.name, "local", config.records, 1, shape, ())
+    settings = predictions.settings(config, scored, "name") | {"num_shadows": config.num_shadows}
+    summary = blocks.summary(
+        config,
+        settings,
+        found,
+        dataset=blocks.dataset(config.name, schema, n, found),
+        target=_target(setting, given.member),
+        shadows=_shadows(setting, trained.extra, next(iter(scored.values())), notes),
+        doubts=[],
+    )
+    columns = {name: value for name, value in summary.scores.items() if name not in ("label", "confidence", "entropy")}
+    return summary._replace(scores={**columns, "signal": setting.target.astype(np.float32)})
+
+
+def _target(setting: Setting, member: np.ndarray | None) -> results.Target:
+    block: results.Target = {
+        "kind": in_process.KIND,
+        "train_records": 0 if member is None else int(member.sum()),
+        "signal": setting.signal.title,
+        "test_signal": float(setting.target[slice(None) if member is None else ~member].mean()),
+    }
+    return block if member is None else {**block, "train_signal": float(setting.target[member].mean())}
+
+
+def _shadows(setting: Setting, shadows: np.ndarray, one: Scored, notes: list[str]) -> results.Shadows:
+    return {
+        "count": len(one.kept),
+        "data": "draws of the records in question",
+        "train_records": int(setting.plan.member[0].sum()),
+        "notes": notes,
+    }
+
+
+PLAN: AuditPlan[InProcessConfig, Setting, np.ndarray, Observed, dict[str, Scored]] = AuditPlan(
+    "deployed", resolve, prepare, train, observe, attack, summarize
+)

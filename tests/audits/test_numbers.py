@@ -1,0 +1,108 @@
+"""Models that predict no class: one number per record, from a regression on a real table to a user's own likelihood."""
+
+import numpy as np
+import pytest
+import test_one_call as classes
+from sklearn.datasets import load_diabetes
+from sklearn.tree import DecisionTreeRegressor
+
+import mia_jax as mia
+from mia_jax.audits.deployed import numbers
+from mia_jax.statistics import metrics
+from mia_jax.types import InputError
+
+X, Y = load_diabetes(return_X_y=True)
+N = len(Y)
+MEMBER = np.random.default_rng(0).permutation(N) < N // 2
+TREE = DecisionTreeRegressor(min_samples_leaf=3, random_state=0)
+TARGET = DecisionTreeRegressor(min_samples_leaf=3, random_state=9).fit(X[MEMBER], Y[MEMBER])
+FEW = dict(num_shadows=4, attacks="loss,rmia,lira")
+
+
+@pytest.fixture(scope="module")
+def regression(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("regression")
+    return mia.audit(TARGET, X, Y, MEMBER, shadows=TREE, signal="squared_error", workdir=folder, **FEW), folder
+
+
+def test_a_regression_is_audited_by_its_squared_error(regression):
+    found, _ = regression
+    error = (TARGET.predict(X) - Y) ** 2
+    assert found["loss"].auc.value == pytest.approx(metrics.auc(-error, MEMBER).value, abs=1e-4)
+    np.testing.assert_allclose(found.scores["signal"], -error, rtol=1e-6)
+    assert found["rmia"].auc.value > 0.7 and found["lira"].auc.value > 0.7
+    assert found.results["target"]["train_signal"] == pytest.approx(-error[MEMBER].mean())
+    text = found._repr_html_() + repr(found)
+    assert "minus the squared error" in text and "0 classes" not in text and "1 classes" not in text
+
+
+def test_its_page_speaks_of_no_class(regression):
+    page = (regression[1] / "report.html").read_text()
+    assert "one number was taken: minus the squared error" in page
+    for words in ("Class by class", "probability for each", "How sure the target"):
+        assert words not in page
+
+
+def test_an_interrupted_regression_goes_on_and_a_function_does_the_same(regression):
+    asked = []
+
+    def fit(x, y, *, seed):
+        asked.append(seed)
+        return DecisionTreeRegressor(min_samples_leaf=3, random_state=seed).fit(x, y).predict
+
+    found = mia.audit(TARGET.predict, X, Y, MEMBER, shadows=fit, signal="squared_error", **FEW)
+    assert len(asked) == 4
+    for name in found:
+        np.testing.assert_array_equal(found[name].scores, regression[0][name].scores)
+    again = mia.audit(TARGET, X, Y, MEMBER, shadows=TREE, signal="squared_error", workdir=regression[1], **FEW)
+    np.testing.assert_array_equal(again["lira"].scores, regression[0]["lira"].scores)
+
+
+def test_a_log_likelihood_orders_records_as_the_answers_that_it_is_from():
+    def likelihood(p, y):
+        return np.log(p[np.arange(len(y)), y])
+
+    given = (classes.TARGET, classes.X, classes.Y, classes.MEMBER)
+    some = dict(shadows=classes.fit, num_shadows=6, attacks="loss,rmia,calibrated_loss,base")
+    by_signal, by_answers = mia.audit(*given, signal=likelihood, **some), mia.audit(*given, **some)
+    for name in by_answers:
+        assert by_signal[name].auc.value == pytest.approx(by_answers[name].auc.value, abs=2e-3), name
+
+
+def test_errors_of_any_unit_are_log_likelihoods():
+    """A likelihood in other units has another constant, which no attack sees."""
+    scores = []
+    for unit in (1.0, 1000.0):
+        target = lambda x, unit=unit: TARGET.predict(x) * unit  # noqa: E731
+        fit = lambda x, y, *, seed: DecisionTreeRegressor(min_samples_leaf=3, random_state=seed).fit(x, y)  # noqa: E731
+        found = mia.audit(target, X, Y * unit, MEMBER, shadows=fit, signal="squared_error", **FEW)
+        scores.append(found["rmia"].scores)
+    np.testing.assert_allclose(*scores, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["confidence", "entropy", "modified_entropy", "gap", "shokri"])
+def test_attacks_that_read_classes_are_refused(name):
+    with pytest.raises(InputError, match=f"{name} needs classes .*; loss, calibrated_loss"):
+        numbers.attack_names(name)
+
+
+BAD = {
+    "no shadows": (dict(shadows=None), r"shadows is a function fit.* mia_jax\.auc"),
+    "signal": (dict(signal="squared"), "none of squared_error, absolute_error"),
+    "defenses": (dict(defenses="round_to(1)"), "defenses change probabilities"),
+    "shape": (dict(predict=lambda x: np.zeros((N, 2))), r"shape \(442, 2\), and y has \(442,\)"),
+    "number": (dict(predict=lambda x: np.full(N, np.inf)), "record 0: its signal is -inf"),
+    "one for all": (dict(signal=lambda p, y: 0.0), r"signal gives an array of shape \(\)"),
+    "raises": (dict(signal=lambda p, y: 1 / 0), "signal of what the target predicts raised ZeroDivisionError"),
+    "nothing": (dict(predict=3), "is int, which predicts nothing"),
+    "population": (dict(population=(X, (Y > 100).astype(int))), "population has no use"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line(case):
+    changed, message = BAD[case]
+    given = dict(predict=TARGET, x=X, y=Y, member=MEMBER, shadows=TREE, signal="squared_error") | changed
+    with pytest.raises(InputError, match=message) as error:
+        mia.audit(**given)
+    assert "\n" not in str(error.value)
