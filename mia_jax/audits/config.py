@@ -80,6 +80,12 @@ class AuditConfig(RecipeOptions, AttackOptions):
     chunk: int | None = option(
         None, "shadows trained at once (default: chosen from the model and the memory)", identity=False, low=1
     )
+    precision: str = option(
+        "float32",
+        "arithmetic of the networks: float32, bfloat16 (parameters and answers stay float32), or tf32 (NVIDIA GPUs)",
+        choices=("float32", "bfloat16", "tf32"),
+        late=True,
+    )
     lanes: int | None = option(
         None,
         "networks per compiled program, on accelerators (default: the fastest of a few that are timed)",

@@ -93,7 +93,7 @@ def _is_defended(v: AuditConfig) -> bool:
 
 
 NETWORK = ("model", "hidden")
-TRAINED = ("recipe", "chunk", "lanes", *RECIPE, *TRAINING_DEFENSES)
+TRAINED = ("recipe", "chunk", "lanes", "precision", *RECIPE, *TRAINING_DEFENSES)
 OTHER_TRAINER = "without `target_kind=nn`, our own networks"
 OWN_NETWORK = (
     Rule(TRAINED, _ours, OTHER_TRAINER),

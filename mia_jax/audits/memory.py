@@ -5,7 +5,7 @@ import numpy as np
 
 from mia_jax.attacks import shokri
 from mia_jax.audits import train_networks
-from mia_jax.audits.config import AuditConfig, network
+from mia_jax.audits.config import AuditConfig
 from mia_jax.data import limits
 from mia_jax.models import networks
 from mia_jax.training import parallel
@@ -27,7 +27,7 @@ def check_networks(config: AuditConfig, schema: Schema, m: int) -> None:
     """
     if config.lanes and jax.default_backend() == "cpu":
         raise InputError(f"`lanes` is for accelerators: CPUs train {parallel.LANES} networks per program; leave it out")
-    model = networks.build(network(config), schema, hidden=config.hidden, dropout=config.dropout)
+    model = train_networks.build_network(config, schema)
     trainer = train_networks.build_trainer(train_networks.fitting(config, schema.shape, m), model, m)
     x = jax.ShapeDtypeStruct((1, *schema.shape), networks.natural(schema))
     state = jax.eval_shape(trainer.init, jax.eval_shape(lambda: jax.random.key(0)), x)

@@ -4,21 +4,22 @@ import dataclasses
 import operator
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
 
 from mia_jax.audits import divergence, stages
-from mia_jax.audits.config import TRAINING_DEFENSES, AuditConfig, network
+from mia_jax.audits.config import OFF, TRAINING_DEFENSES, AuditConfig, network
 from mia_jax.audits.divergence import Diverged
 from mia_jax.audits.options import PAPER, RECIPE, recipe_of
 from mia_jax.audits.types import Models, Notify, Observation, Observers, Run, TrainingJob
 from mia_jax.models import networks as models
+from mia_jax.models.precision import Precision
 from mia_jax.storage import artifacts
 from mia_jax.targets import black_box, observation
 from mia_jax.training import augmentations, many, recipes, regularizers, timing
-from mia_jax.types import Array, EpochInfo, Model, Params, Records, Seen, Target, Trainer
+from mia_jax.types import Array, EpochInfo, Model, Params, Records, Schema, Seen, Target, Trainer
 
 C = TypeVar("C", bound=AuditConfig)
 
@@ -66,7 +67,7 @@ def networks(run: Run, job: TrainingJob) -> Models:
 def _prepared(run: Run, job: TrainingJob) -> tuple[Model, TrainingJob]:
     """The network, and the job as it is done: units part of the digest, a batch of at most the training records."""
     config = job.config
-    model = models.build(network(config), job.schema, hidden=config.hidden, dropout=config.dropout)
+    model = build_network(config, job.schema)
     if scaling := models.units(job.schema):  # decided by the schema, which may be of other records
         job = job._replace(digest=artifacts.digest({"data": job.digest, "units": artifacts.array_digest(*scaling)}))
     if model.arithmetic:
@@ -191,10 +192,17 @@ def training_description(config: AuditConfig, digest: str) -> dict[str, Any]:
 def description(config: AuditConfig, model: Model, digest: str) -> dict[str, Any]:
     """What makes a trained network, apart from its key and its training set."""
     arithmetic = {"arithmetic": model.arithmetic} if model.arithmetic else {}
-    return training_description(config, digest) | arithmetic
+    precision = {"precision": config.precision} if config.precision != OFF.precision else {}
+    return training_description(config, digest) | arithmetic | precision
 
 
 # --- from the configuration ------------------------------------------------------------------------------------------
+
+
+def build_network(config: AuditConfig, schema: Schema) -> Model:
+    """The network of a run, in its precision. Raises InputError, see ``networks.build``."""
+    precision = cast(Precision, config.precision)  # one of the field's choices
+    return models.build(network(config), schema, hidden=config.hidden, dropout=config.dropout, precision=precision)
 
 
 def fitting(config: C, shape: Sequence[int], m: int, notify: Notify = lambda line: None) -> C:

@@ -13,6 +13,7 @@ from mia_jax import user_code
 from mia_jax.models import convolutions, fast, resnets, tables, vgg16
 from mia_jax.models.own import from_factory, load
 from mia_jax.models.paper import cnn, layer_widths, logistic, mlp
+from mia_jax.models.precision import Precision, computed_in
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError, Model, Schema, Variables
 
@@ -28,7 +29,9 @@ NAMES = ("mlp", "logistic", "tab_resnet", "ft_transformer", *LEAST)
 WITH_DROPOUT = ("mlp", "tab_resnet", "ft_transformer", "cnn", "wrn28_2", "wrn16_4")
 
 
-def build(name: str, schema: Schema, *, hidden: int | str = 128, dropout: float = 0.0) -> Model:
+def build(
+    name: str, schema: Schema, *, hidden: int | str = 128, dropout: float = 0.0, precision: Precision = "float32"
+) -> Model:
     """A model by its name, for records of a schema.
 
     Args:
@@ -40,9 +43,11 @@ def build(name: str, schema: Schema, *, hidden: int | str = 128, dropout: float 
         hidden: units of the fully connected layer of mlp and cnn; several layers of mlp as "128,64".
         dropout: probability that one of these units is dropped in training; of a residual network, one between the
             layers of a block; of ft_transformer, an attention weight, too.
+        precision: of its arithmetic, see ``precision.computed_in``.
 
     Raises:
-        InputError: there is no such model, or it does not fit the records. Nothing is computed to find out.
+        InputError: there is no such model, it does not fit the records, or the device lacks the precision. Nothing is
+            computed to find out.
     """
     pixels = all(field.kind == "pixel" for field in schema.fields)
     scale = 1 / max(field.high for field in schema.fields) if pixels else 1.0
@@ -59,6 +64,7 @@ def build(name: str, schema: Schema, *, hidden: int | str = 128, dropout: float 
         model, own = from_factory(name, schema, scale)
     else:
         raise InputError(f"there is no model {name!r}; use {', '.join(NAMES)}, or module:factory for your own")
+    model = computed_in(model, precision)  # of what ``rescaled`` gives, in units that bfloat16 can tell apart
     if not own and (scaling := units(schema)):
         model = rescaled(model, *scaling)
     replaced = _check(name, model, schema)

@@ -7,9 +7,11 @@ import optax
 import pytest
 from flax import linen as nn
 
+from mia_jax.audits import config
 from mia_jax.models import adapters, networks, precision
+from mia_jax.storage import artifacts
 from mia_jax.training import many, single
-from mia_jax.types import InputError, Records, Variables
+from mia_jax.types import Field, InputError, Records, Schema, Variables
 
 
 class Normed(nn.Module):
@@ -65,3 +67,22 @@ def test_float32_on_a_cpu_is_the_model_itself():
 def test_what_the_device_lacks_is_refused(name, message):
     with pytest.raises(InputError, match=message):
         precision.computed_in(networks.mlp(3), name)
+
+
+def test_units_are_taken_before_numbers_are_rounded():
+    """A year 2001 is 2000 in bfloat16; minus 2000, it is 1."""
+    years = Field("year", "numeric", 0, 1, low=1990.0, high=2010.0, zero=2000.0, one=2001.0)
+    schema = Schema("years", "local", "", 2, (1,), (years,))
+    x = np.array([[2000.0], [2001.0], [2002.0]], np.float32)
+    model = networks.build("logistic", schema, precision="bfloat16")
+    params = model.init(jax.random.key(0), x[:1])
+    logits = np.asarray(model.apply(params, x), np.float32)
+    assert np.abs(np.diff(logits, axis=0)).min() > 0
+
+
+def test_precision_is_part_of_a_run_where_it_is_given():
+    names = {
+        artifacts.digest(config.identity(config.resolve(config.Config(dataset="location", **given))))
+        for given in ({}, {"precision": "float32"}, {"precision": "bfloat16"})
+    }
+    assert len(names) == 2
