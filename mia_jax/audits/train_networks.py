@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from mia_jax.audits import divergence, stages
-from mia_jax.audits.config import OFF, TRAINING_DEFENSES, AuditConfig, network
+from mia_jax.audits.config import TRAINING_DEFENSES, AuditConfig, network
 from mia_jax.audits.divergence import Diverged
 from mia_jax.audits.options import PAPER, RECIPE, recipe_of
 from mia_jax.audits.types import Models, Notify, Observation, Observers, Run, TrainingJob
@@ -192,7 +192,7 @@ def training_description(config: AuditConfig, digest: str) -> dict[str, Any]:
 def description(config: AuditConfig, model: Model, digest: str) -> dict[str, Any]:
     """What makes a trained network, apart from its key and its training set."""
     arithmetic = {"arithmetic": model.arithmetic} if model.arithmetic else {}
-    precision = {"precision": config.precision} if config.precision != OFF.precision else {}
+    precision = {"precision": config.precision} if config.precision != "float32" else {}
     return training_description(config, digest) | arithmetic | precision
 
 
