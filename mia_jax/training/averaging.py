@@ -29,8 +29,10 @@ class Averaged(NamedTuple):
     opt_state: Following
 
 
-def follow(optimizer: optax.GradientTransformation, decay: float) -> optax.GradientTransformation:
+def follow(optimizer: optax.GradientTransformation, decay: float) -> optax.GradientTransformationExtraArgs:
     """The optimizer, which keeps an exponential moving average of the parameters that it makes.
+
+    And of the batch statistics that its ``update`` is told as ``stats``, where the total has a place for them.
 
     Args:
         optimizer: all of it.
@@ -46,21 +48,24 @@ def follow(optimizer: optax.GradientTransformation, decay: float) -> optax.Gradi
     def init(params: Params) -> Following:
         return Following(optimizer.init(params), jax.tree.map(jnp.zeros_like, params), jnp.float32(0))
 
-    def update(updates: Params, state: Any, params: Params | None = None) -> tuple[Params, Following]:
+    def update(
+        updates: Params, state: Any, params: Params | None = None, *, stats: Any = None, **more: Any
+    ) -> tuple[Params, Following]:
         updates, opt_state = optimizer.update(updates, state.opt_state, params)
         assert params is not None, "an average of parameters needs the parameters"
         new = optax.apply_updates(params, updates)
+        new = new if stats is None else Variables(new, stats)
         total = jax.tree.map(lambda t, p: t + (1 - decay) * (p - t), state.total, new)
         return updates, Following(opt_state, total, state.weight + (1 - decay) * (1 - state.weight))
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def averaged(trainer: Trainer) -> Trainer:
     """The network is at any time the average of its parameters so far, without bias towards zero (debiased).
 
-    Batch statistics are not averaged: the running ones, averages themselves, normalize the averaged network. (LiRA's
-    code averages them too.) Before the first step the network is the one that it starts as.
+    Running batch statistics are averaged alike, as in LiRA's code (objax). Before the first step the network is the one
+    that it starts as.
 
     Args:
         trainer: whose optimizer ``follow`` made.
@@ -68,7 +73,8 @@ def averaged(trainer: Trainer) -> Trainer:
 
     def init(key: Key, x: Array) -> TrainState:
         state = trainer.init(key, x)
-        return state._replace(opt_state=Averaged(state.params, state.opt_state))
+        nothing = jax.tree.map(jnp.zeros_like, state.params)  # of all that the network is: statistics, too
+        return state._replace(opt_state=Averaged(state.params, state.opt_state._replace(total=nothing)))
 
     def epoch(state: TrainState, pool: Records, index: Array) -> tuple[TrainState, EpochInfo]:
         before: Averaged = state.opt_state
@@ -85,6 +91,4 @@ def _average(state: TrainState) -> Params:
     def average(total: jax.Array, trained: jax.Array) -> jax.Array:
         return jnp.where(weight > 0, total / jnp.where(weight > 0, weight, 1), trained).astype(trained.dtype)
 
-    if isinstance(state.params, Variables):
-        return state.params._replace(params=jax.tree.map(average, following.total, state.params.params))
     return jax.tree.map(average, following.total, state.params)

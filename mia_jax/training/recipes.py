@@ -71,7 +71,7 @@ def lira() -> Recipe:
     and rises over the first hundredth of the steps, 5e-4 / 2 * sum(theta^2) over kernels in the loss, flips and crops
     of images padded by 4 reflected pixels. The average of the network over the steps (.999, debiased) answers.
 
-    Departures: theirs averages running batch statistics, too; pixels are in [-1, 1] there, and in [0, 1] here.
+    Departure: pixels are in [-1, 1] there, and in [0, 1] here.
     """
     return Recipe(
         optimizer="sgd",

@@ -48,7 +48,7 @@ def make_trainer(
 
     Every epoch takes the records of the training set in a new order, each exactly once. The last batch may be smaller:
     it is padded with records of weight zero. Rows are gathered from the pool and cast batch by batch. Batch statistics
-    are those of the real records of the whole batch; the optimizer does not see them.
+    are those of the real records of the whole batch; an optimizer is told the new ones as ``stats=``, if it asks.
 
     Args:
         model: init and apply; train, if it keeps batch statistics.
@@ -79,6 +79,7 @@ def make_trainer(
     """
 
     summed_loss = _summed_loss(model, loss)
+    update = optax.with_extra_args_support(optimizer).update
 
     def init(key: Key, x: Array) -> TrainState:
         key_params, key_epochs = jax.random.split(key)
@@ -106,7 +107,7 @@ def make_trainer(
             sums, new_stats = _over_microbatches(gradient, params, stats, offsets, (rows, batch, keys))
             count = (rows >= 0).sum()
             grads = jax.tree.map(lambda g: g / jnp.maximum(count, 1), sums.grads)
-            updates, new_opt_state = optimizer.update(grads, opt_state, params)
+            updates, new_opt_state = update(grads, opt_state, params, stats=new_stats)
             new = (optax.apply_updates(params, updates), new_stats, new_opt_state)
             # A batch without a record is no step: momentum would move the parameters even so.
             return jax.tree.map(lambda a, b: jnp.where(count > 0, a, b), new, carry), (sums.loss, sums.correct)
