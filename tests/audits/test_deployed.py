@@ -7,7 +7,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from small_runs import Told
+from small_runs import Told, own_module
 
 from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
@@ -199,3 +199,26 @@ def test_attacks_that_compare_shadows_need_both_kinds():
         infer.attack_names("loss", same_records=True, member=everywhere)
     assert "lira" in infer.attack_names("all", same_records=True, member=np.eye(2, 5) > 0)
     assert "lira_offline" in infer.attack_names("all", same_records=True)
+
+
+# --- shadows of a user's trainer -------------------------------------------------------------------------------------
+
+
+def test_any_function_trains_the_shadows(service, run, tmp_path, monkeypatch):
+    """``--trainer=module:fit``, with records as they are in the file."""
+    name = own_module(
+        tmp_path,
+        monkeypatch,
+        "import numpy as np\n"
+        "def fit(x, y, *, seed):\n"
+        "    assert x.dtype == np.uint8 and y.dtype.kind == 'i'\n"
+        "    share = np.array([(x[y == c].sum(0) + 1) / ((y == c).sum() + 2) for c in range(3)])\n"
+        "    def predict(asked):\n"
+        "        log_p = np.log(np.where(asked[:, None] > 0, share, 1 - share)).sum(-1)\n"
+        "        return np.exp(log_p) / np.exp(log_p).sum(1, keepdims=True)\n"
+        "    return predict\n",
+    )
+    with service.open() as url:
+        found = run(url, target_kind=f"{name}:fit", attacks="loss,rmia_offline", hidden=128, num_epochs=100)
+    assert found["shadows"]["count"] == 2 and found["shadows"]["test_accuracy"] > 0.5
+    assert {*found["attacks"]} == {"loss", "rmia_offline"}

@@ -50,6 +50,13 @@ def test_flags_are_read_back(parse):
     assert config(Config) == Config(dataset="adult", num_shadows=3, learning_rate=0.5, l2=0.1, adaptive=False)
 
 
+@pytest.mark.parametrize("kind", [Config, BalancedConfig, DeployedConfig])
+def test_what_trains_has_two_names(parse, kind):
+    where = ["--target=http://host/v1/models/m", "--data=mine.npz"] if kind is DeployedConfig else []
+    for name in ("target_kind", "trainer"):
+        assert parse(f"--{name}=mine:fit", *where, kinds=(kind,))(kind).target_kind == "mine:fit"
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
