@@ -190,14 +190,15 @@ def bits(x: np.ndarray) -> np.ndarray:
     return out
 
 
+IGNORED = (-1, -100)  # scikit-learn's "unlabeled" and noise; PyTorch's ignore_index
 UNLABELED = (
-    'as a rule -1 is "unlabeled" (semi-supervised data, clusterings, padding): leave such records out of all arrays, as'
-    " x[y >= 0] and y[y >= 0] do; if it is a class, add 1 to all labels"
+    'as a rule -1 and -100 stand for "unlabeled" or "ignored" (semi-supervised data, clusterings, padding): leave such'
+    " records out of all arrays, as x[y >= 0] and y[y >= 0] do; if it is a class, number all classes from 0"
 )
 
 
 class Unlabeled(ValueError):
-    """Labels among which -1 stands for none."""
+    """Labels among which -1, or -100, stands for none."""
 
 
 def labels(y: np.ndarray, classes: int | None = None, *, one_based: bool = False) -> np.ndarray:
@@ -225,7 +226,7 @@ def labels(y: np.ndarray, classes: int | None = None, *, one_based: bool = False
     wrong = (y < low) | (y > high)
     if wrong.any():
         label = y[wrong.argmax()]
-        if y.min() == -1 and not np.isin(y, (-1, 1)).all():
+        if y.min() in IGNORED and not np.isin(y, (-1, 1)).all():
             where = f"record {y.argmin()} has the label {y.min()}"
             raise Unlabeled(f"{where}, which is negative: classes are numbered from 0; {UNLABELED}")
         reason = "which is negative: classes are numbered from 0" if label < 0 else f"outside of {low}..{high}"

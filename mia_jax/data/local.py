@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.data import files, npz, units
+from mia_jax.data import files, npz, oddities, units
 from mia_jax.data.table import DATASETS
 from mia_jax.storage import artifacts
 from mia_jax.types import Field, InputError, Records, Schema
@@ -178,7 +178,7 @@ def _inferred(x: np.ndarray, y: np.ndarray, name: str, to_train_on: bool) -> tup
     if to_train_on:
         _check_classes(y, classes)
     width = int(np.prod(x.shape[1:]))
-    notes: tuple[str, ...] = ()
+    notes = oddities.notes(x, y)
     if ((x == 0) | (x == 1)).all():
         x = x.astype(np.uint8)
         fields = (Field("bits", "binary", 0, width),)
@@ -187,7 +187,7 @@ def _inferred(x: np.ndarray, y: np.ndarray, name: str, to_train_on: bool) -> tup
     else:
         x = _float32(x)
         fields = units.numeric_fields(x)
-        notes = (*_missing_note(x), *units.notes(fields))
+        notes = (*notes, *_missing_note(x), *units.notes(fields))
     schema = Schema(name, "local", artifacts.array_digest(x, y), classes, x.shape[1:], fields, notes)
     return Records(x, y), schema
 

@@ -110,8 +110,9 @@ TURNED = {  # what makes probabilities of such numbers, called {0}
     "log-probabilities": "np.exp({0})",
     "logarithms to base 2": "np.exp2({0})",
     "logarithms to base 10": "10.0 ** {0}",
+    "negative logarithms of probabilities": "np.exp(-{0})",
     "percentages": "{0} / 100",
-    "quantized scores": "{0} / {0}.sum(axis=-1, keepdims=True)",
+    "counts, or quantized scores": "{0} / {0}.sum(axis=-1, keepdims=True)",
     "quantized scores from -128": "({0} + 128.0) / 256",
 }
 
@@ -128,8 +129,11 @@ def mistaken_for(values: np.ndarray) -> str:
     rounded, off = np.all(values == np.round(values)), max(1, min(classes / 2, 50))
     if (values >= 0).all() and (np.abs(total - 100) <= (off if rounded else 1)).all():
         return "percentages"
-    if rounded and (values >= 0).all() and (np.abs(total - 255.5) <= 0.5 + off).all():  # scales 1 / 255 and 1 / 256
-        return "quantized scores"
+    if (values >= 0).all() and (np.abs(np.exp(-values).sum(axis=1) - 1) < 1e-2).all():
+        return "negative logarithms of probabilities"
+    usual = float(np.median(total))  # 255 and 256 of 8 bits, 1,000, or the trees of a forest
+    if rounded and (values >= 0).all() and usual > 2 * off and (np.abs(total - usual) <= off).all():
+        return "counts, or quantized scores"
     if rounded and (values >= -128).all() and (np.abs(total + 128 * classes - 256) <= off).all():
         return "quantized scores from -128"
     return "sigmoids" if (values >= 0).all() and (values <= 1).all() else "logits"

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -157,3 +158,26 @@ def test_a_member_in_a_data_set_is_said_to_be_of_no_use(tmp_path):
     assert said == list(schema.notes) and said[-1].startswith("The file's array member is not used")
     data.save(tmp_path / "again.npz", data.load(tmp_path / "own.npz")[0], schema, member=np.arange(len(LY)) < 3)
     assert data.load(tmp_path / "again.npz")[1].notes == schema.notes
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda x, y: np.c_[x, np.arange(7, 7 + len(x))],
+            "Column 5 of x counts the rows, as the index of a table does",
+        ),
+        (lambda x, y: np.c_[x[:, :2], y, x[:, 2:]], "Column 2 of x is y itself"),
+        (lambda x, y: np.where(x < 0.1, -999, x), "-999 is in 5 of 5 columns"),
+        (lambda x, y: np.repeat(np.repeat(x[:, :3, None, None], 8, 2), 8, 3), "channels first; .* np.moveaxis"),
+        (lambda x, y: x, None),
+        (lambda x, y: np.repeat(np.repeat(x[:, None, None, :3], 8, 1), 8, 2), None),
+        (lambda x, y: np.where(x < 0.1, -999, x) - 500 * (x > 0.9), None),
+    ],
+)
+def test_odd_records_are_remarked_upon(change, said, tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((60, 5)), np.arange(60) % 3
+    np.savez(tmp_path / "own.npz", x=change(x, y), y=y)
+    notes = [note for note in data.load(tmp_path / "own.npz")[1].notes if not note.startswith("For our networks")]
+    assert len(notes) == (said is not None) and (said is None or re.search(said, notes[0]))

@@ -125,7 +125,9 @@ SOFT = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
         (np.log(SOFT), "look like log-probabilities"),
         (100 * SOFT, "look like percentages"),
         (np.log2(SOFT), "look like logarithms to base 2"),
-        (np.round(255 * SOFT).astype(int), "look like quantized scores"),
+        (np.round(255 * SOFT).astype(int), "look like counts, or quantized scores"),
+        (np.round(1000 * SOFT).astype(int), "look like counts, or quantized scores"),
+        (-np.log(SOFT), "look like negative logarithms of probabilities"),
         (np.round(256 * SOFT).astype(int) - 128, "look like quantized scores from -128"),
         (1 / (1 + np.exp(-LOGITS)), "do not sum to 1 .*several sigmoids"),
     ],
@@ -157,6 +159,15 @@ def test_percentages_with_their_sign_are_read(form):
     np.testing.assert_allclose(replies.read(reply, len(SOFT), reading), np.round(SOFT, 4), atol=1e-12)
     assert reading.answers.digits == 4
     assert replies.elements(["50%", "7.5%"], 2) == [0.5, 0.075] and replies.elements(["50% off"], 1) == ["50% off"]
+
+
+def test_a_line_of_csv_for_each_record_is_read_and_decimal_commas_are_refused():
+    """The line was taken for a label."""
+    reply = replies.elements([",".join(f"{p:.6f}" for p in row) for row in SOFT], len(SOFT))
+    np.testing.assert_allclose(replies.read(reply, len(SOFT), replies.learn(reply)), SOFT, atol=1e-6)
+    comma = [[f"{p:.4f}".replace(".", ",") for p in row] for row in SOFT]
+    with pytest.raises(replies.Unknown, match="form that is not known, or not all of one"):
+        replies.learn(replies.elements(comma, len(SOFT)))
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])

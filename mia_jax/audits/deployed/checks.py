@@ -115,7 +115,7 @@ def _labels(labels: Array, n: int, classes: int, whose: str) -> np.ndarray:
     y = np.asarray(labels)
     if y.shape != (n,) or y.dtype.kind not in "iu":
         raise InputError(f"{whose}labels are integers [{n}], one for each record; they are {y.dtype} {y.shape}")
-    if y.min() == -1:
+    if y.min() in files.IGNORED:
         raise InputError(f"{whose}labels: {files.UNLABELED}")
     if y.min() < 0 or y.max() >= classes:
         raise InputError(f"{whose}labels lie between 0 and {classes - 1}; these lie between {y.min()} and {y.max()}")

@@ -46,6 +46,10 @@ class Unknown(TargetError):
     """A reply that is whole, and of no form that is known: the same question would bring it again."""
 
 
+class OtherForm(TargetError):
+    """A reply that is not of the form that was learned."""
+
+
 # --- elements --------------------------------------------------------------------------------------------------------
 
 _SCORES = ("probabilities", "scores", "predict_proba", "confidences", "score", "confidence", "probability")
@@ -128,6 +132,9 @@ def _element(element: Any) -> Any:
             with contextlib.suppress(ValueError):
                 if not (number := float(element)).is_integer():
                     return number
+            with contextlib.suppress(ValueError):
+                if "," in element and any("." in part for part in element.split(",")):  # a line of CSV
+                    return [float(part) for part in element.split(",")]
             return element
         case None | int() | float():
             return element
@@ -201,7 +208,11 @@ def learn(reply: Reply, classes: int | None = None, names: Sequence[str] | None 
     reading = Reading(form, Answers(classes), names)
     if form == "labels":
         return reading._replace(answers=Answers(classes, "labels"))
-    p = read(answered, len(answered), reading)
+    try:
+        p = read(answered, len(answered), reading)
+    except OtherForm:
+        first = sanitize.outline(answered[0])
+        raise Unknown(f"its answers are of a form that is not known, or not all of one; the first is {first}") from None
     answers = recognize(np.nan_to_num(p), few=True)
     if form == "scores" and classes > 2 and any(len(_by_class(row)) < classes for row in answered):
         answers = answers._replace(kind="top_k", k=max(len(_by_class(row)) for row in answered), least=None)
@@ -277,7 +288,7 @@ def _no_probabilities(values: np.ndarray) -> str:
     """What numbers are that are no probabilities, and what to do."""
     example = beginning(values[0])
     match kind := mistaken_for(values):
-        case "percentages" | "quantized scores":
+        case "percentages" | "counts, or quantized scores":
             return f"its answers look like {kind} ({example}): serve probabilities, which sum to 1"
         case _ if kind in TURNED:
             return f"its answers look like {kind} ({example}): serve the probabilities themselves"
@@ -337,7 +348,7 @@ def read(reply: Reply, b: int, reading: Reading) -> np.ndarray:
                         row[1 - _column(label, reading)] = 1 - row[_column(label, reading)]
                 return p
     except (ValueError, TypeError, AttributeError, OverflowError):
-        raise TargetError(f"the answer is not of the form it had before ({reading.form})") from None
+        raise OtherForm(f"the answer is not of the form it had before ({reading.form})") from None
 
 
 def _by_class(element: Any) -> Mapping[str, Any]:
@@ -365,6 +376,7 @@ def _column(label: Any, reading: Reading) -> int:
         ) from None
     if not known:
         raise TargetError(
-            f"the service answered with the class {sanitize.quoted(label)}, and there are {reading.answers.classes}"
+            f"the service answered with the class {sanitize.quoted(label)}, and there are"
+            f" {reading.answers.classes}, from 0"
         )
     return column
