@@ -227,6 +227,12 @@ def fitting(config: C, shape: Sequence[int], m: int, notify: Notify = lambda lin
     if config.batch_size > m:
         notify(f"`batch_size={config.batch_size}` is above the {m:,} training records: each step takes all of them")
         config = dataclasses.replace(config, batch_size=m)
+    steps, over = recipe_of(config).steps(m), 1 / (1 - config.ema)
+    if steps < over:  # the average of nearly all that the network ever was
+        notify(
+            f"note: `ema={config.ema:g}` averages over {over:,.0f} steps, and the training has {steps:,}: a lower one,"
+            " or 0, answers with what was learned last"
+        )
     return config
 
 

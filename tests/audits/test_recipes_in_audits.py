@@ -84,11 +84,23 @@ def test_images_are_augmented_and_tables_are_not():
     table, image = (446,), (32, 32, 3)
     lira, asked = Config(recipe="lira"), Config(image_augmentation="flip")
     told = []
+    lira = dataclasses.replace(lira, ema=0.0)
     assert train_networks.fitting(lira, table, 1000, told.append).image_augmentation == ""
     assert len(told) == 1 and told[0].startswith("`recipe=lira` augments images")
     assert train_networks.fitting(lira, image, 1000, told.append) == lira and len(told) == 1
     with pytest.raises(InputError, match=r"^`image_augmentation` is for images, .* shape \(446,\): leave it out"):
         train_networks.fitting(asked, table, 1000)
+
+
+def test_an_average_over_more_steps_than_there_are_is_told():
+    told = []
+    train_networks.fitting(Config(recipe="lira", num_epochs=6, batch_size=32), (32, 32, 3), 200, told.append)
+    assert len(told) == 1 and told[0].startswith(
+        "note: `ema=0.999` averages over 1,000 steps, and the training has 42:"
+    )
+    train_networks.fitting(Config(recipe="lira"), (32, 32, 3), 25_000, told.append)
+    train_networks.fitting(Config(), (32, 32, 3), 200, told.append)
+    assert len(told) == 1
 
 
 def test_an_augmentation_of_a_table_ends_an_audit_before_it_trains(own, tmp_path):
