@@ -17,6 +17,18 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "standard")
 
+
+def pytest_configure(config):
+    """The default run compiles without most optimizations, which takes half the time; what it runs is small.
+
+    With ``-m integration`` and ``-m slow`` programs are those that users run. JAX_DISABLE_MOST_OPTIMIZATIONS decides
+    for both; processes that tests start inherit it.
+    """
+    quick = "not slow" in config.option.markexpr
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quick)))
+    jax.config.update("jax_disable_most_optimizations", os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1")
+
+
 # Files of few and long tests come first, then those of many: at the end no process waits long for another.
 LONG = ("interrupt", "attacks_shokri", "train_script", "canaries", "finished", "synthesize_script", "serve_script")
 
@@ -68,6 +80,12 @@ def two_devices(monkeypatch):
     """Both devices, for tests that are about devices."""
     for name, function in DEVICES.items():
         monkeypatch.setattr(jax, name, function)
+
+
+@pytest.fixture
+def no_pages(monkeypatch):
+    """Runs without a page: its figures take longer than a small run does."""
+    monkeypatch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
 
 
 @pytest.fixture(scope="session")

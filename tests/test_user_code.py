@@ -334,10 +334,10 @@ def audited(own, here, monkeypatch, factory, kind):
         return held["score_mine"]
 
 
+@pytest.mark.usefixtures("no_pages")
 @pytest.mark.parametrize("kind", ["nn", "sklearn:sklearn.naive_bayes.BernoulliNB"])
 def test_an_edited_attack_is_not_given_the_scores_of_the_old_one(own, here, monkeypatch, kind):
     """Its file, a file that it imports, or its options: the same workdir, other scores."""
-    monkeypatch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
     write(here, {"mine.py": ATTACK, "helper.py": "SIGN = 1\n"})
     monkeypatch.syspath_prepend(here)
 

@@ -52,9 +52,8 @@ def service():
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch, no_pages):
     monkeypatch.setattr(remote, "Options", functools.partial(remote.Options, backoff=0.01, retries=2))
-    monkeypatch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
     y = (X @ PULL).argmax(axis=1)
     np.savez(tmp_path / "mine.npz", x=X.astype(np.uint8), y=y, member=np.arange(N) >= N - MEMBERS)
 

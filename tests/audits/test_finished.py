@@ -59,8 +59,7 @@ def test_who_was_asked_about(copied):
     np.testing.assert_array_equal(opened.member, held["member"])
 
 
-def test_a_defended_target_stays_defended(own, tmp_path, monkeypatch):
-    monkeypatch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
+def test_a_defended_target_stays_defended(own, tmp_path, no_pages):
     audits.run(config(own, tmp_path / "w", target_kind=LOGISTIC, defenses="top_k(1),round_to(2)", num_shadows=1))
     opened = workdirs.open_target(tmp_path / "w")
     answers_as_in_the_run(opened, tmp_path / "w")
@@ -101,8 +100,7 @@ def test_runs_that_are_not_finished(copied, tmp_path):
     refused(copied, "holds no finished run")
 
 
-def test_records_that_have_changed_since(own, tmp_path, monkeypatch):
-    monkeypatch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
+def test_records_that_have_changed_since(own, tmp_path, no_pages):
     path = tmp_path / "mine.npz"
     shutil.copy(own, path)
     audits.run(config(path, tmp_path / "w", target_kind=LOGISTIC, num_shadows=1))

@@ -24,11 +24,7 @@ from mia_jax.targets import platforms
 from mia_jax.targets.black_box import BudgetSpent
 from mia_jax.types import InputError, WorkdirHeld
 
-
-@pytest.fixture(autouse=True)
-def no_pages(monkeypatch):
-    """Figures take longer than these runs; test_the_report_is_there has a run that drew them."""
-    monkeypatch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
+pytestmark = pytest.mark.usefixtures("no_pages")  # test_the_report_is_there has a run that drew one
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def test_a_file_of_ones_own_is_no_data_set_of_the_paper(tmp_path):
     assert load(tmp_path, PIXELS, name="location")[1].name == "location.npz"
 
 
-def test_missing_values_are_for_models_that_take_them(tmp_path):
+def test_missing_values_are_for_models_that_take_them(tmp_path, no_pages):
     x = np.where(RNG.random((N, 12)) < 0.1, np.nan, PIXELS)
     _, schema = load(tmp_path, x)
     assert "values are missing (NaN), in" in schema.notes[0]

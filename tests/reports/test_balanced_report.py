@@ -345,7 +345,7 @@ def test_saved_predictions_are_reported(tmp_path, known):
     assert summary["dataset"]["digest"] in shown and "num_epochs" not in summary["config"]
 
 
-def test_saved_predictions_behind_a_defense(tmp_path):
+def test_saved_predictions_behind_a_defense(tmp_path, no_pages):
     """What these models would tell if they told labels alone; settings that mean nothing here are refused."""
     path = predictions(tmp_path / "preds.npz", True)
     plain, defended, unaware = (

@@ -278,7 +278,7 @@ def test_an_auc_below_guessing_is_remarked_upon(tmp_path):
     assert words.worse_than_guessing({"plan": "balanced", "attacks": {"loss": {"auc": {"value": None}}}}) == ""
 
 
-def test_the_same_shadow_twice_counts_once(tmp_path):
+def test_the_same_shadow_twice_counts_once(tmp_path, no_pages):
     given = world(0)
     twice = given | {name: np.concatenate([given[name], given[name][:2]]) for name in ("shadows", "shadow_member")}
     results = audited(tmp_path, twice)

@@ -17,7 +17,6 @@ from small_runs import C, F, records, scores, write_data
 
 from mia_jax import audits, data
 from mia_jax.audits.config import BalancedConfig, Config
-from mia_jax.reports import report
 from mia_jax.targets import answer_store, black_box
 from mia_jax.types import InputError
 
@@ -78,12 +77,11 @@ def classifiers(folder):
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch, no_pages):
     """The current folder, with records, and modules that can be changed as if by an editor between two commands."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(report, "write_report", lambda workdir: None)
     write_data(tmp_path / "own.npz")
     yield tmp_path
     forget()

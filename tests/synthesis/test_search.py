@@ -208,7 +208,8 @@ def test_a_flip_changes_each_chosen_feature():
     )
     changed = {}
     for redraw in REDRAWS:
-        proposed = np.asarray(step.propose(a, searches, n, np.int32(n), redraw).x)
+        propose = jax.jit(lambda searches, left, redraw=redraw: step.propose(a, searches, n, left, redraw))
+        proposed = np.asarray(propose(searches, np.int32(n)).x)
         assert (proposed[:, 1:5].sum(axis=1) == 1).all()
         changed[redraw] = (proposed != x) @ np.array([1, 0.5, 0.5, 0.5, 0.5, 1, 1, 1, 1])  # a one-hot code: two columns
     shade = 1 / 8  # a pixel of eight values is drawn anew; it is among the chosen k / count of the time

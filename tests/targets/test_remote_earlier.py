@@ -137,9 +137,8 @@ def test_answers_have_a_date(tmp_path):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch, no_pages):
     monkeypatch.setattr(remote, "Options", functools.partial(remote.Options, backoff=0.001, retries=1, repeat=False))
-    monkeypatch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
     np.savez(tmp_path / "m.npz", share=np.full(F, 0.5))
     np.savez(tmp_path / "mine.npz", x=X.astype(np.uint8), y=np.arange(N) % C, member=np.arange(N) >= 40)
 
