@@ -19,14 +19,17 @@ jax.config.update("jax_numpy_dtype_promotion", "standard")
 
 
 def pytest_configure(config):
-    """The default run compiles without most optimizations, which takes half the time; what it runs is small.
+    """The default run compiles without most optimizations, which takes a third of the time; what it runs is small.
 
-    With ``-m integration`` and ``-m slow`` programs are those that users run. JAX_DISABLE_MOST_OPTIMIZATIONS decides
-    for both; processes that tests start inherit it.
+    With ``-m integration`` and ``-m slow`` programs are those that users run. JAX_DISABLE_MOST_OPTIMIZATIONS=0 or 1
+    decides for both. Processes that tests start inherit it.
     """
-    quick = "not slow" in config.option.markexpr
-    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quick)))
-    jax.config.update("jax_disable_most_optimizations", os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1")
+    quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int("not slow" in config.option.markexpr)))
+    jax.config.update("jax_disable_most_optimizations", quick == "1")
+    flags = os.environ.get("XLA_FLAGS", "")
+    # MLIR's emitters cost more than all else. Later versions of XLA have no others, and end where a flag is unknown.
+    if quick == "1" and jax.__version_info__[:2] == (0, 10) and "fusion_emitters" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
 
 
 # Files of few and long tests come first, then those of many: at the end no process waits long for another.

@@ -13,6 +13,7 @@ from mia_jax.targets import platforms, server
 pytestmark = pytest.mark.usefixtures("one_device")
 
 
+@pytest.mark.integration
 @pytest.mark.data
 def test_a_service_of_two_digits_tells_nearly_as_much_as_one_of_all(data_dir, tmp_path):
     """As ``docs/measurements.md`` has it of the whole file and six shadows, before: modified entropy's accuracy .531

@@ -34,7 +34,7 @@ def test_prepared_from_files_that_are_there(folder, tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["location", "adult"])
+@pytest.mark.parametrize("name", ["location", pytest.param("adult", marks=pytest.mark.integration)])
 def test_prepared_from_the_real_files(data_dir, tmp_path, name):
     builders.prepare(tmp_path / "tfds", name, data_dir)
     assert data.load(name, source="official")[1].digest == data.load(name, data_dir=data_dir)[1].digest

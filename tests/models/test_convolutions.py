@@ -25,7 +25,7 @@ GRID = {  # axes -> kernel, stride, padding, dilation
 
 def both(layer, x):
     """Value and gradients of the layer as flax computes it and with ours, and how many of ours there were."""
-    params = layer.init(jax.random.key(1), x)
+    params = jax.jit(layer.init)(jax.random.key(1), x)
 
     def value_and_gradients(params, x):
         out, vjp = jax.vjp(layer.apply, params, x)
@@ -115,11 +115,11 @@ def mine(tmp_path, monkeypatch):
 def test_a_user_s_network_is_the_same_and_says_how_it_is_computed(mine):
     model = networks.build(mine, SCHEMA)
     x = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), dtype=np.uint8)
-    params = model.init(jax.random.key(0), x)
+    params = jax.jit(model.init)(jax.random.key(0), x)
     with convolutions.counted() as ours:
-        logits = model.apply(params, x)
+        logits = jax.jit(model.apply)(params, x)
     assert len(ours) == 2 and "convolutions are computed as copies and one matmul" in model.arithmetic
-    np.testing.assert_allclose(logits, networks.as_written(model).apply(params, x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(logits, jax.jit(networks.as_written(model).apply)(params, x), rtol=1e-4, atol=1e-5)
 
 
 def test_artifacts_are_named_by_the_arithmetic(mine):

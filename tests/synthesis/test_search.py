@@ -143,7 +143,10 @@ def one_step(schema):
 
 
 @pytest.mark.parametrize("redraw", REDRAWS)
-@pytest.mark.parametrize(("schema", "conf_min"), [(BITS, 0.8), (MIXED, 0.985)], ids=["bits", "mixed"])
+@pytest.mark.parametrize(
+    ("schema", "conf_min"),
+    [pytest.param(BITS, 0.8, id="bits", marks=pytest.mark.integration), pytest.param(MIXED, 0.985, id="mixed")],
+)
 def test_every_step_is_that_of_a_python_loop(schema, conf_min, redraw):
     target = traced() if schema is BITS else mixed_target()
     paper = {name: OPTIONS[name] for name in ("k_max", "k_min", "conf_min", "rej_max", "iter_max")}
@@ -200,10 +203,11 @@ def test_a_flip_changes_each_chosen_feature():
     """k bits of k that are flipped, and every category; of k that are redrawn about a half."""
     n, k = 2000, 6
     a = attributes.attributes(MIXED)
-    x = np.asarray(jax.vmap(lambda key: attributes.draw(a, key))(jax.random.split(jax.random.key(5), n)))
+    keys = jax.jit(lambda: (jax.random.split(jax.random.key(5), n), jax.random.split(jax.random.key(6), n)))()
+    x = np.asarray(jax.jit(jax.vmap(lambda key: attributes.draw(a, key)))(keys[0]))
     searches = step.Searches(
         *(np.arange(n, dtype=np.int32), np.zeros(n, np.int32)),
-        *(jax.random.key_data(jax.random.split(jax.random.key(6), n)), np.zeros(n, np.int32)),
+        *(jax.random.key_data(keys[1]), np.zeros(n, np.int32)),
         *(np.ones(n, np.int32), x, np.ones(n, np.float32), np.zeros(n, np.int32), np.full(n, k, np.int32)),
     )
     changed = {}
@@ -306,9 +310,10 @@ def test_argmax_takes_the_first_of_equals():
 
 @pytest.mark.parametrize("budget", [0, 5, 8, 131])
 def test_the_budget_is_never_passed_and_what_was_found_is_kept(budget):
-    host, whole = Host(), find(traced())[0]
+    short = dict(iter_max=16)  # so that the largest budget pays for the usual number of searches
+    host, whole = Host(), find(traced(), **short)[0]
     for target, asked in ((host.target(), lambda: sum(host.asked)), (traced(), None)):
-        records, story = find(target, max_queries=budget)
+        records, story = find(target, max_queries=budget, **short)
         assert story.exhausted and story.queries == budget and (asked is None or asked() == budget)
         assert len(records.x) == story.accepted.sum() < 40
         for x, y in zip(*records, strict=True):

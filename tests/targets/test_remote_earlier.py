@@ -153,7 +153,7 @@ def run(tmp_path, monkeypatch, no_pages):
     return run
 
 
-def test_an_audit_ends_where_the_model_was_replaced_and_tells_which_answers_are_old(run, tmp_path):
+def test_an_audit_ends_where_the_model_was_replaced_and_tells_which_answers_are_old(run):
     service = Service()
     with services.answering(service) as url:
         first = run(url)
@@ -166,6 +166,14 @@ def test_an_audit_ends_where_the_model_was_replaced_and_tells_which_answers_are_
         service.replace(1)
         with pytest.raises(black_box.TargetError, match="replaced since: fresh forgets"):
             run(url)
+
+
+@pytest.mark.integration
+def test_an_audit_of_a_replaced_model_trusts_old_answers_or_begins_afresh(run):
+    service = Service()
+    with services.answering(service) as url:
+        first = run(url)
+        service.replace(1)
         trusted = run(url, recheck=0)
         assert trusted["target"]["answers_of_earlier_runs"]["rechecked"] is False
         assert trusted["attacks"] == first["attacks"]

@@ -14,7 +14,7 @@ from mia_jax.training import dense_gradients, dp_sgd, many, single
 from mia_jax.types import InputError, Model, Records
 
 LOSS = optax.softmax_cross_entropy_with_integer_labels
-C, B = 4, 9
+C, B, KEY = 4, 9, jax.random.key(0)
 NETWORKS = {
     "logistic": ((6,), networks.logistic(C)),
     "mlp": ((6,), networks.mlp(C, (8, 5))),
@@ -38,7 +38,7 @@ def batch(shape, b=B, seed=0):
 def network(name):
     shape, model = NETWORKS[name]
     x, y = batch(shape)
-    return model, jax.tree.map(lambda leaf: leaf + 0.1, model.init(jax.random.key(0), x)), x, y
+    return model, jax.jit(lambda x: jax.tree.map(lambda leaf: leaf + 0.1, model.init(KEY, x)))(x), x, y
 
 
 def clipped(name, clip, **options):
@@ -117,7 +117,7 @@ def test_ghost_clipping_is_for_networks_of_dense_layers():
 
 def test_a_network_that_is_no_flax_module():
     x, y = batch((6,))
-    params = LINEAR.init(jax.random.key(0), x)
+    params = LINEAR.init(KEY, x)
     assert not dense_gradients.offsets(LINEAR, params, x)
     out = dp_sgd.clipped_gradients(LINEAR, LOSS, params, x, y, np.ones(B, bool), clip=0.5)
     p = np.float64(jax.nn.softmax(x @ params["w"])) - np.eye(C)[y]
@@ -145,7 +145,11 @@ def test_a_record_without_a_finite_gradient_adds_nothing(ghost):
     model, params, x, y = network("relu")
     broken = x.at[2, 0].set(jnp.nan).at[5].set(jnp.inf).at[7].set(1e38)
     real = np.ones(B, bool)
-    run = lambda x, real: dp_sgd.clipped_gradients(model, LOSS, params, x, y, real, clip=0.7, ghost=ghost).grads  # noqa: E731
+
+    @jax.jit
+    def run(x, real):
+        return dp_sgd.clipped_gradients(model, LOSS, params, x, y, real, clip=0.7, ghost=ghost).grads
+
     rest = np.isin(np.arange(B), [2, 5, 7], invert=True)
     out = run(broken, real)
     assert_close(out, run(x, rest))

@@ -122,9 +122,9 @@ def test_smoothing_is_cross_entropy_with_smoothed_labels(alpha):
 def test_mixup_mixes_real_records_and_their_labels_alike():
     x, y = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3, 2)), jnp.float32), jnp.arange(8)
     real = jnp.arange(8) < 5
-    shares = []
+    mix, shares = jax.jit(regularizers.mixing(0.4)), []
     for k in range(30):
-        mixed, ((one, a), (other, b)) = regularizers.mixing(0.4)(jax.random.key(k), x, y, real)
+        mixed, ((one, a), (other, b)) = mix(jax.random.key(k), x, y, real)
         np.testing.assert_array_equal(one, y)
         assert sorted(np.asarray(other)[:5]) == [0, 1, 2, 3, 4]
         np.testing.assert_allclose(a + b, 1, atol=1e-6)
@@ -150,7 +150,7 @@ def test_mixup_keeps_members_from_being_learned_by_heart():
     x = jnp.asarray(records.x)
 
     def loss(params):
-        log_p = jax.vmap(lambda p, rows: single.predict(MODEL, p, x[rows]))(params, index)
+        log_p = jax.jit(jax.vmap(lambda p, rows: single.predict(MODEL, p, x[rows])))(params, index)
         return -np.take_along_axis(np.asarray(log_p), records.y[index][..., None], axis=2).mean()
 
     assert loss(mixed) > 3 * loss(free)
@@ -165,19 +165,24 @@ def stopping():
     return regularizers.stopping_early(inner, MODEL, 2, validation=0.25), inner
 
 
+@jax.jit
+def mean_loss(params, x, y):
+    return LOSS(MODEL.apply(params, x), y).mean()
+
+
 def stopped_by_hand(key, index, patience, epochs):
     """A plain loop over epochs that ends."""
     _, inner = stopping()
-    epoch = jax.jit(inner.epoch)
+    epoch, init = jax.jit(inner.epoch), jax.jit(inner.init)
     records = Records(*map(jnp.asarray, pool()))
-    state = inner.init(key, records.x[:1])
+    state = init(key, records.x[:1])
     learn, held = regularizers._held_out(jax.random.fold_in(state.key, jnp.uint32(2**32 - 1)), index, 0.25)
     held = np.asarray(held)[np.asarray(held) >= 0]
     best, waited, kept, told = np.inf, 0, None, []
     for _ in range(epochs):
         state, info = epoch(state, records, learn)
         told.append(info)
-        loss = float(LOSS(MODEL.apply(state.params, records.x[held]), records.y[held]).mean())
+        loss = float(mean_loss(state.params, records.x[held], records.y[held]))
         best, waited, kept = (loss, 0, state.params) if loss < best else (best, waited + 1, kept)
         if waited == patience:
             break
