@@ -166,7 +166,7 @@ def test_what_the_compiler_is_asked_for_changes_no_bit(monkeypatch, name):
 
 def test_the_cache_decides_microbatches():
     def microbatch(model, shape):
-        sums = lambda p, _, x, y, w, k: (model.apply(p, x, key=k).sum(), w.sum())  # noqa: E731
+        sums = lambda p, stats, offsets, x, y, w, k: (model.apply(p, x, key=k).sum(), w.sum())  # noqa: E731
         pool = make_pool(shape, 3)
         params = jax.eval_shape(model.init, jax.random.key(0), pool.x[:1])
         return single._microbatch(sums, params, pool, 100)
