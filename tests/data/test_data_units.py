@@ -1,12 +1,10 @@
 """Columns in units far from one: our networks see them scaled, others and services as they are in the file."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from archives import cycle, npz
-from flax import linen as nn
-from small_runs import config
+from small_runs import config, own_module
 
 from mia_jax import audits, data
 from mia_jax.audits import train_networks
@@ -16,7 +14,7 @@ from mia_jax.audits.types import Run, TrainingJob
 from mia_jax.models import networks
 from mia_jax.progress import silent
 from mia_jax.storage import artifacts
-from mia_jax.types import Field, InputError, Model, Records, Schema
+from mia_jax.types import Field, InputError, Records, Schema
 
 N = 120
 RNG = np.random.default_rng(0)
@@ -88,25 +86,28 @@ def test_a_constant_column_far_from_one_is_seen_as_zero(tmp_path):
     assert ((records.x - zero) / span)[:, -1].tolist() == [0] * N and np.isfinite(span).all() and (span > 0).all()
 
 
-def factory_of_flax(num_classes, shape):
-    class Net(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            return nn.Dense(num_classes)(x * jnp.float32(1))
+FACTORIES = """
+import jax.numpy as jnp
+from flax import linen as nn
 
-    return Net()
+from mia_jax.types import Model
 
 
-def factory_of_functions(num_classes, shape):
+def of_flax(num_classes, shape):
+    return nn.Dense(num_classes)
+
+
+def of_functions(num_classes, shape):
     return Model(lambda key, x: {"w": jnp.zeros(())}, lambda params, x, key=None: x[:, :num_classes] + params["w"])
+"""
 
 
 def test_flax_modules_are_scaled_and_functions_see_the_records(tmp_path, monkeypatch):
     raw, schema = load(tmp_path, PIXELS)
-    monkeypatch.setattr(networks, "_load", lambda name: globals()[name.partition(":")[2]])
-    own = networks.build("mine:factory_of_functions", schema)
+    mine = own_module(tmp_path, monkeypatch, FACTORIES)
+    own = networks.build(f"{mine}:of_functions", schema)
     np.testing.assert_array_equal(own.apply({"w": 0}, raw.x), raw.x[:, :3])
-    module = networks.build("mine:factory_of_flax", schema)
+    module = networks.build(f"{mine}:of_flax", schema)
     params = module.init(jax.random.key(0), raw.x[:1])
     kernel = jax.tree.leaves(params)[1]
     np.testing.assert_allclose(module.apply(params, raw.x), PIXELS / 256 @ kernel, rtol=1e-4, atol=1e-5)
