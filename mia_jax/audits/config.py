@@ -272,6 +272,7 @@ class InProcessConfig(DeployedConfig):
 
     name: str = option("your records", "what the records are called", flag=False)
     records: str = option("", "digest of records, labels, members, population and saved answers", flag=False)
+    jobs: int = option(1, "processes that train shadows, each one at a time", identity=False, low=1, flag=False)
     brought: Brought | None = dataclasses.field(
         default=None,
         hash=False,

@@ -43,6 +43,7 @@ def audit(
     signal: str | Callable[[np.ndarray, np.ndarray], Array] | None = None,
     name: str = "your records",
     seed: int = 0,
+    jobs: int = 1,
     workdir: str | os.PathLike | None = None,
     notify: Callable[[str], None] = lambda line: None,
     progress: Progress = patient,
@@ -70,6 +71,7 @@ def audit(
             minus a loss. ``y`` is then what is predicted. Shadows are a ``fit`` or a regressor.
         name: what the records are called in the report.
         seed: of everything random.
+        jobs: processes that train shadows side by side, each one at a time; each imports what the first has imported.
         workdir: a folder of this audit: what shadows answer is kept there, so an interrupted call goes on, and a larger
             one trains only what is missing. None: a temporary folder.
         notify: told a line at each step, as ``print``.
@@ -103,6 +105,7 @@ def audit(
         defenses=defenses,
         name=name,
         seed=seed,
+        jobs=jobs,
         workdir=None if workdir is None else os.fspath(workdir),
         **_settings(settings, brought),
     )

@@ -58,6 +58,13 @@ def test_an_interrupted_regression_goes_on_and_a_function_does_the_same(regressi
     np.testing.assert_array_equal(again["lira"].scores, regression[0]["lira"].scores)
 
 
+@pytest.mark.integration
+def test_processes_train_regressors_to_the_same_bits(regression):
+    found = mia.audit(TARGET, X, Y, MEMBER, shadows=TREE, signal="squared_error", jobs=2, **FEW)
+    for name in found:
+        np.testing.assert_array_equal(found[name].scores, regression[0][name].scores)
+
+
 def test_a_log_likelihood_orders_records_as_the_answers_that_it_is_from():
     def likelihood(p, y):
         return np.log(p[np.arange(len(y)), y])

@@ -144,6 +144,19 @@ def test_other_records_are_not_taken_for_those_of_the_workdir(with_fit):
 
 
 @pytest.mark.integration
+def test_processes_train_shadows_to_the_same_bits(with_fit, tmp_path):
+    """Also a function that only this process knows; what one raises is the line that it would be here."""
+    local = lambda x, y, *, seed: fit(x, y, seed=seed)  # noqa: E731
+    found = audit(shadows=local, jobs=2, workdir=tmp_path, **FAST)
+    for name in found:
+        np.testing.assert_array_equal(found[name].scores, with_fit[0][name].scores)
+    with pytest.raises(InputError, match="raised ZeroDivisionError"):
+        audit(shadows=lambda x, y, *, seed: 1 / 0, jobs=2, **FAST)
+    with pytest.raises(InputError, match="jobs"):
+        audit(shadows=fit, jobs=0, **FAST)
+
+
+@pytest.mark.integration
 def test_our_own_networks_are_shadows_too(tmp_path):
     found = audit(shadows="nn", workdir=tmp_path, num_epochs=5, hidden=8, **FAST)
     assert found.results["shadows"]["count"] == S and found.results["config"]["num_epochs"] == 5

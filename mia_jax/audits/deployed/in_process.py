@@ -1,9 +1,10 @@
 """A model in this process is asked, and the shadows that a user's trainer makes: each answers once, which is kept."""
 
+import functools
 import importlib.metadata
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from mia_jax.targets import platforms, predictors
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import InputError, Records, Schema
 
+T = TypeVar("T")
 KIND = "a model in this process"
 PACKAGES = ("numpy", "scikit-learn", "jax")  # whose versions are part of what names a shadow's answers
 
@@ -76,7 +78,7 @@ def ask(run: Run[InProcessConfig]) -> Asked:
 
 
 def train(run: Run[InProcessConfig], platform: Platform, plan: TrainingPlan, classes: int) -> Answers:
-    """Train the shadows that no run in this workdir has asked yet, one after the other, and keep what each answers.
+    """Train the shadows that no run in this workdir has asked yet, and keep what each answers.
 
     Args:
         run: its ``brought`` has the records.
@@ -93,14 +95,12 @@ def train(run: Run[InProcessConfig], platform: Platform, plan: TrainingPlan, cla
     missing = [k for k, artifact in enumerate(found) if artifact is None]
     asked = [given.x] if given.population is None else [given.x, given.population[0]]
     with run.progress("shadow models", len(missing)) as advance:
-        began = time.perf_counter()
-        for k, model in zip(missing, _trained(given, platform, plan, missing), strict=True):
-            answers, wrong = _answers(model, asked, classes)
-            info = {"seconds": time.perf_counter() - began, **({"lost": wrong} if wrong else {})}
+        work = _in_turn if run.config.jobs == 1 else functools.partial(_side_by_side, jobs=run.config.jobs)
+        for k, answers, wrong, seconds in work(given, platform, plan, missing, asked, classes):
+            info = {"seconds": seconds, **({"lost": wrong} if wrong else {})}
             run.workdir.save("answers", described[k], answers, **info)
             found[k] = artifacts.Artifact(answers, info)
             advance(1)
-            began = time.perf_counter()
     run.seconds["shadows"] = sum(artifact.info["seconds"] for artifact in found if artifact is not None)
     lost = {
         k: f"shadow model {k + 1} of {len(found)}: {artifact.info['lost']}"
@@ -115,6 +115,59 @@ def train(run: Run[InProcessConfig], platform: Platform, plan: TrainingPlan, cla
     p, population = (np.stack([one[name] for one in kept]) if name in kept[0] else None for name in ("p", "population"))
     assert p is not None
     return Answers(p, population, np.array([k for k in range(len(found)) if k not in lost]), lost)
+
+
+Made = Iterator[tuple[int, dict[str, np.ndarray], str, float]]  # model, its answers, what is wrong, seconds
+
+
+def _in_turn(
+    given: Brought, platform: Platform, plan: TrainingPlan, which: Sequence[int], asked: Sequence[Any], classes: int
+) -> Made:
+    """These models of the plan, one after the other, or as many at once as the platform trains."""
+    began = time.perf_counter()
+    for k, model in zip(which, _trained(given, platform, plan, which), strict=True):
+        yield k, *_answers(model, asked, classes), time.perf_counter() - began
+        began = time.perf_counter()
+
+
+def _side_by_side(
+    given: Brought,
+    platform: Platform,
+    plan: TrainingPlan,
+    which: Sequence[int],
+    asked: Sequence[Any],
+    classes: int,
+    *,
+    jobs: int,
+) -> Made:
+    """These models of the plan in several processes, as they are done."""
+    tasks = (
+        (k, platform.fit, tables.take(given.x, rows), given.y[rows], int(plan.seeds[k]), asked, classes)
+        for k, rows in ((k, plan.rows(k)) for k in which)
+    )
+    yield from each(_one, tasks, jobs)
+
+
+def each(work: Callable[..., T], tasks: Iterable[tuple[Any, ...]], jobs: int) -> Iterator[T]:
+    """What ``work`` makes of each task: in turn, or as they are done in so many processes.
+
+    Processes are joblib's: they know functions that were typed into a notebook.
+    """
+    if jobs == 1:
+        yield from (work(*task) for task in tasks)
+        return
+    from joblib import Parallel, delayed
+
+    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(work)(*task) for task in tasks)
+
+
+def _one(
+    k: int, fit: Callable[..., Any], x: Any, y: np.ndarray, seed: int, asked: Sequence[Any], classes: int
+) -> tuple[int, dict[str, np.ndarray], str, float]:
+    """One shadow, in a process of its own: records [m, *f], labels [m]."""
+    began = time.perf_counter()
+    answers, wrong = _answers(fit(x, y, seed=seed), asked, classes)
+    return k, answers, wrong, time.perf_counter() - began
 
 
 def _trained(given: Brought, platform: Platform, plan: TrainingPlan, which: Sequence[int]) -> Any:

@@ -73,7 +73,9 @@ def prepare(run: Run[InProcessConfig]) -> InProcessSetting:
     plan = plan_of_shadows(run.config, len(given.y))
     m, shadows = int(plan.member[0].sum()), many(len(plan.member), "shadow model trains", "shadow models train")
     run.notify(f"{shadows} on {m:,} of the {len(given.y):,} records each. In {run.workdir.path}")
-    if given.trainer in NETWORKS:
+    if isinstance(given.trainer, str) and given.trainer in NETWORKS:
+        if run.config.jobs > 1:
+            raise InputError("our own networks train several at once in this process: leave jobs out")
         pool, schema = _numeric(run.config, asked.schema.num_classes)
         memory.check_networks(run.config, schema, m)
         return InProcessSetting(asked, plan, None, pool, schema)

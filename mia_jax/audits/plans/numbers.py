@@ -2,6 +2,7 @@
 signal="squared_error")``. Of each record and model there is one number (``deployed/numbers.py``)."""
 
 import dataclasses
+import functools
 import time
 from typing import Any, NamedTuple
 
@@ -108,23 +109,31 @@ def train(run: Run[InProcessConfig], setting: Setting) -> Trained[np.ndarray]:
     name = getattr(setting.trainer, "title", "") or getattr(setting.trainer, "__name__", "fit")
     platform = Platform(f"{name}: {setting.signal.title}", _nothing, _nothing, (setting.trainer, given.signal))
     described = in_process.descriptions(given, platform, plan)
-    found: list[np.ndarray] = []
-    with run.progress("shadow models", len(described)) as advance:
-        began = time.perf_counter()
-        for k, description in enumerate(described):
-            cached = run.workdir.load("answers", description)
-            if cached is None:
-                rows, seed = plan.rows(k), int(plan.seeds[k])
-                with user_code.guarded(f"{name}(x, y, seed={seed})"):
-                    model = setting.trainer(tables.take(given.x, rows), given.y[rows], seed=seed)
-                one = numbers.of_model(model, given.x, given.y, setting.signal, called=f"what {name} returns")
-                run.workdir.save("answers", description, {"signal": one}, seconds=time.perf_counter() - began)
-            else:
-                one = cached.arrays["signal"]
-            found.append(one)
+    loaded = {k: run.workdir.load("answers", each) for k, each in enumerate(described)}
+    found = {k: artifact.arrays["signal"] for k, artifact in loaded.items() if artifact is not None}
+    seconds = {k: artifact.info["seconds"] for k, artifact in loaded.items() if artifact is not None}
+    missing = [k for k in loaded if k not in found]
+    work = functools.partial(_one, setting.trainer, name, given.x, given.y, setting.signal)
+    tasks = [(k, plan.rows(k), int(plan.seeds[k])) for k in missing]
+    with run.progress("shadow models", len(missing)) as advance:
+        for k, one, took in in_process.each(work, tasks, run.config.jobs):
+            run.workdir.save("answers", described[k], {"signal": one}, seconds=took)
+            found[k], seconds[k] = one, took
             advance(1)
-            began = time.perf_counter()
-    return Trained(stages.NO_MODELS, "shadow models", np.stack(found), np.zeros(0, int), least=0)
+    run.seconds["shadows"] = sum(seconds.values())
+    shadows = np.stack([found[k] for k in sorted(found)])
+    return Trained(stages.NO_MODELS, "shadow models", shadows, np.zeros(0, int), least=0)
+
+
+def _one(
+    fit: Any, name: str, x: Any, y: np.ndarray, chosen: Signal, k: int, rows: np.ndarray, seed: int
+) -> tuple[int, np.ndarray, float]:
+    """The numbers [n] of one shadow, trained on some rows [m], and the seconds that it took."""
+    began = time.perf_counter()
+    with user_code.guarded(f"{name}(x, y, seed={seed})"):
+        model = fit(tables.take(x, rows), y[rows], seed=seed)
+    one = numbers.of_model(model, x, y, chosen, called=f"what {name} returns")
+    return k, one, time.perf_counter() - began
 
 
 def _nothing(*_: Any, **__: Any) -> Any:
