@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-import math
 import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -18,11 +17,11 @@ from mia_jax.audits.options import (
     QueryOptions,
     RecipeOptions,
     about_field,
+    check_value,
     option,
     recipe_of,
 )
 from mia_jax.audits.presets import preset
-from mia_jax.models.paper import layer_widths
 from mia_jax.storage import artifacts
 from mia_jax.synthesis.parameters import REDRAW_HELP, REDRAWS, Parameters
 from mia_jax.training import recipes
@@ -30,7 +29,6 @@ from mia_jax.types import InputError
 
 SEARCH = Parameters()
 ATTACKS_HELP = "attacks, separated by commas, your own as module:entry"
-LARGEST = 1e38  # of a number that is given: what computes with it computes in float32
 C = TypeVar("C", bound="AuditConfig")
 
 
@@ -50,7 +48,7 @@ class AuditConfig(RecipeOptions, AttackOptions):
     target_kind: str = option(
         "nn",
         "what trains the target and the shadows: nn, logistic, google, amazon or amazon(passes,L2) (stand-ins),"
-        " sklearn:<import path>, or module:fit, a function fit(x, y, *, seed) that returns predict; also --trainer",
+        " sklearn:<import path>, or module:fit, a function fit(x, y, *, seed) that returns predict (or trainer)",
     )
     defenses: str = option(
         "",
@@ -298,7 +296,7 @@ def resolve(given: C) -> C:
     }
     config = dataclasses.replace(given, **missing)
     for f in dataclasses.fields(given):
-        _check(f.name, getattr(config, f.name), f.metadata)
+        check_value(f.name, getattr(config, f.name), f.metadata)
     _check_attack_options(config, settings)
     if config.seed >= 2**32:
         raise InputError(f"`seed={config.seed}` must be below 2**32, the seeds that give different random numbers")
@@ -316,21 +314,6 @@ def resolve(given: C) -> C:
     return config
 
 
-def _check(name: str, value: Any, about: Mapping[str, Any]) -> None:
-    """Raises InputError for a value that is none of the ``choices``, below ``low``, not ``above``, or no number."""
-    if about["choices"] and value not in about["choices"]:
-        raise InputError(f"`{name}={value}` is not one of {', '.join(about['choices'])}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"`{name}={value}` must be a finite number")
-    if isinstance(value, float) and abs(value) > LARGEST:
-        raise InputError(f"`{name}={value}` must be at most {LARGEST:g}, where float32 ends soon")
-    least = min(layer_widths(value)) if name == "hidden" and isinstance(value, str) else value
-    if about["low"] is not None and value is not None and not least >= about["low"]:
-        raise InputError(f"`{name}={value}` must be at least {about['low']}")
-    if about["above"] is not None and value is not None and not value > about["above"]:
-        raise InputError(f"`{name}={value}` must be above {about['above']}")
-
-
 def _check_attack_options(config: AuditConfig, fields: Collection[str]) -> None:
     options = attacks.flags()
     for flag, value in config.attack_options.items():
@@ -338,7 +321,7 @@ def _check_attack_options(config: AuditConfig, fields: Collection[str]) -> None:
             raise InputError(f"{flag} is a setting of its own: give {flag}=, not attack_options")
         if flag not in options:
             raise InputError(f"attack_options: no attack has an option with the flag {flag}")
-        _check(flag, value, options[flag]._asdict())
+        check_value(flag, value, options[flag]._asdict())
 
 
 TRAINING_DEFENSES = ("l2", "dropout", "label_smoothing", "mixup", "early_stopping", "dp_noise_multiplier")

@@ -1,11 +1,17 @@
 """Fields of configurations: what is said of each, those that the options of attacks bring, and those of recipes."""
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mia_jax import attacks
 from mia_jax.attacks.entries import ANSWERS
+from mia_jax.models.paper import layer_widths
 from mia_jax.training import augmentations, recipes, schedules
+from mia_jax.types import InputError
+
+LARGEST = 1e38  # of a number that is given: what computes with it computes in float32
 
 
 def about_field(
@@ -37,6 +43,21 @@ def about_field(
 def option(default: Any, help: str, **about: Any) -> Any:
     """A field; ``about`` as of ``about_field``."""
     return dataclasses.field(default=default, metadata=about_field(help, **about))
+
+
+def check_value(name: str, value: Any, about: Mapping[str, Any]) -> None:
+    """Raise InputError for a value that is none of the ``choices``, below ``low``, not ``above``, or no number."""
+    if about["choices"] and value not in about["choices"]:
+        raise InputError(f"`{name}={value}` is not one of {', '.join(about['choices'])}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"`{name}={value}` must be a finite number")
+    if isinstance(value, float) and abs(value) > LARGEST:
+        raise InputError(f"`{name}={value}` must be at most {LARGEST:g}, where float32 ends soon")
+    least = min(layer_widths(value)) if name == "hidden" and isinstance(value, str) else value
+    if about["low"] is not None and value is not None and not least >= about["low"]:
+        raise InputError(f"`{name}={value}` must be at least {about['low']}")
+    if about["above"] is not None and value is not None and not value > about["above"]:
+        raise InputError(f"`{name}={value}` must be above {about['above']}")
 
 
 def _of_attacks(beyond_answers: bool) -> list[tuple[str, Any, Any]]:

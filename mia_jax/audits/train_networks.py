@@ -200,7 +200,11 @@ def description(config: AuditConfig, model: Model, digest: str) -> dict[str, Any
 
 
 def build_network(config: AuditConfig, schema: Schema) -> Model:
-    """The network of a run, in its precision. Raises InputError, see ``networks.build``."""
+    """The network of a run, in its precision.
+
+    Raises:
+        InputError: as ``networks.build``.
+    """
     precision = cast(Precision, config.precision)  # one of the field's choices
     return models.build(network(config), schema, hidden=config.hidden, dropout=config.dropout, precision=precision)
 
