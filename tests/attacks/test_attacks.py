@@ -307,7 +307,7 @@ PARTS = {
     "base": base.steps(),
     "base_offline": base.steps(c=0.33),
     "calibrated_loss": calibrated_loss.steps(),
-    "attack_r": attack_r_file.parts(),
+    "attack_r": attack_r_file.steps(),
 }
 
 
