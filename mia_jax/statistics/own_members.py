@@ -46,6 +46,8 @@ def notes(
         member: bool [n], who trained the target, where that is known.
     """
     labels, trained = np.asarray(labels), np.asarray(shadow_member, bool)
+    if not len(shadows):
+        return ()
     shadow = _members(np.stack([np.asarray(p) for p in shadows]), labels, trained)
     if note := _of_shadows(shadow):
         return (note,)

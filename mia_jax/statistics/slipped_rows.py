@@ -22,6 +22,7 @@ BLOCKS, LEAST = 16, 40  # parts of a file in which rows may be mixed up, of so m
 TELLING = 8.0  # standard errors above chance that a run of rows should be answered
 AS_EASY = 0.7  # times as many as elsewhere, that shadows answer rightly: else a run is hard
 PART = 1 / 3  # of what should be right beyond chance: fewer are guesses
+FAR_FROM = 5.0  # standard errors between what is right and what should be
 SIDE = 30  # rows elsewhere that tell how right a target should be
 
 
@@ -51,6 +52,8 @@ def of_answers(
         member: bool [n], where it is known.
     """
     labels, classes = np.asarray(labels), np.shape(target)[1]
+    if not len(shadows):
+        return ()
     few = slice(None, None, -(-len(shadows) // COMPARED))
     each = np.stack([features(p) for p in shadows[few]])
     whole, own, said = each.sum(axis=0), features(target), features(np.eye(classes)[labels])
@@ -124,7 +127,7 @@ def slip(own: np.ndarray, others: np.ndarray, place: np.ndarray | None = None, *
     as near to any other. So the sum over a run of rows of how much nearer they are to a record beside rises only where
     rows slipped. It is in standard errors of its own terms, which needs no moments: z / sqrt(1 + ...) of a t statistic.
     Where columns were exchanged, or labels are wrong, all others are nearer than the own one: rows must be nearer than
-    to the average of such records, too.
+    to the average of such records, too, and, where records are sorted, than to those around.
 
     Args:
         own: ``features`` [m, k] of a model, or of labels.
@@ -145,6 +148,10 @@ def slip(own: np.ndarray, others: np.ndarray, place: np.ndarray | None = None, *
     def average(rows: np.ndarray, window: np.ndarray) -> np.ndarray:
         return own_square[rows] + square[window].mean() - 2 * own[rows] @ others[window].mean(axis=0)
 
+    def around(by: int) -> np.ndarray:
+        steps = [k for k in range(-NEAR, NEAR + 1) if k and by + k]
+        return np.mean([distance(np.clip(place + by + k, 0, len(others) - 1)) for k in steps], axis=0)
+
     best = None
     for by in _likely(own, others, place, FAR if far else 0):
         at = place + by
@@ -156,7 +163,7 @@ def slip(own: np.ndarray, others: np.ndarray, place: np.ndarray | None = None, *
             continue
         references = [here[rows], *(average(rows, window[rows]) for window in (place, at))]
         z = min(_errors(reference - beside[rows]) for reference in references)
-        if z > (best.z if best else SURE):
+        if z > (best.z if best else SURE) and _errors(around(by)[rows] - beside[rows]) > SURE:
             best = Slip(run.start, run.stop - 1, by, z)
     return best
 
@@ -235,7 +242,11 @@ def _mixed_up(
         as_elsewhere = sum(
             beyond[outside & side].mean() * side[run].sum() for side in sides if (outside & side).sum() >= SIDE
         )
-        if gain > consistency.MARGIN * error or min(due, as_elsewhere) < max(TELLING * error, gain / PART):
+        due = min(due, as_elsewhere)
+        rest = beyond[outside].sum() / np.sqrt(max((chance * (1 - chance))[outside].sum(), 1e-9))
+        if gain > consistency.MARGIN * error or min(due / error, rest) < TELLING or gain > PART * due:
+            continue
+        if due - gain < FAR_FROM * np.sqrt(due + error**2):  # of few records, most may be wrong by accident
             continue
         if usual[run].mean() < AS_EASY * usual[outside].mean():
             continue

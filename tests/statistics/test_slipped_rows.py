@@ -120,7 +120,7 @@ def test_a_services_rows(forests):
     (said,) = slipped_rows.of_service(*as_service(forests | dict(target=target), rows))
     assert "in the order in which they were asked, fit the labels of the record before each" in said
     target = forests["target"].copy()
-    target[rows[200:]] = target[np.random.default_rng(0).permutation(rows[200:])]
+    target[rows[150:]] = target[np.random.default_rng(0).permutation(rows[150:])]
     (said,) = slipped_rows.of_service(*as_service(forests | dict(target=target), rows))
     assert "seem to be in another order than the records" in said
 
