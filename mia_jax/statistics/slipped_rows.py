@@ -143,14 +143,14 @@ def slip(own: np.ndarray, others: np.ndarray, place: np.ndarray | None = None, *
     def distance(at: np.ndarray) -> np.ndarray:
         return (own_square + square[at] - 2 * np.einsum("ic,ic->i", own, others[at])).astype(np.float64)
 
-    here = distance(place)
+    here, first = distance(place), place[0]
 
     def average(rows: np.ndarray, window: np.ndarray) -> np.ndarray:
         return own_square[rows] + square[window].mean() - 2 * own[rows] @ others[window].mean(axis=0)
 
-    def around(by: int) -> np.ndarray:
-        steps = [k for k in range(-NEAR, NEAR + 1) if k and by + k]
-        return np.mean([distance(np.clip(place + by + k, 0, len(others) - 1)) for k in steps], axis=0)
+    def around(at: np.ndarray) -> np.ndarray:
+        steps = [k for k in range(-NEAR, NEAR + 1) if k and at[0] + k != first]
+        return np.mean([distance(np.clip(at + k, 0, len(others) - 1)) for k in steps], axis=0)
 
     best = None
     for by in _likely(own, others, place, FAR if far else 0):
@@ -163,7 +163,7 @@ def slip(own: np.ndarray, others: np.ndarray, place: np.ndarray | None = None, *
             continue
         references = [here[rows], *(average(rows, window[rows]) for window in (place, at))]
         z = min(_errors(reference - beside[rows]) for reference in references)
-        if z > (best.z if best else SURE) and _errors(around(by)[rows] - beside[rows]) > SURE:
+        if z > (best.z if best else SURE) and _errors(around(at)[rows] - beside[rows]) > SURE:
             best = Slip(run.start, run.stop - 1, by, z)
     return best
 
