@@ -227,7 +227,7 @@ def test_a_user_s_factory(mine, factory):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet", "there is no model 'resnet'; use mlp, logistic, cnn, resnet18, .*, or module:factory"),
+        ("resnet", "there is no model 'resnet'; use mlp, logistic, .*, cnn, resnet18, .*, or module:factory"),
         ("no_such_module:f", "^model=no_such_module:f cannot be imported.*is no_such_module.py in this folder"),
         ("MINE:nothing", "has no 'nothing'"),
         ("MINE:constant", "'constant' of mine_.* is int, no function"),
