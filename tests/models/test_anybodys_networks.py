@@ -319,6 +319,6 @@ def test_shadows_of_every_library_from_the_command_line(tmp_path, monkeypatch):
         done = python(tmp_path, audit, *flags, *own)
         assert done.returncode == 0, done.stderr
         results = json.loads((tmp_path / written_in / "results.json").read_text())
-        assert 0 < results["attacks"]["lira"]["auc"] <= 1
+        assert 0 < results["attacks"]["lira"]["auc"]["value"] <= 1
     done = python(tmp_path, audit, *flags, f"--dataset={data}", f"--model={name}:hidden", f"--workdir={tmp_path / 'h'}")
     assert done.returncode == 2 and "cannot keep hidden state" in done.stderr.strip().splitlines()[-1]
