@@ -150,13 +150,14 @@ def _brought(
 
 
 def _records(x: Any, y: Array, whose: str) -> tuple[Any, np.ndarray]:
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    x = _dense(x, whose)
+    given = tables.plain(y)
     try:
-        labels = files.labels(npz.numbers(tables.plain(y), "y"))
+        labels = files.labels(npz.numbers(given, "y"))
     except ValueError as error:
-        raise InputError(
-            f"{whose}y cannot be used: {error}; np.unique(y, return_inverse=True)[1] numbers them"
-        ) from None
+        move = "y.argmax(axis=1)" if given.ndim == 2 else "np.unique(y, return_inverse=True)[1]"
+        advice = "" if move in str(error) or isinstance(error, files.Unlabeled) else f"; {move} numbers the classes"
+        raise InputError(f"{whose}y cannot be used: {error}{advice}") from None
     if len(x) != len(labels) or not len(labels):
         raise InputError(
             f"{whose}x has {len(x):,} records and y {len(labels):,} labels: give one label for each record"
@@ -164,9 +165,16 @@ def _records(x: Any, y: Array, whose: str) -> tuple[Any, np.ndarray]:
     return x, labels
 
 
+def _dense(x: Any, whose: str) -> Any:
+    """Records as they came, or lists of them as an array. Raises InputError."""
+    if hasattr(x, "toarray"):
+        raise InputError(f"{whose}x is a sparse matrix, and records are rows of numbers: give x.toarray()")
+    return x if hasattr(x, "shape") else tables.plain(x)
+
+
 def _predicted(x: Any, y: Array) -> tuple[Any, np.ndarray]:
     """Records, and what is predicted of each. Raises InputError."""
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    x = _dense(x, "")
     values = tables.plain(y)
     if len(x) != len(values) or not len(values):
         raise InputError(f"x has {len(x):,} records and y {len(values):,}: give what is to be predicted of each")

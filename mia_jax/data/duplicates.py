@@ -42,6 +42,7 @@ def note(group: np.ndarray, member: Array | None = None, seen_by: str = "") -> s
     if seen:
         text += (
             f" {seen:,} of the non-members are copies of members: the model saw them, and whoever calls them members"
-            " counts as wrong. Leave them out of the file, or say that they are members."
+            " counts as wrong. Leave them out of the file, or, if they are records and no padding, say that they are"
+            " members."
         )
     return f"{text} Each copy counts as a record, so that intervals are narrower than they should be."

@@ -202,6 +202,8 @@ def numbers(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _odd(dtype: np.dtype, name: str) -> str:
+    if dtype.kind in "US" and name in ("y", "labels"):
+        return f"has type {dtype}, text; needed: classes numbered from 0: np.unique({name}, return_inverse=True)[1]"
     if dtype.kind in "US":
         return f"has type {dtype}, text; needed: numbers: give each category a column of its own, 1 where it holds"
     if dtype.kind in "mM":

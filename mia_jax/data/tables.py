@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from mia_jax.storage import artifacts
+from mia_jax.types import InputError
 
 
 def is_frame(x: Any) -> bool:
@@ -19,11 +20,18 @@ def take(x: Any, rows: np.ndarray) -> Any:
 
 
 def plain(x: Any) -> np.ndarray:
-    """Records x [n, *f] as a NumPy array: of a tensor its values, wherever it lies."""
+    """Records x [n, *f] as a NumPy array: of a tensor its values, wherever it lies.
+
+    Raises:
+        InputError: rows of different lengths.
+    """
     if hasattr(x, "detach"):  # a PyTorch tensor, which may need a gradient or lie on a GPU
         x = x.detach().cpu()
         x = x.float() if str(x.dtype) == "torch.bfloat16" else x
-    return np.asarray(x)
+    try:
+        return np.asarray(x)
+    except ValueError as error:  # NumPy's own words name its parts, as "inhomogeneous"
+        raise InputError(f"rows of different lengths are no array ({error}): give each as many numbers") from None
 
 
 def digest(x: Any) -> str:

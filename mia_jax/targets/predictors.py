@@ -207,4 +207,6 @@ def _refuse(p: np.ndarray, wrong: dict[int, str], called: str) -> None:
         instead = INSTEAD.get(kind) or answer_format.TURNED[kind].format("p")
         raise InputError(f"{called}: its rows look like {kind} ({answer_format.beginning(rows[0])}): return {instead}")
     row, reason = next(iter(wrong.items()))
-    raise InputError(f"{called}, record {row}: {reason}; return probabilities, as softmax gives them")
+    nearly = ((p >= 0) & (p <= 1)).all() and (np.abs(p.sum(axis=1) - 1) < 0.25).all()  # rounded or clipped
+    move = "p / p.sum(axis=1, keepdims=True)" if nearly else "probabilities, as softmax gives them"
+    raise InputError(f"{called}, record {row}: {reason}; return {move}")

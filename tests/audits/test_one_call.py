@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import mia_jax as mia
 from mia_jax import audits
@@ -272,6 +273,15 @@ BAD = {
     "few classes": (dict(predict=lambda x: np.full((len(x), 2), 0.5)), "y has the label 2, and the target answers 2"),
     "fractions": (dict(y=Y + 0.5), "not whole numbers; np.unique"),
     "words": (dict(y=np.array(["a", "b"])[Y % 2]), "y cannot be used: .*np.unique"),
+    "one-hot": (dict(y=np.eye(3)[Y]), r"shape \(240, 3\).*; y.argmax\(axis=1\) numbers the classes"),
+    "sum": (
+        dict(predict=lambda x: TARGET(x) * np.where(np.arange(N) == 7, 0.9, 1)[:, None]),
+        r"record 7: .* sum to 0.9, .* return p / p.sum\(axis=1",
+    ),
+    "sparse": (dict(x=scipy.sparse.csr_matrix(X)), r"x is a sparse matrix.*x.toarray\(\)"),
+    "ragged": (dict(x=[[1.0, 2.0], [3.0]] * 120), "rows of different lengths"),
+    "member in words": (dict(member=np.where(MEMBER, "in", "out")), 'write member == "(in|out)"'),
+    "member by number": (dict(member=np.flatnonzero(MEMBER)), r"np.isin\(np.arange\(n\), member\)"),
     "fewer labels": (dict(y=Y[:-1], member=None), "240 records and y 239 labels"),
     "one side": (dict(member=np.ones(N, bool)), "True everywhere"),
     "member": (dict(member=MEMBER[:-1]), r"member is bool \[240\]"),

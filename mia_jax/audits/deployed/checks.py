@@ -105,8 +105,13 @@ def truth(member: Array, n: int) -> np.ndarray:
     """
     member = np.asarray(member)
     if member.shape != (n,) or not np.isin(member, (0, 1)).all():
+        move = ""
+        if member.dtype.kind in "US" and member.shape == (n,):
+            move = f': write member == "{member[0]}", or what means that a record trained it'
+        elif member.dtype.kind in "iu" and member.ndim == 1:
+            move = ": where these are the numbers of records, write np.isin(np.arange(n), member)"
         raise InputError(
-            f"member is bool [{n}], true where the record trained the target; it is {member.dtype} {member.shape}"
+            f"member is bool [{n}], true where the record trained the target; it is {member.dtype} {member.shape}{move}"
         )
     return member.astype(bool)
 
