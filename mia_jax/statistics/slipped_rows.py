@@ -238,6 +238,8 @@ def _mixed_up(
         outside = np.ones(len(labels), bool)
         outside[run] = False
         error = np.sqrt((chance * (1 - chance))[run].sum())
+        if error == 0:  # all of one class, there and in all answers: nothing to be right or wrong about
+            continue
         gain, due = beyond[run].sum(), usual[run].sum()
         as_elsewhere = sum(
             beyond[outside & side].mean() * side[run].sum() for side in sides if (outside & side).sum() >= SIDE
