@@ -64,6 +64,8 @@ def _shokri_verdict(results: Results) -> list[str]:
             f"It found {percent(recall)} of the members; of the records that it called members, {percent(precision)}"
             " were."
         )
+    if results.get("doubts"):
+        return sentences
     leak = (right if low is None else low) > 0.5
     return [*sentences, _accuracy_means(right, leak), cause(target, leak)]
 
@@ -109,6 +111,8 @@ def _audit_verdict(results: Results) -> list[str]:
         f"At {OFTEN.get(rate, f'a false-alarm rate of {rate}')} the strongest attack, {measures.short(results, name)},"
         f" identifies {percent(found)} of the members{interval}, where guessing identifies {percent(float(rate))}."
     )
+    if results.get("doubts"):  # no number means much, whether it says leak or none
+        return sentences
     attacks = results["attacks"]
     apart = measures.above_guessing(attacks[name].get("auc", {}), 0.5, len(attacks))
     leak = measures.above_guessing(measure, float(rate), len(attacks))

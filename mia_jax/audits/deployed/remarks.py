@@ -1,6 +1,7 @@
 """What is to be said of saved answers beside the scores: doubts, by which a gate fails closed, and notes."""
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from mia_jax.audits.deployed import answer_formats
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.data import duplicates
+from mia_jax.plans import membership
 from mia_jax.statistics import (
     class_gaps,
     consistency,
@@ -17,6 +19,7 @@ from mia_jax.statistics import (
     slipped_rows,
     temperatures,
     trained_on_all,
+    unlike_shadows,
 )
 from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
@@ -31,6 +34,8 @@ def doubts(
     member: np.ndarray | None,
     known: Formats,
     kept: np.ndarray | slice = slice(None),
+    *,
+    alike: bool = True,
 ) -> tuple[str, ...]:
     """Why labels, target and shadows may not belong together, in sentences.
 
@@ -40,6 +45,7 @@ def doubts(
         member: bool [n], who trained the target, where that is known.
         known: the formats.
         kept: the shadows that are used; the others are no witnesses of who trained on what.
+        alike: target and shadows are meant to be alike; not where a defense of the target alone was asked for.
     """
     labels, target, shadows = asked
     if known.target.kind == "probabilities" and (
@@ -52,17 +58,25 @@ def doubts(
         or consistency.of_answers(labels, target, shadows)
         or trained_on_all.of_answers(labels, target, *used, member)
         or memorization.of_members(labels, target, *used, member)
+        or (_unlike(Answered(labels, target, used[0]), used[1], member, known).doubts if alike else ())
     )
 
 
 def notes(
-    asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats, doubted: Collection[str]
+    asked: Answered,
+    trained: np.ndarray,
+    member: np.ndarray | None,
+    known: Formats,
+    doubted: Collection[str],
+    *,
+    alike: bool = True,
 ) -> tuple[str, ...]:
     """What else is to be said, in sentences: copies among the records; where nothing is doubted, how answers differ.
 
     Args:
         asked, trained, member, known: as of ``doubts`` ([S, n] and [n]), of the shadows that are used.
         doubted: what ``doubts`` says.
+        alike: as of ``doubts``.
     """
     copied = equal_answers.copies(asked.target, asked.shadows)
     note = None if copied is None else duplicates.note(copied, member, SAME)
@@ -78,7 +92,52 @@ def notes(
         twice = temperatures.softmax_twice_note(asked.target, asked.shadows)
         said += [twice] if twice else []
         said += own_members.notes(asked.labels, asked.target, asked.shadows, trained, member)
-    return (*said, *_calibrated(asked, trained, member, known)) if said == copies else tuple(said)
+    if said == copies:
+        said += _calibrated(asked, trained, member, known)
+    if said == copies and alike:
+        said += _unlike(asked, trained, member, known).notes
+    return tuple(said)
+
+
+class _Unlike(NamedTuple):
+    """What ``unlike_shadows`` says."""
+
+    doubts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _unlike(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> _Unlike:
+    """How the target is unlike its shadows, where all answer in the same format or can be made to.
+
+    Args:
+        asked: probabilities.
+        trained: bool [S, n], who trained the shadows.
+        member: bool [n], who trained the target, where that is known.
+        known: the formats.
+    """
+    if member is None or known.labeled is not None or len(trained) < unlike_shadows.LEAST:
+        return _Unlike()
+    formats = [(known.target, known.on_target), (known.shadows, known.on_shadows)]
+    kinds, digits = (
+        {getattr(defenses.compose(chosen).after(answers), name) for answers, chosen in formats}
+        for name in ("kind", "digits")
+    )
+    if len(kinds) > 1 or len(digits) > 1:
+        return _Unlike()
+    y = np.asarray(asked.labels)
+
+    def sure(p: Array, answers: Answers, chosen: tuple[AnswerDefense, ...]) -> np.ndarray:
+        own = np.asarray(p)
+        if chosen:
+            own = np.exp(np.asarray(defenses.compose(chosen)(answer_format.log_probabilities(own, answers))))
+        return own[np.arange(len(y)), y]
+
+    each = np.stack([sure(p, *formats[1]) for p in asked.shadows])
+    related = membership.related(np.concatenate([member[None], trained]))
+    found = unlike_shadows.beside(sure(asked.target, *formats[0]), member, each, trained, related)
+    if found is None:
+        return _Unlike()
+    return _Unlike(unlike_shadows.doubts(found, member), unlike_shadows.notes(found, level=kinds == {"probabilities"}))
 
 
 def _calibrated(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> tuple[str, ...]:

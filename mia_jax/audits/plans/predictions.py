@@ -203,8 +203,9 @@ def checked(config: DeployedConfig, saved: deployed.Predictions, population: Ans
     population = population and population._replace(shadows=population.shadows[kept])
     known = formats.of_saved(saved.target, saved.shadows, common=not chosen)
     asked = infer.Answered(saved.labels, saved.target, saved.shadows)
-    doubted = remarks.doubts(asked, saved.shadow_member, saved.member, known)
-    notes = [*notes, *remarks.notes(asked, saved.shadow_member, saved.member, known, doubted)]
+    alike = not chosen or config.adaptive
+    doubted = remarks.doubts(asked, saved.shadow_member, saved.member, known, alike=alike)
+    notes = [*notes, *remarks.notes(asked, saved.shadow_member, saved.member, known, doubted, alike=alike)]
     return Inputs(saved, digest, names, known, notes, list(doubted), population)
 
 

@@ -64,6 +64,11 @@ def _first(results: Results) -> str:
             " promise would be false: train with more noise, fewer epochs or more records, and audit again. Where the"
             " accountant's is below it, the training keeps the promise, whatever an attack may do."
         )
+    if results.get("doubts"):
+        return (
+            "The numbers of this run are in doubt (see above), and what they say of a leak is no guide: mend what is"
+            " named there, and audit again."
+        )
     if not leaks(results):
         return (
             "This run found no leak, so there is nothing that it tells you to mend. Keep it as a gate before each"

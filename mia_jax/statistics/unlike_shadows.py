@@ -1,0 +1,203 @@
+"""Whether the target is like its shadows: as well told from outside, and as sure, as each shadow in its place.
+
+``member`` of another split, or off by one row, gives an AUC of one half and looks safe; so do answers about records
+that were held out. A target that was trained or answers otherwise than its shadows is attacked worse than it could be.
+Each shows beside what shadows give when they are the target in turn, compared with the others on the same records, so
+that no record's or class's hardness matters. NumPy and SciPy; never imports jax.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from mia_jax.types import Array
+
+LEVEL = 1e-4  # of each prediction interval
+LEAST = 4  # shadows that tell how such models differ
+SIDE = 30  # members, and others, of each model
+TOLD = 0.55  # AUC of each shadow, at least, where shadows can be told
+FLOOR = 0.003  # standard deviation among models, at least
+WORTH_AREA, WORTH_LEVEL = 0.05, 0.03  # differences that are worth a word
+CLIP = 1e-4  # probabilities nearer to 0 or 1 are taken for this: forests answer 0
+SAMPLE = 16384  # records that are looked at, of more
+
+
+class Told(NamedTuple):
+    """What one model gives in the target's place, beside other models' answers about the same records."""
+
+    score: np.ndarray  # float [n], logit of p(true class) less its mean over models that did not train; NaN: none
+    area: float  # AUC of the scores
+    inside: float  # mean p(true class) on its members, less that of models that trained on them, too
+    outside: float  # the same on others, less that of models that did not train on them, either
+    own: tuple[float, float]  # mean p(true class) on its members, and on others
+
+    @property
+    def both(self) -> float:
+        """How much surer it is of all records."""
+        return (self.inside + self.outside) / 2
+
+    @property
+    def gap(self) -> float:
+        """How much surer it is of its members than of others, beside other models."""
+        return self.inside - self.outside
+
+
+class Beside(NamedTuple):
+    """The target, and each shadow in its place."""
+
+    target: Told
+    shadows: tuple[Told, ...]
+
+    def range(self, name: str) -> tuple[float, float]:
+        """Where the target's number lies, if it is one of such models: a prediction interval (Student's t)."""
+        each = np.array([getattr(one, name) for one in self.shadows])
+        count = len(each)
+        # What is less a mean over the others is spread by that mean already.
+        spread = max(each.std(ddof=1), FLOOR) * (np.sqrt(1 + 1 / count) if name == "area" else 1.0)
+        far = stats.t.ppf(1 - LEVEL / 2, count - 1) * spread
+        return float(each.mean() - far), float(each.mean() + far)
+
+    def off(self, name: str, worth: float) -> float:
+        """How far the target's number lies from the shadows' mean; 0 within the prediction interval."""
+        value, (low, high) = getattr(self.target, name), self.range(name)
+        apart = value - (low + high) / 2
+        return float(apart) if not low <= value <= high and abs(apart) > worth else 0.0
+
+
+def beside(sure: Array, member: Array, shadow_sure: Array, shadow_member: Array, related: Array) -> Beside | None:
+    """Each model in the target's place; None where too few can be.
+
+    Args:
+        sure: float [n], the target's probability of the true class.
+        member: bool [n].
+        shadow_sure: float [S, n], answered in the same format.
+        shadow_member: bool [S, n].
+        related: bool [1 + S, 1 + S], ``membership.related`` of the target and the shadows: no model is compared with
+            one whose training set tells its own.
+    """
+    rows = _rows(len(sure))
+    trained = np.concatenate([np.asarray(member, bool)[None, rows], np.asarray(shadow_member, bool)[:, rows]])
+    p = np.concatenate([np.asarray(sure, np.float64)[None, rows], np.asarray(shadow_sure, np.float64)[:, rows]])
+    others = ~np.asarray(related, bool)  # nor with itself
+    others[:, 0] = False  # the target plays no part where a shadow is in its place
+    each = [_told(p, trained, k, np.flatnonzero(others[k])) for k in range(len(trained))]
+    shadows = tuple(one for one in each[1:] if one is not None)
+    return None if each[0] is None or len(shadows) < LEAST else Beside(each[0], shadows)
+
+
+def doubts(found: Beside, member: Array) -> tuple[str, ...]:
+    """Why ``member`` may not be that of the answers, in sentences: all shadows are told by theirs, the target is not.
+
+    Args:
+        found: of ``beside``.
+        member: bool [n], of the target.
+    """
+    areas = [one.area for one in found.shadows]
+    member, rows, score = np.asarray(member, bool), _rows(len(member)), found.target.score
+    area, error = _area(score, member[rows])
+    low = found.range("area")[0]
+    if min(areas) < TOLD or area >= low or area - 1.96 * error > 0.5:
+        return ()
+    text = (
+        f"Each shadow, in the target's place, is told with an AUC of {min(areas):.2f} to {max(areas):.2f}, and the"
+        f" target with {area:.2f}, as by chance: member is not that of these answers (another split, rows in another"
+        " order), or the target was trained or answers otherwise than the shadows (regularized, with differential"
+        " privacy, a defense, answers held out of its training), or the shadows trained on its records, too."
+    )
+    moved = {by: _area(score, np.roll(member, by)[rows])[0] for by in (1, -1)}
+    by = max(moved, key=lambda one: moved[one])
+    if moved[by] >= max(low, TOLD):
+        text += f" With np.roll(member, {by}) it is told with {moved[by]:.2f}: member seems to be off by one row."
+    else:
+        text += " If it is defended on purpose, defend the shadows as well, to see what that is worth."
+    return (text,)
+
+
+def notes(found: Beside, *, level: bool = True) -> tuple[str, ...]:
+    """How the target is unlike its shadows, in sentences; () where it is as one of them.
+
+    Args:
+        found: of ``beside``.
+        level: the answers tell how sure a model is; labels do not.
+    """
+    said = []
+    if found.off("area", WORTH_AREA):
+        areas = [one.area for one in found.shadows]
+        said.append(
+            f"Each shadow, in the target's place, is told with an AUC of {min(areas):.2f} to {max(areas):.2f}, and the"
+            f" target with {found.target.area:.2f}"
+        )
+    if level and (sides := _sides(found)):
+        (inside, outside), own = (found.target.inside, found.target.outside), found.target.own
+        usual = own[0] - inside, own[1] - outside
+        words = " and ".join(f"{'surer' if off > 0 else 'less sure'} {where}" for where, off in sides)
+        said.append(
+            f"The target is {words} than shadows are of the same records (mean probability of the true class"
+            f" {own[0]:.2f} on its members and {own[1]:.2f} on others, where shadows have {usual[0]:.2f} and"
+            f" {usual[1]:.2f})"
+        )
+    if not said:
+        return ()
+    return (
+        f"{'. '.join(said)}. They are not alike, and attacks that compare them can be far weaker, or misled. Train"
+        " the shadows as the target was, on as many records and for as long, let them answer in the same way, and see"
+        " that member holds all of its records and no others.",
+    )
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _sides(found: Beside) -> list[tuple[str, float]]:
+    """Where the target is surer, or less sure, than shadows, and by how much."""
+    sides = [("of its members", "inside"), ("of others", "outside")]
+    there = [(where, off) for where, name in sides if (off := found.off(name, WORTH_LEVEL))]
+    if there:
+        return there
+    if off := found.off("both", WORTH_LEVEL):
+        return [("of all records", off)]
+    if off := found.off("gap", WORTH_LEVEL):
+        return [(sides[0][0], off), (sides[1][0], -off)]
+    return []
+
+
+def _told(p: np.ndarray, trained: np.ndarray, k: int, others: np.ndarray) -> Told | None:
+    """Model k of [K, n] beside ``others`` of them; None where too few records can be compared."""
+    if len(others) < 2:
+        return None
+    mine, theirs = trained[k], trained[others]
+    count_in, count_out = theirs.sum(axis=0), (~theirs).sum(axis=0)
+    there_in, there_out = count_in > 0, count_out > 0
+    inside, outside = mine & there_in, ~mine & there_out
+    if min(inside.sum(), outside.sum(), (mine & there_out).sum()) < SIDE:
+        return None
+
+    def mean(of: np.ndarray, which: np.ndarray, count: np.ndarray) -> np.ndarray:
+        return (of[others] * which).sum(axis=0) / np.maximum(count, 1)
+
+    logits = _logits(p)
+    score = np.where(there_out, logits[k] - mean(logits, ~theirs, count_out), np.nan)
+    return Told(
+        score,
+        _area(score, mine)[0],
+        float((p[k] - mean(p, theirs, count_in))[inside].mean()),
+        float((p[k] - mean(p, ~theirs, count_out))[outside].mean()),
+        (float(p[k][inside].mean()), float(p[k][outside].mean())),
+    )
+
+
+def _rows(n: int) -> np.ndarray:
+    return np.linspace(0, n - 1, min(n, SAMPLE)).astype(int)
+
+
+def _logits(p: np.ndarray) -> np.ndarray:
+    return np.log(np.clip(p, CLIP, 1 - CLIP) / np.clip(1 - p, CLIP, 1 - CLIP))
+
+
+def _area(score: np.ndarray, member: np.ndarray) -> tuple[float, float]:
+    """The AUC of scores [n] that are numbers, and its standard error where nothing is told (Mann and Whitney)."""
+    inside, outside = score[member & ~np.isnan(score)], score[~member & ~np.isnan(score)]
+    rank = stats.rankdata(np.concatenate([inside, outside]))
+    area = (rank[: len(inside)].mean() - (len(inside) + 1) / 2) / len(outside)
+    return float(area), float(np.sqrt((1 / len(inside) + 1 / len(outside)) / 12))
