@@ -6,6 +6,7 @@ Each shows beside what shadows give when they are the target in turn, compared w
 that no record's or class's hardness matters. NumPy and SciPy; never imports jax.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -48,13 +49,15 @@ class Beside(NamedTuple):
 
     target: Told
     shadows: tuple[Told, ...]
+    errors: Mapping[str, float] = {}  # standard errors of the target's numbers, where its records are others
 
     def range(self, name: str) -> tuple[float, float]:
         """Where the target's number lies, if it is one of such models: a prediction interval (Student's t)."""
         each = np.array([getattr(one, name) for one in self.shadows])
         count = len(each)
-        # What is less a mean over the others is spread by that mean already.
-        spread = max(each.std(ddof=1), FLOOR) * (np.sqrt(1 + 1 / count) if name == "area" else 1.0)
+        spread = max(each.std(ddof=1), FLOOR)
+        if self.errors or name == "area":  # what is less a mean over the others is spread by that mean already
+            spread = np.hypot(spread * np.sqrt(1 + 1 / count), self.errors.get(name, 0.0))
         far = stats.t.ppf(1 - LEVEL / 2, count - 1) * spread
         return float(each.mean() - far), float(each.mean() + far)
 
@@ -84,6 +87,30 @@ def beside(sure: Array, member: Array, shadow_sure: Array, shadow_member: Array,
     each = [_told(p, trained, k, np.flatnonzero(others[k])) for k in range(len(trained))]
     shadows = tuple(one for one in each[1:] if one is not None)
     return None if each[0] is None or len(shadows) < LEAST else Beside(each[0], shadows)
+
+
+def beside_service(sure: Array, member: Array, shadow_sure: Array, shadow_member: Array) -> Beside | None:
+    """The same of a service, whose shadows were asked about other records: what each model alone gives.
+
+    Args:
+        sure: float [n], the service's probability of the label.
+        member: bool [n].
+        shadow_sure: float [S, k], of each shadow's own training and test records, answered in the same format.
+        shadow_member: bool [S, k].
+    """
+    models = [(sure, member), *zip(shadow_sure, shadow_member, strict=True)]
+    each = [(np.asarray(p, np.float64), np.asarray(mine, bool)) for p, mine in models]
+    if len(each) <= LEAST or min(min(mine.sum(), (~mine).sum()) for _, mine in each) < SIDE:
+        return None
+    told = []
+    for p, mine in each:
+        own = float(p[mine].mean()), float(p[~mine].mean())
+        told.append(Told(p, _area(p, mine)[0], *own, own))
+    p, mine = each[0]
+    inside, outside = (float(p[side].std() / np.sqrt(side.sum())) for side in (mine, ~mine))
+    gap = float(np.hypot(inside, outside))
+    errors = {"area": _area(p, mine)[1], "inside": inside, "outside": outside, "gap": gap, "both": gap / 2}
+    return Beside(told[0], tuple(told[1:]), errors)
 
 
 def doubts(found: Beside, member: Array) -> tuple[str, ...]:
@@ -118,22 +145,26 @@ def notes(found: Beside, *, level: bool = True) -> tuple[str, ...]:
     """How the target is unlike its shadows, in sentences; () where it is as one of them.
 
     Args:
-        found: of ``beside``.
+        found: of ``beside``, or ``beside_service``.
         level: the answers tell how sure a model is; labels do not.
     """
-    said = []
+    said, apart = [], bool(found.errors)
     if found.off("area", WORTH_AREA):
-        areas = [one.area for one in found.shadows]
+        areas, where = [one.area for one in found.shadows], "" if apart else ", in the target's place,"
+        by = " by how sure it is of the label" if apart else ""
         said.append(
-            f"Each shadow, in the target's place, is told with an AUC of {min(areas):.2f} to {max(areas):.2f}, and the"
-            f" target with {found.target.area:.2f}"
+            f"Each shadow{where} is told{by} with an AUC of {min(areas):.2f} to {max(areas):.2f}, and the target with"
+            f" {found.target.area:.2f}"
         )
     if level and (sides := _sides(found)):
         (inside, outside), own = (found.target.inside, found.target.outside), found.target.own
         usual = own[0] - inside, own[1] - outside
+        if apart:
+            usual = tuple(np.mean([one.own for one in found.shadows], axis=0))
+        theirs = "theirs" if apart else "the same records"
         words = " and ".join(f"{'surer' if off > 0 else 'less sure'} {where}" for where, off in sides)
         said.append(
-            f"The target is {words} than shadows are of the same records (mean probability of the true class"
+            f"The target is {words} than shadows are of {theirs} (mean probability of the true class"
             f" {own[0]:.2f} on its members and {own[1]:.2f} on others, where shadows have {usual[0]:.2f} and"
             f" {usual[1]:.2f})"
         )

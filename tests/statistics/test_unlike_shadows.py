@@ -122,7 +122,38 @@ def test_what_too_few_tell_is_not_said(forests):
     assert said({name: a[:, :40] if name.startswith("shadow") else a[:40] for name, a in off.items()}) is None
 
 
+def of_service(target, shadows):
+    """What is said of a service, whose shadows are asked about other records than it."""
+    rows = np.arange(N)[::2]
+    others = np.setdiff1d(np.arange(N), rows)
+    sure, each = target[rows, Y[rows]], shadows[:, others, Y[others]]
+    found = unlike_shadows.beside_service(sure, MEMBER[0][rows], each, MEMBER[1:, others])
+    return unlike_shadows.notes(found)
+
+
+def test_a_services_shadows_that_do_not_imitate_it_are_noted(forests):
+    target, shadows = forests["target"], forests["shadows"]
+    assert of_service(target, shadows) == ()
+    (note,) = of_service(target, sharper(shadows, 0.4))
+    assert re.search("The target is surer of .* than shadows are of theirs .* They are not alike", note), note
+    regular = forest(MEMBER[0], 0, max_depth=2)
+    (note,) = of_service(regular, np.stack([forest(m, k, min_samples_leaf=1) for k, m in enumerate(MEMBER[1:])]))
+    assert re.search("less sure of its members than shadows are of theirs .* 0.[34].* where shadows have 0.[89]", note)
+    few = np.arange(3)
+    assert unlike_shadows.beside_service(target[:, 0], MEMBER[0], shadows[few, :, 0], MEMBER[1:][few]) is None
+
+
 # --- honest files ----------------------------------------------------------------------------------------------------
+
+
+def said_of_service(told, level):
+    """Of a file whose models were asked about different records: a service's shadows are."""
+    labels, target, shadows, trained, member = (told[name] for name in ORDER)
+    rows = np.arange(len(labels))
+    each = shadows[:, rows, labels]
+    asked, own = np.array_split(np.random.default_rng(0).permutation(rows), 2)
+    found = unlike_shadows.beside_service(target[asked, labels[asked]], member[asked], each[:, own], trained[:, own])
+    return None if found is None else unlike_shadows.notes(found, level=level)
 
 
 def accused(seeds):
@@ -147,10 +178,11 @@ def accused(seeds):
         for seed in seeds:
             told = make(seed)
             for form in ("full", "labels", "rounded"):
-                words = said(told | test_trained_on_all.formed(told, form))
-                looked += words is not None
-                if words and any(words):
-                    found.append((name, form, seed, words))
+                formed = told | test_trained_on_all.formed(told, form)
+                for words in (said(formed), said_of_service(formed, level=form != "labels")):
+                    looked += words is not None
+                    if words and any(words):
+                        found.append((name, form, seed, words))
     return found, looked
 
 

@@ -35,6 +35,7 @@ from mia_jax.statistics import (
     slipped_rows,
     temperatures,
     trained_on_all,
+    unlike_shadows,
 )
 from mia_jax.targets import defenses, remote
 from mia_jax.targets.remote import urls
@@ -261,7 +262,9 @@ def _notes(run: Run[DeployedConfig], inputs: Inputs, observed: Observed) -> list
     factor = temperatures.factor(own, member, np.array([temperatures.fitted(*one) for one in shadows]))
     part, model = temperatures.blocks_of_rows(len(own))[:, None], temperatures.Model(own, member)
     if factor is None or not temperatures.explained(model, shadows, part, same_records=False):
-        return []
+        sure, sure_shadows = seen.target["summary"]["confidence"], seen.summary["confidence"]
+        unlike = unlike_shadows.beside_service(sure, inputs.member, sure_shadows, seen.member)
+        return [] if unlike is None else list(unlike_shadows.notes(unlike))
     remedy = "`defenses='temperature({t})'` divides the shadows' logits so, too"
     return [temperatures.note(factor, remedy)]
 
