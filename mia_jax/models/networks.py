@@ -1,9 +1,6 @@
 """Networks by name, ours and anybody's, checked against the records before any work (``build``)."""
 
-import contextlib
-import functools
 import re
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +11,7 @@ from mia_jax.models import convolutions, fast, resnets, tables, vgg16
 from mia_jax.models.own import from_factory, load
 from mia_jax.models.paper import cnn, layer_widths, logistic, mlp
 from mia_jax.models.precision import Precision, computed_in
+from mia_jax.models.wrapping import wrapped
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError, Model, Schema, Variables
 
@@ -127,20 +125,7 @@ def units(schema: Schema) -> tuple[np.ndarray, np.ndarray] | None:
 
 def rescaled(model: Model, zero: np.ndarray, span: np.ndarray) -> Model:
     """The model, which sees (x - zero) / span of a record x [*f]."""
-
-    def seen(x):
-        return (jnp.asarray(x).astype(jnp.float32) - zero[None]) / span[None]
-
-    def apply(params, x, *, key=None):
-        return model.apply(params, seen(x), key=key)
-
-    def train(variables, x, weight, *, key):
-        assert model.train is not None
-        return model.train(variables, seen(x), weight, key=key)
-
-    return model._replace(
-        init=lambda key, x: model.init(key, seen(x)), apply=apply, train=None if model.train is None else train
-    )
+    return wrapped(model, x=lambda x: (jnp.asarray(x).astype(jnp.float32) - zero[None]) / span[None])
 
 
 def source_digest(name: str) -> str:
@@ -221,27 +206,12 @@ _AGREED: dict[tuple, bool] = {}  # what was found out in this process
 
 def as_written(model: Model) -> Model:
     """The model with the convolutions that its author called."""
-    return _within(model, convolutions.as_written)._replace(arithmetic="")
+    return wrapped(model, context=convolutions.as_written)._replace(arithmetic="")
 
 
 def by_patches(model: Model) -> Model:
     """The model with plain convolutions computed as copies and one matmul, on accelerators, too."""
-    return _within(model, convolutions.by_patches)
-
-
-def _within(model: Model, context: Callable[[], contextlib.AbstractContextManager]) -> Model:
-    """The model, whose functions run in a context."""
-
-    def wrapped(function):
-        @functools.wraps(function)
-        def call(*args, **kwargs):
-            with context():
-                return function(*args, **kwargs)
-
-        return call
-
-    train = None if model.train is None else wrapped(model.train)
-    return model._replace(init=wrapped(model.init), apply=wrapped(model.apply), train=train)
+    return wrapped(model, context=convolutions.by_patches)
 
 
 def has_convolutions(model: Model, x: jax.Array | np.ndarray) -> bool:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from mia_jax.models.wrapping import wrapped
 from mia_jax.types import InputError, Model, Variables
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -39,10 +40,19 @@ def computed_in(model: Model, precision: Precision) -> Model:
     """
     check(precision)
     if precision == "bfloat16":
-        return _mapped(model, low=True, matmul=None)
+        low = wrapped(model, x=lambda x: jnp.asarray(x).astype(jnp.bfloat16), params=_low)
+        return low._replace(init=model.init)  # which may take its parameters' type from the records
     if jax.default_backend() == "cpu":  # computes in float32 whatever is asked for
         return model
-    return _mapped(model, low=False, matmul={"float32": "float32", "tf32": "tensorfloat32"}[precision])
+    matmul = {"float32": "float32", "tf32": "tensorfloat32"}[precision]
+    return wrapped(model, context=lambda: jax.default_matmul_precision(matmul))
+
+
+def _low(variables: Any) -> Any:
+    """Parameters in bfloat16, where they are float32; batch statistics as they are."""
+    if isinstance(variables, Variables):
+        return variables._replace(params=_low(variables.params))
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16) if leaf.dtype == jnp.float32 else leaf, variables)
 
 
 def check(precision: str) -> None:
@@ -59,33 +69,3 @@ def check(precision: str) -> None:
         raise InputError(f"precision=tf32 is for NVIDIA GPUs since Ampere, and this runs on {device.device_kind}")
     if precision == "bfloat16" and device.platform == "gpu" and capability < 8:
         raise InputError(f"{device.device_kind} has no bfloat16: use precision=float32")
-
-
-def _mapped(model: Model, *, low: bool, matmul: str | None) -> Model:
-    def cast(tree: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16) if leaf.dtype == jnp.float32 else leaf, tree)
-
-    def variables_of(variables: Any) -> Any:
-        if not low:
-            return variables
-        if isinstance(variables, Variables):
-            return variables._replace(params=cast(variables.params))
-        return cast(variables)
-
-    def seen(x: Any) -> jax.Array:
-        return jnp.asarray(x).astype(jnp.bfloat16) if low else jnp.asarray(x)
-
-    def init(key, x):
-        with jax.default_matmul_precision(matmul):
-            return model.init(key, x)
-
-    def apply(variables, x, *, key=None):
-        with jax.default_matmul_precision(matmul):
-            return model.apply(variables_of(variables), seen(x), key=key)
-
-    def train(variables, x, weight, *, key):
-        assert model.train is not None
-        with jax.default_matmul_precision(matmul):
-            return model.train(variables_of(variables), seen(x), weight, key=key)
-
-    return model._replace(init=init, apply=apply, train=None if model.train is None else train)

@@ -151,6 +151,13 @@ def auc(score: np.ndarray, member: np.ndarray) -> Measure:
     return Measure(area, low, high)
 
 
+def area(score: np.ndarray, member: np.ndarray) -> tuple[float, float]:
+    """The AUC of scores [n] alone, and its standard error if they told nothing of who is a ``member``, bool [n]."""
+    t = tally(score, member)
+    m, n, beats, _ = _placements(t)
+    return float(t.members @ beats) / m, float(np.sqrt((1 / m + 1 / n) / 12))
+
+
 def _placements(t: Tally) -> tuple[int, int, np.ndarray, np.ndarray]:
     """m, n, and at each distinct score the share of the non-members below it and of the members above it; ties half."""
     m, n = int(t.members.sum()), int(t.non_members.sum())

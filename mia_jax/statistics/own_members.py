@@ -7,8 +7,8 @@ of another version of the data, show in that; so do models that are said to have
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
+from mia_jax.statistics import metrics
 from mia_jax.statistics.consistency import percent
 from mia_jax.types import Array
 
@@ -95,7 +95,7 @@ def _members(p: np.ndarray, labels: np.ndarray, trained: np.ndarray) -> Members:
     best, right = p.max(axis=2)[trained], (p.argmax(axis=2) == labels)[trained]
     wrong, area = int((~right).sum()), 1.0
     if 0 < wrong < count:
-        area = float((stats.rankdata(best)[right].mean() - (count - wrong + 1) / 2) / wrong)
+        area = metrics.area(best, right)[0]
     return Members(float(best.mean()), float(right.mean()), count, area)
 
 
@@ -105,11 +105,7 @@ def _remembers_nothing(sure: np.ndarray, trained: np.ndarray) -> list[str]:
     both = (inside > 0) & (inside < trained.shape[1])
     if not both.any():
         return []
-    rank = np.stack([stats.rankdata(row) for row in sure[both]])
-    areas, errors = [], []
-    for row, rows in zip(rank, trained[both], strict=True):
-        areas.append((row[rows].mean() - row[~rows].mean()) / len(row) + 0.5)
-        errors.append(np.sqrt((1 / rows.sum() + 1 / (~rows).sum()) / 12))
+    areas, errors = zip(*(metrics.area(*each) for each in zip(sure[both], trained[both], strict=True)), strict=True)
     weight = 1 / np.square(errors)
     area, error = float(np.average(areas, weights=weight)), float(1 / np.sqrt(weight.sum()))
     if error > KNOWN or abs(area - 0.5) > 2 * error:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from mia_jax.statistics import metrics
 from mia_jax.types import Array
 
 LEVEL = 1e-4  # of each prediction interval
@@ -227,8 +228,6 @@ def _logits(p: np.ndarray) -> np.ndarray:
 
 
 def _area(score: np.ndarray, member: np.ndarray) -> tuple[float, float]:
-    """The AUC of scores [n] that are numbers, and its standard error where nothing is told (Mann and Whitney)."""
-    inside, outside = score[member & ~np.isnan(score)], score[~member & ~np.isnan(score)]
-    rank = stats.rankdata(np.concatenate([inside, outside]))
-    area = (rank[: len(inside)].mean() - (len(inside) + 1) / 2) / len(outside)
-    return float(area), float(np.sqrt((1 / len(inside) + 1 / len(outside)) / 12))
+    """The AUC of scores [n] that are numbers, and its standard error where nothing is told."""
+    known = ~np.isnan(score)
+    return metrics.area(score[known], member[known])
