@@ -18,8 +18,8 @@ class Measured(NamedTuple):
 SOURCES = (
     "python scripts/reproduce.py --scale=cpu --experiment=table3 (docs/REPRODUCTION.md), 2 cores, CPU, 2026-11-25",
     "python scripts/reproduce.py --scale=cpu --experiment=train_size (docs/REPRODUCTION.md), 2 cores, CPU, 2026-11-26",
-    "python scripts/audit.py --dataset=location --num_models=32 --dp_noise_multiplier=4.4 (README.md), and the same"
-    " without noise (docs/measurements.md), 2 cores, CPU, AMD EPYC, 2026-11-27",
+    "python scripts/audit.py --dataset=location --num_models=32 --dp_noise_multiplier=4.4 (docs/results.md), and the"
+    " same without noise (docs/measurements.md), 2 cores, CPU, AMD EPYC, 2026-11-27",
 )
 PURCHASE, TEXAS = "Purchase-100, simulated records", "Texas hospital stays, simulated records"
 SHOKRI = "Shokri et al., accuracy"

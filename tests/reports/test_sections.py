@@ -110,6 +110,8 @@ def test_measured_mitigations_are_those_of_the_documents():
     noise = next(one for one in mitigations.MEASURED if one.source == 3)
     for number in (*noise.test_accuracy, *noise.found):
         assert f"{number:.3f}".removeprefix("0") in measured
+    (with_noise,) = [line for line in (DOCS / "results.md").read_text().splitlines() if line.startswith("| 100, 4.4 |")]
+    assert f"{noise.test_accuracy[1]:.3f}" in with_noise and f"{noise.found[1]:.3f}" in with_noise
 
 
 def test_what_to_do_repeats_the_run_with_one_flag_more(finished):
