@@ -16,6 +16,10 @@ MORE_COLORS = ("#CC79A7", "#56B4E9", "#009E73", "#D55E00")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (3, 1, 1, 1)))
 MEMBERS, OTHERS = "#D55E00", "#009E73"
 GRAY = "#767676"
+# Where a ROC says nothing: too few non-members are accused to measure a rate.
+HATCHED: dict[str, Any] = dict(
+    facecolor="#f1f1f1", edgecolor="#b5b5b5", hatch="//", lw=0, zorder=0, label="not resolvable"
+)
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "mia_jax",  # ids inside the SVG, which are random otherwise
     "axes.grid": True,

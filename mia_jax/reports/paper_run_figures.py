@@ -8,6 +8,7 @@ from mia_jax.reports.figures import (
     ATTACK_COLORS,
     DASHES,
     GRAY,
+    HATCHED,
     MEMBERS,
     MORE_COLORS,
     OTHERS,
@@ -68,8 +69,7 @@ def roc(results: Results, scores: Scores) -> Drawing:
         )
     ax.plot([left, 1], [left, 1], color=GRAY, lw=1.2, ls="--", label="guessing")
     limit = min(metrics.RESOLVABLE / others, 1)
-    hatched = dict(facecolor="#f1f1f1", edgecolor="#b5b5b5", hatch="//", lw=0, zorder=0)
-    ax.axvspan(left, limit, **hatched, label="not resolvable")
+    ax.axvspan(left, limit, **HATCHED)
     ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(left, 1.15))
     ax.set(xlabel="false alarms: share of non-members (FPR)", ylabel="found: share of members (TPR)")
     for axis in (ax.xaxis, ax.yaxis):

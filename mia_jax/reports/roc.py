@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mia_jax.reports.figures import DASHES, GRAY, as_percent
+from mia_jax.reports.figures import DASHES, GRAY, HATCHED, as_percent
 from mia_jax.statistics import metrics
 from mia_jax.types import Array
 
@@ -54,7 +54,7 @@ def draw_roc(scores: Array | Mapping[str, Array], member: Array, *, ax: Axes | N
         ax.plot(grid, np.where(found > 0, found, np.nan), ls=DASHES[k % len(DASHES)], label=name or "attack")
     ax.plot([left, 1], [left, 1], color=GRAY, lw=1.2, ls="--", label="guessing")
     limit = min(metrics.RESOLVABLE / others, 1)
-    ax.axvspan(left, limit, facecolor="#f1f1f1", edgecolor="#b5b5b5", hatch="//", lw=0, zorder=0)
+    ax.axvspan(left, limit, **HATCHED)
     ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(left, 1.15))
     ax.set(xlabel="false alarms: share of non-members (FPR)", ylabel="found: share of members (TPR)")
     for axis in (ax.xaxis, ax.yaxis):

@@ -67,7 +67,8 @@ def the_model(results: Results) -> str:
     target = results["target"]
     if target.get("url"):
         return f"{target['kind']} at {target['url']}"
-    return f"known by {target['kind']} alone" if target["kind"] == "saved predictions" else target["kind"]
+    kinds = {"saved predictions": "known by saved predictions alone", "a model in this process": "one in this process"}
+    return kinds.get(target["kind"], target["kind"])
 
 
 # --- sentences -------------------------------------------------------------------------------------------------------
