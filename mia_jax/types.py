@@ -268,6 +268,9 @@ class Attack(NamedTuple):
     # Of "in", "out", "population", "features", "queries", "trainer"; refused before any work where missing.
     needs: frozenset[str] = frozenset()
     shadow_scores: ShadowScoresFn | None = None  # of per-example attacks whose ``fit`` takes ``boundary=``
+    # Its ``fit`` takes ``proxies=``, too: (seen, leaves [S, r, ...], and member, bool [S, r]) of other records, which
+    # it needs where no shadow trained on a record that is asked about.
+    proxies: bool = False
 
 
 # Long work in parts: (what decides the work, NumPy arrays and JSON values) -> (name of a part, how to do it) -> the

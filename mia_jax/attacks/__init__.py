@@ -18,8 +18,10 @@ from mia_jax.attacks import (
     boundary,
     calibrated_loss,
     gap,
+    informia,
     label_only,
     lira,
+    pmia,
     quantile,
     rmia,
     shokri,
@@ -134,6 +136,17 @@ ATTACKS: dict[str, Entry] = {
     ),
     "majority": Entry(
         thresholds.majority, "Majority guess: everybody the same", "baseline", "majority guess", needs=frozenset()
+    ),
+    # New ones come last: an attack's place in this table is part of its random key.
+    "pmia": Entry(pmia.pmia, "PMIA: proxies of the same class", "Du et al. 2026", "PMIA", pmia.OPTIONS, needs=OUT),
+    "informia": Entry(informia.informia, "InfoRMIA", "Tao & Shokri 2026", "InfoRMIA", needs=BOTH),
+    "informia_offline": Entry(
+        informia.informia_offline,
+        "InfoRMIA, offline",
+        "Tao & Shokri 2026",
+        "offline InfoRMIA",
+        informia.OFFLINE_OPTIONS,
+        needs=OUT,
     ),
 }
 

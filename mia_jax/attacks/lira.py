@@ -106,15 +106,15 @@ def steps(*, center: str = "mean", fixed: bool = False, offline: bool = False) -
         evidence = leave_one_out.aggregate(seen["phi"], member)
         mask = _is_member(evidence, slice(None))
         ordered = [_ordered(evidence.values, side) for side in (mask, ~mask)] if center == "median" else None
-        return Aggregated(evidence, _fallback_variances(*leave_one_out.without(evidence, ())), ordered)
+        return Aggregated(evidence, fallback_variances(*leave_one_out.without(evidence, ())), ordered)
 
     def fit(known: Aggregated, models) -> Gaussians:
         sides = leave_one_out.without(known.evidence, models)
         variance = []
         for side, fallback in zip(sides, known.fallback, strict=True):
-            pooled = _pooled_variance(side)
+            pooled = pooled_variance(side)
             pooled = fallback if pooled is None else pooled
-            variance.append(pooled if fixed else _variance_per_record(side, pooled))
+            variance.append(pooled if fixed else variance_per_record(side, pooled))
         mean_in, mean_out = (side.mean for side in sides)
         if known.ordered is not None:
             mean_in, mean_out = _medians(known.evidence, known.ordered, models)
@@ -122,10 +122,11 @@ def steps(*, center: str = "mean", fixed: bool = False, offline: bool = False) -
         return Gaussians(filled[0], variance[0], filled[1], variance[1])
 
     needs = frozenset({"out"} if offline else {"in", "out"})
-    return Steps(scaled_logit, aggregate, fit, _one_sided_tail if offline else _log_likelihood_ratio, needs)
+    return Steps(scaled_logit, aggregate, fit, _one_sided_tail if offline else log_likelihood_ratio, needs)
 
 
-def _log_likelihood_ratio(g: Gaussians, seen, population=None) -> np.ndarray:
+def log_likelihood_ratio(g: Gaussians, seen, population=None) -> np.ndarray:
+    """log N(phi; IN) - log N(phi; OUT) of seen["phi"] [n] or [n, q], a mean over queries: [n]."""
     del population
     phi = np.asarray(seen["phi"], np.float64)
     inside = (phi - g.mean_in) ** 2 / g.var_in + np.log(g.var_in)
@@ -152,25 +153,27 @@ def over_queries(score: np.ndarray) -> np.ndarray:
 # --- variances and centers -------------------------------------------------------------------------------------------
 
 
-def _variance_per_record(side: Moments, pooled: np.ndarray) -> np.ndarray:
+def variance_per_record(side: Moments, pooled: np.ndarray) -> np.ndarray:
     """A variance for each record [n, ...]; the pooled one [] where its own is not known."""
     variance = side.scatter / np.maximum(side.count, 1)
     return np.where((side.count >= 2) & (variance > VARIANCE_FLOOR), variance, pooled)
 
 
-def _pooled_variance(side: Moments) -> np.ndarray | None:
+def pooled_variance(side: Moments) -> np.ndarray | None:
     """The variance [] of a side's residuals over all records; None where there are none."""
     freedom = np.maximum(side.count - 1, 0).sum() * (side.scatter.size / max(side.count.size, 1))
     variance = side.scatter.sum() / freedom if freedom > 0 else 0.0
     return np.asarray(variance) if variance > VARIANCE_FLOOR else None
 
 
-def _fallback_variances(inside: Moments, outside: Moments) -> list[np.ndarray]:
-    """[IN, OUT], where leaving out leaves no residuals: the variance of all shadows' residuals on that side, or on the
-    other; or half the variance of IN - OUT over records; or 1."""
+def fallback_variances(inside: Moments, outside: Moments) -> list[np.ndarray]:
+    """Variances of IN and OUT, [] each, for where leaving out leaves no residuals.
+
+    That of all shadows' residuals on that side, or on the other; or half the variance of IN - OUT over records; or 1.
+    """
     difference = (inside.mean - outside.mean)[np.isfinite(inside.mean - outside.mean)]
     between = difference.var() / 2 if difference.size > 1 else 0.0
-    known = [_pooled_variance(side) for side in (inside, outside)]
+    known = [pooled_variance(side) for side in (inside, outside)]
     last = next((v for v in known if v is not None), np.asarray(between if between > VARIANCE_FLOOR else 1.0))
     return [last if v is None else v for v in known]
 

@@ -132,16 +132,18 @@ def attack(
     for name in parts:
         advance(0, name)
         attack, seen, own_key = attacks[name], observed.shadows[name], jax.random.fold_in(key, number[name])
+        proxies = None
         if attack.per_example:
             known = Calibration(jax.tree.map(lambda leaf: leaf[:, :r], seen), observed.trained, dict.fromkeys(seen))
             choices[name] = calibration.per_example(own_key, attack, known)
+            proxies = known.seen[choices[name].answer], observed.trained
             learn = jax.tree.map(lambda leaf: leaf[:, r:], seen[choices[name].answer])
             truth = np.zeros((count, jax.tree.leaves(learn)[0].shape[1]), bool)
         else:
             known = Calibration(seen, observed.member, dict.fromkeys(seen))
             choices[name] = calibration.learned(own_key, attack, known)
             learn, truth = seen[choices[name].answer], observed.member
-        state = calibration.fit(own_key, attack, choices[name], learn, truth)
+        state = calibration.fit(own_key, attack, choices[name], learn, truth, proxies=proxies)
         read = observed.as_labels if choices[name].answer == AS_LABELS else observed.target
         scores[name] = np.asarray(attack.score(state, read[name]), np.float64)
         if ATTACKS[name].parts is None:

@@ -117,7 +117,7 @@ def learned(key: Key, attack: Attack, known: Calibration) -> Choice:
     return Choice(_best(right), right, "balanced_accuracy")
 
 
-def fit(key: Key, attack: Attack, choice: Choice, seen: Seen, member: Array, population=None):
+def fit(key: Key, attack: Attack, choice: Choice, seen: Seen, member: Array, population=None, proxies=None):
     """The attack's state, with the boundary that was found where it cannot find its own.
 
     Args:
@@ -127,9 +127,12 @@ def fit(key: Key, attack: Attack, choice: Choice, seen: Seen, member: Array, pop
         seen: of the shadows, leaves [S, n, ...].
         member: bool [S, n].
         population: as of ``FitFn``.
+        proxies: as of ``Attack.proxies``, for an attack that takes them.
     """
-    boundary = {} if choice.boundary is None or attack.shadow_scores is None else {"boundary": choice.boundary}
-    return attack.fit(key, seen, member, population, **boundary)
+    more = {} if choice.boundary is None or attack.shadow_scores is None else {"boundary": choice.boundary}
+    if attack.proxies and proxies is not None:
+        more["proxies"] = proxies
+    return attack.fit(key, seen, member, population, **more)
 
 
 def missing(choice: Choice, num_shadows: int) -> str | None:

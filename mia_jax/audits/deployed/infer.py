@@ -288,6 +288,8 @@ def _lacking(name: str, run: Mapping[str, Any], same_records: bool, member: np.n
         return f"{name} needs shadows that were asked about the very records in question"
     if attack.per_example and "in" in attack.needs and not both:
         return f"{name} needs shadows that trained on some of the records in question"
+    if attack.proxies and member is not None and not member.any():
+        return f"{name} needs shadows that trained on some of the records in question"
     if not attack.per_example and same_records and member is not None and not both:
         return f"{name} needs shadows that trained on some of the records in question, and not on others"
     return None
