@@ -6,7 +6,8 @@ What a notebook needs has a short name here. It is imported when it is first use
 other package, not even JAX; flax, optax and scikit-learn come with the rooms that use them, matplotlib with a drawing.
 
 Data and plans
-    load, save                      records by name, or from your .npz: Records and their Schema
+    load, save                      records by name, or from your file (.npz, .csv, .parquet): Records and their Schema
+    records                         the same from a data frame, a data set of PyTorch or Hugging Face, a dict, arrays
     plans.shokri, plans.balanced    who trains on what; plans.membership_matrix
 Models, trained here
     models.mlp, cnn, logistic       networks of the paper; resnet, wide_resnet, airbench, vgg; from_flax for your own
@@ -80,6 +81,7 @@ if TYPE_CHECKING:  # what the table below says, for type checkers; a test compar
     from mia_jax.audits.deployed.infer import infer
     from mia_jax.audits.one_call import audit
     from mia_jax.data import load, save
+    from mia_jax.data.records import records
     from mia_jax.plans.training_plan import plan
     from mia_jax.reports.report import write_report
     from mia_jax.reports.roc import draw_roc
@@ -127,6 +129,7 @@ _HOMES = {  # module -> what of it has a name here
     "audits.deployed.infer": ("infer",),
     "audits.one_call": ("audit",),
     "data": ("load", "save"),
+    "data.records": ("records",),
     "plans.training_plan": ("plan",),
     "reports.report": ("write_report",),
     "reports.roc": ("draw_roc",),
@@ -190,6 +193,7 @@ __all__ = [
     "plan",
     "plans",
     "platforms",
+    "records",
     "reports",
     "reproduction",
     "run",

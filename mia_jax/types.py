@@ -55,7 +55,7 @@ class Records(NamedTuple):
     """Labeled records.
 
     ``x`` keeps its natural dtype (uint8 for bits and pixels, float32 otherwise); models cast per batch. A float may be
-    NaN, for a value that is missing: few models take that (``platforms.refuse_nan``).
+    NaN, for a value that is missing: few models take that (``estimators.filled``).
     """
 
     x: Array  # [n, *f]
@@ -92,11 +92,25 @@ class Schema(NamedTuple):
     shape: tuple[int, ...]  # *f
     fields: tuple[Field, ...]  # cover the flattened record in order, without gaps
     notes: tuple[str, ...] = ()  # one sentence each: where the records come from, what was done to them
+    class_names: tuple[str, ...] = ()  # of classes 0, 1, ..., where labels were not these numbers
 
     @property
     def marked_name(self) -> str:
         """The name for people: it says of simulated records that they are."""
         return self.name + (" (SIMULATED)" if self.source == "simulated" else "")
+
+    def __str__(self) -> str:
+        """The schema for people: classes, a line for each of the first fields, notes."""
+        classes = f" ({', '.join(self.class_names[:8])}{', ...' if len(self.class_names) > 8 else ''})"
+        lines = [f"{self.marked_name}: {self.num_classes} classes{classes if self.class_names else ''}; records of"]
+        lines[0] += f" shape {list(self.shape)}"
+        for f in self.fields[:40]:
+            values = ", ".join(f.categories[:8]) + (", ..." if len(f.categories) > 8 else "")
+            told = values if f.kind == "categorical" else "0 or 1" if f.kind == "binary" else f"{f.low:g} to {f.high:g}"
+            count = f" x{f.stop - f.start}" if f.stop - f.start > 1 else ""
+            lines.append(f"  {f.name}: {f.kind}{count}, {told}")
+        lines += [f"  ... and {len(self.fields) - 40:,} more"] if len(self.fields) > 40 else []
+        return "\n".join([*lines, *self.notes])
 
 
 # --- models ----------------------------------------------------------------------------------------------------------

@@ -5,15 +5,13 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
-import numpy as np
-
 from mia_jax import data
 from mia_jax.attacks import ATTACKS
 from mia_jax.audits.config import AuditConfig, BalancedConfig, CanaryConfig, Config
 from mia_jax.audits.train_networks import networks
 from mia_jax.audits.train_platforms import platform_models
 from mia_jax.audits.types import Models, Notify, Run, TrainingJob
-from mia_jax.data import duplicates
+from mia_jax.data import duplicates, missing
 from mia_jax.statistics import epsilon
 from mia_jax.targets import estimators
 from mia_jax.training import dp_sgd
@@ -29,7 +27,7 @@ def load(
         InputError: there are none, or they lack values (NaN) and what the run does needs all.
     """
     records, schema = read_records(config, notify, functools.partial(check, config))
-    _refuse_missing(config, records, schema)
+    _refuse_missing(config, records)
     return records, noted(schema, duplicates.note(duplicates.groups(records.x)), notify)
 
 
@@ -38,9 +36,21 @@ def read_records(
     notify: Notify = lambda line: None,
     check: Callable[[Schema, int], Any] = lambda schema, records: None,
 ) -> tuple[Records, Schema]:
-    """The data set that a configuration names, as ``data.load`` gives it."""
+    """The data set that a configuration names, as ``data.load`` gives it; missing numbers filled in where need be."""
     source = cast(Literal["auto", "official", "simulated"], config.data_source)  # one of the field's choices
-    return data.load(config.dataset, data_dir=config.data_dir, source=source, notify=notify, check=check)
+    records, schema = data.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        source=source,
+        label=config.label,
+        kinds=config.kinds,
+        notify=notify,
+        check=check,
+    )
+    complete, described = estimators.filled(config.target_kind, records, schema)
+    for note in described.notes[len(schema.notes) :]:
+        notify(note)
+    return complete, described
 
 
 def noted(schema: Schema, note: str | None, notify: Notify) -> Schema:
@@ -51,15 +61,9 @@ def noted(schema: Schema, note: str | None, notify: Notify) -> Schema:
     return schema._replace(notes=(*schema.notes, note))
 
 
-def lacks_values(records: Records) -> bool:
-    """Whether features are missing (NaN), as models such as histogram boosting take them."""
-    return records.x.dtype.kind == "f" and bool(np.isnan(records.x).any())
-
-
-def _refuse_missing(config: Config | BalancedConfig | CanaryConfig, records: Records, schema: Schema) -> None:
+def _refuse_missing(config: Config | BalancedConfig | CanaryConfig, records: Records) -> None:
     """Refuse records with missing values (NaN) where something of ours would compute with them."""
-    estimators.refuse_nan(config.target_kind, records.x, schema)
-    if lacks_values(records) and isinstance(config, Config) and config.shadow_data != "real":
+    if missing.lacking(records) and isinstance(config, Config) and config.shadow_data != "real":
         raise InputError(
             f"{config.dataset} has features that are missing (NaN), which `shadow_data={config.shadow_data}` cannot"
             " make: fill them in"

@@ -16,12 +16,14 @@ from mia_jax.audits.options import (
     AttackOptions,
     QueryOptions,
     RecipeOptions,
+    TableOptions,
     about_field,
     check_value,
     option,
     recipe_of,
 )
 from mia_jax.audits.presets import preset
+from mia_jax.data import by_path
 from mia_jax.storage import artifacts
 from mia_jax.synthesis.parameters import REDRAW_HELP, REDRAWS, Parameters
 from mia_jax.training import recipes
@@ -42,9 +44,7 @@ class AuditConfig(RecipeOptions, AttackOptions):
         "network of the target and the shadows: mlp, logistic; of tables tab_resnet, ft_transformer; of images cnn,"
         " resnet18, wrn28_2, wrn16_4, airbench (small and fast), vgg16; or module:factory (your own)",
     )
-    hidden: int | str = option(
-        128, "units of the fully connected layer of mlp and cnn; several layers of mlp as 128,64", low=1
-    )
+    hidden: int | str = option(128, "units of the fully connected layer of mlp, cnn; of several as 128,64", low=1)
     target_kind: str = option(
         "nn",
         "what trains the target and the shadows: nn, logistic, google, amazon or amazon(passes,L2) (stand-ins),"
@@ -63,9 +63,7 @@ class AuditConfig(RecipeOptions, AttackOptions):
         None, "DP-SGD: standard deviation of the noise in units of `dp_clip` (default: no DP-SGD)", low=0
     )
     dp_clip: float = option(1.0, "DP-SGD: the per-example clipping norm", low=0)
-    dp_delta: float = option(
-        1e-5, "delta of every epsilon that is told, promised by DP-SGD or proven by an attack", low=0
-    )
+    dp_delta: float = option(1e-5, "delta of every epsilon, promised by DP-SGD or proven by an attack", low=0)
     attack_options: Mapping[str, Any] = dataclasses.field(
         default_factory=dict,
         hash=False,
@@ -130,10 +128,10 @@ class Shadows:
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class Source(TableOptions):
     """Which records a run is on."""
 
-    dataset: str = option("purchase", "data set: one of mia_jax.data.DATASETS, or the path of an .npz with arrays x, y")
+    dataset: str = option("purchase", "one of mia_jax.data.DATASETS, or a file: .csv, .parquet, or .npz with x, y")
     data_source: str = option(
         "auto",
         "official: real files or nothing; simulated: the look-alike; auto: official if to be had",
@@ -201,7 +199,7 @@ class CanaryConfig(Source, AuditConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class DeployedConfig(Shadows, AuditConfig):
+class DeployedConfig(TableOptions, Shadows, AuditConfig):
     """What the audit of a model is that somebody else has trained: behind a URL, or known by saved predictions."""
 
     target: str | None = option(None, "URL of the model under audit")
@@ -214,13 +212,13 @@ class DeployedConfig(Shadows, AuditConfig):
     class_names: str | None = option(
         None, "names of all classes in the order of the labels 0, 1, ..., separated by commas, where answers have names"
     )
-    data: str | None = option(None, "an .npz with x, y and member: the records to ask about")
+    data: str | None = option(None, "a file with x, y, member (.npz, .csv, .parquet): the records to ask about")
     predictions: str | None = option(
         None, "an .npz with labels, target, shadows, shadow_member and perhaps member: all answers were had elsewhere"
     )
     shadow_data: str | None = option(
         None,
-        "what the shadows are trained on: noisy, marginal, search, or a data set (a name, or an .npz with x and y) less"
+        "what the shadows are trained on: noisy, marginal, search, or a data set (a name, or a file as `data` is) less"
         " the records of `data` (default: a half of the non-members of `data`, which then are not asked about)",
     )
     attacks: str = option("all", f"{ATTACKS_HELP}; all: those that can run on what there is", identity=False)
@@ -289,7 +287,7 @@ def resolve(given: C) -> C:
     dataset = getattr(given, "dataset", "")
     if dataset == "purchase":
         given = dataclasses.replace(given, dataset="purchase100")
-    elif dataset.endswith(".npz") and "://" not in dataset:  # ./mine.npz is mine.npz
+    elif by_path.is_file(dataset) and "://" not in dataset:  # ./mine.npz is mine.npz
         given = dataclasses.replace(given, dataset=str(pathlib.Path(dataset)))
     missing = {
         name: value for name, value in preset(dataset).items() if name in settings and getattr(given, name) is None
@@ -342,7 +340,8 @@ def identity(config: AuditConfig) -> dict[str, Any]:
     fields = [f for f in dataclasses.fields(config) if f.metadata["identity"]]
     values = {f.metadata["key"] or f.name: getattr(config, f.name) for f in fields} | dict(config.attack_options)
     options = attacks.flags()
-    late = {flag for flag in options if flag not in FIRST_OPTIONS and values.get(flag) == options[flag].default}
+    late = {f.name for f in dataclasses.fields(TableOptions) if values.get(f.name) is None}
+    late |= {flag for flag in options if flag not in FIRST_OPTIONS and values.get(flag) == options[flag].default}
     if config.recipe == "paper":
         late |= {
             f.name for f in fields if f.metadata["late"] and getattr(config, f.name) == getattr(off(config), f.name)

@@ -9,7 +9,6 @@ The rest of the library names settings as a caller writes them, in backticks: `l
 
 import dataclasses
 import itertools
-import pathlib
 import re
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -25,6 +24,7 @@ from mia_jax.audits.config import (
     off,
 )
 from mia_jax.audits.options import RECIPE
+from mia_jax.data import by_path
 from mia_jax.types import InputError
 
 C = TypeVar("C", bound=AuditConfig)
@@ -61,13 +61,9 @@ def _synthesis(method: str, *, beside: tuple[str, ...] = ()) -> tuple[Rule, ...]
     )
 
 
-def _is_file(dataset: str | None) -> bool:
-    return pathlib.Path(dataset or "").suffix == ".npz"
-
-
 def _is_name(shadow_data: str | None) -> bool:
     """Whether ``shadow_data`` of somebody's model is a data set that is looked for."""
-    return shadow_data not in (None, "noisy", "marginal", "search") and not _is_file(shadow_data)
+    return shadow_data not in (None, "noisy", "marginal", "search") and not by_path.is_file(shadow_data)
 
 
 def _ours(v: AuditConfig) -> bool:
@@ -108,9 +104,10 @@ OWN_NETWORK = (
 SOURCE = (
     Rule(
         ("data_dir", "data_source"),
-        lambda v: not _is_file(v.dataset),
+        lambda v: not by_path.is_file(v.dataset),
         "with a file as `dataset`, which is read as it is",
     ),
+    Rule(("label", "kinds"), lambda v: by_path.is_table(v.dataset), "without a .csv or .parquet as `dataset`"),
 )
 WITH_PREDICTIONS = ("predictions", "attacks", "defenses", "adaptive", "dp_delta", "seed", "workdir")
 
@@ -144,6 +141,7 @@ RULES: dict[type[AuditConfig], tuple[Rule, ...]] = {
             lambda v: v.predictions is None,
             "with `predictions`, whose answers are given",
         ),
+        Rule(("label", "kinds"), lambda v: by_path.is_table(v.data), "without a .csv or .parquet as `data`"),
         Rule(
             ("adaptive",),
             lambda v: v.predictions is not None and bool(v.defenses),

@@ -185,3 +185,17 @@ def recipe_settings(config: RecipeOptions) -> dict[str, Any]:
 def recipe_of(config: RecipeOptions) -> recipes.Recipe:
     """How the networks are trained, without what defends them."""
     return recipes.Recipe(**{name: getattr(config, name) for name in RECIPE})
+
+
+@dataclasses.dataclass(frozen=True)
+class TableOptions:
+    """How a user's table (.csv, .parquet) is read; no part of what a run is where nothing is said."""
+
+    label: str | None = option(
+        None, "column of the labels in a .csv or .parquet (default: the one called label, target, class or y)"
+    )
+    kinds: str | None = option(
+        None,
+        "columns of a .csv or .parquet that are not what they look like: number, category, binary or drop, as in"
+        " zip:category,id:drop",
+    )

@@ -1,4 +1,4 @@
-"""Real data, or an honest stand-in: ``load`` a data set of the paper by name, or anybody's .npz by its path.
+"""Real data, or an honest stand-in: ``load`` a data set of the paper by name, or anybody's file by its path.
 
     records, schema = mia_jax.data.load("location", data_dir="~/data")
 
@@ -9,13 +9,14 @@ synthesized ones, so that ``load`` takes them by path.
 import difflib
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 
-from mia_jax.data import cache, local, origins, tabular
-from mia_jax.data.local import save
+from mia_jax.data import by_path, cache, origins, tabular
+from mia_jax.data.local import NOT_USED, save
+from mia_jax.data.records import Label
 from mia_jax.data.table import DATASETS, Dataset
 from mia_jax.storage import artifacts
 from mia_jax.types import Field, InputError, Records, Schema
@@ -34,6 +35,9 @@ def load(
     source: Literal["auto", "official", "simulated"] = "auto",
     cache_dir: str | os.PathLike | None = None,
     seed: int = 0,
+    label: Label = None,
+    kinds: Mapping[str, str] | str | None = None,
+    like: Schema | None = None,
     notify: origins.Notify = lambda line: None,
     check: Callable[[Schema, int], Any] = lambda schema, records: None,
 ) -> tuple[Records, Schema]:
@@ -44,12 +48,16 @@ def load(
     that depends on the digest of what they were decoded from.
 
     Args:
-        name_or_path: a name in ``DATASETS``, or the path of an .npz with arrays ``x`` [n, ...] and ``y`` [n].
+        name_or_path: a name in ``DATASETS``, or the path of an .npz with arrays ``x`` [n, ...] and ``y`` [n], of a
+            .csv, .tsv or .parquet.
         data_dir: folder of official files; by default $MIA_JAX_DATA_DIR.
         source: ``official`` never simulates, ``simulated`` never looks at files; a path is neither.
         cache_dir: by default $MIA_JAX_CACHE_DIR, else mia_jax in $XDG_CACHE_HOME, else ~/.cache/mia_jax.
         seed: of the simulation, and of the clustering that makes the classes of Purchase where the files have none.
-        notify: told a line before long work, beginning with ``SIMULATED:`` where records are not real.
+        label, kinds: of a table in a file: see ``mia_jax.records``.
+        like: of other records, whose columns, categories and classes a table in a file must have.
+        notify: told a line before long work, beginning with ``SIMULATED:`` where records are not real, and what was
+            inferred from a file.
         check: told the schema, without a digest, and the number of records before any are simulated, to refuse what
             will not do.
 
@@ -72,7 +80,9 @@ def load(
         raise InputError(f"the data source {source!r} is not one of {', '.join(_SOURCES)}")
     name = os.fspath(name_or_path)
     if name not in DATASETS:
-        return _load_path(name, source, notify)
+        return _load_path(name, source, notify, label=label, kinds=kinds, like=like)
+    if label is not None or kinds is not None:
+        raise InputError(f"{name} knows its labels and columns: leave `label` and `kinds` out")
     dataset = DATASETS[name]
     origin = origins.find(dataset, data_dir, source, seed, notify)
     key = {"name": dataset.name, "parse": PARSE_VERSION, "origin": origin.key}
@@ -119,20 +129,23 @@ def title(name: str) -> str:
     return DATASETS[name].title if name in DATASETS else name
 
 
-def _load_path(name: str, source: str, notify: origins.Notify) -> tuple[Records, Schema]:
+def _load_path(name: str, source: str, notify: origins.Notify, **how: Any) -> tuple[Records, Schema]:
     path = pathlib.Path(name).expanduser()
-    if path.suffix != ".npz" and os.sep not in name and not path.exists():
+    if not by_path.is_file(path) and os.sep not in name and not path.exists():
         close = difflib.get_close_matches(name.lower(), DATASETS, n=2)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise InputError(
-            f"unknown data set {name!r}; {hint}There are {', '.join(sorted(DATASETS))}, or the path of an .npz"
+            f"unknown data set {name!r}; {hint}There are {', '.join(sorted(DATASETS))}, or the path of an .npz, a"
+            " .csv or a .parquet"
         )
     if source != "auto":
         raise InputError(f"{name} is your own file, not {source} data: leave data_source={source} out")
-    records, schema = local.load(path)
+    (found, schema, member), _ = by_path.load(path, **how)
+    if member is not None and NOT_USED not in schema.notes:
+        schema = schema._replace(notes=(*schema.notes, NOT_USED))
     for note in schema.notes:
         notify(note)
-    return records, schema
+    return found, schema
 
 
 def _make(dataset: Dataset, origin: origins.Origin, seed: int, notify: origins.Notify) -> cache.Entry:

@@ -1,32 +1,30 @@
-"""Anybody's own data: an .npz with arrays ``x`` and ``y``, and perhaps ``schema``, JSON that says what columns mean."""
+"""Anybody's own arrays ``x`` and ``y``, and perhaps ``schema``, JSON that says what columns mean: read, and written."""
 
 import json
 import os
 import pathlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mia_jax import sanitize
 from mia_jax.data import files, npz, oddities, units
-from mia_jax.data.table import DATASETS
+from mia_jax.data.class_labels import BIN, RENUMBER, countless, of_matrix
 from mia_jax.storage import artifacts
 from mia_jax.types import Field, InputError, Records, Schema
 
-RENUMBER = "number the classes 0, 1, ... without gaps, as np.unique(y, return_inverse=True)[1] does"
 SOME = 1000  # records that are looked at for values that become the same
-BIN = "a regression is audited in bins: np.digitize(y, np.quantile(y, [0.25, 0.5, 0.75])) makes four classes"
 NOT_USED = (
-    "The file's array member is not used: which model trains on which record is drawn here. It is for records that a"
+    "The file's member is not used: which model trains on which record is drawn here. It is for records that a"
     " deployed model is asked about."
 )
 ANEW = "leave that array out, or write it anew with mia_jax.data.save"
 
 
 def save(path: str | os.PathLike, records: Records, schema: Schema, **more: np.ndarray) -> None:
-    """Write records and their schema as an .npz that ``load`` takes by its path; whole or not at all.
+    """Write records and their schema as an .npz that ``data.load`` takes by its path; whole or not at all.
 
     The digest is that of the records, whatever ``schema`` says. Loaded again, a simulated or synthesized set stays what
     it is and every other one is local.
@@ -61,22 +59,6 @@ def save(path: str | os.PathLike, records: Records, schema: Schema, **more: np.n
         artifacts.write_npz(pathlib.Path(path), arrays)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); choose another path") from None
-
-
-def load(path: pathlib.Path) -> tuple[Records, Schema]:
-    """Read what ``save`` or anybody's ``np.savez(path, x=x, y=y)`` wrote: ``read`` of the arrays in a file.
-
-    Raises:
-        InputError: naming the file, what is wrong and what to do.
-    """
-    arrays = npz.read_own(path, ("x", "y", "schema", "member"), "np.savez(path, x=x, y=y)", needed=("x", "y"))
-    try:
-        records, schema = read(arrays, path.name if path.stem in DATASETS else path.stem)  # none is one of the table's
-    except ValueError as error:
-        raise InputError(f"{path} cannot be used: {error}") from None
-    if "member" in arrays and NOT_USED not in schema.notes:
-        schema = schema._replace(notes=(*schema.notes, NOT_USED))
-    return records, schema
 
 
 def read(arrays: Mapping[str, np.ndarray], name: str, *, to_train_on: bool = True) -> tuple[Records, Schema]:
@@ -140,9 +122,16 @@ def _schema(described: dict[str, Any]) -> Schema:
         return Field(**(described | categories))
 
     fields = tuple(map(field, described["fields"]))
-    tuples: dict[str, Any] = {"shape": tuple(described["shape"]), "notes": tuple(described["notes"]), "fields": fields}
+    tuples: dict[str, Any] = {name: tuple(described[name]) for name in ("shape", "notes")}
+    tuples |= {"fields": fields, "class_names": tuple(described.get("class_names", ()))}
     schema = Schema(**(described | tuples))
-    _demand(all(isinstance(text, str) for text in (schema.name, schema.source, schema.digest, *schema.notes)))
+    _demand(
+        all(
+            isinstance(text, str)
+            for text in (schema.name, schema.source, schema.digest, *schema.notes, *schema.class_names)
+        )
+    )
+    _demand(len(schema.class_names) in (0, schema.num_classes))
     _demand(all(type(size) is int and 0 < size < 2**31 for size in (schema.num_classes, *schema.shape)))
     _demand(bool(schema.shape) and bool(fields))
     for f in fields:
@@ -193,21 +182,38 @@ def _inferred(x: np.ndarray, y: np.ndarray, name: str, to_train_on: bool) -> tup
 
 
 def _float32(x: np.ndarray) -> np.ndarray:
-    """Numbers as models are trained on them; says where distinct ones become the same, as times and ids do."""
+    """Numbers as models are trained on them; warns where distinct ones become the same."""
+    kept, notes = float32(x)
+    for note in notes:
+        warnings.warn(note, stacklevel=3)
+    return kept
+
+
+def float32(x: np.ndarray, names: Sequence[str] = ()) -> tuple[np.ndarray, list[str]]:
+    """Numbers as models are trained on them, and where distinct ones become the same, as times and ids do.
+
+    Args:
+        x: [n, *f].
+        names: of the columns, where they have some.
+
+    Raises:
+        ValueError: values beyond float32.
+    """
     with np.errstate(over="ignore"):
         kept = x.astype(np.float32)
     if np.isinf(kept).any():
-        raise ValueError("x has values beyond 3e38, where float32 ends; scale them")
+        which = f"column {names[int(np.argwhere(np.isinf(kept))[0][1])]}" if names else "x"
+        raise ValueError(f"{which} has values beyond 3e38, where float32 ends; scale them")
     some, rounded = (np.sort(a[:SOME].reshape(len(a[:SOME]), -1), axis=0) for a in (x, kept))
     distinct, left = (1 + (a[1:] != a[:-1]).sum(axis=0) for a in (some, rounded))
     if (lost := left < 0.9 * distinct).any():
         column = int(lost.argmax())
-        warnings.warn(
+        which = f"column {names[column]}" if names else f"column {column} of x"
+        return kept, [
             f"models are trained on float32, which makes {left[column]:,} of {distinct[column]:,} distinct values of"
-            f" column {column} of x ({lost.sum():,} such columns): subtract the column's smallest value, or scale it",
-            stacklevel=2,
-        )
-    return kept
+            f" {which} ({lost.sum():,} such columns): subtract the column's smallest value, or scale it"
+        ]
+    return kept, []
 
 
 def _missing_note(x: np.ndarray) -> list[str]:
@@ -228,13 +234,8 @@ def _check_classes(y: np.ndarray, classes: int) -> None:
     try:
         files.check_classes(y, classes)
     except ValueError as error:
-        doubt = f"; its {many:,} different labels look like the target of a regression: {BIN}" if _countless(y) else ""
+        doubt = f"; its {many:,} different labels look like the target of a regression: {BIN}" if countless(y) else ""
         raise ValueError(f"{error}; {RENUMBER}{doubt}") from None
-
-
-def _countless(y: np.ndarray) -> bool:
-    """Whether labels [n] are rather measured numbers than classes."""
-    return len(np.unique(y)) > max(10, len(y) // 10)
 
 
 def _labels(y: np.ndarray, classes: int | None = None) -> np.ndarray:
@@ -246,11 +247,11 @@ def _labels(y: np.ndarray, classes: int | None = None) -> np.ndarray:
         )
     y = npz.numbers(y, "y")
     if y.ndim == 2 and y.shape[1] > 1:
-        raise ValueError(f"its labels have shape {y.shape}; needed: integers [n]; {_columns(y)}")
+        raise ValueError(f"its labels have shape {y.shape}; needed: integers [n]; {of_matrix(y)}")
     if y.dtype.kind == "f" and np.isnan(y).any():
         row = int(np.isnan(y).reshape(len(y), -1).any(axis=1).argmax())
         raise ValueError(f"record {row} has no label (nan), not a whole number; leave such records out")
-    if y.dtype.kind == "f" and not np.array_equal(y, np.trunc(y)) and (_countless(y) or len(np.unique(y)) == len(y)):
+    if y.dtype.kind == "f" and not np.array_equal(y, np.trunc(y)) and (countless(y) or len(np.unique(y)) == len(y)):
         raise ValueError(
             f"its labels are not whole numbers but the target of a regression, which has no classes; {BIN}"
         )
@@ -260,19 +261,6 @@ def _labels(y: np.ndarray, classes: int | None = None) -> np.ndarray:
         raise
     except ValueError as error:
         raise ValueError(f"{error}; {RENUMBER}") from None
-
-
-def _columns(y: np.ndarray) -> str:
-    """What to do with a matrix of labels [n, k]."""
-    if np.isin(y, (0, 1)).all():
-        ones = y.sum(axis=1)
-        if (ones == 1).all():
-            return "y.argmax(axis=1) makes them of a one-hot code"
-        row = int((ones != 1).argmax())
-        return f"record {row} has {ones[row]:g} labels at once: audit one label at a time, with y[:, 0] and so on"
-    if y.dtype.kind == "f" and (y >= 0).all() and (np.abs(y.sum(axis=1) - 1) < 1e-3).all():
-        return "y.argmax(axis=1) makes them of probabilities"
-    return "give one column of it, as y[:, 0]"
 
 
 def _check_finite(x: np.ndarray, missing_too: bool) -> None:

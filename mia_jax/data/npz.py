@@ -163,11 +163,26 @@ def read_own(
     Raises:
         InputError: the file cannot be read; why, and what to do.
     """
+    with of_user(path, write):
+        return read(path, wanted, needed)
+
+
+@contextlib.contextmanager
+def of_user(path: pathlib.Path, write: str) -> Generator[None]:
+    """What goes wrong while a user's file is read becomes one line.
+
+    Args:
+        path: of the file.
+        write: how such a file is written.
+
+    Raises:
+        InputError: the file cannot be read; why, and what to do.
+    """
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe would be waited for
             raise InputError(f"{path} is a device or a pipe; give the path of a file, written with {write}")
-        return read(path, wanted, needed)
+        yield
     except FileNotFoundError:
         raise InputError(f"there is no file {path}; write one with {write}") from None
     except IsADirectoryError:
@@ -176,6 +191,8 @@ def read_own(
         raise InputError(f"{path} cannot be read ({error.strerror}); make it readable, or copy it") from None
     except MemoryError:
         raise InputError(f"{path} does not fit into the memory; give fewer records") from None
+    except InputError:
+        raise
     except (Unusable, limits.TooLarge) as error:
         raise InputError(f"{path} cannot be used: {error}") from None
     except ValueError as error:

@@ -1,18 +1,28 @@
 """What a user's records look like that they should not: an index or the labels among the features, channels first."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 MISSING = (-999.0, -9999.0, -99999.0, -1e6)  # numbers that stand for none, as a rule
 CHANNELS = (1, 3, 4)  # of images
 
 
-def notes(x: np.ndarray, y: np.ndarray) -> tuple[str, ...]:
+def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = ()) -> tuple[str, ...]:
     """What is to be said of it, in sentences.
 
     Args:
         x: numbers [n, *f].
         y: int [n].
+        names: of the columns of x [n, f], where they have some.
     """
+
+    def column(k: int) -> tuple[str, str]:
+        """A column in words, and what leaves it out."""
+        if names:
+            return f"Column {names[k]}", f"`kinds={names[k]}:drop`"
+        return f"Column {k} of x", f"np.delete(x, {k}, axis=1)"
+
     said = []
     if x.ndim == 4 and x.shape[1] in CHANNELS and x.shape[3] not in CHANNELS and min(x.shape[2:]) > 4:
         said.append(
@@ -24,16 +34,15 @@ def notes(x: np.ndarray, y: np.ndarray) -> tuple[str, ...]:
     steps = x[1:] - x[:-1].astype(np.float64) if x.dtype.kind == "u" else np.diff(x, axis=0)
     counts = np.flatnonzero((np.abs(steps) == 1).all(axis=0) & (steps == steps[0]).all(axis=0))
     if len(counts):
+        which, move = column(counts[0])
         said.append(
-            f"Column {counts[0]} of x counts the rows, as the index of a table does: it tells the order of the file,"
-            f" which often tells members; np.delete(x, {counts[0]}, axis=1) leaves it out."
+            f"{which} counts the rows, as the index of a table does: it tells the order of the file,"
+            f" which often tells members; {move} leaves it out."
         )
     own = np.flatnonzero((x == y[:, None]).all(axis=0))
     if len(own):
-        said.append(
-            f"Column {own[0]} of x is y itself: models need to learn nothing; np.delete(x, {own[0]}, axis=1) leaves it"
-            " out."
-        )
+        which, move = column(own[0])
+        said.append(f"{which} is y itself: models need to learn nothing; {move} leaves it out.")
     for number in MISSING if x.dtype.kind in "if" else ():
         if (share := (x == number).mean(axis=0)).max() > 1e-3 and not ((x < 0) & (x != number)).any():
             said.append(

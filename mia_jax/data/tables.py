@@ -10,13 +10,13 @@ from mia_jax.types import InputError
 
 
 def is_frame(x: Any) -> bool:
-    """Whether x is a pandas data frame or series."""
-    return hasattr(x, "iloc")
+    """Whether x is a data frame or series of pandas or polars."""
+    return hasattr(x, "iloc") or (hasattr(x, "get_columns") and hasattr(x, "columns"))
 
 
 def take(x: Any, rows: np.ndarray) -> Any:
     """The rows [m] of records x [n, *f], of the same type."""
-    return x.iloc[rows] if is_frame(x) else x[rows]
+    return x.iloc[rows] if hasattr(x, "iloc") else x[rows]
 
 
 def plain(x: Any) -> np.ndarray:
@@ -36,11 +36,14 @@ def plain(x: Any) -> np.ndarray:
 
 def digest(x: Any) -> str:
     """SHA-256 of records x [n, *f], lower-case hex: of a data frame, of its names and types, too."""
-    if is_frame(x):
+    if hasattr(x, "iloc"):
         util: Any = importlib.import_module("pandas.util")
         names = [] if x.ndim == 1 else [*map(str, x.columns), *map(str, x.dtypes)]
         values = util.hash_pandas_object(x, index=False).to_numpy()
         return artifacts.digest({"names": names, "values": artifacts.array_digest(values)})
+    if is_frame(x):  # polars
+        about = {"names": x.columns, "types": [*map(str, x.dtypes)]}
+        return artifacts.digest({**about, "values": [digest(column.to_numpy()) for column in x.get_columns()]})
     array = plain(x)
     if array.dtype.hasobject:
         return artifacts.digest({"shape": list(array.shape), "values": [repr(value) for value in array.flat]})

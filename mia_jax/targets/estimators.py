@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from mia_jax import user_code
-from mia_jax.data import tables
+from mia_jax.data import missing, tables
 from mia_jax.targets import answer_format, black_box
-from mia_jax.types import Answers, Array, InputError, Schema, Target
+from mia_jax.types import Answers, Array, InputError, Records, Schema, Target
 
 FORMAT_RECORDS = 4096  # of a training set, at most, that tell what a model's answers look like
 EXAMPLE = "sklearn.ensemble.RandomForestClassifier"
@@ -56,28 +56,20 @@ def _is_regressor(estimator: Any) -> bool:
 # --- missing values --------------------------------------------------------------------------------------------------
 
 
-def refuse_nan(kind: str, x: Array, schema: Schema) -> None:
-    """Refuse records that lack values (NaN) where what is trained cannot do without.
+def filled(kind: str, records: Records, schema: Schema) -> tuple[Records, Schema]:
+    """Records as what is trained takes them: with missing numbers (NaN) where it can, else filled in, with a note.
 
     Args:
         kind: see ``platform``.
-        x: records [n, *f].
+        records: x [n, *f].
         schema: of the records.
 
     Raises:
-        InputError: it names the first record and column, and what to do.
+        InputError: no classifier is to be found at the import path.
     """
-    x = np.asarray(x)
-    if x.dtype.kind != "f" or not (missing := np.isnan(flat(x))).any() or takes_nan(kind):
-        return
-    (row, column), rows = np.argwhere(missing)[0], int(missing.any(axis=1).sum())
-    name = next((f.name for f in schema.fields if f.start <= column < f.stop), "x")
-    who = "networks" if kind in ("nn", "logistic") else kind
-    raise InputError(
-        f"record {row} of {schema.name} lacks a value (NaN) in column {column} ({name}), {rows:,} records lack one"
-        f" somewhere, and {who} cannot learn from such: fill them in, or use"
-        " target_kind=sklearn:sklearn.ensemble.HistGradientBoostingClassifier, which can"
-    )
+    if not missing.lacking(records) or takes_nan(kind):
+        return records, schema
+    return missing.filled(records, schema, "networks" if kind in ("nn", "logistic") else kind.removeprefix("sklearn:"))
 
 
 def takes_nan(kind: str) -> bool:

@@ -244,7 +244,6 @@ def with_a(value):
 
 Y = records()["y"]
 BAD_FILES = {
-    "NaN": (with_a(np.nan), r"record 5 of own lacks a value \(NaN\) in column 3"),
     "infinity": (with_a(np.inf), "record 5 has a feature that is inf"),
     "a negative label": ({"y": np.where(np.arange(N) == 5, -1, Y)}, "record 5 has the label -1, which is negative"),
     "a label that leaves classes out": ({"y": np.where(Y == 2, 7, Y)}, "class 2 .* has no record"),

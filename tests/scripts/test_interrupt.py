@@ -80,7 +80,7 @@ def before_file(name):
 def run(place):
     match place:
         case "data":
-            data.local.load = die
+            data.by_path.load = die
         case "target":
             in_stage("target model", 2)
         case "shadows":

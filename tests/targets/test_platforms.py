@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from mia_jax.models import networks
+from mia_jax.storage import artifacts
 from mia_jax.targets import black_box, estimators, platforms
 from mia_jax.training import single
 from mia_jax.types import Answers, Field, InputError, Records, Schema
@@ -128,14 +129,18 @@ def test_records_that_lack_values_are_for_models_that_take_them():
     x, y = records()
     x[7, 2, 0] = x[9, 0, 0] = np.nan
     takers = "sklearn.ensemble.HistGradientBoostingClassifier", "sklearn.tree.DecisionTreeClassifier"
+    lacking, bits = Records(x, y), (x[:7] > 0).astype(np.uint8)
+    full = x.copy()
+    full[7, 2, 0], full[9, 0, 0] = np.nanmedian(x[:, 2, 0]), np.nanmedian(x[:, 0, 0])
     for kind in ("nn", "logistic", "google", "amazon", "sklearn:sklearn.linear_model.LogisticRegression"):
-        with pytest.raises(InputError, match=r"record 7 of mine lacks .* column 4 \(b\), 2 records lack one") as error:
-            estimators.refuse_nan(kind, x, SCHEMA)
-        assert takers[0] in str(error.value)
-        estimators.refuse_nan(kind, x[:7], SCHEMA)
-        estimators.refuse_nan(kind, (x[:7] > 0).astype(np.uint8), SCHEMA)
+        filled, schema = estimators.filled(kind, lacking, SCHEMA)
+        np.testing.assert_array_equal(filled.x, full)
+        assert "filled in with the median of their column" in schema.notes[-1] and "b[0] 1" in schema.notes[-1]
+        assert schema.digest == artifacts.array_digest(full, y)
+        for others in (Records(x[:7], y[:7]), Records(bits, y[:7])):
+            assert estimators.filled(kind, others, SCHEMA) == (others, SCHEMA)
     for kind in takers:
-        estimators.refuse_nan(f"sklearn:{kind}", x, SCHEMA)
+        assert estimators.filled(f"sklearn:{kind}", lacking, SCHEMA) == (lacking, SCHEMA)
     target = platforms.sklearn(HistGradientBoostingClassifier(max_iter=5), CLASSES).fit(x, y)
     assert np.isfinite(target.ask(x)).all()
 

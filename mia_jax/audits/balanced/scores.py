@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from mia_jax.attacks import ATTACKS, build, named, sources
-from mia_jax.audits import common as runs
 from mia_jax.audits import config as configs
 from mia_jax.audits import stages
 from mia_jax.audits.balanced.observations import Observed
@@ -18,6 +17,7 @@ from mia_jax.audits.balanced.plan import BalancedSetting
 from mia_jax.audits.config import BalancedConfig
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import Run
+from mia_jax.data import missing
 from mia_jax.models import networks
 from mia_jax.plans import membership
 from mia_jax.progress import Advance
@@ -54,7 +54,7 @@ def build_attacks(
         has["population"] = Records(*(np.asarray(leaf)[setting.population] for leaf in setting.pool))
     if any("model" in ATTACKS[name].sources() for name in names):
         has["model"] = networks.build(configs.network(config), schema, hidden=config.hidden)
-    run, lacks_values = configs.attack_run(config, **has), runs.lacks_values(setting.pool)
+    run, lacks_values = configs.attack_run(config, **has), missing.lacking(setting.pool)
     attacks: dict[str, Attack] = {}
     for name in names:
         if reason := _cannot_run(name, run, lacks_values):

@@ -18,7 +18,7 @@ from mia_jax.audits.types import Run
 from mia_jax.data import duplicates
 from mia_jax.models.networks import NAMES
 from mia_jax.reports.words import answers as answers_in_words
-from mia_jax.targets import black_box, estimators, platforms, remote
+from mia_jax.targets import black_box, platforms, remote
 from mia_jax.targets.black_box import Budget, WrongAnswer
 from mia_jax.types import InputError, Records, Schema, Target
 
@@ -58,10 +58,10 @@ def load(run: Run[DeployedConfig]) -> Inputs:
         InputError: they cannot be used.
     """
     config = run.config
-    question = deployed.load_question(records_file(config))
+    names = _class_names(config) or ()
+    question = deployed.load_question(records_file(config), label=config.label, kinds=config.kinds, class_names=names)
     if config.target_kind != "nn":
         platforms.platform(config.target_kind, question.schema.num_classes)
-    estimators.refuse_nan(config.target_kind, question.records.x, question.schema)
     for note in question.schema.notes:
         run.notify(note)
     attacks = infer.attack_names(config.attacks, configs.attack_run(config), same_records=True)

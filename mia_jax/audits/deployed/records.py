@@ -6,13 +6,13 @@ np.savez("preds.npz", labels=y, target=p, shadows=q, shadow_member=member_of_sha
 
 import os
 import pathlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mia_jax.audits.deployed import collect
-from mia_jax.data import files, local, npz
+from mia_jax.data import by_path, files, npz
 from mia_jax.targets import answer_format, black_box, defenses
 from mia_jax.types import Array, InputError, Records, Schema
 
@@ -36,22 +36,31 @@ class Predictions(NamedTuple):
     member: np.ndarray | None  # bool [n]
 
 
-def load_question(path: str | os.PathLike) -> Question:
+def load_question(
+    path: str | os.PathLike,
+    *,
+    label: str | None = None,
+    kinds: str | None = None,
+    class_names: Sequence[str] = (),
+) -> Question:
     """Read ``mine.npz``: x [n, *f], y [n] and, for an evaluation, member [n], true where the target trained on it.
 
     ``schema`` may be there too, as ``data.save`` writes it. Unlike a data set to train on, not every class needs a
-    record: the target says how many there are.
+    record: the target says how many there are. Of a table (.csv, .parquet), member is a column.
+
+    Args:
+        path: of the file.
+        label, kinds: of a table: see ``mia_jax.records``.
+        class_names: in their order, where it is known, for a table whose labels are text.
 
     Raises:
         InputError: naming the file, what is wrong and what to do.
     """
     path = pathlib.Path(path).expanduser()
-    write = "np.savez(path, x=x, y=y, member=m)"
-    arrays = npz.read_own(path, ("x", "y", "member", "schema"), write, needed=("x", "y"))
+    own, sent = by_path.load(path, label=label, kinds=kinds, to_train_on=False, class_names=class_names)
     try:
-        records, schema = local.read(arrays, path.stem, to_train_on=False)
-        sent = records.x if records.x.dtype == np.uint8 else npz.numbers(arrays["x"], "x")
-        return Question(records, np.asarray(sent), _member(arrays, len(records.y)), schema)
+        arrays = {} if own.member is None else {"member": own.member}
+        return Question(own.records, sent, _member(arrays, len(own.records.y)), own.schema)
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
 

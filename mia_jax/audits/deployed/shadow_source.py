@@ -13,9 +13,10 @@ from mia_jax.audits.deployed import records
 from mia_jax.audits.shadow_data import Adversary, ShadowData
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import Run
-from mia_jax.data import duplicates
+from mia_jax.data import by_path, duplicates
 from mia_jax.plans import splits
 from mia_jax.storage import artifacts
+from mia_jax.targets import estimators
 from mia_jax.targets.black_box import record_keys
 from mia_jax.types import InputError, Key, Records, Schema
 
@@ -118,7 +119,17 @@ def _other(
     run: Run[DeployedConfig], config: DeployedConfig, name: str, schema: Schema, asked: np.ndarray
 ) -> tuple[Records, str]:
     """Another data set without the records under question, and what it is in words."""
-    other, other_schema = data.load(name, data_dir=config.data_dir, notify=run.notify)
+    table: dict[str, Any] = {}
+    if by_path.is_table(name):
+        table = {
+            "label": config.label,
+            "kinds": config.kinds,
+            "like": schema if by_path.is_table(config.data) else None,
+        }
+    other, other_schema = data.load(name, data_dir=config.data_dir, notify=run.notify, **table)
+    other, described = estimators.filled(config.target_kind, other, other_schema)
+    for note in described.notes[len(other_schema.notes) :]:
+        run.notify(note)
     if other_schema.shape != schema.shape:
         raise InputError(f"{name} has records {other_schema.shape}, and {config.data} {schema.shape}")
     free = records.apart(other.x, asked)

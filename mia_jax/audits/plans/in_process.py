@@ -168,9 +168,7 @@ def _numeric(config: InProcessConfig, classes: int) -> tuple[Records, Schema]:
         raise InputError(
             f"x cannot train networks: {error}; give shadows=fit, which takes what your model takes"
         ) from None
-    schema = schema._replace(num_classes=classes)
-    estimators.refuse_nan("nn", records.x, schema)
-    return records, schema
+    return estimators.filled("nn", records, schema._replace(num_classes=classes))
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,146 @@
+"""Labels of every kind as classes 0, 1, ...: text, booleans, numbers from 1, with gaps or below 0, one-hot codes.
+
+Whatever was not 0, 1, ... before is said in a sentence, and the names of the classes are kept, in their order.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mia_jax import sanitize
+from mia_jax.data import columns, files
+from mia_jax.data.columns import listed
+
+RENUMBER = "number the classes 0, 1, ... without gaps, as np.unique(y, return_inverse=True)[1] does"
+BIN = "a regression is audited in bins: np.digitize(y, np.quantile(y, [0.25, 0.5, 0.75])) makes four classes"
+SHOWN = 8  # classes of a sentence
+
+
+class Classes(NamedTuple):
+    """Labels as numbers."""
+
+    y: np.ndarray  # int32 [n], 0-based
+    names: tuple[str, ...] = ()  # of classes 0, 1, ..., as they were written; none where they were numbers 0, 1, ...
+    note: str = ""  # what was made of them, in a sentence
+
+
+def numbered(values: np.ndarray, *, names: Sequence[str] = (), whole: bool = True) -> Classes:
+    """The classes of labels.
+
+    Args:
+        values: labels [n] of any type, or a one-hot code [n, c].
+        names: of the classes in their order, where it is known.
+        whole: every class has a record. Else numbers from 0 on stay as they are, for others may have the rest.
+
+    Raises:
+        ValueError: they are no classes; the record, and what to do.
+    """
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim == 2 and values.dtype.kind in "biuf":
+        return _of_one_hot(values)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"its labels have shape {values.shape}; needed: one for each record, [n], n > 0")
+    lacking = columns.missing(values)
+    if lacking.any():
+        raise ValueError(
+            f"record {lacking.argmax()} has no label (nor have {int(lacking.sum()) - 1:,} others); leave such records"
+            " out"
+        )
+    numbers = columns.plain_numbers(values)
+    if numbers is None and values.dtype.kind in "mM":
+        raise ValueError(f"its labels are times ({values[0]}), which are no classes; make classes of them")
+    if values.dtype.kind == "b" or (values.dtype == object and all(isinstance(v, bool | np.bool_) for v in values)):
+        return _named(np.array(["true" if v else "false" for v in values], object), names)
+    texts = columns.as_text(values)
+    if numbers is None or (names and np.isin(texts.astype(str), names).all()):
+        return _named(texts, names)
+    return _of_numbers(numbers, whole)
+
+
+def _of_one_hot(y: np.ndarray) -> Classes:
+    if np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all():
+        return Classes(
+            y.argmax(axis=1).astype(np.int32), (), f"Labels are one-hot: column k of {y.shape[1]} is class k."
+        )
+    raise ValueError(f"its labels have shape {y.shape}; needed: one for each record, [n]; {of_matrix(y)}")
+
+
+def of_matrix(y: np.ndarray) -> str:
+    """What to do with a matrix of labels [n, k]."""
+    if np.isin(y, (0, 1)).all():
+        ones = y.sum(axis=1)
+        if (ones == 1).all():
+            return "y.argmax(axis=1) makes them of a one-hot code"
+        row = int((ones != 1).argmax())
+        return f"record {row} has {ones[row]:g} labels at once: audit one label at a time, with y[:, 0] and so on"
+    if y.dtype.kind == "f" and (y >= 0).all() and (np.abs(y.sum(axis=1) - 1) < 1e-3).all():
+        return "y.argmax(axis=1) makes them of probabilities"
+    return "give one column of it, as y[:, 0]"
+
+
+def countless(y: np.ndarray) -> bool:
+    """Whether labels [n] are rather measured numbers than classes."""
+    return len(np.unique(y)) > max(10, len(y) // 10)
+
+
+def _named(texts: np.ndarray, names: Sequence[str]) -> Classes:
+    """Classes that have names [n], in the order of ``names`` or else of the alphabet."""
+    present = np.unique(texts.astype(str))
+    if not names:
+        if len(present) > max(10, len(texts) // 2):
+            raise ValueError(
+                f"its labels are {len(present):,} different texts ({sanitize.quoted(str(texts[0]))}, ...) for"
+                f" {len(texts):,} records, as identifiers are; give the column of the classes"
+            )
+        names = tuple(present.tolist())
+        alike = {name.casefold(): name for name in names}
+        twice = [name for name in names if alike[name.casefold()] != name]
+        doubt = f" {twice[0]} and {alike[twice[0].casefold()]} are two classes." if twice else ""
+        note = f"Classes are numbered in the order of their names: {_mapping(names)}.{doubt}"
+    else:
+        unknown = ~np.isin(texts.astype(str), names)
+        if unknown.any():
+            row = int(unknown.argmax())
+            raise ValueError(
+                f"record {row} has the label {sanitize.quoted(str(texts[row]))}, which is not among the classes"
+                f" {listed(names)}"
+            )
+        note = f"Classes are numbered in the order that is known: {_mapping(names)}."
+    code = {name: k for k, name in enumerate(names)}
+    return Classes(np.array([code[str(text)] for text in texts], np.int32), tuple(names), note)
+
+
+def _of_numbers(y: np.ndarray, whole: bool) -> Classes:
+    """Classes that are numbers [n], not missing."""
+    if not np.array_equal(y, np.trunc(y)):
+        if countless(y) or len(np.unique(y)) == len(y):
+            raise ValueError(
+                f"its labels are not whole numbers but the target of a regression, which has no classes; {BIN}"
+            )
+        raise ValueError(f"its labels are not whole numbers; {RENUMBER}")
+    present = np.unique(y)
+    if len(present) == 2 and present.tolist() == [-1, 1]:
+        return Classes((y > 0).astype(np.int32), ("-1", "1"), "Labels are -1 and 1: -1 is class 0, 1 is class 1.")
+    if present[0] in files.IGNORED:
+        files.labels(y)  # raises: it stands for none
+    if not whole and present[0] >= 0 and present[-1] <= np.iinfo(np.int32).max:
+        return Classes(y.astype(np.int32))
+    many = len(present)
+    if many == len(y) > 3:
+        raise ValueError(f"every record has a label of its own, as identifiers and targets of a regression have; {BIN}")
+    if np.array_equal(present, np.arange(many)):
+        return Classes(y.astype(np.int32))
+    if countless(y):
+        raise ValueError(f"its {many:,} different labels look like the target of a regression: {BIN}; {RENUMBER}")
+    names = tuple(f"{int(value)}" for value in present.tolist())
+    note = f"Labels {names[0]} to {names[-1]} are classes 0 to {many - 1}."
+    if present[0] != 1 or present[-1] != many:
+        note = f"Labels have gaps, and are numbered anew in their order: {_mapping(names)}."
+    return Classes(np.searchsorted(present, y).astype(np.int32), names, note)
+
+
+def _mapping(names: Sequence[str]) -> str:
+    some = [f"{sanitize.line(name, 40)} is {k}" for k, name in enumerate(names[:SHOWN])]
+    return ", ".join([*some, *([f"... ({len(names)} classes)"] if len(names) > SHOWN else [])])

@@ -1,0 +1,338 @@
+"""A column of a table as numbers: what kind it is, its categories, its missing values; whatever is inferred is said.
+
+Kinds are those of ``Field``. A user's word for a kind wins (``KINDS``). Reasons of refusals name the column and the
+record, counted from 0, and say what to do.
+"""
+
+import datetime
+import decimal
+import numbers
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from mia_jax import sanitize
+from mia_jax.types import Field
+
+KINDS = {  # a user's word -> the kind of the field; "" is none
+    "number": "numeric",
+    "numeric": "numeric",
+    "category": "categorical",
+    "categorical": "categorical",
+    "binary": "binary",
+    "boolean": "binary",
+    "drop": "",
+}
+MISSING_WORDS = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-", "#n/a", "<na>", "nat"))
+MISSING = "(missing)"  # the category of records that have none
+WORDS = {"true": 1, "yes": 1, "t": 1, "y": 1, "false": 0, "no": 0, "f": 0, "n": 0}  # of booleans
+MOST = 1000  # categories, unless the user says that they are some
+FEW = 10  # different texts that are categories in the smallest table
+NEARLY = 0.9  # of a column that is numbers, so that the rest is an error
+_CODE = re.compile(r"[+-]?0\d+")  # a number that loses its zeros: a ZIP code
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}( .*)?|\d{4}/\d{1,2}/\d{1,2}( .*)?")
+_WITH_UNIT = re.compile(r"[$€£]?\s*[+-]?\d[\d,. ]*\s*[%$€£]?")
+
+
+class Column(NamedTuple):
+    """A column, read."""
+
+    name: str
+    kind: Literal["numeric", "binary", "categorical"]
+    values: np.ndarray  # float64 [n], NaN where one is missing; of categories text [n], MISSING there
+    notes: tuple[str, ...] = ()
+
+
+def listed(names: Iterable[Any], most: int = 12) -> str:
+    """Names for a message, shortened."""
+    names = [sanitize.line(str(name), 40) for name in names]
+    return ", ".join(names[:most]) + (f", ... ({len(names):,})" if len(names) > most else "")
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def missing(values: np.ndarray) -> np.ndarray:
+    """Which of the values [n] are missing: NaN, None, NaT, pandas' NA, or a word for it in text."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
+    if values.dtype.kind not in "OUS":
+        return np.zeros(len(values), bool)
+    return np.array([_is_missing(value) for value in values.tolist()], bool)
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    if isinstance(value, str | bytes):
+        text = value if isinstance(value, str) else value.decode("utf-8", "replace")
+        return text.strip().lower() in MISSING_WORDS
+    return isinstance(value, float | decimal.Decimal) and value != value
+
+
+def as_text(values: np.ndarray) -> np.ndarray:
+    """The values [n] as text: whole numbers without a point, and no space around."""
+    return np.array([_text(value) for value in values.tolist()], object)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").strip()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return f"{value:.0f}"
+    return str(value).strip()
+
+
+def plain_numbers(values: np.ndarray) -> np.ndarray | None:
+    """The values [n] as float64, NaN where one is missing; None where not all others are numbers, or text of such."""
+    if values.dtype.kind in "biuf":
+        return values.astype(np.float64)
+    if values.dtype.kind not in "OUS":
+        return None
+    out = np.full(len(values), np.nan)
+    for row, value in enumerate(values.tolist()):
+        if _is_missing(value):
+            continue
+        number = _number(value)
+        if number is None:
+            return None
+        out[row] = number
+    return out
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str | bytes):
+        text = _text(value)
+        if _CODE.fullmatch(text) or "_" in text:
+            return None
+        try:
+            return float(text)
+        except ValueError:
+            return None
+    if isinstance(value, numbers.Real | decimal.Decimal):
+        return float(value)
+    return None
+
+
+# --- a column --------------------------------------------------------------------------------------------------------
+
+
+def read(name: str, values: np.ndarray, kind: str | None = None) -> Column | None:
+    """A column as numbers or categories; None where it is left out.
+
+    Args:
+        name: of the column.
+        values: [n], of any type.
+        kind: what the user says that it is, one of ``KINDS``; None: it is inferred.
+
+    Raises:
+        ValueError: it cannot be read; which record, and what to do.
+    """
+    if kind == "drop":
+        return None
+    there = ~missing(values)
+    if not there.any():
+        return None
+    match KINDS.get(kind or "", kind):
+        case "numeric":
+            return _numeric(name, values)
+        case "categorical":
+            return _categorical(name, values, there)
+        case "binary":
+            return _binary(name, values, there)
+    _refuse_times(name, values, there)
+    if values.dtype.kind == "c":
+        raise ValueError(f"column {name} holds complex numbers; give their real and imaginary parts as two columns")
+    found = plain_numbers(values)
+    if found is not None and not _all_booleans(values, there):
+        told = ()
+        if values.dtype.kind in "OUS" and any(isinstance(value, str | bytes) for value in values.tolist()):
+            told = (f"Column {name}: numbers that were written as text.",)
+        two = there.all() and bool(np.isin(found, (0, 1)).all())
+        return Column(name, "binary" if two else "numeric", found, told)
+    return _of_words(name, values, there)
+
+
+def _of_words(name: str, values: np.ndarray, there: np.ndarray) -> Column:
+    """A column of booleans, words or text, inferred."""
+    texts = as_text(values)
+    words = {text.lower() for text in texts[there].tolist()}
+    if words <= WORDS.keys() and len({WORDS[word] for word in words}) == len(words) == 2:
+        if there.all():
+            return _binary(name, values, there)
+        return _categorical(name, values, there)
+    _refuse_what_looks_like_numbers(name, texts, there)
+    different = len({*texts[there].tolist()})
+    if different > max(FEW, int(there.sum()) // 2) or different > MOST:
+        raise ValueError(
+            f"column {name} has {different:,} different texts in {len(values):,} records"
+            f" ({sanitize.quoted(str(texts[there.argmax()]))}, ...), as names, identifiers and sentences are: leave it"
+            f" out with `kinds={name}:drop`, or say that they are categories with `kinds={name}:category`"
+        )
+    return _categorical(name, values, there)
+
+
+def _all_booleans(values: np.ndarray, there: np.ndarray) -> bool:
+    return values.dtype.kind == "b" or (
+        values.dtype == object and all(isinstance(value, bool | np.bool_) for value in values[there])
+    )
+
+
+def _refuse_times(name: str, values: np.ndarray, there: np.ndarray) -> None:
+    dated = values.dtype.kind in "mM" or isinstance(
+        values[there.argmax()], datetime.date | datetime.time | datetime.timedelta
+    )
+    if not dated and values.dtype.kind in "OUS":
+        some = as_text(values[there][:100])
+        dated = all(_DATE.fullmatch(text) for text in some.tolist())
+    if dated:
+        raise ValueError(
+            f"column {name} holds dates or times ({values[there.argmax()]!s:.19}), and models take numbers: leave it"
+            f" out with `kinds={name}:drop`, or make a number of it, as the year or the days since a day"
+        )
+    wrong = values[there.argmax()]
+    if values.dtype == object and not isinstance(wrong, str | bytes | bool | np.bool_ | numbers.Real | decimal.Decimal):
+        raise ValueError(
+            f"column {name} holds {type(wrong).__name__} (record {there.argmax()}), and models take numbers: give a"
+            f" column for each number, or leave it out with `kinds={name}:drop`"
+        )
+
+
+def _refuse_what_looks_like_numbers(name: str, texts: np.ndarray, there: np.ndarray) -> None:
+    """Refuse text [n] that is mostly numbers, or numbers with units and separators."""
+    rows = np.flatnonzero(there)
+    good = np.array([bool(_number(text) is not None or _CODE.fullmatch(text)) for text in texts[rows].tolist()], bool)
+    if good.all() or good.mean() < NEARLY:
+        with_unit = texts[rows][~good].tolist()
+        if with_unit and all(map(_WITH_UNIT.fullmatch, with_unit)):
+            row = int(rows[int(np.argmin(good))])
+            raise ValueError(
+                f"column {name} holds numbers with signs or separators ({sanitize.quoted(str(texts[row]))}, record"
+                f" {row}): write plain ones, as 1234.5, or say that they are categories with `kinds={name}:category`"
+            )
+        return
+    row = int(rows[int(np.argmin(good))])
+    raise ValueError(
+        f"column {name} holds numbers, but {sanitize.quoted(str(texts[row]))} in record {row} is none (nor are"
+        f" {int((~good).sum()) - 1:,} others): mend it, leave it empty, or say that they are categories with"
+        f" `kinds={name}:category`"
+    )
+
+
+def _numeric(name: str, values: np.ndarray) -> Column:
+    found = plain_numbers(values)
+    if found is None:
+        wrong = [k for k, value in enumerate(values.tolist()) if not _is_missing(value) and _number(value) is None]
+        row = wrong[0] if wrong else 0
+        raise ValueError(
+            f"column {name} is said to hold numbers, and {sanitize.quoted(str(values[row]))} in record {row} is none"
+        )
+    return Column(name, "numeric", found)
+
+
+def _categorical(name: str, values: np.ndarray, there: np.ndarray) -> Column:
+    texts = as_text(values)
+    texts[~there] = MISSING
+    return Column(name, "categorical", texts)
+
+
+def _binary(name: str, values: np.ndarray, there: np.ndarray) -> Column:
+    texts = as_text(values)
+    different = sorted({*texts[there].tolist()})
+    if not there.all():
+        raise ValueError(
+            f"column {name} is said to be binary, and record {np.argmin(there)} lacks a value; `kinds={name}:category`"
+            " makes that a category of its own"
+        )
+    lower = [text.lower() for text in different]
+    if len(different) > 2:
+        raise ValueError(f"column {name} is said to be binary, and has {len(different):,} values: {listed(different)}")
+    known = [text in WORDS for text in lower]
+    one = [bool(WORDS[text]) for text in lower] if all(known) else [text != different[0] for text in different]
+    if all(_number(text) in (0, 1) for text in different):
+        one = [_number(text) == 1 for text in different]
+    codes = dict(zip(different, map(float, one), strict=True))
+    told = (
+        ()
+        if values.dtype.kind in "biuf"
+        else (f"Column {name}: " + ", ".join(f"{t} is {c:g}" for t, c in codes.items()) + ".",)
+    )
+    return Column(name, "binary", np.array([codes[text] for text in texts.tolist()]), told)
+
+
+# --- as numbers ------------------------------------------------------------------------------------------------------
+
+
+def encoded(column: Column, start: int, like: Field | None = None) -> tuple[np.ndarray, Field]:
+    """A column as numbers [n, k] of a record, and the field that they are, from column ``start`` of the record on.
+
+    Args:
+        column: read.
+        start: where its numbers begin.
+        like: the field of the same column in other records, whose categories are the ones that there are.
+
+    Raises:
+        ValueError: a category that is not among these, or a value that is missing.
+    """
+    if column.kind != "categorical":
+        values = column.values[:, None]
+        if column.kind == "binary":
+            return values, Field(column.name, "binary", start, start + 1)
+        low, high = (float(f(column.values)) for f in (np.nanmin, np.nanmax))
+        return values, Field(column.name, "numeric", start, start + 1, low, high)
+    categories = _sorted(column.values) if like is None else like.categories
+    place = {category: k for k, category in enumerate(categories)}
+    codes = np.array([place.get(text, -1) for text in column.values.tolist()])
+    if (codes < 0).any():
+        row = int((codes < 0).argmax())
+        raise ValueError(
+            f"column {column.name} has {sanitize.quoted(str(column.values[row]))} in record {row}, which is not among"
+            f" the categories of the other records: {listed(categories)}; leave such records out"
+        )
+    block = codes[:, None] == np.arange(len(categories))
+    return block, Field(column.name, "categorical", start, start + len(categories), categories=tuple(categories))
+
+
+def _sorted(texts: np.ndarray) -> list[str]:
+    """Categories in order: numbers by value, what is missing last."""
+    different = {*texts.tolist()} - {MISSING}
+    by_value = all(_number(text) is not None for text in different)
+    ordered = sorted(different, key=float) if by_value else sorted(different)
+    return [*ordered, *([MISSING] if MISSING in texts else [])]
+
+
+def parse_kinds(kinds: Any, names: Sequence[str]) -> dict[str, str]:
+    """What the user says that columns are: a dict, or text as ``zip:category,id:drop``.
+
+    Raises:
+        ValueError: a kind or a column that there is not.
+    """
+    pairs = dict(kinds) if kinds and not isinstance(kinds, str) else _parsed(kinds or "")
+    for name, kind in pairs.items():
+        if kind not in KINDS:
+            raise ValueError(f"`kinds` says {name}:{kind}, and the kinds are number, category, binary and drop")
+        if name not in names:
+            raise ValueError(f"`kinds` names the column {name}, and there are {listed(names)}")
+    return pairs
+
+
+def _parsed(text: str) -> dict[str, str]:
+    pairs, name = {}, ""
+    for part in filter(None, text.split(",")):
+        name += part
+        before, colon, kind = name.rpartition(":")
+        if colon and kind.strip() in KINDS:
+            pairs[before.strip()], name = kind.strip(), ""
+        elif colon and "," not in part and not kind.strip().isidentifier():
+            raise ValueError(f"`kinds={text}` must be columns and kinds, as in zip:category,id:drop")
+        else:
+            name += ","
+    if name:
+        raise ValueError(f"`kinds={text}` must be columns and kinds (number, category, binary, drop), as zip:category")
+    return pairs

@@ -1,0 +1,219 @@
+"""What holds records in memory, as named columns or as arrays: frames of pandas, polars and pyarrow, data sets of
+PyTorch and Hugging Face, dicts, structured arrays. None of these libraries is imported here: objects say what they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax import sanitize
+from mia_jax.data import tables
+from mia_jax.data.columns import listed
+from mia_jax.types import InputError
+
+
+class Table(NamedTuple):
+    """Named columns."""
+
+    columns: dict[str, np.ndarray]  # name -> [n] of any type, or [n, ...] of numbers
+    notes: tuple[str, ...] = ()  # of what was made of them, in sentences
+    class_names: Mapping[str, tuple[str, ...]] = {}  # of columns of integers that are classes with names
+    headless: bool = False  # no line of names: columns are called by their number
+
+
+class Arrays(NamedTuple):
+    """Records and their labels."""
+
+    x: np.ndarray  # [n, *f]
+    y: np.ndarray  # [n], or a one-hot code [n, c]
+    names: tuple[str, ...] = ()  # of the classes, where they are known
+
+
+def held(data: Any, y: Any = None) -> Table | Arrays:
+    """Whatever holds records, as columns with names or as arrays.
+
+    Args:
+        data: a data frame, a data set, a dict of columns, an array.
+        y: labels [n], where ``data`` has none: of an array always.
+
+    Raises:
+        InputError: it is none of these, or no labels are there.
+    """
+    _refuse_others(data)
+    if isinstance(data, tuple) and len(data) == 2 and y is None:
+        data, y = data
+    table = _table(data)
+    if table is not None:
+        return table if y is None else table._replace(columns=_with_labels(table.columns, tables.plain(y)))
+    if y is not None:
+        return Arrays(tables.plain(data), tables.plain(y))
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not hasattr(data, "dtype"):
+        return _of_items(data)
+    raise InputError(
+        f"{type(data).__name__} holds records without labels, as far as can be told: give mia_jax.records(x, y), or a"
+        " data frame, a dict of columns, a data set of PyTorch or Hugging Face"
+    )
+
+
+LABELS = "label"  # what labels are called that were given beside a table
+
+
+def _with_labels(columns: dict[str, np.ndarray], y: np.ndarray) -> dict[str, np.ndarray]:
+    if LABELS in columns:
+        raise InputError(f"the table has a column {LABELS} and y was given, too: leave one of them out")
+    return {**columns, LABELS: y}
+
+
+def _refuse_others(data: Any) -> None:
+    kind = type(data).__name__
+    if hasattr(data, "toarray"):
+        raise InputError("a sparse matrix is no table of numbers: give its toarray()")
+    if hasattr(data, "collect") and hasattr(data, "lazy"):
+        raise InputError(f"{kind} has not been computed yet: give its collect()")
+    if hasattr(data, "batch_sampler") or (hasattr(data, "dataset") and hasattr(data, "collate_fn")):
+        raise InputError(f"{kind} gives batches, in an order of its own: give its .dataset")
+    if isinstance(data, Mapping) and data and all(hasattr(part, "column_names") for part in data.values()):
+        raise InputError(f"{kind} has several splits ({listed(data)}): give one of them, as data['{next(iter(data))}']")
+    if isinstance(data, str | bytes):
+        raise InputError(f"{sanitize.quoted(data)} is text: mia_jax.load(path) reads a file")
+
+
+def _table(data: Any) -> Table | None:
+    """The columns of what has some; None of others."""
+    if tables.is_frame(data) and getattr(data, "ndim", 2) == 2:
+        names = [*map(_name, data.columns)]
+        if hasattr(data, "iloc"):
+            return Table(_named(names, (data.iloc[:, k].to_numpy() for k in range(len(names)))))
+        return Table(_named(names, (column.to_numpy() for column in data.get_columns())))
+    if hasattr(data, "features") and hasattr(data, "column_names"):
+        return _of_hugging_face(data)
+    if hasattr(data, "column_names") and hasattr(data, "to_pydict"):  # pyarrow
+        return Table(_named(map(str, data.column_names), map(_of_arrow, data.columns)))
+    if isinstance(data, Mapping):
+        return Table(_named(map(str, data), (_values(data[name]) for name in data)))
+    if isinstance(data, np.ndarray) and data.dtype.names:
+        return Table(_named(data.dtype.names, (data[name] for name in data.dtype.names)))
+    if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
+        names = dict.fromkeys(name for row in data for name in row)
+        return Table(_named(map(str, names), (_values([row.get(name) for row in data]) for name in names)))
+    return None
+
+
+def _name(name: Any) -> str:
+    return " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
+
+
+def _named(names: Any, values: Any) -> dict[str, np.ndarray]:
+    """Columns of one length, each name once. Raises InputError."""
+    columns: dict[str, np.ndarray] = {}
+    for name, column in zip(names, values, strict=True):
+        if name in columns:
+            raise InputError(f"two columns are called {name}: rename one of them")
+        columns[name] = column
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) > 1:
+        told = ", ".join(f"{name} {len(column):,}" for name, column in columns.items())
+        raise InputError(f"columns have different lengths ({sanitize.line(told)}): give each a value for each record")
+    if not columns or not max(lengths):
+        raise InputError("there are no records in it")
+    return columns
+
+
+def _values(column: Any) -> np.ndarray:
+    """A column of a dict: an array, a list, a tensor, a series."""
+    if hasattr(column, "to_numpy"):
+        return column.to_numpy()
+    if hasattr(column, "dtype") or hasattr(column, "detach"):
+        return tables.plain(column)
+    column = list(column)
+    return _stacked(column) if column and _is_array(column[0]) else _of_values(column)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (hasattr(value, "shape") and len(value.shape) > 0) or _is_image(value)
+
+
+def _is_image(value: Any) -> bool:
+    return hasattr(value, "getbands") and hasattr(value, "size")  # Pillow's
+
+
+def _of_values(column: Sequence[Any]) -> np.ndarray:
+    """Plain values as an array of the type that they have in common, or of objects."""
+    column = [value.item() if hasattr(value, "item") and not isinstance(value, str) else value for value in column]
+    kinds = {type(value) for value in column if value is not None}
+    if kinds <= {bool} and None not in column:
+        return np.array(column)
+    if kinds <= {int, float} and kinds:
+        return (
+            np.array([np.nan if value is None else value for value in column]) if None in column else np.array(column)
+        )
+    out = np.empty(len(column), object)
+    out[:] = column
+    return out
+
+
+def _stacked(rows: Sequence[Any]) -> np.ndarray:
+    arrays = [np.asarray(row) if _is_image(row) else tables.plain(row) for row in rows]
+    shape = arrays[0].shape
+    for k, array in enumerate(arrays):
+        if array.shape != shape:
+            raise InputError(
+                f"record {k} has shape {array.shape}, and record 0 {shape}: give all records one shape, as by padding"
+                " or cropping"
+            )
+    return np.stack(arrays)
+
+
+def _of_arrow(column: Any) -> np.ndarray:
+    """A column of pyarrow."""
+    kind = str(column.type)
+    if kind.startswith(("int", "uint", "float", "double", "halffloat", "timestamp", "date", "time", "duration")):
+        return column.to_numpy()
+    return _values(column.to_pylist())
+
+
+def _of_hugging_face(data: Any) -> Table:
+    features = data.features or {}
+    names = {}
+    for name, feature in features.items():
+        if getattr(feature, "names", None) and hasattr(feature, "int2str"):
+            names[name] = tuple(feature.names)
+    columns = _named(data.column_names, (_values(data[:][name]) for name in data.column_names))
+    for name, categories in names.items():  # a feature of named classes is the category, not its number
+        numbers = columns[name]
+        if len(numbers) and numbers.dtype.kind in "iu" and (numbers.min() < 0 or numbers.max() >= len(categories)):
+            row = int(((numbers < 0) | (numbers >= len(categories))).argmax())
+            raise InputError(
+                f"record {row} has {numbers[row]} in the column {name}, which stands for no class of"
+                f" {listed(categories)}: leave such records out"
+            )
+    return Table(columns, (), names)
+
+
+def _of_items(data: Any) -> Arrays | Table:
+    """The records of a data set of PyTorch's kind, item by item: (x, y), or dicts."""
+    kind = type(data).__name__
+    if not len(data):
+        raise InputError(f"there are no records in {kind}")
+    items = [data[k] for k in range(len(data))]
+    first = items[0]
+    if isinstance(first, Mapping):
+        return Table(_named(map(str, first), (_values([item[name] for item in items]) for name in first)))
+    if not isinstance(first, tuple | list) or len(first) != 2:
+        raise InputError(
+            f"{kind} gives {type(first).__name__} for a record{_of_length(first)}, and (x, y) is needed: give"
+            " mia_jax.records(x, y)"
+        )
+    x = [item[0] for item in items]
+    labels = [item[1] for item in items]
+    names = getattr(data, "classes", None)
+    known = tuple(map(str, names)) if isinstance(names, Sequence) and not isinstance(names, str) else ()
+    y = _stacked(labels) if _is_array(labels[0]) else _of_values(labels)
+    if isinstance(x[0], str):
+        raise InputError(f"records of {kind} are text ({sanitize.quoted(x[0])}): give the numbers that a model takes")
+    return Arrays(_stacked(x) if _is_array(x[0]) else _of_values(x), y, known)
+
+
+def _of_length(value: Any) -> str:
+    return f" of {len(value)} parts" if isinstance(value, tuple | list) else ""

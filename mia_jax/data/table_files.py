@@ -1,0 +1,279 @@
+"""Tables in files: .csv and .tsv by the standard library, .parquet by pyarrow.
+
+A .csv says neither what separates its values, nor whether it has names, nor in which encoding it is: all three are
+found out, and said where they are not commas, a line of names and UTF-8. Columns of numbers are read block by block, so
+a large file takes the memory of its numbers.
+"""
+
+import csv
+import importlib.util
+import io
+import itertools
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax import sanitize
+from mia_jax.data import columns, holders, limits
+from mia_jax.data.holders import Table
+from mia_jax.types import InputError
+
+CSV = (".csv", ".tsv", ".txt")
+PARQUET = (".parquet", ".pq")
+SUFFIXES = (*CSV, *PARQUET)
+INSTEAD = {  # other files that tables come in -> how they become one of these
+    (".xlsx", ".xls", ".ods"): "pandas.read_excel(path).to_csv('mine.csv', index=False)",
+    (".feather", ".arrow"): "pandas.read_feather(path).to_parquet('mine.parquet')",
+    (".json", ".jsonl", ".ndjson"): "pandas.read_json(path).to_csv('mine.csv', index=False)",
+    (".pkl", ".pickle", ".joblib"): "pandas.read_pickle(path).to_csv('mine.csv', index=False), if you trust the file",
+    (".gz", ".zip", ".bz2", ".xz", ".zst"): "unpack it first",
+    (".npy",): "np.savez('mine.npz', x=np.load(path), y=y)",
+    (".pt", ".pth"): "np.savez('mine.npz', x=x.numpy(), y=y.numpy())",
+    (
+        ".h5",
+        ".hdf5",
+        ".mat",
+        ".arff",
+        ".dta",
+        ".sav",
+        ".sas7bdat",
+    ): "read it in Python, and give mia_jax.save or np.savez",
+}
+SEPARATORS = (",", ";", "\t", "|")
+_BLOCK = 8192  # rows
+_LOOK = 50  # rows that tell what separates values
+_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
+_LONG = 1 << 20  # characters of a value
+
+
+class _Form(NamedTuple):
+    """How a .csv is written."""
+
+    separator: str
+    encoding: str
+    names: list[str]
+    first: int  # lines before the first record
+    headless: bool
+    index: bool  # each row begins with a value that has no name
+
+
+def advice(suffix: str) -> str | None:
+    """What to do with a file of another kind; None where nothing is known of it."""
+    return next((move for kinds, move in INSTEAD.items() if suffix.lower() in kinds), None)
+
+
+def read(path: pathlib.Path) -> Table:
+    """The columns of a file.
+
+    Raises:
+        ValueError: it is none, or damaged; the line, and what to do.
+        OSError: it cannot be opened.
+    """
+    limits.check(path.stat().st_size, None, "the file")
+    return _parquet(path) if path.suffix.lower() in PARQUET else _csv(path)
+
+
+def _parquet(path: pathlib.Path) -> Table:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise InputError(f"{path} needs pyarrow: pip install pyarrow, or write a .csv")
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.ParquetFile(path).read()
+    except pyarrow.ArrowException as error:
+        raise ValueError(f"it is no parquet file, or damaged ({sanitize.line(str(error), 80)})") from None
+    index = [name for name in table.column_names if re.fullmatch(r"__index_level_\d+__", name)]
+    table = table.drop_columns(index)
+    found = holders.held(table)
+    assert isinstance(found, Table)
+    return found._replace(notes=("Left out: the index of the data frame that was written.",) if index else ())
+
+
+# --- .csv ------------------------------------------------------------------------------------------------------------
+
+
+def _csv(path: pathlib.Path) -> Table:
+    form, notes = _form(path)
+    text: set[int] = set()  # columns that are no numbers
+    while True:
+        parts, turned = _blocks(path, form, text)
+        if not turned:
+            break
+        text |= turned  # what was read as numbers before lost its writing: 007, 1.0
+    if not parts[0]:
+        raise ValueError("it has a line of names and no records")
+    found = [np.concatenate(part) for part in parts]
+    if form.index:
+        found, notes = found[1:], [*notes, "Left out: the first value of each line, which has no name."]
+    table = dict(zip(form.names, found, strict=True))
+    for name in [name for name in table if not name or re.fullmatch(r"Unnamed: \d+", name)]:
+        empty, counts = columns.missing(table[name]).all(), _counts_rows(table[name])
+        if empty or counts:
+            what = "a column without name or values" if empty else "the index of the table, which counts its rows"
+            notes.append(f"Left out: {what}.")
+            del table[name]
+    if unnamed := [k for k, name in enumerate(table) if not name]:
+        raise ValueError(f"column {unnamed[0]} has no name; give it one in the first line")
+    commas = [] if form.separator == "," else [name for name in table if _has_commas(table[name])]
+    table |= {name: _without_commas(table[name]) for name in commas}
+    if commas:
+        notes.append(f"A comma is the decimal point in {columns.listed(commas)}.")
+    return Table(table, tuple(notes), headless=form.headless)
+
+
+def _counts_rows(values: np.ndarray) -> bool:
+    return values.dtype.kind == "f" and len(values) > 1 and bool((np.diff(values) == 1).all())
+
+
+def _has_commas(values: np.ndarray) -> bool:
+    if values.dtype != object:
+        return False
+    there = [text for text in values.tolist() if not columns._is_missing(text)]
+    return bool(there) and any("," in text for text in there) and all(map(_COMMA.fullmatch, there))
+
+
+def _without_commas(values: np.ndarray) -> np.ndarray:
+    return np.array(
+        [np.nan if columns._is_missing(text) else float(text.replace(",", ".")) for text in values.tolist()]
+    )
+
+
+def _form(path: pathlib.Path) -> tuple[_Form, list[str]]:
+    """How the file is written, and what is to be said of it."""
+    notes: list[str] = []
+    encoding = _encoding(path)
+    if encoding != "utf-8-sig":
+        notes.append(f"The file is not UTF-8, and is read as {encoding}.")
+    with open(path, encoding=encoding, newline="") as f:
+        beginning = "".join(itertools.islice(f, _LOOK))
+    separator = _separator(beginning)
+    if separator != "," and len(SEPARATORS) > 1:
+        notes.append(f"Values are separated by {'tabs' if separator == chr(9) else sanitize.quoted(separator)}.")
+    rows = [row for row in _rows(io.StringIO(beginning), separator) if row]
+    if not rows:
+        raise ValueError("it is empty")
+    first = [value.strip() for value in rows[0]]
+    if first[0].startswith("# "):  # of np.savetxt
+        first[0] = first[0][2:].strip()
+    headless = _is_headless(first)
+    names = [str(k) for k in range(len(first))] if headless else first
+    if headless:
+        notes.append("It has no line of names: columns are called by their number, from 0.")
+    twice = [name for k, name in enumerate(names) if name and name in names[:k]]
+    if twice:
+        raise ValueError(f"two columns are called {twice[0]}: rename one of them in the first line")
+    index = not headless and len(rows) > 1 and all(len(row) == len(names) + 1 for row in rows[1:-1] or rows[1:])
+    return _Form(separator, encoding, names, 0 if headless else 1, headless, index), notes
+
+
+def _is_headless(first: list[str]) -> bool:
+    """Whether the first row has values: numbers, but for names 0, 1, ... of pandas."""
+    if first == [str(k) for k in range(len(first))]:
+        return False
+    numeric = [value for value in first if value and columns._number(value) is not None]
+    return bool(numeric) and numeric != [str(k) for k in range(len(numeric))]
+
+
+def _encoding(path: pathlib.Path) -> str:
+    with open(path, "rb") as f:
+        beginning = f.read(4)
+        if beginning[:4] == b"PK\x03\x04":
+            raise ValueError(
+                f"it is a zip, as a workbook of Excel is; {INSTEAD[('.xlsx', '.xls', '.ods')]} writes a table"
+            )
+        if beginning[:4] == b"PAR1":
+            raise ValueError("it is a parquet file: call it .parquet")
+        if beginning[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return "utf-16"
+        f.seek(0)
+        while block := f.readlines(1 << 24):
+            whole = b"".join(block)
+            if b"\0" in whole:
+                raise ValueError("it is no text: it has bytes that are zero")
+            try:
+                whole.decode("utf-8")
+            except UnicodeDecodeError:
+                return "cp1252"
+    return "utf-8-sig"
+
+
+def _separator(beginning: str) -> str:
+    """What separates values: whatever gives the first rows the most columns, and all of them as many."""
+    best, most = ",", 1
+    for separator in SEPARATORS:
+        widths = [len(row) for row in _rows(io.StringIO(beginning), separator) if row][: _LOOK - 1]
+        usual = max(set(widths), key=widths.count) if widths else 1
+        if usual > most and (widths.count(usual) >= 0.8 * len(widths) or separator == ","):
+            best, most = separator, usual
+    return best
+
+
+def _rows(f: Any, separator: str) -> Iterator[list[str]]:
+    csv.field_size_limit(_LONG)
+    return csv.reader(f, delimiter=separator, skipinitialspace=True, strict=False)
+
+
+def _blocks(path: pathlib.Path, form: _Form, text: set[int]) -> tuple[list[list[np.ndarray]], set[int]]:
+    """The columns in blocks of rows, numbers where they are some; and those that turned out to be none later."""
+    width = len(form.names) + form.index
+    parts: list[list[np.ndarray]] = [[] for _ in range(width)]
+    turned: set[int] = set()
+    text = set(text)
+    # What is not decoded now was looked at: the file has changed since.
+    with open(path, encoding=form.encoding, newline="", errors="replace") as f:
+        reader = _rows(f, form.separator)
+        rows = _whole(reader, width, form)
+        while block := list(itertools.islice(rows, _BLOCK)):
+            for k, values in enumerate(zip(*block, strict=True)):
+                numbers = None if k in text else _as_numbers(values)
+                if numbers is None and k not in text:
+                    text.add(k)
+                    turned |= {k} if parts[k] else set()
+                parts[k].append(_as_text(values) if numbers is None else numbers)
+            if turned:
+                break
+    return parts, turned
+
+
+def _whole(reader: Any, width: int, form: _Form) -> Iterator[list[str]]:
+    """The records, each of as many values as there are names. Raises ValueError for another."""
+    skip = form.first
+    try:
+        for row in reader:
+            if not row or (len(row) == 1 and width > 1 and not row[0].strip()):
+                continue
+            if skip:
+                skip -= 1
+                continue
+            if len(row) != width:
+                more = " (a value that contains the separator needs quotes)" if len(row) > width else ""
+                other = "the first line" if form.headless else "the line of names"
+                raise ValueError(
+                    f"line {reader.line_num} has {len(row)} values, and {other} {width}{more}; mend that line, or leave"
+                    " it out"
+                )
+            yield row
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num} cannot be read ({error}); mend it, or leave it out") from None
+
+
+def _as_numbers(values: tuple[str, ...]) -> np.ndarray | None:
+    """Values as float64, NaN where one is missing; None where they are not all numbers, or would lose zeros."""
+    filled = [value.strip() for value in values]
+    filled = ["nan" if value.lower() in columns.MISSING_WORDS else value for value in filled]
+    if any("_" in value or (len(value) > 1 and columns._CODE.fullmatch(value)) for value in filled):
+        return None
+    try:
+        return np.array([*map(float, filled)])
+    except ValueError:
+        return None
+
+
+def _as_text(values: tuple[str, ...]) -> np.ndarray:
+    out = np.empty(len(values), object)
+    out[:] = [value.strip() for value in values]
+    return out

@@ -1,0 +1,353 @@
+"""Records from what people have in memory: the right records, or a line that names the column or row."""
+
+import datetime
+import decimal
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import mia_jax as mia
+from mia_jax.types import InputError
+
+N = 40
+RNG = np.random.default_rng(0)
+AGE = RNG.integers(17, 90, N).astype(float)
+TOWN = np.array(["Ulm", "Bonn", "Kiel"])[np.arange(N) % 3]
+MARRIED = np.arange(N) % 2 == 0
+CLASS = np.array(["no", "yes"])[(np.arange(N) // 2) % 2]
+COLUMNS = {"age": AGE, "town": TOWN, "married": MARRIED, "class": CLASS}
+
+
+def read(data, y=None, **more):
+    said = []
+    records, schema = mia.records(data, y, notify=said.append, **more)
+    assert said == list(schema.notes)
+    assert records.y.dtype == np.int32 and schema.shape == records.x.shape[1:]
+    assert [f.start for f in schema.fields] == [0, *(f.stop for f in schema.fields)][:-1]
+    return records, schema, " ".join(said)
+
+
+def refused(data, y=None, **more):
+    with pytest.raises(InputError) as error:
+        mia.records(data, y, **more)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def changed(**columns):
+    return {**COLUMNS, **columns}
+
+
+def expected():
+    towns = TOWN[:, None] == np.array(["Bonn", "Kiel", "Ulm"])
+    return np.column_stack([AGE, towns, MARRIED]).astype(np.float32), (CLASS == "yes").astype(np.int32)
+
+
+# --- frames ----------------------------------------------------------------------------------------------------------
+
+
+def as_pandas():
+    return pytest.importorskip("pandas").DataFrame(COLUMNS)
+
+
+def as_pandas_with_its_own_types():
+    return as_pandas().convert_dtypes().astype({"town": "category"})
+
+
+def as_polars():
+    polars = pytest.importorskip("polars")
+    return polars.DataFrame(COLUMNS).with_columns(polars.col("town").cast(polars.Categorical))
+
+
+def as_arrow():
+    return pytest.importorskip("pyarrow").table({name: list(column) for name, column in COLUMNS.items()})
+
+
+def as_hugging_face():
+    return pytest.importorskip("datasets").Dataset.from_dict({name: list(column) for name, column in COLUMNS.items()})
+
+
+def as_rows():
+    return [dict(zip(COLUMNS, row, strict=True)) for row in zip(*(c.tolist() for c in COLUMNS.values()), strict=True)]
+
+
+def as_structured():
+    kinds = [("age", float), ("town", "U4"), ("married", bool), ("class", "U3")]
+    return np.array([*zip(*COLUMNS.values(), strict=True)], dtype=kinds)
+
+
+HOLDERS = [
+    lambda: COLUMNS,
+    as_pandas,
+    as_pandas_with_its_own_types,
+    as_rows,
+    as_structured,
+    *(pytest.param(holder, marks=pytest.mark.integration) for holder in (as_polars, as_arrow, as_hugging_face)),
+]
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_tables_of_every_kind_give_the_same_records(holder):
+    records, schema, said = read(holder())
+    x, y = expected()
+    np.testing.assert_array_equal(records.x, x)
+    np.testing.assert_array_equal(records.y, y)
+    assert [(f.name, f.kind, f.categories) for f in schema.fields] == [
+        ("age", "numeric", ()),
+        ("town", "categorical", ("Bonn", "Kiel", "Ulm")),
+        ("married", "binary", ()),
+    ]
+    assert schema.class_names == ("no", "yes") and schema.num_classes == 2
+    assert "1 numeric (age); 1 binary (married); 1 categories (town: 3)" in said
+    assert "no is 0, yes is 1" in said
+
+
+def test_a_schema_is_printed_for_people():
+    text = str(read(COLUMNS)[1])
+    assert text.splitlines()[0] == "your records: 2 classes (no, yes); records of shape [5]"
+    assert "  town: categorical x3, Bonn, Kiel, Ulm" in text and "age: numeric, " in text
+
+
+def test_missing_values_become_a_category_or_stay_missing():
+    pandas = pytest.importorskip("pandas")
+    frame = as_pandas()
+    frame.loc[3, "age"] = np.nan
+    frame.loc[5, "town"] = None
+    records, schema, said = read(frame)
+    assert np.argwhere(np.isnan(records.x)).tolist() == [[3, 0]]
+    assert schema.fields[1].categories == ("Bonn", "Kiel", "Ulm", "(missing)")
+    assert records.x[5, 1:5].tolist() == [0, 0, 0, 1]
+    assert "Missing numbers (NaN): age 1." in said and "(missing): town 1." in said
+    nullable = as_pandas().convert_dtypes()
+    nullable.loc[7, "married"] = pandas.NA
+    nullable.loc[2, "age"] = pandas.NA
+    records, schema, _ = read(nullable)
+    assert schema.fields[2].categories == ("false", "true", "(missing)") and np.isnan(records.x[2, 0])
+
+
+def test_kinds_are_overridden_and_columns_left_out():
+    codes = changed(plz=np.arange(N) % 4 + 10, id=np.arange(N))
+    _, schema, said = read(codes)
+    assert "Column id counts the rows" in said and "`kinds=id:drop`" in said
+    _, schema, said = read(codes, kinds={"plz": "category", "id": "drop"})
+    assert schema.fields[-1].kind == "categorical" and schema.fields[-1].categories == ("10", "11", "12", "13")
+    assert "Left out, as you said: id." in said
+    assert read(codes, kinds="plz:category,id:drop")[1] == schema
+    assert read(changed(**{"a,b": AGE}), kinds="a,b:drop")[1].shape == (5,)
+    assert "there are age, town, married, class" in refused(COLUMNS, kinds={"aeg": "number"})
+    assert "the kinds are number, category, binary and drop" in refused(COLUMNS, kinds={"age": "float"})
+    assert "'Ulm' in record 0 is none" in refused(COLUMNS, kinds={"town": "number"})
+    assert "has 3 values: Bonn, Kiel, Ulm" in refused(COLUMNS, kinds={"town": "binary"})
+
+
+def test_a_column_that_says_who_is_a_member_is_no_feature():
+    assert [f.name for f in read(changed(member=MARRIED))[1].fields] == ["age", "town", "married"]
+    assert "The column member is no feature" in read(changed(member=MARRIED))[2]
+    assert "member" in [f.name for f in read(changed(member=MARRIED), kinds={"member": "binary"})[1].fields]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "values"),
+    [
+        (np.arange(N) % 2, "binary", None),
+        ([str(v) for v in AGE], "numeric", AGE),
+        ([decimal.Decimal(int(v)) for v in AGE], "numeric", AGE),
+        (["yes", "no"] * (N // 2), "binary", [1, 0] * (N // 2)),
+        (["F", "T"] * (N // 2), "binary", [0, 1] * (N // 2)),
+        ([f"{k % 5:03d}" for k in range(N)], "categorical", None),  # codes, whose zeros tell
+        (["b", "a"] * (N // 2), "categorical", None),
+        ([1, "a"] * (N // 2), "categorical", None),
+        ([b"a", b"c"] * (N // 2), "categorical", None),
+        ([*AGE[:-1], None], "numeric", [*AGE[:-1], np.nan]),
+        (["?", *map(str, AGE[1:])], "numeric", [np.nan, *AGE[1:]]),
+        (AGE.astype(np.float16), "numeric", AGE),
+    ],
+)
+def test_kinds_are_inferred(column, kind, values):
+    records, schema, _ = read({"a": column, "b": AGE, "y": np.arange(N) % 2})
+    assert schema.fields[0].kind == kind
+    if values is not None:
+        np.testing.assert_array_equal(records.x[:, 0], np.float32(values))
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (
+            changed(born=[datetime.date(1990, 1, 2)] * N),
+            r"born holds dates .*\(1990-01-02\).*`kinds=born:drop`",
+        ),
+        (changed(born=["1990-01-02"] * N), "column born holds dates"),
+        (changed(born=["02.01.1990"] * N), "column born holds dates"),
+        (changed(born=["1/2/90 10:00"] * N), "column born holds dates"),
+        (changed(born=np.full(N, np.datetime64("2020-01-01"))), "column born holds dates"),
+        (changed(took=np.full(N, np.timedelta64(5, "s"))), "column took holds dates or times"),
+        (changed(name=[f"n{k}" for k in range(N)]), r"column name has 40 different texts in 40 .*`kinds=name:drop`"),
+        (changed(pay=["$1,200"] * N), r"column pay holds numbers with signs or separators \('\$1,200', record 0\)"),
+        (changed(pay=["12 %"] * N), "column pay holds numbers with signs"),
+        (changed(age=["x", *map(str, AGE[1:])]), "column age holds numbers, but 'x' in record 0 is none"),
+        (changed(age=np.where(np.arange(N) == 7, np.inf, AGE)), "column age is inf in record 7"),
+        (changed(age=np.where(np.arange(N) == 7, 1e300, AGE)), "column age has values beyond 3e38"),
+        (changed(z=AGE + 1j), "column z holds complex numbers"),
+        (changed(z=[{"a": 1}] * N), r"column z holds dict \(record 0\)"),
+        (changed(z=AGE[:-1]), "columns have different lengths .*z 39"),
+        (
+            changed(y=AGE),
+            "several of its columns are called so: class, y; give `label=COLUMN",
+        ),
+        ({"age": AGE, "town": TOWN}, "none of its columns is called label, target, class or y.*one of age, town"),
+        ({"class": CLASS}, "no column is left to learn from"),
+        ({}, "no records"),
+        ({"age": [], "class": []}, "no records"),
+    ],
+)
+def test_columns_are_refused_in_a_line(columns, told):
+    assert re.search(told, refused(columns))
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "y", "names", "told"),
+    [
+        (np.arange(N) % 3, np.arange(N) % 3, (), ""),
+        (np.arange(N) % 3 + 1, np.arange(N) % 3, ("1", "2", "3"), "Labels 1 to 3 are classes 0 to 2"),
+        (np.arange(N) % 3 * 5.0 + 2, np.arange(N) % 3, ("2", "7", "12"), "have gaps.* 2 is 0, 7 is 1, 12 is 2"),
+        (np.arange(N) % 2 * 2 - 1, np.arange(N) % 2, ("-1", "1"), "-1 is class 0"),
+        (MARRIED, MARRIED, ("false", "true"), "false is 0, true is 1"),
+        (CLASS, CLASS == "yes", ("no", "yes"), "no is 0, yes is 1"),
+        ([str(k % 3) for k in range(N)], np.arange(N) % 3, (), ""),
+        (np.array(["b", "a"], object)[np.arange(N) % 2], 1 - np.arange(N) % 2, ("a", "b"), "a is 0, b is 1"),
+        (["Cat", "cat"] * (N // 2), np.arange(N) % 2, ("Cat", "cat"), "Cat and cat are two classes"),
+        (np.eye(3)[np.arange(N) % 3], np.arange(N) % 3, (), "one-hot: column k of 3 is class k"),
+        (np.arange(N)[:, None] % 2, np.arange(N) % 2, (), ""),
+    ],
+)
+def test_labels_of_every_kind_are_classes_from_0(labels, y, names, told):
+    records, schema, said = read(np.column_stack([AGE, AGE]), labels)
+    np.testing.assert_array_equal(records.y, np.asarray(y, np.int32))
+    assert schema.class_names == names and re.search(told, said)
+    assert schema.num_classes == len(np.unique(y))
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (np.where(np.arange(N) == 4, np.nan, MARRIED), "record 4 has no label (nor have 0 others)"),
+        ([None, *CLASS[1:]], "record 0 has no label"),
+        (AGE + 0.5, "target of a regression"),
+        (RNG.integers(0, 1000, N), "target of a regression"),
+        (np.arange(N), "a label of its own"),
+        (np.zeros(N), "single class"),
+        (["a"] * N, "single class"),
+        ([f"id{k}" for k in range(N)], "40 different texts"),
+        (np.full(N, np.datetime64("2020-01-01")), "times"),
+        (np.where(np.arange(N) % 3 == 0, -1, np.arange(N) % 3), "stand for"),
+        (np.ones((N, 3)), "record 0 has 3 labels at once"),
+        (np.full((N, 4), 0.25), "makes them of probabilities"),
+        (CLASS[:-1], "x has 40 records and y 39"),
+    ],
+)
+def test_labels_that_are_none_are_refused(labels, told):
+    assert told in refused(np.column_stack([AGE, AGE]), labels)
+
+
+def test_the_label_column_is_named():
+    data = {"age": AGE, "Target": CLASS, "town": TOWN}
+    assert read(data)[1].class_names == ("no", "yes")
+    assert read(data, label="town")[1].num_classes == 3
+    assert "did you mean town? There are age, Target, town" in refused(data, label="twon")
+    hot = {"age": AGE, "cat": MARRIED, "dog": ~MARRIED}
+    records, schema, _ = read(hot, label=["cat", "dog"])
+    assert schema.class_names == ("cat", "dog") and records.y.tolist() == (~MARRIED).astype(int).tolist()
+    matrix = np.column_stack([AGE, np.arange(N) % 2])
+    assert read(matrix, label=-1)[0].y.tolist() == (np.arange(N) % 2).tolist()
+    assert "no column of an array" in refused(matrix, label=7)
+
+
+# --- arrays and data sets --------------------------------------------------------------------------------------------
+
+
+def test_arrays():
+    x = RNG.random((N, 3, 5), np.float32)
+    records, schema, _ = read(x, np.arange(N) % 2)
+    np.testing.assert_array_equal(records.x, x)
+    assert schema.shape == (3, 5) and schema.num_classes == 2
+    assert read((x.tolist(), (np.arange(N) % 2).tolist()))[0].x.shape == x.shape
+    mixed = np.array([*zip(AGE, TOWN, strict=True)], object)
+    assert read(mixed, CLASS)[1].fields[1].categories == ("Bonn", "Kiel", "Ulm")
+    assert "give mia_jax.records(x, y)" in refused(x)
+    import scipy.sparse
+
+    assert "toarray()" in refused(scipy.sparse.eye(N), np.arange(N) % 2)
+
+
+@pytest.mark.integration  # torch takes seconds to import
+def test_data_sets_of_pytorch():
+    torch = pytest.importorskip("torch")
+    from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+
+    x, y = torch.arange(N * 4, dtype=torch.float32).reshape(N, 4), torch.arange(N) % 3
+    np.testing.assert_array_equal(read(x, y)[0].x, x.numpy())
+    whole = TensorDataset(x, y)
+    records, schema, _ = read(whole)
+    np.testing.assert_array_equal(records.x, x.numpy())
+    assert records.y.tolist() == y.tolist()
+    assert len(read(Subset(whole, range(9)))[0].y) == 9
+    assert "give its .dataset" in refused(DataLoader(whole, batch_size=4))
+
+    class Images(Dataset):
+        classes = ("cat", "dog")
+
+        def __len__(self):
+            return N
+
+        def __getitem__(self, k):
+            from PIL import Image
+
+            if k >= N:
+                raise IndexError
+            return Image.fromarray(np.full((6, 6, 3), k, np.uint8)), k % 2
+
+    records, schema, _ = read(Images())
+    assert records.x.dtype == np.uint8 and schema.shape == (6, 6, 3) and schema.class_names == ("cat", "dog")
+    ragged = [(np.zeros(3 + k % 2), k % 2) for k in range(N)]
+    assert "record 1 has shape (4,), and record 0 (3,)" in refused(ragged)
+    assert "of 3 parts" in refused([(1, 2, 3)] * N)
+
+
+@pytest.mark.integration
+def test_data_sets_of_hugging_face():
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"age": datasets.Value("float64"), "label": datasets.ClassLabel(names=["dog", "cat"])})
+    data = datasets.Dataset.from_dict({"age": AGE.tolist(), "label": [k % 2 for k in range(N)]}, features)
+    records, schema, said = read(data)
+    assert schema.class_names == ("dog", "cat") and records.y.tolist() == [k % 2 for k in range(N)]
+    assert "dog, cat, in this order" in said
+    splits = datasets.DatasetDict({"train": data, "test": data})
+    assert "several splits (train, test): give one of them, as data['train']" in refused(splits)
+    hidden = datasets.Dataset.from_dict({"age": AGE.tolist(), "label": [-1] * N}, features)
+    assert "record 0 has -1 in the column label" in refused(hidden)
+
+
+def test_a_frame_that_cannot_be_read_says_why():
+    assert "mia_jax.load(path) reads a file" in refused("mine.csv")
+    pandas = pytest.importorskip("pandas")
+    twice = pandas.DataFrame(np.zeros((4, 2)), columns=["a", "a"])
+    assert "two columns are called a" in refused(twice)
+
+
+@pytest.mark.integration
+def test_a_lazy_frame_is_to_be_computed():
+    assert "collect()" in refused(pytest.importorskip("polars").DataFrame(COLUMNS).lazy())
+
+
+@pytest.mark.integration
+def test_no_library_of_frames_is_imported_for_a_dict():
+    code = "import sys, mia_jax as mia; mia.records({'a': [1, 2, 3], 'y': [0, 1, 0]}); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"pandas", "polars", "pyarrow", "torch", "datasets"} & {*loaded}

@@ -1,0 +1,192 @@
+"""Tables in files: the right records and a sentence, or one line that names the line, the column or the next move."""
+
+import re
+
+import numpy as np
+import pytest
+
+from mia_jax import data
+from mia_jax.audits.deployed import records as deployed
+from mia_jax.data import table_files
+from mia_jax.types import InputError
+
+N = 40
+AGE = np.arange(N) * 7 % 83 + 0.5
+TOWN = np.array(["Ulm", "Köln", "Kiel"])[np.arange(N) % 3]
+LABEL = np.arange(N) % 2
+ROWS = [*zip(AGE, TOWN, LABEL, strict=True)]
+
+
+def csv(rows=ROWS, names="age,town,label", separator=",", end="\n", head=True):
+    lines = [names.replace(",", separator)] if head else []
+    return end.join([*lines, *(separator.join(map(str, row)) for row in rows)]) + end
+
+
+def write(tmp_path, content, name="mine.csv", encoding="utf-8"):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+    return path
+
+
+def read(path, **more):
+    said = []
+    records, schema = data.load(path, notify=said.append, **more)
+    assert said == list(schema.notes)
+    return records, schema, " ".join(said)
+
+
+def check(path, told="", **more):
+    records, schema, said = read(path, **more)
+    assert [f.name for f in schema.fields][-2:] == ["age", "town"]
+    assert schema.fields[-1].categories == ("Kiel", "Köln", "Ulm")
+    np.testing.assert_array_equal(records.x[:, -4], AGE.astype(np.float32))
+    np.testing.assert_array_equal(records.y, LABEL)
+    assert re.search(told, said)
+
+
+def refused(path, **more):
+    with pytest.raises(InputError) as error:
+        data.load(path, **more)
+    assert "\n" not in str(error.value) and path.name in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "told"),
+    [
+        (csv(), "utf-8", ""),
+        (csv(end="\r\n"), "utf-8-sig", ""),
+        (csv(separator=";"), "utf-8", "separated by ';'"),
+        (csv(separator="\t"), "utf-8", "separated by tabs"),
+        (csv(separator="|"), "utf-8", "separated by '|'"),
+        (csv(separator=", "), "utf-8", ""),
+        (csv(), "cp1252", "not UTF-8, and is read as cp1252"),
+        (csv(), "utf-16", "read as utf-16"),
+        (csv().replace("\n", "\n\n"), "utf-8", ""),
+        (csv().replace("age,", "# age,"), "utf-8", ""),
+        (csv(separator=";").replace(".5;", ",5;"), "utf-8", "A comma is the decimal point in age"),
+        (csv([(k, *row) for k, row in enumerate(ROWS)], ",age,town,label"), "utf-8", "the index of the table"),
+        (csv([(k, *row) for k, row in enumerate(ROWS)], "Unnamed: 0,age,town,label"), "utf-8", "the index of"),
+        (csv([(f"r{k}", *row) for k, row in enumerate(ROWS)]), "utf-8", "first value of each line, which has no name"),
+        (csv([(*row, "") for row in ROWS], "age,town,label,"), "utf-8", "a column without name or values"),
+        (csv([(*row, "") for row in ROWS], "age,town,label,notes"), "utf-8", "Left out: notes, without a value"),
+        (csv([(a, f'"{t}"', y) for a, t, y in ROWS], '"age","town","label"'), "utf-8", ""),
+    ],
+)
+def test_the_same_records_however_they_are_written(tmp_path, content, encoding, told):
+    check(write(tmp_path, content, encoding=encoding), told)
+
+
+def test_kinds_of_files(tmp_path):
+    check(write(tmp_path, csv(separator="\t"), "mine.tsv"))
+    pytest.importorskip("pyarrow")
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"age": AGE, "town": pandas.Categorical(TOWN), "label": LABEL})
+    frame.to_parquet(tmp_path / "mine.parquet")
+    check(tmp_path / "mine.parquet")
+    frame.set_index(np.array([f"r{k}" for k in range(N)])).to_parquet(tmp_path / "index.parquet")
+    check(tmp_path / "index.parquet", "the index of the data frame")
+
+
+def test_a_file_without_names(tmp_path):
+    path = write(tmp_path, csv(head=False))
+    assert "columns are called by their numbers; give `label=COLUMN`, one of 0, 1, 2" in refused(path)
+    for label in ("2", "-1"):
+        records, schema, said = read(path, label=label)
+        assert records.y.tolist() == LABEL.tolist() and [f.name for f in schema.fields] == ["0", "1"]
+        assert "columns are called by their number, from 0" in said
+    digits = write(tmp_path, csv([(k % 3, k % 5, k % 2) for k in range(N)], "0,1,label"), "digits.csv")  # pandas' names
+    assert [f.name for f in read(digits)[1].fields] == ["0", "1"]
+
+
+def test_missing_values_and_codes_far_down_in_a_large_file(tmp_path):
+    """What a block of rows looks like does not decide what a column is."""
+    n = 2 * table_files._BLOCK + 10
+    number, code = [f"{k % 90}" for k in range(n)], [f"{k % 50 + 10}" for k in range(n)]
+    number[-3], code[-1] = "NA", "01"
+    rows = [*zip(number, code, np.arange(n) % 2, strict=True)]
+    records, schema, said = read(write(tmp_path, csv(rows, "a,zip,class")))
+    assert [f.kind for f in schema.fields] == ["numeric", "categorical"]
+    assert schema.fields[1].categories[:2] == ("01", "10") and len(schema.fields[1].categories) == 51
+    assert np.argwhere(np.isnan(records.x)).tolist() == [[n - 3, 0]] and "Missing numbers (NaN): a 1." in said
+    assert records.x[:, 0][:91].tolist() == [k % 90 for k in range(91)]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "it is empty"),
+        ("age,label\n", "a line of names and no records"),
+        (
+            csv([*ROWS[:5], (1, 2, 3, 4), *ROWS[5:]]),
+            "line 7 has 4 values, and the line of names 3",
+        ),
+        (csv([*ROWS[:5], (1,), *ROWS[5:]]), "line 7 has 1 values"),
+        (csv(names="age,age,label"), "two columns are called age"),
+        (csv(names="age,,label"), "column 1 has no name"),
+        (csv(names="age,town,buys"), "none of its columns is called label, target, class or y"),
+        (csv([("2020-01-01", *row[1:]) for row in ROWS]), r"column age holds dates or times \(2020-01-01\)"),
+        (
+            csv([(a, f"x{k}", y) for k, (a, _, y) in enumerate(ROWS)]),
+            "town has 40 different texts in 40 records",
+        ),
+        (csv([(a, t, "") for a, t, y in ROWS]), r"record 0 has no label .*\(the column label\)"),
+        (csv([(a, t, 1) for a, t, y in ROWS]), "the column label has a single class"),
+        (csv([(a, t, a) for a, t, y in ROWS]), "regression"),
+        (csv([("inf", t, y) for a, t, y in ROWS]), "column age is inf in record 0"),
+        (csv([*ROWS, ("seven", "Ulm", 1)]), "column age holds numbers, but 'seven' in record 40 is none"),
+        (b"PK\x03\x04" + b"\0" * 100, "as a workbook of Excel is"),
+        (b"age,label\n\0\0", "it is no text"),
+        (b"PAR1" + b"a" * 100, "call it .parquet"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_a_line(tmp_path, content, told):
+    assert re.search(told, refused(write(tmp_path, content)))
+
+
+def test_files_of_other_kinds_are_refused_with_what_makes_tables_of_them(tmp_path):
+    moves = {"mine.xlsx": "read_excel", "mine.csv.gz": "unpack", "mine.json": "read_json", "a.npy": "np.savez"}
+    for name, told in moves.items():
+        assert told in refused(write(tmp_path, csv(), name))
+    assert "there is no file" in refused(tmp_path / "nothing.csv")
+    (tmp_path / "folder.csv").mkdir()
+    assert "is a folder" in refused(tmp_path / "folder.csv")
+    np.savez(tmp_path / "mine.npz", x=np.eye(4), y=[0, 1, 0, 1])
+    assert "leave `label` and `kinds` out" in refused(tmp_path / "mine.npz", label="y")
+    assert "no parquet file, or damaged" in refused(write(tmp_path, b"PAR1 and nothing", "mine.parquet"))
+
+
+def test_records_to_ask_about_say_who_is_a_member(tmp_path):
+    for words in ((True, False), (1, 0), ("yes", "no")):
+        rows = [(*row, words[k % 4 > 0]) for k, row in enumerate(ROWS)]
+        path = write(tmp_path, csv(rows, "age,town,label,Member"))
+        question = deployed.load_question(path)
+        assert question.member.tolist() == [k % 4 == 0 for k in range(N)]
+        assert question.sent.shape == (N, 4) and question.schema.num_classes == 2
+        assert "member is not used" in read(path)[2]
+    rows = [(*row, "maybe") for row in ROWS]
+    with pytest.raises(InputError, match="record 0 has 'maybe' in the column member; needed: 1 where"):
+        deployed.load_question(write(tmp_path, csv(rows, "age,town,label,member")))
+    with pytest.raises(InputError, match="column age lacks a value in record 0, and a model that is asked"):
+        deployed.load_question(write(tmp_path, csv([("", *ROWS[0][1:]), *ROWS[1:]])))
+    gaps = csv([(a, t, 3 * y) for a, t, y in ROWS])
+    assert deployed.load_question(write(tmp_path, gaps)).schema.num_classes == 4  # the target knows the other two
+    named = csv([(a, t, ("setosa", "virginica")[y]) for a, t, y in ROWS])
+    question = deployed.load_question(write(tmp_path, named), class_names=("virginica", "versicolor", "setosa"))
+    assert question.records.y.tolist() == [2, 0] * (N // 2) and question.schema.num_classes == 3
+
+
+def test_other_records_are_read_as_those_asked_about(tmp_path):
+    schema = read(write(tmp_path, csv()))[1]
+    fewer = [row for row in ROWS if row[1] != "Kiel"]
+    other = write(tmp_path, csv([(t, "a", y, a) for a, t, y in fewer], "town,more,label,age"), "other.csv")
+    records, found, said = read(other, like=schema)
+    assert [f.name for f in found.fields] == ["age", "town"] and found.fields[1].categories == ("Kiel", "Köln", "Ulm")
+    np.testing.assert_array_equal(records.x[:, 0], np.float32([a for a, *_ in fewer]))
+    assert records.x[:, 1].sum() == 0 and "Left out: more, not among the other columns." in said
+    unknown = write(tmp_path, csv([(a, "Bonn", y) for a, t, y in ROWS]), "unknown.csv")
+    with pytest.raises(InputError, match="column town has 'Bonn' in record 0, which is not among the categories"):
+        data.load(unknown, like=schema)
+    lacking = write(tmp_path, csv(names="age,city,label"), "lacking.csv")
+    with pytest.raises(InputError, match="it has no column town, which the other records have"):
+        data.load(lacking, like=schema)
