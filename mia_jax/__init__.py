@@ -29,7 +29,7 @@ Whole audits, from data to report
     audit                           of whatever answers, in one call: a page in a notebook, a data frame, a folder
     plan, collect                   who trains on what, for models that are trained elsewhere; their answers, gathered
     platforms                       what trains shadows, in several libraries
-    run                             what scripts/train.py and scripts/audit.py do, by the kind of the configuration:
+    run                             what mia-jax train and mia-jax audit do, by the kind of the configuration:
                                     Config, BalancedConfig, DeployedConfig, CanaryConfig
     write_report                    the page of a run, written again
 

@@ -1,4 +1,4 @@
-"""What the scripts share: devices, flags, one-line errors, exit codes.
+"""What the commands share: devices, flags, one-line errors, exit codes.
 
 Exit codes: 0 done, 2 bad input, 3 a release gate is exceeded, 4 the workdir is held by another process, 5 the query
 budget is spent, 6 a release gate cannot tell, 130 interrupted.
@@ -14,17 +14,18 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
-from mia_jax import sanitize
-from mia_jax.storage import disk
+from mia_jax import command_line, sanitize
 from mia_jax.types import MiaError
+
+CSV = "write the scores as text, too: scores.csv, a line for each record"
 
 
 def say(line: str) -> None:
     """A line for the user, on standard error: standard output is for results."""
-    print(_as_flags(line), file=sys.stderr, flush=True)
+    print(_as_typed(line), file=sys.stderr, flush=True)
 
 
 def show(text: str) -> None:
@@ -32,11 +33,17 @@ def show(text: str) -> None:
     print(sanitize.harmless(text))
 
 
-def show_run(results: Mapping[str, Any], *, csv: bool) -> None:
-    """The table of a finished run and where its files are; ``csv``: its scores are written as text, too."""
+def show_run(results: Mapping[str, Any], *, csv: bool, workdir: str | None = None) -> None:
+    """The table of a finished run and where its files are.
+
+    Args:
+        results: of the run.
+        csv: its scores are written as text, too.
+        workdir: where it is now; by default where it was made.
+    """
     from mia_jax.reports import columns, terminal
 
-    workdir = results["config"]["workdir"]
+    workdir = workdir or results["config"]["workdir"]
     terminal.show(results)
     show(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")
     if csv:
@@ -47,7 +54,7 @@ def show_run(results: Mapping[str, Any], *, csv: bool) -> None:
 def use_every_core() -> int:
     """One XLA device per core, or cores stay idle; returns the number of cores.
 
-    To be called before the backend starts: for scripts only.
+    To be called before the backend starts: for commands only.
     """
     import jax
 
@@ -57,23 +64,42 @@ def use_every_core() -> int:
     return cores
 
 
-def start(main: Callable[[], int | None], define: Callable[[list[str]], None] | None = None) -> None:
-    """Parse absl's flags, call ``main`` and exit with its code; errors that the user can mend are one line.
+def define_attack_flags(argv: Sequence[str]) -> None:
+    """Define flags for the options of the user's own attacks, those in ``argv`` that are named as module:entry."""
+    if any(":" in word for word in argv):
+        use_every_core()
+        from absl import flags
 
-    ``define`` is given the command line first, and may define more flags: those of what it names.
+        from mia_jax.audits import flags as audit_flags
+
+        audit_flags.define_attack_flags(flags, argv)
+
+
+Main = Callable[[], int | None]
+
+
+def start(define: Callable[[list[str]], Main], *, module: str = "__main__", argv: list[str] | None = None) -> NoReturn:
+    """Parse absl's flags, do what is asked for and exit with its code; errors that the user can mend are one line.
 
     absl's own ``app.run`` exits with 1 on a bad flag, and prints a traceback for everything else.
+
+    Args:
+        define: is given the command line first, defines the flags, and returns what to do once they are read.
+        module: whose docstring and flags --help shows.
+        argv: the command line; by default that of this process.
     """
     from absl import app, flags, logging
 
+    mains: list[Main] = []
+
     def parse(argv: list[str]) -> list[str]:
         try:
-            if define is not None:
-                define(argv)
+            mains.append(define(argv))
         except MiaError as error:
             fail(error)
         if any(re.fullmatch(r"-h|--?help\w*(=.*)?", word) for word in argv[1:]):  # absl would exit with 1
-            print(f"{sys.modules['__main__'].__doc__}\nFlags:\n{flags.FLAGS.main_module_help()}")
+            known = flags.FLAGS.module_help(module if module != "__main__" else sys.argv[0])
+            print(command_line.as_called(f"{sys.modules[module].__doc__}\nFlags:\n{known}"))
             sys.exit(0)
         try:
             left = flags.FLAGS(argv)
@@ -92,36 +118,39 @@ def start(main: Callable[[], int | None], define: Callable[[list[str]], None] | 
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
         try:
-            sys.exit(main() or 0)
+            sys.exit(mains[0]() or 0)
         except MiaError as error:
             fail(error)
         except BrokenPipeError:  # as of `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its end would be a traceback
             fail(MiaError("whoever read the output has stopped; the results are in the workdir"))
         except OSError as error:
+            from mia_jax.storage import disk
+
             fail(_out_of_memory() if error.errno == errno.ENOMEM else MiaError(disk.in_words(error)))
         except Exception as error:
             if not _says_out_of_memory(error):
                 raise
             fail(_out_of_memory())
 
-    app.run(guarded, flags_parser=parse)
+    app.run(guarded, argv=argv, flags_parser=parse)
+    raise AssertionError("app.run exits")
 
 
-# What makes a run smaller, and how much at once: flags of the scripts, of which each has some.
+# What makes a run smaller, and how much at once: flags of the commands, of which each has some.
 SMALLER = ("chunk", "batch_size", "hidden", "attack_rows", "attack_hidden", "rows_per_request", "num_records")
 
 
 def _says_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError):
         return True
-    from mia_jax.training import parallel  # jax, which a script that failed so early may do without
+    from mia_jax.training import parallel  # jax, which a command that failed so early may do without
 
     return parallel.is_out_of_memory(error)
 
 
 def _out_of_memory() -> MiaError:
-    """The line for a run that ended where nobody could do with less: the flags of this script that ask for less."""
+    """The line for a run that ended where nobody could do with less: the flags of this command that ask for less."""
     from absl import flags
 
     smaller = [f"--{name}" for name in SMALLER if name in flags.FLAGS]
@@ -155,24 +184,17 @@ def interrupted(*_) -> None:
     os._exit(130)
 
 
-def fail(error: MiaError) -> None:
+def fail(error: MiaError) -> NoReturn:
     """Print the error in red where that is possible, and exit with its code."""
     word = "\033[31merror:\033[0m" if sys.stderr.isatty() else "error:"
-    print(word, _as_flags(str(error)), file=sys.stderr, flush=True)
+    print(word, _as_typed(str(error)), file=sys.stderr, flush=True)
     sys.exit(error.exit_code)
 
 
-def _as_flags(text: str) -> str:
-    """A message, harmless, in which the library's settings are this script's flags."""
+def _as_typed(text: str) -> str:
+    """A message, harmless, in which settings are this command's flags, and commands are as they are called here."""
     from absl import flags
 
     from mia_jax.audits.flags import as_flags
 
-    return as_flags(sanitize.harmless(text), flags.FLAGS)
-
-
-def command() -> str:
-    """The command line as it can be repeated."""
-    import shlex
-
-    return shlex.join(["python", *sys.argv])
+    return command_line.as_called(as_flags(sanitize.harmless(text), flags.FLAGS))

@@ -62,7 +62,7 @@ def load(path: str, flag: str) -> Any:
 
 
 def _module(name: str, flag: str) -> types.ModuleType:
-    if os.getcwd() not in sys.path:  # of `python scripts/train.py` only scripts/ is
+    if os.getcwd() not in sys.path:  # of a command only its own folder is
         sys.path.insert(0, os.getcwd())
     before = set(sys.modules)
     importlib.invalidate_caches()

@@ -10,6 +10,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "mia_jax"
 DONE = (  # rooms and modules that are whole; this list only grows
     "attacks",
     "audits",
+    "commands",
     "data",
     "models",
     "plans",
@@ -21,6 +22,7 @@ DONE = (  # rooms and modules that are whole; this list only grows
     "targets",
     "training",
     "cli.py",
+    "command_line.py",
     "progress.py",
     "sanitize.py",
     "calls.py",

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "mia_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLAG = re.compile(r"(?<![\w-])--[a-z{]")
-SHOW_COMMANDS = ("reports", "reproduction", "cli.py")  # commands to be repeated, and what scripts print
+SHOW_COMMANDS = ("reports", "reproduction", "cli.py", "commands")  # what they print, and commands to be repeated
 NAMES = [file.relative_to(PACKAGE).as_posix() for file in FILES]
 
 

@@ -23,7 +23,7 @@ def run(
     notify: Callable[[str], None] = lambda line: None,
     progress: Progress = silent,
 ) -> "Results":
-    """Do what a configuration says, from data to report, in its workdir: whole runs of scripts/train.py and audit.py.
+    """Do what a configuration says, from data to report, in its workdir: whole runs of mia-jax train and audit.
 
     The kind of the configuration is the plan: ``Config`` (the paper's attack), ``BalancedConfig`` (models in
     complementary pairs, each in turn the target), ``DeployedConfig`` (somebody's model), ``CanaryConfig`` (one training

@@ -34,7 +34,7 @@ class Opened(NamedTuple):
 def open_target(
     path: str | os.PathLike, *, data_dir: str | os.PathLike | None = None, progress: Progress = silent
 ) -> Opened:
-    """The target of a run of ``scripts/train.py``, from the parameters that its workdir holds.
+    """The target of a run of ``mia-jax train``, from the parameters that its workdir holds.
 
     The data set is loaded as the run loaded it. A target that another library trained is trained again: the same seed
     and records give the same model.
@@ -50,9 +50,7 @@ def open_target(
         digest, source = there["digest"], there["source"]
         config = configs.resolve(configs.of_identity(configs.Config, identity, workdir=str(path), data_dir=data_dir))
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{path} holds no finished run; run scripts/train.py with `workdir={path}` to its end"
-        ) from None
+        raise InputError(f"{path} holds no finished run; run mia-jax train with `workdir={path}` to its end") from None
     pool, schema = common.read_records(config)
     if schema.digest != digest:
         raise InputError(

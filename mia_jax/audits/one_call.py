@@ -81,7 +81,7 @@ def audit(
 
     Returns:
         An AuditResult: ``result["lira"].auc``; a page in a notebook; ``to_frame()``; ``save(folder)`` writes
-        results.json, scores.npz and report.html as ``scripts/audit.py`` does.
+        results.json, scores.npz and report.html as ``mia-jax audit`` does.
 
     Raises:
         InputError: what was given does not fit, or answers are no probabilities; one line with the next move.

@@ -17,7 +17,7 @@ def attack_names(config: Config, schema: Schema) -> list[str]:
     every = ATTACKS if wants_all(config.attacks) else ()
     reasons = {name: _cannot_run(config, schema, name) for name in dict.fromkeys([*every, *names])}
     if refused := [reasons[name] for name in names if reasons[name]]:
-        raise InputError(f"`attacks`: {refused[0]}; the balanced audit (scripts/audit.py with `dataset`) has it")
+        raise InputError(f"`attacks`: {refused[0]}; the balanced audit (mia-jax audit with `dataset`) has it")
     return [name for name, reason in reasons.items() if reason is None]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from mia_jax import command_line
 from mia_jax.statistics import metrics
 
 Results = Mapping[str, Any]  # results.json, schema 1
@@ -40,6 +41,11 @@ EQUAL = 0.51  # a larger share of either side, and accuracies are shown with bot
 def plan(results: Results) -> str:
     """Which plan a run followed: "shokri" (the paper's), "balanced", "deployed" or "canaries"."""
     return results.get("plan", "shokri")
+
+
+def program(results: Results, command: str) -> str:
+    """How another command is called, in the way in which the one was that made this run."""
+    return command_line.another(command, results.get("command") or "")
 
 
 def members_drawn(results: Results) -> bool:

@@ -187,7 +187,7 @@ def read(workdir: str | os.PathLike) -> Finished:
             scores = {name: f[name] for name in f.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"{folder} holds no finished run ({error}); run scripts/train.py or scripts/audit.py to its end first"
+            f"{folder} holds no finished run ({error}); run mia-jax train or mia-jax audit to its end first"
         ) from error
     if results.get("schema") != SCHEMA:
         raise InputError(

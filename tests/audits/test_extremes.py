@@ -223,7 +223,7 @@ if kind == "any script":
     from absl import flags
     from mia_jax import cli
     flags.DEFINE_integer("hidden", 1, "units")
-    cli.start(ends)
+    cli.start(lambda argv: ends)
 import jax
 from mia_jax.audits.plans import shokri
 shokri.PLAN = shokri.PLAN._replace(train=ends)

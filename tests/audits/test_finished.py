@@ -87,7 +87,7 @@ def test_runs_that_are_not_finished(copied, tmp_path):
     """No folder, no run, a run that was interrupted, a damaged one."""
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "nowhere", tmp_path / "empty"):
-        refused(path, f"{path} holds no finished run; run scripts/train.py with `workdir={path}` to its end")
+        refused(path, f"{path} holds no finished run; run mia-jax train with `workdir={path}` to its end")
         assert not (path / "lock").exists()
     results = (copied / "results.json").read_text()
     (copied / "results.json").unlink()

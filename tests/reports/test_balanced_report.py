@@ -422,7 +422,7 @@ def test_a_real_audit_shows_its_pictures(tmp_path):
 
 
 def test_other_folders_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"no finished run.*scripts/audit\.py"):
+    with pytest.raises(InputError, match=r"no finished run.*mia-jax audit"):
         report.write_report(tmp_path)
     folder = audited(tmp_path / "run", names=("loss",), n=100)
     summary = json.loads((folder / "results.json").read_text())

@@ -332,7 +332,9 @@ def test_the_script_lists_and_refuses():
 @pytest.mark.integration
 def test_the_recorded_command_makes_one_experiment_at_its_scale():
     lines = (
-        "import sys; sys.path.insert(0, 'scripts'); import reproduce",
+        "import sys; sys.argv[0] = 'scripts/reproduce.py'",
+        "from mia_jax.commands import reproduce",
+        "reproduce.define([])",
         "reproduce.FLAGS(['reproduce.py', '--all', '--root=there'])",
         "print(reproduce.command('table3'))",
     )

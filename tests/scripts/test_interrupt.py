@@ -206,7 +206,7 @@ def main():
         gc.collect()
         raise SystemExit("it was not heard")
 
-cli.start(main)
+cli.start(lambda argv: main)
 """
 
 

@@ -46,7 +46,7 @@ def collect(
         target: the target's answers [n, c], or their file; of a folder, its target.npy or target.npz. The number of one
             of the plan's models makes that the target.
         member: bool [n], who trained the target, where it is known, or its file; of a folder, its member.npy.
-        out: where to write all of it, as preds.npz for ``scripts/audit.py --predictions=preds.npz``.
+        out: where to write all of it, as preds.npz for ``mia-jax audit --predictions=preds.npz``.
         notify: told which models are missing, and of answers that are logits; by default a Python warning.
 
     Returns:
@@ -101,7 +101,7 @@ def of_folder(folder: pathlib.Path, notify: Notify | None = None) -> dict[str, n
         InputError: one is missing, or as ``collect``.
     """
     if not (folder / "plan.npz").exists():
-        raise InputError(f"{folder} has no plan.npz, by which its models were trained; scripts/plan.py writes one")
+        raise InputError(f"{folder} has no plan.npz, by which its models were trained; mia-jax plan writes one")
     arrays = collect(folder / "plan.npz", folder, notify=notify)
     for name in ("labels", "target"):
         if name not in arrays:

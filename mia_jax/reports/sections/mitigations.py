@@ -72,7 +72,8 @@ def _first(results: Results) -> str:
     if not leaks(results):
         return (
             "This run found no leak, so there is nothing that it tells you to mend. Keep it as a gate before each"
-            " release (`fail_if` of scripts/audit.py), and look at the section on what it does not show."
+            f" release (`fail_if` of {measures.program(results, 'audit')}), and look at the section on what it does not"
+            " show."
         )
     return (
         "This run found a leak. Whether it matters depends on what membership would tell of a person: that somebody was"
@@ -84,7 +85,7 @@ def _first(results: Results) -> str:
 def _commands(results: Results) -> list[tuple[str, str]]:
     """What to run next to know what a mitigation is worth here."""
     if results["target"].get("url"):
-        own = "python scripts/audit.py --dataset=mine.npz --num_models=32 --l2=1e-3"
+        own = f"{measures.program(results, 'audit')} --dataset=mine.npz --num_models=32 --l2=1e-3"
         return [
             (
                 own,
@@ -108,7 +109,7 @@ def _commands(results: Results) -> list[tuple[str, str]]:
 
 def _again(results: Results, flag: str) -> str:
     """The run's own command with one more flag, in a workdir of its own."""
-    command = NOT_AGAIN.sub("", results["command"] or "python scripts/audit.py ...")
+    command = NOT_AGAIN.sub("", results["command"] or "mia-jax audit ...")
     name, _, setting = flag.partition("=")
     if command.startswith("mia_jax.audit("):  # called in Python
         without = re.sub(rf", {name.removeprefix('--')}='[^']*'", "", command)

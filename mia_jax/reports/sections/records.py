@@ -120,7 +120,8 @@ def _score_words(results: Results, name: str, top: Sequence[int], known: bool) -
         " easiest to recognize. The last column is what an accusation would cost: how many non-members"
         f" of those judged score at least as high. Records are numbered by their row {where}, from 0.",
         "This is one target: another model of the same kind may remember others. How much a way of training remembers"
-        " of each record is what scripts/audit.py --dataset=... --num_models=32 estimates, from many models.",
+        f" of each record is what {measures.program(results, 'audit')} --dataset=... --num_models=32 estimates, from"
+        " many models.",
     ]
 
 

@@ -1,0 +1,66 @@
+"""Audit a way of training, or a model that is deployed, with what the field has learned since the first attack.
+
+mia-jax audit --dataset=location --num_models=128              # models in pairs, each in turn the target
+mia-jax audit --target=URL --data=mine.npz                     # somebody's model, behind an API
+mia-jax audit --predictions=preds.npz                          # all answers were had elsewhere
+mia-jax audit --dataset=location --canaries=1000               # one training run, its epsilon
+mia-jax audit --dataset=location --fail_if='tpr@0.01>0.05'     # a release gate
+
+Writes results.json, scores.npz and report.html to the workdir. Exit codes: 0 done, 2 bad input, 3 the gate is exceeded,
+4 the workdir is held by another process, 5 the query budget is spent, 6 the gate cannot tell (too few records).
+Interrupt it at any time: the same command goes on where it stopped.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from absl import flags
+
+from mia_jax import cli, command_line
+
+FLAGS = flags.FLAGS
+
+
+def define(argv: list[str]) -> Callable[[], None]:
+    """Define the flags, with those of the user's own attacks in ``argv``; returns what to do once they are read."""
+    from mia_jax.audits import config as configs
+    from mia_jax.audits import flags as audit_flags
+
+    kinds = (configs.BalancedConfig, configs.DeployedConfig, configs.CanaryConfig)
+    read_config = audit_flags.define_flags(flags, *kinds)
+    flags.DEFINE_string(
+        "fail_if", None, "conditions that must not hold, as in tpr@0.01>0.05,lira:auc>0.6; see mia_jax.audits.gate"
+    )
+    flags.DEFINE_bool("csv", False, cli.CSV)
+    cli.define_attack_flags(argv)
+    flags.adopt_module_key_flags(audit_flags)
+    return functools.partial(_audit, read_config)
+
+
+def _audit(read_config: Callable) -> None:
+    cli.use_every_core()
+    from mia_jax import audits, progress
+    from mia_jax.audits import gate
+
+    config, names = _asked(read_config)
+    conditions = () if FLAGS.fail_if is None else gate.parse(FLAGS.fail_if, attacks=names)
+    results = audits.run(config, command=command_line.here(), notify=cli.say, progress=progress.shown)
+    cli.show_run(results, csv=FLAGS.csv)
+    if conditions:
+        verdicts = gate.enforce(conditions, results)
+        print("\n".join([f"The gate holds: {FLAGS.fail_if}", *gate.notes(verdicts)]))
+
+
+def _asked(read_config: Callable) -> tuple[Any, tuple[str, ...]]:
+    """The configuration of the kind of audit that the flags ask for, and the attacks that a gate may name."""
+    from mia_jax import audits
+    from mia_jax.attacks import ATTACKS
+    from mia_jax.audits.balanced.plan import attack_names
+
+    if FLAGS["canaries"].present:
+        return read_config(audits.CanaryConfig), ("canaries",)
+    if any(FLAGS[name].present for name in ("target", "data", "predictions")):
+        return read_config(audits.DeployedConfig), (*ATTACKS,)
+    config = read_config(audits.BalancedConfig)
+    return config, tuple(attack_names(config))

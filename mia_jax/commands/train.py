@@ -1,0 +1,36 @@
+"""Attack a model with shadow models, from data to report.
+
+mia-jax train --dataset=purchase --num_shadows=50
+
+Trains a target and shadow models on a data set, learns from the shadows to tell members from non-members, attacks the
+target, and writes results.json, scores.npz and report.html to the workdir. Interrupt it at any time: the same command
+goes on where it stopped.
+"""
+
+import functools
+from collections.abc import Callable
+
+from absl import flags
+
+from mia_jax import cli, command_line
+
+
+def define(argv: list[str]) -> Callable[[], None]:
+    """Define the flags, with those of the user's own attacks in ``argv``; returns what to do once they are read."""
+    from mia_jax.audits import config as configs
+    from mia_jax.audits import flags as audit_flags
+
+    read_config = audit_flags.define_flags(flags, configs.Config)
+    flags.DEFINE_bool("csv", False, cli.CSV)
+    cli.define_attack_flags(argv)
+    flags.adopt_module_key_flags(audit_flags)
+    return functools.partial(_train, read_config)
+
+
+def _train(read_config: Callable) -> None:
+    cli.use_every_core()
+    from mia_jax import audits, progress
+
+    config = read_config(audits.Config)
+    results = audits.run(config, command=command_line.here(), notify=cli.say, progress=progress.shown)
+    cli.show_run(results, csv=flags.FLAGS.csv)
