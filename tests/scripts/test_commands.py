@@ -119,7 +119,7 @@ def test_an_installed_wheel_runs_the_main_job_and_an_audit(installed, shared, tm
     results = json.loads((tmp_path / "w" / "results.json").read_text())
     assert results["command"].startswith("mia-jax train --num_shadows=1 ")
     page = (tmp_path / "w" / "report.html").read_text(encoding="utf-8")
-    assert re.search(r"mia-jax</span> <span>train", page) and "mia-jax audit" in page and "scripts/" not in page
+    assert re.search(r"mia-jax</span> <span>train", page) and "mia-jax audit" in page and "scripts/train" not in page
 
     rng = np.random.default_rng(0)
     y, trained = rng.integers(3, size=60), rng.random((5, 60)) < 0.5
