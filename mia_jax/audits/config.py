@@ -205,8 +205,8 @@ class DeployedConfig(TableOptions, Shadows, AuditConfig):
     target: str | None = option(None, "URL of the model under audit")
     protocol: str = option(
         "auto",
-        "how it is spoken to; auto: told by the URL",
-        choices=("auto", "oip", "vertex", "sagemaker", "mlflow", "google", "amazon"),
+        "how it is spoken to; auto: told by the URL; json: a POST of instances to the URL as it is",
+        choices=("auto", "oip", "vertex", "sagemaker", "mlflow", "json", "google", "amazon"),
     )
     num_classes: int | None = option(None, "classes, where the answers do not show how many there are", low=2)
     class_names: str | None = option(

@@ -129,6 +129,7 @@ def paths(name: str = "model") -> dict[str, str]:
         "vertex": f"/v1/models/{name}:predict",
         "sagemaker": f"/endpoints/{name}/invocations",
         "mlflow": "/invocations",
+        "json": "/predict",
         "google": f"/prediction/v1.6/projects/local/trainedmodels/{name}/predict",
         "amazon": f"/amazon/{name}",
     }

@@ -38,9 +38,9 @@ def test_a_finished_run_is_served_in_every_protocol(workdir):
     command = [sys.executable, "scripts/serve.py", f"--workdir={folder}", "--port=0", "--digits=4"]
     with subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, text=True) as process:
         try:
-            told = [process.stdout.readline() for _ in range(9)]
+            told = [process.stdout.readline() for _ in range(10)]
             urls = dict(re.findall(r"--protocol=(\w+) +--target=(\S+)", "".join(told)))
-            assert list(urls) == ["oip", "vertex", "sagemaker", "mlflow", "google", "amazon"]
+            assert list(urls) == ["oip", "vertex", "sagemaker", "mlflow", "json", "google", "amazon"]
             assert "3 classes" in told[0] and f"scripts/audit.py --target={urls['oip']} --data={folder}" in told[-1]
             want = np.exp(np.asarray(finished.open_target(folder)[0].ask(x), np.float64)).round(4)
             for protocol, url in urls.items():
@@ -58,7 +58,7 @@ def test_the_command_that_it_prints_attacks_it(workdir, tmp_path):
     command = [sys.executable, "scripts/serve.py", f"--workdir={folder}", "--port=0"]
     with subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, text=True) as process:
         try:
-            told = [process.stdout.readline() for _ in range(9)]
+            told = [process.stdout.readline() for _ in range(10)]
             python, *attack = shlex.split(told[-1])
             assert python == "python" and {"--num_epochs=3", "--hidden=4"} < {*attack}
             keyed = next(part for part in attack if part.startswith("--target=")) + "?key=SECRET-7"

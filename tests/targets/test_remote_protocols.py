@@ -98,6 +98,8 @@ def test_labels_need_the_number_of_classes():
             b' [{"label": "LABEL_0", "score": 0.5}, {"label": "LABEL_1", "score": 0.5}]]',
             [[0.25, 0.75], [0.5, 0.5]],
         ),
+        (b'{"probabilities": [[0.25, 0.75], [0.5, 0.5]], "model": "m"}', [[0.25, 0.75], [0.5, 0.5]]),
+        (b'{"result": [0.75, 0.5]}', [[0.25, 0.75], [0.5, 0.5]]),
         (b'{"predictions": [[[0.25, 0.75]], [[0.5, 0.5]]]}', [[0.25, 0.75], [0.5, 0.5]]),
         (b'{"predictions": [[[0.25, 0.75], [0.5, 0.5]]]}', [[0.25, 0.75], [0.5, 0.5]]),
         (b'{"predictions": [[0.75], [0.5]]}', [[0.25, 0.75], [0.5, 0.5]]),
@@ -189,8 +191,12 @@ def test_urls_tell_their_protocol_and_show_no_secret():
             "/prediction/v1.6/projects/p/trainedmodels/m/predict",
             "google",
         ),
+        "/predict": ("/predict", "json"),
+        "/api/v3/predict?model=7": ("/api/v3/predict?model=7", "json"),
+        "/predict/": ("/predict/", "json"),
     }.items():
         assert urls.resolve(f"https://h:1{path}") == (f"https://h:1{want[0]}", want[1])
+    assert urls.resolve("http://h/score/7/", "json")[0] == "http://h/score/7/"
     assert urls.resolve("http://h/v2/models/m?a=1")[0] == "http://h/v2/models/m/infer?a=1"
     assert urls.public("https://u:pw@h:1/x?key=s#f") == "https://h:1/x"
     versions = {urls.identity(f"https://h/x{end}") for end in ("", "?version=1", "?version=2")}

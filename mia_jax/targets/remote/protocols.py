@@ -1,7 +1,8 @@
 """How prediction services are spoken to: one ``Codec`` per dialect, pure functions between arrays and bytes.
 
 Open Inference Protocol v2 (KServe, Triton, MLServer, OpenVINO); TensorFlow Serving, Vertex AI and KServe V1
-``:predict``; SageMaker and MLflow ``/invocations``; and the two services that the paper attacked, which are gone:
+``:predict``; SageMaker and MLflow ``/invocations``; a bare ``POST /predict`` of JSON, as of a few lines of FastAPI or
+Flask; and the two services that the paper attacked, which are gone:
 Google Prediction API v1.6 and Amazon ML's real-time ``Predict``, both with one record a call.
 
 A protocol leaves open what a service answers; that is for ``replies`` to find out.
@@ -103,7 +104,8 @@ def _wrapped(name: str) -> Codec:
     return Codec(f'JSON "{name}"', JSON, lambda x: dumps({name: _numbers(x)}), _read_any)
 
 
-INSTANCES, INPUTS = _wrapped("instances"), _wrapped("inputs")
+INSTANCES, INPUTS, DATA = (_wrapped(name) for name in ("instances", "inputs", "data"))
+BARE = Codec("JSON list", JSON, lambda x: dumps(_numbers(x)), _read_any)
 COMMAS = Codec("CSV", CSV, _csv, _read_any)
 
 DATATYPES = {"b": "BOOL", "u": "UINT", "i": "INT", "f": "FP"}
@@ -190,6 +192,8 @@ def dialects(protocol: str, url: str, metadata: Mapping[str, Any] | None = None)
             return [INSTANCES, COMMAS, INPUTS]
         case "mlflow":
             return [INPUTS, INSTANCES, COMMAS]
+        case "json":
+            return [INSTANCES, INPUTS, DATA, BARE]
         case "google":
             return [GOOGLE]
         case _:

@@ -53,17 +53,20 @@ class OtherForm(TargetError):
 # --- elements --------------------------------------------------------------------------------------------------------
 
 _SCORES = ("probabilities", "scores", "predict_proba", "confidences", "score", "confidence", "probability")
+_ROWS = ("probabilities", "predict_proba", "scores", "prediction", "outputs", "output", "results", "result")  # of all
 _LABELS = ("classes", "labels", "displayNames", "label", "displayName", "class", "predicted_label")
 
 
 def elements(value: Any, b: int) -> Reply:
     """One element for each of b records from the JSON forms in use: ``{"predictions": [...]}``, or the bare list.
 
+    A list of b under another usual name is read, too, where it is the only one.
+
     Raises:
         Unknown: it is of another form; its outline is told.
     """
     value = _without_percent_signs(value)
-    rows = value.get("predictions") if isinstance(value, dict) else value
+    rows = _rows(value, b) if isinstance(value, dict) else value
     if not isinstance(rows, list):
         raise _unknown(value)
     if len(rows) == 1 != b and isinstance(rows[0], list) and len(rows[0]) == b:  # all in a list of their own
@@ -76,6 +79,14 @@ def elements(value: Any, b: int) -> Reply:
         return [_element(row) for row in rows]
     except ValueError:
         raise _unknown(value) from None
+
+
+def _rows(value: Mapping[str, Any], b: int) -> Any:
+    """The answers to b records in an object; None where none are, or several lists might be."""
+    if "predictions" in value:
+        return value["predictions"]
+    usual = [value[name] for name in _ROWS if name in value]
+    return usual[0] if len(usual) == 1 and isinstance(usual[0], list) and len(usual[0]) == b else None
 
 
 _PERCENT = re.compile(r"\s*(\d{1,3}(?:\.\d{1,20})?)\s*%\s*")

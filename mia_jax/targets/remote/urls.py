@@ -6,13 +6,14 @@ import urllib.parse
 
 from mia_jax.types import InputError
 
-PROTOCOLS = ("oip", "vertex", "sagemaker", "mlflow", "google", "amazon")
+PROTOCOLS = ("oip", "vertex", "sagemaker", "mlflow", "json", "google", "amazon")
 _PATHS = (  # what a URL's path tells, the first that fits
     (r"/v2/models/[^/]+(/versions/[^/]+)?(/infer)?$", "oip"),
     (r"/trainedmodels/[^/]+(/predict)?$", "google"),
     (r":predict$|/v1/models/[^/]+$", "vertex"),
     (r"/endpoints/[^/]+(/invocations)?$", "sagemaker"),
     (r"/invocations$", "mlflow"),
+    (r"/predict$", "json"),
 )
 _ENDS = {
     "oip": "/infer",
@@ -25,6 +26,8 @@ _ENDS = {
 
 def resolve(url: str, protocol: str = "auto") -> tuple[str, str]:
     """The URL that questions are posted to, and the protocol: ``auto`` is told by the path.
+
+    "json" is posted to the URL as it is; of the others, the path is completed.
 
     Raises:
         InputError: no http(s) URL, one with a password in it, an unknown protocol, or a path that tells none.
@@ -44,7 +47,12 @@ def resolve(url: str, protocol: str = "auto") -> tuple[str, str]:
     if protocol == "auto":
         protocol = next((name for pattern, name in _PATHS if re.search(pattern, path)), "auto")
     if protocol not in PROTOCOLS:
-        raise InputError(f"the protocol of {public(url)} is not clear: choose one of {', '.join(PROTOCOLS)}")
+        raise InputError(
+            f"the protocol of {public(url)} is not clear: choose one of {', '.join(PROTOCOLS)}; json posts"
+            ' {"instances": [...]} to this URL as it is'
+        )
+    if protocol == "json":
+        return url, protocol
     end = _ENDS.get(protocol, "")
     return urllib.parse.urlunsplit(parts._replace(path=path if path.endswith(end) else path + end)), protocol
 
