@@ -24,6 +24,7 @@ VERSION = 1  # of who is left out of what: raise it when the same plan would giv
 ALIKE = 0.5  # correlation of two rows beyond which they are no independent draws
 SURE = 5.5  # standard errors that it must be away from 0, too
 SMALL = 32  # records below which a correlation tells nothing, and only exact halves are halves
+FEW_SETS = 4  # of records, of which several shadows each are worth little more than one each
 CHANCE = 1e-6  # of counts as even as these, were the rows independent
 SIGNIFICANCE = 1e-4  # an honest design is refused in one of ten thousand
 SAMPLE = 2048  # records that are looked at first, of many
@@ -228,7 +229,25 @@ def examine(
         )
     elif member is not None and per_example and (told := _association(rows, member)):
         raise InputError(TELLS.format(told))
+    if note := _few_sets(rows):
+        notes.append(note)
     return Design(kept, fixed, tuple(notes))
+
+
+def _few_sets(rows: np.ndarray) -> str | None:
+    """A sentence where most shadows, bool [S, n], were trained on the very records of another; None elsewhere."""
+    rows = rows[rows.any(axis=1) & ~rows.all(axis=1)]
+    sets = len(np.unique(rows, axis=0))
+    if not len(rows) or sets > min(FEW_SETS, len(rows) / 2):
+        return None
+    count = rows.sum(axis=0)
+    one_sided = float(((count == 0) | (count == len(rows))).mean())
+    which = "the same records" if sets == 1 else f"{sets} different sets of records"
+    lacking = f": {one_sided:.0%} of the records trained all of them or none, and have nothing to be compared with"
+    return (
+        f"The {len(rows)} shadows were trained on {which}{lacking if one_sided else ''}. Models of one set count as one"
+        " when thresholds are chosen, and its accidents as many. Draw the records of each shadow anew."
+    )
 
 
 def _association(rows: np.ndarray, member: np.ndarray) -> str | None:

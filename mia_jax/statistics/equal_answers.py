@@ -65,12 +65,9 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array], d
     few = slice(None, None, -(-len(shadows) // SHADOWS))
     each = [answered(p if digits is None else np.round(p, digits)) for p in shadows[few]]
     own = answered(target)
-    which = _one(own, own, each)
-    if which.any() and max(_largest(one, which)[1] for one in each) < which.sum() / 2:
-        told = np.asarray(target)[which][0]
-        return (
-            None if _is_bound(told, which, np.mean(np.asarray(shadows)[few, :, told.argmax()], 0)) else _one_note(which)
-        )
+    which, bound = _filled(own, each, target, shadows[few])
+    if which.any():
+        return None if bound else _one_note(which)
     earlier, later = _pairs(np.asarray(labels), own, np.ones(len(labels), bool))
     if not len(later) or max(_alike(one, earlier, later) for one in each) > 0.5:
         return None
@@ -99,6 +96,27 @@ def of_service(
         return _one_note(which) if np.asarray(target)[which].max() < CUT else None
     earlier, later = _pairs(np.asarray(labels), one, first)
     return _distance_note(earlier, later, len(labels), "about ") if len(later) else None  # some were asked before
+
+
+def filled(own: Answered, others: Sequence[Answered], p: Array, others_p: Sequence[Array]) -> np.ndarray:
+    """bool [n]: the records that one model gives one answer, bit by bit, and others do not; none where it is a bound.
+
+    Args:
+        own, others: the answers of the model and of others.
+        p, others_p: the same as probabilities [n, c].
+    """
+    which, bound = _filled(own, others, p, others_p)
+    return which & (not bound)
+
+
+def most(one: Answered) -> tuple[int, int]:
+    """How many records have the most frequent of the telling answers, and the next one."""
+    return _largest(one, one.telling)[1:3]
+
+
+def variety(one: Answered) -> float:
+    """How many of the telling answers differ, as a share; 0 where there are none."""
+    return _largest(one, one.telling)[3] / max(int(one.telling.sum()), 1)
 
 
 def copies(target: Array, shadows: Array | Sequence[Array]) -> np.ndarray | None:
@@ -186,6 +204,23 @@ def _is_bound(answer: np.ndarray, which: np.ndarray, sure: np.ndarray) -> bool:
     return bool(answer.max() >= 0.5 and area > 0.5 + max(0.1, 4 * np.sqrt((len(which) + 1) / (12 * inside * outside))))
 
 
+def _filled(
+    own: Answered, others: Sequence[Answered], p: Array, others_p: Array | Sequence[Array]
+) -> tuple[np.ndarray, bool]:
+    """The records that have one answer of one model and not of others; and whether it is a bound.
+
+    Args:
+        own, others: the answers of the model and of others.
+        p, others_p: the same as probabilities [n, c].
+    """
+    which = _one(own, own, others)
+    if not which.any() or max(_largest(one, which)[1] for one in others) >= which.sum() / 2:
+        return np.zeros(len(own.key), bool), False
+    answer = np.asarray(p)[which][0]
+    sure = np.mean([np.asarray(one)[:, answer.argmax()] for one in others_p], axis=0)
+    return which, _is_bound(answer, which, sure)
+
+
 def _pairs(labels: np.ndarray, one: Answered, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows [k], [k] of equal answers at the distance at which most of such are; empty where there is none."""
     rows = np.flatnonzero(one.telling & among)
@@ -207,13 +242,17 @@ def _alike(one: Answered, earlier: np.ndarray, later: np.ndarray) -> float:
     return float(np.mean((one.key[earlier] == one.key[later]) & one.telling[later]))
 
 
-def _one_note(which: np.ndarray) -> str:
+def place(which: np.ndarray) -> str:
+    """Where most of the records bool [n] are, in parentheses, if they are side by side."""
     ends = np.flatnonzero(np.diff(np.r_[False, which, False]))
     first, last = max(zip(ends[::2], ends[1::2] - 1, strict=True), key=lambda run: run[1] - run[0])
-    place = f" (rows {first} to {last}, counted from 0, among them)" if last - first >= which.sum() / 2 else ""
+    return f" (rows {first} to {last}, counted from 0, among them)" if last - first >= which.sum() / 2 else ""
+
+
+def _one_note(which: np.ndarray) -> str:
     return (
-        f"{int(which.sum()):,} of {len(which):,} records{place} have one and the same answer of the target, bit by bit,"
-        " and no shadow answers so: a fallback, or rows that were never filled in."
+        f"{int(which.sum()):,} of {len(which):,} records{place(which)} have one and the same answer of the target, bit by"
+        " bit, and no shadow answers so: a fallback, or rows that were never filled in."
     )
 
 

@@ -54,6 +54,8 @@ def of_members(
     if not len(which):
         return ()
     sure, trained = sure[which], trained[which]
+    if len(which) > 1 and (trained == trained[0]).all():  # nothing is left without each record's mean
+        return ()
     known = _remembered(which, labels, sure, trained)
     if found := _shadows_fit(known, sure, trained):
         return found

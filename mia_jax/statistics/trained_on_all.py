@@ -14,7 +14,8 @@ from mia_jax.types import Array
 
 LEVEL = 1e-5  # of each test
 LEAST = 0.15  # by which shadows must be right more often on their members than on others, to say anything
-FAR = 0.8  # what shadows are right on beside which a target that is never wrong is too good
+FAR = 0.97  # what shadows are right on beside which a target that is never wrong is too good
+OR_BETTER = 0.8  # and beside which it may well be that good
 VALUES = 20  # different probabilities without which a model does not tell how sure it is
 MANY = 200  # answers about records said to be new without which shadows' are not judged alone
 UNDERCONFIDENT = 40  # times fewer errors than a model's own probabilities promise: no model is, on records new to it
@@ -61,6 +62,8 @@ def of_answers(
         _side(right[:, rows], sure[:, rows], ~trained[:, rows]),
     )
     own_right, own_sure = own.argmax(axis=1) == labels, own[np.arange(len(labels)), labels]
+    if own_right.all() and (found := _own_answers(right, trained, member)):
+        return found
     sides = _side(own_right, own_sure, member), _side(own_right, own_sure, ~member)
     return _target(sides, shadow, spread) or _shadows(sides, shadow)
 
@@ -93,12 +96,13 @@ def of_service(
 def _target(sides: tuple[Side, ...], shadow: tuple[Side, ...], spread: float) -> tuple[str, ...]:
     """Whether the target does on its said non-members what shadows do on their members alone."""
     (inside, outside), (own, new) = sides, shadow
-    usual = min(_bound(new, 1 - LEVEL) + 2 * spread, 1.0)  # what one shadow may be right on, at most
-    if stats.binom.sf(outside.count - outside.errors - 1, outside.count, usual) > LEVEL:
+    usual, usual_own = (min(_bound(one, 1 - LEVEL) + 2 * spread, 1.0) for one in (new, own))  # of one shadow, at most
+    never_wrong = inside.errors + outside.errors == 0
+    chance = stats.binom.sf(outside.count - outside.errors - 1, outside.count, usual)
+    if chance * (usual_own**inside.count if never_wrong else 1.0) > LEVEL:
         return ()
     gap = own.right - new.right
     close = min(max(0.1 * gap, 2 * np.sqrt(own.right * (1 - own.right) / outside.count)), gap / 4)
-    never_wrong = inside.errors + outside.errors == 0
     as_own = gap > LEAST and outside.right >= own.right - close and abs(inside.right - outside.right) <= 2 * close
     if not as_own and not (never_wrong and new.right < FAR):
         return ()
@@ -112,10 +116,31 @@ def _target(sides: tuple[Side, ...], shadow: tuple[Side, ...], spread: float) ->
         f" on {percent(own.right)} of their own. It seems to have trained on all of the records"
     )
     if never_wrong:
-        return (f"{said}, or the labels to be its own answers.",)
+        better = ", or it is a far better model than the shadows" if new.right >= OR_BETTER else ""
+        return (f"{said}, or the labels to be its own answers{better}.",)
     if _tells(inside, outside):
         return (f"{said}.",)
     return (f"{said}, or to be a far better model than the shadows, which do not imitate it then.",)
+
+
+def _own_answers(right: np.ndarray, trained: np.ndarray, member: np.ndarray) -> tuple[str, ...]:
+    """Whether shadows are wrong on records that trained them where the target did not train on these, and else are not.
+
+    So it is where shadows trained on other labels than these, and these are what a target that is never wrong answers.
+    Who is a member was drawn: the records on which most such shadows are wrong must be members as often as any others.
+    """
+    count = trained.sum(axis=0)
+    there = count > 0
+    against = there & (2 * (~right & trained).sum(axis=0) > count)
+    inside = int((against & member).sum())
+    chance = stats.hypergeom.cdf(inside, int(there.sum()), int((there & member).sum()), int(against.sum()))
+    if chance > LEVEL:
+        return ()
+    return (
+        f"The target is right on all of the records, and shadows are not right on {int(against.sum()) - inside:,} of"
+        f" the target's non-members and {inside:,} of its members that trained them: the labels seem to be the"
+        " target's own answers. Give the labels that the models were trained on.",
+    )
 
 
 def _shadows(sides: tuple[Side, ...], shadow: tuple[Side, ...]) -> tuple[str, ...]:

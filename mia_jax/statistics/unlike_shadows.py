@@ -15,12 +15,13 @@ from scipy import stats
 from mia_jax.statistics import metrics
 from mia_jax.types import Array
 
-LEVEL = 1e-4  # of each prediction interval
+LEVEL = 1e-4  # of each prediction interval that makes a doubt, or speaks of a service
+NOTED = 4e-4  # of each one that makes a note: of four that hang together, so that one honest file in 1,000 has one
 LEAST = 4  # shadows that tell how such models differ
 SIDE = 30  # members, and others, of each model
 TOLD = 0.55  # AUC of each shadow, at least, where shadows can be told
 FLOOR = 0.003  # standard deviation among models, at least
-WORTH_AREA, WORTH_LEVEL = 0.05, 0.03  # differences that are worth a word
+WORTH_AREA, WORTH_LEVEL, WORTH_GAP = 0.05, 0.03, 0.2  # differences that are worth a word; the last in logits
 CLIP = 1e-4  # probabilities nearer to 0 or 1 are taken for this: forests answer 0
 SAMPLE = 16384  # records that are looked at, of more
 
@@ -33,6 +34,7 @@ class Told(NamedTuple):
     inside: float  # mean p(true class) on its members, less that of models that trained on them, too
     outside: float  # the same on others, less that of models that did not train on them, either
     own: tuple[float, float]  # mean p(true class) on its members, and on others
+    memory: float = 0.0  # as ``gap``, of logits
 
     @property
     def both(self) -> float:
@@ -51,20 +53,21 @@ class Beside(NamedTuple):
     target: Told
     shadows: tuple[Told, ...]
     errors: Mapping[str, float] = {}  # standard errors of the target's numbers, where its records are others
+    numbers: tuple[int, ...] = ()  # of ``shadows``, among all that there are; of ``beside`` alone
 
-    def range(self, name: str) -> tuple[float, float]:
+    def range(self, name: str, level: float = LEVEL) -> tuple[float, float]:
         """Where the target's number lies, if it is one of such models: a prediction interval (Student's t)."""
         each = np.array([getattr(one, name) for one in self.shadows])
         count = len(each)
         spread = max(each.std(ddof=1), FLOOR)
         if self.errors or name == "area":  # what is less a mean over the others is spread by that mean already
             spread = np.hypot(spread * np.sqrt(1 + 1 / count), self.errors.get(name, 0.0))
-        far = stats.t.ppf(1 - LEVEL / 2, count - 1) * spread
+        far = stats.t.ppf(1 - level / 2, count - 1) * spread
         return float(each.mean() - far), float(each.mean() + far)
 
     def off(self, name: str, worth: float) -> float:
         """How far the target's number lies from the shadows' mean; 0 within the prediction interval."""
-        value, (low, high) = getattr(self.target, name), self.range(name)
+        value, (low, high) = getattr(self.target, name), self.range(name, LEVEL if self.errors else NOTED)
         apart = value - (low + high) / 2
         return float(apart) if not low <= value <= high and abs(apart) > worth else 0.0
 
@@ -86,8 +89,9 @@ def beside(sure: Array, member: Array, shadow_sure: Array, shadow_member: Array,
     others = ~np.asarray(related, bool)  # nor with itself
     others[:, 0] = False  # the target plays no part where a shadow is in its place
     each = [_told(p, trained, k, np.flatnonzero(others[k])) for k in range(len(trained))]
+    numbers = tuple(k for k, one in enumerate(each[1:]) if one is not None)
     shadows = tuple(one for one in each[1:] if one is not None)
-    return None if each[0] is None or len(shadows) < LEAST else Beside(each[0], shadows)
+    return None if each[0] is None or len(shadows) < LEAST else Beside(each[0], shadows, numbers=numbers)
 
 
 def beside_service(sure: Array, member: Array, shadow_sure: Array, shadow_member: Array) -> Beside | None:
@@ -169,6 +173,11 @@ def notes(found: Beside, *, level: bool = True) -> tuple[str, ...]:
             f" {own[0]:.2f} on its members and {own[1]:.2f} on others, where shadows have {usual[0]:.2f} and"
             f" {usual[1]:.2f})"
         )
+    if level and not said and (off := found.off("memory", WORTH_GAP)):
+        said.append(
+            f"The target sets its members apart from others {'more' if off > 0 else 'less'} than shadows set theirs (by"
+            f" {abs(off):.2g} in the logit of the true class's probability)"
+        )
     if not said:
         return ()
     return (
@@ -210,12 +219,14 @@ def _told(p: np.ndarray, trained: np.ndarray, k: int, others: np.ndarray) -> Tol
 
     logits = _logits(p)
     score = np.where(there_out, logits[k] - mean(logits, ~theirs, count_out), np.nan)
+    beyond = logits[k] - mean(logits, theirs, count_in)
     return Told(
         score,
         _area(score, mine)[0],
         float((p[k] - mean(p, theirs, count_in))[inside].mean()),
         float((p[k] - mean(p, ~theirs, count_out))[outside].mean()),
         (float(p[k][inside].mean()), float(p[k][outside].mean())),
+        float(beyond[inside].mean() - score[outside].mean()),
     )
 
 

@@ -130,8 +130,11 @@ def forests():
 
 def said_of(p, trained=TRAINED, labels=Y):
     asked, known = infer.Answered(labels, p[0], p[1:]), answer_formats.of_saved(p[0], p[1:])
-    notes = (remarks.notes(asked, trained[1:], truth, known, ()) for truth in (None, trained[0]))
-    return [" ".join(said) for said in notes]  # who trained the target is not known, or is
+    said = []
+    for truth in (None, trained[0]):  # who trained the target is not known, or is
+        given = asked, trained[1:], truth, known
+        said.append(" ".join([*remarks.of_saved(*given).notes] or [*remarks.calibrated(*given)]))
+    return said
 
 
 @pytest.mark.parametrize("fault", ["half of the rows off by one", "other units", "a class never learned"])

@@ -226,3 +226,18 @@ def test_with_fixed_counts_every_record_is_judged_by_as_many():
     for inside, outside in seen[1:]:
         assert len(set(inside)) == len(set(outside)) == 1
     assert seen[1][0][0] == 3 and seen[1][1][0] == 4 and seen[2][0][0] == 2 and seen[2][1][0] == 3
+
+
+@pytest.mark.parametrize("sets", [1, 2, 3])
+def test_shadows_of_few_different_sets_are_named(sets):
+    """Of two and three sets nothing was said, and of one that the columns of shadow_member are in another order."""
+    rng = np.random.default_rng(0)
+    rows = rng.random((8, 400)) < 0.5
+    member = rng.random(400) < 0.5
+    assert membership.examine(rows, member).notes == ()
+    (note,) = membership.examine(rows[np.arange(8) % sets], member).notes
+    one_sided = (rows[:sets] == rows[0]).all(axis=0).mean()
+    which = "the same records" if sets == 1 else f"{sets} different sets of records"
+    assert note.startswith(f"The 8 shadows were trained on {which}: {one_sided:.0%} of the records trained all of them")
+    assert "Draw the records of each shadow anew." in note
+    assert membership.examine(np.zeros((8, 400), bool), member).notes == ()  # shadows of other records

@@ -39,8 +39,7 @@ def forests():
 def doubts(member, p, y=Y):
     known = of_saved(p[0], p[1:])
     asked = infer.Answered(y, p[0], p[1:])
-    doubted = remarks.doubts(asked, member[1:], member[0], known)
-    return doubted, remarks.notes(asked, member[1:], member[0], known, doubted)
+    return tuple(remarks.of_saved(asked, member[1:], member[0], known))
 
 
 def test_rows_that_were_never_filled_in(forests):

@@ -74,8 +74,22 @@ def test_a_target_that_trained_on_all_is_named(seed, form):
 def test_labels_that_are_the_targets_own_answers_are_named(seed):
     told = given(seed)
     told["labels"] = told["target"].argmax(axis=1)
-    for (said,) in (of_answers(told), trained_on_all.of_service(*as_service(told))):
-        assert "right on 100% of the records" in said and "or the labels to be its own answers" in said
+    (said,) = of_answers(told)
+    assert "the labels seem to be the target's own answers. Give the labels that the models were trained on." in said
+    (said,) = trained_on_all.of_service(*as_service(told))
+    assert "right on 100% of the records" in said and "or the labels to be its own answers" in said
+
+
+def test_labels_that_are_the_targets_own_are_named_where_shadows_are_good_too():
+    """Nothing was said where shadows are right on .8 of new records, or more: RMIA had .70 for .85 (forest, Adult)."""
+    told = given(0, skill=4.0, memory=8.0)
+    new = told["shadows"].argmax(axis=2) == told["labels"]
+    assert new[~told["shadow_member"]].mean() > 0.78 and of_answers(told) == ()
+    told["labels"] = told["target"].argmax(axis=1)
+    (said,) = of_answers(told)
+    assert re.search(r"shadows are not right on \d\d of the target's non-members and \d of its members that", said), (
+        said
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))

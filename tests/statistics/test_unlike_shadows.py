@@ -53,8 +53,7 @@ def in_an_audit(told):
     """The same as a report has it, whatever the formats, beside what else there is to say."""
     labels, target, shadows, trained, member = (told[name] for name in ORDER)
     asked, known = Answered(labels, target, shadows), answer_formats.of_saved(target, shadows)
-    doubted = remarks.doubts(asked, trained, member, known)
-    return doubted, remarks.notes(asked, trained, member, known, doubted)
+    return tuple(remarks.of_saved(asked, trained, member, known))
 
 
 def test_honest_forests_are_not_accused(forests):
@@ -91,6 +90,9 @@ def shadows_of(forests, rows, **options):
 
 UNLIKE = {
     "surer of its members than": lambda f: dict(shadows=shadows_of(f, lambda one: np.flatnonzero(one)[:67])),
+    "surer of its members than .* the true class 0.[67]": lambda f: dict(
+        shadows=shadows_of(f, np.flatnonzero, n_estimators=10, max_depth=3)
+    ),
     "surer of its members and surer of others than": lambda f: dict(shadows=sharper(f["shadows"], 0.5)),
     "less sure of its members": lambda f: dict(target=sharper(f["target"], 0.4)),
     "the target with 0.[67]": lambda f: dict(target=(f["target"] + f["shadows"][0]) / 2),

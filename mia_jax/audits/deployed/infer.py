@@ -102,10 +102,8 @@ def infer(
         progress=progress,
     )
     trained, truth = np.asarray(shadow_member, bool), None if member is None else np.asarray(member, bool)
-    doubted = remarks.doubts(asked, trained, truth, found.formats, found.kept)
-    kept = Answered(labels, target, np.asarray(shadows)[found.kept])
-    notes = remarks.notes(kept, trained[found.kept], truth, found.formats, doubted)
-    for note in (*found.notes, *doubted, *notes):
+    said = remarks.of_saved(asked, trained, truth, found.formats, found.kept)
+    for note in (*found.notes, *said.doubts, *said.notes):
         warnings.warn(note, AnswersWarning, stacklevel=2)
     return found.scores
 

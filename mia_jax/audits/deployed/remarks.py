@@ -11,10 +11,12 @@ from mia_jax.audits.deployed.checks import Answered
 from mia_jax.data import duplicates
 from mia_jax.plans import membership
 from mia_jax.statistics import (
+    blind_guesses,
     class_gaps,
     consistency,
     equal_answers,
     memorization,
+    odd_shadows,
     own_members,
     slipped_rows,
     temperatures,
@@ -28,7 +30,21 @@ from mia_jax.types import Answers, Array
 SAME = ", or one that no model tells apart: target and shadows answer both the same, bit by bit"
 
 
-def doubts(
+class Remarks(NamedTuple):
+    """What is said, in sentences."""
+
+    doubts: tuple[str, ...] = ()  # why labels, target and shadows may not belong together
+    notes: tuple[str, ...] = ()  # copies among the records; where nothing is doubted, how answers differ
+
+
+class _Beside(NamedTuple):
+    """The target and its shadows, each in the target's place."""
+
+    models: unlike_shadows.Beside
+    level: bool  # the answers tell how sure a model is
+
+
+def of_saved(
     asked: Answered,
     trained: np.ndarray,
     member: np.ndarray | None,
@@ -36,8 +52,8 @@ def doubts(
     kept: np.ndarray | slice = slice(None),
     *,
     alike: bool = True,
-) -> tuple[str, ...]:
-    """Why labels, target and shadows may not belong together, in sentences.
+) -> Remarks:
+    """What is to be said of saved answers.
 
     Args:
         asked: probabilities, and labels.
@@ -47,67 +63,90 @@ def doubts(
         kept: the shadows that are used; the others are no witnesses of who trained on what.
         alike: target and shadows are meant to be alike; not where a defense of the target alone was asked for.
     """
+    used = Answered(asked.labels, asked.target, np.asarray(asked.shadows)[kept])
+    found = _beside(used, trained[kept], member, known) if alike else None
+    doubted = _doubts(asked, used, trained[kept], member, known, found)
+    return Remarks(doubted, _notes(used, trained[kept], member, known, doubted, found))
+
+
+def _doubts(
+    asked: Answered,
+    used: Answered,
+    trained: np.ndarray,
+    member: np.ndarray | None,
+    known: Formats,
+    found: _Beside | None,
+) -> tuple[str, ...]:
+    """Why labels, target and shadows may not belong together, in sentences.
+
+    Args:
+        asked, used: probabilities, and labels; of all shadows, and of those that are used.
+        trained: bool [S, n], who trained these.
+        member: bool [n], who trained the target, where that is known.
+        known: the formats.
+        found: the target beside its shadows.
+    """
     labels, target, shadows = asked
     if known.target.kind == "probabilities" and (
         equal := equal_answers.of_answers(labels, target, shadows, known.target.digits)
     ):
         return (equal, *consistency.of_answers(labels, target, shadows))
-    used = np.asarray(shadows)[kept], trained[kept]
     return (
-        slipped_rows.of_answers(labels, target, *used, member)
+        slipped_rows.of_answers(labels, target, used.shadows, trained, member)
         or consistency.of_answers(labels, target, shadows)
-        or trained_on_all.of_answers(labels, target, *used, member)
-        or memorization.of_members(labels, target, *used, member)
-        or (_unlike(Answered(labels, target, used[0]), used[1], member, known).doubts if alike else ())
+        or trained_on_all.of_answers(labels, target, used.shadows, trained, member)
+        or memorization.of_members(labels, target, used.shadows, trained, member)
+        or (unlike_shadows.doubts(found.models, member) if found and member is not None else ())
+        or (() if member is None else blind_guesses.doubts(labels, member))
     )
 
 
-def notes(
+def _notes(
     asked: Answered,
     trained: np.ndarray,
     member: np.ndarray | None,
     known: Formats,
     doubted: Collection[str],
-    *,
-    alike: bool = True,
+    found: _Beside | None,
 ) -> tuple[str, ...]:
     """What else is to be said, in sentences: copies among the records; where nothing is doubted, how answers differ.
 
     Args:
-        asked, trained, member, known: as of ``doubts`` ([S, n] and [n]), of the shadows that are used.
-        doubted: what ``doubts`` says.
-        alike: as of ``doubts``.
+        asked, trained, member, known, found: as of ``_doubts``, of the shadows that are used.
+        doubted: what that says.
     """
     copied = equal_answers.copies(asked.target, asked.shadows)
     note = None if copied is None else duplicates.note(copied, member, SAME)
-    copies = [] if note is None else [note]
+    copies = () if note is None else (note,)
     if doubted:
-        return tuple(copies)
-    said = list(copies)
-    said += class_gaps.notes(asked.labels, asked.target, member, asked.shadows)
+        return copies
+    plain = {known.target.kind, known.shadows.kind} == {"probabilities"} and known.labeled is None
+    said = list(class_gaps.notes(asked.labels, asked.target, member, asked.shadows))
     if known.labeled is not None:
         share = answer_formats.labels_among(np.concatenate(list(asked.shadows)))
         said.append(answer_formats.labeled_note(known.labeled, share))
-    if {known.target.kind, known.shadows.kind} == {"probabilities"} and known.labeled is None:
+    if plain:
         twice = temperatures.softmax_twice_note(asked.target, asked.shadows)
         said += [twice] if twice else []
         said += own_members.notes(asked.labels, asked.target, asked.shadows, trained, member)
-    if said == copies:
-        said += _calibrated(asked, trained, member, known)
-    if said == copies and alike:
-        said += _unlike(asked, trained, member, known).notes
-    return tuple(said)
+    said = said or [*calibrated(asked, trained, member, known)]
+    if not said and found:
+        said += unlike_shadows.notes(found.models, level=found.level)
+    if plain:
+        own = np.zeros((1, trained.shape[1]), bool) if member is None else member[None]  # of none: related to nobody
+        models = membership.related(np.concatenate([own, trained]))
+        said += odd_shadows.equal_rows(asked.target, asked.shadows, models, known.shadows.digits)
+    if found:
+        said += odd_shadows.of_levels(found.models, level=found.level)
+    if member is not None:
+        labels = np.asarray(asked.labels)
+        sure = np.stack([np.asarray(p)[np.arange(len(labels)), labels] for p in asked.shadows])
+        said += blind_guesses.notes(labels, member, sure, trained)
+    return (*copies, *said)
 
 
-class _Unlike(NamedTuple):
-    """What ``unlike_shadows`` says."""
-
-    doubts: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def _unlike(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> _Unlike:
-    """How the target is unlike its shadows, where all answer in the same format or can be made to.
+def _beside(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> _Beside | None:
+    """How the target is beside its shadows, where all answer in the same format or can be made to; else None.
 
     Args:
         asked: probabilities.
@@ -116,14 +155,14 @@ def _unlike(asked: Answered, trained: np.ndarray, member: np.ndarray | None, kno
         known: the formats.
     """
     if member is None or known.labeled is not None or len(trained) < unlike_shadows.LEAST:
-        return _Unlike()
+        return None
     formats = [(known.target, known.on_target), (known.shadows, known.on_shadows)]
     kinds, digits = (
         {getattr(defenses.compose(chosen).after(answers), name) for answers, chosen in formats}
         for name in ("kind", "digits")
     )
     if len(kinds) > 1 or len(digits) > 1:
-        return _Unlike()
+        return None
     y = np.asarray(asked.labels)
 
     def sure(p: Array, answers: Answers, chosen: tuple[AnswerDefense, ...]) -> np.ndarray:
@@ -135,12 +174,10 @@ def _unlike(asked: Answered, trained: np.ndarray, member: np.ndarray | None, kno
     each = np.stack([sure(p, *formats[1]) for p in asked.shadows])
     related = membership.related(np.concatenate([member[None], trained]))
     found = unlike_shadows.beside(sure(asked.target, *formats[0]), member, each, trained, related)
-    if found is None:
-        return _Unlike()
-    return _Unlike(unlike_shadows.doubts(found, member), unlike_shadows.notes(found, level=kinds == {"probabilities"}))
+    return None if found is None else _Beside(found, kinds == {"probabilities"})
 
 
-def _calibrated(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> tuple[str, ...]:
+def calibrated(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> tuple[str, ...]:
     """What is to be said of a target whose answers are a temperature apart from the shadows', in a sentence; or ().
 
     Args:

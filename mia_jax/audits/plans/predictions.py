@@ -204,9 +204,8 @@ def checked(config: DeployedConfig, saved: deployed.Predictions, population: Ans
     known = formats.of_saved(saved.target, saved.shadows, common=not chosen)
     asked = infer.Answered(saved.labels, saved.target, saved.shadows)
     alike = not chosen or config.adaptive
-    doubted = remarks.doubts(asked, saved.shadow_member, saved.member, known, alike=alike)
-    notes = [*notes, *remarks.notes(asked, saved.shadow_member, saved.member, known, doubted, alike=alike)]
-    return Inputs(saved, digest, names, known, notes, list(doubted), population)
+    said = remarks.of_saved(asked, saved.shadow_member, saved.member, known, alike=alike)
+    return Inputs(saved, digest, names, known, [*notes, *said.notes], list(said.doubts), population)
 
 
 def _defended(population: Answered, chosen: tuple[defenses.AnswerDefense, ...], *, shadows_too: bool) -> Answered:

@@ -27,6 +27,7 @@ from mia_jax.data import duplicates
 from mia_jax.plans import splits
 from mia_jax.reports import results
 from mia_jax.statistics import (
+    blind_guesses,
     class_gaps,
     consistency,
     equal_answers,
@@ -246,6 +247,7 @@ def _notes(run: Run[DeployedConfig], inputs: Inputs, observed: Observed) -> list
     target, seen = observed
     classes, p = target.answers.classes, np.exp(np.asarray(target.ask(inputs.sent.x), np.float64))
     said = list(class_gaps.notes(inputs.records.y, p, inputs.member))
+    said += [] if inputs.member is None else blind_guesses.notes(inputs.records.y, inputs.member)
     share = None if run.config.defenses else _labeled(inputs, target)
     if share is not None:
         said.append(answer_formats.labeled_note(share))

@@ -22,7 +22,7 @@ from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.data import duplicates, tables
-from mia_jax.statistics import class_gaps
+from mia_jax.statistics import blind_guesses, class_gaps
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Answers, Array, InputError
 
@@ -221,6 +221,7 @@ def _notes(run: Run[InProcessConfig], setting: WithoutShadowsSetting) -> list[st
             " give shadows=fit, a function fit(x, y, *, seed) that trains a model as yours was trained."
         )
     said += class_gaps.notes(given.y, setting.asked.p, given.member)
+    said += [] if given.member is None else blind_guesses.notes(given.y, given.member)
     if not tables.is_frame(given.x) and (x := tables.plain(given.x)).dtype.kind in "biuf":
         note = duplicates.note(duplicates.groups(x), given.member)
         said += [note] if note else []

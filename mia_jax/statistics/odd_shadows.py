@@ -1,0 +1,129 @@
+"""Whether one shadow, or a few, is unlike the others: rows filled in, taken from another model, replaced or shuffled.
+
+Such a shadow moves every score a little and stops nothing. Answers of networks are equal, bit by bit, only where one
+was copied; and each shadow, in the target's place, must be told and be as sure as the others. NumPy and SciPy.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from mia_jax.statistics import equal_answers
+from mia_jax.statistics.equal_answers import LEAST, SHADOWS, SHARE, Answered
+from mia_jax.statistics.unlike_shadows import FLOOR, WORTH_AREA, WORTH_LEVEL, Beside
+from mia_jax.types import Array
+
+FINE = 0.01  # of the records, at most, have the most frequent answer of a model whose answers are various
+VARIOUS = 0.5  # of a model's answers differ from each other, where two models cannot have many in common by chance
+LEVEL = 1e-3  # that some honest shadow is named, of all of them and four numbers of each
+APART = 10.0  # of a pair of models' equal rows: median deviations from the median of all pairs
+WORTH = {"area": WORTH_AREA, "inside": WORTH_LEVEL, "outside": WORTH_LEVEL}
+
+
+def equal_rows(
+    target: Array, shadows: Array | Sequence[Array], related: Array, digits: int | None = None
+) -> tuple[str, ...]:
+    """What is to be said of rows that are equal, within a shadow or between models, in sentences.
+
+    Args:
+        target: probabilities [n, c].
+        shadows: probabilities [S, n, c].
+        related: bool [1 + S, 1 + S], ``membership.related`` of the target and the shadows.
+        digits: that the shadows' answers are rounded to; then nothing is told by equal ones.
+    """
+    if digits is not None or len(shadows) < 2:
+        return ()
+    few = np.arange(len(shadows))[:: -(-len(shadows) // SHADOWS)]
+    some = np.r_[0, 1 + few]
+    models = [equal_answers.answered(p) for p in (target, *(shadows[k] for k in few))]
+    said = _filled(models, [target, *(shadows[k] for k in few)], some)
+    return (said,) if said else tuple(_shared(models, np.asarray(related)[np.ix_(some, some)], some))
+
+
+def of_levels(found: Beside, *, level: bool = True) -> tuple[str, ...]:
+    """What is to be said of shadows that are told, or sure, otherwise than the others and the target are.
+
+    Args:
+        found: of ``unlike_shadows.beside``.
+        level: the answers tell how sure a model is; labels do not.
+    """
+    models = (found.target, *found.shadows)
+    names = ["area", *(["inside", "outside"] if level else [])]
+    bar = LEVEL / (len(names) * len(found.shadows))
+    odd: dict[int, tuple[str, float, float]] = {}
+    for name in names:
+        each = np.array([getattr(one, name) for one in models])
+        for k in range(1, len(models)):
+            rest = np.delete(each, k)
+            spread = max(rest.std(ddof=1), FLOOR) * np.sqrt(1 + 1 / len(rest))
+            beyond = abs(each[k] - rest.mean()) > stats.t.isf(bar / 2, len(rest) - 1) * spread
+            if beyond and np.abs(each[k] - rest).min() > WORTH[name]:
+                odd.setdefault(k - 1, (name, each[k], rest.mean()))
+    if not odd:
+        return ()
+    words = {
+        "area": "is told, in the target's place, with an AUC of {:.2f}, and the others with {:.2f}",
+        "inside": "is {} of its members than the others are (mean probability of the true class {:+.2f})",
+        "outside": "is {} of records new to it than the others are (mean probability of the true class {:+.2f})",
+    }
+    whole = []
+    for k, (name, own, usual) in list(odd.items())[:4]:
+        of = (own, usual) if name == "area" else ("surer" if own > usual else "less sure", own - usual)
+        whole.append(f"Shadow {found.numbers[k]} {words[name].format(*of)}")
+    return (
+        f"{'; '.join(whole)}{'; ...' if len(odd) > 4 else ''} (counted from 0). See whether its rows are those of the"
+        " others (replaced, shuffled, padded), and whether it was trained as they were; or leave it out.",
+    )
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _filled(models: Sequence[Answered], p: Sequence[Array], some: np.ndarray) -> str | None:
+    """Shadows that give many records one answer, where the target or most of the others do not."""
+    counts = [equal_answers.most(one) for one in models]
+    few = FINE * len(models[0].key)
+    fine = [k for k, (first, _) in enumerate(counts) if first <= few]
+    odd = {}
+    for k in range(1, len(models)):
+        if counts[k][0] <= few or counts[k][1] > few or not fine:  # of a tree many records share a leaf
+            continue
+        which = equal_answers.filled(models[k], [models[j] for j in fine], p[k], [p[j] for j in fine])
+        if which.any():
+            odd[int(some[k]) - 1] = which
+    if not odd:
+        return None
+    first = next(iter(odd.values()))
+    whose = f"{_named(odd)} {'gives' if len(odd) == 1 else 'give'}"
+    others = "neither the target nor the other shadows do" if len(odd) < len(models) - 1 else "the target does not"
+    return (
+        f"{whose} {int(first.sum()):,} of {len(first):,} records{equal_answers.place(first)} one and the same answer,"
+        f" bit by bit, and {others}: padding, or rows that were never filled in. Ask again, or leave such records out."
+    )
+
+
+def _shared(models: Sequence[Answered], related: np.ndarray, some: np.ndarray) -> list[str]:
+    """Pairs of models with many equal rows, where others have none: rows that were copied from one to the other."""
+    various = [k for k, one in enumerate(models) if equal_answers.variety(one) > VARIOUS]  # no trees with few leaves
+    pairs = [(a, b) for at, a in enumerate(various) for b in various[at + 1 :] if not related[a, b]]
+    if len(pairs) < 3:
+        return []
+    equal = np.array([((models[a].key == models[b].key) & models[a].telling).sum() for a, b in pairs])
+    usual = np.median(equal)
+    bar = usual + max(LEAST, SHARE * len(models[0].key) / 3, APART * np.median(np.abs(equal - usual)))
+    said = []
+    for at in np.flatnonzero(equal > bar)[:4]:
+        a, b = (int(some[k]) - 1 for k in pairs[at])
+        who = f"Shadow {b} and the target" if a < 0 else f"Shadows {a} and {b}"
+        said.append(
+            f"{who} (counted from 0) give the same answer, bit by bit, about {equal[at]:,} of {len(models[0].key):,}"
+            " records, and other pairs of models do not: rows of the one seem to be the other's. Ask the two again."
+        )
+    return said
+
+
+def _named(odd: dict[int, np.ndarray]) -> str:
+    names = list(odd)
+    shown = ", ".join(map(str, names[:8])) + (", ..." if len(names) > 8 else "")
+    return f"Shadow{'' if len(names) == 1 else 's'} {shown} (counted from 0)"
