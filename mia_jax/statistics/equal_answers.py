@@ -251,8 +251,8 @@ def place(which: np.ndarray) -> str:
 
 def _one_note(which: np.ndarray) -> str:
     return (
-        f"{int(which.sum()):,} of {len(which):,} records{place(which)} have one and the same answer of the target, bit by"
-        " bit, and no shadow answers so: a fallback, or rows that were never filled in."
+        f"{int(which.sum()):,} of {len(which):,} records{place(which)} have one and the same answer of the target, bit"
+        " by bit, and no shadow answers so: a fallback, or rows that were never filled in."
     )
 
 
