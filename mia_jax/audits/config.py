@@ -214,7 +214,9 @@ class DeployedConfig(TableOptions, Shadows, AuditConfig):
     )
     data: str | None = option(None, "a file with x, y, member (.npz, .csv, .parquet): the records to ask about")
     predictions: str | None = option(
-        None, "an .npz with labels, target, shadows, shadow_member and perhaps member: all answers were had elsewhere"
+        None,
+        "an .npz with labels, target, shadows, shadow_member and perhaps member, without shadows, or with signal,"
+        " shadow_signal and shadow_member; or a folder of a plan: all answers were had elsewhere",
     )
     shadow_data: str | None = option(
         None,
@@ -255,6 +257,7 @@ class Brought(NamedTuple):
     shadows: np.ndarray | None = None  # probabilities [S, n, c], where they were had before
     shadow_member: np.ndarray | None = None  # bool [S, n], who trained those
     signal: Any = None  # (prediction, y) -> [n], or the name of one, where predictions are no probabilities
+    digest: str = ""  # of the file that all of this is from, if it is from one
 
     @property
     def has_shadows(self) -> bool:

@@ -129,7 +129,7 @@ def test_an_installed_wheel_runs_the_main_job_and_an_audit(installed, shared, tm
     np.savez(tmp_path / "preds.npz", **arrays)
     run("python", "-m", "mia_jax", "audit", "--predictions=preds.npz", "--attacks=loss,rmia", "--workdir=a")
     (tmp_path / "a" / "report.html").unlink()
-    assert "RMIA" in run("mia-jax", "report", "--workdir=a", "--csv")
+    assert "rmia" in run("mia-jax", "report", "--workdir=a", "--csv")
     page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
     told = " ".join(re.sub("<[^>]*>", "", page).split())
     assert "python -m mia_jax audit --predictions=preds.npz" in told and (tmp_path / "a" / "scores.csv").exists()

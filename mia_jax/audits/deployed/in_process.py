@@ -19,7 +19,6 @@ from mia_jax.targets.trainers import Platform
 from mia_jax.types import InputError, Records, Schema
 
 T = TypeVar("T")
-KIND = "a model in this process"
 PACKAGES = ("numpy", "scikit-learn", "jax")  # whose versions are part of what names a shadow's answers
 
 
@@ -44,6 +43,16 @@ def brought(config: InProcessConfig) -> Brought:
     """What the audit was given."""
     assert config.brought is not None
     return config.brought
+
+
+def kind(config: InProcessConfig) -> str:
+    """What the model is, in words."""
+    return "a model in this process" if config.predictions is None else "saved predictions"
+
+
+def named(config: InProcessConfig) -> tuple[str, ...]:
+    """The settings that name what was brought; a file is one of those that all audits of answers have."""
+    return ("name",) if config.predictions is None else ()
 
 
 def ask(run: Run[InProcessConfig]) -> Asked:
@@ -71,7 +80,8 @@ def ask(run: Run[InProcessConfig]) -> Asked:
         other = predictors.answers(given.model, given.population[0], classes, called="the target").p
     x = given.x
     shape = (x.shape[1],) if tables.is_frame(x) else tuple(np.shape(x)[1:])
-    return Asked(p, other, Schema(run.config.name, "local", run.config.records, classes, shape, ()))
+    digest = run.config.records or given.digest
+    return Asked(p, other, Schema(run.config.name, "local", digest, classes, shape, ()))
 
 
 # --- shadows of another library --------------------------------------------------------------------------------------

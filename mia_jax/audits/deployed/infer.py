@@ -31,17 +31,21 @@ class AnswersWarning(UserWarning):
 def infer(
     attack: str | Attack,
     *,
-    labels: Array,
-    target: Array,
-    shadows: Array,
+    labels: Array | None = None,
+    target: Array | None = None,
+    shadows: Array | None = None,
     shadow_member: Array,
+    signal: Array | None = None,
+    shadow_signal: Array | None = None,
     population: Mapping[str, Array] | tuple[Array, Array, Array] | None = None,
     member: Array | None = None,
     key: Key | None = None,
     options: Mapping[str, Any] | None = None,
     progress: Progress = patient,
 ) -> np.ndarray:
-    """Score records for membership in the target's training set, from probabilities that were saved.
+    """Score records for membership in the target's training set, from answers that were saved.
+
+    These are probabilities, with the records' classes; or, where a model predicts no class, one number per record.
 
     What ``shadow_member`` alone would give away is not used (``mia_jax.plans.membership``): a shadow that may be the
     target's complement is left out, and where each record is in a fixed number of models, each gets as many on either
@@ -55,6 +59,9 @@ def infer(
         target: probabilities [n, c] that the target answered.
         shadows: probabilities [S, n, c] that S shadow models answered about the same records, in the same order.
         shadow_member: bool [S, n], what each shadow trained on.
+        signal: float [n], in place of labels, target and shadows: one number per record, larger where the target fits
+            it better, as a log-likelihood or minus a loss.
+        shadow_signal: float [S, n], the same of the shadows.
         population: records of which no model is known to have trained on any, for RMIA and Attack-P: a dict with
             "labels", "target" and "shadows", or a tuple of these. None: the other records asked about.
         member: bool [n], who trained the target, where that is known. No score depends on it; a design of
@@ -87,6 +94,21 @@ def infer(
     >>> print("AUC", mia.auc(scores, trained[0]))  # doctest: +ELLIPSIS
     AUC 0.8... [0.7..., 0.9...]
     """
+    if signal is not None or shadow_signal is not None:
+        from mia_jax.audits.deployed import numbers  # which is made of parts of this
+
+        given = dict(labels=labels, target=target, shadows=shadows, population=population)
+        of_numbers = numbers.inferred(
+            attack, signal, shadow_signal, shadow_member, member=member, key=key, options=options, beside=given
+        )
+        for note in of_numbers.notes:
+            warnings.warn(note, AnswersWarning, stacklevel=2)
+        return of_numbers.scores
+    if labels is None or target is None or shadows is None:
+        raise InputError(
+            "infer takes labels, target and shadows: classes and probabilities; or signal and shadow_signal: one number"
+            " per record"
+        )
     checks.refuse_masked(
         labels=labels, target=target, shadows=shadows, shadow_member=shadow_member, member=member, population=population
     )

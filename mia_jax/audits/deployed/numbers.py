@@ -16,7 +16,7 @@ from mia_jax import user_code
 from mia_jax.attacks import ATTACKS, build, named
 from mia_jax.attacks.common import LIMIT
 from mia_jax.attacks.entries import ANSWERS
-from mia_jax.audits.deployed import calibration
+from mia_jax.audits.deployed import calibration, checks
 from mia_jax.audits.deployed.calibration import AS_TARGET, Choice
 from mia_jax.audits.deployed.infer import ONE_SIDED, built, equal_counts, lacking
 from mia_jax.data import tables
@@ -49,6 +49,9 @@ SIGNALS = {  # errors are Gaussian or Laplacian, of the spread that shadows show
         "minus the absolute error", lambda p, y: -_each(np.abs(p - y)), lambda outside: float(-outside.mean())
     ),
 }
+
+
+SAVED = Signal("one number per record", lambda p, y: p)  # of a file, as it is
 
 
 def signal(given: Any) -> Signal:
@@ -95,6 +98,41 @@ def of_model(model: Any, x: Any, y: np.ndarray, chosen: Signal, *, called: str) 
         row = int(np.argmin(np.isfinite(numbers)))
         raise InputError(f"{called}, record {row}: its signal is {numbers[row]}, no finite number")
     return numbers
+
+
+class Checked(NamedTuple):
+    """Numbers that were had elsewhere."""
+
+    target: np.ndarray  # float64 [n]
+    shadows: np.ndarray  # float64 [S, n]
+    trained: np.ndarray  # bool [S, n], who trained the shadows
+
+
+def checked(signal: Array, shadow_signal: Array, shadow_member: Array) -> Checked:
+    """Numbers of a target [n] and of shadows [S, n], larger where a model fits the record better.
+
+    Raises:
+        InputError: naming the array, and what it should be.
+    """
+    given = {"signal": tables.plain(signal), "shadow_signal": tables.plain(shadow_signal)}
+    n = given["signal"].shape[:1]
+    for name, array in given.items():
+        if array.dtype.kind not in "biuf" or array.shape[array.ndim - 1 :] != n or array.ndim != 1 + (name != "signal"):
+            wanted = "[n], a number for each record" if name == "signal" else f"[S, {n[0] if n else 'n'}], as signal"
+            raise InputError(f"{name} is {array.dtype} {array.shape}; needed: {wanted}")
+        if not array.size:
+            raise InputError(f"{name} is empty: give one record and one shadow at least")
+        if not np.isfinite(array).all():
+            where = np.argwhere(~np.isfinite(array))[0].tolist()
+            raise InputError(f"{name} is not finite at {where}: leave that record out of all arrays, or ask again")
+    trained = tables.plain(shadow_member)
+    shape = given["shadow_signal"].shape
+    if trained.shape != shape or trained.dtype.kind not in "biuf" or not np.isin(trained, (0, 1)).all():
+        raise InputError(
+            f"shadow_member is bool {list(shape)}, true where the record trained the shadow; it is {trained.dtype}"
+            f" {trained.shape}"
+        )
+    return Checked(*(array.astype(np.float64) for array in given.values()), trained.astype(bool))
 
 
 # --- which attacks ---------------------------------------------------------------------------------------------------
@@ -190,3 +228,36 @@ def scored(
     state = calibration.fit(key, made, Choice(AS_TARGET, {}, ""), seen, trained, None)
     scores = np.asarray(made.score(state, own), np.float64)
     return Scored(scores, notes, None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}", kept)
+
+
+def inferred(
+    attack: Any,
+    signal: Array | None,
+    shadow_signal: Array | None,
+    shadow_member: Array,
+    *,
+    beside: Mapping[str, Any],
+    member: Array | None = None,
+    key: Key | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Scored:
+    """``infer`` of one number per record, [n] and [S, n].
+
+    Args:
+        attack: a name.
+        signal, shadow_signal, shadow_member, member, key, options: as of ``infer``.
+        beside: what else was given, by name, which has no place here.
+
+    Raises:
+        InputError: as ``infer``.
+    """
+    if signal is None or shadow_signal is None:
+        raise InputError("signal [n] and shadow_signal [S, n] go together: give both")
+    if more := [name for name, value in beside.items() if value is not None]:
+        raise InputError(f"{more[0]} has no use beside signal, one number per record: leave it out")
+    if not isinstance(attack, str):
+        raise InputError("with a signal, an attack is given by its name")
+    [name] = attack_names(attack)
+    given = checked(signal, shadow_signal, shadow_member)
+    truth = None if member is None else checks.truth(member, len(given.target))
+    return scored(name, *given, member=truth, key=key, options=options)

@@ -65,28 +65,32 @@ def load_question(
         raise InputError(f"{path} cannot be used: {error}") from None
 
 
-def load_predictions(path: str | os.PathLike, notify: Callable[[str], None] | None = None) -> Predictions:
+def load_predictions(
+    path: str | os.PathLike, notify: Callable[[str], None] | None = None, *, alone: bool = False
+) -> Predictions:
     """Read ``preds.npz``: labels [n], target [n, c], shadows [S, n, c], shadow_member [S, n] and perhaps member [n].
 
     Column j of every shadow is record j: the shadows were asked about the same records, in the same order. A folder is
     one of a plan and of the files of its models (``collect.of_folder``); ``notify`` is told which are missing.
+    Where the target is ``alone``, S is 0.
 
     Raises:
         InputError: naming the file, the array, what is wrong and what to do.
     """
     path = pathlib.Path(path).expanduser()
-    needed = ("labels", "target", "shadows", "shadow_member")
+    needed = ("labels", "target") if alone else ("labels", "target", "shadows", "shadow_member")
     write = "np.savez(path, labels=y, target=p, shadows=q, shadow_member=s, member=m)"
     if path.is_dir():
         arrays = collect.of_folder(path, notify)
     else:
         arrays = npz.read_own(path, (*needed, "member"), write, needed=needed)
     try:
-        target, shadows = (_floats(arrays, name) for name in ("target", "shadows"))
+        target = _floats(arrays, "target")
+        shadows = np.zeros((0, *target.shape), target.dtype) if alone else _floats(arrays, "shadows")
         if target.ndim != 2 or len(target) == 0 or target.shape[1] < 2:
             raise ValueError(f"target has shape {target.shape}; needed: probabilities [n, c], n > 0, c > 1")
         n, classes = target.shape
-        if shadows.ndim != 3 or len(shadows) == 0 or shadows.shape[1:] != target.shape:
+        if shadows.ndim != 3 or (len(shadows) == 0 and not alone) or shadows.shape[1:] != target.shape:
             raise ValueError(f"shadows has shape {shadows.shape}; needed: [S, {n}, {classes}], as target, S > 0")
         if arrays["labels"].shape not in ((n,), (n, 1), (n, classes)):
             raise ValueError(f"labels has shape {arrays['labels'].shape}; needed: [{n}], as target")
@@ -96,7 +100,8 @@ def load_predictions(path: str | os.PathLike, notify: Callable[[str], None] | No
             raise
         except ValueError as error:
             raise ValueError(f"{error}; number the classes as the columns of target, from 0") from None
-        shadow_member = _truth(arrays["shadow_member"], "shadow_member", (len(shadows), n))
+        trained = arrays.get("shadow_member", np.zeros((0, n), bool))
+        shadow_member = _truth(trained, "shadow_member", (len(shadows), n))
         for name, p in (("target", target), *((f"shadows[{k}]", p) for k, p in enumerate(shadows))):
             if wrong := answer_format.faults(p, answer_format.recognize(np.nan_to_num(p))):
                 _refuse_other_numbers(name, p, wrong)

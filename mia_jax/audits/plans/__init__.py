@@ -3,7 +3,7 @@
 from typing import Any
 
 from mia_jax.audits.config import AuditConfig, BalancedConfig, CanaryConfig, Config, DeployedConfig, InProcessConfig
-from mia_jax.audits.plans import balanced, canaries, in_process, numbers, predictions, service, shokri, without_shadows
+from mia_jax.audits.plans import balanced, canaries, in_process, numbers, saved, service, shokri, without_shadows
 from mia_jax.audits.types import AuditPlan
 from mia_jax.types import InputError
 
@@ -12,7 +12,7 @@ def plan_of(config: AuditConfig) -> AuditPlan[Any, Any, Any, Any, Any]:
     """The plan that a configuration asks for.
 
     Raises:
-        InputError: a deployed model is named by nothing, or twice.
+        InputError: a deployed model is named by nothing, or twice; a file holds answers of two kinds.
     """
     match config:
         case Config():
@@ -28,5 +28,5 @@ def plan_of(config: AuditConfig) -> AuditPlan[Any, Any, Any, Any, Any]:
         case DeployedConfig():
             if (config.target is None) == (config.predictions is None):
                 raise InputError("give `target=URL` with `data=mine.npz`, or `predictions=preds.npz`")
-            return service.PLAN if config.predictions is None else predictions.PLAN
+            return service.PLAN if config.predictions is None else saved.plan(config.predictions)
     raise TypeError(f"{type(config).__name__} is no kind of audit")

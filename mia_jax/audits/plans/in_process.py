@@ -140,7 +140,7 @@ def summarize(
     if setting.plan is not None:
         settings["num_shadows"] = run.config.num_shadows
     shadows = {**observed.shadows, **trained.left_out}
-    about = predictions.Description(settings, setting.asked.schema, in_process.KIND, shadows)
+    about = predictions.Description(settings, setting.asked.schema, in_process.kind(run.config), shadows)
     return predictions.summary(run.config, observed.inputs, scored, about)
 
 

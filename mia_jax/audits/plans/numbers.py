@@ -1,5 +1,5 @@
-"""The audit of a model in this process that predicts no class: ``mia_jax.audit(predict, x, y, member, shadows=fit,
-signal="squared_error")``. Of each record and model there is one number (``deployed/numbers.py``)."""
+"""The audit of a model that predicts no class: ``mia_jax.audit(predict, x, y, member, shadows=fit,
+signal="squared_error")``, or saved numbers. Of each record and model there is one (``deployed/numbers.py``)."""
 
 import dataclasses
 import functools
@@ -103,6 +103,28 @@ def prepare(run: Run[InProcessConfig]) -> Setting:
     return Setting(chosen, target, plan, trainer, names)
 
 
+def prepare_saved(run: Run[InProcessConfig]) -> Setting:
+    """The numbers of a file, which target and shadows gave elsewhere.
+
+    Raises:
+        InputError: an attack needs more.
+    """
+    given = brought(run.config)
+    assert given.shadow_member is not None
+    names, plan = numbers.attack_names(run.config.attacks), TrainingPlan(given.shadow_member, np.zeros(0, np.int64))
+    run.notify(
+        f"{len(given.y):,} records, {numbers.SAVED.title}, {len(plan.member)} shadows; attacks: {', '.join(names)}"
+    )
+    return Setting(numbers.SAVED, given.y, plan, None, names)
+
+
+def had(run: Run[InProcessConfig], setting: Setting) -> Trained[np.ndarray]:
+    """The shadows' numbers [S, n] of a file."""
+    shadows = brought(run.config).shadows
+    assert shadows is not None
+    return Trained(stages.NO_MODELS, "shadow models", shadows, np.zeros(0, int), least=0)
+
+
 def train(run: Run[InProcessConfig], setting: Setting) -> Trained[np.ndarray]:
     """The shadows' numbers [S, n]; each is an artifact."""
     given, plan = brought(run.config), setting.plan
@@ -190,24 +212,25 @@ def summarize(
     for line in notes:
         run.notify(f"warning: {line}")
     shape = tuple(np.shape(given.x)[1:])
-    schema = Schema(config.name, "local", config.records, 1, shape, ())
-    settings = predictions.settings(config, scored, "name") | {"num_shadows": config.num_shadows}
+    schema = Schema(config.name, "local", config.records or given.digest, 1, shape, ())
+    settings = predictions.settings(config, scored, *in_process.named(config))
+    settings |= {"num_shadows": config.num_shadows} if config.predictions is None else {}
     summary = blocks.summary(
         config,
         settings,
         found,
         dataset=blocks.dataset(config.name, schema, n, found),
-        target=_target(setting, given.member),
-        shadows=_shadows(setting, trained.extra, next(iter(scored.values())), notes),
+        target=_target(config, setting, given.member),
+        shadows=_shadows(setting, next(iter(scored.values())), notes),
         doubts=[],
     )
     columns = {name: value for name, value in summary.scores.items() if name not in ("label", "confidence", "entropy")}
     return summary._replace(scores={**columns, "signal": setting.target.astype(np.float32)})
 
 
-def _target(setting: Setting, member: np.ndarray | None) -> results.Target:
+def _target(config: InProcessConfig, setting: Setting, member: np.ndarray | None) -> results.Target:
     block: results.Target = {
-        "kind": in_process.KIND,
+        "kind": in_process.kind(config),
         "train_records": 0 if member is None else int(member.sum()),
         "signal": setting.signal.title,
         "test_signal": float(setting.target[slice(None) if member is None else ~member].mean()),
@@ -215,12 +238,14 @@ def _target(setting: Setting, member: np.ndarray | None) -> results.Target:
     return block if member is None else {**block, "train_signal": float(setting.target[member].mean())}
 
 
-def _shadows(setting: Setting, shadows: np.ndarray, one: Scored, notes: list[str]) -> results.Shadows:
+def _shadows(setting: Setting, one: Scored, notes: list[str]) -> results.Shadows:
+    block: results.Shadows = {"count": len(one.kept), "notes": notes}
+    if setting.trainer is None:
+        return {**block, "data": "as the predictions were made"}
     return {
-        "count": len(one.kept),
+        **block,
         "data": "draws of the records in question",
         "train_records": int(setting.plan.member[0].sum()),
-        "notes": notes,
     }
 
 

@@ -1,4 +1,4 @@
-"""The audit of a model in this process, without shadows: the attacks that need the target's own answers alone.
+"""The audit of a model, or of its saved answers, without shadows: the attacks that need the target's answers alone.
 
 What these attacks lack is a threshold. Where it is known who is a member, half of the members and half of the others
 are drawn to choose it on, and how well it does is judged on the other half. How the scores order records (AUC, members
@@ -111,10 +111,10 @@ def summarize(
     )
     return blocks.summary(
         config,
-        predictions.settings(config, scored, "name"),
+        predictions.settings(config, scored, *in_process.named(config)),
         found,
         dataset=blocks.dataset(config.name, setting.asked.schema, len(given.y), found),
-        target={**blocks.target(in_process.KIND, found), "answers": setting.answers._asdict()},
+        target={**blocks.target(in_process.kind(config), found), "answers": setting.answers._asdict()},
         shadows={"count": 0, "data": "none", "notes": _notes(run, setting)},
         doubts=[],
         judged={name: one.judged for name, one in scored.items() if one.judged is not None},
@@ -127,16 +127,23 @@ def summarize(
 def _attacks(config: InProcessConfig) -> tuple[list[str], list[str]]:
     """The attacks to run, and those that need shadows. Raises InputError for one that was asked for and cannot run."""
     wanted, population = named(config.attacks), brought(config).population is not None
-    reasons = {name: _lacking(name, population) for name in ATTACKS}
+    reasons = {name: _lacking(name, population, _move(config)) for name in ATTACKS}
     possible = [name for name, reason in reasons.items() if not reason]
     if refused := [name for name in wanted if reasons[name]]:
         raise InputError(f"attacks: {reasons[refused[0]]}; without shadows {', '.join(possible)} can run")
     if wants_all(config.attacks):
-        return possible, [name for name, reason in reasons.items() if "shadows=" in reason]
+        return possible, [name for name, reason in reasons.items() if reason.endswith(_move(config))]
     return wanted, []
 
 
-def _lacking(name: str, population: bool) -> str:
+def _move(config: InProcessConfig) -> str:
+    """How shadows are given."""
+    if config.predictions is not None:
+        return "add shadows [S, n, c] and shadow_member [S, n] to the file"
+    return "give shadows=fit, or what such models answered"
+
+
+def _lacking(name: str, population: bool, move: str) -> str:
     """Why an attack cannot run; empty if it can."""
     entry = ATTACKS[name]
     beyond = entry.needed() - ANSWERS
@@ -147,7 +154,7 @@ def _lacking(name: str, population: bool) -> str:
     if name == "attack_p" and not population:
         return "attack_p orders records as loss does unless there is population=, records that trained no model"
     if entry.parts is not None or build(name, 2, {}, {"remember": None}).per_example:
-        return f"{name} needs shadow models: give shadows=fit, or what such models answered"
+        return f"{name} needs shadow models: {move}"
     return ""
 
 
@@ -211,6 +218,12 @@ def _read(read: Any, log_p: np.ndarray, label: Array) -> Any:
     return jax.tree.map(np.asarray, read(log_p, label))
 
 
+def _advice(config: InProcessConfig) -> str:
+    if config.predictions is not None:
+        return f"{_move(config)}, of models that were trained as yours was"
+    return "give shadows=fit, a function fit(x, y, *, seed) that trains a model as yours was trained"
+
+
 def _notes(run: Run[InProcessConfig], setting: WithoutShadowsSetting) -> list[str]:
     """What is to be said of the thresholds, of what could not run, and of the records."""
     given = brought(run.config)
@@ -218,11 +231,11 @@ def _notes(run: Run[InProcessConfig], setting: WithoutShadowsSetting) -> list[st
     if setting.lacking:
         said.append(
             f"Not run, for want of shadow models: {', '.join(setting.lacking)}. They find more than the attacks here:"
-            " give shadows=fit, a function fit(x, y, *, seed) that trains a model as yours was trained."
+            f" {_advice(run.config)}."
         )
     said += class_gaps.notes(given.y, setting.asked.p, given.member)
     said += [] if given.member is None else blind_guesses.notes(given.y, given.member)
-    if not tables.is_frame(given.x) and (x := tables.plain(given.x)).dtype.kind in "biuf":
+    if not tables.is_frame(given.x) and (x := tables.plain(given.x)).size and x.dtype.kind in "biuf":
         note = duplicates.note(duplicates.groups(x), given.member)
         said += [note] if note else []
     return said

@@ -1,0 +1,72 @@
+"""Audits of saved answers of every kind, by what the file holds: ``predictions=preds.npz``.
+
+Probabilities of target and shadows are the plan in ``predictions.py``. A target alone, and one number per record, are
+audited as the same things in this process are, of which nothing is asked: the answers are there.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from mia_jax.audits.config import Brought, DeployedConfig, InProcessConfig
+from mia_jax.audits.deployed import records, saved
+from mia_jax.audits.plans import numbers, predictions, without_shadows
+from mia_jax.audits.types import AuditPlan
+from mia_jax.storage import artifacts
+from mia_jax.types import InputError
+
+
+def plan(path: str) -> AuditPlan[Any, Any, Any, Any, Any]:
+    """The plan of a file, or of a folder.
+
+    Raises:
+        InputError: it holds answers of two kinds.
+    """
+    return {"answers": predictions.PLAN, "target": TARGET, "numbers": NUMBERS}[saved.kind(path)]
+
+
+def _of_target(config: DeployedConfig) -> InProcessConfig:
+    """A target's answers, as a model in this process that has answered. Raises InputError."""
+    config = predictions.resolve(config)
+    labels, target, _, _, member = records.load_predictions(_path(config), alone=True)
+    digest = artifacts.array_digest(labels, target, *([] if member is None else [member]))
+    return _in_process(config, Brought(target, _no_records(labels), labels, member, None, digest=digest))
+
+
+def _of_numbers(config: DeployedConfig) -> InProcessConfig:
+    """One number per record, as of a model in this process. Raises InputError."""
+    config = predictions.resolve(config)
+    if config.defenses:
+        raise InputError("`defenses` change probabilities, and a file with signal has none: leave them out")
+    signal, shadows, trained, member = saved.load_numbers(_path(config))
+    digest = artifacts.array_digest(signal, shadows, trained, *([] if member is None else [member]))
+    given = Brought(
+        None, _no_records(signal), signal, member, None, None, shadows, trained, signal=_same, digest=digest
+    )
+    return _in_process(config, given)
+
+
+def _path(config: DeployedConfig) -> str:
+    assert config.predictions is not None
+    return config.predictions
+
+
+def _in_process(config: DeployedConfig, given: Brought) -> InProcessConfig:
+    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(DeployedConfig)}
+    return InProcessConfig(**fields, name=_path(config), brought=given)
+
+
+def _no_records(each: np.ndarray) -> np.ndarray:
+    """Records of which nothing is known, [n, 0]."""
+    return np.zeros((len(each), 0), np.float32)
+
+
+def _same(prediction: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The number of each record [n], which was saved."""
+    del y
+    return prediction
+
+
+TARGET = without_shadows.PLAN._replace(resolve=_of_target)
+NUMBERS = numbers.PLAN._replace(resolve=_of_numbers, prepare=numbers.prepare_saved, train=numbers.had)
