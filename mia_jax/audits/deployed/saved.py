@@ -40,9 +40,9 @@ def kind(path: str | os.PathLike) -> Kind:
         return "answers"
     of_numbers, of_answers = {"signal", "shadow_signal"} & names, {"target", "shadows"} & names
     if of_numbers and of_answers:
+        both = ", ".join([*sorted(of_numbers), *sorted(of_answers)])
         raise InputError(
-            f"{path} holds {', '.join([*sorted(of_numbers), *sorted(of_answers)])}: give probabilities, or a number for each"
-            " record, and leave the others out"
+            f"{path} holds {both}: give probabilities, or a number for each record, and leave the others out"
         )
     if of_numbers:
         return "numbers"
