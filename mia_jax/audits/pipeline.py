@@ -22,6 +22,7 @@ from mia_jax.audits.types import AuditPlan, Notify, Run, Summary
 from mia_jax.progress import Progress, silent
 from mia_jax.reports import report, results
 from mia_jax.reports.results import Results
+from mia_jax.statistics import coverage, screens
 from mia_jax.storage import artifacts
 
 
@@ -98,6 +99,7 @@ def _results(plan: str | None, run: Run, summary: Summary, command: str) -> Resu
     """What results.json says: how the run was made, on what and when, and what it came to."""
     trained = recipe_settings(run.config) if "optimizer" in summary.settings else {}
     settings = {**summary.settings, **trained, "workdir": str(run.workdir.path)}
+    more = {"screens": screens.block(summary.scores), "coverage": coverage.block(summary.scores)}
     return {
         "schema": results.SCHEMA,
         **({"plan": plan} if plan else {}),
@@ -108,6 +110,7 @@ def _results(plan: str | None, run: Run, summary: Summary, command: str) -> Resu
         "versions": results.versions(),
         "devices": [f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.local_devices()],
         **summary.blocks,
+        **{name: block for name, block in more.items() if block},
         "seconds": {name: round(value, 3) for name, value in run.seconds.items()},
     }
 

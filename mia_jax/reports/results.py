@@ -139,6 +139,8 @@ class Blocks(TypedDict):
     exposure: NotRequired[dict[str, Any]]  # ``per_record.summarize``
     canaries: NotRequired[dict[str, Any]]
     doubts: NotRequired[list[str]]  # whether labels, target and shadows belong together
+    screens: NotRequired[dict[str, Any]]  # ``screens.block``
+    coverage: NotRequired[dict[str, Any]]  # ``coverage.block``
 
 
 class Results(Blocks):
