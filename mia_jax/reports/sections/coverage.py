@@ -53,7 +53,7 @@ def _together(found: Mapping[str, Any]) -> Table:
         Row(Cell(words), [measure_cell(found[name][key]) for key in ("tpr", "fpr", "best_alone")])
         for name, words in SETS.items()
     ]
-    head = ["Called by", "Members found", "False alarms", "Found by the best attack with as many"]
+    head = ["Called by", "Members found", "Non-members called", "Found by the best attack that calls as many"]
     return Table("What the attacks find together.", head, rows)
 
 
