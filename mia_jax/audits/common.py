@@ -71,7 +71,12 @@ def _refuse_missing(config: Config | BalancedConfig | CanaryConfig, records: Rec
 
 
 def train_models(run: Run, job: TrainingJob) -> Models:
-    """The models of a job, trained or found: our own networks or another library's models, by ``target_kind``."""
+    """The models of a job, trained or found: our own networks or another library's models, by ``target_kind``.
+
+    The first of several shards has a job of a single model, such as the target, to itself, and does all of it.
+    """
+    if run.shard is not None and len(job.train) == 1 and run.shard.index == 0:
+        run = run._replace(shard=None)
     return (networks if job.config.target_kind == "nn" else platform_models)(run, job)
 
 

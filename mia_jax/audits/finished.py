@@ -41,7 +41,6 @@ def open_target(
 
     Raises:
         InputError: there is no finished run, or its data are no longer to be had.
-        WorkdirHeld: a run is going on there.
     """
     path = pathlib.Path(path)
     try:
@@ -57,7 +56,7 @@ def open_target(
             f"the records of {config.dataset} ({schema.source}) are not those of the run in {path} ({source}); give its"
             " `data_dir`, or run it again"
         )
-    with artifacts.open_workdir(path, identity) as workdir:
+    with artifacts.open_workdir(path, identity, shared=True) as workdir:
         run = Run(config, config, workdir, jax.random.key(config.seed), lambda line: None, progress, {})
         setting = shokri.set_up(config, pool, schema)
         target = shokri.train_target(run, setting)

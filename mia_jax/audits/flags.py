@@ -10,7 +10,7 @@ The rest of the library names settings as a caller writes them, in backticks: `l
 import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from mia_jax import attacks
@@ -255,6 +255,77 @@ def define_flags(flags, *kinds: type[AuditConfig]) -> Callable[[type[C]], C]:
         return config
 
     return read
+
+
+class Sharing(NamedTuple):
+    """How a run is shared among processes, as it was given on the command line."""
+
+    shard: str | None
+    engine: str
+    shards: int
+    slurm: Mapping[str, str]
+    ray: Mapping[str, str]
+    coordinator: str | None
+
+
+SHARES = (
+    Rule(("shards",), lambda v: v.engine != "local", "without `engine=slurm` or ray"),
+    Rule(("slurm",), lambda v: v.engine == "slurm", "without `engine=slurm`"),
+    Rule(("ray",), lambda v: v.engine == "ray", "without `engine=ray`"),
+    Rule(("shard", "coordinator"), lambda v: v.engine == "local", "with `engine`, which gives each task its shard"),
+)
+
+
+def define_sharing_flags(flags) -> Callable[[], Sharing]:
+    """Define the flags of runs that several processes share in ``flags`` (``absl.flags``).
+
+    Returns:
+        A function that reads them. It raises InputError for one that means nothing beside the others.
+    """
+    flags.DEFINE_string(
+        "shard",
+        None,
+        "train and observe only share i of n of the models, as in 0/8, into a workdir that all share, and end (default:"
+        " the task of a SLURM array, an indexed Kubernetes job or a PBS array; /8: that task, of 8; off: none)",
+    )
+    flags.DEFINE_enum("engine", "local", ["local", "slurm", "ray"], "where shares are made; then the run goes on here")
+    flags.DEFINE_integer("shards", 8, "shares that the engine makes", lower_bound=1)
+    flags.DEFINE_string("slurm", "", "options of sbatch, as in partition=gpu,gres=gpu:1,time=120; time is needed")
+    flags.DEFINE_string("ray", "", "of Ray: address=..., and what a share takes, as in num_cpus=4,num_gpus=1")
+    flags.DEFINE_string(
+        "coordinator",
+        None,
+        "share the run among the processes of jax.distributed: auto (found in the environment), or host:port of the"
+        " first, with --shard=i/n",
+    )
+
+    def read() -> Sharing:
+        values = {name: flags.FLAGS[name].value for name in Sharing._fields}
+        values |= {name: _options(name, values[name]) for name in ("slurm", "ray")}
+        sharing = Sharing(**values)
+        refuse_idle(SHARES, [name for name in present(flags) if name in Sharing._fields], sharing)
+        return sharing
+
+    return read
+
+
+def _options(flag: str, text: str) -> dict[str, str]:
+    """key=value,key=value as a dictionary."""
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    if wrong := [key for key, sign, value in pairs if not sign or not value]:
+        raise InputError(f"`{flag}={text}`: {wrong[0]} has no value; give key=value, separated by commas")
+    return {key.strip().lstrip("-"): value for key, _, value in pairs}
+
+
+def of_share(argv: Sequence[str], shard: str) -> list[str]:
+    """A command line of a script as that of one share: without the engine, and with the ``shard``."""
+    left, skip = [], False
+    for word in argv:
+        name = word.lstrip("-").partition("=")[0] if word.startswith("-") else ""
+        if not skip and name not in Sharing._fields:
+            left.append(word)
+        skip = name in Sharing._fields and "=" not in word
+    return [*left, f"--shard={shard}"]
 
 
 def _typed(value: Any, kind: Any) -> Any:

@@ -5,25 +5,32 @@ Every step leaves artifacts named by what made them (``storage/artifacts.py``): 
 stopped and ends with the same bytes, and a run with more models trains only those that are missing.
 """
 
+import contextlib
 import datetime
 import functools
+import pathlib
 import shlex
 import time
+from collections.abc import Generator
+from typing import Any
 
 import jax
 
 from mia_jax.audits import config as configs
-from mia_jax.audits import divergence
-from mia_jax.audits.config import AuditConfig
+from mia_jax.audits import divergence, sharing
+from mia_jax.audits.config import AuditConfig, BalancedConfig, CanaryConfig, Config
 from mia_jax.audits.options import recipe_settings
 from mia_jax.audits.plans import plan_of
+from mia_jax.audits.sharing import Share, ShareIsMade
 from mia_jax.audits.stages import timed
-from mia_jax.audits.types import AuditPlan, Notify, Run, Summary
+from mia_jax.audits.types import AuditPlan, Notify, Run, Summary, Trained
+from mia_jax.plans.shards import Shard
 from mia_jax.progress import Progress, silent
 from mia_jax.reports import report, results
 from mia_jax.reports.results import Results
 from mia_jax.statistics import coverage, screens
 from mia_jax.storage import artifacts
+from mia_jax.types import InputError
 
 
 def run(
@@ -53,25 +60,98 @@ def run(
         TargetError, BudgetSpent: of a service; every answer that arrived is kept and every question counted, and the
             same command goes on.
     """
-    plan, given = plan_of(config), config
-    config = plan.resolve(config)
-    with artifacts.open_workdir(configs.workdir(config), configs.identity(config)) as workdir:
-        root = jax.random.key(config.seed)
-        made = _run(plan, Run(config, given, workdir, root, once(notify), progress, {}), command)
-        if page:
-            report.write_report(workdir.path)
+    with _opened(config, notify, progress) as (plan, run):
+        seen = _observed(plan, run)
+        with run.workdir.taking_turns("results", {}, sharing.waiting(run)):
+            made = _finished(plan, run, *seen, command)
+            if page:
+                report.write_report(run.workdir.path)
         return made
 
 
-def _run(plan: AuditPlan, run: Run, command: str) -> Results:
+def run_share(
+    config: AuditConfig, shard: Shard, *, notify: Notify = lambda line: None, progress: Progress = silent
+) -> Share:
+    """Train and observe one share of the models of a run into its workdir, beside other processes that do so.
+
+    ``run`` takes what is there, and makes what is missing.
+
+    Args:
+        config: of an audit whose models are trained here: ``Config`` or ``BalancedConfig``.
+        shard: which share.
+        notify: told a line at each step.
+        progress: shows how far the training is.
+
+    Returns:
+        What was made, and what is missing.
+
+    Raises:
+        InputError: as ``run``; or there is nothing to share.
+    """
+    _refuse_single(config)
+    with _opened(config, notify, progress, shard) as (plan, run):
+        try:
+            _observed(plan, run)
+        except ShareIsMade as done:
+            return done.share
+    raise AssertionError("models were observed that a shard does not have")
+
+
+def claim(config: AuditConfig) -> pathlib.Path:
+    """The workdir of a run, claimed for its configuration before others are sent to work there.
+
+    Raises:
+        InputError: the configuration or the workdir cannot be used.
+    """
+    _refuse_single(config)
+    with _opened(config, lambda line: None, silent) as (_, run):
+        run.workdir.claim()
+        return run.workdir.path
+
+
+def has_shares(config: AuditConfig) -> bool:
+    """Whether an audit trains models that several processes can share."""
+    return isinstance(config, Config | BalancedConfig)
+
+
+def _refuse_single(config: AuditConfig) -> None:
+    if not has_shares(config):
+        raise InputError("shares are of audits that train many models, which this one does not: leave `shard` out")
+
+
+@contextlib.contextmanager
+def _opened(
+    config: AuditConfig, notify: Notify, progress: Progress, shard: Shard | None = None
+) -> Generator[tuple[AuditPlan, Run]]:
+    """The plan of a configuration, and the run in its workdir. Several processes may share one in which all is trained.
+
+    Whoever asks a service counts the questions, so only one process does.
+    """
+    plan, given = plan_of(config), config
+    config = plan.resolve(config)
+    shared = isinstance(config, Config | BalancedConfig | CanaryConfig)
+    with artifacts.open_workdir(configs.workdir(config), configs.identity(config), shared=shared) as workdir:
+        root = jax.random.key(config.seed)
+        yield plan, Run(config, given, workdir, root, once(notify), progress, {}, shard)
+
+
+def _observed(plan: AuditPlan, run: Run) -> tuple[Any, Trained, Any, float]:
+    """The setting, the models, what is seen of them, and the seconds that this took."""
     with timed(run.seconds, "data"):
         setting = plan.prepare(run)
     trained = plan.train(run, setting)
-
     began = time.perf_counter()
     trained, observed = divergence.without_diverged(run, trained, functools.partial(plan.observe, run, setting))
+    return setting, trained, observed, time.perf_counter() - began - trained.models.spent()
+
+
+def _finished(
+    plan: AuditPlan, run: Run, setting: Any, trained: Trained, observed: Any, observing: float, command: str
+) -> Results:
+    """Attacks, measures, results.json and scores.npz."""
+    began = time.perf_counter()
     scored = plan.attack(run, setting, observed)
-    run.seconds.setdefault("attack", time.perf_counter() - began - trained.models.spent())
+    run.seconds.setdefault("attack", time.perf_counter() - began + observing)
 
     with timed(run.seconds, "evaluation"):
         summary = plan.summarize(run, setting, trained, observed, scored)

@@ -3,22 +3,25 @@
 import dataclasses
 import operator
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
 
-from mia_jax.audits import divergence, stages
+from mia_jax.audits import divergence, sharing, stages
 from mia_jax.audits.config import TRAINING_DEFENSES, AuditConfig, network
 from mia_jax.audits.divergence import Diverged
 from mia_jax.audits.options import PAPER, RECIPE, recipe_of
+from mia_jax.audits.sharing import Share, ShareIsMade
 from mia_jax.audits.types import Models, Notify, Observation, Observers, Run, TrainingJob
 from mia_jax.models import networks as models
 from mia_jax.models.precision import Precision
+from mia_jax.plans import shards
+from mia_jax.progress import Advance
 from mia_jax.storage import artifacts
 from mia_jax.targets import black_box, observation
-from mia_jax.training import augmentations, many, recipes, regularizers, timing
+from mia_jax.training import augmentations, many, parallel, recipes, regularizers, timing
 from mia_jax.types import Array, EpochInfo, Model, Params, Records, Schema, Seen, Target, Trainer
 
 C = TypeVar("C", bound=AuditConfig)
@@ -35,10 +38,22 @@ def networks(run: Run, job: TrainingJob) -> Models:
         The networks. ``lost`` says which diverged; observing one of those raises Diverged.
     """
     model, job = _prepared(run, job)
-    classes = job.schema.num_classes
     descriptions = _descriptions(job, model)
     diverged = _telling_once(job, run.notify)
-    found = _trained(run, job, model, descriptions, diverged)
+    if run.shard is not None:
+        return _share(run, job, model, descriptions, diverged)
+    return _of_artifacts(job, model, descriptions, _trained(run, job, model, descriptions, diverged), diverged)
+
+
+def _of_artifacts(
+    job: TrainingJob,
+    model: Model,
+    descriptions: Sequence[dict[str, Any]],
+    by_number: Mapping[int, artifacts.Artifact],
+    diverged: Callable[[int, int], str],
+) -> Models:
+    """The networks whose parameters these are; all of the job."""
+    found, classes = [by_number[k] for k in range(len(descriptions))], job.schema.num_classes
     params = _stacked(model, job, found)
     loss, accuracy = (np.stack([artifact.arrays[name] for artifact in found]) for name in ("loss", "accuracy"))
     seconds = sum(artifact.info["seconds"] for artifact in found)
@@ -62,6 +77,35 @@ def networks(run: Run, job: TrainingJob) -> Models:
 
     names = [artifacts.digest(d) for d in descriptions]
     return Models(names, target, observe, lambda: seconds, lambda: 0.0, (loss, accuracy), lost)
+
+
+def _share(
+    run: Run,
+    job: TrainingJob,
+    model: Model,
+    descriptions: Sequence[dict[str, Any]],
+    diverged: Callable[[int, int], str],
+) -> Models:
+    """Train the networks of this process's shard.
+
+    Returns:
+        Of a job of one network: a target that is trained when it is asked, or waited for where another process does so.
+
+    Raises:
+        ShareIsMade: of several networks, once those of the shard are there.
+    """
+    total = len(descriptions)
+    if total > 1:
+        mine = shards.dealt(run.shard, total)
+        there = sum(run.workdir.has("models", descriptions[k]) for k in mine)
+        _trained(run, job, model, descriptions, diverged, mine)
+        missing = sum(not run.workdir.has("models", d) for d in descriptions)
+        raise ShareIsMade(Share(job.title, len(mine), len(mine) - there, total, missing))
+
+    def target(k: int) -> Target:
+        return networks(run._replace(shard=None), job).target(k)
+
+    return stages.NO_MODELS._replace(names=[artifacts.digest(d) for d in descriptions], target=target)
 
 
 def _prepared(run: Run, job: TrainingJob) -> tuple[Model, TrainingJob]:
@@ -95,41 +139,90 @@ def _trained(
     model: Model,
     descriptions: Sequence[dict[str, Any]],
     diverged: Callable[[int, int], str],
-) -> list[artifacts.Artifact]:
-    """The artifact of each network [K]: parameters, ``loss`` and ``accuracy`` by epoch. Missing ones are trained."""
-    config, loaded = job.config, [run.workdir.load("models", d) for d in descriptions]
-    found = {k: artifact for k, artifact in enumerate(loaded) if artifact is not None}
-    missing = np.array([k for k, artifact in enumerate(loaded) if artifact is None], int)
-    if not len(missing):
-        return [*found.values()]
+    which: Array | None = None,
+) -> dict[int, artifacts.Artifact]:
+    """The artifact of each network, or of those in ``which``: parameters, ``loss`` and ``accuracy`` by epoch.
 
-    def on_epoch(part: slice, epoch: int, info: EpochInfo) -> None:
-        for k in missing[part][~np.isfinite(info.loss)]:
-            diverged(int(k), epoch)
-        advance(part.stop - part.start)
+    Missing ones are trained, a chunk at a time where others may train the rest.
+    """
+    found: dict[int, artifacts.Artifact] = {}
 
-    trainer, chunk, lanes = _way(run, job, model, missing)
-    with run.progress(job.title, len(missing) * config.num_epochs) as advance:
+    def is_there(k: int) -> bool:
+        if (artifact := run.workdir.load("models", descriptions[k])) is not None:
+            found[k] = artifact
+        return artifact is not None
+
+    todo = [int(k) for k in (range(len(descriptions)) if which is None else which)]
+    missing = [k for k in todo if not is_there(k)]
+    if not missing:
+        return found
+    epochs, train = job.config.num_epochs, _Training(run, job, model, descriptions, diverged, np.array(missing))
+    with run.progress(job.title, len(missing) * epochs) as advance:
+
+        def by_others(k: int) -> bool:
+            there = is_there(k)
+            advance(epochs * there)
+            return there
+
+        for batch in sharing.batches(run, "models", missing, descriptions, by_others, train.at_once):
+            found |= train.some(np.array(batch), advance)
+    return found
+
+
+class _Training:
+    """Trains networks of a job, some after others; what is found out at the first holds for all."""
+
+    def __init__(
+        self,
+        run: Run,
+        job: TrainingJob,
+        model: Model,
+        descriptions: Sequence[dict[str, Any]],
+        diverged: Callable[[int, int], str],
+        missing: np.ndarray,
+    ):
+        self.run, self.job, self.descriptions, self.diverged, self.missing = run, job, descriptions, diverged, missing
+        self.trainer, self.chunk, self.lanes = _way(run, job, model, missing)
+        self.pool = parallel.replicate(Records(*job.pool))
+
+    def at_once(self) -> int:
+        """Networks that are trained together, and that no other process trains meanwhile."""
+        if not self.run.workdir.shared:
+            return len(self.missing)
+        if self.chunk is None:
+            index = self.job.train[self.missing]
+            self.chunk = many.choose_chunk(self.trainer, self.job.pool, index, jax.local_devices())
+        return self.chunk
+
+    def some(self, which: np.ndarray, advance: Advance) -> dict[int, artifacts.Artifact]:
+        """Train these networks; each is kept as soon as its chunk is done."""
+        config, made = self.job.config, {}
+
+        def on_epoch(part: slice, epoch: int, info: EpochInfo) -> None:
+            for k in which[part][~np.isfinite(info.loss)]:
+                self.diverged(int(k), epoch)
+            advance(part.stop - part.start)
+
         began = time.perf_counter()
         for part, params, info in many.fit_chunks(
-            trainer,
-            job.keys[missing],
-            job.pool,
-            job.train[missing],
+            self.trainer,
+            self.job.keys[which],
+            self.pool,
+            self.job.train[which],
             config.num_epochs,
-            chunk=chunk,
-            lanes=lanes,
+            chunk=self.chunk,
+            lanes=self.lanes,
             stopped=regularizers.stopped if config.early_stopping else None,
             on_epoch=on_epoch,
         ):
             took = (time.perf_counter() - began) / (part.stop - part.start)
-            for lane, k in enumerate(missing[part]):
+            for lane, k in enumerate(which[part]):
                 arrays = artifacts.to_arrays(jax.tree.map(operator.itemgetter(lane), params))
                 arrays |= {"loss": np.asarray(info.loss[lane]), "accuracy": np.asarray(info.accuracy[lane])}
-                run.workdir.save("models", descriptions[k], arrays, seconds=took)
-                found[int(k)] = artifacts.Artifact(arrays, {"seconds": took})
+                self.run.workdir.save("models", self.descriptions[k], arrays, seconds=took)
+                made[int(k)] = artifacts.Artifact(arrays, {"seconds": took})
             began = time.perf_counter()
-    return [found[k] for k in range(len(descriptions))]
+        return made
 
 
 def _way(run: Run, job: TrainingJob, model: Model, missing: np.ndarray) -> tuple[Trainer, int | None, int | None]:

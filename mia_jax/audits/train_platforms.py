@@ -3,19 +3,22 @@
 import functools
 import importlib.metadata
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from mia_jax.audits import divergence, stages
+from mia_jax.audits import divergence, sharing, stages
 from mia_jax.audits.divergence import Diverged
+from mia_jax.audits.sharing import Share, ShareIsMade
 from mia_jax.audits.types import Models, Observation, Run, TrainingJob
+from mia_jax.plans import shards
 from mia_jax.storage import artifacts
 from mia_jax.storage.artifacts import Artifact
 from mia_jax.targets import observation, platforms
 from mia_jax.targets.black_box import WrongAnswer
+from mia_jax.targets.trainers import Platform
 from mia_jax.types import Records, Seen, Target
 
 
@@ -33,44 +36,88 @@ def platform_models(run: Run, job: TrainingJob) -> Models:
     spent: list[float] = []  # here and now
     lost: dict[int, str] = {}
 
-    def fitted(which: Sequence[int]):
-        kind, rows = job.config.target_kind, job.train[np.asarray(which, int)]
-        return platforms.train(kind, job.pool, rows, [seeds[k] for k in which], job.schema.num_classes)
+    @functools.cache
+    def platform() -> Platform:
+        return platforms.platform(job.config.target_kind, job.schema.num_classes)
+
+    def fitted(which: Sequence[int]) -> Iterator[Target]:
+        rows = job.train[np.asarray(which, int)]
+        return platforms.train(platform(), job.pool, rows, [seeds[k] for k in which], job.schema.num_classes)
 
     @functools.cache
     def target(k: int) -> Target:
         return next(iter(fitted([k])))
 
     def observe(*observations: Observation) -> list[dict[str, Seen]]:
-        rows = [_rows_by_model(each, total) for each in observations]
-        names = {
-            (i, k): _question(observations[i], row, descriptions[k])
-            for i, by_model in enumerate(rows)
-            for k, row in by_model.items()
-        }
-        loaded = {at: run.workdir.load("answers", name) for at, name in names.items()}
-        seen = {at: artifact for at, artifact in loaded.items() if artifact is not None}
-        missing = sorted({k for i, k in names if (i, k) not in seen})
+        asked = _Asked(run, observations, descriptions)
+        mine = [int(k) for k in shards.dealt(run.shard, total) if k in asked.where]
+        missing = [k for k in mine if not asked.is_there(k)]
+        at_once = platforms.AT_ONCE * jax.local_device_count() if run.workdir.shared else max(1, len(missing))
+        trained_before = len(spent)
         with run.progress(job.title, len(missing)) as advance:
-            began = time.perf_counter()
-            for k, model in zip(missing, fitted(missing) if missing else (), strict=True):
-                spent.append(time.perf_counter() - began)
-                for i in [i for i in range(len(rows)) if (i, k) in names and (i, k) not in seen]:
-                    seen[i, k] = made = _see(observations[i], rows[i][k], model, spent[-1])
-                    run.workdir.save("answers", names[i, k], made.arrays, **made.info)
-                    if "lost" in made.info:  # the user is told once
-                        run.notify(f"warning: {divergence.called(job.title, k, total)} {made.info['lost']}")
-                advance(1)
+            for batch in sharing.batches(run, "answers", missing, descriptions, asked.is_there, lambda: at_once):
                 began = time.perf_counter()
-        for (_, k), artifact in seen.items():
+                for k, model in zip(batch, fitted(batch), strict=True):
+                    spent.append(time.perf_counter() - began)
+                    if gone := asked.keep(k, model, spent[-1]):  # the user is told once
+                        run.notify(f"warning: {divergence.called(job.title, k, total)} {gone}")
+                    advance(1)
+                    began = time.perf_counter()
+        if run.shard is not None:
+            raise ShareIsMade(
+                Share(job.title, len(mine), len(spent) - trained_before, len(asked.where), asked.missing())
+            )
+        for (_, k), artifact in asked.seen.items():
             took.setdefault(k, artifact.info["seconds"])
-        if gone := {k: artifact.info["lost"] for (_, k), artifact in seen.items() if "lost" in artifact.info}:
+        if gone := {k: artifact.info["lost"] for (_, k), artifact in asked.seen.items() if "lost" in artifact.info}:
             lost.update(gone)
             raise Diverged(job.title, gone, total, divergence.advice(job.config))
-        return [_stacked([seen[i, k] for k in by_model]) for i, by_model in enumerate(rows)]
+        return asked.stacked()
 
     names = [artifacts.digest(d) for d in descriptions]
     return Models(names, target, observe, lambda: sum(took.values()), lambda: sum(spent), None, lost)
+
+
+class _Asked:
+    """Observations of models, as far as they are there: what is seen of a model is an artifact."""
+
+    def __init__(self, run: Run, observations: Sequence[Observation], descriptions: Sequence[dict[str, Any]]):
+        self.workdir, self.observations = run.workdir, observations
+        self.rows = [_rows_by_model(each, len(descriptions)) for each in observations]
+        self.names = {
+            (i, k): _question(observations[i], row, descriptions[k])
+            for i, by_model in enumerate(self.rows)
+            for k, row in by_model.items()
+        }
+        # By model: the observations in which it is asked.
+        self.where = {k: [i for i, by_model in enumerate(self.rows) if k in by_model] for _, k in sorted(self.names)}
+        self.seen: dict[tuple[int, int], Artifact] = {}  # by observation and model
+
+    def is_there(self, k: int) -> bool:
+        """Whether all that is to be seen of a model is there; it is loaded, then."""
+        for at in ((i, k) for i in self.where[k]):
+            if at not in self.seen and (artifact := self.workdir.load("answers", self.names[at])) is not None:
+                self.seen[at] = artifact
+        return all((i, k) in self.seen for i in self.where[k])
+
+    def keep(self, k: int, model: Target, seconds: float) -> str:
+        """Observe a model that took so long to train; returns what is wrong with its answers, if anything is."""
+        wrong = ""
+        for at in [(i, k) for i in self.where[k] if (i, k) not in self.seen]:
+            self.seen[at] = made = _see(self.observations[at[0]], self.rows[at[0]][k], model, seconds)
+            self.workdir.save("answers", self.names[at], made.arrays, **made.info)
+            wrong = wrong or made.info.get("lost", "")
+        return wrong
+
+    def missing(self) -> int:
+        """Models that nobody has observed."""
+        return sum(
+            not all(self.workdir.has("answers", self.names[i, k]) for i in where) for k, where in self.where.items()
+        )
+
+    def stacked(self) -> list[dict[str, Seen]]:
+        """Of each observation, what is seen: leaves [K', n, ...]."""
+        return [_stacked([self.seen[i, k] for k in by_model]) for i, by_model in enumerate(self.rows)]
 
 
 def _rows_by_model(asked: Observation, total: int) -> dict[int, np.ndarray]:

@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from mia_jax.audits.config import AuditConfig
+from mia_jax.plans.shards import Shard
 from mia_jax.progress import Progress
 from mia_jax.reports.results import Blocks
 from mia_jax.storage.artifacts import Workdir
@@ -37,6 +38,7 @@ class Run(NamedTuple, Generic[C]):
     notify: Notify
     progress: Progress
     seconds: dict[str, float]  # step -> how long it took, whenever it was done; for results.json
+    shard: Shard | None = None  # of the models, that this process makes; None: it makes what is missing, and goes on
 
 
 # --- training and observing ------------------------------------------------------------------------------------------

@@ -33,19 +33,23 @@ def define(argv: list[str]) -> Callable[[], None]:
         "fail_if", None, "conditions that must not hold, as in tpr@0.01>0.05,lira:auc>0.6; see mia_jax.audits.gate"
     )
     flags.DEFINE_bool("csv", False, cli.CSV)
+    read_sharing = audit_flags.define_sharing_flags(flags)
     cli.define_attack_flags(argv)
     flags.adopt_module_key_flags(audit_flags)
-    return functools.partial(_audit, read_config)
+    return functools.partial(_audit, read_config, read_sharing)
 
 
-def _audit(read_config: Callable) -> None:
+def _audit(read_config: Callable, read_sharing: Callable) -> None:
     cli.use_every_core()
-    from mia_jax import audits, progress
-    from mia_jax.audits import gate
+    from mia_jax import progress
+    from mia_jax.audits import gate, shared_runs
 
+    part = shared_runs.part(read_sharing())
     config, names = _asked(read_config)
     conditions = () if FLAGS.fail_if is None else gate.parse(FLAGS.fail_if, attacks=names)
-    results = audits.run(config, command=command_line.here(), notify=cli.say, progress=progress.shown)
+    results = shared_runs.run(config, part, command=command_line.here(), notify=cli.say, progress=progress.shown)
+    if results is None:  # a share of the models was made
+        return
     cli.show_run(results, csv=FLAGS.csv)
     if conditions:
         verdicts = gate.enforce(conditions, results)

@@ -22,15 +22,19 @@ def define(argv: list[str]) -> Callable[[], None]:
 
     read_config = audit_flags.define_flags(flags, configs.Config)
     flags.DEFINE_bool("csv", False, cli.CSV)
+    read_sharing = audit_flags.define_sharing_flags(flags)
     cli.define_attack_flags(argv)
     flags.adopt_module_key_flags(audit_flags)
-    return functools.partial(_train, read_config)
+    return functools.partial(_train, read_config, read_sharing)
 
 
-def _train(read_config: Callable) -> None:
+def _train(read_config: Callable, read_sharing: Callable) -> None:
     cli.use_every_core()
     from mia_jax import audits, progress
+    from mia_jax.audits import shared_runs
 
+    part = shared_runs.part(read_sharing())
     config = read_config(audits.Config)
-    results = audits.run(config, command=command_line.here(), notify=cli.say, progress=progress.shown)
-    cli.show_run(results, csv=flags.FLAGS.csv)
+    results = shared_runs.run(config, part, command=command_line.here(), notify=cli.say, progress=progress.shown)
+    if results is not None:  # else a share of the models was made
+        cli.show_run(results, csv=flags.FLAGS.csv)

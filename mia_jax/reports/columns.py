@@ -13,7 +13,7 @@ import numpy as np
 from mia_jax.reports import folder, measures
 from mia_jax.reports.measures import Results, Scores
 from mia_jax.reports.results import read
-from mia_jax.storage.artifacts import replacing
+from mia_jax.storage.files import replacing
 
 SCORE = "score"  # Shokri et al.'s; other attacks' names follow an underscore
 MEANINGS = {

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 
 from mia_jax import sanitize
 from mia_jax.reports import figures
-from mia_jax.storage.artifacts import replacing
+from mia_jax.storage.files import replacing
 from mia_jax.types import InputError, MiaError
 
 # what values that no run writes end in

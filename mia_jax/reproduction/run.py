@@ -20,7 +20,7 @@ from mia_jax.reports import results
 from mia_jax.reproduction import drawing
 from mia_jax.reproduction.base import Experiment, Finding, Row, Run, Runs, Scale, is_simulated, text
 from mia_jax.statistics.metrics import Measure
-from mia_jax.storage import artifacts
+from mia_jax.storage import artifacts, files
 from mia_jax.targets.black_box import TargetError
 from mia_jax.types import InputError
 
@@ -122,7 +122,7 @@ def share_models(config: Config, workdir: pathlib.Path) -> None:
         try:
             os.link(path, folder / path.name)
         except OSError:  # a file system without links
-            with artifacts.replacing(folder / path.name) as partial:
+            with files.replacing(folder / path.name) as partial:
                 shutil.copyfile(path, partial)
 
 
@@ -164,9 +164,9 @@ def write(
         },
     )
     markdown = page(experiment, scale, rows, finding, simulated, skipped, command)
-    with artifacts.replacing(folder / "table.md") as partial:
+    with files.replacing(folder / "table.md") as partial:
         partial.write_text(markdown, encoding="utf-8")
-    with artifacts.replacing(folder / "figure.png") as partial:
+    with files.replacing(folder / "figure.png") as partial:
         partial.write_bytes(picture(experiment, runs, skipped))
     return Outcome(folder, finding, markdown)
 

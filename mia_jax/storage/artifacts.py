@@ -12,20 +12,24 @@ import json
 import os
 import pathlib
 import re
-import socket
+import time
 import warnings
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from mia_jax.storage import disk
+from mia_jax.storage import claims, disk, processes
+from mia_jax.storage.claims import Description
+from mia_jax.storage.files import json_text, write_json, write_npz
+from mia_jax.storage.locks import Locks, create
+from mia_jax.storage.processes import Process
 from mia_jax.types import DiskError, InputError, Params, WorkdirHeld
 
-Description = Mapping[str, Any]  # JSON values
-ARTIFACT = re.compile(r"[0-9a-f]{32}\.npz")
 HOLDER = re.compile(r"(process \d+ on .*\n)?")  # what a lock of ours may hold
+LONGEST_PAUSE = 5.0  # seconds between two looks at a lock of another process
+OLD = 3600.0  # seconds after which a half-written file is nobody's any more
 
 
 def digest(description: Description) -> str:
@@ -41,37 +45,6 @@ def array_digest(*arrays: np.ndarray) -> str:
         sha.update(f"{array.dtype.str}{array.shape}".encode())
         sha.update(array.reshape(-1).view(np.uint8).data)
     return sha.hexdigest()
-
-
-@contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Generator[pathlib.Path]:
-    """Give a temporary path to write to; sync it and rename it onto ``path`` if the block ends well."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.unlink(missing_ok=True)  # a link that lies there is not written through
-    try:
-        yield partial
-        with open(partial, "r+b") as f:  # Windows syncs only what may be written
-            os.fsync(f.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        if error.filename in (None, str(partial)):  # a write does not know where it goes
-            error.filename = str(path)
-        raise
-    finally:
-        with contextlib.suppress(OSError):  # what cannot be removed now is swept by the next run; the error is told
-            partial.unlink(missing_ok=True)
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Write JSON whole or not at all; NaN and infinity are refused, as JSON has none."""
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def write_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write an ``.npz`` of arrays of any shape [...], whole or not at all; the same arrays give the same bytes."""
-    with replacing(path) as partial, open(partial, "wb") as f:
-        np.savez(f, **arrays)  # ty: ignore[invalid-argument-type]  (no array of ours is called allow_pickle)
 
 
 # --- pytrees ---------------------------------------------------------------------------------------------------------
@@ -118,14 +91,58 @@ class Artifact(NamedTuple):
 
 
 class Workdir:
-    """A folder of artifacts that one process holds at a time; ``open_workdir`` makes it."""
+    """A folder of artifacts, of one process or shared by several; ``open_workdir`` makes it."""
 
-    def __init__(self, path: pathlib.Path, config: Description):
+    def __init__(self, path: pathlib.Path, config: Description, *, shared: bool = False):
         self.path = path
         self._config = config
+        self._claimed = (path / "config.json").exists()
+        self.shared = shared
+        self._warned: set[tuple[pathlib.Path, int]] = set()
+        self._locks = Locks(path / "locks") if shared else None
 
     def _file(self, stage: str, description: Description) -> pathlib.Path:
-        return self.path / stage / f"{digest({'stage': stage, **description})[:32]}.npz"
+        return self.path / stage / f"{_name(stage, description)}.npz"
+
+    def has(self, stage: str, description: Description) -> bool:
+        """Whether there is an artifact of this name, without a look at what is in it."""
+        return self._file(stage, description).exists()
+
+    def take(self, stage: str, description: Description) -> Process | None:
+        """Take it upon this process to make what this description names; does not wait.
+
+        Returns:
+            The process that is making it; None: this one is to, until it lets go (``free``). It may be there by now.
+        """
+        if self._locks is None:
+            return None
+        self.claim()
+        return self._locks.take(f"{stage}-{_name(stage, description)}")
+
+    def free(self, stage: str, description: Description) -> None:
+        """Let others make it, or find it."""
+        if self._locks is not None:
+            self._locks.free(f"{stage}-{_name(stage, description)}")
+
+    @contextlib.contextmanager
+    def taking_turns(
+        self, stage: str, description: Description, waiting: Callable[[Process], None] = lambda process: None
+    ) -> Generator[None]:
+        """Only one process at a time is in the block; ``waiting`` is told, now and then, which one that is."""
+        pause = 0.1
+        while (process := self.take(stage, description)) is not None:
+            waiting(process)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        try:
+            yield
+        finally:
+            self.free(stage, description)
+
+    def close(self) -> None:
+        """Let go of all that this process has taken."""
+        if self._locks is not None:
+            self._locks.close()
 
     def load(self, stage: str, description: Description) -> Artifact | None:
         """The artifact that this description names, or None.
@@ -154,14 +171,21 @@ class Workdir:
                 if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a seek to nowhere: damaged
                     raise
                 reason = str(error) or type(error).__name__
-                warnings.warn(f"{path} is damaged ({reason}) and is made again", stacklevel=2)
+                self._warn_once(path, f"{path} is damaged ({reason}) and is made again")
                 return None
         if made != digest({"stage": stage, **description}):
-            warnings.warn(
-                f"{path} is not what was asked for (it was made as another {stage}) and is made again", stacklevel=2
+            self._warn_once(
+                path, f"{path} is not what was asked for (it was made as another {stage}) and is made again"
             )
             return None
         return artifact
+
+    def _warn_once(self, path: pathlib.Path, line: str) -> None:
+        """Warn of an artifact as it is now: a shared workdir is looked at again before anything is made."""
+        known = path, path.stat().st_mtime_ns
+        if known not in self._warned:
+            self._warned.add(known)
+            warnings.warn(line, stacklevel=3)
 
     def save(self, stage: str, description: Description, arrays: Mapping[str, np.ndarray], **info: Any) -> None:
         """Write an artifact whole.
@@ -173,17 +197,32 @@ class Workdir:
             info: JSON values that are kept beside the arrays.
         """
         path = self._file(stage, description)
-        if not path.parent.exists():
-            self.claim()
-            path.parent.mkdir()
+        self.claim()
+        path.parent.mkdir(exist_ok=True)
         meta = {"stage": stage, "description": dict(description), "sha256": _checksum(arrays), "info": info}
         packed = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
         write_npz(path, {**arrays, "__meta__": packed})
 
     def claim(self) -> None:
-        """Write the configuration, before anything that is to be kept: a refused run claims no folder."""
-        if not (self.path / "config.json").exists():
-            write_json(self.path / "config.json", self._config)
+        """Write the configuration, before anything that is to be kept: a refused run claims no folder.
+
+        Raises:
+            InputError: another process has claimed it meanwhile, for another configuration.
+        """
+        if self._claimed:
+            return
+        path = self.path / "config.json"
+        if self._locks is None:
+            write_json(path, self._config)
+        else:
+            self.path.mkdir(exist_ok=True)  # another process that was refused has removed it
+            if not create(path, json_text(self._config)):
+                claims.check_config(path, self._config)
+        self._claimed = True
+
+
+def _name(stage: str, description: Description) -> str:
+    return digest({"stage": stage, **description})[:32]
 
 
 def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
@@ -191,11 +230,18 @@ def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 @contextlib.contextmanager
-def open_workdir(path: str | os.PathLike, config: Description) -> Generator[Workdir]:
-    """Hold ``path`` as the workdir of the run that ``config`` (JSON values) names; make it where it is missing.
+def open_workdir(path: str | os.PathLike, config: Description, *, shared: bool = False) -> Generator[Workdir]:
+    """Open ``path`` as the workdir of the run that ``config`` (JSON values) names; make it where it is missing.
 
-    The configuration is written with the first artifact. The hold is an advisory lock of the operating system: a killed
-    process lets go of it. What the file system refuses while the workdir is held is a ``DiskError``: one line.
+    The configuration is written with the first artifact. A workdir that is not shared is held by an advisory lock of
+    the operating system: a killed process lets go of it. What the file system refuses meanwhile is a ``DiskError``: one
+    line.
+
+    Args:
+        path: of the folder.
+        config: of the run.
+        shared: with other processes of the same configuration, on this machine or others: what is made is locked, each
+            artifact by itself (``Workdir.take``).
 
     Raises:
         InputError: the folder cannot be written, holds something else than a run, or a run of another configuration
@@ -204,12 +250,49 @@ def open_workdir(path: str | os.PathLike, config: Description) -> Generator[Work
         DiskError: a file cannot be read or written, or the folder is gone.
     """
     path = pathlib.Path(path)
+    config = json.loads(json.dumps(config))  # as it would be read back
+    with _shared(path, config) if shared else _held(path, config) as workdir:
+        yield workdir
+
+
+@contextlib.contextmanager
+def _shared(path: pathlib.Path, config: Description) -> Generator[Workdir]:
     try:
-        _refuse_foreign(path)
-        path.mkdir(parents=True, exist_ok=True)
-        for stage in {artifact.parent for artifact in path.glob("*/*.npz")}:
-            if not os.access(stage, os.W_OK):
-                raise PermissionError(errno.EACCES, f"{stage.name}: {os.strerror(errno.EACCES)}")
+        _make(path)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InputError(f"the workdir {path} cannot be written ({error.strerror}); choose another") from None
+    with disk_errors(path):
+        claims.check_config(path / "config.json", config)
+        _sweep(path, shared=True)
+        workdir = Workdir(path, config, shared=True)
+        try:
+            yield workdir
+        finally:
+            workdir.close()
+            with contextlib.suppress(OSError):  # if it is empty; it may be gone, and what ended the block is told
+                path.rmdir()
+
+
+def _make(path: pathlib.Path) -> None:
+    """Make the folder where it is missing.
+
+    Raises:
+        InputError: it holds something else than a run.
+        OSError: it cannot be made, or a stage in it not be written.
+    """
+    claims.refuse_foreign(path)
+    path.mkdir(parents=True, exist_ok=True)
+    for stage in {artifact.parent for artifact in path.glob("*/*.npz")}:
+        if not os.access(stage, os.W_OK):
+            raise PermissionError(errno.EACCES, f"{stage.name}: {os.strerror(errno.EACCES)}")
+
+
+@contextlib.contextmanager
+def _held(path: pathlib.Path, config: Description) -> Generator[Workdir]:
+    try:
+        _make(path)
         lock = os.fdopen(disk.open_own(path / "lock", create=True), "r+", encoding="utf-8", errors="replace")
     except OSError as error:
         about = ", lock" if isinstance(error.filename, str) and error.filename.endswith("lock") else ""
@@ -225,11 +308,10 @@ def open_workdir(path: str | os.PathLike, config: Description) -> Generator[Work
                 )
             if not HOLDER.fullmatch(holder):
                 raise InputError(f"{path / 'lock'} is no lock of ours and is left alone; choose another workdir")
-            _name_holder(lock, f"process {os.getpid()} on {socket.gethostname()}\n")
+            _name_holder(lock, f"{processes.this()}\n")
         try:
             with disk_errors(path):
-                config = json.loads(json.dumps(config))  # as it would be read back
-                _check_config(path / "config.json", config)
+                claims.check_config(path / "config.json", config)
                 _sweep(path)
                 yield Workdir(path, config)
         finally:
@@ -266,77 +348,16 @@ def _name_holder(lock, holder: str) -> None:
     lock.flush()
 
 
-def _refuse_foreign(path: pathlib.Path) -> None:
-    """Refuse a folder that holds files and no run: its report.html might be somebody's.
-
-    Raises:
-        InputError: it says what is there.
-    """
-    if not path.is_dir() or (path / "config.json").exists() or _signs_of_a_run(path):
-        return
-
-    def shown(folder: pathlib.Path) -> list[pathlib.Path]:
-        return [p for p in folder.iterdir() if not p.name.startswith(".")]
-
-    others = sorted(p.name for p in shown(path) if p.name != "lock" and (not p.is_dir() or shown(p)))
-    if others:
-        raise InputError(f"{_foreign(path, others)}; choose another workdir, or leave it out")
-
-
-def _foreign(path: pathlib.Path, names: Iterable[str]) -> str:
-    names = list(names)
-    return f"the folder {path} holds no run but {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-
-
-def _signs_of_a_run(path: pathlib.Path) -> bool:
-    """Whether a run has left anything in a folder, its configuration apart."""
-    queried = (path / "target" / "asked").exists() or any(path.glob("target/answers-*.bin"))
-    if queried or any(ARTIFACT.fullmatch(p.name) for p in path.glob("*/*.npz")):
-        return True
-    try:
-        results = json.loads((path / "results.json").read_text(encoding="utf-8"))
-        return {"schema", "config", "attacks"} <= results.keys()
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def _check_config(path: pathlib.Path, config: Description) -> None:
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(there, dict):
-            raise ValueError("it is no configuration")
-    except FileNotFoundError:
-        return
-    except (ValueError, IsADirectoryError):
-        if path.is_dir() or not _signs_of_a_run(path.parent):
-            raise InputError(f"{path} is damaged; remove the workdir, or choose another") from None
-        # Nothing wrong can be taken up: artifacts are named by what made them, and say so themselves.
-        warnings.warn(
-            f"{path} is damaged: it is written anew, as this run is configured; what is there and fits is used",
-            stacklevel=4,
-        )
-        write_json(path, config)
-        return
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); choose another workdir") from None
-    if not {*there} & {*config} and not _signs_of_a_run(path.parent):
-        raise InputError(
-            f"{_foreign(path.parent, ['a config.json of something else'])}; choose another workdir, or leave it out"
-        )
-    differ = [
-        f"{key}: {there.get(key)!r} there, {config.get(key)!r} asked for"
-        for key in sorted({*there, *config})
-        if there.get(key) != config.get(key)
-    ]
-    if differ:
-        raise InputError(
-            f"the workdir {path.parent} holds another configuration ({'; '.join(differ)});"
-            " choose another workdir, or leave it out"
-        )
-
-
-def _sweep(path: pathlib.Path) -> None:
-    """Remove what killed processes left half written in a folder that nobody else writes to."""
+def _sweep(path: pathlib.Path, *, shared: bool = False) -> None:
+    """Remove what killed processes left half written; of a ``shared`` folder what no other process writes any more."""
     for partial in path.rglob(".*.partial"):
-        if re.fullmatch(r"\..*\.\d+\.partial", partial.name):
-            partial.unlink(missing_ok=True)
+        if not re.fullmatch(r"\..*\.\d+(-[0-9a-f]{8})?\.partial", partial.name):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # another process is done with it
+            if not shared or _is_nobodys(partial):
+                partial.unlink()
+
+
+def _is_nobodys(partial: pathlib.Path) -> bool:
+    gone = processes.writer_is_gone(partial.name)
+    return time.time() - partial.stat().st_mtime > OLD if gone is None else gone

@@ -49,36 +49,37 @@ def search(
         "num_records": num_records,
         "options": {k: v.tolist() if hasattr(v, "tolist") else v for k, v in options.items()},
     }
-    kept = workdir.load("search", described)
-    state = None if kept is None else artifacts.from_arrays(_TEMPLATE, kept.arrays)
-    found = 0 if state is None else int(state.results.done.sum())
-    last, written = None, time.monotonic()
+    with workdir.taking_turns("search", described):  # processes that share the workdir find what the first has found
+        kept = workdir.load("search", described)
+        state = None if kept is None else artifacts.from_arrays(_TEMPLATE, kept.arrays)
+        found = 0 if state is None else int(state.results.done.sum())
+        last, written = None, time.monotonic()
 
-    def write() -> None:
-        if last is not None:
-            workdir.save("search", described, artifacts.to_arrays(last))
+        def write() -> None:
+            if last is not None:
+                workdir.save("search", described, artifacts.to_arrays(last))
 
-    with progress("synthesis", num_records) as advance:
-        advance(found)
+        with progress("synthesis", num_records) as advance:
+            advance(found)
 
-        def on_step(state: algorithm.State) -> None:
-            nonlocal found, last, written
-            before, found = found, int(np.asarray(state.results.done).sum())
-            advance(found - before, f"{found:,} records, {int(state.queries):,} queries")
-            last = state
-            if time.monotonic() - written >= every:
+            def on_step(state: algorithm.State) -> None:
+                nonlocal found, last, written
+                before, found = found, int(np.asarray(state.results.done).sum())
+                advance(found - before, f"{found:,} records, {int(state.queries):,} queries")
+                last = state
+                if time.monotonic() - written >= every:
+                    write()
+                    written = time.monotonic()
+
+            try:
+                result = algorithm.search(
+                    key, target, schema, num_records, max_queries=max_queries, state=state, on_step=on_step, **options
+                )
+            except MiaError:  # a host target that does not answer: it was asked between two steps, whose state is whole
                 write()
-                written = time.monotonic()
-
-        try:
-            result = algorithm.search(
-                key, target, schema, num_records, max_queries=max_queries, state=state, on_step=on_step, **options
-            )
-        except MiaError:  # a host target that does not answer: it was asked between two steps, whose state is whole
-            write()
-            raise
-    write()
-    return result
+                raise
+        write()
+        return result
 
 
 _LEAF: Any = 0  # of a template of which the structure is all that is read

@@ -51,7 +51,7 @@ SEARCH_RECORDS = 3000  # of a training set, at most, for the choices that stand-
 FOLDS = 3
 
 
-def train(kind: str, pool: Records, index: Array, seeds: Sequence[int], num_classes: int) -> Iterator[Target]:
+def train(kind: str | Platform, pool: Records, index: Array, seeds: Sequence[int], num_classes: int) -> Iterator[Target]:
     """Train S models on one platform.
 
     Targets come in order, as they are trained: observe each at once and keep what was seen. That is how a run resumes
@@ -59,7 +59,7 @@ def train(kind: str, pool: Records, index: Array, seeds: Sequence[int], num_clas
     and a seed give the same model again.
 
     Args:
-        kind: see ``platform``.
+        kind: see ``platform``; or one, which compiles its programs once.
         pool: records [N].
         index: int [S, m], the training set of each model.
         seeds: [S].
@@ -72,7 +72,8 @@ def train(kind: str, pool: Records, index: Array, seeds: Sequence[int], num_clas
     index = np.asarray(index)
     if index.ndim != 2 or len(seeds) != len(index):
         raise InputError(f"training sets [S, m] need a seed each; they are {index.shape} and {len(seeds)} seeds")
-    return platform(kind, num_classes).fit_many(pool, index, seeds=seeds)
+    chosen = kind if isinstance(kind, Platform) else platform(kind, num_classes)
+    return chosen.fit_many(pool, index, seeds=seeds)
 
 
 def platform(kind: str, num_classes: int) -> Platform:

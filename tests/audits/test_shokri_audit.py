@@ -18,11 +18,10 @@ from mia_jax.data import simulated
 from mia_jax.progress import silent
 from mia_jax.reports.report import write_report
 from mia_jax.reports.sections import method
-from mia_jax.storage import artifacts
 from mia_jax.synthesis import resume
 from mia_jax.targets import platforms
 from mia_jax.targets.black_box import BudgetSpent
-from mia_jax.types import InputError, WorkdirHeld
+from mia_jax.types import InputError
 
 pytestmark = pytest.mark.usefixtures("no_pages")  # test_the_report_is_there has a run that drew one
 
@@ -222,15 +221,6 @@ def test_other_records_are_not_taken_for_these(again, own, tmp_path):
     finally:
         own.write_bytes(held)
     assert len(artifact_files(again, "models")) == 2 * len(before)
-
-
-def test_a_workdir_that_is_held(finished, again, own):
-    with (
-        artifacts.open_workdir(again, configs.identity(configs.resolve(config(own, again)))),
-        pytest.raises(WorkdirHeld, match=r"held by process \d+ on .*; wait for it, or choose another") as error,
-    ):
-        audits.run(config(own, again))
-    assert error.value.exit_code == 4
 
 
 # --- what it refuses -------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from mia_jax.storage import artifacts
+from mia_jax.storage import artifacts, processes
 from mia_jax.types import DiskError, InputError, WorkdirHeld
 
 ARRAYS = {"['a']": np.arange(6, dtype=np.float32).reshape(2, 3), "['b']": np.array(1, np.int32)}
@@ -243,7 +243,7 @@ def test_a_lock_that_is_a_link_wipes_nothing(tmp_path, how):
 def test_a_half_written_file_that_is_a_link_wipes_nothing(tmp_path):
     thesis = tmp_path / "thesis.txt"
     thesis.write_text("three years\n")
-    (tmp_path / f".r.json.{os.getpid()}.partial").symlink_to(thesis)
+    (tmp_path / processes.partial_name("r.json")).symlink_to(thesis)
     artifacts.write_json(tmp_path / "r.json", {"a": 1})
     assert thesis.read_text() == "three years\n" and json.loads((tmp_path / "r.json").read_text()) == {"a": 1}
 
@@ -283,7 +283,7 @@ for name in ("O_NOFOLLOW", "pwrite", "pread", "fork", "uname", "getuid", "sched_
 
 import mia_jax.audits.pipeline
 import mia_jax.audits.deployed.infer, mia_jax.cli
-from mia_jax.storage import artifacts
+from mia_jax.storage import artifacts, processes
 from mia_jax.targets import answer_store as store
 from mia_jax.types import Answers, WorkdirHeld
 
@@ -324,7 +324,7 @@ def test_without_fcntl(tmp_path):
 
 HOLD = """
 import sys, time
-from mia_jax.storage import artifacts
+from mia_jax.storage import artifacts, processes
 with artifacts.open_workdir(sys.argv[1], {"seed": 0}):
     print("held", flush=True)
     time.sleep(60)

@@ -62,7 +62,9 @@ class FileSystem:
         if not path.is_absolute() or not path.is_relative_to(self.folder):
             return
         place = re.sub(
-            r"[0-9a-f]{16,64}", "#", re.sub(r"\.\d+\.partial", ".partial", str(path.relative_to(self.folder)))
+            r"[0-9a-f]{16,64}",
+            "#",
+            re.sub(r"\.\d+-[0-9a-f]{8}\.partial", ".partial", str(path.relative_to(self.folder))),
         )
         call = (kind, place)
         self.calls.append(call)

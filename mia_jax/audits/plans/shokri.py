@@ -201,9 +201,11 @@ def observe(run: Run[Config], setting: ShokriSetting, trained: Trained[TargetAnd
     as_shadows = Observers(
         jax.random.split(key)[0], by_name, setting.expected, {"attacks": sources(names), "options": options}
     )
-    [seen] = trained.models.observe(Observation(as_shadows, pool, index))
     as_target = as_shadows._replace(defenses=setting.defenses)
-    [of_target] = target.observe(Observation(as_target, setting.pool, _candidates(setting)))
+    asking = Observation(as_target, setting.pool, _candidates(setting))
+    of_target = None if run.shard is not None and run.shard.index else target.observe(asking)[0]
+    [seen] = trained.models.observe(Observation(as_shadows, pool, index))
+    of_target = target.observe(asking)[0] if of_target is None else of_target
     took = time.perf_counter() - began - target.spent() - trained.models.spent()
     run.seconds.update(target=target.seconds(), shadows=trained.models.seconds())
     return Observed(description, None, seen, member, jax.tree.map(lambda leaf: leaf[0], of_target), took)
@@ -219,9 +221,11 @@ def _candidates(setting: ShokriSetting) -> np.ndarray:
 
 def attack(run: Run[Config], setting: ShokriSetting, observed: Observed) -> Mapping[str, np.ndarray]:
     """The scores of the target's records, and what else is kept with them; see ``_arrays``."""
-    if observed.scores is not None:
-        run.seconds.update(observed.scores.info["seconds"])
-        return observed.scores.arrays
+    # Another process that shares the workdir may have scored the target meanwhile.
+    cached = observed.scores or run.workdir.load("scores", observed.description)
+    if cached is not None:
+        run.seconds.update(cached.info["seconds"])
+        return cached.arrays
     config = run.config
     began = time.perf_counter()
     key_fit = jax.random.split(stage_key(run.root, "attack"))[1]

@@ -1,0 +1,93 @@
+"""A run that several processes share, from the command line: a share of it, or all of it with an engine's help."""
+
+import os
+import pathlib
+import shlex
+import sys
+from typing import NamedTuple
+
+from mia_jax.audits import engines, pipeline
+from mia_jax.audits.config import AuditConfig
+from mia_jax.audits.flags import Sharing, of_share
+from mia_jax.audits.types import Notify
+from mia_jax.plans import shards
+from mia_jax.plans.shards import Given
+from mia_jax.progress import Progress
+from mia_jax.reports.results import Results
+
+
+class Part(NamedTuple):
+    """Which part of a run is this process's."""
+
+    sharing: Sharing  # as it was given
+    given: Given | None  # its shard; None: all of the run
+
+    @property
+    def meets(self) -> bool:
+        """Whether it is one of the processes of ``jax.distributed``, which meet when their shares are made."""
+        return self.sharing.coordinator is not None
+
+
+def part(sharing: Sharing) -> Part:
+    """Which part of the run is this process's. To be called before anything is computed.
+
+    Raises:
+        InputError: the shard is none, or the other processes are not found.
+    """
+    if sharing.engine != "local":
+        return Part(sharing, None)
+    if sharing.coordinator is None:
+        return Part(sharing, shards.parse(sharing.shard, os.environ))
+    own = shards.parse(sharing.shard, {})  # the environment's tasks may be several processes each
+    return Part(sharing, Given(engines.connect(sharing.coordinator, own and own.shard), "jax.distributed"))
+
+
+def run(config: AuditConfig, mine: Part, *, command: str, notify: Notify, progress: Progress) -> Results | None:
+    """Do this process's part of a run.
+
+    Args:
+        config: of the kind of audit.
+        mine: of ``part``.
+        command: how to repeat the run, for the report.
+        notify: told a line at each step.
+        progress: shows how far the long steps are.
+
+    Returns:
+        What results.json holds; None: a share was made, and the run is another process's to end.
+
+    Raises:
+        EngineError: a scheduler refuses the job, or a share failed wherever it was started.
+        MiaError: as ``pipeline.run``.
+    """
+    if mine.sharing.engine != "local":
+        _elsewhere(pipeline.claim(config), mine.sharing, notify, progress)
+    by_scheduler = mine.given is not None and mine.given.by != "" and not mine.meets
+    if mine.given is not None and (pipeline.has_shares(config) or not by_scheduler):
+        _share(config, mine.given, mine.meets, notify, progress)
+        if not mine.meets or mine.given.shard.index:
+            return None
+    return pipeline.run(config, command=command, notify=notify, progress=progress)
+
+
+def _share(config: AuditConfig, given: Given, meets: bool, notify: Notify, progress: Progress) -> None:
+    """Make a share; and wait until all others have made theirs, if they are to meet."""
+    shard, by = given
+    if by:
+        notify(f"Shard {shard} of the models, by {by}" + ("" if meets else "; `shard=off` makes all of them here"))
+    share = pipeline.run_share(config, shard, notify=notify, progress=progress)
+    goes_on = "the first process goes on" if meets else "the same command with `shard=off` goes on"
+    notify(f"Shard {shard} is done: {share}; {goes_on}")
+    if meets:
+        engines.wait_for_all()
+
+
+def _elsewhere(workdir: pathlib.Path, sharing: Sharing, notify: Notify, progress: Progress) -> None:
+    """Have all shares made by the engine."""
+    commands = [[sys.executable, *of_share(sys.argv, f"{i}/{sharing.shards}")] for i in range(sharing.shards)]
+    if sharing.engine == "ray":
+        start = engines.RayCluster(commands, sharing.ray).start
+    else:
+        slurm = engines.Slurm(commands, workdir / ".slurm", sharing.slurm, notify)
+        start = slurm.start
+        notify(f"This stands for: {slurm.sbatch(shlex.join(['python', *of_share(sys.argv, f'/{sharing.shards}')]))}")
+    engines.finish(start, sharing.shards, notify, progress)

@@ -1,0 +1,88 @@
+"""Whose a folder is: a run's, of which configuration, or somebody's who did not mean a run to write there."""
+
+import json
+import pathlib
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mia_jax.storage.files import write_json
+from mia_jax.types import InputError
+
+Description = Mapping[str, Any]  # JSON values
+ARTIFACT = re.compile(r"[0-9a-f]{32}\.npz")
+
+
+def refuse_foreign(path: pathlib.Path) -> None:
+    """Refuse a folder that holds files and no run: its report.html might be somebody's.
+
+    Raises:
+        InputError: it says what is there.
+    """
+    if not path.is_dir() or (path / "config.json").exists() or _signs_of_a_run(path):
+        return
+
+    def shown(folder: pathlib.Path) -> list[pathlib.Path]:
+        return [p for p in folder.iterdir() if not p.name.startswith(".")]
+
+    others = sorted(p.name for p in shown(path) if p.name != "lock" and (not p.is_dir() or shown(p)))
+    if others:
+        raise InputError(f"{_foreign(path, others)}; choose another workdir, or leave it out")
+
+
+def _foreign(path: pathlib.Path, names: Iterable[str]) -> str:
+    names = list(names)
+    return f"the folder {path} holds no run but {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+
+
+def _signs_of_a_run(path: pathlib.Path) -> bool:
+    """Whether a run has left anything in a folder, its configuration apart."""
+    queried = (path / "target" / "asked").exists() or any(path.glob("target/answers-*.bin"))
+    if queried or any(ARTIFACT.fullmatch(p.name) for p in path.glob("*/*.npz")):
+        return True
+    try:
+        results = json.loads((path / "results.json").read_text(encoding="utf-8"))
+        return {"schema", "config", "attacks"} <= results.keys()
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def check_config(path: pathlib.Path, config: Description) -> None:
+    """Refuse a folder whose config.json (``path``) is another run's; one that is damaged is written anew.
+
+    Raises:
+        InputError: it says what differs.
+    """
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(there, dict):
+            raise ValueError("it is no configuration")
+    except FileNotFoundError:
+        return
+    except (ValueError, IsADirectoryError):
+        if path.is_dir() or not _signs_of_a_run(path.parent):
+            raise InputError(f"{path} is damaged; remove the workdir, or choose another") from None
+        # Nothing wrong can be taken up: artifacts are named by what made them, and say so themselves.
+        warnings.warn(
+            f"{path} is damaged: it is written anew, as this run is configured; what is there and fits is used",
+            stacklevel=4,
+        )
+        write_json(path, config)
+        return
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); choose another workdir") from None
+    if not {*there} & {*config} and not _signs_of_a_run(path.parent):
+        raise InputError(
+            f"{_foreign(path.parent, ['a config.json of something else'])}; choose another workdir, or leave it out"
+        )
+    differ = [
+        f"{key}: {there.get(key)!r} there, {config.get(key)!r} asked for"
+        for key in sorted({*there, *config})
+        if there.get(key) != config.get(key)
+    ]
+    if differ:
+        raise InputError(
+            f"the workdir {path.parent} holds another configuration ({'; '.join(differ)});"
+            " choose another workdir, or leave it out"
+        )
