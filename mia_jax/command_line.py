@@ -32,6 +32,14 @@ def here() -> str:
     return shlex.join(["python", *sys.argv])
 
 
+def typed() -> tuple[str, list[str]]:
+    """The command of this process and its flags, however it was called."""
+    called = pathlib.Path(sys.argv[0])
+    if called.suffix == ".py" and called.parent.name == "scripts":
+        return called.stem, sys.argv[1:]
+    return sys.argv[1], sys.argv[2:]
+
+
 def as_called(text: str) -> str:
     """A text in which ``mia-jax train`` and its like are what they are called here."""
     return _NAMED.sub(lambda found: shlex.join(program(found[1])), text)

@@ -10,7 +10,6 @@ import importlib
 import math
 import os
 import pathlib
-import shlex
 import subprocess
 import sys
 import time
@@ -131,7 +130,7 @@ class Slurm:
     def __init__(
         self, commands: Sequence[Sequence[str]], folder: pathlib.Path, options: Mapping[str, str], notify: Notify
     ):
-        self.commands, self.notify, self.options = commands, notify, options
+        self.commands, self.notify = commands, notify
         submitit = needed("submitit", "slurm")
         try:
             self.executor = submitit.SlurmExecutor(folder=folder, python=sys.executable)
@@ -146,11 +145,6 @@ class Slurm:
         self.executor.update_parameters(**{"job_name": "mia_jax", "additional_parameters": rest, **own})
         self._queue: frozenset[str] = frozenset()
         self._asked = -EVERY
-
-    def sbatch(self, command: str) -> str:
-        """The command line that this stands for; ``command``: of a share."""
-        options = "".join(f" --{name}={value}" for name, value in self.options.items())
-        return f"sbatch --array=0-{len(self.commands) - 1}{options} --wrap {shlex.quote(command)}"
 
     def start(self, which: Sequence[int]) -> dict[int, Task]:
         """Submit these shares.

@@ -10,6 +10,7 @@ The rest of the library names settings as a caller writes them, in backticks: `l
 import dataclasses
 import itertools
 import re
+import shlex
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -317,15 +318,21 @@ def _options(flag: str, text: str) -> dict[str, str]:
     return {key.strip().lstrip("-"): value for key, _, value in pairs}
 
 
-def of_share(argv: Sequence[str], shard: str) -> list[str]:
-    """A command line of a script as that of one share: without the engine, and with the ``shard``."""
+def of_share(given: Sequence[str], shard: str) -> list[str]:
+    """The flags of a command as those of one share: without the engine, and with the ``shard``."""
     left, skip = [], False
-    for word in argv:
+    for word in given:
         name = word.lstrip("-").partition("=")[0] if word.startswith("-") else ""
         if not skip and name not in Sharing._fields:
             left.append(word)
         skip = name in Sharing._fields and "=" not in word
     return [*left, f"--shard={shard}"]
+
+
+def as_sbatch(share: Sequence[str], sharing: Sharing) -> str:
+    """The command that ``engine=slurm`` stands for; ``share``: the command of each task."""
+    options = [f"--{name}={value}" for name, value in sharing.slurm.items()]
+    return shlex.join(["sbatch", f"--array=0-{sharing.shards - 1}", *options, "--wrap", shlex.join(share)])
 
 
 def _typed(value: Any, kind: Any) -> Any:

@@ -2,13 +2,13 @@
 
 import os
 import pathlib
-import shlex
 import sys
 from typing import NamedTuple
 
+from mia_jax import command_line
 from mia_jax.audits import engines, pipeline
 from mia_jax.audits.config import AuditConfig
-from mia_jax.audits.flags import Sharing, of_share
+from mia_jax.audits.flags import Sharing, as_sbatch, of_share
 from mia_jax.audits.types import Notify
 from mia_jax.plans import shards
 from mia_jax.plans.shards import Given
@@ -29,7 +29,7 @@ class Part(NamedTuple):
 
 
 def part(sharing: Sharing) -> Part:
-    """Which part of the run is this process's. To be called before anything is computed.
+    """Which part of the run is this process's; to be asked before anything is computed.
 
     Raises:
         InputError: the shard is none, or the other processes are not found.
@@ -83,11 +83,12 @@ def _share(config: AuditConfig, given: Given, meets: bool, notify: Notify, progr
 
 def _elsewhere(workdir: pathlib.Path, sharing: Sharing, notify: Notify, progress: Progress) -> None:
     """Have all shares made by the engine."""
-    commands = [[sys.executable, *of_share(sys.argv, f"{i}/{sharing.shards}")] for i in range(sharing.shards)]
+    (name, given), count = command_line.typed(), sharing.shards
+    commands = [[sys.executable, "-m", "mia_jax", name, *of_share(given, f"{i}/{count}")] for i in range(count)]
     if sharing.engine == "ray":
         start = engines.RayCluster(commands, sharing.ray).start
     else:
-        slurm = engines.Slurm(commands, workdir / ".slurm", sharing.slurm, notify)
-        start = slurm.start
-        notify(f"This stands for: {slurm.sbatch(shlex.join(['python', *of_share(sys.argv, f'/{sharing.shards}')]))}")
-    engines.finish(start, sharing.shards, notify, progress)
+        start = engines.Slurm(commands, workdir / ".slurm", sharing.slurm, notify).start
+        share = [*command_line.program(name), *of_share(given, f"/{count}")]
+        notify(f"This stands for: {as_sbatch(share, sharing)}")
+    engines.finish(start, count, notify, progress)

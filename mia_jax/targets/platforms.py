@@ -51,7 +51,9 @@ SEARCH_RECORDS = 3000  # of a training set, at most, for the choices that stand-
 FOLDS = 3
 
 
-def train(kind: str | Platform, pool: Records, index: Array, seeds: Sequence[int], num_classes: int) -> Iterator[Target]:
+def train(
+    kind: str | Platform, pool: Records, index: Array, seeds: Sequence[int], num_classes: int
+) -> Iterator[Target]:
     """Train S models on one platform.
 
     Targets come in order, as they are trained: observe each at once and keep what was seen. That is how a run resumes

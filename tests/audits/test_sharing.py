@@ -53,7 +53,9 @@ def test_what_others_look_like_is_observed_once(own, tmp_path, no_pages):
 @pytest.mark.integration
 @pytest.mark.parametrize("kind", ["nn", LOGISTIC, "amazon"])
 def test_shards_of_a_balanced_audit(own, tmp_path, no_pages, kind):
-    options = dict(dataset=str(own), num_models=6, num_epochs=3, hidden=8, attacks="lira,rmia", target_kind=kind)
+    options = dict(
+        dataset=str(own), num_models=6, num_targets=2, num_epochs=3, hidden=8, attacks="lira,rmia", target_kind=kind
+    )
     options |= {} if kind == "nn" else {"num_epochs": BalancedConfig.num_epochs, "hidden": BalancedConfig.hidden}
     given = BalancedConfig(**options, workdir=str(tmp_path / "w"))
     assert [share.made for share in shared(given, 4, (3, 1, 0, 2))] == [1, 2, 2, 1]
@@ -128,8 +130,8 @@ def test_an_audit_of_one_process_says_who_is_at_work(tmp_path):
 
 
 def test_the_command_of_a_share():
-    argv = ["audit.py", "--engine=slurm", "--shards", "4", "--slurm=time=5,gres=gpu:1", "--seed=1", "-shard", "0/2"]
-    assert of_share(argv, "3/4") == ["audit.py", "--seed=1", "--shard=3/4"]
+    argv = ["--engine=slurm", "--shards", "4", "--slurm=time=5,gres=gpu:1", "--seed=1", "-shard", "0/2"]
+    assert of_share(argv, "3/4") == ["--seed=1", "--shard=3/4"]
 
 
 class Fails:

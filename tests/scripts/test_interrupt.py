@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from small_runs import SHADOWS, arguments, artifact_files, config, environment, scores, script
+from small_runs import SHADOWS, arguments, artifact_files, config, environment, scores
 
 from mia_jax.audits import config as configs
 from mia_jax.storage import artifacts
