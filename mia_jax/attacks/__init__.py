@@ -18,6 +18,9 @@ from mia_jax.attacks import (
     boundary,
     calibrated_loss,
     gap,
+    glira,
+    imia,
+    imitation,
     informia,
     label_only,
     lira,
@@ -147,6 +150,22 @@ ATTACKS: dict[str, Entry] = {
         "offline InfoRMIA",
         informia.OFFLINE_OPTIONS,
         needs=OUT,
+    ),
+    "glira": Entry(
+        glira.glira,
+        "GLiRA: offline LiRA by networks that imitate the target",
+        "Galichin et al. 2025",
+        "GLiRA",
+        imitation.OPTIONS,
+        needs=imitation.NEEDS,
+    ),
+    "imia": Entry(
+        imia.imia,
+        "IMIA: networks that imitate the target, and twins with pivots",
+        "Du et al. 2026",
+        "IMIA",
+        imia.OPTIONS,
+        needs=imitation.NEEDS,
     ),
 }
 

@@ -122,7 +122,7 @@ def steps(*, center: str = "mean", fixed: bool = False, offline: bool = False) -
         return Gaussians(filled[0], variance[0], filled[1], variance[1])
 
     needs = frozenset({"out"} if offline else {"in", "out"})
-    return Steps(scaled_logit, aggregate, fit, _one_sided_tail if offline else log_likelihood_ratio, needs)
+    return Steps(scaled_logit, aggregate, fit, one_sided_tail if offline else log_likelihood_ratio, needs)
 
 
 def log_likelihood_ratio(g: Gaussians, seen, population=None) -> np.ndarray:
@@ -134,8 +134,11 @@ def log_likelihood_ratio(g: Gaussians, seen, population=None) -> np.ndarray:
     return over_queries((outside - inside) / 2)
 
 
-def _one_sided_tail(g: Gaussians, seen, population=None) -> np.ndarray:
-    """-log(-mean over queries of log Phi(z)): far in the tail log Phi(z) is -Phi(-z), which log_ndtr(-z) gives."""
+def one_sided_tail(g: Gaussians, seen, population=None) -> np.ndarray:
+    """-log(-mean over queries of log Phi(z)), [n], z the distance of seen["phi"] from OUT in standard deviations.
+
+    Far in the tail log Phi(z) is -Phi(-z), which log_ndtr(-z) gives.
+    """
     del population
     z = (np.asarray(seen["phi"], np.float64) - g.mean_out) / np.sqrt(g.var_out)
     far = z > 8

@@ -35,7 +35,7 @@ def played(request):
 def test_the_names_are_those_of_the_issue():
     names = """shokri gap loss confidence entropy modified_entropy calibrated_loss attack_p attack_r lira lira_offline
         lira_fixed lira_offline_fixed rmia rmia_offline base base_offline bavaria bavaria_offline quantile label_only
-        boundary trajectory pmia informia informia_offline"""
+        boundary trajectory pmia informia informia_offline glira imia"""
     assert set(ATTACKS) == {*names.split(), "majority"}
     assert all(entry.title and entry.reference for entry in ATTACKS.values())
     assert {name for name, entry in ATTACKS.items() if entry.needed() - ANSWERS} == {
@@ -43,6 +43,8 @@ def test_the_names_are_those_of_the_issue():
         "label_only",
         "boundary",
         "trajectory",
+        "glira",
+        "imia",
     }
 
 
