@@ -246,6 +246,26 @@ def enforce(conditions: Collection[Condition], results: Mapping[str, Any]) -> li
     raise GateExceeded(f"the gate is exceeded; {lines}")
 
 
+def enforce_all(conditions: Collection[Condition], audits: Mapping[str, Mapping[str, Any]]) -> None:
+    """``enforce`` for each of several models, by name.
+
+    Raises:
+        GateExceeded: one line with what is met by which model.
+        GateUndecided: the same, where no condition is known to be met by any.
+    """
+    met: dict[str, GateExceeded] = {}
+    for name, results in audits.items():
+        try:
+            enforce(conditions, results)
+        except GateExceeded as error:
+            met[name] = error
+    if met:
+        lines = "; ".join(f"{name}: {error}" for name, error in met.items())
+        raise (GateUndecided if all(isinstance(error, GateUndecided) for error in met.values()) else GateExceeded)(
+            lines
+        )
+
+
 def _by_condition(against: Collection[Verdict]) -> dict[str, list[str]]:
     """What stands against a model, by condition; attacks that are silent for the same reason are named together."""
     parts: dict[str, list[str]] = {}

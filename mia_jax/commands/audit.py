@@ -3,6 +3,7 @@
 mia-jax audit --dataset=location --num_models=128              # models in pairs, each in turn the target
 mia-jax audit --target=URL --data=mine.npz                     # somebody's model, behind an API
 mia-jax audit --predictions=preds.npz                          # all answers were had elsewhere
+mia-jax audit --predictions=a.npz,b.npz,c.npz                  # variants of one model, side by side
 mia-jax audit --dataset=location --canaries=1000               # one training run, its epsilon
 mia-jax audit --dataset=location --fail_if='tpr@0.01>0.05'     # a release gate
 
@@ -42,11 +43,14 @@ def define(argv: list[str]) -> Callable[[], None]:
 def _audit(read_config: Callable, read_sharing: Callable) -> None:
     cli.use_every_core()
     from mia_jax import progress
-    from mia_jax.audits import gate, shared_runs
+    from mia_jax.audits import comparison, gate, shared_runs
 
     part = shared_runs.part(read_sharing())
     config, names = _asked(read_config)
     conditions = () if FLAGS.fail_if is None else gate.parse(FLAGS.fail_if, attacks=names)
+    if len(comparison.files(FLAGS.predictions)) > 1:
+        _compare(config, conditions)
+        return
     results = shared_runs.run(config, part, command=command_line.here(), notify=cli.say, progress=progress.shown)
     if results is None:  # a share of the models was made
         return
@@ -54,6 +58,28 @@ def _audit(read_config: Callable, read_sharing: Callable) -> None:
     if conditions:
         verdicts = gate.enforce(conditions, results)
         print("\n".join([f"The gate holds: {FLAGS.fail_if}", *gate.notes(verdicts)]))
+
+
+def _compare(config: Any, conditions: tuple) -> None:
+    """Several models side by side; each has to pass the gate."""
+    from mia_jax import progress
+    from mia_jax.audits import comparison, gate
+    from mia_jax.reports import columns, terminal
+    from mia_jax.reports import comparison as words
+
+    folder, compared, audits = comparison.compare(
+        config, command=command_line.here(), notify=cli.say, progress=progress.shown
+    )
+    cli.show(terminal.comparison_table(compared, audits))
+    cli.show(
+        "\n".join([*words.verdicts(compared), f"\nReport: {folder}/comparison.html    data: {folder}/comparison.json"])
+    )
+    if FLAGS.csv:
+        for results in audits.values():
+            cli.show(f"Scores as text: {columns.write_csv(results['config']['workdir'])}")
+    if conditions:
+        gate.enforce_all(conditions, audits)
+        print(f"The gate holds for each of {len(audits)} models: {FLAGS.fail_if}")
 
 
 def _asked(read_config: Callable) -> tuple[Any, tuple[str, ...]]:

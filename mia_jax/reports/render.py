@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from mia_jax import sanitize
 from mia_jax.reports import verdict
-from mia_jax.reports.blocks import Report
+from mia_jax.reports.blocks import Block, Report
 from mia_jax.reports.sections import SECTIONS, Section
 
 STYLE = pathlib.Path(__file__).with_name("report.css")
@@ -39,6 +39,24 @@ def page(report: Report, sections: Sequence[Section] = SECTIONS) -> str:
             sections=[(section, section.blocks(report)) for section in shown],
         )
     )
+
+
+def plain_page(
+    heading: str, verdict: str, sections: Sequence[tuple[str, str, Sequence[Block]]], *, simulated: bool = False
+) -> str:
+    """A page that is not of one run.
+
+    Args:
+        heading: its title.
+        verdict: a paragraph below that.
+        sections: anchor, title and blocks of each.
+        simulated: whether records were, which every title then says.
+    """
+    shown = [(Section(anchor, title, lambda *_: True, lambda _: ()), blocks) for anchor, title, blocks in sections]
+    template = environment().get_template("page.html")
+    mark = "SIMULATED" if simulated else ""
+    style = Markup(STYLE.read_text(encoding="utf-8"))
+    return template.render(mark=mark, heading=heading, verdict=verdict, style=style, sections=shown)
 
 
 @functools.cache

@@ -38,11 +38,15 @@ def show(results: Results, file: TextIO | None = None) -> None:
 
 def terminal_table(results: Results, width: int = WIDTH) -> str:
     """A run's results as plain text, at most ``width`` columns wide; every plan has its own table."""
+    return _plain(_everything(results, width), width)
+
+
+def _plain(shown: RenderableType, width: int) -> str:
     buffer = io.StringIO()
     console = Console(
         file=buffer, width=width, color_system=None, highlight=False, emoji=False, markup=False, legacy_windows=False
     )
-    console.print(_everything(results, width))
+    console.print(shown)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
@@ -99,6 +103,32 @@ def _number(measure: Any, notes: Notes) -> str:
         return f"{number:.3f}"
     low, high = measures.ends(measure)
     return f"{number:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def comparison_table(comparison: Mapping[str, Any], audits: Mapping[str, Results], width: int = WIDTH) -> str:
+    """Several models side by side, as plain text: a table for each model beside the first."""
+    first, notes = comparison["first"], Notes()
+    parts: list[RenderableType] = []
+    for name, by_attack in comparison["differences"].items():
+        heads = [("attack", 18), (f"AUC, {_clipped(first, 10)}", 8), (f"AUC, {_clipped(name, 10)}", 8)]
+        heads += [("difference", 23), ("of TPR at 1% FPR", 23)]
+        table = _table([(title, least, "left") for title, least in heads])
+        for attack in (each for each in measures.ranked(audits[first]) if each in by_attack):
+            one = by_attack[attack]
+            areas = [measures.value(audits[model]["attacks"][attack].get("auc")) for model in (first, name)]
+            cells = ["-" if area is None else f"{area:.3f}" for area in areas]
+            cells += [_apart(each, notes) for each in (one["auc"], one["tpr_at_fpr"]["0.01"])]
+            _add(table, [_clipped(attack, 18), *cells])
+        parts += [_text(f"{name} beside {first}, on the same records; 95% intervals of differences"), "", table, ""]
+    parts += [_hanging(k, text) for k, text in enumerate(notes.reasons, 1)]
+    return _plain(Group(*parts), width)
+
+
+def _apart(measure: Mapping[str, Any], notes: Notes) -> str:
+    """A difference with its sign and interval."""
+    if measures.value(measure) is None:
+        return _number(measure, notes)
+    return f"{measure['value']:+.3f} [{measure['low']:+.3f}, {measure['high']:+.3f}]"
 
 
 # --- the paper's run -------------------------------------------------------------------------------------------------

@@ -39,25 +39,75 @@ def bootstrap(
     Raises:
         InputError: as ``metrics.tally``.
     """
-    t = metrics.tally(score, member)
-    m, n = int(t.members.sum()), int(t.non_members.sum())
-    distinct = np.arange(len(t.value))
-    at_member, at_non_member = np.repeat(distinct, t.members), np.repeat(distinct, t.non_members)  # best scores first
-    before, until = (
-        np.searchsorted(at_member, at_non_member, side) for side in ("left", "right")
-    )  # members above, or tied
-    tied = bool((before != until).any())
-    ranks = np.array([rate * (n + 1) for rate in rates]) - 1  # of non-members, from 0
-    first = np.floor(ranks)
+    one = _arranged(score, member, rates)
     rng = np.random.Generator(np.random.SFC64(seed))
-    area, tpr, above = np.empty(resamples), np.empty((resamples, len(ranks))), np.zeros(m + 1, np.int64)
+    area, tpr = np.empty(resamples), np.empty((resamples, len(rates)))
     for k in range(resamples):
-        np.cumsum(np.bincount(rng.integers(0, m, m, np.int32), minlength=m), out=above[1:])
-        count = np.bincount(rng.integers(0, n, n, np.int32), minlength=n)
-        won = above[before]
-        area[k] = count @ won + (count @ above[until] if tied else count @ won)
-        seen = np.cumsum(count)
-        places = (np.minimum(np.searchsorted(seen, r, "right"), n - 1) for r in (first, first + 1))
-        one, two = (np.where(r < 0, 0, won[place]) for r, place in zip((first, first + 1), places, strict=True))
-        tpr[k] = one + (ranks - first) * (two - one)
-    return Resamples(area / (2 * m * n), tpr / m)
+        area[k], tpr[k] = _of_counts(one, *_drawn(rng, one.m, one.n))
+    return Resamples(area, tpr)
+
+
+def paired(
+    scores: Sequence[np.ndarray],
+    member: np.ndarray,
+    rates: Sequence[float] = metrics.RATES,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[Resamples]:
+    """``bootstrap`` of several scores of the same records, each time of the same sample: for their differences.
+
+    Args:
+        scores: of each model, or attack, [n].
+        member, rates, resamples, seed: as of ``bootstrap``.
+
+    Raises:
+        InputError: as ``metrics.tally``.
+    """
+    arranged = [_arranged(score, member, rates) for score in scores]
+    inside, outside = (
+        [np.argsort(-np.asarray(score)[side], kind="stable") for score in scores] for side in (member, ~member)
+    )
+    m, n = arranged[0].m, arranged[0].n
+    rng = np.random.Generator(np.random.SFC64(seed))
+    area, tpr = np.empty((len(scores), resamples)), np.empty((len(scores), resamples, len(rates)))
+    for k in range(resamples):
+        of_members, of_others = _drawn(rng, m, n)
+        for j, one in enumerate(arranged):
+            area[j, k], tpr[j, k] = _of_counts(one, of_members[inside[j]], of_others[outside[j]])
+    return [Resamples(*each) for each in zip(area, tpr, strict=True)]
+
+
+class _Arranged(NamedTuple):
+    """Scores, sorted once: the best first, members and non-members apart."""
+
+    m: int
+    n: int
+    before: np.ndarray  # [n], members above each non-member
+    until: np.ndarray  # [n], or tied with it
+    ranks: np.ndarray  # [rates], of non-members, from 0
+
+
+def _arranged(score: np.ndarray, member: np.ndarray, rates: Sequence[float]) -> _Arranged:
+    t = metrics.tally(score, member)
+    n = int(t.non_members.sum())
+    distinct = np.arange(len(t.value))
+    at_member, at_non_member = np.repeat(distinct, t.members), np.repeat(distinct, t.non_members)
+    before, until = (np.searchsorted(at_member, at_non_member, side) for side in ("left", "right"))
+    return _Arranged(int(t.members.sum()), n, before, until, np.array([rate * (n + 1) for rate in rates]) - 1)
+
+
+def _drawn(rng: np.random.Generator, m: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each of m members and n non-members is in a sample of as many of either."""
+    of_members, of_others = (np.bincount(rng.integers(0, size, size, np.int32), minlength=size) for size in (m, n))
+    return of_members, of_others
+
+
+def _of_counts(one: _Arranged, of_members: np.ndarray, of_others: np.ndarray) -> tuple[float, np.ndarray]:
+    """AUC and TPRs [rates] of a sample, by how often each member [m] and non-member [n] is in it, the best first."""
+    above = np.concatenate([[0], np.cumsum(of_members)])
+    won, seen, first = above[one.before], np.cumsum(of_others), np.floor(one.ranks)
+    area = (of_others @ won + of_others @ above[one.until]) / (2 * one.m * one.n)
+    places = (np.minimum(np.searchsorted(seen, r, "right"), one.n - 1) for r in (first, first + 1))
+    low, high = (np.where(r < 0, 0, won[place]) for r, place in zip((first, first + 1), places, strict=True))
+    return area, (low + (one.ranks - first) * (high - low)) / one.m

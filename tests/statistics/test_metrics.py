@@ -133,6 +133,33 @@ def test_bootstrap_is_a_bootstrap():
     np.testing.assert_array_equal(again.auc, ours.auc)
 
 
+def test_paired_samples_are_the_same_for_each_score():
+    """Each score's own draws are a bootstrap's, and the difference of two that agree is sharper than that of others."""
+    rng = np.random.default_rng(4)
+    score, member = gaussian_audit(rng, 300, 300, 1.0)
+    near = score + rng.normal(0, 0.2, 600)
+    order = rng.permutation(600)
+    one, two, three = resampling.paired([score[order], near[order], score[order]], member[order], (0.1,))
+    np.testing.assert_array_equal(one.auc, three.auc)
+    np.testing.assert_array_equal(one.tpr, three.tpr)
+    alone = resampling.bootstrap(score, member, (0.1,))
+    assert one.auc.std() == pytest.approx(alone.auc.std(), rel=0.15)
+    assert one.auc.mean() == pytest.approx(alone.auc.mean(), abs=0.005)
+    assert (one.auc - two.auc).std() < 0.4 * np.hypot(one.auc.std(), two.auc.std())
+
+
+@pytest.mark.slow
+def test_paired_intervals_cover_the_difference_as_often_as_they_say():
+    covered, rng = 0, np.random.default_rng(5)
+    truth = stats.norm.cdf(1.0 / np.sqrt(2)) - stats.norm.cdf(1.0 / np.sqrt(2 + 0.5))  # noise of variance 1/4 on either
+    for k in range(60):
+        score, member = gaussian_audit(rng, 80, 80, 1.0)
+        one, two = resampling.paired([score, score + rng.normal(0, 0.5, 160)], member, (0.1,), resamples=200, seed=k)
+        low, high = np.quantile(one.auc - two.auc, [0.025, 0.975])
+        covered += low <= truth <= high
+    assert covered >= 52  # 60 times .95; fewer by chance once in 500
+
+
 def test_interval_of_a_rate_is_the_bootstrap_s():
     score, member = gaussian_audit(np.random.default_rng(2), 4000, 4000, 1.0)
     draws = resampling.bootstrap(score, member, (0.1, 0.01), resamples=2000).tpr

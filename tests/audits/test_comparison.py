@@ -1,0 +1,115 @@
+"""Variants of one model side by side: differences on the same records, and what is refused."""
+
+import json
+
+import attack_worlds as worlds
+import numpy as np
+import pytest
+
+import mia_jax as mia
+from mia_jax.audits import comparison, gate
+from mia_jax.reports import terminal
+from mia_jax.types import InputError
+
+N = 600
+WORLD, CALM = (worlds.gaussian(41, N, 8, shift=shift) for shift in (2.5, 0.3))
+SHADOWS = worlds.others(WORLD)
+
+
+def write(folder, name, world=WORLD, **changed):
+    p = np.exp(worlds.answers(world.phi, world.y))
+    arrays = dict(labels=world.y, target=p[0], shadows=p[SHADOWS], shadow_member=world.member[SHADOWS])
+    arrays |= dict(member=world.member[0]) | changed
+    np.savez(folder / name, **{key: array for key, array in arrays.items() if array is not None})
+    return str(folder / name)
+
+
+def compare(folder, *files, **settings):
+    given = dict(attacks="loss,rmia", workdir=str(folder / "w")) | settings
+    return comparison.compare(mia.DeployedConfig(predictions=",".join(files), **given))
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compared")
+    files = [write(folder, "plain.npz"), write(folder, "same.npz"), write(folder, "defended.npz", CALM)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mia_jax.reports.report.write_report", lambda workdir: None)
+        return compare(folder, *files), files
+
+
+def test_each_model_is_an_ordinary_audit(compared, tmp_path, no_pages):
+    (folder, _, audits), files = compared
+    assert list(audits) == ["plain", "same", "defended"]
+    alone = mia.run(mia.DeployedConfig(predictions=files[0], attacks="loss,rmia", workdir=str(tmp_path / "w")))
+    assert audits["plain"]["attacks"] == alone["attacks"]
+    assert (tmp_path / "w" / "scores.npz").read_bytes() == (folder / "plain" / "scores.npz").read_bytes()
+
+
+def test_a_model_does_not_differ_from_itself_and_a_defended_one_does(compared):
+    differences = compared[0].comparison["differences"]
+    for by_attack in differences["same"].values():
+        assert by_attack["auc"] == {"value": 0, "low": 0, "high": 0}
+    one, audits = differences["defended"]["rmia"]["auc"], compared[0].audits
+    areas = [audits[name]["attacks"]["rmia"]["auc"]["value"] for name in ("plain", "defended")]
+    assert one["value"] == pytest.approx(areas[1] - areas[0], abs=1e-4)  # scores are kept as float32
+    assert one["low"] < one["value"] < one["high"] < -0.1
+    assert differences["defended"]["rmia"]["tpr_at_fpr"]["0.001"]["reason"].startswith("not resolvable")
+
+
+def test_the_page_the_file_and_the_table_say_so(compared):
+    folder, found, audits = compared[0]
+    assert json.loads((folder / "comparison.json").read_text()) == found
+    page = (folder / "comparison.html").read_text(encoding="utf-8")
+    assert "defended tells less to 2 of 2 attacks than plain does" in page
+    assert "same tells no attack measurably more or less than plain does" in page
+    table = terminal.comparison_table(found, audits)
+    assert "defended beside plain" in table and max(map(len, table.splitlines())) <= 100
+    assert "+0.000 [+0.000, +0.000]" in table
+
+
+def test_a_gate_is_asked_of_each(compared):
+    audits = compared[0].audits
+    with pytest.raises(gate.GateExceeded, match=r"plain: the gate is exceeded; auc>0.8: .*; same: ") as error:
+        gate.enforce_all(gate.parse("auc>0.8"), audits)
+    assert "defended" not in str(error.value)
+    with pytest.raises(gate.GateUndecided):
+        gate.enforce_all(gate.parse("tpr@0.001>0.9"), audits)
+    gate.enforce_all(gate.parse("auc>0.99"), audits)
+
+
+OTHER = {
+    "labels": (
+        dict(labels=(WORLD.y + 1) % 4),
+        r"b.npz: labels differs from .*a.npz at 600 of 600 records, first at record 0",
+    ),
+    "member": (dict(member=np.roll(WORLD.member[0], 1)), "b.npz: member differs from .* in the same order"),
+    "unknown": (dict(member=None), "b.npz does not say who is a member, and models are compared by that"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER)
+def test_other_records_are_refused_before_any_work(tmp_path, case):
+    changed, message = OTHER[case]
+    first, other = write(tmp_path, "a.npz"), write(tmp_path, "b.npz", **changed)
+    with pytest.raises(InputError, match=message) as error:
+        compare(tmp_path, first, other)
+    assert "\n" not in str(error.value) and not (tmp_path / "w").exists()
+
+
+def test_fewer_records_and_one_file_twice_are_refused(tmp_path):
+    first = write(tmp_path, "a.npz")
+    with pytest.raises(InputError, match=r"b.npz: labels has shape \(300,\), and \(600,\) in"):
+        short = worlds.gaussian(41, 300, 8, shift=2.5)
+        compare(tmp_path, first, write(tmp_path, "b.npz", short))
+    with pytest.raises(InputError, match="two files or more, each once"):
+        compare(tmp_path, first, first)
+    with pytest.raises(InputError, match=r"there is no file .*none\.npz"):
+        compare(tmp_path, first, str(tmp_path / "none.npz"))
+
+
+def test_names_are_those_of_the_files_and_tell_them_apart(tmp_path):
+    (tmp_path / "a,b.npz").touch()
+    assert comparison.files(str(tmp_path / "a,b.npz")) == [str(tmp_path / "a,b.npz")]
+    assert comparison.files("a.npz, b.npz,") == ["a.npz", "b.npz"] and comparison.files(None) == []
+    assert comparison._names(["x/preds.npz", "y/preds.npz", "z.npz"]) == ["x-preds", "y-preds", "z"]
