@@ -7,7 +7,7 @@ from typing import Any
 from mia_jax.reports import measures, render
 from mia_jax.reports.blocks import Block, Cell, Items, Notes, Paragraphs, Row, Table, measure_cell
 from mia_jax.reports.measures import Results
-from mia_jax.storage.artifacts import replacing
+from mia_jax.storage.files import replacing
 
 Audits = Mapping[str, Results]
 READ = (
