@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from mia_jax.models import lax_convolutions
+
 ALIGNED = 16  # float32 numbers of a cache line: matmuls over a multiple of it are faster on CPUs
 
 
@@ -69,10 +71,11 @@ def conv(
     feature_group_count: int = 1,
     **rest,
 ) -> jax.Array:
-    """What ``lax.conv_general_dilated`` computes, as flax calls it, up to rounding: by copies and one matmul.
+    """What ``lax.conv_general_dilated`` computes, as flax calls it, up to rounding: as is faster on a CPU.
 
-    With any strides, padding and dilation of the kernel. Grouped, transposed and 3-D convolutions, and those with a
-    precision of their own, are left to it.
+    By copies and one matmul, or on CPUs by XLA's own convolution where copies are most of the work. With any strides,
+    padding and dilation of the kernel. Grouped, transposed and 3-D convolutions, and those with a precision of their
+    own, are left to it.
 
     Args:
         x: [b, *spatial, i].
@@ -108,8 +111,21 @@ def conv(
         counter.append(1)
     unit = (1,) * spatial
     if spatial == 2 and strides == unit and dilation == unit and padding == "SAME":
+        if _mostly_copies(x, kernel):
+            pads = tuple(((size - 1) // 2, size // 2) for size in kernel.shape[:2])
+            return lax_convolutions.convolve(x, kernel, unit, pads, unit)
         return conv_same(x, kernel)
     return _gathered(x, kernel, strides, padding, dilation)
+
+
+def _mostly_copies(x: jax.Array, kernel: jax.Array) -> bool:
+    """Whether copies are most of the work: few channels out, but enough in (measured: benchmarks/README.md).
+
+    One record at a time is what per-example gradients ask for, by ``vmap``: a kernel's gradient for each record, which
+    XLA's convolutions would compute one after the other.
+    """
+    *_, i, o = kernel.shape
+    return jax.default_backend() == "cpu" and len(x) > 1 and i >= 16 and o <= 128
 
 
 def channels_last(spatial: int) -> jax.lax.ConvDimensionNumbers:

@@ -197,7 +197,7 @@ def _computed(name: str, model: Model, schema: Schema) -> Model:
     if key not in _AGREED:
         _AGREED[key] = _agree(model, as_written(model), schema)
     if _AGREED[key]:
-        return model._replace(arithmetic="its convolutions are computed as copies and one matmul, which is faster here")
+        return model._replace(arithmetic="its convolutions are computed in another form, which is faster here")
     return as_written(model)
 
 
