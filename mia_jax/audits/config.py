@@ -70,9 +70,7 @@ class AuditConfig(RecipeOptions, AttackOptions):
         metadata=about_field("options of attacks that were registered since, by flag", identity=False, flag=False),
     )
     data_dir: str | None = option(None, "folder with official data files (default: $MIA_JAX_DATA_DIR)", identity=False)
-    workdir: str | None = option(
-        None, "folder of this run (default: runs/<data set>-<hash of the configuration>)", identity=False
-    )
+    workdir: str | None = option(None, "folder of this run (default: runs/<data set>-<hash of it>)", identity=False)
     chunk: int | None = option(
         None, "shadows trained at once (default: chosen from the model and the memory)", identity=False, low=1
     )
@@ -258,6 +256,7 @@ class Brought(NamedTuple):
     shadow_member: np.ndarray | None = None  # bool [S, n], who trained those
     signal: Any = None  # (prediction, y) -> [n], or the name of one, where predictions are no probabilities
     digest: str = ""  # of the file that all of this is from, if it is from one
+    notes: tuple[str, ...] = ()  # what was made of labels and answers, in sentences
 
     @property
     def has_shadows(self) -> bool:

@@ -13,14 +13,14 @@ import numpy as np
 from mia_jax import attacks as attack_table
 from mia_jax.audits import pipeline
 from mia_jax.audits.config import AuditConfig, Brought, DeployedConfig, InProcessConfig
-from mia_jax.audits.deployed import checks
+from mia_jax.audits.deployed import checks, collect
 from mia_jax.audits.plans import in_process
-from mia_jax.data import files, npz, tables
+from mia_jax.data import class_labels, columns, files, npz, tables
 from mia_jax.progress import Progress, patient
 from mia_jax.reports import notebook
 from mia_jax.reports.notebook import AuditResult
 from mia_jax.storage import artifacts
-from mia_jax.targets import platforms
+from mia_jax.targets import answer_kinds, platforms
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import Array, InputError
 
@@ -53,9 +53,11 @@ def audit(
 
     Args:
         predict: the model: a function of records that gives probabilities [n, c], such as ``model.predict_proba``; an
-            estimator that has one; a Target; or its answers [n, c] themselves.
+            estimator that has one; a Target; or its answers themselves, or their .npy. Logits, log-probabilities and,
+            of two classes, one number for each record are told apart, read as such, and said.
         x: records [n, *f], in the type that the model takes: an array, a data frame, a tensor.
-        y: int [n], their classes, numbered from 0 as the columns of the answers.
+        y: [n], their classes, numbered from 0 as the columns of the answers; or as ``model.classes_`` has them, text
+            in alphabetical order, booleans, one-hot.
         member: bool [n], which of them trained the model; None: not known, and there are scores only.
         shadows: what imitates the model. A function ``fit(x, y, *, seed)`` that trains such a model and returns what
             ``predict`` may be; a classifier of scikit-learn's kind; a platform (``mia_jax.platforms``) or its name, as
@@ -126,7 +128,8 @@ def _brought(
     predict: Any, x: Any, y: Array, member: Array | None, shadows: Any, population: Any, signal: Any
 ) -> Brought:
     """What was given, as an audit takes it. Raises InputError."""
-    x, labels = _records(x, y, "") if signal is None else _predicted(x, y)
+    predict = collect.loaded(predict) if isinstance(predict, str | os.PathLike) else predict
+    (x, labels), notes = _records(x, y, "", predict) if signal is None else (_predicted(x, y), ())
     if member is not None:
         member = checks.truth(tables.plain(member), len(labels))
         if member.all() or not member.any():
@@ -138,31 +141,42 @@ def _brought(
     if population is not None:
         if not isinstance(population, tuple | list) or len(population) != 2:
             raise InputError("population is (x, y): records that trained no model, and their labels")
-        other = _records(*population, "population: ")
+        other, more = _records(*population, "population: ", predict)
+        notes = (*notes, *(f"Population: {note}" for note in more))
     if signal is not None:
         return Brought(predict, x, labels, member, other, shadows, signal=signal)
     trainer, saved = _trainer(shadows)
-    given = Brought(predict, x, labels, member, other, trainer)
+    given = Brought(predict, x, labels, member, other, trainer, notes=notes)
     if saved is None:
         return given
-    p, trained = _saved(saved, len(labels))
-    return given._replace(shadows=p, shadow_member=trained)
+    p, trained, note = _saved(saved, len(labels))
+    return given._replace(shadows=p, shadow_member=trained, notes=(*notes, *filter(None, [note])))
 
 
-def _records(x: Any, y: Array, whose: str) -> tuple[Any, np.ndarray]:
+def _records(x: Any, y: Array, whose: str, model: Any) -> tuple[tuple[Any, np.ndarray], tuple[str, ...]]:
+    """Records as they came and their labels as classes of the model, and what was made of these, in sentences."""
     x = _dense(x, whose)
-    given = tables.plain(y)
+    names = _classes_of(model)
     try:
-        labels = files.labels(npz.numbers(given, "y"))
+        found = class_labels.numbered(tables.plain(y), names=names, whole=False)
     except ValueError as error:
-        move = "y.argmax(axis=1)" if given.ndim == 2 else "np.unique(y, return_inverse=True)[1]"
-        advice = "" if move in str(error) or isinstance(error, files.Unlabeled) else f"; {move} numbers the classes"
+        move = "np.unique(y, return_inverse=True)[1]"
+        advice = "" if "(y" in str(error) or isinstance(error, files.Unlabeled) else f"; {move} numbers the classes"
         raise InputError(f"{whose}y cannot be used: {error}{advice}") from None
-    if len(x) != len(labels) or not len(labels):
+    if len(x) != len(found.y):
         raise InputError(
-            f"{whose}x has {len(x):,} records and y {len(labels):,} labels: give one label for each record"
+            f"{whose}x has {len(x):,} records and y {len(found.y):,} labels: give one label for each record"
         )
-    return x, labels
+    doubt = " The answers' columns must be in this order." if found.names and not names else ""
+    return (x, found.y), tuple(f"{note}{doubt}" for note in [found.note] if note)
+
+
+def _classes_of(model: Any) -> tuple[str, ...]:
+    """The classes that an estimator of scikit-learn's kind, or its method, knows by other names than 0, 1, ..."""
+    known = getattr(getattr(model, "__self__", model), "classes_", None)
+    if known is None or np.ndim(known) != 1 or np.array_equal(known, np.arange(len(known))):
+        return ()
+    return tuple(columns.as_text(np.asarray(known)).tolist())
 
 
 def _dense(x: Any, whose: str) -> Any:
@@ -200,16 +214,24 @@ def _trainer(shadows: Any) -> tuple[Any, Any]:
     return shadows, None
 
 
-def _saved(saved: Mapping[str, Any], records: int) -> tuple[np.ndarray, np.ndarray]:
-    """What shadows answered [S, n, c], and who trained them [S, n]. Raises InputError."""
+def _saved(saved: Mapping[str, Any], records: int) -> tuple[np.ndarray, np.ndarray, str]:
+    """What shadows answered [S, n, c], who trained them [S, n], and what was made of it. Raises InputError."""
     if lacking := [name for name in ("shadows", "shadow_member") if name not in saved]:
         raise InputError(f"shadows: {lacking[0]} is missing: give shadows [S, n, c] and shadow_member [S, n]")
-    p = tables.plain(saved["shadows"])
-    if p.ndim != 3 or p.shape[1] != records:
+    p = tables.plain(collect.loaded(saved["shadows"]))
+    if p.ndim not in (2, 3) or p.shape[1] != records or 0 in p.shape:
         raise InputError(
-            f"shadows hold probabilities [S, {records}, c], of the records in x; they have shape {p.shape}"
+            f"shadows hold probabilities [S, {records}, c], of the records in x (of two classes [S, {records}]); they"
+            f" have shape {p.shape}"
         )
-    return p, checks.membership(tables.plain(saved["shadow_member"]), checks.Answered(np.zeros(records), p[0], p))
+    try:
+        read = [*answer_kinds.together({f"shadows[{k}]": each for k, each in enumerate(p)}).values()]
+    except answer_kinds.Faulty as error:
+        raise InputError(str(error)) from None
+    p = p if read[0].kind == "probabilities" else np.stack([each.p for each in read])
+    who = tables.plain(collect.loaded(saved["shadow_member"]))
+    note = f"Answers of the shadows are {read[0].note}." if read[0].note else ""
+    return p, checks.membership(who, checks.Answered(np.zeros(records), p[0], p)), note
 
 
 def _digest(given: Brought) -> str:

@@ -152,6 +152,25 @@ def of_table(table: Table, name: str, how: How) -> Own:
     return Own(Records(x, labels.y), schema, member)
 
 
+def of_frames(frames: Sequence[Any], y: np.ndarray, name: str) -> tuple[Records, Schema]:
+    """The records of several data frames with the same columns, which have no labels among them.
+
+    Args:
+        frames: of pandas or polars.
+        y: int [n], classes of all of them; some may lack.
+        name: of the records.
+
+    Raises:
+        ValueError: as ``of_table``.
+    """
+    tables = [table for table in map(holders.held, frames) if isinstance(table, Table)]
+    parts = {column: [table.columns[column] for table in tables] for column in tables[0].columns}
+    label = next(free for free in (holders.LABELS, "the label") if free not in parts)
+    whole = Table({column: np.concatenate(part) for column, part in parts.items()} | {label: y})
+    own = of_table(whole, name, How(label, whole=False))
+    return own.records, own.schema
+
+
 # --- labels ----------------------------------------------------------------------------------------------------------
 
 

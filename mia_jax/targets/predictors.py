@@ -6,18 +6,19 @@ in one line that says what the numbers look like and what to return instead.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from mia_jax import user_code
 from mia_jax.data import tables
-from mia_jax.targets import answer_format, defenses
+from mia_jax.targets import answer_format, answer_kinds, defenses
+from mia_jax.targets.answer_kinds import Kind
 from mia_jax.types import Answers, Array, InputError, Target
 
 FORMAT_RECORDS = 4096  # of a training set, at most, that tell what a model's answers look like
 INSTEAD = {  # what rows of numbers are -> what to return instead
-    "logits": "scipy.special.softmax(logits, axis=1)",
+    "logits": "scipy.special.softmax(p, axis=1), if they are logits",
     "sigmoids": "p / p.sum(axis=1, keepdims=True), if each record has one class",
 }
 
@@ -27,6 +28,7 @@ class Answered(NamedTuple):
 
     p: np.ndarray  # probabilities [n, c], as they were answered
     note: str = ""  # how they were read, where they were none
+    kind: Kind | None = None  # what they were, of a function or an estimator
 
 
 class NoNumber(InputError):
@@ -50,10 +52,11 @@ class Asked:
     model: Any
     format: Answers
     called: str  # in messages
+    kind: Kind | None = None  # what it answers, seen of all of its training records: a few rows may look like another
 
     def probabilities(self, x: Any) -> np.ndarray:
         """Records [b, *f] -> probabilities [b, c]."""
-        return answers(self.model, x, self.format.classes, called=self.called).p
+        return answers(self.model, x, self.format.classes, called=self.called, kind=self.kind).p
 
     def __call__(self, x: Array) -> np.ndarray:
         """Records [b, *f] -> log-probabilities [b, c]."""
@@ -84,10 +87,11 @@ def as_target(model: Any, x: Any, classes: int, *, called: str) -> Target:
         return model
     some = np.unique(np.linspace(0, len(x) - 1, FORMAT_RECORDS).astype(int))
     try:
-        known = shared_format(answers(model, tables.take(x, some), classes, called=called).p, len(x))
+        first = answers(model, tables.take(x, some), classes, called=called)
+        known, kind = shared_format(first.p, len(x)), first.kind
     except NoNumber:  # said where it is asked for
-        known = Answers(classes)
-    return Target(Asked(model, known, called), known, traced=False)
+        known, kind = Answers(classes), None
+    return Target(Asked(model, known, called, kind), known, traced=False)
 
 
 def shared_format(p: np.ndarray, records: int) -> Answers:
@@ -99,15 +103,19 @@ def shared_format(p: np.ndarray, records: int) -> Answers:
     return Answers(known.classes, least=min(1 / records, float(p[p > 0].min())) if zeros and p.any() else None)
 
 
-def answers(model: Any, x: Any, classes: int | None = None, *, called: str = "predict") -> Answered:
+def answers(
+    model: Any, x: Any, classes: int | None = None, *, called: str = "predict", kind: Kind | None = None
+) -> Answered:
     """What a model answers about records.
 
     Args:
-        model: a function of records [n, *f] that gives probabilities [n, c], the probability of class 1 [n] or [n, 1],
-            or labels (integers [n]); an estimator with ``predict_proba``; a Target; or answers [n, c] themselves.
+        model: a function of records [n, *f] that gives probabilities [n, c], logits or log-probabilities [n, c], the
+            probability or the logit of class 1 [n] or [n, 1], or labels (integers [n]); an estimator with
+            ``predict_proba``; a Target; or answers themselves.
         x: the records [n, *f], in whatever type the model takes.
         classes: c, where it is known; labels need it.
         called: what the model is called in messages.
+        kind: of its answers, where they were seen before.
 
     Raises:
         InputError: it raises, or its answers are none; it says what they look like. ``NoNumber``: one is not finite.
@@ -123,7 +131,7 @@ def answers(model: Any, x: Any, classes: int | None = None, *, called: str = "pr
         predict = _function(model, called)
         with user_code.guarded(called):
             given = predict(x)
-    return _probabilities(tables.plain(given), len(x), classes, called)
+    return _probabilities(tables.plain(given), len(x), classes, called, kind)
 
 
 def _function(model: Any, called: str) -> Callable[[Any], Any]:
@@ -142,7 +150,7 @@ def _function(model: Any, called: str) -> Callable[[Any], Any]:
     )
 
 
-def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str) -> Answered:
+def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str, kind: Kind | None) -> Answered:
     """What was answered about so many records as probabilities [n, c]. Raises InputError."""
     if p.dtype.kind not in "biuf":
         raise InputError(f"{called} returns {p.dtype}, no numbers: return probabilities [n, c], as predict_proba does")
@@ -158,12 +166,15 @@ def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str) -
         _check_classes(found, classes, called)
         return Answered(answer_format.one_hot(p.astype(int), found), "its answers are labels, with no probability")
     if p.ndim == 1 or p.shape[1] == 1:
-        return _of_one_column(p.reshape(rows), classes, called)
-    _check_classes(p.shape[1], classes, called)
+        _check_two(p, classes, called)
+    else:
+        _check_classes(p.shape[1], classes, called)
     p = p if p.dtype.kind == "f" else p.astype(np.float32)
-    if wrong := answer_format.faults(p, answer_format.recognize(np.nan_to_num(p))):
-        _refuse(p, wrong, called)
-    return Answered(p)
+    try:
+        found = answer_kinds.read(p, kind=kind)
+    except answer_kinds.Faulty as error:
+        _refuse(p, error, called)
+    return Answered(found.p, found.note and f"its answers are {found.note}", found.kind)
 
 
 def _check_classes(found: int, classes: int | None, called: str) -> None:
@@ -174,39 +185,27 @@ def _check_classes(found: int, classes: int | None, called: str) -> None:
         )
 
 
-def _of_one_column(p: np.ndarray, classes: int | None, called: str) -> Answered:
-    """One number for each record [n]: of two classes, the probability of class 1."""
+def _check_two(p: np.ndarray, classes: int | None, called: str) -> None:
     if classes is not None and classes != 2:
         raise InputError(
             f"{called} returns one number for each record, and there are {classes} classes: return probabilities"
             f" [n, {classes}]"
         )
-    if not np.isfinite(p).all():
-        raise NoNumber(called, int(np.argmin(np.isfinite(p))), "it is not finite")
-    outside = ~((p >= 0) & (p <= 1))
-    if outside.any():
-        row = int(outside.argmax())
-        raise InputError(
-            f"{called} returns one number for each record, and of record {row} it is {p[row]:.4g}, no probability of"
-            " class 1: return scipy.special.expit(logit) if these are logits"
-        )
-    return Answered(
-        np.stack([1 - p, p], axis=1), "its one number for each record is read as the probability of class 1"
-    )
 
 
-def _refuse(p: np.ndarray, wrong: dict[int, str], called: str) -> None:
-    """Raises InputError: what is wrong with answers p [n, c], and what to return instead."""
-    finite = np.isfinite(p).all(axis=1)
-    rows = p[finite]
+def _refuse(p: np.ndarray, error: answer_kinds.Faulty, called: str) -> NoReturn:
+    """Raises InputError: what is wrong with answers p [n] or [n, c], and what to return instead."""
+    finite = np.isfinite(p).reshape(len(p), -1).all(axis=1)
     if not finite.all():
+        wrong = {} if p.ndim == 1 else answer_format.faults(p, answer_format.recognize(np.nan_to_num(p)))
         row = int(np.argmin(finite))
-        raise NoNumber(called, row, wrong[row])
-    if 1 < len(rows) <= 2 * len(wrong):
-        kind = answer_format.mistaken_for(rows)
+        raise NoNumber(called, row, wrong.get(row, "it is not finite"))
+    if error.row is None and p.ndim == 2:
+        kind = answer_format.mistaken_for(p)
         instead = INSTEAD.get(kind) or answer_format.TURNED[kind].format("p")
-        raise InputError(f"{called}: its rows look like {kind} ({answer_format.beginning(rows[0])}): return {instead}")
-    row, reason = next(iter(wrong.items()))
+        raise InputError(f"{called}: its rows look like {kind} ({answer_format.beginning(p[0])}): return {instead}")
+    if error.row is None:
+        raise InputError(f"{called}: {error.reason}")
     nearly = ((p >= 0) & (p <= 1)).all() and (np.abs(p.sum(axis=1) - 1) < 0.25).all()  # rounded or clipped
     move = "p / p.sum(axis=1, keepdims=True)" if nearly else "probabilities, as softmax gives them"
-    raise InputError(f"{called}, record {row}: {reason}; return {move}")
+    raise InputError(f"{called}, record {error.row}: {error.reason}; return {move}")

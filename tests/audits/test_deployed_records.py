@@ -115,9 +115,9 @@ def spoiled(name, where, value):
         (dict(shadow_member=None), "no array 'shadow_member'"),
         (dict(labels=Y[:-1]), r"labels has shape \(11,\)"),
         (dict(labels=Y + 1), r"label 3, outside of 0\.\.2; number the classes as the columns of target"),
-        (dict(target=answers(N)[:, 0]), r"target has shape \(12,\)"),
+        (dict(target=answers(N)[:, 0]), r"shadows has shape \(4, 12, 3\); needed: \[S, 12\], as target"),
         (dict(target=Y), "target has type int"),
-        (dict(target=answers(N)[:, :1]), r"target has shape \(12, 1\)"),
+        (dict(target=answers(N)[:, :1]), r"shadows has shape \(4, 12, 3\); needed: \[S, 12, 1\]"),
         (dict(shadows=answers(N)), r"shadows has shape \(12, 3\); needed: \[S, 12, 3\]"),
         (dict(shadows=answers(S, N - 1)), r"shadows has shape \(4, 11, 3\)"),
         (dict(shadows=answers(0, N)), "S > 0"),
@@ -127,7 +127,15 @@ def spoiled(name, where, value):
         (spoiled("shadows", (2, 5), [0.9, 0.3, 0.1]), r"shadows\[2\], record 5: the probabilities sum to 1\.3"),
         (spoiled("shadows", (3, 0), [1.2, -0.2, 0.0]), r"shadows\[3\], record 0: .* negative"),
         (dict(member=MEMBER[:3]), r"member has shape \(3,\)"),
-        (dict(target=np.log(answers(N))), r"target: its rows look like log-probabilities .*save np\.exp\(target\)"),
+        (
+            dict(target=np.log(answers(N))),
+            "target holds log-probabilities, and shadows.0. holds prob",
+        ),
+        (
+            dict(target=np.log(answers(N)) + 1),
+            "of several kinds .target holds logits, and shadows.0. holds",
+        ),
+        (dict(target=np.arange(3.0 * N).reshape(N, 3)), "target, record 0: the probabilities sum to 3, not to 1"),
         (dict(shadows=100 * answers(S, N)), r"shadows\[0\]: its rows look like percentages .*save shadows / 100"),
         (dict(target=np.round(100 * answers(N)).astype(int)), "target: its rows look like percentages"),
         (

@@ -260,20 +260,19 @@ def test_a_data_frame_reaches_model_and_shadows_as_it_is():
 
 
 BAD = {
-    "logits": (dict(predict=lambda x: np.log(TARGET(x)) * 3 + 1), "look like logits .*softmax"),
-    "log-probabilities": (dict(predict=lambda x: np.log(TARGET(x))), "look like log-probabilities .* np.exp"),
+    "votes": (dict(predict=lambda x: np.arange(3 * N).reshape(N, 3)), "record 0: the probabilities sum to 3, not to 1"),
     "percentages": (dict(predict=lambda x: 100 * TARGET(x)), "look like percentages .* / 100"),
     "rows": (dict(predict=lambda x: TARGET(x)[:9]), r"shape \(9, 3\) for 240 records"),
     "text": (dict(predict=lambda x: np.array(["a"] * len(x))), "no numbers"),
     "a row": (dict(predict=lambda x: np.where(np.arange(N)[:, None] == 7, 0, TARGET(x))), "record 7: .* abstains"),
-    "one column": (dict(predict=lambda x: X[:, 0]), "one number for each record, and .*expit"),
+    "one column": (dict(predict=lambda x: X[:, 0]), "the target answers 2 classes"),
     "nothing": (dict(predict=3), "is int, which answers nothing"),
     "a class": (dict(predict=Estimator), "is the class Estimator"),
     "raises": (dict(predict=lambda x: 1 / 0), "the target raised ZeroDivisionError"),
     "few classes": (dict(predict=lambda x: np.full((len(x), 2), 0.5)), "y has the label 2, and the target answers 2"),
-    "fractions": (dict(y=Y + 0.5), "not whole numbers; np.unique"),
-    "words": (dict(y=np.array(["a", "b"])[Y % 2]), "y cannot be used: .*np.unique"),
-    "one-hot": (dict(y=np.eye(3)[Y]), r"shape \(240, 3\).*; y.argmax\(axis=1\) numbers the classes"),
+    "fractions": (dict(y=Y + 0.5), "not whole numbers; number the classes .*np.unique"),
+    "one-hot": (dict(y=np.ones((N, 3))), "y cannot be used: .*record 0 has 3 labels at once"),
+    "no label": (dict(y=np.where(MEMBER, np.nan, Y)), "y cannot be used: record . has no label"),
     "sum": (
         dict(predict=lambda x: TARGET(x) * np.where(np.arange(N) == 7, 0.9, 1)[:, None]),
         r"record 7: .* sum to 0.9, .* return p / p.sum\(axis=1",
@@ -400,3 +399,63 @@ def test_a_plan_changes_nobody_when_models_are_added():
     assert (many.member.sum(axis=0) == 5).all() and (many.seeds < 2**31).all()
     one = training_plan.plan(100, 3, train_size=70)
     assert (one.member.sum(axis=1) == 70).all()
+
+
+# --- tables and labels as people have them ---------------------------------------------------------------------------
+
+
+def mixed_frame(pandas):
+    frame = pandas.DataFrame({"age": X[:, 0], "town": np.array(["Ulm", "Bonn", "Kiel"])[Y]})
+    frame.loc[3, "age"], frame.loc[5, "town"] = np.nan, None
+    return frame
+
+
+@pytest.mark.parametrize("words", [np.array(["no", "maybe", "yes"]), np.array([3, 5, 9])])
+def test_labels_are_those_that_the_model_knows(words):
+    """Text and numbers as ``model.classes_`` has them; shadows are taught 0, 1, ..."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    y = words[Y]
+    tree = DecisionTreeClassifier(max_depth=4, random_state=0).fit(X[MEMBER], y[MEMBER])
+    said = []
+    given = dict(shadows=DecisionTreeClassifier(max_depth=4), num_shadows=4, attacks="loss,rmia")
+    found = mia.audit(tree.predict_proba, X, y, MEMBER, notify=said.append, **given)
+    plain = mia.audit(tree.predict_proba, X, np.searchsorted(np.sort(words), y), MEMBER, **given)
+    np.testing.assert_array_equal(found["rmia"].scores, plain["rmia"].scores)
+    [note] = found.results["dataset"]["notes"]
+    assert note in said and f"{np.sort(words)[0]} is 0" in note
+    with pytest.raises(InputError, match="record 0 has the label 'other', which is not among the classes"):
+        mia.audit(tree.predict_proba, X, np.array(["other"] * N), MEMBER, attacks="loss")
+
+
+def test_one_hot_labels_and_labels_in_words_are_classes():
+    plain = mia.audit(TARGET, X, Y, MEMBER, attacks="loss")["loss"].scores
+    for y in (np.eye(3)[Y], np.array(["a", "b", "c"])[Y]):
+        found = mia.audit(TARGET, X, y, MEMBER, attacks="loss")
+        np.testing.assert_array_equal(found["loss"].scores, plain)
+        assert len(found.results["dataset"]["notes"]) == 1
+
+
+def test_our_own_networks_train_on_a_data_frame():
+    frame = mixed_frame(pytest.importorskip("pandas"))
+    given = dict(shadows="nn", num_shadows=2, num_epochs=1, attacks="loss", population=(frame[:9], Y[:9]))
+    found = mia.audit(lambda frame: TARGET(X[: len(frame)]), frame, Y, MEMBER, **given)
+    assert found["loss"].auc.value is not None
+
+
+@pytest.mark.integration
+def test_a_data_frame_of_polars_reaches_a_pipeline_as_it_is():
+    polars = pytest.importorskip("polars")
+    from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    frame = polars.DataFrame({"age": [None, *X[1:, 0]], "town": np.array(["Ulm", "Bonn"])[np.arange(N) // 3 % 2]})
+    steps = make_column_transformer((SimpleImputer(), ["age"]), (OneHotEncoder(), ["town"]))
+    pipeline = make_pipeline(steps, RandomForestClassifier(10))
+    y = np.array(["no", "yes"])[Y % 2]
+    pipeline.fit(frame.filter(polars.Series(MEMBER)), y[MEMBER])
+    found = mia.audit(pipeline.predict_proba, frame, y, MEMBER, shadows=pipeline, num_shadows=4, attacks="loss,rmia")
+    assert found["loss"].auc.value > 0.5

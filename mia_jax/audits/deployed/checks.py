@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax.data import files
-from mia_jax.targets import answer_format
+from mia_jax.targets import answer_format, answer_kinds
 from mia_jax.types import Array, InputError
 
 
@@ -38,6 +38,46 @@ def refuse_masked(**given: Any) -> None:
                 f"{name} is a masked array, masked at {where.tolist()} and {int(np.ma.count_masked(value)) - 1:,} other"
                 " places: leave such records out of all arrays, or ask again; nothing is known of what is masked"
             )
+
+
+def as_probabilities(asked: Answered, population: Any) -> tuple[Answered, Any, str]:
+    """Answers that are logits, log-probabilities or one number for each record, as probabilities.
+
+    Args:
+        asked: labels [n], target [n, c] or [n], shadows [S, n, c] or [S, n].
+        population: as of ``of_population``, by the same models, so of the same kind; or None.
+
+    Returns:
+        Both as probabilities, and what was made of them in a sentence; as they are, and "", where the target's answers
+        are probabilities, or nothing that can be told.
+
+    Raises:
+        InputError: target and shadows answer in several kinds.
+    """
+    target, shadows = np.asarray(asked.target), np.asarray(asked.shadows)
+    if target.dtype.kind != "f" or target.ndim not in (1, 2) or 0 in target.shape or shadows.ndim != target.ndim + 1:
+        return asked, population, ""
+    try:
+        kind = answer_kinds.kind_of(target, "target")
+        if kind == "probabilities":
+            return asked, population, ""
+        read = answer_kinds.together({"target": target, **{f"shadows[{k}]": p for k, p in enumerate(shadows)}})
+    except answer_kinds.Faulty as error:
+        if target.ndim == 2 and target.shape[1] > 1 and error.kinds is None:
+            return asked, population, ""  # of which ``checked`` says more
+        raise InputError(str(error)) from None
+    one, *others = read.values()
+    if population is not None:
+        names = tuple(population) if isinstance(population, Mapping) else Answered._fields
+        group = dict(population) if isinstance(population, Mapping) else dict(zip(names, population, strict=False))
+        for name in ("target", "shadows"):
+            if name in group:
+                values = np.asarray(group[name])
+                column = values.shape[-1:] == (1,) and values.ndim > (name == "shadows") + 1
+                group[name] = answer_kinds.probabilities(values[..., 0] if column else values, kind)
+        population = group
+    asked = Answered(asked.labels, one.p, np.stack([other.p for other in others]))
+    return asked, population, f"Answers of target and shadows are {one.note}."
 
 
 def of_population(

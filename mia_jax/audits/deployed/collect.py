@@ -18,8 +18,7 @@ from mia_jax.data import limits, npz
 from mia_jax.plans import training_plan
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
-from mia_jax.targets import answer_format
-from mia_jax.targets.frameworks import heads
+from mia_jax.targets import answer_kinds
 from mia_jax.types import InputError
 
 Notify = Callable[[str], None]
@@ -71,8 +70,11 @@ def collect(
         member = beside.get("member") if member is None else member
         target = beside.get("target") if target is None else target
     found = _answers(plan, _numbered(plan, files), tell)
+    read: np.ndarray | None = None
     if isinstance(target, int) and not isinstance(target, bool):
-        target, member = _model_as_target(plan, found, target)
+        read, member = _model_as_target(plan, found, target)
+    elif target is not None:
+        read = _read(plan, target, tell)[1]
     if not found:
         raise InputError(f"{folder or 'files'}: there is no model's file yet; each is written with {WRITE}")
     missing = [k for k in range(len(plan.member)) if k not in found]
@@ -83,9 +85,9 @@ def collect(
     n = plan.member.shape[1]
     for name, given in (("labels", labels), ("member", member)):
         if given is not None:
-            arrays[name] = _one_each(_loaded(given), n, name)
-    if target is not None:
-        arrays["target"] = target if isinstance(target, np.ndarray) else _read(plan, target, tell)[1]
+            arrays[name] = _one_each(loaded(given), n, name)
+    if read is not None:
+        arrays["target"] = read
         if arrays["target"].shape != arrays["shadows"].shape[1:]:
             shape = arrays["shadows"].shape[1:]
             raise InputError(f"target has shape {arrays['target'].shape}, and each shadow's answers {shape}")
@@ -97,9 +99,17 @@ def collect(
 def of_folder(folder: pathlib.Path, notify: Notify | None = None) -> dict[str, np.ndarray]:
     """What ``--predictions=FOLDER`` is: plan.npz, labels.npy, target.npy, perhaps member.npy, and the models' files.
 
+    Without a plan, shadows.npy [S, n, c] and shadow_member.npy [S, n] beside labels.npy and target.npy.
+
     Raises:
         InputError: one is missing, or as ``collect``.
     """
+    if not (folder / "plan.npz").exists() and (folder / "shadows.npy").exists():
+        names = ("labels", "target", "shadows", "shadow_member")
+        if missing := [name for name in names if not (folder / f"{name}.npy").exists()]:
+            raise InputError(f"{folder} has shadows.npy and no {missing[0]}.npy; write it with np.save, beside it")
+        more = ["member"] if (folder / "member.npy").exists() else []
+        return {name: loaded(folder / f"{name}.npy") for name in (*names, *more)}
     if not (folder / "plan.npz").exists():
         raise InputError(f"{folder} has no plan.npz, by which its models were trained; mia-jax plan writes one")
     arrays = collect(folder / "plan.npz", folder, notify=notify)
@@ -187,45 +197,53 @@ def _read(plan: TrainingPlan, given: Any, tell: Notify, whose: str = "target") -
         kind = "logits" if "logits" in there else "probabilities"
         array = there[kind]
     else:
-        array = _loaded(path)
+        array = loaded(path)
     kind, p = _probabilities(array, plan, str(path), kind)
     if kind != "probabilities":
         tell(f"{path} holds {kind}, and is read as such")
     return kind, p
 
 
-def _probabilities(array: np.ndarray, plan: TrainingPlan, whose: str, kind: str | None) -> tuple[str, np.ndarray]:
+def _probabilities(array: np.ndarray, plan: TrainingPlan, whose: str, kind: Any) -> tuple[str, np.ndarray]:
     """What numbers [n, c] are, and the probabilities that they come to. Raises InputError."""
     n = plan.member.shape[1]
-    if array.ndim != 2 or len(array) != n or array.shape[1] < 2:
-        raise InputError(f"{whose} has shape {array.shape}; needed: [{n}, c], the records of the plan in their order")
+    if array.ndim not in (1, 2) or len(array) != n or 0 in array.shape:
+        raise InputError(
+            f"{whose} has shape {array.shape}; needed: [{n}, c], the records of the plan in their order (of two"
+            f" classes [{n}] will do)"
+        )
     if array.dtype.kind != "f":
         raise InputError(f"{whose} holds {array.dtype}; needed: probabilities or logits, floating-point numbers")
-    if not np.isfinite(array).all():
-        row = int(np.argmin(np.isfinite(array).all(axis=1)))
-        raise InputError(f"{whose}, record {row}: a number is not finite; leave that model out, or train it again")
-    wrong = answer_format.faults(array, answer_format.recognize(np.clip(array, 0, 1)))
-    if kind == "logits":
-        return kind, heads.softmax(array)
-    if not wrong:
-        return "probabilities", array
-    found = answer_format.mistaken_for(array)
-    if kind is None and 2 * len(wrong) >= n and found in ("logits", "log-probabilities"):
-        return found, heads.softmax(array)
-    if 2 * len(wrong) >= n and (advice := answer_format.advice("its answers", array)):
-        raise InputError(f"{whose}: {advice}")
-    row, reason = next(iter(wrong.items()))
-    raise InputError(f"{whose}, record {row}: {reason}; save probabilities, or logits")
+    one = array.ndim == 1 or array.shape[1] == 1
+    known = {"logits": answer_kinds.OF_CLASS_1, "probabilities": answer_kinds.SURE_OF_CLASS_1} if one else {}
+    try:
+        found = answer_kinds.read(array, "p", known.get(kind, kind) if kind else None)
+    except answer_kinds.Faulty as error:
+        if error.row is None:
+            raise InputError(f"{whose}: {error.reason}") from None
+        if not np.isfinite(array).all():
+            raise InputError(
+                f"{whose}, record {error.row}: a number is not finite; leave that model out, or train it again"
+            ) from None
+        raise InputError(f"{whose}, record {error.row}: {error.reason}; save probabilities, or logits") from None
+    return found.kind, found.p
 
 
 @functools.singledispatch
-def _loaded(given: Any) -> np.ndarray:
-    """An array, or what a .npy holds. Raises InputError."""
+def loaded(given: Any) -> np.ndarray:
+    """An array, or what a .npy holds.
+
+    Args:
+        given: the array, or the path of the file.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     return np.asarray(given)
 
 
-@_loaded.register(str)
-@_loaded.register(pathlib.Path)
+@loaded.register(str)
+@loaded.register(pathlib.Path)
 def _(given: str | pathlib.Path) -> np.ndarray:
     path = pathlib.Path(given)
     try:

@@ -62,26 +62,27 @@ def ask(run: Run[InProcessConfig]) -> Asked:
         InputError: what it answers is none, or labels or population do not fit.
     """
     given = brought(run.config)
-    p, note = predictors.answers(given.model, given.x, called="the target")
+    p, note, kind = predictors.answers(given.model, given.x, called="the target")
     classes, most = p.shape[1], int(given.y.max())
     if most >= classes:
         if p.shape[1] == 2 and note.startswith("its answers are labels"):  # they were all 0 or 1
-            p, note = predictors.answers(given.model, given.x, most + 1, called="the target")
+            p, note, kind = predictors.answers(given.model, given.x, most + 1, called="the target")
             classes = most + 1
         else:
             raise InputError(
                 f"y has the label {most}, and the target answers {classes} classes: number them from 0 as the target"
                 " does"
             )
-    if note:
-        run.notify(f"The target: {note}")
+    notes = (*given.notes, *([f"The target: {note}."] if note else []))
+    for line in notes:
+        run.notify(line)
     other = None
     if given.population is not None:
-        other = predictors.answers(given.model, given.population[0], classes, called="the target").p
+        other = predictors.answers(given.model, given.population[0], classes, called="the target", kind=kind).p
     x = given.x
     shape = (x.shape[1],) if tables.is_frame(x) else tuple(np.shape(x)[1:])
     digest = run.config.records or given.digest
-    return Asked(p, other, Schema(run.config.name, "local", digest, classes, shape, ()))
+    return Asked(p, other, Schema(run.config.name, "local", digest, classes, shape, (), notes))
 
 
 # --- shadows of another library --------------------------------------------------------------------------------------

@@ -56,8 +56,9 @@ def infer(
     Args:
         attack: a name in ``mia_jax.attacks.ATTACKS``, or an Attack.
         labels: int [n], the true classes, 0-based.
-        target: probabilities [n, c] that the target answered.
-        shadows: probabilities [S, n, c] that S shadow models answered about the same records, in the same order.
+        target: probabilities [n, c] that the target answered; or logits, log-probabilities, or one number for each
+            record of two classes [n], which are told apart, read as such, and said.
+        shadows: the same that S shadow models answered about the same records, in the same order [S, n, c] or [S, n].
         shadow_member: bool [S, n], what each shadow trained on.
         signal: float [n], in place of labels, target and shadows: one number per record, larger where the target fits
             it better, as a log-likelihood or minus a loss.
@@ -112,7 +113,7 @@ def infer(
     checks.refuse_masked(
         labels=labels, target=target, shadows=shadows, shadow_member=shadow_member, member=member, population=population
     )
-    asked = Answered(labels, target, shadows)
+    asked, population, note = checks.as_probabilities(Answered(labels, target, shadows), population)
     found = scored(
         attack,
         asked,
@@ -125,8 +126,8 @@ def infer(
     )
     trained, truth = np.asarray(shadow_member, bool), None if member is None else np.asarray(member, bool)
     said = remarks.of_saved(asked, trained, truth, found.formats, found.kept)
-    for note in (*found.notes, *said.doubts, *said.notes):
-        warnings.warn(note, AnswersWarning, stacklevel=2)
+    for line in filter(None, (note, *found.notes, *said.doubts, *said.notes)):
+        warnings.warn(line, AnswersWarning, stacklevel=2)
     return found.scores
 
 

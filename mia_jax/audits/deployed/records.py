@@ -6,14 +6,14 @@ np.savez("preds.npz", labels=y, target=p, shadows=q, shadow_member=member_of_sha
 
 import os
 import pathlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mia_jax.audits.deployed import collect
 from mia_jax.data import by_path, files, npz
-from mia_jax.targets import answer_format, black_box, defenses
+from mia_jax.targets import answer_format, answer_kinds, black_box, defenses
 from mia_jax.types import Array, InputError, Records, Schema
 
 
@@ -86,12 +86,18 @@ def load_predictions(
         arrays = npz.read_own(path, (*needed, "member"), write, needed=needed)
     try:
         target = _floats(arrays, "target")
+        if target.ndim not in (1, 2) or 0 in target.shape:
+            raise ValueError(
+                f"target has shape {target.shape}; needed: probabilities [n, c], n > 0, or [n] of two classes"
+            )
         shadows = np.zeros((0, *target.shape), target.dtype) if alone else _floats(arrays, "shadows")
-        if target.ndim != 2 or len(target) == 0 or target.shape[1] < 2:
-            raise ValueError(f"target has shape {target.shape}; needed: probabilities [n, c], n > 0, c > 1")
+        if shadows.ndim != target.ndim + 1 or (len(shadows) == 0 and not alone) or shadows.shape[1:] != target.shape:
+            needed = ", ".join(["S", *map(str, target.shape)])
+            raise ValueError(f"shadows has shape {shadows.shape}; needed: [{needed}], as target, S > 0")
+        (target, shadows), note = of_one_kind(target, shadows)
+        if note and notify is not None:
+            notify(note)
         n, classes = target.shape
-        if shadows.ndim != 3 or (len(shadows) == 0 and not alone) or shadows.shape[1:] != target.shape:
-            raise ValueError(f"shadows has shape {shadows.shape}; needed: [S, {n}, {classes}], as target, S > 0")
         if arrays["labels"].shape not in ((n,), (n, 1), (n, classes)):
             raise ValueError(f"labels has shape {arrays['labels'].shape}; needed: [{n}], as target")
         try:
@@ -102,21 +108,27 @@ def load_predictions(
             raise ValueError(f"{error}; number the classes as the columns of target, from 0") from None
         trained = arrays.get("shadow_member", np.zeros((0, n), bool))
         shadow_member = _truth(trained, "shadow_member", (len(shadows), n))
-        for name, p in (("target", target), *((f"shadows[{k}]", p) for k, p in enumerate(shadows))):
-            if wrong := answer_format.faults(p, answer_format.recognize(np.nan_to_num(p))):
-                _refuse_other_numbers(name, p, wrong)
-                row, reason = next(iter(wrong.items()))
-                raise ValueError(f"{name}, record {row}: {reason}; needed: probabilities, as softmax gives them")
         return Predictions(labels, target, shadows, shadow_member, _member(arrays, n))
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
 
 
-def _refuse_other_numbers(name: str, p: np.ndarray, wrong: Collection[int]) -> None:
-    """Say what numbers [n, c] are of which most are no probabilities, where they can be turned into some."""
-    rows = p[~(np.isnan(p) | (p == np.inf)).any(axis=1)]
-    if 1 < len(rows) <= 2 * len(wrong) and (advice := answer_format.advice(name, rows)):
-        raise ValueError(advice)
+def of_one_kind(target: np.ndarray, shadows: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], str]:
+    """Answers of target and shadows as probabilities, and what was made of them, in a sentence; "" of probabilities.
+
+    Args:
+        target: numbers [n, c]; [n] or [n, 1] of two classes.
+        shadows: the same of S shadows, [S, n, c], [S, n] or [S, n, 1].
+
+    Raises:
+        ValueError: they are no answers, or of several kinds; it names the array and the record.
+    """
+    read = answer_kinds.together({"target": target, **{f"shadows[{k}]": p for k, p in enumerate(shadows)}})
+    one, *others = read.values()
+    note = f"Answers of target and shadows are {one.note}." if one.note else ""
+    if one.kind == "probabilities":
+        return (one.p, shadows), note
+    return (one.p, np.stack([other.p for other in others]) if others else np.zeros((0, *one.p.shape))), note
 
 
 def defended(saved: Predictions, chosen: tuple[defenses.AnswerDefense, ...], *, shadows_too: bool) -> Predictions:

@@ -20,6 +20,7 @@ from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Observation, Observers, Run, Summary, Trained, TrainingJob
 from mia_jax.data import local, tables
+from mia_jax.data.records import of_frames
 from mia_jax.plans import training_plan
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.reports import results
@@ -159,11 +160,14 @@ def plan_of_shadows(config: InProcessConfig, records: int) -> TrainingPlan:
 def _numeric(config: InProcessConfig, classes: int) -> tuple[Records, Schema]:
     """The records and the population as our own networks train on them. Raises InputError."""
     given = brought(config)
-    x, y = tables.plain(given.x), given.y
-    if given.population is not None:
-        x, y = np.concatenate([x, tables.plain(given.population[0])]), np.concatenate([y, given.population[1]])
+    parts = [(given.x, given.y)] if given.population is None else [(given.x, given.y), given.population]
+    y = np.concatenate([part for _, part in parts])
     try:
-        records, schema = local.read({"x": x, "y": y}, config.name, to_train_on=False)
+        if tables.is_frame(given.x):
+            records, schema = of_frames([x for x, _ in parts], y, config.name)
+        else:
+            x = np.concatenate([tables.plain(x) for x, _ in parts])
+            records, schema = local.read({"x": x, "y": y}, config.name, to_train_on=False)
     except ValueError as error:
         raise InputError(
             f"x cannot train networks: {error}; give shadows=fit, which takes what your model takes"

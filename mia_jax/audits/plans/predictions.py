@@ -72,7 +72,9 @@ def prepare(run: Run[DeployedConfig]) -> Inputs:
     Raises:
         InputError: they cannot be used.
     """
-    inputs = checked(run.config, deployed.load_predictions(_path(run.config), run.notify))
+    lines: list[str] = []
+    inputs = checked(run.config, deployed.load_predictions(_path(run.config), lines.append))
+    inputs = inputs._replace(notes=[*lines, *inputs.notes])
     tell(run, inputs)
     return inputs
 

@@ -1,0 +1,138 @@
+"""What numbers are that somebody gives as answers: told, said, the same at every entrance; never guessed silently."""
+
+import numpy as np
+import pytest
+
+import mia_jax as mia
+from mia_jax.audits.deployed import records
+from mia_jax.targets import answer_kinds
+from mia_jax.types import InputError
+
+N, C, S = 200, 3, 4
+RNG = np.random.default_rng(0)
+Y = np.arange(N) % C
+MEMBER = np.arange(N) % 2 == 0
+TRAINED = RNG.random((S, N)) < 0.5
+KNOWN = np.concatenate([MEMBER[None], TRAINED])  # logits of models that remember
+LOGITS = RNG.normal(size=(S + 1, N, C)) + np.eye(C)[Y] * (2 + 2 * KNOWN[..., None])
+P = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
+TWO = 1 / (1 + np.exp(-RNG.normal(size=(S + 1, N)) + (1 - Y % 2 * 2) * (2 + 2 * KNOWN)))
+FORMS = {
+    "logits": (LOGITS, "logits"),
+    "logits in float16": (LOGITS.astype(np.float16), "logits"),
+    "log-probabilities": (np.log(P), "log-probabilities"),
+    "log-probabilities in float32": (np.log(P).astype(np.float32), "log-probabilities"),
+    "probabilities": (P, "probabilities"),
+    "float16": (P.astype(np.float16), "probabilities"),
+}
+OF_TWO = {
+    "sigmoid [n]": (TWO, "probabilities of class 1"),
+    "sigmoid [n, 1]": (TWO[..., None], "probabilities of class 1"),
+    "sigmoid in float16": (TWO.astype(np.float16), "probabilities of class 1"),
+    "logit [n]": (np.log(TWO / (1 - TWO)), "logits of class 1"),
+    "logit [n, 1]": (np.log(TWO / (1 - TWO))[..., None], "logits of class 1"),
+}
+ALL = FORMS | OF_TWO
+
+
+def meant(name):
+    return (P, Y) if name in FORMS else (np.stack([1 - TWO, TWO], -1), Y % 2)
+
+
+def near(name):
+    return 5e-3 if "float16" in name else 1e-5
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_kinds_are_told_and_read(name):
+    values, kind = ALL[name]
+    found = answer_kinds.read(values[0])
+    assert found.kind == kind and bool(found.note) == (kind != "probabilities")
+    np.testing.assert_allclose(found.p, meant(name)[0][0], atol=near(name))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_entrance_reads_them_alike(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (values, kind), (p, y) = ALL[name], meant(name)
+    said = kind == "probabilities"
+    x = np.arange(N)[:, None]
+    one = mia.audit(lambda x: values[0][x[:, 0]], x, y, MEMBER, attacks="loss")
+    np.testing.assert_allclose(
+        one["loss"].scores, mia.audit(p[0], x, y, MEMBER, attacks="loss")["loss"].scores, atol=0.1
+    )
+    assert said or kind.split()[0][:5] in " ".join(one.results["dataset"]["notes"])
+    np.savez("preds.npz", labels=y, target=values[0], shadows=values[1:], shadow_member=TRAINED, member=MEMBER)
+    lines = []
+    saved = records.load_predictions("preds.npz", lines.append)
+    np.testing.assert_allclose(saved.target, p[0], atol=near(name))
+    np.testing.assert_allclose(saved.shadows, p[1:], atol=near(name))
+    assert (lines == []) == said
+    brought = mia.audit(
+        values[0], x, y, MEMBER, shadows=dict(shadows=values[1:], shadow_member=TRAINED), attacks="rmia"
+    )
+    assert np.isfinite(brought["rmia"].scores).all()
+    plan = mia.plan(N, S)
+    gathered = mia.collect(plan, dict(enumerate(values[1:])), target=values[0], notify=lines.append)
+    np.testing.assert_allclose(gathered["shadows"], p[1:], atol=near(name))
+    np.testing.assert_allclose(gathered["target"], p[0], atol=near(name))
+
+
+@pytest.mark.parametrize("name", ["logits", "sigmoid [n]", "log-probabilities"])
+def test_infer_reads_them_with_a_warning(name):
+    (values, _), (p, y) = ALL[name], meant(name)
+    with pytest.warns(UserWarning, match="Answers of target and shadows are"):
+        scores = mia.infer("rmia", labels=y, target=values[0], shadows=values[1:], shadow_member=TRAINED)
+    plain = mia.infer("rmia", labels=y, target=p[0], shadows=p[1:], shadow_member=TRAINED)
+    np.testing.assert_allclose(scores, plain, atol=1e-4)
+    population = dict(labels=y, target=values[0], shadows=values[1:])
+    with pytest.warns(UserWarning, match="Answers of target and shadows are"):
+        mia.infer("rmia", labels=y, target=values[0], shadows=values[1:], shadow_member=TRAINED, population=population)
+
+
+def test_several_kinds_are_refused():
+    with pytest.raises(answer_kinds.Faulty, match="target holds probabilities, and shadows holds logits"):
+        answer_kinds.together({"target": P[0], "shadows": LOGITS[1]})
+    with pytest.raises(InputError, match="several kinds"):
+        mia.infer("rmia", labels=Y, target=LOGITS[0], shadows=P[1:], shadow_member=TRAINED)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (np.abs(LOGITS[0]) + 1, "sum to"),  # without one below 0 these are no logits for sure
+        (RNG.random((N, C)), "look like sigmoids .*, each of its own: save p / p.sum"),
+        (100 * P[0], "percentages .*save p / 100"),
+        (np.log2(P[0]), "logarithms to base 2"),
+        (np.where(np.arange(N)[:, None] == 3, np.nan, P[0]), "null, or NaN"),
+        (np.where(np.arange(N)[:, None] == 3, 2 * P[0], P[0]), "sum to 2"),
+        (np.where(np.arange(N) == 3, np.nan, TWO[0]), "not finite"),
+    ],
+)
+def test_other_numbers_are_refused(values, told):
+    with pytest.raises(answer_kinds.Faulty, match=told):
+        answer_kinds.read(values)
+
+
+def test_a_kind_that_was_seen_decides_for_few_rows():
+    """One logit may lie between 0 and 1; all that the model answers about its training set do not."""
+    logits = np.log(TWO[0] / (1 - TWO[0]))
+    row = int(np.argmin(np.abs(logits - 0.5)))
+    target = mia.platforms.of_fit(lambda x, y, *, seed: lambda x: logits[x[:, 0]], 2).fit(np.arange(N)[:, None], Y % 2)
+    np.testing.assert_allclose(np.exp(target.ask(np.array([[row]])))[0, 1], TWO[0, row], atol=1e-6)
+
+
+def test_answers_in_npy_files(tmp_path):
+    for name, array in dict(
+        labels=Y, target=LOGITS[0], shadows=LOGITS[1:], shadow_member=TRAINED, member=MEMBER
+    ).items():
+        np.save(tmp_path / f"{name}.npy", array)
+    saved = records.load_predictions(tmp_path)
+    np.testing.assert_allclose(saved.shadows, P[1:], atol=1e-6)
+    assert saved.member is not None and saved.member.tolist() == MEMBER.tolist()
+    files = dict(shadows=tmp_path / "shadows.npy", shadow_member=tmp_path / "shadow_member.npy")
+    found = mia.audit(str(tmp_path / "target.npy"), np.zeros((N, 1)), Y, MEMBER, shadows=files, attacks="rmia")
+    assert found["rmia"].auc.value is not None
+    (tmp_path / "labels.npy").unlink()
+    with pytest.raises(InputError, match=r"shadows.npy and no labels.npy"):
+        records.load_predictions(tmp_path)
