@@ -97,13 +97,21 @@ def doubts(labels: Array, member: Array) -> tuple[str, ...]:
     )
 
 
-def notes(labels: Array, member: Array, sure: Array | None = None, shadow_member: Array | None = None) -> list[str]:
+def notes(
+    labels: Array,
+    member: Array,
+    sure: Array | None = None,
+    shadow_member: Array | None = None,
+    *,
+    hardness: bool = True,
+) -> list[str]:
     """What is to be said where membership is guessed without the target, in sentences.
 
     Args:
         labels: int [n].
         member: bool [n].
         sure, shadow_member: as of ``by_hardness``, where there are shadows of the same records.
+        hardness: guess by that, too; not where shadows are known to be off.
     """
     said, copied = [], 1.0 if sure is None else _copied(sure)
     if (guess := by_class(labels, member, copied)) and guess.told:
@@ -114,7 +122,8 @@ def notes(labels: Array, member: Array, sure: Array | None = None, shadow_member
             " each class has the same share of members."
         )
     elif (
-        sure is not None
+        hardness
+        and sure is not None
         and shadow_member is not None
         and (guess := by_hardness(sure, shadow_member, member))
         and guess.told

@@ -11,12 +11,14 @@ from scipy import stats
 
 from mia_jax.statistics import equal_answers
 from mia_jax.statistics.equal_answers import LEAST, SHADOWS, SHARE, Answered
-from mia_jax.statistics.unlike_shadows import FLOOR, WORTH_AREA, WORTH_LEVEL, Beside
+from mia_jax.statistics.unlike_shadows import FLOOR, WORTH_AREA, WORTH_LEVEL, Beside, logits
 from mia_jax.types import Array
 
+WRONG, TIMES, SIDE = 0.05, 5.0, 50  # of its members; times as many as any other model; members
+NEAR = 0.03  # times as far apart as other pairs: no two models of different records are
 FINE = 0.01  # of the records, at most, have the most frequent answer of a model whose answers are various
 VARIOUS = 0.5  # of a model's answers differ from each other, where two models cannot have many in common by chance
-LEVEL = 1e-3  # that some honest shadow is named, of all of them and four numbers of each
+LEVEL = 3e-4  # that some honest shadow is named, of all of them and four numbers of each
 APART = 10.0  # of a pair of models' equal rows: median deviations from the median of all pairs
 WORTH = {"area": WORTH_AREA, "inside": WORTH_LEVEL, "outside": WORTH_LEVEL}
 
@@ -61,7 +63,7 @@ def of_levels(found: Beside, *, level: bool = True) -> tuple[str, ...]:
             if beyond and np.abs(each[k] - rest).min() > WORTH[name]:
                 odd.setdefault(k - 1, (name, each[k], rest.mean()))
     if not odd:
-        return ()
+        return next((said for name in names if (said := _two_groups(found, name))), ())
     words = {
         "area": "is told, in the target's place, with an AUC of {:.2f}, and the others with {:.2f}",
         "inside": "is {} of its members than the others are (mean probability of the true class {:+.2f})",
@@ -77,7 +79,83 @@ def of_levels(found: Beside, *, level: bool = True) -> tuple[str, ...]:
     )
 
 
+def wrong_members(right: Array, shadow_member: Array, target_right: Array, member: Array) -> tuple[str, ...]:
+    """What is to be said of one shadow that is often wrong on its own members, where no other model is, in a sentence.
+
+    However few shadows there are: rows that were shuffled or replaced are wrong where a model never is.
+
+    Args:
+        right: bool [S, n], which records each shadow answers rightly.
+        shadow_member: bool [S, n].
+        target_right: bool [n].
+        member: bool [n].
+    """
+    answered = np.concatenate([np.asarray(target_right, bool)[None], np.asarray(right, bool)])
+    trained = np.concatenate([np.asarray(member, bool)[None], np.asarray(shadow_member, bool)])
+    count = trained.sum(axis=1)
+    if len(count) < 3 or count.min() < SIDE:
+        return ()
+    wrong = (~answered & trained).sum(axis=1) / count
+    first, second = np.argsort(wrong)[::-1][:2]
+    if first == 0 or wrong[first] < max(WRONG, TIMES * wrong[second]):
+        return ()
+    return (
+        f"Shadow {first - 1} (counted from 0) is wrong on {wrong[first]:.1%} of its own members, and no other model on"
+        f" more than {wrong[second]:.1%}: some of its rows seem to be replaced, or shuffled. Ask it again.",
+    )
+
+
+def near_copies(sure: Array, of_target: Array, related: Array) -> tuple[str, ...]:
+    """What is to be said of models that differ by far less than any others: one model, asked twice, in sentences.
+
+    Args:
+        sure: float [S, n], the shadows' probability of the true class.
+        of_target: float [n], the target's.
+        related: as of ``equal_rows``; models of the same records may be the same, once it is known.
+    """
+    logit = logits(np.concatenate([np.asarray(of_target)[None], np.asarray(sure)])[: 1 + SHADOWS])
+    pairs = [(a, b) for a in range(len(logit)) for b in range(a + 1, len(logit)) if not related[a, b]]
+    if len(pairs) < 3:
+        return ()
+    apart = np.array([np.abs(logit[a] - logit[b]).mean() for a, b in pairs])
+    said = []
+    for at in np.flatnonzero(apart < NEAR * np.median(apart))[:4]:
+        a, b = pairs[at]
+        who = f"Shadow {b - 1} and the target" if a == 0 else f"Shadows {a - 1} and {b - 1}"
+        said.append(
+            f"{who} (counted from 0) answer nearly the same (logits are {apart[at]:.2g} apart, and those of other pairs"
+            f" {np.median(apart):.2g}), though other records are said to have trained them: one model seems to have"
+            " been asked twice."
+        )
+    return tuple(said)
+
+
 # --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _two_groups(found: Beside, name: str) -> tuple[str, ...]:
+    """What is to be said of shadows that are of two kinds: two groups farther apart than either is wide."""
+    each = np.array([getattr(one, name) for one in found.shadows])
+    order = np.argsort(each)
+    count, value = len(each), each[order]
+    if count < 6:
+        return ()
+    bar = 2.5 + 90 / (count - 3) ** 2  # 1 in 1,000, and less, for numbers that are normal, log-normal, t or uniform
+    for cut in range(2, count - 1):
+        gap, wide = value[cut] - value[cut - 1], max(value[cut - 1] - value[0], value[-1] - value[cut])
+        if gap > max(bar * wide, WORTH[name]):
+            low = ", ".join(str(found.numbers[k]) for k in np.sort(order[:cut])[:8])
+            what = {
+                "area": f"are told, in the target's place, with an AUC of {value[:cut].mean():.2f}, and the others with"
+                f" {value[cut:].mean():.2f}",
+                "inside": f"are less sure of their members than the others are of theirs (by {gap:.2f})",
+                "outside": f"are less sure of records new to them than the others are (by {gap:.2f})",
+            }[name]
+            return (
+                f"The shadows are of two kinds: shadows {low}{', ...' if cut > 8 else ''} (counted from 0) {what}. See"
+                " whether their rows of shadow_member are their own, and whether all were trained, and asked, alike.",
+            )
+    return ()
 
 
 def _filled(models: Sequence[Answered], p: Sequence[Array], some: np.ndarray) -> str | None:

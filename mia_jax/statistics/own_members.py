@@ -7,6 +7,7 @@ of another version of the data, show in that; so do models that are said to have
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from mia_jax.statistics import metrics
 from mia_jax.statistics.consistency import percent
@@ -15,6 +16,7 @@ from mia_jax.types import Array
 GAP = 0.06  # by which a model may be surer of its members' answers than it is right: fitted ones are rarely at all
 FEW = 200  # answers about members that tell it
 WRONG, ALIKE = 0.08, 0.58  # of its members, and the AUC of its sureness, where it is as sure when wrong as when right
+LEVEL, ONE_SIDED, FEWER = 1e-5, 0.02, 5.0  # of labels that are contradicted on one side: chance, share, times as many
 KNOWN = 0.01  # standard error of an AUC that is said to be one half
 
 
@@ -75,6 +77,34 @@ def of_target(labels: Array, target: Array, member: Array, shadow: Members) -> s
         " theirs. Either it was trained on other labels than these (noise that came later, another version of the"
         " data), or on other records than member says."
     )
+
+
+def of_one_side(right: Array, shadow_member: Array, member: Array) -> tuple[str, ...]:
+    """What is to be said where shadows contradict the labels of members alone, or of others alone, in a sentence.
+
+    Which records are the target's members was drawn, whatever trained the shadows: those on which most shadows that
+    they trained are wrong must be members as often as any others (hypergeometric).
+
+    Args:
+        right: bool [S, n], which records each shadow answers rightly.
+        shadow_member: bool [S, n].
+        member: bool [n].
+    """
+    right, trained, member = (np.asarray(a, bool) for a in (right, shadow_member, member))
+    count = trained.sum(axis=0)
+    there = count > 0
+    against = there & (2 * (~right & trained).sum(axis=0) > count)
+    for side, words in ((~member, "non-members"), (member, "members")):
+        inside, size = int((against & side).sum()), int((there & side).sum())
+        other, rest = int((against & ~side).sum()), int((there & ~side).sum())
+        chance = stats.hypergeom.sf(inside - 1, size + rest, size, inside + other)
+        if size and rest and chance < LEVEL and inside >= ONE_SIDED * size and other * size * FEWER <= inside * rest:
+            return (
+                f"Shadows that trained on them contradict the labels of {inside / size:.1%} of the target's {words},"
+                f" and of {other / rest:.1%} of the others: the labels of {words} seem to be others than those of the"
+                " training (noise, another version, predictions). Give the labels that the models were trained on.",
+            )
+    return ()
 
 
 def _of_shadows(shadow: Members) -> str | None:

@@ -217,9 +217,9 @@ def _told(p: np.ndarray, trained: np.ndarray, k: int, others: np.ndarray) -> Tol
     def mean(of: np.ndarray, which: np.ndarray, count: np.ndarray) -> np.ndarray:
         return (of[others] * which).sum(axis=0) / np.maximum(count, 1)
 
-    logits = _logits(p)
-    score = np.where(there_out, logits[k] - mean(logits, ~theirs, count_out), np.nan)
-    beyond = logits[k] - mean(logits, theirs, count_in)
+    logit = logits(p)
+    score = np.where(there_out, logit[k] - mean(logit, ~theirs, count_out), np.nan)
+    beyond = logit[k] - mean(logit, theirs, count_in)
     return Told(
         score,
         _area(score, mine)[0],
@@ -234,7 +234,8 @@ def _rows(n: int) -> np.ndarray:
     return np.linspace(0, n - 1, min(n, SAMPLE)).astype(int)
 
 
-def _logits(p: np.ndarray) -> np.ndarray:
+def logits(p: np.ndarray) -> np.ndarray:
+    """Of probabilities, an array of any shape [...], none nearer to 0 or 1 than ``CLIP``."""
     return np.log(np.clip(p, CLIP, 1 - CLIP) / np.clip(1 - p, CLIP, 1 - CLIP))
 
 

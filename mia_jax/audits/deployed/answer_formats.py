@@ -1,5 +1,6 @@
 """What answers look like, of a target and of its shadows, and what makes the ones look like the others."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,9 +8,11 @@ import numpy as np
 from mia_jax.audits.deployed.calibration import AS_LABELS, AS_TARGET, IN_FULL
 from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
-from mia_jax.types import Answers
+from mia_jax.types import Answers, Array
 
 ENTRIES = 2**23  # of the shadows' answers, at most, by which they are recognized
+ROWS, MANY = 1024, 50  # records, and different numbers, by which one shadow's digits are told
+EXACT = 99  # digits of answers that are not rounded
 NEARLY = 0.9  # of a target's answers that are labels, so that it is asked whether all should be read as such
 
 
@@ -90,6 +93,33 @@ def of_saved(target: np.ndarray, shadows: np.ndarray, *, common: bool = True) ->
         return Formats(one, other, (), ())
     share = labeled(target, one, labels_among(flat[::step]))
     return Formats(one, other, lacking(one, other), lacking(other, one), share)
+
+
+def mixed_note(shadows: Array | Sequence[Array]) -> str | None:
+    """The sentence on shadows [S, n, c] of which some answer with labels, or rounded, and others do not; or None."""
+    share = np.array([labels_among(np.asarray(p)) for p in shadows])
+    if share.max() == 1 and share.min() < 0.5:
+        return _mixed(share == 1, "answer with labels alone")
+    digits = np.array([_digits(np.asarray(p)) for p in shadows])
+    rounded = (digits > 0) & (digits < EXACT)
+    return _mixed(rounded, "are rounded") if rounded.any() and (digits == EXACT).any() else None
+
+
+def _mixed(coarse: np.ndarray, what: str) -> str:
+    names = np.flatnonzero(coarse)
+    shown = ", ".join(map(str, names[:8])) + (", ..." if len(names) > 8 else "")
+    return (
+        f"{len(names)} of {len(coarse)} shadows ({shown}, counted from 0) {what}, and the others do not: attacks that"
+        " compare a record's models take the format for memory. Ask all of them in the same way."
+    )
+
+
+def _digits(p: np.ndarray) -> int:
+    """The digits of answers [n, c], ``EXACT`` where they are not rounded; 0 of too few values to tell."""
+    values = np.asarray(p)[:: max(1, len(p) // ROWS)]
+    if len(np.unique(values)) < MANY:
+        return 0
+    return answer_format.recognize(values).digits or EXACT
 
 
 def lacking(answers: Answers, like: Answers) -> tuple[AnswerDefense, ...]:

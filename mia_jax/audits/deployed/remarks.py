@@ -21,6 +21,7 @@ from mia_jax.statistics import (
     slipped_rows,
     temperatures,
     trained_on_all,
+    unlike_columns,
     unlike_shadows,
 )
 from mia_jax.targets import answer_format, defenses
@@ -132,16 +133,28 @@ def _notes(
     said = said or [*calibrated(asked, trained, member, known)]
     if not said and found:
         said += unlike_shadows.notes(found.models, level=found.level)
-    if plain:
+    mixed = answer_formats.mixed_note(asked.shadows)
+    labels = np.asarray(asked.labels)
+    sure = np.stack([np.asarray(p)[np.arange(len(labels)), labels] for p in asked.shadows])
+    if plain and not mixed:
         own = np.zeros((1, trained.shape[1]), bool) if member is None else member[None]  # of none: related to nobody
-        models = membership.related(np.concatenate([own, trained]))
-        said += odd_shadows.equal_rows(asked.target, asked.shadows, models, known.shadows.digits)
-    if found:
+        related = membership.related(np.concatenate([own, trained]))
+        equal = odd_shadows.equal_rows(asked.target, asked.shadows, related, known.shadows.digits)
+        of_target = np.asarray(asked.target)[np.arange(len(labels)), labels]
+        said += equal or odd_shadows.near_copies(sure, of_target, related)
+    if mixed:
+        said.append(mixed)
+    elif found:
         said += odd_shadows.of_levels(found.models, level=found.level)
     if member is not None:
-        labels = np.asarray(asked.labels)
-        sure = np.stack([np.asarray(p)[np.arange(len(labels)), labels] for p in asked.shadows])
-        said += blind_guesses.notes(labels, member, sure, trained)
+        right = np.stack([np.asarray(p).argmax(axis=1) == labels for p in asked.shadows])
+        target_right = np.asarray(asked.target).argmax(axis=1) == labels
+        said = said or [
+            *odd_shadows.wrong_members(right, trained, target_right, member),
+            *own_members.of_one_side(right, trained, member),
+            *(unlike_columns.notes(asked.target, asked.shadows) if plain else ()),
+        ]
+        said += blind_guesses.notes(labels, member, sure, trained, hardness=not said)
     return (*copies, *said)
 
 
