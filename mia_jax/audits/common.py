@@ -77,7 +77,11 @@ def train_models(run: Run, job: TrainingJob) -> Models:
     """
     if run.shard is not None and len(job.train) == 1 and run.shard.index == 0:
         run = run._replace(shard=None)
-    return (networks if job.config.target_kind == "nn" else platform_models)(run, job)
+    if job.config.target_kind != "nn":
+        return platform_models(run, job)
+    if job.config.jobs > 1:
+        raise InputError("`jobs` is for other libraries' trainers; our networks train several at once: leave it out")
+    return networks(run, job)
 
 
 def accountant_epsilon(config: AuditConfig, m: int) -> dict[str, Any] | None:

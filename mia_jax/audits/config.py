@@ -14,6 +14,7 @@ from mia_jax import attacks
 from mia_jax.audits.options import (
     FIRST_OPTIONS,
     AttackOptions,
+    ProcessOptions,
     QueryOptions,
     RecipeOptions,
     TableOptions,
@@ -35,7 +36,7 @@ C = TypeVar("C", bound="AuditConfig")
 
 
 @dataclasses.dataclass(frozen=True)
-class AuditConfig(RecipeOptions, AttackOptions):
+class AuditConfig(RecipeOptions, AttackOptions, ProcessOptions):
     """What every kind of audit has: how models are trained, what defends them, and how attacks learn from them."""
 
     seed: int = option(0, "seed of everything random", low=0)
@@ -270,7 +271,6 @@ class InProcessConfig(DeployedConfig):
 
     name: str = option("your records", "what the records are called", flag=False)
     records: str = option("", "digest of records, labels, members, population and saved answers", flag=False)
-    jobs: int = option(1, "processes that train shadows, each one at a time", identity=False, low=1, flag=False)
     brought: Brought | None = dataclasses.field(
         default=None,
         hash=False,

@@ -101,6 +101,7 @@ OWN_NETWORK = (
         "without `model=mlp` or cnn",
     ),
     Rule(("dp_clip",), lambda v: v.dp_noise_multiplier is not None, "without `dp_noise_multiplier`"),
+    Rule(("jobs",), lambda v: ":" in v.target_kind, "without `trainer=module:fit` or sklearn:..."),
 )
 SOURCE = (
     Rule(

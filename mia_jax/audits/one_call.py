@@ -25,7 +25,7 @@ from mia_jax.targets.trainers import Platform
 from mia_jax.types import Array, InputError
 
 OF_NETWORKS = frozenset(f.name for f in dataclasses.fields(AuditConfig)) - {
-    "seed", "defenses", "target_kind", "attack_options", "data_dir", "workdir", "dp_delta"
+    "seed", "defenses", "target_kind", "attack_options", "data_dir", "workdir", "dp_delta", "jobs"
 }  # fmt: skip
 
 

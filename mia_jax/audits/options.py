@@ -101,6 +101,18 @@ else:
     QueryOptions = dataclasses.make_dataclass("QueryOptions", _of_attacks(beyond_answers=True), frozen=True)
 
 
+@dataclasses.dataclass(frozen=True)
+class ProcessOptions:
+    """In how many processes models of other libraries are trained."""
+
+    jobs: int = option(
+        1,
+        "processes that train models, each one at a time, for `trainer=module:fit` or sklearn:...; to the same results",
+        identity=False,
+        low=1,
+    )
+
+
 # --- how networks are trained ----------------------------------------------------------------------------------------
 
 RECIPE = tuple(f.name for f in dataclasses.fields(recipes.Recipe))  # settings that a recipe decides

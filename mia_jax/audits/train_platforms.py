@@ -16,7 +16,7 @@ from mia_jax.audits.types import Models, Observation, Run, TrainingJob
 from mia_jax.plans import shards
 from mia_jax.storage import artifacts
 from mia_jax.storage.artifacts import Artifact
-from mia_jax.targets import observation, platforms
+from mia_jax.targets import observation, platforms, processes
 from mia_jax.targets.black_box import WrongAnswer
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import Records, Seen, Target
@@ -38,7 +38,7 @@ def platform_models(run: Run, job: TrainingJob) -> Models:
 
     @functools.cache
     def platform() -> Platform:
-        return platforms.platform(job.config.target_kind, job.schema.num_classes)
+        return processes.side_by_side(job.config.target_kind, job.schema.num_classes, job.config.jobs)
 
     def fitted(which: Sequence[int]) -> Iterator[Target]:
         rows = job.train[np.asarray(which, int)]
@@ -52,7 +52,8 @@ def platform_models(run: Run, job: TrainingJob) -> Models:
         asked = _Asked(run, observations, descriptions)
         mine = [int(k) for k in shards.dealt(run.shard, total) if k in asked.where]
         missing = [k for k in mine if not asked.is_there(k)]
-        at_once = platforms.AT_ONCE * jax.local_device_count() if run.workdir.shared else max(1, len(missing))
+        few = max(platforms.AT_ONCE * jax.local_device_count(), 2 * job.config.jobs)
+        at_once = few if run.workdir.shared else max(1, len(missing))
         trained_before = len(spent)
         with run.progress(job.title, len(missing)) as advance:
             for batch in sharing.batches(run, "answers", missing, descriptions, asked.is_there, lambda: at_once):
