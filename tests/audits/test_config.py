@@ -120,6 +120,7 @@ SHOWN = {
     "workdir": "elsewhere",
     "chunk": 7,
     "lanes": 7,
+    "jobs": 7,
     "attacks": "loss",
 }
 
