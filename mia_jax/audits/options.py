@@ -107,7 +107,7 @@ class ProcessOptions:
 
     jobs: int = option(
         1,
-        "processes that train models, each one at a time, for `target_kind=module:fit` or sklearn:...; to the same results",
+        "processes that train models, each one at a time, with `target_kind=module:fit` or sklearn:...",
         identity=False,
         low=1,
     )
