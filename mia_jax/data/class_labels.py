@@ -17,6 +17,10 @@ BIN = "a regression is audited in bins: np.digitize(y, np.quantile(y, [0.25, 0.5
 SHOWN = 8  # classes of a sentence
 
 
+class Countless(ValueError):
+    """Labels that are rather measured numbers than classes."""
+
+
 class Classes(NamedTuple):
     """Labels as numbers."""
 
@@ -44,10 +48,8 @@ def numbered(values: np.ndarray, *, names: Sequence[str] = (), whole: bool = Tru
         raise ValueError(f"its labels have shape {values.shape}; needed: one for each record, [n], n > 0")
     lacking = columns.missing(values)
     if lacking.any():
-        raise ValueError(
-            f"record {lacking.argmax()} has no label (nor have {int(lacking.sum()) - 1:,} others); leave such records"
-            " out"
-        )
+        others = f" and {int(lacking.sum()) - 1:,} others" if lacking.sum() > 1 else ""
+        raise ValueError(f"there is no label of record {lacking.argmax()}{others}: leave such records out")
     numbers = columns.plain_numbers(values)
     if numbers is None and values.dtype.kind in "mM":
         raise ValueError(f"its labels are times ({values[0]}), which are no classes; make classes of them")
@@ -107,7 +109,7 @@ def _named(texts: np.ndarray, names: Sequence[str]) -> Classes:
                 f"record {row} has the label {sanitize.quoted(str(texts[row]))}, which is not among the classes"
                 f" {listed(names)}"
             )
-        note = f"Classes are numbered in the order that is known: {_mapping(names)}."
+        note = f"Classes are numbered so: {_mapping(names)}."
     code = {name: k for k, name in enumerate(names)}
     return Classes(np.array([code[str(text)] for text in texts], np.int32), tuple(names), note)
 
@@ -133,7 +135,7 @@ def _of_numbers(y: np.ndarray, whole: bool) -> Classes:
     if np.array_equal(present, np.arange(many)):
         return Classes(y.astype(np.int32))
     if countless(y):
-        raise ValueError(f"its {many:,} different labels look like the target of a regression: {BIN}; {RENUMBER}")
+        raise Countless(f"its {many:,} different labels look like the target of a regression: {BIN}; {RENUMBER}")
     names = tuple(f"{int(value)}" for value in present.tolist())
     note = f"Labels {names[0]} to {names[-1]} are classes 0 to {many - 1}."
     if present[0] != 1 or present[-1] != many:

@@ -32,7 +32,10 @@ MOST = 1000  # categories, unless the user says that they are some
 FEW = 10  # different texts that are categories in the smallest table
 NEARLY = 0.9  # of a column that is numbers, so that the rest is an error
 _CODE = re.compile(r"[+-]?0\d+")  # a number that loses its zeros: a ZIP code
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}( .*)?|\d{4}/\d{1,2}/\d{1,2}( .*)?")
+_DATE = re.compile(
+    r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}( .*)?|\d{4}/\d{1,2}/\d{1,2}( .*)?"
+    r"|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[aApP][mM])?"
+)
 _WITH_UNIT = re.compile(r"[$€£]?\s*[+-]?\d[\d,. ]*\s*[%$€£]?")
 
 
@@ -286,7 +289,7 @@ def encoded(column: Column, start: int, like: Field | None = None) -> tuple[np.n
             return values, Field(column.name, "binary", start, start + 1)
         low, high = (float(f(column.values)) for f in (np.nanmin, np.nanmax))
         return values, Field(column.name, "numeric", start, start + 1, low, high)
-    categories = _sorted(column.values) if like is None else like.categories
+    categories = in_order(column.values) if like is None else like.categories
     place = {category: k for k, category in enumerate(categories)}
     codes = np.array([place.get(text, -1) for text in column.values.tolist()])
     if (codes < 0).any():
@@ -299,8 +302,8 @@ def encoded(column: Column, start: int, like: Field | None = None) -> tuple[np.n
     return block, Field(column.name, "categorical", start, start + len(categories), categories=tuple(categories))
 
 
-def _sorted(texts: np.ndarray) -> list[str]:
-    """Categories in order: numbers by value, what is missing last."""
+def in_order(texts: np.ndarray) -> list[str]:
+    """The categories among texts [n] in order: numbers by value, what is missing last."""
     different = {*texts.tolist()} - {MISSING}
     by_value = all(_number(text) is not None for text in different)
     ordered = sorted(different, key=float) if by_value else sorted(different)

@@ -137,7 +137,10 @@ def of_table(table: Table, name: str, how: How) -> Own:
             member = table.columns[column]
             features = [other for other in features if other != column]
             break
-    labels = _classes(table, label, how)
+    if len(features) == 1 and table.columns[features[0]].ndim > 2 and how.like is None:  # images keep their shape
+        own = of_arrays(Arrays(table.columns[features[0]], *_labels_of(table, label)), name)
+        return own._replace(member=member)
+    labels = _classes(table, label, how, kinds)
     x, fields, said = _encoded(table, features, kinds, how.like)
     x, fields, more = _in_units(x, fields)
     notes += [*said, *more, *filter(None, [labels.note])]
@@ -187,6 +190,8 @@ def _label(table: Table, how: How) -> list[str]:
         )  # fmt: skip
         raise ValueError(f"which column has the labels? {which}; give `label=COLUMN`, one of {listed(names, 40)}")
     wanted = [how.label] if isinstance(how.label, str | int) else [*how.label]
+    if isinstance(how.label, str) and how.label not in names and {*how.label.split(",")} <= {*names}:
+        wanted = [*how.label.split(",")]
     return [_column(table, each) for each in wanted]
 
 
@@ -204,21 +209,36 @@ def _column(table: Table, wanted: str | int) -> str:
     raise ValueError(f"`label={wanted}` is none of its columns; {hint}There are {listed(names, 40)}")
 
 
-def _classes(table: Table, label: list[str], how: How) -> class_labels.Classes:
+def _labels_of(table: Table, label: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The labels of a table that need no more than a column, and the names of the classes."""
+    if len(label) > 1:
+        raise ValueError(f"name one column of labels, not {listed(label)}")
+    return table.columns[label[0]], tuple(table.class_names.get(label[0], ()))
+
+
+def _classes(table: Table, label: list[str], how: How, kinds: Mapping[str, str]) -> class_labels.Classes:
     parts = [table.columns[name] for name in label]
     values = parts[0]
     if len(parts) > 1:
-        numbers = [columns.plain_numbers(part) for part in parts]
-        if any(part is None or part.ndim != 1 for part in numbers):
-            raise ValueError(f"the columns {listed(label)} are no one-hot code of the label; name one column")
-        found = class_labels.numbered(np.stack([part for part in numbers if part is not None], axis=1))
-        return found._replace(names=tuple(label))
+        try:
+            read = [columns.read(name, part, "binary") for name, part in zip(label, parts, strict=True)]
+            hot = np.stack([np.zeros(len(values)) if part is None else part.values for part in read], axis=1)
+            return class_labels.numbered(hot)._replace(names=tuple(label))
+        except ValueError as error:
+            raise ValueError(f"the columns {listed(label)} are no one-hot code of the label: {error}") from None
     known = table.class_names.get(label[0], ())
     if known and values.dtype.kind in "iu":
         return class_labels.Classes(values.astype(np.int32), known, f"Classes are {listed(known)}, in this order.")
     names = how.class_names or (how.like.class_names if how.like is not None else ())
+    if columns.KINDS.get(kinds.get(label[0], "")) == "categorical" and not columns.missing(values).any():
+        names = names or columns.in_order(columns.as_text(values))
     try:
         return class_labels.numbered(values, names=names, whole=how.whole)
+    except class_labels.Countless as error:
+        raise ValueError(
+            f"{str(error).removesuffix(f'; {class_labels.RENUMBER}')}; `kinds={label[0]}:category` says that they are"
+            " classes"
+        ) from None
     except ValueError as error:
         raise ValueError(f"{error} (the column {label[0]})") from None
 

@@ -5,6 +5,7 @@ found out, and said where they are not commas, a line of names and UTF-8. Column
 a large file takes the memory of its numbers.
 """
 
+import contextlib
 import csv
 import importlib.util
 import io
@@ -42,10 +43,11 @@ INSTEAD = {  # other files that tables come in -> how they become one of these
         ".sas7bdat",
     ): "read it in Python, and give mia_jax.save or np.savez",
 }
-SEPARATORS = (",", ";", "\t", "|")
+SEPARATORS = (",", ";", "\t", "|", " ")  # spaces last: of what np.savetxt and R write
 _BLOCK = 8192  # rows
 _LOOK = 50  # rows that tell what separates values
 _COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
+_ANY_CODE = re.compile(r"^\s*[+-]?0\d", re.MULTILINE)  # among values, a line each
 _LONG = 1 << 20  # characters of a value
 
 
@@ -151,8 +153,9 @@ def _form(path: pathlib.Path) -> tuple[_Form, list[str]]:
     with open(path, encoding=encoding, newline="") as f:
         beginning = "".join(itertools.islice(f, _LOOK))
     separator = _separator(beginning)
-    if separator != "," and len(SEPARATORS) > 1:
-        notes.append(f"Values are separated by {'tabs' if separator == chr(9) else sanitize.quoted(separator)}.")
+    if separator != ",":
+        what = {"\t": "tabs", " ": "spaces"}.get(separator, sanitize.quoted(separator))
+        notes.append(f"Values are separated by {what}.")
     rows = [row for row in _rows(io.StringIO(beginning), separator) if row]
     if not rows:
         raise ValueError("it is empty")
@@ -166,6 +169,11 @@ def _form(path: pathlib.Path) -> tuple[_Form, list[str]]:
     twice = [name for k, name in enumerate(names) if name and name in names[:k]]
     if twice:
         raise ValueError(f"two columns are called {twice[0]}: rename one of them in the first line")
+    usual = sorted(map(len, rows))[len(rows) // 2]
+    if len(first) + 1 < usual:
+        raise ValueError(
+            f"its first line has {len(first)} values, and others {usual}: leave out what is above the names"
+        )
     index = not headless and len(rows) > 1 and all(len(row) == len(names) + 1 for row in rows[1:-1] or rows[1:])
     return _Form(separator, encoding, names, 0 if headless else 1, headless, index), notes
 
@@ -207,7 +215,8 @@ def _separator(beginning: str) -> str:
     for separator in SEPARATORS:
         widths = [len(row) for row in _rows(io.StringIO(beginning), separator) if row][: _LOOK - 1]
         usual = max(set(widths), key=widths.count) if widths else 1
-        if usual > most and (widths.count(usual) >= 0.8 * len(widths) or separator == ","):
+        steady = widths.count(usual) >= (1 if separator == " " else 0.8) * (len(widths) - (separator == " "))
+        if usual > most and (steady or separator == ",") and not (separator == " " and most > 1):
             best, most = separator, usual
     return best
 
@@ -263,6 +272,10 @@ def _whole(reader: Any, width: int, form: _Form) -> Iterator[list[str]]:
 
 def _as_numbers(values: tuple[str, ...]) -> np.ndarray | None:
     """Values as float64, NaN where one is missing; None where they are not all numbers, or would lose zeros."""
+    together = "\n".join(values)
+    if "_" not in together and not _ANY_CODE.search(together):
+        with contextlib.suppress(ValueError):
+            return np.array([*map(float, values)])
     filled = [value.strip() for value in values]
     filled = ["nan" if value.lower() in columns.MISSING_WORDS else value for value in filled]
     if any("_" in value or (len(value) > 1 and columns._CODE.fullmatch(value)) for value in filled):

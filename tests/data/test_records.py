@@ -237,8 +237,8 @@ def test_labels_of_every_kind_are_classes_from_0(labels, y, names, told):
 @pytest.mark.parametrize(
     ("labels", "told"),
     [
-        (np.where(np.arange(N) == 4, np.nan, MARRIED), "record 4 has no label (nor have 0 others)"),
-        ([None, *CLASS[1:]], "record 0 has no label"),
+        (np.where(np.arange(N) == 4, np.nan, MARRIED), "there is no label of record 4: leave"),
+        ([None, *CLASS[1:]], "no label of record 0"),
         (AGE + 0.5, "target of a regression"),
         (RNG.integers(0, 1000, N), "target of a regression"),
         (np.arange(N), "a label of its own"),
@@ -278,6 +278,11 @@ def test_arrays():
     np.testing.assert_array_equal(records.x, x)
     assert schema.shape == (3, 5) and schema.num_classes == 2
     assert read((x.tolist(), (np.arange(N) % 2).tolist()))[0].x.shape == x.shape
+    images = RNG.integers(0, 255, (N, 4, 4, 3)).astype(np.uint8)
+    records, schema, _ = read({"image": images, "label": CLASS})
+    assert records.x.dtype == np.uint8 and schema.shape == (4, 4, 3) and schema.class_names == ("no", "yes")
+    records, schema, _ = read({"age": AGE, "embedding": x[:, 0], "label": CLASS})
+    assert [f.name for f in schema.fields][:2] == ["age", "embedding[0]"] and schema.shape == (6,)
     mixed = np.array([*zip(AGE, TOWN, strict=True)], object)
     assert read(mixed, CLASS)[1].fields[1].categories == ("Bonn", "Kiel", "Ulm")
     assert "give mia_jax.records(x, y)" in refused(x)

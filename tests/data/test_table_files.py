@@ -59,6 +59,7 @@ def refused(path, **more):
         (csv(separator=";"), "utf-8", "separated by ';'"),
         (csv(separator="\t"), "utf-8", "separated by tabs"),
         (csv(separator="|"), "utf-8", "separated by '|'"),
+        (csv(separator=" "), "utf-8", "separated by spaces"),
         (csv(separator=", "), "utf-8", ""),
         (csv(), "cp1252", "not UTF-8, and is read as cp1252"),
         (csv(), "utf-16", "read as utf-16"),
@@ -130,13 +131,15 @@ def test_missing_values_and_codes_far_down_in_a_large_file(tmp_path):
             csv([(a, f"x{k}", y) for k, (a, _, y) in enumerate(ROWS)]),
             "town has 40 different texts in 40 records",
         ),
-        (csv([(a, t, "") for a, t, y in ROWS]), r"record 0 has no label .*\(the column label\)"),
+        (csv([(a, t, "") for a, t, y in ROWS]), r"no label of record 0 and 39 others.*\(the column label\)"),
         (csv([(a, t, 1) for a, t, y in ROWS]), "the column label has a single class"),
         (csv([(a, t, a) for a, t, y in ROWS]), "regression"),
         (csv([("inf", t, y) for a, t, y in ROWS]), "column age is inf in record 0"),
         (csv([*ROWS, ("seven", "Ulm", 1)]), "column age holds numbers, but 'seven' in record 40 is none"),
         (b"PK\x03\x04" + b"\0" * 100, "as a workbook of Excel is"),
         (b"age,label\n\0\0", "it is no text"),
+        ("My table\n\n" + csv(), "leave out what is above the names"),
+        (csv([("10:30", *row[1:]) for row in ROWS]), r"column age holds dates or times \(10:30\)"),
         (b"PAR1" + b"a" * 100, "call it .parquet"),
     ],
 )
@@ -190,3 +193,17 @@ def test_other_records_are_read_as_those_asked_about(tmp_path):
     lacking = write(tmp_path, csv(names="age,city,label"), "lacking.csv")
     with pytest.raises(InputError, match="it has no column town, which the other records have"):
         data.load(lacking, like=schema)
+
+
+def test_one_hot_labels_are_several_columns(tmp_path):
+    rows = [(a, y == 0, y == 1) for a, _, y in ROWS]
+    records, schema, said = read(write(tmp_path, csv(rows, "age,cat,dog")), label="cat,dog")
+    assert records.y.tolist() == LABEL.tolist() and schema.class_names == ("cat", "dog") and "one-hot" in said
+    assert "are no one-hot code of the label" in refused(tmp_path / "mine.csv", label="age,dog")
+
+
+def test_numbers_that_are_classes_after_all(tmp_path):
+    rows = [(*row[:2], 40 - k // 2) for k, row in enumerate(ROWS * 2)]
+    assert "`kinds=label:category` says that they are classes" in refused(write(tmp_path, csv(rows)))
+    records, schema, _ = read(tmp_path / "mine.csv", kinds="label:category")
+    assert schema.class_names[:2] == ("1", "2") and records.y[0] == 39
