@@ -13,7 +13,10 @@ from mia_jax.data import columns, files
 from mia_jax.data.columns import listed
 
 RENUMBER = "number the classes 0, 1, ... without gaps, as np.unique(y, return_inverse=True)[1] does"
-BIN = "a regression is audited in bins: np.digitize(y, np.quantile(y, [0.25, 0.5, 0.75])) makes four classes"
+BIN = (
+    'a regression is audited by its error, mia_jax.audit(..., signal="squared_error"), or in bins:'
+    " np.digitize(y, np.quantile(y, [0.25, 0.5, 0.75])) makes four classes"
+)
 SHOWN = 8  # classes of a sentence
 
 

@@ -187,7 +187,7 @@ REFUSED = {  # content, and the reason
     "y multi-label": (saved(x=X, y=X[:, :3]), r"record \d+ has \d labels at once: audit one label at a time"),
     "y multi-label bool": (saved(x=X, y=X[:, :3] > 0), r"audit one label at a time, with y\[:, 0\]"),
     "y several columns": (saved(x=X, y=np.stack([Y, Y], 1)), r"give one column of it, as y\[:, 0\]"),
-    "y regression": (saved(x=X, y=NUMBERS[:, 0]), r"the target of a regression, .*np.digitize"),
+    "y regression": (saved(x=X, y=NUMBERS[:, 0]), r'the target of a regression, .*signal="squared_error".*np.digitize'),
     "y regression, whole": (saved(x=X, y=np.arange(N) * 1000 + 3), r"targets of a regression have; .*np.digitize"),
     "y identifiers": (saved(x=X, y=np.arange(N)), "every record has a label of its own, as identifiers"),
     "y halves": (saved(x=X, y=Y + 0.5), "not whole numbers; number the classes 0, 1"),
