@@ -171,7 +171,7 @@ def attack_rules(kind: type[AuditConfig]) -> tuple[Rule, ...]:
     rules = []
     if kind is BalancedConfig:
         ours = [name for name, entry in attacks.ATTACKS.items() if "model" in entry.sources()]
-        otherwise = f"{OTHER_TRAINER}, or {' or '.join(ours)} among `attacks`"
+        otherwise = f"{OTHER_TRAINER}, or {_among(ours).removeprefix('without ')}"
         rules.append(Rule(NETWORK, lambda v: _ours(v) or _attacks(*ours)(v), otherwise))
         asking = _needing("queries", "trainer")
         rules.append(Rule(("query_shadows", "query_records"), _attacks(*asking), _among(asking)))
