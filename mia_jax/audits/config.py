@@ -258,6 +258,7 @@ class Brought(NamedTuple):
     signal: Any = None  # (prediction, y) -> [n], or the name of one, where predictions are no probabilities
     digest: str = ""  # of the file that all of this is from, if it is from one
     notes: tuple[str, ...] = ()  # what was made of labels and answers, in sentences
+    class_names: tuple[str, ...] = ()  # of classes 0, 1, ..., where labels were not these numbers
 
     @property
     def has_shadows(self) -> bool:

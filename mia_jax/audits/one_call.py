@@ -15,7 +15,7 @@ from mia_jax.audits import pipeline
 from mia_jax.audits.config import AuditConfig, Brought, DeployedConfig, InProcessConfig
 from mia_jax.audits.deployed import checks, collect
 from mia_jax.audits.plans import in_process
-from mia_jax.data import class_labels, columns, files, npz, tables
+from mia_jax.data import class_labels, columns, npz, tables
 from mia_jax.progress import Progress, patient
 from mia_jax.reports import notebook
 from mia_jax.reports.notebook import AuditResult
@@ -129,7 +129,12 @@ def _brought(
 ) -> Brought:
     """What was given, as an audit takes it. Raises InputError."""
     predict = collect.loaded(predict) if isinstance(predict, str | os.PathLike) else predict
-    (x, labels), notes = _records(x, y, "", predict) if signal is None else (_predicted(x, y), ())
+    names, notes = _classes_of(predict), ()
+    if signal is None:
+        x, found, notes = _records(x, y, "", names)
+        labels, names = found.y, names or found.names
+    else:
+        x, labels = _predicted(x, y)
     if member is not None:
         member = checks.truth(tables.plain(member), len(labels))
         if member.all() or not member.any():
@@ -141,34 +146,31 @@ def _brought(
     if population is not None:
         if not isinstance(population, tuple | list) or len(population) != 2:
             raise InputError("population is (x, y): records that trained no model, and their labels")
-        other, more = _records(*population, "population: ", predict)
-        notes = (*notes, *(f"Population: {note}" for note in more))
+        x_other, of_other, _ = _records(*population, "population: ", names)
+        other = x_other, of_other.y
     if signal is not None:
         return Brought(predict, x, labels, member, other, shadows, signal=signal)
     trainer, saved = _trainer(shadows)
-    given = Brought(predict, x, labels, member, other, trainer, notes=notes)
+    given = Brought(predict, x, labels, member, other, trainer, notes=notes, class_names=found.names)
     if saved is None:
         return given
     p, trained, note = _saved(saved, len(labels))
     return given._replace(shadows=p, shadow_member=trained, notes=(*notes, *filter(None, [note])))
 
 
-def _records(x: Any, y: Array, whose: str, model: Any) -> tuple[tuple[Any, np.ndarray], tuple[str, ...]]:
-    """Records as they came and their labels as classes of the model, and what was made of these, in sentences."""
+def _records(x: Any, y: Array, whose: str, names: tuple[str, ...]) -> tuple[Any, class_labels.Classes, tuple[str, ...]]:
+    """Records as they came, their labels as classes, and what was made of these, in sentences. Raises InputError."""
     x = _dense(x, whose)
-    names = _classes_of(model)
     try:
         found = class_labels.numbered(tables.plain(y), names=names, whole=False)
     except ValueError as error:
-        move = "np.unique(y, return_inverse=True)[1]"
-        advice = "" if "(y" in str(error) or isinstance(error, files.Unlabeled) else f"; {move} numbers the classes"
-        raise InputError(f"{whose}y cannot be used: {error}{advice}") from None
+        raise InputError(f"{whose}y cannot be used: {error}") from None
     if len(x) != len(found.y):
         raise InputError(
             f"{whose}x has {len(x):,} records and y {len(found.y):,} labels: give one label for each record"
         )
     doubt = " The answers' columns must be in this order." if found.names and not names else ""
-    return (x, found.y), tuple(f"{note}{doubt}" for note in [found.note] if note)
+    return x, found, tuple(f"{note}{doubt}" for note in [found.note] if note)
 
 
 def _classes_of(model: Any) -> tuple[str, ...]:

@@ -49,6 +49,7 @@ class Dataset(TypedDict):
     classes: int
     class_counts: list[int]  # training records of the target, per class
     notes: list[str]
+    class_names: NotRequired[list[str]]  # where labels were not 0, 1, ...
 
 
 class Epsilon(TypedDict):
@@ -240,6 +241,7 @@ def dataset(schema: Schema, title: str, records: int, class_counts: np.ndarray) 
         "classes": int(schema.num_classes),
         "class_counts": [int(count) for count in class_counts],
         "notes": list(schema.notes),
+        **({"class_names": [printable(name) for name in schema.class_names]} if schema.class_names else {}),
     }
 
 

@@ -73,6 +73,28 @@ def marginals(tmp_path):
     return dict(shadow_data="marginal", marginals=str(tmp_path / "m.npz"))
 
 
+def test_tables_are_read_as_files_of_arrays_are(service, run, tmp_path):
+    """The same scores; other records are read by the columns, categories and classes of those asked about."""
+    names, classes = [f"b{k}" for k in range(F)], np.array(["bad", "good", "ugly"])
+    member, y = np.arange(N) >= N - MEMBERS, (X @ PULL).argmax(axis=1)
+    other = (X + 1) % 2
+    of_other = (other @ PULL).argmax(axis=1)
+    np.savez(tmp_path / "other.npz", x=other.astype(np.uint8), y=of_other)
+    lines = [",".join(map(str, [*row, classes[c], int(m)])) for row, c, m in zip(X, y, member, strict=True)]
+    (tmp_path / "mine.csv").write_text("\n".join([",".join([*names, "verdict", "member"]), *lines]))
+    lines = [",".join(map(str, [classes[c], *row[::-1]])) for row, c in zip(other, of_other, strict=True)]
+    (tmp_path / "other.csv").write_text("\n".join([",".join(["verdict", *names[::-1]]), *lines]))
+    tables = dict(data=str(tmp_path / "mine.csv"), shadow_data=str(tmp_path / "other.csv"), label="verdict")
+    with service.open() as url:
+        plain = run(url, shadow_data=str(tmp_path / "other.npz"), workdir=str(tmp_path / "a"))
+        asked = service.asked.copy()
+        found = run(url, workdir=str(tmp_path / "b"), **tables)
+    assert service.asked == asked + asked
+    assert found["attacks"]["loss"]["auc"] == plain["attacks"]["loss"]["auc"]
+    assert found["dataset"]["class_names"] == classes.tolist() and "class_names" not in plain["dataset"]
+    assert any("bad is 0, good is 1, ugly is 2" in note for note in found["dataset"]["notes"])
+
+
 # --- the budget ------------------------------------------------------------------------------------------------------
 
 

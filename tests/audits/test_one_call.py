@@ -272,7 +272,7 @@ BAD = {
     "few classes": (dict(predict=lambda x: np.full((len(x), 2), 0.5)), "y has the label 2, and the target answers 2"),
     "fractions": (dict(y=Y + 0.5), "not whole numbers; number the classes .*np.unique"),
     "one-hot": (dict(y=np.ones((N, 3))), "y cannot be used: .*record 0 has 3 labels at once"),
-    "no label": (dict(y=np.where(MEMBER, np.nan, Y)), "y cannot be used: there is no label of record 0"),
+    "no label": (dict(y=np.where(MEMBER, np.nan, Y)), "y cannot be used: there is no label of record . and 119 others"),
     "sum": (
         dict(predict=lambda x: TARGET(x) * np.where(np.arange(N) == 7, 0.9, 1)[:, None]),
         r"record 7: .* sum to 0.9, .* return p / p.sum\(axis=1",

@@ -82,7 +82,8 @@ def ask(run: Run[InProcessConfig]) -> Asked:
     x = given.x
     shape = (x.shape[1],) if tables.is_frame(x) else tuple(np.shape(x)[1:])
     digest = run.config.records or given.digest
-    return Asked(p, other, Schema(run.config.name, "local", digest, classes, shape, (), notes))
+    names = given.class_names if len(given.class_names) == classes else ()
+    return Asked(p, other, Schema(run.config.name, "local", digest, classes, shape, (), notes, names))
 
 
 # --- shadows of another library --------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def _blocks(report: Report) -> list[Block]:
     separation = {row["class"]: row["separation"] for row in results.get("exposure", {}).get("classes", [])}
     table = [
         Row(
-            Cell(str(row["class"])),
+            _named(results, row["class"]),
             [
                 _judged(row),
                 *([_separation(separation.get(row["class"]))] if separation else []),
@@ -58,11 +58,17 @@ def _shokri_table(results: Results, name: str, rows: list[Mapping[str, Any]]) ->
                 measure_cell(row["precision"], absent=nobody),
                 measure_cell(row["recall"], absent="no member judged"),
             ]
-        table.append(Row(Cell(str(c)), [Cell(trained), _judged(row), *cells]))
+        table.append(Row(_named(results, c), [Cell(trained), _judged(row), *cells]))
     caption = f"{measures.short(results, name)}, class by class; classes are numbered from 0."
     if without:
         caption += " Not attacked: the shadow models lacked members or others of the class to learn from."
     return by_class(caption, ["Class", "Training records", "Judged: members / others", "Precision", "Recall"], table)
+
+
+def _named(results: Results, number: int) -> Cell:
+    """A class by its number and, where it has one, its name."""
+    names = results["dataset"].get("class_names", [])
+    return Cell(f"{number}: {names[number]}" if number < len(names) else str(number))
 
 
 def _judged(row: Mapping[str, Any]) -> Cell:
