@@ -86,10 +86,11 @@ class Locks:
             if _read(path) == lock:  # or it was taken over, from a process that was thought to be gone
                 path.unlink()
             del self._held[name]
+            if not self._held:
+                self.folder.rmdir()  # if it is empty
 
     def close(self) -> None:
         """Let go of everything; and remove what ended processes left, and the folder if it is empty."""
-        self._ended.set()
         for name in list(self._held):
             self.free(name)
         with contextlib.suppress(OSError):
@@ -98,28 +99,31 @@ class Locks:
                 if there is not None and _is_left(path, there) and self.take(name) is None:
                     self.free(name)
             self.folder.rmdir()
+        self._ended.set()
+        self._heart = None
 
     def _file(self, name: str) -> pathlib.Path:
         return self.folder / f"{name}.lock"
 
     def _hold(self, name: str, lock: _Lock) -> None:
         self._held[name] = lock
-        if self._heart is None and not self._ended.is_set():
-            self._heart = threading.Thread(target=self._beat, daemon=True)
+        if self._heart is None:
+            self._ended = threading.Event()
+            self._heart = threading.Thread(target=self._beat, args=(self._ended,), daemon=True)
             self._heart.start()
 
-    def _beat(self) -> None:
-        while not self._ended.wait(HEARTBEAT):
+    def _beat(self, ended: threading.Event) -> None:
+        while not ended.wait(HEARTBEAT):
             for name in list(self._held):
                 with contextlib.suppress(OSError):
                     os.utime(self._file(name))
 
     def _create(self, path: pathlib.Path, lock: _Lock) -> bool:
-        try:
-            return create(path, lock.text())
-        except FileNotFoundError:  # the folder is not there yet, or another process found it empty and removed it
-            self.folder.mkdir(exist_ok=True)
-            return create(path, lock.text())
+        while True:
+            try:
+                return create(path, lock.text())
+            except FileNotFoundError:  # the folder is not there yet, or another process found it empty and removed it
+                self.folder.mkdir(exist_ok=True)  # which fails where the workdir is gone
 
 
 def create(path: pathlib.Path, text: str) -> bool:
