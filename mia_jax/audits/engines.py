@@ -10,6 +10,8 @@ import importlib
 import math
 import os
 import pathlib
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +27,7 @@ ENGINES = ("local", "slurm", "ray")
 TRIES = 4  # of each share, before its failure is everybody's
 EVERY = 2.0  # seconds between two looks at the tasks
 LOST = 15.0  # seconds after which a job that is in no queue and has left no result has ended
+REACHED = 10.0  # seconds in which the head of a cluster answers
 A_WEEK = 7 * 24 * 3600
 
 
@@ -235,11 +238,19 @@ class RayCluster:
         options = dict(options)
         address = options.pop("address", None)
         try:
-            self.ray.init(address=address, logging_level="ERROR", log_to_driver=False, ignore_reinit_error=True)
             takes = {name: float(value) for name, value in options.items()}
             self.task = self.ray.remote(max_retries=TRIES - 1, **takes)(run_command)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise InputError(f"`ray`: {str(error).strip().splitlines()[0]}") from None
+        except (ValueError, TypeError) as error:
+            raise InputError(f"`ray`: {str(error).strip().splitlines()[0]}; give as in num_cpus=4,num_gpus=1") from None
+        try:
+            if found := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address or ""):  # Ray itself tries for minutes
+                socket.create_connection((found[1], int(found[2])), timeout=REACHED).close()
+            self.ray.init(address=address, logging_level="ERROR", log_to_driver=False, ignore_reinit_error=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"`ray`: no cluster at {address or 'RAY_ADDRESS'} ({reason}); start one, or mend it"
+            ) from None
 
     def start(self, which: Sequence[int]) -> dict[int, Task]:
         """Submit these shares."""

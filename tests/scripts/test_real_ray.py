@@ -44,7 +44,7 @@ def descendants(pid: int) -> list[int]:
 def test_a_node_is_killed(shared, tmp_path):
     own = write_data(tmp_path / "own.npz")
     argv = ["scripts/train.py", *arguments(dataset=own, num_shadows=5, num_epochs=100)]
-    plain = environment(shared)
+    plain = environment(shared) | {"RAY_raylet_start_wait_time_s": "300"}  # busy machines
     subprocess.run([PYTHON, *argv, f"--workdir={tmp_path / 'one'}"], env=plain, check=True, capture_output=True)
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with subprocess.Popen([PYTHON, "-c", CLUSTER], env=plain, **pipes) as cluster:
