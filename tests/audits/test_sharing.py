@@ -116,7 +116,10 @@ def test_a_schedulers_number_is_told(own, tmp_path):
 
 def test_an_audit_of_one_process_says_who_is_at_work(tmp_path):
     """Whoever asks a service, or reads saved answers, is alone with its workdir."""
-    np.savez(tmp_path / "p.npz", labels=np.zeros(4, int), target=np.eye(4)[:, :2])
+    rng = np.random.default_rng(0)
+    p, trained = rng.dirichlet([1, 1, 1], (5, 60)), rng.random((5, 60)) < 0.5
+    saved = dict(labels=rng.integers(3, size=60), target=p[0], shadows=p[1:], shadow_member=trained[1:])
+    np.savez(tmp_path / "p.npz", **saved)
     given = DeployedConfig(predictions=str(tmp_path / "p.npz"), workdir=str(tmp_path / "w"))
     with (
         artifacts.open_workdir(tmp_path / "w", configs.identity(configs.resolve(given))),
