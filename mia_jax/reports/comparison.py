@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mia_jax.reports import measures, render
-from mia_jax.reports.blocks import Block, Cell, Items, Notes, Paragraphs, Row, Table, measure_cell
+from mia_jax.reports.blocks import Block, Cell, Commands, Items, Notes, Paragraphs, Row, Table, measure_cell
 from mia_jax.reports.measures import Results
 from mia_jax.storage.files import replacing
 
@@ -31,7 +31,7 @@ def write(folder: pathlib.Path, comparison: Mapping[str, Any], audits: Audits) -
             for k, name in enumerate(comparison["differences"], 1)
         ),
         ("read", "How to read the differences", [Items(READ)]),
-        ("repeat", "To repeat it", [Paragraphs([f"{comparison['command'] or 'called from Python'}"])]),
+        ("repeat", "To repeat it", _repeat(comparison)),
     ]
     simulated = any(made["dataset"]["source"] == "simulated" for made in audits.values())
     text = render.plain_page(
@@ -41,6 +41,12 @@ def write(folder: pathlib.Path, comparison: Mapping[str, Any], audits: Audits) -
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
     return path
+
+
+def _repeat(comparison: Mapping[str, Any]) -> list[Block]:
+    if not comparison["command"]:
+        return [Paragraphs(["It was called from Python."])]
+    return [Commands([(comparison["command"], "The same command writes the same again:")])]
 
 
 def verdicts(comparison: Mapping[str, Any]) -> list[str]:
@@ -95,7 +101,7 @@ def _differences(comparison: Mapping[str, Any], audits: Audits, name: str) -> Ta
         alone = [notes.cell(audits[model]["attacks"][attack].get("auc"), fraction=True) for model in (first, name)]
         apart = [_apart(one["auc"], notes), *(_apart(each, notes) for each in one["tpr_at_fpr"].values())]
         rows.append(Row(Cell(attack, kind="name"), [*alone, *apart]))
-    rates = [f"TPR at {float(rate):.1%} FPR, difference" for rate in next(iter(by_attack.values()))["tpr_at_fpr"]]
+    rates = [f"TPR at {100 * float(rate):g}% FPR, difference" for rate in next(iter(by_attack.values()))["tpr_at_fpr"]]
     head = ["Attack", f"AUC, {first}", f"AUC, {name}", "AUC, difference", *rates]
     return Table(f"{name} less {first}, on the same records.", head, rows, notes=notes.lines())
 

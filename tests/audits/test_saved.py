@@ -89,7 +89,7 @@ def test_a_file_of_numbers_has_the_scores_of_infer(tmp_path):
     for name in ("loss", "rmia", "lira"):
         np.testing.assert_array_equal(scores[f"score_{name}"], mia.infer(name, **given).astype(np.float32))
         assert found["attacks"][name]["auc"]["value"] > 0.75
-    assert found["target"]["signal"] == "one number per record" and found["target"]["kind"] == "saved predictions"
+    assert found["target"]["signal"] == "the saved signal" and found["target"]["kind"] == "saved predictions"
     assert found["shadows"]["count"] == len(SHADOWS) and "num_shadows" not in found["config"]
     np.testing.assert_allclose(scores["signal"], NUMBERS[0], rtol=1e-6)
 

@@ -51,7 +51,7 @@ SIGNALS = {  # errors are Gaussian or Laplacian, of the spread that shadows show
 }
 
 
-SAVED = Signal("one number per record", lambda p, y: p)  # of a file, as it is
+SAVED = Signal("the saved signal", lambda p, y: p)  # of a file, as it is
 
 
 def signal(given: Any) -> Signal:
