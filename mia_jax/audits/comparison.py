@@ -15,6 +15,7 @@ import numpy as np
 from mia_jax.audits import config as configs
 from mia_jax.audits import pipeline
 from mia_jax.audits.config import DeployedConfig
+from mia_jax.audits.deployed import saved
 from mia_jax.audits.types import Notify
 from mia_jax.data import npz
 from mia_jax.progress import Progress, silent
@@ -41,9 +42,18 @@ class Compared(NamedTuple):
 
 
 def files(predictions: str | None) -> list[str]:
-    """The files of ``predictions=a.npz,b.npz``; a file that has a comma in its name is one."""
-    if predictions is None or "," not in predictions or pathlib.Path(predictions).exists():
-        return [] if predictions is None else [predictions]
+    """The files of ``predictions=a.npz,b.npz``, or of a folder of several that is none of a plan's models.
+
+    A file that has a comma in its name is one.
+    """
+    if predictions is None:
+        return []
+    place = pathlib.Path(predictions).expanduser()
+    if place.is_dir() and not (place / "plan.npz").exists():
+        inside = [str(path) for path in sorted(place.glob("*.npz")) if {"target", "signal"} & saved.names(path)]
+        return inside if len(inside) > 1 else [predictions]
+    if "," not in predictions or place.exists():
+        return [predictions]
     return [part.strip() for part in predictions.split(",") if part.strip()]
 
 
@@ -115,7 +125,7 @@ def _refuse_others(paths: Sequence[str]) -> None:
     for path, truth in zip(paths, truths, strict=True):
         if "member" not in truth:
             raise InputError(f"{path} does not say who is a member, and models are compared by that: add member [n]")
-        for name in truth.keys() & truths[0].keys():
+        for name in (each for each in ("labels", "member") if each in truth and each in truths[0]):
             one, first = truth[name], truths[0][name]
             if one.shape != first.shape:
                 raise InputError(f"{path}: {name} has shape {one.shape}, and {first.shape} in {paths[0]}: {SAME}")

@@ -5,6 +5,7 @@ import json
 import attack_worlds as worlds
 import numpy as np
 import pytest
+from small_runs import python
 
 import mia_jax as mia
 from mia_jax.audits import comparison, gate
@@ -112,4 +113,20 @@ def test_names_are_those_of_the_files_and_tell_them_apart(tmp_path):
     (tmp_path / "a,b.npz").touch()
     assert comparison.files(str(tmp_path / "a,b.npz")) == [str(tmp_path / "a,b.npz")]
     assert comparison.files("a.npz, b.npz,") == ["a.npz", "b.npz"] and comparison.files(None) == []
+    files = [write(tmp_path, "one.npz"), write(tmp_path, "two.npz")]
+    assert comparison.files(str(tmp_path)) == files
+    np.savez(tmp_path / "plan.npz", member=WORLD.member)  # a folder of the plan's models
+    assert comparison.files(str(tmp_path)) == [str(tmp_path)]
     assert comparison._names(["x/preds.npz", "y/preds.npz", "z.npz"]) == ["x-preds", "y-preds", "z"]
+
+
+@pytest.mark.integration
+def test_the_command_compares_and_each_model_has_to_pass_the_gate(tmp_path, shared):
+    files = [write(tmp_path, "plain.npz"), write(tmp_path, "defended.npz", CALM)]
+    argv = [f"--predictions={','.join(files)}", "--attacks=loss,rmia", f"--workdir={tmp_path / 'w'}", "--csv"]
+    done = python(shared, "-m", "mia_jax", "audit", *argv, "--fail_if=auc>0.8")
+    assert done.returncode == 3 and "error: plain: the gate is exceeded; auc>0.8: " in done.stderr
+    assert "defended beside plain" in done.stdout and f"{tmp_path / 'w'}/comparison.html" in done.stdout
+    assert all((tmp_path / "w" / name / "scores.csv").exists() for name in ("plain", "defended"))
+    assert "python -m mia_jax audit" in json.loads((tmp_path / "w" / "comparison.json").read_text())["command"]
+    assert (tmp_path / "w" / "defended" / "report.html").exists()

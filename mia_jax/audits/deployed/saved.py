@@ -27,18 +27,23 @@ class Numbers(NamedTuple):
     member: np.ndarray | None  # bool [n], who trained the target, where it is known
 
 
+def names(path: str | os.PathLike) -> set[str]:
+    """The names of an archive's arrays; none of what is no archive, which is for who reads it to say."""
+    try:
+        with zipfile.ZipFile(pathlib.Path(path).expanduser()) as archive:
+            return {name.removesuffix(".npy") for name in archive.namelist()}
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return set()
+
+
 def kind(path: str | os.PathLike) -> Kind:
     """What a file of predictions holds, told by the names of its arrays: "answers", where nothing else is certain.
 
     Raises:
         InputError: it holds both answers and numbers.
     """
-    try:
-        with zipfile.ZipFile(pathlib.Path(path).expanduser()) as archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist()}
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):  # said by who reads it
-        return "answers"
-    of_numbers, of_answers = {"signal", "shadow_signal"} & names, {"target", "shadows"} & names
+    there = names(path)
+    of_numbers, of_answers = {"signal", "shadow_signal"} & there, {"target", "shadows"} & there
     if of_numbers and of_answers:
         both = ", ".join([*sorted(of_numbers), *sorted(of_answers)])
         raise InputError(
@@ -46,7 +51,7 @@ def kind(path: str | os.PathLike) -> Kind:
         )
     if of_numbers:
         return "numbers"
-    return "target" if "target" in names and not {"shadows", "shadow_member"} & names else "answers"
+    return "target" if "target" in there and not {"shadows", "shadow_member"} & there else "answers"
 
 
 def load_numbers(path: str | os.PathLike) -> Numbers:
