@@ -71,7 +71,7 @@ def compare(scores: Mapping[str, np.ndarray], member: np.ndarray, rate: float) -
         "rate": rate,
         "attacks": alone,
         **{name: _ensemble(chosen, scores, truth) for name, chosen in sets.items()},
-        "jaccard": _jaccard(each & truth),
+        "jaccard": _jaccard(each[:, truth]),
         "combinations": _combinations([*called], each, truth),
     }
 
@@ -128,9 +128,8 @@ def _found(score: np.ndarray, member: np.ndarray, alarms: int) -> float:
 
 
 def _jaccard(found: np.ndarray) -> list[list[float | None]]:
-    """Of members found [A, T, n], |both| / |either| for every two attacks; None where neither finds any."""
-    flat = found.reshape(len(found), -1).astype(np.float64)
-    both = flat @ flat.T
+    """Of members found, bool [A, members], |both| / |either| for every two attacks; None where neither finds any."""
+    both = np.array([[(a & b).sum() for a in found] for b in found], np.float64)
     either = np.diag(both)[:, None] + np.diag(both)[None] - both
     return [
         [float(b / e) if e else None for b, e in zip(*rows, strict=True)] for rows in zip(both, either, strict=True)

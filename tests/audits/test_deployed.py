@@ -219,7 +219,10 @@ def test_attacks_that_compare_shadows_need_both_kinds():
     with pytest.raises(InputError, match="loss needs shadows that trained on some of the records in question, and not"):
         infer.attack_names("loss", same_records=True, member=everywhere)
     assert "lira" in infer.attack_names("all", same_records=True, member=np.eye(2, 5) > 0)
-    assert "lira_offline" in infer.attack_names("all", same_records=True)
+    assert {"lira_offline", "pmia"} <= {*infer.attack_names("all", same_records=True)}
+    assert "pmia" not in infer.attack_names("all", same_records=True, member=np.zeros((2, 5), bool))
+    with pytest.raises(InputError, match="pmia needs shadows that trained on some of the records in question"):
+        infer.attack_names("pmia", same_records=True, member=np.zeros((2, 5), bool))
 
 
 # --- shadows of a user's trainer -------------------------------------------------------------------------------------
@@ -240,6 +243,6 @@ def test_any_function_trains_the_shadows(service, run, tmp_path, monkeypatch):
         "    return predict\n",
     )
     with service.open() as url:
-        found = run(url, target_kind=f"{name}:fit", attacks="loss,rmia_offline", hidden=128, num_epochs=100)
+        found = run(url, target_kind=f"{name}:fit", attacks="loss,rmia_offline,pmia", hidden=128, num_epochs=100)
     assert found["shadows"]["count"] == 2 and found["shadows"]["test_accuracy"] > 0.5
-    assert {*found["attacks"]} == {"loss", "rmia_offline"}
+    assert {*found["attacks"]} == {"loss", "rmia_offline", "pmia"}
