@@ -73,6 +73,7 @@ def marginals(tmp_path):
     return dict(shadow_data="marginal", marginals=str(tmp_path / "m.npz"))
 
 
+@pytest.mark.integration
 def test_tables_are_read_as_files_of_arrays_are(service, run, tmp_path):
     """The same scores; other records are read by the columns, categories and classes of those asked about."""
     names, classes = [f"b{k}" for k in range(F)], np.array(["bad", "good", "ugly"])

@@ -436,6 +436,7 @@ def test_one_hot_labels_and_labels_in_words_are_classes():
         assert len(found.results["dataset"]["notes"]) == 1
 
 
+@pytest.mark.integration
 def test_our_own_networks_train_on_a_data_frame():
     frame = mixed_frame(pytest.importorskip("pandas"))
     given = dict(shadows="nn", num_shadows=2, num_epochs=1, attacks="loss", population=(frame[:9], Y[:9]))

@@ -51,7 +51,11 @@ def test_kinds_are_told_and_read(name):
     np.testing.assert_allclose(found.p, meant(name)[0][0], atol=near(name))
 
 
-@pytest.mark.parametrize("name", ALL)
+FIRST = ("logits", "sigmoid [n]")
+REST = [pytest.param(name, marks=pytest.mark.integration) for name in ALL if name not in FIRST]
+
+
+@pytest.mark.parametrize("name", [*FIRST, *REST])
 def test_every_entrance_reads_them_alike(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (values, kind), (p, y) = ALL[name], meant(name)
