@@ -16,7 +16,7 @@ from mia_jax.audits.types import Models, Observation, Run, TrainingJob
 from mia_jax.plans import shards
 from mia_jax.storage import artifacts
 from mia_jax.storage.artifacts import Artifact
-from mia_jax.targets import observation, platforms, processes
+from mia_jax.targets import estimators, named_columns, observation, platforms, processes
 from mia_jax.targets.black_box import WrongAnswer
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import Records, Seen, Target
@@ -38,7 +38,8 @@ def platform_models(run: Run, job: TrainingJob) -> Models:
 
     @functools.cache
     def platform() -> Platform:
-        return processes.side_by_side(job.config.target_kind, job.schema.num_classes, job.config.jobs)
+        made = processes.side_by_side(job.config.target_kind, job.schema.num_classes, job.config.jobs)
+        return named_columns.with_names(made, job.schema) if estimators.wants_names(job.config.target_kind) else made
 
     def fitted(which: Sequence[int]) -> Iterator[Target]:
         rows = job.train[np.asarray(which, int)]

@@ -8,7 +8,7 @@ import numpy as np
 
 from mia_jax import user_code
 from mia_jax.data import missing, tables
-from mia_jax.targets import answer_format, black_box
+from mia_jax.targets import answer_format, black_box, named_columns
 from mia_jax.types import Answers, Array, InputError, Records, Schema, Target
 
 FORMAT_RECORDS = 4096  # of a training set, at most, that tell what a model's answers look like
@@ -72,11 +72,18 @@ def filled(kind: str, records: Records, schema: Schema) -> tuple[Records, Schema
     return missing.filled(records, schema, "networks" if kind in ("nn", "logistic") else kind.removeprefix("sklearn:"))
 
 
+def wants_names(kind: str) -> bool:
+    """Whether models of a kind pick columns by name, as pipelines with a ``ColumnTransformer`` do."""
+    return kind.startswith("sklearn:") and named_columns.wants(instance(kind.removeprefix("sklearn:")))
+
+
 def takes_nan(kind: str) -> bool:
     """Whether models of a kind can be trained on records that lack values; an estimator's tags say so."""
     if not kind.startswith("sklearn:"):
         return ":" in kind  # a user's own trainer, which knows what it takes
     estimator = instance(kind.removeprefix("sklearn:"))
+    if named_columns.wants(estimator):  # what it does with which column is its own
+        return True
     try:
         from sklearn.utils import get_tags
 
