@@ -108,6 +108,34 @@ def of_service(
     )
 
 
+def unrelated_rows(labels: Array, shadows: Array, shadow_member: Array) -> tuple[str, ...]:
+    """What is to be said of shadows whose answers do not depend on their rows, where others' do, in a sentence.
+
+    A shadow whose z is as large as the others' has less than 2.5 once in 100,000 (its z is spread by 1).
+
+    Args:
+        labels: int [n].
+        shadows: probabilities [S, n, c].
+        shadow_member: bool [S, n].
+    """
+    rows = np.linspace(0, len(labels) - 1, min(len(labels), SAMPLE)).astype(int)
+    labels, trained = np.asarray(labels)[rows], np.asarray(shadow_member, bool)[:, rows]
+    which = np.flatnonzero(trained.any(axis=1) & ~trained.all(axis=1))
+    if len(which) < 4 or len(np.unique(trained[which], axis=0)) < len(which):
+        return ()
+    sure = np.stack([np.asarray(shadows[k])[rows, labels] for k in which])
+    own = np.diag(_remembered(which, labels, np.asarray(sure, np.float64), trained[which]).z)
+    usual = np.median(np.sort(own)[len(own) // 2 :])
+    odd = own < 2.5
+    if usual < 2.5 - stats.norm.ppf(LEVEL) or not odd.any():
+        return ()
+    return (
+        f"The answers of shadow {_names(which[odd])} (counted from 0) do not depend on what shadow_member says trained"
+        f" {'it' if odd.sum() == 1 else 'them'}, and those of the others do: see whether the rows are those of the"
+        " models (another seed, another split), and whether these were trained as the others.",
+    )
+
+
 # --- the same model twice --------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from mia_jax.types import Array
 LEVEL = 1e-3  # of the prediction interval
 LEAST = 4  # shadows
 WORTH = 0.25  # nats, root mean square over classes, that are worth a word
-CLIP = 1e-4  # probabilities below it are taken for this
+CLIP = 1e-7  # probabilities below it are taken for this
 ROWS = 4096
 
 
@@ -34,11 +34,10 @@ def notes(target: Array, shadows: Array | Sequence[Array]) -> tuple[str, ...]:
     own = each[0] - rest.mean(axis=0)
     theirs = (rest - rest.mean(axis=0)) * len(rest) / (len(rest) - 1)  # each less the mean of the others
     size, sizes = np.sqrt((own**2).mean()), np.sqrt((theirs**2).mean(axis=1))
-    if size < max(WORTH, 2 * sizes.max()) or sizes.min() <= 0:
-        return ()
-    usual = np.log(sizes)
-    far = stats.t.isf(LEVEL, len(sizes) - 1) * usual.std(ddof=1) * np.sqrt(1 + 1 / len(sizes))
-    if np.log(size) < usual.mean() + far:
+    freedom = 2 * (sizes**2).mean() ** 2 / max((sizes**2).var(ddof=1), 1e-12)  # of classes that vary on their own
+    freedom = max(1.0, min(freedom, len(own) - 1) / 1.5)
+    far = np.sqrt(stats.f.isf(LEVEL, freedom, freedom * (len(rest) - 1)) * (sizes**2).mean())
+    if size < max(WORTH, 1.5 * sizes.max(), far):
         return ()
     most, least = int(own.argmax()), int(own.argmin())
     return (

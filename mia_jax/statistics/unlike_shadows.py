@@ -20,6 +20,8 @@ NOTED = 4e-4  # of each one that makes a note: of four that hang together, so th
 LEAST = 4  # shadows that tell how such models differ
 SIDE = 30  # members, and others, of each model
 TOLD = 0.55  # AUC of each shadow, at least, where shadows can be told
+SPREAD = 1.5  # times the error of independent records, at most, that areas and memories of like models are spread by
+FEW = 0.01  # level of Student's interval of few shadows, where those are spread no more than so
 FLOOR = 0.003  # standard deviation among models, at least
 WORTH_AREA, WORTH_LEVEL, WORTH_GAP = 0.05, 0.03, 0.2  # differences that are worth a word; the last in logits
 CLIP = 1e-4  # probabilities nearer to 0 or 1 are taken for this: forests answer 0
@@ -35,6 +37,7 @@ class Told(NamedTuple):
     outside: float  # the same on others, less that of models that did not train on them, either
     own: tuple[float, float]  # mean p(true class) on its members, and on others
     memory: float = 0.0  # as ``gap``, of logits
+    paired: Mapping[str, float] = {}  # standard errors of area and memory, of independent records
 
     @property
     def both(self) -> float:
@@ -60,9 +63,14 @@ class Beside(NamedTuple):
         each = np.array([getattr(one, name) for one in self.shadows])
         count = len(each)
         spread = max(each.std(ddof=1), FLOOR)
+        narrow = SPREAD * self.target.paired.get(name, 0.0)
+        alike = 0 < spread <= narrow
         if self.errors or name == "area":  # what is less a mean over the others is spread by that mean already
             spread = np.hypot(spread * np.sqrt(1 + 1 / count), self.errors.get(name, 0.0))
         far = stats.t.ppf(1 - level / 2, count - 1) * spread
+        if alike:
+            few = stats.t.ppf(1 - FEW / 2, count - 1) * spread
+            far = min(far, max(few, stats.norm.isf(LEVEL / 2) * narrow * np.sqrt(1 + 1 / count)))
         return float(each.mean() - far), float(each.mean() + far)
 
     def off(self, name: str, worth: float) -> float:
@@ -220,13 +228,16 @@ def _told(p: np.ndarray, trained: np.ndarray, k: int, others: np.ndarray) -> Tol
     logit = logits(p)
     score = np.where(there_out, logit[k] - mean(logit, ~theirs, count_out), np.nan)
     beyond = logit[k] - mean(logit, theirs, count_in)
+    area, error = _area(score, mine)
+    of_memory = np.hypot(*(a.std() / np.sqrt(len(a)) for a in (beyond[inside], score[outside])))
     return Told(
         score,
-        _area(score, mine)[0],
+        area,
         float((p[k] - mean(p, theirs, count_in))[inside].mean()),
         float((p[k] - mean(p, ~theirs, count_out))[outside].mean()),
         (float(p[k][inside].mean()), float(p[k][outside].mean())),
         float(beyond[inside].mean() - score[outside].mean()),
+        {"area": error, "memory": float(of_memory)},
     )
 
 

@@ -12,6 +12,7 @@ from mia_jax.types import Answers, Array
 
 ENTRIES = 2**23  # of the shadows' answers, at most, by which they are recognized
 ROWS, MANY = 1024, 50  # records, and different numbers, by which one shadow's digits are told
+TENTHS = 9  # different numbers, all with one digit, that are no tree's leaves
 EXACT = 99  # digits of answers that are not rounded
 NEARLY = 0.9  # of a target's answers that are labels, so that it is asked whether all should be read as such
 
@@ -117,8 +118,9 @@ def _mixed(coarse: np.ndarray, what: str) -> str:
 def _digits(p: np.ndarray) -> int:
     """The digits of answers [n, c], ``EXACT`` where they are not rounded; 0 of too few values to tell."""
     values = np.asarray(p)[:: max(1, len(p) // ROWS)]
-    if len(np.unique(values)) < MANY:
-        return 0
+    different = len(np.unique(values))
+    if different < MANY:  # one digit has eleven values
+        return int(different >= TENTHS and np.allclose(10 * values, np.round(10 * values), atol=1e-5))
     return answer_format.recognize(values).digits or EXACT
 
 
