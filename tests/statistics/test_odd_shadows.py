@@ -158,6 +158,17 @@ def test_a_target_of_other_priors_is_noted():
     assert " and 0 least " in note and any(re.search("not alike|favors other classes", n) for n in said(told).notes)
 
 
+def test_shadows_are_counted_among_those_that_are_used():
+    """The first is left out, as the target's partner is: what was shadow 3 is called 2, and that is said."""
+    told = with_odd(world(0, n=N, shadows=S), shuffled)
+    asked, known = (
+        Answered(*(told[name] for name in ORDER[:3])),
+        answer_formats.of_saved(told["target"], told["shadows"]),
+    )
+    *_, note, last = remarks.of_saved(asked, told["shadow_member"], told["member"], known, np.arange(1, S)).notes
+    assert note.startswith("Shadow 2 ") and last == remarks.AMONG
+
+
 def test_shadows_that_were_all_padded_are_noted():
     told = world(0, n=N, shadows=S)
     told["shadows"][:, BLOCK] = 0.25

@@ -28,6 +28,7 @@ from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers, Array
 
+AMONG = "Shadows that are named by a number are counted among those that are used, without those that are left out."
 SAME = ", or one that no model tells apart: target and shadows answer both the same, bit by bit"
 
 
@@ -61,18 +62,19 @@ def of_saved(
         trained: bool [S, n], who trained the shadows.
         member: bool [n], who trained the target, where that is known.
         known: the formats.
-        kept: the shadows that are used; the others are no witnesses of who trained on what.
+        kept: the shadows that are used.
         alike: target and shadows are meant to be alike; not where a defense of the target alone was asked for.
     """
-    used = Answered(asked.labels, asked.target, np.asarray(asked.shadows)[kept])
-    found = _beside(used, trained[kept], member, known) if alike else None
-    doubted = _doubts(asked, used, trained[kept], member, known, found)
-    return Remarks(doubted, _notes(used, trained[kept], member, known, doubted, found))
+    used, rows = Answered(asked.labels, asked.target, np.asarray(asked.shadows)[kept]), trained[kept]
+    found = _beside(used, rows, member, known) if alike else None
+    doubted = _doubts(used, rows, member, known, found)
+    said = _notes(used, rows, member, known, doubted, found)
+    named = any("hadow" in text and "counted from 0" in text for text in (*doubted, *said))
+    return Remarks(doubted, (*said, *([AMONG] if named and len(rows) < len(trained) else [])))
 
 
 def _doubts(
     asked: Answered,
-    used: Answered,
     trained: np.ndarray,
     member: np.ndarray | None,
     known: Formats,
@@ -81,7 +83,7 @@ def _doubts(
     """Why labels, target and shadows may not belong together, in sentences.
 
     Args:
-        asked, used: probabilities, and labels; of all shadows, and of those that are used.
+        asked: probabilities, and labels, of the shadows that are used.
         trained: bool [S, n], who trained these.
         member: bool [n], who trained the target, where that is known.
         known: the formats.
@@ -93,10 +95,10 @@ def _doubts(
     ):
         return (equal, *consistency.of_answers(labels, target, shadows))
     return (
-        slipped_rows.of_answers(labels, target, used.shadows, trained, member)
+        slipped_rows.of_answers(labels, target, shadows, trained, member)
         or consistency.of_answers(labels, target, shadows)
-        or trained_on_all.of_answers(labels, target, used.shadows, trained, member)
-        or memorization.of_members(labels, target, used.shadows, trained, member)
+        or trained_on_all.of_answers(labels, target, shadows, trained, member)
+        or memorization.of_members(labels, target, shadows, trained, member)
         or (unlike_shadows.doubts(found.models, member) if found and member is not None else ())
         or (() if member is None else blind_guesses.doubts(labels, member))
     )

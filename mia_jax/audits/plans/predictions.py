@@ -201,12 +201,11 @@ def checked(config: DeployedConfig, saved: deployed.Predictions, population: Ans
         saved = deployed.defended(saved, chosen, shadows_too=config.adaptive)
         population = population and _defended(population, chosen, shadows_too=config.adaptive)
     names, kept, notes = _usable(config, saved, twins)
-    saved = saved._replace(shadows=saved.shadows[kept], shadow_member=saved.shadow_member[kept])
+    asked, trained = infer.Answered(saved.labels, saved.target, saved.shadows), saved.shadow_member
+    saved = saved._replace(shadows=saved.shadows[kept], shadow_member=trained[kept])
     population = population and population._replace(shadows=population.shadows[kept])
     known = formats.of_saved(saved.target, saved.shadows, common=not chosen)
-    asked = infer.Answered(saved.labels, saved.target, saved.shadows)
-    alike = not chosen or config.adaptive
-    said = remarks.of_saved(asked, saved.shadow_member, saved.member, known, alike=alike)
+    said = remarks.of_saved(asked, trained, saved.member, known, kept, alike=not chosen or config.adaptive)
     return Inputs(saved, digest, names, known, [*notes, *said.notes], list(said.doubts), population)
 
 
