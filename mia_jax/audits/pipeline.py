@@ -97,16 +97,24 @@ def run_share(
     raise AssertionError("models were observed that a shard does not have")
 
 
-def claim(config: AuditConfig) -> pathlib.Path:
-    """The workdir of a run, claimed for its configuration before others are sent to work there.
+def place(config: AuditConfig) -> pathlib.Path:
+    """The workdir of a run whose shares others are to make.
+
+    Raises:
+        InputError: the configuration cannot be used, or there is nothing to share.
+    """
+    _refuse_single(config)
+    return configs.workdir(plan_of(config).resolve(config))
+
+
+def claim(config: AuditConfig) -> None:
+    """Claim the workdir of a run for its configuration, before others are sent to work there.
 
     Raises:
         InputError: the configuration or the workdir cannot be used.
     """
-    _refuse_single(config)
     with _opened(config, lambda line: None, silent) as (_, run):
         run.workdir.claim()
-        return run.workdir.path
 
 
 def has_shares(config: AuditConfig) -> bool:

@@ -1,7 +1,6 @@
 """A run that several processes share, from the command line: a share of it, or all of it with an engine's help."""
 
 import os
-import pathlib
 import sys
 from typing import NamedTuple
 
@@ -60,7 +59,7 @@ def run(config: AuditConfig, mine: Part, *, command: str, notify: Notify, progre
         MiaError: as ``pipeline.run``.
     """
     if mine.sharing.engine != "local":
-        _elsewhere(pipeline.claim(config), mine.sharing, notify, progress)
+        _elsewhere(config, mine.sharing, notify, progress)
     by_scheduler = mine.given is not None and mine.given.by != "" and not mine.meets
     if mine.given is not None and (pipeline.has_shares(config) or not by_scheduler):
         _share(config, mine.given, mine.meets, notify, progress)
@@ -81,9 +80,9 @@ def _share(config: AuditConfig, given: Given, meets: bool, notify: Notify, progr
         engines.wait_for_all()
 
 
-def _elsewhere(workdir: pathlib.Path, sharing: Sharing, notify: Notify, progress: Progress) -> None:
+def _elsewhere(config: AuditConfig, sharing: Sharing, notify: Notify, progress: Progress) -> None:
     """Have all shares made by the engine."""
-    (name, given), count = command_line.typed(), sharing.shards
+    workdir, (name, given), count = pipeline.place(config), command_line.typed(), sharing.shards
     commands = [[sys.executable, "-m", "mia_jax", name, *of_share(given, f"{i}/{count}")] for i in range(count)]
     if sharing.engine == "ray":
         start = engines.RayCluster(commands, sharing.ray).start
@@ -91,4 +90,5 @@ def _elsewhere(workdir: pathlib.Path, sharing: Sharing, notify: Notify, progress
         start = engines.Slurm(commands, workdir / ".slurm", sharing.slurm, notify).start
         share = [*command_line.program(name), *of_share(given, f"/{count}")]
         notify(f"This stands for: {as_sbatch(share, sharing)}")
+    pipeline.claim(config)
     engines.finish(start, count, notify, progress)

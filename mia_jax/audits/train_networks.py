@@ -183,7 +183,7 @@ class _Training:
     ):
         self.run, self.job, self.descriptions, self.diverged, self.missing = run, job, descriptions, diverged, missing
         self.trainer, self.chunk, self.lanes = _way(run, job, model, missing)
-        self.pool = parallel.replicate(Records(*job.pool))
+        self.pool = job.pool  # on the devices once, if there are several calls
 
     def at_once(self) -> int:
         """Networks that are trained together, and that no other process trains meanwhile."""
@@ -196,7 +196,9 @@ class _Training:
 
     def some(self, which: np.ndarray, advance: Advance) -> dict[int, artifacts.Artifact]:
         """Train these networks; each is kept as soon as its chunk is done."""
-        config, made = self.job.config, {}
+        config, made, largest = self.job.config, {}, 0
+        if self.run.workdir.shared and self.pool is self.job.pool:
+            self.pool = parallel.replicate(Records(*self.job.pool))
 
         def on_epoch(part: slice, epoch: int, info: EpochInfo) -> None:
             for k in which[part][~np.isfinite(info.loss)]:
@@ -215,6 +217,7 @@ class _Training:
             stopped=regularizers.stopped if config.early_stopping else None,
             on_epoch=on_epoch,
         ):
+            largest = max(largest, part.stop - part.start)
             took = (time.perf_counter() - began) / (part.stop - part.start)
             for lane, k in enumerate(which[part]):
                 arrays = artifacts.to_arrays(jax.tree.map(operator.itemgetter(lane), params))
@@ -222,6 +225,8 @@ class _Training:
                 self.run.workdir.save("models", self.descriptions[k], arrays, seconds=took)
                 made[int(k)] = artifacts.Artifact(arrays, {"seconds": took})
             began = time.perf_counter()
+        if self.chunk is not None and largest < min(self.chunk, len(which)):  # the memory did not suffice for more
+            self.chunk = largest
         return made
 
 

@@ -101,7 +101,7 @@ def test_audits_without_shares(own, tmp_path, canary_config):
     with pytest.raises(InputError, match="are of audits that train many models, which this one does not"):
         pipeline.run_share(canary_config, Shard(0, 2))
     with pytest.raises(InputError, match="leave `shard` out"):
-        pipeline.claim(CanaryConfig(canaries=4, dataset=str(own), workdir=str(tmp_path / "w")))
+        pipeline.place(CanaryConfig(canaries=4, dataset=str(own), workdir=str(tmp_path / "w")))
     assert not (tmp_path / "w").exists()
 
 

@@ -176,6 +176,7 @@ def test_processes_of_jax_distributed(shared, tmp_path):
         (["--slurm=time=5"], "error: --slurm has no meaning without --engine=slurm: leave it out"),
         (["--engine=ray", "--shard=0/2"], "error: --shard has no meaning with --engine"),
         (["--engine=slurm", "--slurm=time"], "error: --slurm=time: time has no value; give key=value"),
+        (["--engine=slurm"], "error: (--engine=slurm needs submitit|there is no SLURM|--slurm needs the time)"),
         (["--engine=nowhere"], "error: .*--engine.*local|slurm|ray"),
     ],
 )
