@@ -282,6 +282,7 @@ def _make(path: pathlib.Path) -> None:
         InputError: it holds something else than a run.
         OSError: it cannot be made, or a stage in it not be written.
     """
+    claims.refuse_url(path)
     claims.refuse_foreign(path)
     path.mkdir(parents=True, exist_ok=True)
     for stage in {artifact.parent for artifact in path.glob("*/*.npz")}:

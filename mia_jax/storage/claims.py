@@ -14,6 +14,19 @@ Description = Mapping[str, Any]  # JSON values
 ARTIFACT = re.compile(r"[0-9a-f]{32}\.npz")
 
 
+def refuse_url(path: pathlib.Path) -> None:
+    """Refuse an object store's address, of which a folder of that name would be made here.
+
+    Raises:
+        InputError: it says what to do.
+    """
+    if re.match(r"[A-Za-z][\w+.-]+:/", path.as_posix()):  # pathlib makes one slash of two
+        url = path.as_posix().replace(":/", "://", 1)
+        raise InputError(
+            f"the workdir {url} is no folder: mount the bucket (gcsfuse, Mountpoint for S3), and give that"
+        )
+
+
 def refuse_foreign(path: pathlib.Path) -> None:
     """Refuse a folder that holds files and no run: its report.html might be somebody's.
 

@@ -142,6 +142,17 @@ def test_a_refused_run_claims_no_folder(tmp_path):
     save_one(tmp_path / "w", {"seed": 1})
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_an_object_store_is_no_folder(tmp_path, monkeypatch, together):
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(InputError, match="the workdir gs://bucket/run is no folder: mount the bucket"),
+        artifacts.open_workdir("gs://bucket/run", {"seed": 0}, shared=together),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_unwritable_workdir(tmp_path):
     (tmp_path / "file").write_text("")
     with (
