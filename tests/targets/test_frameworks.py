@@ -230,6 +230,25 @@ def test_keras_on_jax(outputs, labels):
         _keras_audited(mia.platforms.keras(make, epochs=40, batch_size=32), labels)
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize("outputs, labels", [(3, Y), (1, TWO)])
+def test_a_keras_model_that_has_no_input_layer(outputs, labels):
+    if importlib.util.find_spec("keras") is None:
+        pytest.skip("needs Keras: pip install keras")
+
+    def make():
+        import keras
+
+        end = "softmax" if outputs > 1 else "sigmoid"
+        return keras.Sequential([keras.layers.Dense(16, "relu"), keras.layers.Dense(outputs, end)])
+
+    with jax.numpy_rank_promotion("allow"):
+        fit = mia.platforms.keras(make, epochs=2, batch_size=32)
+        p = fit(X, labels, seed=2)(X)
+        np.testing.assert_array_equal(p, fit(X, labels, seed=2)(X))
+    np.testing.assert_allclose(p.sum(axis=-1), 1, atol=1e-5)
+
+
 def _keras_audited(fit, labels):
     state = np.random.get_state()[1].copy()  # noqa: NPY002 (Keras seeds it)
     found = audited(fit, y=labels)

@@ -49,6 +49,8 @@ class Trainer:
         with _random_state_kept():
             keras.utils.set_random_seed(seed)
             model = self.make_model()
+            if not model.built:  # without an Input it does not know its outputs before it has seen a record
+                model(np.asarray(x)[:1])
             if getattr(model, "optimizer", None) is None:  # as it comes, where it was compiled
                 single = model.output_shape[-1] == 1
                 kind = keras.losses.BinaryCrossentropy if single else keras.losses.SparseCategoricalCrossentropy
