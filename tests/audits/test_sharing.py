@@ -38,7 +38,8 @@ def test_shards_make_what_one_run_makes(finished, own, tmp_path, no_pages):
     assert not (tmp_path / "w" / "locks").exists()
 
 
-def test_what_others_look_like_is_observed_once(own, tmp_path, no_pages):
+@pytest.mark.integration
+def test_models_of_other_libraries_are_observed_once(own, tmp_path, no_pages):
     """Models of other libraries go to no disk: what is seen of them does."""
     given = config(own, tmp_path / "w", target_kind=LOGISTIC)
     shares = shared(given, 2, (1, 0))
