@@ -14,7 +14,7 @@ from mia_jax.statistics.equal_answers import LEAST, SHADOWS, SHARE, Answered
 from mia_jax.statistics.unlike_shadows import FLOOR, WORTH_AREA, WORTH_LEVEL, Beside, logits
 from mia_jax.types import Array
 
-WRONG, TIMES, SIDE = 0.05, 5.0, 50  # of its members; times as many as any other model; members
+WRONG, FEW, TIMES, SIDE = 0.06, 25, 8.0, 50  # of its members, and how many; times as any other model's; members
 NEAR = 0.03  # times as far apart as other pairs: no two models of different records are
 FINE = 0.01  # of the records, at most, have the most frequent answer of a model whose answers are various
 VARIOUS = 0.5  # of a model's answers differ from each other, where two models cannot have many in common by chance
@@ -66,8 +66,8 @@ def of_levels(found: Beside, *, level: bool = True) -> tuple[str, ...]:
         return next((said for name in names if (said := _two_groups(found, name))), ())
     words = {
         "area": "is told, in the target's place, with an AUC of {:.2f}, and the others with {:.2f}",
-        "inside": "is {} of its members than the others are (mean probability of the true class {:+.2f})",
-        "outside": "is {} of records new to it than the others are (mean probability of the true class {:+.2f})",
+        "inside": "is {} of its members than the others are (by {:+.2f} in the mean probability of the true class)",
+        "outside": "is {} of new records than the others are (by {:+.2f} in the mean probability of the true class)",
     }
     whole = []
     for k, (name, own, usual) in list(odd.items())[:4]:
@@ -97,11 +97,12 @@ def wrong_members(right: Array, shadow_member: Array, target_right: Array, membe
         return ()
     wrong = (~answered & trained).sum(axis=1) / count
     first, second = np.argsort(wrong)[::-1][:2]
-    if first == 0 or wrong[first] < max(WRONG, TIMES * wrong[second]):
+    if first == 0 or wrong[first] < max(WRONG, FEW / count[first], TIMES * wrong[second]):
         return ()
     return (
         f"Shadow {first - 1} (counted from 0) is wrong on {wrong[first]:.1%} of its own members, and no other model on"
-        f" more than {wrong[second]:.1%}: some of its rows seem to be replaced, or shuffled. Ask it again.",
+        f" more than {wrong[second]:.1%}: some of its rows seem to be replaced or shuffled, or its training to have"
+        " stopped early. Ask it again, or leave it out.",
     )
 
 
