@@ -210,8 +210,8 @@ def float32(x: np.ndarray, names: Sequence[str] = ()) -> tuple[np.ndarray, list[
         column = int(lost.argmax())
         which = f"column {names[column]}" if names else f"column {column} of x"
         return kept, [
-            f"models are trained on float32, which makes {left[column]:,} of {distinct[column]:,} distinct values of"
-            f" {which} ({lost.sum():,} such columns): subtract the column's smallest value, or scale it"
+            f"Models are trained on float32, which makes {left[column]:,} of {distinct[column]:,} distinct values of"
+            f" {which} ({lost.sum():,} such columns): subtract the column's smallest value, or scale it."
         ]
     return kept, []
 

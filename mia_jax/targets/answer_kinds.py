@@ -64,8 +64,13 @@ def kind_of(values: np.ndarray, name: str = "p") -> Kind:
     if values.ndim == 1 or values.shape[1] == 1:
         if not np.isfinite(values).all():
             raise Faulty("it is not finite", int(np.argmin(np.isfinite(values).reshape(len(values)))))
-        inside = bool(((values >= 0) & (values <= 1)).all())
-        return "probabilities of class 1" if inside else "logits of class 1"
+        low, high = float(values.min()), float(values.max())
+        if low >= 0 and high > 1:
+            raise Faulty(
+                f"one number for each record, from {low:.4g} to {high:.4g}: no probabilities of class 1, nor logits, of"
+                f" which some are below 0; of percentages save {name} / 100"
+            )
+        return "probabilities of class 1" if low >= 0 and high <= 1 else "logits of class 1"
     wrong = answer_format.faults(values, answer_format.recognize(np.nan_to_num(values)))
     if not wrong:
         return "probabilities"

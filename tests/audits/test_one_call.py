@@ -269,6 +269,7 @@ BAD = {
     "nothing": (dict(predict=3), "is int, which answers nothing"),
     "a class": (dict(predict=Estimator), "is the class Estimator"),
     "raises": (dict(predict=lambda x: 1 / 0), "the target raised ZeroDivisionError"),
+    "from 1": (dict(y=Y + 1), "y has the label 3, .*: y counts from 1, so give y - 1"),
     "few classes": (dict(predict=lambda x: np.full((len(x), 2), 0.5)), "y has the label 2, and the target answers 2"),
     "fractions": (dict(y=Y + 0.5), "not whole numbers; number the classes .*np.unique"),
     "one-hot": (dict(y=np.ones((N, 3))), "y cannot be used: .*record 0 has 3 labels at once"),

@@ -69,9 +69,10 @@ def ask(run: Run[InProcessConfig]) -> Asked:
             p, note, kind = predictors.answers(given.model, given.x, most + 1, called="the target")
             classes = most + 1
         else:
+            move = ": y counts from 1, so give y - 1" if given.y.min() == 1 and most == classes else ""
             raise InputError(
                 f"y has the label {most}, and the target answers {classes} classes: number them from 0 as the target"
-                " does"
+                f" does{move}"
             )
     notes = (*given.notes, *([f"The target: {note}."] if note else []))
     for line in notes:
