@@ -184,16 +184,19 @@ def register(name: str, entry: Entry) -> None:
     """Put an attack of your own into ``ATTACKS``; the same one twice is once.
 
     Raises:
-        InputError: another attack has this name, or its flag for something else.
+        InputError: another attack has this name, or its flag for something else, or its options are not the parameters
+            of its factory.
     """
     if name in ATTACKS and ATTACKS[name] != entry:
-        raise InputError(f"there is an attack named {name} already: call yours otherwise")
+        raise InputError(f"there is an attack named {name} already: give yours another name")
     known = flags()
     if taken := [flag for flag, option in entry.flags().items() if known.get(flag, option) != option]:
         raise InputError(
-            f"the attack {name} has an option with the flag {taken[0]}, which is {with_flag(taken[0])[0]}'s: call yours"
-            " otherwise"
+            f"the attack {name} has an option with the flag {taken[0]}, which is {with_flag(taken[0])[0]}'s: give"
+            " yours another flag"
         )
+    if fault := entry.mismatch():
+        raise InputError(f"the attack {name}: {fault}")
     ATTACKS[name] = entry
 
 

@@ -88,6 +88,16 @@ class Entry(NamedTuple):
             )
         return self(2).needs
 
+    def mismatch(self) -> str:
+        """How its options are not the parameters of its factory, in words; "" where they are."""
+        _, *parameters = inspect.signature(self.factory).parameters.values()
+        taken, declared = {p.name for p in parameters}, {option.name for option in self.options}
+        if silent := sorted(taken - declared):
+            return f"its factory takes {silent[0]}, which its entry does not have: an Option, or python_only"
+        if idle := sorted(declared - taken):
+            return f"its entry has the option {idle[0]}, which its factory does not take"
+        return ""
+
     def flags(self) -> dict[str, Option]:
         """Its options that flags set, by flag."""
         return {option.flag: option for option in self.options if option.flag is not None}

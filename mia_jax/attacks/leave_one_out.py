@@ -132,7 +132,7 @@ def _moments(sums: Sums, origin: np.ndarray) -> Moments:
 
 
 def filled(mean: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """``mean`` [n, ...], NaN where a record has no such model, from the ``other`` side's where it is NaN.
+    """``mean`` [n, ...], with means that are missing (NaN: there is no such model) estimated from the ``other`` side's.
 
     There it is ``other`` plus the mean difference of the two sides over the records that have both; if none has both,
     the mean of ``mean`` over all records; and if nothing at all is known of the side, ``other``.
@@ -315,5 +315,5 @@ def refuse_without(needs: frozenset[str], member: np.ndarray) -> None:
 
 
 def row(seen, k: int):
-    """What model k saw, of leaves [S, ...]."""
+    """What was observed of model k, of leaves [S, ...]."""
     return None if seen is None else {name: leaf[k] for name, leaf in seen.items()}

@@ -215,7 +215,7 @@ class DeployedConfig(TableOptions, Shadows, AuditConfig):
     predictions: str | None = option(
         None,
         "an .npz with labels, target, shadows, shadow_member and perhaps member, without shadows, or with signal,"
-        " shadow_signal and shadow_member; or a folder of a plan: all answers were had elsewhere",
+        " shadow_signal and shadow_member; or a folder of a plan: all answers were obtained elsewhere",
     )
     shadow_data: str | None = option(
         None,

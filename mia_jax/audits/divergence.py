@@ -1,4 +1,4 @@
-"""Models whose training diverged: how they are told, and how an audit goes on without them.
+"""Models whose training diverged: how they are found, and how an audit goes on without them.
 
 A network has diverged when its loss or a parameter is no finite number any more (``many.diverged``); a model of
 another library when it answers with what is no probability.

@@ -1,4 +1,4 @@
-"""A release gate: conditions on a run's results that a model must not meet, as the script audit.py takes them.
+"""A release gate: conditions on a run's results under which it fails, as the script audit.py takes them.
 
     tpr@0.01>0.05                  more than 5 % of the members found at 1 % false alarms, by any attack
     lira:auc>0.6, epsilon>1        LiRA's area; the epsilon that any attack proves, its lower bound
@@ -63,7 +63,7 @@ class Condition(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What one condition is of one attack."""
+    """The outcome of one condition for one attack."""
 
     condition: str
     attack: str

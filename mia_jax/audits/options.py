@@ -25,7 +25,7 @@ def about_field(
     flag: bool = True,
     late: bool = False,
 ) -> dict[str, Any]:
-    """What is said of a field.
+    """Metadata of a field of a configuration.
 
     Args:
         help: of its flag.
@@ -35,7 +35,8 @@ def about_field(
         above: what it must exceed.
         key: its name in JSON, where that is another: results.json keeps its keys.
         flag: whether it has one.
-        late: it came after the first workdirs: part of what the run is where it is not as it was before it came.
+        late: it was added after the first workdirs were written: part of what the run is only where it is not at its
+            default.
     """
     return dict(help=help, identity=identity, choices=choices, low=low, above=above, key=key, flag=flag, late=late)
 

@@ -47,7 +47,7 @@ def key_words(key: Key) -> list[int]:
 
 
 def defended(target: Target, chosen: Sequence[AnswerDefense]) -> Target:
-    """The target behind defenses, at the one floor that they end at together, and what its answers look like then."""
+    """The target behind defenses, which share one floor of probabilities, and what its answers look like then."""
     if not chosen:
         return target
     together = defenses.compose(chosen)

@@ -2,7 +2,7 @@
 
 An audit is one sentence: a plan says who trains on what and who is the target; models are trained or found; all are
 observed alike; attacks are fitted on the shadows and score the target; scores are evaluated; results are shown.
-``audits/pipeline.py`` is that sentence, an ``AuditPlan`` what a kind of audit does at each of its words.
+``audits/pipeline.py`` runs these steps in this order; an ``AuditPlan`` has a function for each.
 """
 
 from collections.abc import Callable, Mapping

@@ -15,7 +15,7 @@ from mia_jax.types import Array
 
 MARGIN = 3.0  # standard errors above chance that a model must be right on
 KNOWS, FEW = 8.0, 10.0  # standard errors, and records, above chance of a model that knows the classes
-TELLING = 12.0  # standard errors that answers could be above chance, where that they are not says something
+TELLING = 12.0  # standard errors above chance that a model could be; with fewer, one that guesses says nothing
 SOME = 50  # rows that are sorted, and no fewer
 COMPARED = 16  # shadows whose agreement with the others is compared with the target's
 
@@ -30,7 +30,7 @@ class Beyond(NamedTuple):
 
 
 def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -> tuple[str, ...]:
-    """Why answers that were had elsewhere may not belong together, in sentences; () where they seem to.
+    """Why answers that were obtained elsewhere may not belong together, in sentences; () where they seem to.
 
     Args:
         labels: int [n].

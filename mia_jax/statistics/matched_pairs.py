@@ -102,7 +102,7 @@ def from_scores(
     Args:
         score: [T, n] or [n], of what one attack made of each target; NaN: not judged.
         member: bool, as ``score``. Of each target, any of its records was as likely to be a member as any other, and
-            the scores were had without knowing it.
+            the scores were computed without knowing it.
         delta: of (epsilon, delta)-DP.
         significance: probability of a bound that is too high.
         seed: as ``surest``.

@@ -195,7 +195,7 @@ def _newcombe(area: float, m: int, n: int) -> tuple[float, float]:
 
 
 def tpr_at_fpr(score: np.ndarray, member: np.ndarray, rate: float) -> Measure:
-    """The TPR at a false-positive rate, which false alarms not yet seen have in expectation (``ranks``).
+    """The TPR at a false-positive rate, which false alarms not yet seen have in expectation (``low_fpr``).
 
     Args:
         score: [n], larger = more likely a member; no NaN.

@@ -21,7 +21,7 @@ from scipy import stats
 from mia_jax.statistics import low_fpr, metrics
 from mia_jax.statistics.metrics import Measure
 
-LEAST = 0.2  # of the variance of independent records, that two estimates which nearly cancel may leave
+VARIANCE_FLOOR = 0.2  # share of the variance of independent records; below it two estimates nearly cancel
 EACH = "each target at its own threshold"
 POOLED = "one threshold for all targets"
 
@@ -56,7 +56,7 @@ def _both_ways(spread: float, influence: np.ndarray) -> float:
     """The variance of a mean over targets that ``spread`` tells, to which record i of target t adds influence[t, i]."""
     alone = float((influence**2).sum())
     shared = float((influence.sum(axis=0) ** 2).sum()) - alone
-    return max(spread + shared, LEAST * alone)
+    return max(spread + shared, VARIANCE_FLOOR * alone)
 
 
 def _t(targets: int) -> float:

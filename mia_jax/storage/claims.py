@@ -1,4 +1,4 @@
-"""Whose a folder is: a run's, of which configuration, or somebody's who did not mean a run to write there."""
+"""Whether a folder is this run's to write to: another configuration's, and files that are no run's, are refused."""
 
 import json
 import pathlib

@@ -32,7 +32,7 @@ def played(request):
     return request.param, attack, *worlds.play(attack, WORLD)
 
 
-def test_the_names_are_those_of_the_issue():
+def test_the_names_are_those_that_are_documented():
     names = """shokri gap loss confidence entropy modified_entropy calibrated_loss attack_p attack_r lira lira_offline
         lira_fixed lira_offline_fixed rmia rmia_offline base base_offline bavaria bavaria_offline quantile label_only
         boundary trajectory pmia informia informia_offline glira imia"""

@@ -15,6 +15,7 @@ from small_runs import write_data
 
 import mia_jax as mia
 from mia_jax import attacks, audits
+from mia_jax.attacks import entries
 from mia_jax.audits import flags as given
 from mia_jax.audits import paper_attacks
 from mia_jax.audits.balanced import plan as balanced_plan
@@ -94,6 +95,20 @@ def here(tmp_path, monkeypatch):
     attacks.ATTACKS.update(before)
     sys.modules.pop("own_attacks", None)
     importlib.invalidate_caches()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "its factory takes exponent, which its entry does not have: an Option, or python_only"),
+        (("exponent", "seed", "base"), "its entry has the option base, which its factory does not take"),
+    ],
+)
+def test_options_that_are_not_the_factory_s_are_refused(here, options, message):
+    def power(num_classes, *, exponent=1.0, seed=None): ...
+
+    with pytest.raises(InputError, match=f"^the attack mine: {message}$"):
+        attacks.register("mine", entries.Entry(power, "Mine", "mine", options=entries.python_only(*options)))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The plan of a balanced audit: who is asked about, who trains on whom, and which models play the target."""
+"""The plan of a balanced audit: who is asked about, who trains on what, and which models play the target."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from mia_jax.types import InputError, Key, Records, Schema
 
 
 class BalancedSetting(NamedTuple):
-    """Who is asked about, who trains on whom."""
+    """Who is asked about, who trains on what."""
 
     root: Key  # of everything random
     pool: Records
@@ -66,7 +66,7 @@ def check(config: BalancedConfig, schema: Schema, total: int) -> tuple[int, int]
 
 
 def set_up(config: BalancedConfig, pool: Records, schema: Schema) -> BalancedSetting:
-    """Decide who is asked about and who trains on whom.
+    """Decide who is asked about and who trains on what.
 
     Raises:
         InputError: as ``check``.

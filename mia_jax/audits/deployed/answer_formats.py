@@ -1,4 +1,4 @@
-"""What answers look like, of a target and of its shadows, and what makes the ones look like the others."""
+"""What answers look like, of a target and of its shadows, and the defenses that give shadows the target's."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ NEARLY = 0.9  # of a target's answers that are labels, so that it is asked wheth
 
 
 class Formats(NamedTuple):
-    """The formats of saved answers, and what makes the ones look like the others."""
+    """The formats of saved answers, and the defenses that give shadows the target's."""
 
     target: Answers
     shadows: Answers  # of all of them together: one tree's few leaves are no format

@@ -67,7 +67,7 @@ def fits(attack: Attack, num_shadows: int, ways: int) -> int:
 
 
 def read_as(answer: str) -> str:
-    """How the target is read, and shadows that play it answer, where the other shadows answer so."""
+    """How answers of the target, and of shadows in its place, are read beside shadows that answer so."""
     return AS_LABELS if answer == AS_LABELS else AS_TARGET
 
 

@@ -132,7 +132,7 @@ def infer(
 
 
 class Scored(NamedTuple):
-    """Scores, and how they were had."""
+    """Scores, and how they were obtained."""
 
     scores: np.ndarray  # float64 [n]
     notes: tuple[str, ...]  # of the shadows, in sentences
@@ -180,7 +180,7 @@ def scored(
         raise InputError("this attack needs a population: answers about records that trained no model")
     asked = checks.checked(asked, classes, "")
     known = known or answer_formats.of_saved(np.asarray(asked.target), np.asarray(asked.shadows))
-    assert attack.read is not None  # or ``_build`` would have refused it
+    assert attack.read is not None  # or ``built`` would have refused it
     read = jax.jit(attack.read)
     own, seen = _read(read, asked, known)
     of_population = dict.fromkeys(seen)

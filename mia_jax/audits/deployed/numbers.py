@@ -101,7 +101,7 @@ def of_model(model: Any, x: Any, y: np.ndarray, chosen: Signal, *, called: str) 
 
 
 class Checked(NamedTuple):
-    """Numbers that were had elsewhere."""
+    """Numbers that were computed elsewhere."""
 
     target: np.ndarray  # float64 [n]
     shadows: np.ndarray  # float64 [S, n]
@@ -176,7 +176,7 @@ def _lacking(name: str) -> str:
 
 
 class Scored(NamedTuple):
-    """Scores, and how they were had."""
+    """Scores, and how they were obtained."""
 
     scores: np.ndarray  # float64 [n]
     notes: tuple[str, ...]  # of the shadows, in sentences

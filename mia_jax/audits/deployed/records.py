@@ -27,7 +27,7 @@ class Question(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """Answers that were had elsewhere: what ``infer`` takes, and the truth where it is known."""
+    """Answers that were obtained elsewhere: what ``infer`` takes, and the truth where it is known."""
 
     labels: np.ndarray  # int32 [n]
     target: np.ndarray  # probabilities [n, c]

@@ -2,7 +2,7 @@
 
 Every record trains half of the models, which LiRA and its heirs need (Carlini et al. 2022, section VI). One pass over
 the models feeds all attacks; what is kept of a model is the few numbers that attacks read, not its answers.
-``audits/balanced/plan.py`` says who trains on whom, ``audits/balanced/scores.py`` attacks one target after the other.
+``audits/balanced/plan.py`` says who trains on what, ``audits/balanced/scores.py`` attacks one target after the other.
 ``PLAN`` is at the end.
 """
 
@@ -55,7 +55,7 @@ def resolve(config: BalancedConfig) -> BalancedConfig:
 
 
 def prepare(run: Run[BalancedConfig]) -> BalancedSetting:
-    """The records, who is asked about, who trains on whom.
+    """The records, who is asked about, who trains on what.
 
     Raises:
         InputError: as ``plan.check``; or an attack that was asked for cannot run.
@@ -266,7 +266,7 @@ def attack_block(setting: BalancedSetting, label: np.ndarray, name: str, judged:
 
 
 def _at_a_glance(score: np.ndarray, member: np.ndarray) -> dict[str, metrics.Measure]:
-    """Of the targets whose scores [t, n] these are, the first of ``member``."""
+    """AUC and TPR over the first t targets, of which these are the scores [t, n]."""
     member = member[: len(score)]
     return {
         "auc": over_targets.auc(score, member),

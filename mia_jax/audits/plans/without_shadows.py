@@ -82,7 +82,7 @@ def train(run: Run[InProcessConfig], setting: WithoutShadowsSetting) -> Trained[
 
 
 def observe(run: Run[InProcessConfig], setting: WithoutShadowsSetting, trained: Trained[None]) -> np.ndarray:
-    """The answers, which were had."""
+    """The answers, which were given."""
     return setting.log_p
 
 

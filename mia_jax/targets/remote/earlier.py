@@ -1,7 +1,7 @@
 """Answers that earlier runs had: how old they are, and whether the service still gives them.
 
 A model behind a URL may be replaced, and answers that were kept are then another model's. So a few of them are asked
-for again before they are used. When they were had is kept beside them: a line for each run.
+for again before they are used. When they were given is kept beside them: a line for each run.
 """
 
 import datetime
@@ -32,7 +32,7 @@ class Earlier(NamedTuple):
     """What earlier runs have left of the records in question."""
 
     records: int  # of those in question that were answered
-    oldest: str  # when the first and the last of them were had, ISO 8601
+    oldest: str  # when the first and the last of them were given, ISO 8601
     newest: str
     generation: int  # how often answers were forgotten
 
