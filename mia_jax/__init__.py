@@ -34,8 +34,9 @@ Whole audits, from data to report
     write_report                    the page of a run, written again
 
 Errors that a user can mend are ``MiaError`` (``InputError`` and others), one line each. Further rooms are modules:
-synthesis (shadow data without data), statistics (bounds on epsilon, means over targets), training (recipes, L2,
-DP-SGD), targets (output defenses, budgets), reports, reproduction (the paper's tables), storage.
+synthesis (shadow data without data), statistics (bounds on epsilon, means over targets, coverage of several attacks or
+seeds, screens without shadows), training (recipes, L2, DP-SGD, loss traces), targets (output defenses, budgets),
+reports, reproduction (the paper's tables), storage.
 
 Eight models, trained in complementary pairs on halves of the records; the first is attacked:
 

@@ -1,10 +1,10 @@
 """Whether attacks find the same members: what any, most or all of them call at one low FPR. Never imports jax.
 
-Wang, Zhang, Chen and others, "Membership Inference Attacks as Privacy Tools: Reliability, Disparity and Ensemble", CCS
-2025 (arXiv 2506.13972): attacks of the same strength find different members, and so does one attack whose shadows are
-trained anew. Its **coverage** is what any of several attacks, or of several runs of one, finds, its **stability** what
-all of them find; each is cut at its own threshold for the same FPR first, as in its authors' code
-(github.com/RPI-DSPlab/mia-disparity). "Most" is more than half of them.
+"Membership Inference Attacks as Privacy Tools: Reliability, Disparity and Ensemble", CCS 2025 (arXiv 2506.13972):
+attacks of the same strength find different members, and so does one attack whose shadows are trained anew. Its
+**coverage** is what any of several attacks, or of several runs of one, finds, its **stability** what all of them find;
+each is cut at its own threshold for the same FPR first, as in its authors' code (github.com/RPI-DSPlab/mia-disparity).
+"Most" is more than half of them.
 
 Whoever accuses all whom any attack calls raises more false alarms than one attack at that rate does. So each set has
 its own FPR here, and the TPR of the best single attack at that same FPR beside it: an ensemble is more powerful only

@@ -8,7 +8,7 @@ equation and the rates of its figures could not be read, only what reviewers say
 resolved are told.
 
 **LT-IQR** (Pollock, Shilov, Dodd, de Montjoye, "Free Record-Level Privacy Risk Evaluation Through Artifact-Based
-Methods", USENIX Security 2025, arXiv 2411.05743): the interquartile range of a record's loss over the epochs of the
+Methods", 2024, arXiv 2411.05743): the interquartile range of a record's loss over the epochs of the
 target's own training. It orders the **members** by how much they are at risk, and is no membership attack: losses of
 non-members that rise while the target overfits have a range, too. The traces come from the training
 (``training.traces``); quartiles are numpy's, by linear interpolation, as in copies of the authors' code (?).
