@@ -46,7 +46,8 @@ INSTEAD = {  # other files that tables come in -> how they become one of these
 SEPARATORS = (",", ";", "\t", "|", " ")  # spaces last: of what np.savetxt and R write
 _BLOCK = 8192  # rows
 _LOOK = 50  # rows that tell what separates values
-_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
+_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?([eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})*|0)")  # 1.100 is 1100 where a comma is the decimal point
 _ANY_CODE = re.compile(r"^\s*[+-]?0\d", re.MULTILINE)  # among values, a line each
 _LONG = 1 << 20  # characters of a value
 
@@ -99,16 +100,13 @@ def _parquet(path: pathlib.Path) -> Table:
 
 
 def _csv(path: pathlib.Path) -> Table:
-    form, notes = _form(path)
-    text: set[int] = set()  # columns that are no numbers
-    while True:
-        parts, turned = _blocks(path, form, text)
-        if not turned:
-            break
-        text |= turned  # what was read as numbers before lost its writing: 007, 1.0
-    if not parts[0]:
-        raise ValueError("it has a line of names and no records")
-    found = [np.concatenate(part) for part in parts]
+    try:
+        form, notes = _form(path)
+        found, thousands = _columns(path, form)
+    except csv.Error as error:
+        raise ValueError(f"it cannot be read as a table ({error})") from None
+    points = [name for k, name in enumerate(["", *form.names] if form.index else form.names) if k in thousands]
+    notes += [f"A point separates thousands in {columns.listed(points)}: 1.100 is 1100."] if points else []
     if form.index:
         found, notes = found[1:], [*notes, "Left out: the first value of each line, which has no name."]
     table = dict(zip(form.names, found, strict=True))
@@ -127,6 +125,40 @@ def _csv(path: pathlib.Path) -> Table:
     return Table(table, tuple(notes), headless=form.headless)
 
 
+def _columns(path: pathlib.Path, form: _Form) -> tuple[list[np.ndarray], set[int]]:
+    """The columns; and those of them in which a point separates thousands, as numbers.
+
+    Raises:
+        ValueError: there are none, or a point may be either.
+    """
+    text: set[int] = set()  # columns that are no numbers
+    while True:
+        parts, turned, grouped = _blocks(path, form, text)
+        if not turned:
+            break
+        text |= turned  # what was read as numbers before lost its writing: 007, 1.0
+    if not parts[0]:
+        raise ValueError("it has a line of names and no records")
+    found = [np.concatenate(part) for part in parts]
+    if form.separator == "," or not grouped:
+        return found, set()
+    numeric = [values for k, values in enumerate(found) if values.dtype.kind == "f" and k not in grouped]
+    if any(map(_has_commas, found)) or any(found[k].dtype == object for k in grouped):  # 1.100.000
+        parts, _, _ = _blocks(path, form, text | grouped)
+        for k in grouped:
+            found[k] = _without_commas(np.concatenate(parts[k]))
+        return found, grouped
+    pointed = any((values[np.isfinite(values)] % 1 != 0).any() for values in numeric)
+    if form.separator == ";" and not pointed:
+        names = ["", *form.names] if form.index else form.names
+        raise ValueError(
+            f"column {names[min(grouped)]} has numbers as 1.100 alone, which may be 1.1 or 1100 in a file with"
+            " semicolons: write plain ones, as pandas.read_csv(path, sep=';', thousands='.') reads 1100 and"
+            " pandas.read_csv(path, sep=';') 1.1, and to_csv('mine.csv', index=False) writes them"
+        )
+    return found, set()
+
+
 def _counts_rows(values: np.ndarray) -> bool:
     return values.dtype.kind == "f" and len(values) > 1 and bool((np.diff(values) == 1).all())
 
@@ -140,7 +172,10 @@ def _has_commas(values: np.ndarray) -> bool:
 
 def _without_commas(values: np.ndarray) -> np.ndarray:
     return np.array(
-        [np.nan if columns._is_missing(text) else float(text.replace(",", ".")) for text in values.tolist()]
+        [
+            np.nan if columns._is_missing(text) else float(text.replace(".", "").replace(",", "."))
+            for text in values.tolist()
+        ]
     )
 
 
@@ -152,11 +187,13 @@ def _form(path: pathlib.Path) -> tuple[_Form, list[str]]:
         notes.append(f"The file is not UTF-8, and is read as {encoding}.")
     with open(path, encoding=encoding, newline="") as f:
         beginning = "".join(itertools.islice(f, _LOOK))
-    separator = _separator(beginning)
+    told = re.match(r"sep=(.)[\r\n]+", beginning)  # a line of Excel's
+    beginning = beginning[told.end() :] if told else beginning
+    separator = told[1] if told else _separator(beginning)
     if separator != ",":
         what = {"\t": "tabs", " ": "spaces"}.get(separator, sanitize.quoted(separator))
         notes.append(f"Values are separated by {what}.")
-    rows = [row for row in _rows(io.StringIO(beginning), separator) if row]
+    rows = [row for row in _rows(io.StringIO(beginning, newline=""), separator) if row]
     if not rows:
         raise ValueError("it is empty")
     first = [value.strip() for value in rows[0]]
@@ -170,12 +207,31 @@ def _form(path: pathlib.Path) -> tuple[_Form, list[str]]:
     if twice:
         raise ValueError(f"two columns are called {twice[0]}: rename one of them in the first line")
     usual = sorted(map(len, rows))[len(rows) // 2]
-    if len(first) + 1 < usual:
+    titled = len(first) == 1 or rows[0][0].startswith("#")
+    if len(first) + (not titled) < usual:
         raise ValueError(
-            f"its first line has {len(first)} values, and others {usual}: leave out what is above the names"
+            f"its first line ({sanitize.quoted(separator.join(rows[0]))}) has {len(first)} values, and others"
+            f" {usual}, as a comment or a title has: leave out what is above the names"
         )
     index = not headless and len(rows) > 1 and all(len(row) == len(names) + 1 for row in rows[1:-1] or rows[1:])
-    return _Form(separator, encoding, names, 0 if headless else 1, headless, index), notes
+    if not headless:
+        _refuse_units(rows)
+    return _Form(separator, encoding, names, (not headless) + bool(told), headless, index), notes
+
+
+def _refuse_units(rows: list[list[str]]) -> None:
+    """Refuse a row below the names that is no record: units, or a second line of names."""
+    second, others = rows[1] if len(rows) > 1 else [], rows[2:]
+    there = [not columns._is_missing(value) for value in second]
+    if len(others) < 3 or any(columns._number(value) is not None for value in second):
+        return
+    for value in itertools.compress(range(len(second)), there):
+        below = [row[value] for row in others if len(row) > value and not columns._is_missing(row[value])]
+        if len(below) > 2 and all(columns._number(text) is not None or _COMMA.fullmatch(text) for text in below):
+            raise ValueError(
+                f"its second line ({sanitize.quoted(', '.join(second))}) has no number, and the lines below have, as a"
+                " row of units under the names has: leave it out, or mend it"
+            )
 
 
 def _is_headless(first: list[str]) -> bool:
@@ -213,7 +269,7 @@ def _separator(beginning: str) -> str:
     """What separates values: whatever gives the first rows the most columns, and all of them as many."""
     best, most = ",", 1
     for separator in SEPARATORS:
-        widths = [len(row) for row in _rows(io.StringIO(beginning), separator) if row][: _LOOK - 1]
+        widths = [len(row) for row in _rows(io.StringIO(beginning, newline=""), separator) if row][: _LOOK - 1]
         usual = max(set(widths), key=widths.count) if widths else 1
         steady = widths.count(usual) >= (1 if separator == " " else 0.8) * (len(widths) - (separator == " "))
         if usual > most and (steady or separator == ",") and not (separator == " " and most > 1):
@@ -226,12 +282,15 @@ def _rows(f: Any, separator: str) -> Iterator[list[str]]:
     return csv.reader(f, delimiter=separator, skipinitialspace=True, strict=False)
 
 
-def _blocks(path: pathlib.Path, form: _Form, text: set[int]) -> tuple[list[list[np.ndarray]], set[int]]:
-    """The columns in blocks of rows, numbers where they are some; and those that turned out to be none later."""
+def _blocks(path: pathlib.Path, form: _Form, text: set[int]) -> tuple[list[list[np.ndarray]], set[int], set[int]]:
+    """The columns in blocks of rows, numbers where they are some; those that turned out to be none later; and those
+    that could be whole numbers whose thousands a point separates."""
     width = len(form.names) + form.index
     parts: list[list[np.ndarray]] = [[] for _ in range(width)]
     turned: set[int] = set()
     text = set(text)
+    plain = set(range(width))  # columns of 1.100 and 57 alone
+    points: set[int] = set()
     # What is not decoded now was looked at: the file has changed since.
     with open(path, encoding=form.encoding, newline="", errors="replace") as f:
         reader = _rows(f, form.separator)
@@ -243,9 +302,13 @@ def _blocks(path: pathlib.Path, form: _Form, text: set[int]) -> tuple[list[list[
                     text.add(k)
                     turned |= {k} if parts[k] else set()
                 parts[k].append(_as_text(values) if numbers is None else numbers)
+                if k in plain and form.separator != ",":
+                    some = [value.strip() for value in values if not columns._is_missing(value)]
+                    plain -= set() if all(map(_THOUSANDS.fullmatch, some)) else {k}
+                    points |= {k} if any("." in value for value in some) else set()
             if turned:
                 break
-    return parts, turned
+    return parts, turned, plain & points
 
 
 def _whole(reader: Any, width: int, form: _Form) -> Iterator[list[str]]:

@@ -207,3 +207,44 @@ def test_numbers_that_are_classes_after_all(tmp_path):
     assert "`kinds=label:category` says that they are classes" in refused(write(tmp_path, csv(rows)))
     records, schema, _ = read(tmp_path / "mine.csv", kinds="label:category")
     assert schema.class_names[:2] == ("1", "2") and records.y[0] == 39
+
+
+def test_points_that_separate_thousands(tmp_path):
+    """1.100 is 1100 where the comma is seen to be the decimal point, 1.1 where the point is; else it is refused."""
+    rows = [(f"{k}.{100 + k}", f"{k},5", "cd"[k % 2]) for k in range(1, 30)]
+    german = csv(rows, "count,share,label", ";")
+    records, _, said = read(write(tmp_path, german))
+    np.testing.assert_array_equal(records.x[:3], [[1101, 1.5], [2102, 2.5], [3103, 3.5]])
+    assert "thousands in count" in said and "decimal point in share" in said
+    large = [
+        ("1.100.000" if k == 7 else "57" if k == 5 else f"{k}.100", f"{k}.100,5", "cd"[k % 2]) for k in range(1, 30)
+    ]
+    records, _, said = read(write(tmp_path, csv(large, "count,share,label", "\t"), "mine.tsv"))
+    np.testing.assert_array_equal(records.x[[0, 4, 6]], [[1100, 1100.5], [57, 5100.5], [1.1e6, 7100.5]])
+    records, _, said = read(write(tmp_path, german.replace(",", ".")))
+    np.testing.assert_array_equal(records.x[:2], np.float32([[1.101, 1.5], [2.102, 2.5]]))
+    assert "thousands" not in said
+    told = refused(write(tmp_path, german.replace(",5", "")))
+    assert "column count" in told and "thousands='.'" in told
+
+
+def test_what_excel_writes_on_top(tmp_path):
+    check(write(tmp_path, "sep=;\r\n" + csv(separator=";", end="\r\n")), "separated by ';'")
+    check(write(tmp_path, "sep=,\n" + csv()))
+
+
+def test_line_ends_of_an_old_mac(tmp_path):
+    check(write(tmp_path, csv(end="\r")))
+
+
+def test_no_error_of_the_reader_escapes(tmp_path):
+    assert "cannot be read" in refused(write(tmp_path, csv() + "1," + "x" * (1 << 21) + ",0\n"))
+    assert "cannot be read" in refused(write(tmp_path, "a,label\n1," + "x" * (1 << 21) + "\n"))
+
+
+@pytest.mark.parametrize("units", ["years,,-", "years,name,class"])
+def test_units_and_comments_are_named(tmp_path, units):
+    lines = csv().split("\n", 1)
+    assert "units" in refused(write(tmp_path, f"{lines[0]}\n{units}\n{lines[1]}"))
+    assert "'# exported 2024'" in refused(write(tmp_path, "# exported 2024\n" + csv()))
+    assert "comment or a title" in refused(write(tmp_path, "Sales\n" + csv([row[1:] for row in ROWS], "town,label")))
