@@ -79,7 +79,8 @@ def test_numbers_are_scored_as_the_log_probabilities_that_they_are(name):
     assert mia.auc(by_number, MEMBER).value > 0.75
     if name in ("loss", "rmia", "calibrated_loss"):  # which read just that
         by_answer = mia.infer(name, labels=WORLD.y, target=P[0], shadows=P[SHADOWS], shadow_member=TRAINED)
-        assert mia.auc(by_number, MEMBER).value == pytest.approx(mia.auc(by_answer, MEMBER).value, abs=1e-3)
+        near = 1e-3 if name != "rmia" else 0.02  # it exponentiates, and a number's unit is not known to be nats
+        assert mia.auc(by_number, MEMBER).value == pytest.approx(mia.auc(by_answer, MEMBER).value, abs=near)
 
 
 def test_a_file_of_numbers_has_the_scores_of_infer(tmp_path):

@@ -14,7 +14,6 @@ import numpy as np
 
 from mia_jax import user_code
 from mia_jax.attacks import ATTACKS, build, named
-from mia_jax.attacks.common import LIMIT
 from mia_jax.attacks.entries import ANSWERS
 from mia_jax.audits.deployed import calibration, checks
 from mia_jax.audits.deployed.calibration import AS_TARGET, Choice
@@ -25,6 +24,19 @@ from mia_jax.statistics import memorization
 from mia_jax.types import Array, InputError, Key
 
 LEAVES = frozenset({"phi", "log_p_y"})  # of what attacks read: what a number can stand in for
+# Attacks that see a record's likelihood beside its mean over models and no other: what is best for the record may be 1,
+# so that no likelihood is too small for a float, however hard the record is.
+OF_RATIOS = frozenset({"rmia", "base"})
+
+
+def spread(outside: np.ndarray) -> float:
+    """The interquartile range of shadows' numbers on records that trained none of them [k]: the scale of a signal.
+
+    A number says nothing of its unit, and whoever saved it may have taken means or sums, nats or bits. Where more than
+    half of the numbers are one value, the standard deviation; 1 where all are.
+    """
+    low, high = np.percentile(outside, (25, 75))
+    return float(high - low) or float(np.std(outside)) or 1.0
 
 
 class Signal(NamedTuple):
@@ -32,9 +44,8 @@ class Signal(NamedTuple):
 
     title: str
     of: Callable[[np.ndarray, np.ndarray], np.ndarray]  # (prediction [n, ...], y [n, ...]) -> [n], larger = fits better
-    # (numbers of shadows on records that trained none of them [k]) -> what to divide all by, so that they are
-    # log-likelihoods up to a constant
-    scale: Callable[[np.ndarray], float] = lambda outside: 1.0
+    # (numbers of shadows on records that trained none of them [k]) -> what to divide all by
+    scale: Callable[[np.ndarray], float] = spread
 
 
 def _each(values: np.ndarray) -> np.ndarray:
@@ -175,6 +186,32 @@ def _lacking(name: str) -> str:
 # --- scores ----------------------------------------------------------------------------------------------------------
 
 
+class OnOneScale(NamedTuple):
+    """Numbers without a unit: scores do not change where all are multiplied by one factor, or a constant is added."""
+
+    target: np.ndarray  # float64 [n]
+    shadows: np.ndarray  # float64 [S, n]
+
+
+def on_one_scale(target: Array, shadows: Array, shadow_member: Array, chosen: Signal = SAVED) -> OnOneScale:
+    """All models' numbers over one scale, that of ``chosen``, by the shadows' on records that did not train them.
+
+    Log-likelihoods, up to a constant, where the scale is that of the errors; else as if they were. Before, the median
+    is taken off, so that a large constant costs no digits.
+
+    Args:
+        target: float [n], larger where the target fits the record better.
+        shadows: float [S, n], the same of shadows.
+        shadow_member: bool [S, n], who trained them.
+        chosen: what the numbers are.
+    """
+    target, shadows = np.asarray(target, np.float64), np.asarray(shadows, np.float64)
+    trained = np.asarray(shadow_member, bool)
+    outside = shadows[~trained] if not trained.all() else shadows.reshape(-1)
+    center, scale = np.median(outside), chosen.scale(outside) or 1.0
+    return OnOneScale((target - center) / scale, (shadows - center) / scale)
+
+
 class Scored(NamedTuple):
     """Scores, and how they were obtained."""
 
@@ -198,7 +235,7 @@ def scored(
 
     Args:
         attack: of ``attack_names``.
-        target: float [n], larger where the target fits the record better.
+        target: float [n], larger where the target fits the record better, as of ``on_one_scale``.
         shadows: float [S, n], the same of shadows.
         shadow_member: bool [S, n], who trained them.
         member: bool [n], who trained the target, where it is known: only to notice a design that tells it.
@@ -216,8 +253,9 @@ def scored(
     kept, notes = design.kept, design.notes
     if member is not None and (share := membership.share_note(trained[kept], member)):
         notes = (*notes, share)
-    best = max(float(target.max()), float(shadows.max()))
-    leaves = {"phi": lambda s: s, "log_p_y": lambda s: np.clip(s - best, -LIMIT, 0.0)}
+    together = np.vstack([target, shadows])
+    best = together.max(axis=0) if attack in OF_RATIOS else together.max()
+    leaves = {"phi": lambda s: s, "log_p_y": lambda s: s - best}  # a log-likelihood is 0 at most, of this a density
     own = {leaf: leaves[leaf](target) for leaf in _reads(attack)}
     seen = {leaf: leaves[leaf](shadows[kept]) for leaf in _reads(attack)}
     trained = trained[kept]
@@ -260,4 +298,4 @@ def inferred(
     [name] = attack_names(attack)
     given = checked(signal, shadow_signal, shadow_member)
     truth = None if member is None else checks.truth(member, len(given.target))
-    return scored(name, *given, member=truth, key=key, options=options)
+    return scored(name, *on_one_scale(*given), given.trained, member=truth, key=key, options=options)

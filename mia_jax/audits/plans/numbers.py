@@ -16,7 +16,7 @@ from mia_jax.audits.config import InProcessConfig
 from mia_jax.audits.deployed import blocks, in_process, numbers
 from mia_jax.audits.deployed.blocks import Found
 from mia_jax.audits.deployed.in_process import brought
-from mia_jax.audits.deployed.numbers import Scored, Signal
+from mia_jax.audits.deployed.numbers import OnOneScale, Scored, Signal
 from mia_jax.audits.plans import predictions
 from mia_jax.audits.plans.in_process import plan_of_shadows
 from mia_jax.audits.stages import stage_key
@@ -36,13 +36,6 @@ class Setting(NamedTuple):
     plan: TrainingPlan
     trainer: Any  # fit(x, y, *, seed)
     attacks: list[str]
-
-
-class Observed(NamedTuple):
-    """Numbers of target and shadows, as log-likelihoods up to a constant."""
-
-    target: np.ndarray  # float64 [n]
-    shadows: np.ndarray  # float64 [S, n]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,14 +155,12 @@ def _nothing(*_: Any, **__: Any) -> Any:
     raise AssertionError("this platform only names a trainer")
 
 
-def observe(run: Run[InProcessConfig], setting: Setting, trained: Trained[np.ndarray]) -> Observed:
+def observe(run: Run[InProcessConfig], setting: Setting, trained: Trained[np.ndarray]) -> OnOneScale:
     """The numbers of target [n] and shadows [S, n], on one scale."""
-    shadows = trained.extra
-    scale = setting.signal.scale(shadows[~setting.plan.member]) or 1.0
-    return Observed(setting.target / scale, shadows / scale)
+    return numbers.on_one_scale(setting.target, trained.extra, setting.plan.member, setting.signal)
 
 
-def attack(run: Run[InProcessConfig], setting: Setting, observed: Observed) -> dict[str, Scored]:
+def attack(run: Run[InProcessConfig], setting: Setting, observed: OnOneScale) -> dict[str, Scored]:
     """Every attack's scores, of numbers [n] and [S, n]."""
     options, has = configs.attack_settings(run.config), configs.attack_run(run.config)
     return {
@@ -190,7 +181,7 @@ def summarize(
     run: Run[InProcessConfig],
     setting: Setting,
     trained: Trained[np.ndarray],
-    observed: Observed,
+    observed: OnOneScale,
     scored: dict[str, Scored],
 ) -> Summary:
     """The blocks of results.json, and scores [n]; where nobody told who is a member, attacks have no measures."""
@@ -249,6 +240,6 @@ def _shadows(setting: Setting, one: Scored, notes: list[str]) -> results.Shadows
     }
 
 
-PLAN: AuditPlan[InProcessConfig, Setting, np.ndarray, Observed, dict[str, Scored]] = AuditPlan(
+PLAN: AuditPlan[InProcessConfig, Setting, np.ndarray, OnOneScale, dict[str, Scored]] = AuditPlan(
     "deployed", resolve, prepare, train, observe, attack, summarize
 )
