@@ -105,6 +105,8 @@ def start(define: Callable[[list[str]], Main], *, module: str = "__main__", argv
             left = flags.FLAGS(argv)
         except flags.Error as error:
             fail(MiaError(f"{_reason(error)} See --help for all flags."))
+        for line in repeated(argv):
+            say(line)
         if len(left) > 1:
             fail(MiaError(f"{left[1]!r} is not a flag; flags are written --name=value. See --help for all flags."))
         return left
@@ -139,6 +141,19 @@ def start(define: Callable[[list[str]], Main], *, module: str = "__main__", argv
 
 # What makes a run smaller, and how much at once: flags of the commands, of which each has some.
 SMALLER = ("chunk", "batch_size", "hidden", "attack_rows", "attack_hidden", "rows_per_request", "num_records")
+
+
+def repeated(argv: Sequence[str]) -> list[str]:
+    """What is to be said of flags that the command line gives several values, of which absl takes the last."""
+    given: dict[str, list[str]] = {}
+    for name, value in re.findall(r"^--?(\w+)=(.*)$", "\n".join(argv[1:]), re.MULTILINE):
+        given.setdefault(name, []).append(value)
+    return [
+        f"note: --{name} is given {len(values)} times, and the last counts: --{name}={values[-1]}; several values of"
+        " one flag are written with commas between them"
+        for name, values in given.items()
+        if len({*values}) > 1
+    ]
 
 
 def _says_out_of_memory(error: Exception) -> bool:

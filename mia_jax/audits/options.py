@@ -205,7 +205,9 @@ class TableOptions:
     """How a user's table (.csv, .parquet) is read; no part of what a run is where nothing is said."""
 
     label: str | None = option(
-        None, "column of the labels in a .csv or .parquet (default: the one called label, target, class or y)"
+        None,
+        "column of the labels in a .csv or .parquet (default: the one called label, target, class or y); of a one-hot"
+        " code all of its columns, as in is_cat,is_dog,is_eel",
     )
     kinds: str | None = option(
         None,

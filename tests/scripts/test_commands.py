@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from small_runs import arguments, environment, write_data
 
-from mia_jax import command_line, commands
+from mia_jax import cli, command_line, commands
 
 ROOT = pathlib.Path(commands.__file__).parents[2]
 
@@ -50,6 +50,16 @@ def test_an_unknown_command_is_one_line(argv, line):
     done = called(*argv)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith(line) and done.stderr.count("\n") == 1
+
+
+def test_a_flag_that_is_given_twice_is_said():
+    """absl takes the last value and says nothing."""
+    assert cli.repeated(["audit", "--label=cat", "--seed=1", "--seed=1", "--label=dog,eel"]) == [
+        "note: --label is given 2 times, and the last counts: --label=dog,eel; several values of one flag are written"
+        " with commas between them"
+    ]
+    done = called("report", "--workdir=a", "--workdir=b")
+    assert "--workdir is given 2 times" in done.stderr and done.returncode == 2
 
 
 CALLED = [
