@@ -148,7 +148,8 @@ def test_the_example_runs_as_it_stands(page, tmp_path):
             assert re.search(r"AUC 0\.\d{3} \[0\.\d{3}, [01]\.\d{3}\]", done.stdout)
 
 
-def test_the_readme_s_lines_for_pytorch_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kept_as", ["tensors", "arrays"])
+def test_the_readme_s_lines_for_pytorch_run(kept_as, tmp_path, monkeypatch):
     """With a user's model, records and training loop; of two attacks and four shadows only."""
     torch = pytest.importorskip("torch")
     page = (pathlib.Path(mia_jax.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -162,12 +163,14 @@ def test_the_readme_s_lines_for_pytorch_run(tmp_path, monkeypatch):
         adam = torch.optim.Adam(model.parameters(), lr=1e-2)
         for _ in range(60):
             adam.zero_grad()
-            torch.nn.functional.cross_entropy(model(x), torch.as_tensor(y).long()).backward()
+            torch.nn.functional.cross_entropy(model(torch.as_tensor(x)), torch.as_tensor(y)).backward()
             adam.step()
         return model
 
     rng = np.random.default_rng(0)
-    X, y = torch.tensor(rng.normal(size=(200, 10)), dtype=torch.float32), rng.integers(0, 3, 200)
+    X, y = rng.normal(size=(200, 10)).astype(np.float32), rng.integers(0, 3, 200)
+    if kept_as == "tensors":
+        X, y = torch.as_tensor(X), torch.as_tensor(y)
     member = np.arange(200) < 100
     names = dict(torch=torch, mia=mia_jax, train=train, X=X, y=y, member=member, target=train(X[member], y[member], 0))
     monkeypatch.chdir(tmp_path)

@@ -129,9 +129,15 @@ def answers(
         given = model
     else:
         predict = _function(model, called)
-        with user_code.guarded(called):
+        with user_code.guarded(f"{called}, asked with records as they were given ({_kind(x)}),"):
             given = predict(x)
     return _probabilities(tables.plain(given), len(x), classes, called, kind)
+
+
+def _kind(x: Any) -> str:
+    """What records are, for a message: "numpy.ndarray float32 [200, 30]"."""
+    shape = ", ".join(map(str, getattr(x, "shape", ())))
+    return f"{type(x).__module__.partition('.')[0]}.{type(x).__name__} {getattr(x, 'dtype', '')} [{shape}]"
 
 
 def _function(model: Any, called: str) -> Callable[[Any], Any]:

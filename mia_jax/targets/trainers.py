@@ -24,8 +24,9 @@ def of_fit(fit: Callable[..., Any], num_classes: int, *, called: str = "") -> Pl
     """Anything that trains as a platform: ``fit(x, y, *, seed) -> predict``, in whatever library.
 
     Args:
-        fit: (records x [m, *f], labels y int32 [m], *, seed) -> a function of records that gives probabilities [n, c],
-            or whatever else ``predictors.answers`` takes, such as an estimator.
+        fit: (records x [m, *f], labels y int64 [m], *, seed) -> a function of records that gives probabilities [n, c],
+            or whatever else ``predictors.answers`` takes, such as an estimator. Labels are a tensor beside a tensor of
+            PyTorch, else NumPy's.
         num_classes: c.
         called: what it is called in messages and reports; by default its name.
 
@@ -37,12 +38,18 @@ def of_fit(fit: Callable[..., Any], num_classes: int, *, called: str = "") -> Pl
     def trained(x: Any, y: Array, *, seed: int = 0) -> Target:
         try:
             with user_code.guarded(f"{name}(x, y, seed={seed})"):
-                model = fit(x, np.asarray(y), seed=seed)
+                model = fit(x, _labels(y, x), seed=seed)
         except ImportError as error:
             raise InputError(f"{name} cannot train: {error}; install what it asks for") from error
         return predictors.as_target(model, x, num_classes, called=f"what {name} returns")
 
     return Platform(name, trained, in_turn(trained), fit)
+
+
+def _labels(y: Array, x: Any) -> Any:
+    """Labels as a training loop takes them: whole numbers of 64 bits, on the device of x where that is a tensor."""
+    labels = np.asarray(y, np.int64)
+    return x.new_tensor(labels).long() if hasattr(x, "new_tensor") else labels
 
 
 def alone(fit_many: Callable[..., Iterator[Target]]) -> Callable[..., Target]:
