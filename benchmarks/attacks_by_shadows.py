@@ -43,7 +43,7 @@ def table(found: Mapping[str, Any], key: str) -> list[str]:
 
 def together(found: Mapping[str, Any]) -> list[str]:
     """What any, most and all attacks find, beside the best one alone."""
-    block = found["coverage"]
+    block = found["overlap"]
     lines = [
         f"| called at {block['rate']:g} FPR each, by | members | non-members | best attack with as many |",
         "|---" * 4 + "|",
@@ -61,7 +61,7 @@ def main() -> None:
     found: Mapping[str, Any] = results.read(parser.parse_args().workdir).results
     for key in MEASURES:
         print("\n".join(table(found, key)), end="\n\n")
-    if "coverage" in found:
+    if "overlap" in found:
         print("\n".join(together(found)), end="\n\n")
     for rate, measure in found.get("screens", {}).get("tail_tnr", {}).items():
         print(f"tail TNR at {rate}: {shown(measure) or measure.get('reason')}")

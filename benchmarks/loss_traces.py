@@ -17,7 +17,7 @@ from mia_jax.audits import BalancedConfig, stages, train_networks
 from mia_jax.audits.balanced import plan
 from mia_jax.audits.plans import balanced
 from mia_jax.reports import results
-from mia_jax.statistics import coverage, metrics, screens
+from mia_jax.statistics import metrics, overlap, screens
 from mia_jax.training import traces
 from mia_jax.types import Records
 
@@ -45,7 +45,7 @@ def main() -> None:
     for place, target in enumerate(setting.targets[: given.targets]):
         losses = traces.fit_traced(trainer, model, keys[target], pool, rows[target], config.num_epochs, asked).losses
         member, lira = finished.scores["member"][place], finished.scores["score_lira"][place]
-        called = coverage.calls(lira, member, 0.001)[member]
+        called = overlap.calls(lira, member, 0.001)[member]
         line = {"called": called.mean(), "AUC of LT-IQR": metrics.auc(screens.trace_iqr(losses), member).value}
         for name, risk in {"LT-IQR": screens.trace_iqr(losses), "last loss": losses[-1], "first": losses[0]}.items():
             order = np.argsort(-risk[member])

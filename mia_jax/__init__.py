@@ -34,7 +34,7 @@ Whole audits, from data to report
     write_report                    the page of a run, written again
 
 Errors that a user can mend are ``MiaError`` (``InputError`` and others), one line each. Further rooms are modules:
-synthesis (shadow data without data), statistics (bounds on epsilon, means over targets, coverage of several attacks or
+synthesis (shadow data without data), statistics (bounds on epsilon, means over targets, the overlap of attacks or
 seeds, screens without shadows), training (recipes, L2, DP-SGD, loss traces), targets (output defenses, budgets),
 reports, reproduction (the paper's tables), storage.
 

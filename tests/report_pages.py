@@ -17,7 +17,7 @@ from mia_jax.audits.plans import balanced
 from mia_jax.plans import splits
 from mia_jax.reports import examples, results
 from mia_jax.reports.paper import rows as paper_rows
-from mia_jax.statistics import coverage, matched_pairs, metrics, per_record, screens, thresholds
+from mia_jax.statistics import matched_pairs, metrics, overlap, per_record, screens, thresholds
 from mia_jax.types import Field, Records, Schema
 
 HOSTILE = "<script>alert('x')</script> & \"co\""
@@ -203,7 +203,7 @@ def audited(
     separation = per_record.separation(phi, member)
     extra = {"pictures": pictures} if pixels else {}
     judged = {"member": member[played], **arrays}
-    summary |= {"screens": screens.block(judged), "coverage": coverage.block(judged)}
+    summary |= {"screens": screens.block(judged), "overlap": overlap.block(judged)}
     return folder_of(workdir, summary, **shared, separation=separation, **extra, **arrays)
 
 

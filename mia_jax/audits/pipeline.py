@@ -28,7 +28,7 @@ from mia_jax.plans.shards import Shard
 from mia_jax.progress import Progress, silent
 from mia_jax.reports import report, results
 from mia_jax.reports.results import Results
-from mia_jax.statistics import coverage, screens
+from mia_jax.statistics import overlap, screens
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError
 
@@ -187,7 +187,7 @@ def _results(plan: str | None, run: Run, summary: Summary, command: str) -> Resu
     """What results.json says: how the run was made, on what and when, and what it came to."""
     trained = recipe_settings(run.config) if "optimizer" in summary.settings else {}
     settings = {**summary.settings, **trained, "workdir": str(run.workdir.path)}
-    more = {"screens": screens.block(summary.scores), "coverage": coverage.block(summary.scores)}
+    more = {"screens": screens.block(summary.scores), "overlap": overlap.block(summary.scores)}
     return {
         "schema": results.SCHEMA,
         **({"plan": plan} if plan else {}),

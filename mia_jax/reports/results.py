@@ -141,7 +141,7 @@ class Blocks(TypedDict):
     canaries: NotRequired[dict[str, Any]]
     doubts: NotRequired[list[str]]  # whether labels, target and shadows belong together
     screens: NotRequired[dict[str, Any]]  # ``screens.block``
-    coverage: NotRequired[dict[str, Any]]  # ``coverage.block``
+    overlap: NotRequired[dict[str, Any]]  # ``overlap.block``
 
 
 class Results(Blocks):

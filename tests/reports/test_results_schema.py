@@ -31,7 +31,7 @@ PLACEHOLDERS = {
 PLACEHOLDERS["chosen_threshold"] = "<rate>"
 FREE = ("config", "versions", "seconds", "paper.rows", "shadows.curves", "shadows.synthesis", "exposure.quantiles")
 FREE += ("target.answers_of_earlier_runs", "shadows.diverged", "attacks.<attack>.shadows")  # not described key by key
-FREE += ("coverage.any", "coverage.most", "coverage.all")
+FREE += ("overlap.any", "overlap.most", "overlap.all")
 
 
 def test_every_typed_key_is_described():

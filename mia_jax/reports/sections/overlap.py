@@ -14,11 +14,11 @@ SHOWN = 8  # combinations
 
 
 def _shows(results: Results, scores: Scores) -> bool:
-    return bool(results.get("coverage"))
+    return bool(results.get("overlap"))
 
 
 def _blocks(report: Report) -> list[Block]:
-    results, found = report.results, report.results["coverage"]
+    results, found = report.results, report.results["overlap"]
     share = percent(found["rate"])
     tables = [_alone(results, found, share), _together(found)]
     if combinations := _combinations(results, found):
@@ -82,4 +82,4 @@ def _listed(results: Results, names: Sequence[str]) -> str:
     return ", ".join(measures.short(results, name) for name in names)
 
 
-SECTION = Section("coverage", "Do the attacks find the same members?", _shows, _blocks)
+SECTION = Section("overlap", "Do the attacks find the same members?", _shows, _blocks)

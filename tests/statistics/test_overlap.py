@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mia_jax.statistics import coverage
+from mia_jax.statistics import overlap
 
 RNG = np.random.default_rng(0)
 MEMBER = np.arange(3000) % 2 == 0
@@ -25,7 +25,7 @@ def called_by_hand(score, member, rate):
 
 
 def test_every_set_is_counted_as_by_hand():
-    found = coverage.compare(SCORES, MEMBER, 0.01)
+    found = overlap.compare(SCORES, MEMBER, 0.01)
     calls = {name: called_by_hand(score, MEMBER, 0.01) for name, score in SCORES.items()}
     count = np.sum([*calls.values()], axis=0)
     for name, called in calls.items():
@@ -47,7 +47,7 @@ def test_every_set_is_counted_as_by_hand():
 def test_targets_have_thresholds_of_their_own_and_their_mean_an_interval():
     scores = {name: np.stack([score, 10 + score[::-1]]) for name, score in SCORES.items()}
     member = np.stack([MEMBER, MEMBER[::-1]])
-    found, one = coverage.compare(scores, member, 0.01), coverage.compare(SCORES, MEMBER, 0.01)
+    found, one = overlap.compare(scores, member, 0.01), overlap.compare(SCORES, MEMBER, 0.01)
     for name in ("any", "most", "all"):
         assert found[name]["tpr"]["value"] == pytest.approx(one[name]["tpr"]["value"])
         assert found[name]["best_alone"] == pytest.approx(one[name]["best_alone"])
@@ -56,15 +56,15 @@ def test_targets_have_thresholds_of_their_own_and_their_mean_an_interval():
 
 def test_tied_scores_are_called_together_or_not():
     member = np.arange(200) < 100
-    assert not coverage.calls(np.ones(200), member, 0.05).any()
+    assert not overlap.calls(np.ones(200), member, 0.05).any()
     score = np.where(np.arange(200) < 150, 1.0, 0.0)
-    assert not coverage.calls(score, member, 0.4).any()  # 50 of 100 non-members share the larger score
-    assert coverage.calls(score, member, 0.5).sum() == 150
+    assert not overlap.calls(score, member, 0.4).any()  # 50 of 100 non-members share the larger score
+    assert overlap.calls(score, member, 0.5).sum() == 150
 
 
 def test_runs_that_tell_nothing_find_no_more_together_than_their_false_alarms():
     noise = {f"run {k}": np.random.default_rng(k).normal(size=3000) for k in range(4)}
-    found = coverage.compare(noise, MEMBER, 0.01)
+    found = overlap.compare(noise, MEMBER, 0.01)
     for name in ("any", "most", "all"):
         tpr, fpr = found[name]["tpr"], found[name]["fpr"]
         assert tpr["low"] <= fpr["high"] and fpr["low"] <= tpr["high"]
@@ -73,9 +73,9 @@ def test_runs_that_tell_nothing_find_no_more_together_than_their_false_alarms():
 def test_a_block_has_the_attacks_that_judged_all_records():
     scores = {f"score_{name.replace(' ', '_')}": score for name, score in SCORES.items()}
     some = np.where(np.arange(3000) < 100, 1.0, np.nan)
-    made = coverage.block({**scores, "score_some": some, "score_majority": np.ones(3000), "member": MEMBER})
+    made = overlap.block({**scores, "score_some": some, "score_majority": np.ones(3000), "member": MEMBER})
     assert made["left_out"] == ["some"] and [*made["attacks"]] == ["run_0", "run_1", "run_2", "run_3"]
     assert made["rate"] == 0.01
-    assert coverage.block(scores) == {} == coverage.block({**scores, "member": np.ones(3000, bool)})
+    assert overlap.block(scores) == {} == overlap.block({**scores, "member": np.ones(3000, bool)})
     few = {name: score[:150] for name, score in scores.items()}
-    assert coverage.block({**few, "member": MEMBER[:150]}) == {}  # not even .1 can be resolved
+    assert overlap.block({**few, "member": MEMBER[:150]}) == {}  # not even .1 can be resolved

@@ -12,7 +12,7 @@ def test_a_page_tells_what_attacks_find_together_and_alone(tmp_path, monkeypatch
     names = ("lira", "rmia", "loss", "label_only")
     folder = report_pages.audited(tmp_path / "run", names=names, n=3000, targets=2, leak=1.5)
     page = report_pages.visible(report.write_report(folder).read_text(encoding="utf-8"))
-    found = json.loads((folder / "results.json").read_text())["coverage"]
+    found = json.loads((folder / "results.json").read_text())["overlap"]
     assert "Do the attacks find the same members?" in page and "What the target alone tells" in page
     assert "Left out, for they did not judge all records: label only." in page
     for name in ("any", "most", "all"):
