@@ -136,6 +136,7 @@ def _brought(
     else:
         x, labels = _predicted(x, y)
     if member is not None:
+        tables.refuse_unaligned(x, member, "member")
         member = checks.truth(tables.plain(member), len(labels))
         if member.all() or not member.any():
             raise InputError(
@@ -161,6 +162,7 @@ def _brought(
 def _records(x: Any, y: Array, whose: str, names: tuple[str, ...]) -> tuple[Any, class_labels.Classes, tuple[str, ...]]:
     """Records as they came, their labels as classes, and what was made of these, in sentences. Raises InputError."""
     x = _dense(x, whose)
+    tables.refuse_unaligned(x, y)
     try:
         found = class_labels.numbered(tables.plain(y), names=names, whole=False)
     except ValueError as error:
@@ -191,6 +193,7 @@ def _dense(x: Any, whose: str) -> Any:
 def _predicted(x: Any, y: Array) -> tuple[Any, np.ndarray]:
     """Records, and what is predicted of each. Raises InputError."""
     x = _dense(x, "")
+    tables.refuse_unaligned(x, y)
     values = tables.plain(y)
     if len(x) != len(values) or not len(values):
         raise InputError(f"x has {len(x):,} records and y {len(values):,}: give what is to be predicted of each")

@@ -17,6 +17,7 @@ BIN = (
     'a regression is audited by its error, mia_jax.audit(..., signal="squared_error"), or in bins:'
     " np.digitize(y, np.quantile(y, [0.25, 0.5, 0.75])) makes four classes"
 )
+NAMES = frozenset(("none", "null", "na", "n/a"))  # words for what is missing that a class may have as its name
 SHOWN = 8  # classes of a sentence
 
 
@@ -49,7 +50,7 @@ def numbered(values: np.ndarray, *, names: Sequence[str] = (), whole: bool = Tru
         return _of_one_hot(values)
     if values.ndim != 1 or not len(values):
         raise ValueError(f"its labels have shape {values.shape}; needed: one for each record, [n], n > 0")
-    lacking = columns.missing(values)
+    lacking = without(values, names)
     if lacking.any():
         others = f" and {int(lacking.sum()) - 1:,} others" if lacking.sum() > 1 else ""
         raise ValueError(f"there is no label of record {lacking.argmax()}{others}: leave such records out")
@@ -62,6 +63,20 @@ def numbered(values: np.ndarray, *, names: Sequence[str] = (), whole: bool = Tru
     if numbers is None or (names and np.isin(texts.astype(str), names).all()):
         return _named(texts, names)
     return _of_numbers(numbers, whole)
+
+
+def without(values: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
+    """Which of the labels [n] are missing: None and NA are classes where others are text, or a class is called so."""
+    lacking = columns.missing(values)
+    called = np.array([isinstance(v, str | bytes) and _is_name(v, names) for v in values[lacking].tolist()], bool)
+    if called.any() and (names or columns.plain_numbers(values[~lacking]) is None):
+        lacking[np.flatnonzero(lacking)[called]] = False
+    return lacking
+
+
+def _is_name(value: str | bytes, names: Sequence[str]) -> bool:
+    text = str(columns.as_text(np.array([value], object))[0])
+    return text in names if names else text.lower() in NAMES
 
 
 def _of_one_hot(y: np.ndarray) -> Classes:
@@ -103,6 +118,9 @@ def _named(texts: np.ndarray, names: Sequence[str]) -> Classes:
         alike = {name.casefold(): name for name in names}
         twice = [name for name in names if alike[name.casefold()] != name]
         doubt = f" {twice[0]} and {alike[twice[0].casefold()]} are two classes." if twice else ""
+        words = [name for name in names if name.lower() in NAMES]
+        if words:
+            doubt += f" {listed(words)} is a class as any other: leave such records out if they have no label."
         note = f"Classes are numbered in the order of their names: {_mapping(names)}.{doubt}"
     else:
         unknown = ~np.isin(texts.astype(str), names)

@@ -241,8 +241,10 @@ def _numeric(name: str, values: np.ndarray) -> Column:
 
 def _categorical(name: str, values: np.ndarray, there: np.ndarray) -> Column:
     texts = as_text(values)
+    words = sorted({*filter(None, texts[[not ok and isinstance(v, str) for v, ok in zip(values, there, strict=True)]])})
     texts[~there] = MISSING
-    return Column(name, "categorical", texts)
+    told = f"Column {name}: {listed(map(sanitize.quoted, words))} {'is' if len(words) == 1 else 'are'} read as missing."
+    return Column(name, "categorical", texts, (told,) if words else ())
 
 
 def _binary(name: str, values: np.ndarray, there: np.ndarray) -> Column:

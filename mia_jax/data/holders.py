@@ -43,6 +43,9 @@ def held(data: Any, y: Any = None) -> Table | Arrays:
     _refuse_others(data)
     if isinstance(data, tuple) and len(data) == 2 and y is None:
         data, y = data
+    if _is_bunch(data) and y is None:
+        return _of_bunch(data)
+    tables.refuse_unaligned(data, y)
     table = _table(data)
     if table is not None:
         return table if y is None else table._replace(columns=_with_labels(table.columns, tables.plain(y)))
@@ -56,6 +59,7 @@ def held(data: Any, y: Any = None) -> Table | Arrays:
     )
 
 
+TARGET = "target"  # what labels are called that scikit-learn gives
 LABELS = "label"  # what labels are called that were given beside a table
 
 
@@ -98,6 +102,34 @@ def _table(data: Any) -> Table | None:
         names = dict.fromkeys(name for row in data for name in row)
         return Table(_named(map(str, names), (_values([row.get(name) for row in data]) for name in names)))
     return None
+
+
+def _is_bunch(data: Any) -> bool:
+    """Whether it is what scikit-learn's load_iris and its kind give."""
+    return isinstance(data, Mapping) and all(hasattr(data, name) and name in data for name in ("data", "target"))
+
+
+def _of_bunch(data: Any) -> Table | Arrays:
+    """The records of a ``sklearn.utils.Bunch``: its data and target."""
+    x, y = data["data"], data["target"]
+    _refuse_others(x)
+    if isinstance(x, Sequence) and not isinstance(x, str | bytes) and len(x) and isinstance(x[0], str):
+        raise InputError(f"its data are text ({sanitize.quoted(x[0])}): give the numbers that a model takes")
+    if getattr(y, "ndim", 1) != 1:
+        raise InputError(f"its target has {y.shape[1]} columns: give mia_jax.records(data.data, y) with one of them")
+    table = _table(x)
+    x = x if table else tables.plain(x)
+    y = tables.plain(y)
+    named = [str(name) for name in data.get("target_names", ())]
+    names = tuple(named) if y.dtype.kind in "iu" and len(y) and 1 < len(named) > y.max() and y.min() >= 0 else ()
+    if table is None and x.ndim != 2:
+        return Arrays(x, y, names)
+    if table is None:
+        called = [f"x{k}" for k in range(x.shape[1])] if data.get("feature_names") is None else data["feature_names"]
+        table = Table(_named(map(str, called), x.T))
+    if TARGET in table.columns:
+        raise InputError(f"its data have a column {TARGET}, beside its target: rename it")
+    return table._replace(columns={**table.columns, TARGET: y}, class_names={TARGET: names} if names else {})
 
 
 def _name(name: Any) -> str:

@@ -58,7 +58,8 @@ def records(
 
     Args:
         data: a data frame of pandas or polars, a table of pyarrow, a dict of columns, a list of dicts, a data set of
-            PyTorch (items (x, y)) or Hugging Face; or an array or tensor [n, *f], with ``y``.
+            PyTorch (items (x, y)) or Hugging Face, what scikit-learn's ``load_iris`` and its kind give; or an array or
+            tensor [n, *f], with ``y``.
         y: labels [n], or one-hot [n, c], where ``data`` has none: text, booleans, whole numbers.
         label: the column of the labels (several, where they are one-hot); None: the one called label, target, class or
             y. Of an array without ``y``, the number of a column.
@@ -230,8 +231,10 @@ def _classes(table: Table, label: list[str], how: How, kinds: Mapping[str, str])
     if known and values.dtype.kind in "iu":
         return class_labels.Classes(values.astype(np.int32), known, f"Classes are {listed(known)}, in this order.")
     names = how.class_names or (how.like.class_names if how.like is not None else ())
-    if columns.KINDS.get(kinds.get(label[0], "")) == "categorical" and not columns.missing(values).any():
-        names = names or columns.in_order(columns.as_text(values))
+    if columns.KINDS.get(kinds.get(label[0], "")) == "categorical" and not names:
+        no_names = columns.MISSING_WORDS - class_labels.NAMES
+        called = [text for text in columns.in_order(columns.as_text(values)) if text.lower() not in no_names]
+        names = called if not class_labels.without(values, called).any() else ()
     try:
         return class_labels.numbered(values, names=names, whole=how.whole)
     except class_labels.Countless as error:

@@ -34,6 +34,27 @@ def plain(x: Any) -> np.ndarray:
         raise InputError(f"rows of different lengths are no array ({error}): give each as many numbers") from None
 
 
+def refuse_unaligned(x: Any, y: Any, called: str = "y") -> None:
+    """Refuse records and labels of pandas whose indexes pair them otherwise than their order does.
+
+    Raises:
+        InputError: the indexes differ, and share labels.
+    """
+    if not (hasattr(x, "iloc") and hasattr(y, "iloc")) or len(x) != len(y) or x.index.equals(y.index):
+        return
+    if not x.index.isin(y.index).any():
+        return
+    same = x.index.isin(y.index).all() and x.index.is_unique and y.index.is_unique
+    raise InputError(
+        f"x and {called} are paired by their order, and their indexes have the same labels in another order:"
+        f" {called}.loc[x.index] aligns them"
+        if same
+        else f"x and {called} are paired by their order, and their indexes share labels but differ"
+        f" ({called}.index[0] is {y.index[0]!s:.40}, x.index[0] {x.index[0]!s:.40}): where the order is right, give"
+        f" {called}.set_axis(x.index), else align them with pandas' join"
+    )
+
+
 def digest(x: Any) -> str:
     """SHA-256 of records x [n, *f], lower-case hex: of a data frame, of its names and types, too."""
     if hasattr(x, "iloc"):

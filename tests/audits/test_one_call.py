@@ -461,3 +461,12 @@ def test_a_data_frame_of_polars_reaches_a_pipeline_as_it_is():
     pipeline.fit(frame.filter(polars.Series(MEMBER)), y[MEMBER])
     found = mia.audit(pipeline.predict_proba, frame, y, MEMBER, shadows=pipeline, num_shadows=4, attacks="loss,rmia")
     assert found["loss"].auc.value > 0.5
+
+
+def test_labels_and_members_in_the_order_of_another_index():
+    pandas = pytest.importorskip("pandas")
+    frame, y, member = pandas.DataFrame(X), pandas.Series(Y), pandas.Series(MEMBER)
+    with pytest.raises(InputError, match=r"y\.loc\[x\.index\]"):
+        mia.audit(TARGET, frame, y[::-1], member)
+    with pytest.raises(InputError, match=r"member\.loc\[x\.index\]"):
+        mia.audit(TARGET, frame, y, member[::-1])

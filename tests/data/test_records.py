@@ -356,3 +356,51 @@ def test_no_library_of_frames_is_imported_for_a_dict():
     code = "import sys, mia_jax as mia; mia.records({'a': [1, 2, 3], 'y': [0, 1, 0]}); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pandas", "polars", "pyarrow", "torch", "datasets"} & {*loaded}
+
+
+# --- names, indexes, what scikit-learn gives -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["none", "None", "NA", "null"])
+def test_a_class_may_be_called_as_what_is_missing_is(word):
+    labels = np.where(CLASS == "no", word, "some").astype(object)
+    records, schema, said = read(changed(**{"class": labels}))
+    assert schema.class_names == tuple(sorted((word, "some")))
+    np.testing.assert_array_equal(np.array(schema.class_names)[records.y], labels)
+    assert f"{word} is a class as any other" in said
+    for missing in ("", "nan", None, float("nan")):
+        assert "there is no label of record 3" in refused(changed(**{"class": [*labels[:3], missing, *labels[4:]]}))
+
+
+def test_words_for_missing_labels_among_numbers():
+    labels = [0, 1, "NA", *[0, 1] * 18, 0]
+    assert "there is no label of record 2" in refused(changed(**{"class": labels}))
+    records, schema, _ = read(changed(**{"class": labels}), kinds={"class": "category"})
+    assert schema.class_names == ("0", "1", "NA") and records.y[:4].tolist() == [0, 1, 2, 0]
+
+
+def test_words_that_are_read_as_missing_are_said():
+    _, schema, said = read(changed(town=["None", "NA", None, *TOWN[3:]]))
+    assert schema.fields[1].categories[-1] == "(missing)" and "town: 'NA', 'None' are read as missing" in said
+
+
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_what_scikit_learn_gives(as_frame):
+    given = pytest.importorskip("sklearn.datasets").load_iris(as_frame=as_frame)
+    records, schema, _ = read(given)
+    np.testing.assert_array_equal(records.x, np.float32(given.data))
+    np.testing.assert_array_equal(records.y, given.target)
+    assert schema.class_names == ("setosa", "versicolor", "virginica")
+    assert [field.name for field in schema.fields] == [*given.feature_names]
+
+
+def test_indexes_that_pair_otherwise_than_the_order():
+    frame = as_pandas().drop(columns="class")
+    y = as_pandas()["class"]
+    right = expected()[1]
+    order = np.random.default_rng(1).permutation(N)
+    assert "y.loc[x.index]" in refused(frame, y.iloc[order])
+    np.testing.assert_array_equal(read(frame, y.iloc[order].loc[frame.index])[0].y, right)
+    assert "y.set_axis(x.index)" in refused(frame, y.set_axis(range(1, N + 1)))
+    for other in (y.set_axis(range(N, 2 * N)), y.to_numpy()):
+        np.testing.assert_array_equal(read(frame, other)[0].y, right)
