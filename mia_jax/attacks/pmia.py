@@ -35,7 +35,7 @@ import numpy as np
 from mia_jax.attacks import leave_one_out
 from mia_jax.attacks.common import scaled_logit
 from mia_jax.attacks.entries import python_only
-from mia_jax.attacks.leave_one_out import Evidence, Moments, State, Steps
+from mia_jax.attacks.leave_one_out import Evidence, Moments, State, Steps, Sums
 from mia_jax.attacks.lira import (
     VARIANCE_FLOOR,
     Gaussians,
@@ -57,18 +57,6 @@ class Aggregated(NamedTuple):
     evidence: Evidence
     group: np.ndarray  # [n], a record's class; 0 where all records are proxies
     fallback: list[np.ndarray]  # IN and OUT, []
-
-
-class Sums(NamedTuple):
-    """Count, sum and sum of squares over models that trained on a record, of each record [n] or each group."""
-
-    count: np.ndarray
-    total: np.ndarray
-    square: np.ndarray
-
-    def minus(self, other: "Sums") -> "Sums":
-        """The sums over what is not in ``other``."""
-        return Sums(*(a - b for a, b in zip(self, other, strict=True)))
 
 
 def pmia(num_classes: int, *, proxies: str = "class") -> Attack:

@@ -67,8 +67,8 @@ def verdicts(comparison: Mapping[str, Any]) -> list[str]:
         largest = max([*less, *more], key=lambda attack: abs(known[attack]["value"]))
         one = known[largest]
         said.append(
-            f"{name} tells {' and '.join(parts)} of {len(known)} attacks than {first} does; most differs {largest},"
-            f" whose AUC is {one['value']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]."
+            f"{name} tells {' and '.join(parts)} of {len(known)} attacks than {first} does; the AUC of {largest}"
+            f" differs most, by {one['value']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]."
         )
     return said
 

@@ -18,7 +18,7 @@ WRONG, FEW, TIMES, SIDE = 0.06, 25, 8.0, 50  # of its members, and how many; tim
 NEAR = 0.03  # times as far apart as other pairs: no two models of different records are
 FINE = 0.01  # of the records, at most, have the most frequent answer of a model whose answers are various
 VARIOUS = 0.5  # of a model's answers differ from each other, where two models cannot have many in common by chance
-LEVEL = 3e-4  # that some honest shadow is named, of all of them and four numbers of each
+LEVEL = 3e-4  # that some honest shadow is named, of all of them and all numbers of each
 APART = 10.0  # of a pair of models' equal rows: median deviations from the median of all pairs
 WORTH = {"area": WORTH_AREA, "inside": WORTH_LEVEL, "outside": WORTH_LEVEL}
 

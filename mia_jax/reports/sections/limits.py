@@ -45,7 +45,7 @@ def _by_plan(results: Results) -> list[str]:
         case "shokri":
             return [
                 "Later attacks. This is the attack of 2017, at its own threshold; attacks since then find more members"
-                f" at few false alarms ({measures.program(results, 'audit')} with the same `dataset` runs 23 of them).",
+                f" at few false alarms ({measures.program(results, 'audit')} with the same `dataset` runs them).",
                 "Another model. One target was attacked: another seed, or another draw of the training data, gives"
                 " other numbers, and the intervals do not cover that.",
             ]

@@ -32,10 +32,21 @@ def _texts(results: Results, found: Mapping[str, Any], share: str) -> list[str]:
         " equally strong may find other members. Whoever believes any of them finds more members than one attack does,"
         " and raises more false alarms; so beside what several attacks find together is what the best of them finds"
         " alone with as many false alarms. Only if that is less are they stronger together.",
+        _verdict(found["any"]),
     ]
     if left_out := found.get("left_out"):
         texts.append(f"Left out, for they did not judge all records: {_listed(results, left_out)}.")
     return texts
+
+
+def _verdict(together: Mapping[str, Any]) -> str:
+    """Whether all attacks together find more than the best one of them with as many false alarms, in a sentence."""
+    tpr, alone = together["tpr"], together["best_alone"]
+    stronger = tpr.get("low") is not None and tpr["low"] > alone
+    return (
+        f"Here they {'are' if stronger else 'are not, as far as these records show'}: {tpr['value']:.1%} of the members"
+        f" are found by any of them, and {alone:.1%} by the best one with as many false alarms."
+    )
 
 
 def _alone(results: Results, found: Mapping[str, Any], share: str) -> Table:
@@ -60,7 +71,7 @@ def _together(found: Mapping[str, Any]) -> Table:
 def _combinations(results: Results, found: Mapping[str, Any]) -> Table | None:
     every = [*found["attacks"]]
     rows = [
-        Row(Cell(_named(results, one["attacks"], every)), [Cell(percent(one["members"]), kind="number")])
+        Row(Cell(_named(results, one["attacks"], every)), [Cell(f"{one['members']:.1%}", kind="number")])
         for one in found["combinations"][:SHOWN]
     ]
     if len(rows) < 2:
@@ -79,7 +90,8 @@ def _named(results: Results, attacks: Sequence[str], every: Sequence[str]) -> st
 
 
 def _listed(results: Results, names: Sequence[str]) -> str:
-    return ", ".join(measures.short(results, name) for name in names)
+    *others, last = (measures.short(results, name) for name in names)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 SECTION = Section("overlap", "Do the attacks find the same members?", _shows, _blocks)
