@@ -63,6 +63,9 @@ def test_the_page_the_file_and_the_table_say_so(compared):
     assert json.loads((folder / "comparison.json").read_text()) == found
     page = (folder / "comparison.html").read_text(encoding="utf-8")
     assert "defended tells less to 2 of 2 attacks than plain does" in page
+    areas = {name: by["auc"]["value"] for name, by in found["differences"]["defended"].items()}
+    most = min(areas, key=areas.__getitem__)
+    assert f"the AUC of {most} differs most, by {areas[most]:+.3f} [" in page
     assert "same tells no attack measurably more or less than plain does" in page
     table = terminal.comparison_table(found, audits)
     assert "defended beside plain" in table and max(map(len, table.splitlines())) <= 100
