@@ -4,6 +4,7 @@ Kinds are those of ``Field``. A user's word for a kind wins (``KINDS``). Reasons
 record, counted from 0, and say what to do.
 """
 
+import collections
 import datetime
 import decimal
 import numbers
@@ -30,13 +31,17 @@ MISSING = "(missing)"  # the category of records that have none
 WORDS = {"true": 1, "yes": 1, "t": 1, "y": 1, "false": 0, "no": 0, "f": 0, "n": 0}  # of booleans
 MOST = 1000  # categories, unless the user says that they are some
 FEW = 10  # different texts that are categories in the smallest table
+MOSTLY = 0.5  # of a column that is numbers, so that the rest stands for none
 NEARLY = 0.9  # of a column that is numbers, so that the rest is an error
 _CODE = re.compile(r"[+-]?0\d+")  # a number that loses its zeros: a ZIP code
 _DATE = re.compile(
     r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}( .*)?|\d{4}/\d{1,2}/\d{1,2}( .*)?"
     r"|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[aApP][mM])?"
+    r"|\d{1,2}[-. ]+(?i:jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])\w*[-., ]+(\d{4}|\d{2})( .*)?"
 )
-_WITH_UNIT = re.compile(r"[$€£]?\s*[+-]?\d[\d,. ]*\s*[%$€£]?")
+_WITH_UNIT = re.compile(
+    r"\(?[$€£]?\s*[+\-\u2212\u2013]?\s*[$€£]?\d[\d,._ '\u00a0]*\s*[%$€£]?\)?"
+)  # also (4.74), \u22124.74
 
 
 class Column(NamedTuple):
@@ -217,14 +222,24 @@ def _refuse_what_looks_like_numbers(name: str, texts: np.ndarray, there: np.ndar
             row = int(rows[int(np.argmin(good))])
             raise ValueError(
                 f"column {name} holds numbers with signs or separators ({sanitize.quoted(str(texts[row]))}, record"
-                f" {row}): write plain ones, as 1234.5, or say that they are categories with `kinds={name}:category`"
+                f" {row}): write plain ones, as 1234.5 and -1234.5, or say that they are categories with"
+                f" `kinds={name}:category`"
+            )
+        if with_unit and good.mean() >= MOSTLY and len({*texts[rows][good].tolist()}) > FEW:
+            words = collections.Counter(texts[rows][~good].tolist())
+            told = [f"{count:,} times {sanitize.quoted(str(text))}" for text, count in words.most_common(3)]
+            raise ValueError(
+                f"column {name} holds numbers in {int(good.sum()):,} of {len(texts):,} records, and"
+                f" {', '.join(told)}{', ...' if len(words) > 3 else ''}: leave these empty where they stand for no"
+                f" number, or say that all are categories with `kinds={name}:category`"
             )
         return
     row = int(rows[int(np.argmin(good))])
+    more = int((~good).sum()) - 1
+    others = f" (nor {'is 1 other' if more == 1 else f'are {more:,} others'})" if more else ""
     raise ValueError(
-        f"column {name} holds numbers, but {sanitize.quoted(str(texts[row]))} in record {row} is none (nor are"
-        f" {int((~good).sum()) - 1:,} others): mend it, leave it empty, or say that they are categories with"
-        f" `kinds={name}:category`"
+        f"column {name} holds numbers, but {sanitize.quoted(str(texts[row]))} in record {row} is none{others}: mend it,"
+        f" leave it empty, or say that they are categories with `kinds={name}:category`"
     )
 
 
@@ -234,7 +249,8 @@ def _numeric(name: str, values: np.ndarray) -> Column:
         wrong = [k for k, value in enumerate(values.tolist()) if not _is_missing(value) and _number(value) is None]
         row = wrong[0] if wrong else 0
         raise ValueError(
-            f"column {name} is said to hold numbers, and {sanitize.quoted(str(values[row]))} in record {row} is none"
+            f"column {name} is said to hold numbers, and {sanitize.quoted(str(values[row]))} in record {row} is none:"
+            " mend it, or leave it empty"
         )
     return Column(name, "numeric", found)
 

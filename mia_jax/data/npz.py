@@ -10,6 +10,7 @@ import io
 import math
 import pathlib
 import pickletools
+import re
 import stat
 import zipfile
 from collections.abc import Generator, Sequence
@@ -23,6 +24,7 @@ from mia_jax.types import InputError
 
 DAMAGED = "it is damaged, or was not written to its end"
 _OF_EVERY_ARRAY = {"_reconstruct", "ndarray", "dtype", "O8", "|"}  # text in the pickle of one of objects: 3 classes
+_OF_NUMBERS = re.compile(r"[<>|=]?[biuf]\d+|[<>|=]|scalar")  # text in the pickle of numbers of NumPy
 _PICKLED = 1 << 16  # bytes of pickled objects that are looked at to say what they are
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -99,7 +101,7 @@ def _header(
             raise Unusable(f"its array {name!r} has fields with names; {COLUMNS}")
         shape, _, dtype = _HEADERS[version](member)
         if dtype.hasobject:
-            raise Unusable(f"its array {name!r} {_objects(member)}")
+            raise Unusable(f"its array {name!r} {_objects(member, name)}")
         nbytes = math.prod(shape) * dtype.itemsize
         if nbytes != info.file_size - member.tell():
             raise Refused(DAMAGED)
@@ -127,24 +129,33 @@ def _opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Generator[IO[byt
 COLUMNS = "make plain numbers of them, a column each"
 
 
-def _objects(member: IO[bytes]) -> str:
+def _objects(member: IO[bytes], name: str) -> str:
     """What the Python objects of an array are and what to do, told by its pickle, of which nothing is executed."""
     names: set[str] = set()
-    classes = 0
+    classes = made = lists = 0
     try:
         for code, argument, _ in pickletools.genops(member.read(_PICKLED)):
             classes += code.name in ("GLOBAL", "STACK_GLOBAL")
+            made += code.name == "REDUCE"
+            lists += code.name == "EMPTY_LIST"
             if isinstance(argument, str):
                 names.add(argument)
     except Exception:  # the rest is missing, or it is no pickle
         pass
     if any("scipy" in name and "sparse" in name for name in names):
         return "is a sparse matrix of SciPy; write its m.toarray()"
-    texts = {name for name in names - _OF_EVERY_ARRAY if not name.startswith("numpy")}
-    if texts and classes <= 3:
+    texts = {
+        text for text in names - _OF_EVERY_ARRAY if not text.startswith("numpy") and not _OF_NUMBERS.fullmatch(text)
+    }
+    plain = classes <= 3 + ("scalar" in names)
+    if not texts and plain and made > 3 and "scalar" not in names:
+        return f"holds Python objects, which are arrays: write np.stack({name}), or give them one shape before"
+    if not texts and plain and lists == 1:
+        return f"holds Python objects, which are numbers: write {name}.astype(float)"
+    if texts and plain:
         return (
             "holds text as Python objects; number it, as names, y = np.unique(y.astype(str), return_inverse=True) does"
-            " for labels"
+            " for labels; a table with text is read from a .csv"
         )
     return "holds Python objects, as rows of unequal length become; give all rows one length and numbers"
 
@@ -229,4 +240,9 @@ def _odd(dtype: np.dtype, name: str) -> str:
         return f"has type {dtype}; needed: real numbers: {name}.real and {name}.imag as two columns"
     if dtype.names:
         return f"has fields with names; needed: numbers: {COLUMNS}"
+    if dtype.hasobject:
+        return (
+            f"holds Python objects; needed: numbers: {name}.astype(float) where each is a number, np.stack({name})"
+            " where each is an array"
+        )
     return f"has type {dtype}, as bfloat16 becomes in a file; needed: numbers: write {name}.astype(np.float32)"

@@ -1,11 +1,13 @@
 """What a user's records look like that they should not: an index or the labels among the features, channels first."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 MISSING = (-999.0, -9999.0, -99999.0, -1e6)  # numbers that stand for none, as a rule
 CHANNELS = (1, 3, 4)  # of images
+_ID = re.compile(r"(?i:^|[_ .-])(?i:id|uid|uuid|nr|no|key)$|[a-z]I[dD]$|^(?i:id)[_ .-]")  # id, customer_id, userId
 
 
 def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = ()) -> tuple[str, ...]:
@@ -39,6 +41,13 @@ def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = ()) -> tuple[str,
             f"{which} counts the rows, as the index of a table does: it tells the order of the file,"
             f" which often tells members; {move} leaves it out."
         )
+    for k in (k for k, name in enumerate(names) if _ID.search(name) and k not in counts):
+        if len(np.unique(x[:, k])) == len(x) and not (x[:, k] % 1).any():
+            which, move = column(k)
+            said.append(
+                f"{which} has a value of its own in each record, as identifiers have, by which models can learn records"
+                f" by heart; {move} leaves it out."
+            )
     own = np.flatnonzero((x == y[:, None]).all(axis=0))
     if len(own):
         which, move = column(own[0])

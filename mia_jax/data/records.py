@@ -190,6 +190,8 @@ def _label(table: Table, how: How) -> list[str]:
             else f"none of its columns is called {', '.join(LABELS[:-1])} or {LABELS[-1]}"
         )  # fmt: skip
         raise ValueError(f"which column has the labels? {which}; give `label=COLUMN`, one of {listed(names, 40)}")
+    if isinstance(how.label, tuple) and " ".join(map(str, how.label)) in names:  # of a frame whose names are tuples
+        return [" ".join(map(str, how.label))]
     wanted = [how.label] if isinstance(how.label, str | int) else [*how.label]
     if isinstance(how.label, str) and how.label not in names and {*how.label.split(",")} <= {*names}:
         wanted = [*how.label.split(",")]

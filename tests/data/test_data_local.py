@@ -64,7 +64,7 @@ LX, LY = bits(12, 5), cycle(12, 3)
         (dict(x=LX.astype(str), y=LY), "needed: numbers"),
         (
             dict(x=LX.astype(object), y=LY),
-            "its array 'x' holds Python objects, as rows of unequal length become; give all rows one length",
+            r"its array 'x' holds Python objects, which are numbers: write x.astype\(float\)",
         ),
         (dict(x=LX, y=np.int32(1)), r"a label for each record, y \[12\]"),
         (dict(x=LX, y=LY, schema=np.array("{")), "schema is damaged"),

@@ -191,6 +191,16 @@ def test_kinds_are_inferred(column, kind, values):
         (changed(age=["x", *map(str, AGE[1:])]), "column age holds numbers, but 'x' in record 0 is none"),
         (changed(age=np.where(np.arange(N) == 7, np.inf, AGE)), "column age is inf in record 7"),
         (changed(age=np.where(np.arange(N) == 7, 1e300, AGE)), "column age has values beyond 3e38"),
+        (changed(age=["x", *map(str, AGE[1:])]), "is none: mend it"),
+        (changed(age=["x", "x", *map(str, AGE[2:])]), r"is none \(nor is 1 other\)"),
+        (
+            changed(age=[*["unknown"] * 8, *["?"] * 3, *(AGE[11:] + np.arange(29) / 64).astype(str)]),
+            "column age holds numbers in 29 of 40 records, and 8 times 'unknown': leave these empty",
+        ),
+        (changed(age=[f"({v})" for v in AGE]), r"column age holds numbers with signs.*'\(.*-1234.5"),
+        (changed(age=[f"\u2212{v}" for v in AGE]), "column age holds numbers with signs"),
+        (changed(age=[f"1_{v:.0f}" for v in AGE]), "column age holds numbers with signs"),
+        (changed(when=[f"{k % 28 + 1}-Jan-24" for k in range(N)]), "column when holds dates"),
         (changed(z=AGE + 1j), "column z holds complex numbers"),
         (changed(z=[{"a": 1}] * N), r"column z holds dict \(record 0\)"),
         (changed(z=AGE[:-1]), "columns have different lengths .*z 39"),
@@ -404,3 +414,17 @@ def test_indexes_that_pair_otherwise_than_the_order():
     assert "y.set_axis(x.index)" in refused(frame, y.set_axis(range(1, N + 1)))
     for other in (y.set_axis(range(N, 2 * N)), y.to_numpy()):
         np.testing.assert_array_equal(read(frame, other)[0].y, right)
+
+
+def test_a_label_column_whose_name_is_a_tuple():
+    frame = as_pandas()
+    frame.columns = pytest.importorskip("pandas").MultiIndex.from_tuples([("x", name) for name in COLUMNS])
+    assert read(frame, label=("x", "class"))[1].class_names == ("no", "yes")
+
+
+def test_identifiers_are_said():
+    numbers = RNG.permutation(10_000)[:N]
+    for name in ("id", "customer_id", "userId", "ID"):
+        assert f"Column {name} has a value of its own in each record" in read(changed(**{name: numbers}))[2]
+    for column in ({"paid": numbers}, {"id": numbers // 1000}, {"id": numbers / 7}):
+        assert "value of its own" not in read(changed(**column))[2]
