@@ -112,7 +112,7 @@ def test_numbers_of_any_size_are_told_apart(forests):
     found = {name: mia.auc(mia.infer(name, **given), member).value for name in ("loss", "rmia")}
     assert found["loss"] == pytest.approx(metrics.auc(target, member).value, abs=1e-4) == pytest.approx(0.785, abs=2e-3)
     assert found["rmia"] > 0.86
-    assert len(np.unique(mia.infer("loss", **given))) == len(np.unique(target.round(6)))  # nothing is clipped
+    assert len(np.unique(mia.infer("loss", **given))) >= len(np.unique(target.round(6)))  # nothing is clipped
 
 
 @pytest.mark.parametrize("unit", UNITS)

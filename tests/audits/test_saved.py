@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import mia_jax as mia
+from mia_jax.audits import gate
 from mia_jax.audits.deployed import saved
 from mia_jax.audits.deployed.infer import AnswersWarning
 from mia_jax.types import InputError
@@ -99,6 +100,16 @@ def test_infer_warns_of_numbers_as_it_does_of_answers():
     with pytest.warns(AnswersWarning) as told:
         mia.infer("lira", **numbers(shadow_member=np.concatenate([~MEMBER[None], TRAINED[1:]])))
     assert any("trained on what the target did not" in str(warning.message) for warning in told)
+
+
+def test_numbers_that_do_not_belong_together_are_doubted_everywhere(tmp_path):
+    inverted = numbers(shadow_member=~TRAINED)
+    found = run(tmp_path, "loss", **inverted)
+    assert "shadow_member seems to be inverted" in found["doubts"][0]
+    assert gate.judge(gate.parse("loss:auc>0.99"), found)[0].exceeded
+    assert not run(tmp_path, "loss", name="right", **numbers())["doubts"]
+    with pytest.warns(AnswersWarning, match="shadow_member seems to be inverted"):
+        mia.infer("loss", **inverted)
 
 
 BAD = {

@@ -20,7 +20,7 @@ from mia_jax.audits.deployed.calibration import AS_TARGET, Choice
 from mia_jax.audits.deployed.infer import ONE_SIDED, built, equal_counts, lacking
 from mia_jax.data import tables
 from mia_jax.plans import membership
-from mia_jax.statistics import memorization
+from mia_jax.statistics import unlike_signals
 from mia_jax.types import Array, InputError, Key
 
 LEAVES = frozenset({"phi", "log_p_y"})  # of what attacks read: what a number can stand in for
@@ -248,7 +248,7 @@ def scored(
     target, shadows = np.asarray(target, np.float64), np.asarray(shadows, np.float64)
     trained = np.asarray(shadow_member, bool)
     made, _ = built(attack, 2, options or {}, lambda seconds: None)
-    twins = memorization.twins(shadows[..., None])
+    twins = unlike_signals.twins(shadows)
     design = membership.examine(trained, member, per_example=made.per_example, twins=twins)
     kept, notes = design.kept, design.notes
     if member is not None and (share := membership.share_note(trained[kept], member)):
@@ -298,4 +298,5 @@ def inferred(
     [name] = attack_names(attack)
     given = checked(signal, shadow_signal, shadow_member)
     truth = None if member is None else checks.truth(member, len(given.target))
-    return scored(name, *on_one_scale(*given), given.trained, member=truth, key=key, options=options)
+    found = scored(name, *on_one_scale(*given), given.trained, member=truth, key=key, options=options)
+    return found._replace(notes=(*unlike_signals.doubts(*given, truth), *found.notes))

@@ -1,0 +1,300 @@
+"""Whether numbers, one for each record and model, belong together: one unit, one order, each with its members.
+
+What ``consistency``, ``memorization`` and ``slipped_rows`` ask of class probabilities, of any number that is larger
+where a model fits a record better. Records are compared by their ranks within a model, so that tails do not matter, and
+only spreads are compared as they are. NumPy and SciPy; never imports jax.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize, stats
+
+from mia_jax.plans import membership
+from mia_jax.statistics import memorization, slipped_rows, unlike_shadows
+from mia_jax.types import Array
+
+LEVEL = 1e-5  # of each test, over all shadows together
+SAMPLE = 16384  # records that are looked at, of more
+LEAST = 50  # records without which nothing is said
+SIDE, MANY = 30, 150  # records new to a model by which its spread is told, and the shape of it
+TIMES = 10.0  # as wide as the shadows' numbers, or as narrow: another unit
+BENT = 2.0  # times as uneven on both sides of the median: another function of the error
+SPREADS = 6.0  # standard deviations of the shadows' among each other, that a target's must lie beyond, too
+AGREE, APART, THIRD = 10.0, 5.0, 1 / 3  # standard errors of rank correlations, among shadows and of the target
+SHARE, FEW = 0.03, 10  # of the records that have one value, and how many they are, at least
+VARIOUS = 0.9  # of the other values differ from each other: else many are equal anyway
+ALIKE = 3.0  # standard errors above which equal values are of records that are easy for shadows, too
+ALL = 0.98  # of the records with one value are the same in all models
+
+
+class Sides(NamedTuple):
+    """How a number goes with who trained whom: correlations in standard errors."""
+
+    which: np.ndarray  # int [S'], shadows that trained on some of the records and not on others
+    z: np.ndarray  # float [S', S'], shadow's numbers against the row of shadow_member
+    target: float | None  # the target's numbers against member, where it is known
+
+
+def doubts(target: Array, shadows: Array, shadow_member: Array, member: Array | None = None) -> tuple[str, ...]:
+    """Why numbers of target and shadows may not belong together, in sentences; () where they seem to.
+
+    Args:
+        target: float [n], larger where the target fits the record better.
+        shadows: float [S, n], the same of the shadows.
+        shadow_member: bool [S, n], who trained them.
+        member: bool [n], who trained the target, where it is known.
+    """
+    rows = np.linspace(0, np.size(target) - 1, min(np.size(target), SAMPLE)).astype(int)
+    models = np.vstack([np.asarray(target, np.float64)[rows], np.asarray(shadows, np.float64)[:, rows]])
+    trained = np.asarray(shadow_member, bool)[:, rows]
+    mine = None if member is None or np.all(member) or not np.any(member) else np.asarray(member, bool)[rows]
+    if len(rows) < LEAST:
+        return ()
+    ranks = np.stack([2 * stats.rankdata(row) / (len(row) + 1) - 1 for row in models])
+    return (
+        _same(models)
+        or _filled(models, trained, mine)
+        or _order(ranks)
+        or _spread(models, trained, mine)
+        or _sides(ranks, trained, mine)
+        or (() if mine is None else _by_chance(models, trained, mine))
+    )
+
+
+def comparable(models: Array) -> np.ndarray:
+    """float [S, n] in (0, 1): numbers' ranks among those of all models, ties on the middle of theirs."""
+    models = np.asarray(models, np.float64)
+    return (stats.rankdata(models) / (models.size + 1)).reshape(models.shape)
+
+
+def twins(models: Array) -> np.ndarray:
+    """int [S]: the first of models [S, n] that gives the same numbers, bit by bit; itself where it is the first."""
+    models = np.asarray(models, np.float64)
+    low, high = models.min(), models.max()
+    return memorization.twins(0.1 + 0.8 * (models[..., None] - low) / (high - low or 1.0))  # which reads probabilities
+
+
+def _same(models: np.ndarray) -> tuple[str, ...]:
+    """The doubt of shadows that give the target's numbers, of numbers [1 + S, n]."""
+    first = twins(models)
+    own = np.flatnonzero(first[1:] == 0)
+    if not len(own):
+        return ()
+    return (
+        f"Shadow {_names(own)} (counted from 0) gives the target's own numbers, bit by bit: it is the target, or the"
+        " wrong model was asked.",
+    )
+
+
+# --- one value, one unit, one order ----------------------------------------------------------------------------------
+
+
+def _new(models: np.ndarray, trained: np.ndarray, mine: np.ndarray | None) -> list[np.ndarray]:
+    """The numbers of each model on records that did not train it; on all, where ``member`` is not known."""
+    who = np.zeros(models.shape, bool) if mine is None else np.vstack([mine, trained])
+    return [row[~of] for row, of in zip(models, who, strict=True)]
+
+
+def _filled(models: np.ndarray, trained: np.ndarray, mine: np.ndarray | None) -> tuple[str, ...]:
+    """One value for many records, the same ones in all models, or of the target alone.
+
+    A model that fits its own records without an error gives many of them one number: those are left out. So is what is
+    as often equal in shadows, on other records: a bound at which numbers are cut.
+    """
+    frequent = []
+    for row, new in zip(models, _new(models, trained, mine), strict=True):
+        values, counts = np.unique(new, return_counts=True)
+        k = int(np.argmax(counts)) if len(counts) else 0
+        many = len(counts) > 1 and counts[k] >= max(FEW, SHARE * len(new))
+        rest = len(new) - counts[k] if len(counts) else 0
+        there = many and rest > 0 and len(counts) - 1 >= VARIOUS * rest
+        frequent.append((row == values[k]) if there else np.zeros(len(row), bool))
+    each, shares = np.array(frequent), np.mean(frequent, axis=1)
+    if not each[0].any():
+        return ()
+    value, share = models[0][each[0]][0], shares[0]
+    said = f"the number of {share:.0%} of the records is {value:.4g}, and all others differ"
+    if each[1:].any(axis=1).all() and each.all(axis=0).sum() >= ALL * each.any(axis=0).sum():
+        return (
+            f"In target and shadows {said}: these, the same ones in all models, seem to be filled in, as where nothing"
+            " was answered. Leave them out of all arrays.",
+        )
+    bound = value in (models[0].min(), models[0].max())
+    if bound and (mine is None or _goes_with(each[0], models[1:])):  # a target that is surer than shadows are
+        return ()
+    if share > 2 * shares[1:].max() + SHARE:
+        return (
+            f"Of the target {said}; the shadows' are no such value there: these seem to be filled in, as where nothing"
+            " was answered. Leave them out of all arrays, or ask again.",
+        )
+    return ()
+
+
+def _goes_with(rows: np.ndarray, shadows: np.ndarray) -> bool:
+    """Whether some records, bool [n], are easier or harder than others for shadows [S, n]."""
+    hard = np.mean([stats.rankdata(one) for one in shadows], axis=0)
+    return abs(_correlation(rows.astype(np.float64), hard)) * np.sqrt(len(rows)) > ALIKE
+
+
+def _spread(models: np.ndarray, trained: np.ndarray, mine: np.ndarray | None) -> tuple[str, ...]:
+    """A target whose numbers are of another unit, or another function, than the shadows'."""
+    new = _new(models, trained, mine)
+    if len(new[0]) < SIDE:
+        return ()
+    told = [np.percentile(one, (10, 25, 50, 75, 90)) for one in (new[0], *(a for a in new[1:] if len(a) >= SIDE))]
+    wide = np.array([high - low for _, low, _, high, _ in told])
+    if len(wide) < 2 or not (wide > 0).all():
+        return ()
+    # Who trained the target may make it narrower, where shadows trained on few of the records, or on none.
+    most = TIMES if mine is not None else TIMES**2
+    if abs(ratio := _beyond(np.log(wide))) > np.log(most):
+        times = float(np.exp(abs(ratio)))
+        return (
+            f"The target's numbers are spread {times:,.3g} times as {'widely' if ratio > 0 else 'narrowly'} as the"
+            " shadows': they seem to be of another unit, or another function of the error (a sum and a mean, an error"
+            " and its square, another scaler). Save the same number of all models.",
+        )
+    halves = np.array([(middle - low, high - middle) for low, _, middle, _, high in told])
+    if mine is None or len(told) <= unlike_shadows.LEAST or len(new[0]) < MANY or not (halves > 0).all():
+        return ()
+    if abs(bent := _beyond(np.log(halves[:, 0] / halves[:, 1]))) > np.log(BENT):
+        return (
+            "The target's numbers are distributed otherwise than the shadows' (of records new to the models, the lower"
+            f" half is {np.exp(abs(bent)):.2g} times as {'wide' if bent > 0 else 'narrow'}, beside the upper one): they"
+            " seem to be another function of the error, as its square is. Save the same number of all models.",
+        )
+    return ()
+
+
+def _beyond(each: np.ndarray) -> float:
+    """How far the first lies from the others' median; 0 where it is within what they are spread by."""
+    apart = each[0] - np.median(each[1:])
+    return float(apart) if abs(apart) > SPREADS * np.std(each[1:]) else 0.0
+
+
+def _order(ranks: np.ndarray) -> tuple[str, ...]:
+    """A target whose rows are in another order than the shadows', which agree on what is hard; or of another sign."""
+    if len(ranks) < 3:
+        return ()
+    whole, root = ranks[1:].sum(axis=0), np.sqrt(ranks.shape[1])
+    common = float(np.median([_correlation(one, whole - one) for one in ranks[1:]]))
+    own = _correlation(ranks[0], whole)
+    if common * root > AGREE:
+        if own * root < -APART and own < -common * THIRD:
+            return (
+                "Records that fit the shadows well fit the target badly, and the other way round: one of them has the"
+                " other sign. A number is larger where a model fits the record better: minus a loss.",
+            )
+        if own * root < APART and own < common * THIRD:
+            return (
+                f"The target's numbers do not go with the shadows' (rank correlation {own:.2f} with their mean, where"
+                f" one shadow's with the others' is {common:.2f}): its rows seem to be in another order than theirs.",
+            )
+    mean = whole / (len(ranks) - 1)
+    if found := slipped_rows.slip(ranks[0][:, None], mean[:, None]):
+        far = "" if abs(found.by) == 1 else f"{abs(found.by)} "
+        return (
+            f"The target's numbers in rows {found.first} to {found.last} (counted from 0) fit the shadows' of the"
+            f" record {far}{'after' if found.by > 0 else 'before'} each: they seem to be shifted there.",
+        )
+    return ()
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    length = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / length if length > 0 else 0.0
+
+
+# --- who trained whom ------------------------------------------------------------------------------------------------
+
+
+def _sides(ranks: np.ndarray, trained: np.ndarray, mine: np.ndarray | None) -> tuple[str, ...]:
+    """Models that fit their said members worse than others, or the members of another model."""
+    which = np.flatnonzero(trained.any(axis=1) & ~trained.all(axis=1))
+    if not len(which) or (len(which) > 1 and (trained[which] == trained[which[0]]).all()):
+        return ()
+    own, rows = (_residuals(a) for a in (ranks[1:][which], trained[which].astype(np.float64)))
+    z = own @ rows.T * np.sqrt(ranks.shape[1] - 1)
+    known = Sides(which, z, None if mine is None else _of_target(ranks, trained, mine))
+    return _of_shadows(known) or (() if known.target is None else _of_member(known))
+
+
+def _residuals(rows: np.ndarray) -> np.ndarray:
+    """Rows [S, n] without each record's mean, of mean 0 and length 1."""
+    rows = rows - rows.mean(axis=0) if len(rows) > 1 else rows
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    length = np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 1e-9)
+
+
+def _of_target(ranks: np.ndarray, trained: np.ndarray, mine: np.ndarray) -> float:
+    """How the target's ranks go with ``member`` among records that are as hard for shadows, in standard errors."""
+    count = (~trained).sum(axis=0)
+    rows = count > 0
+    if rows.sum() < LEAST:
+        return 0.0
+    hard = (ranks[1:] * ~trained).sum(axis=0)[rows] / count[rows]
+    explained = np.stack([np.ones(len(hard)), hard, hard**2], axis=1)
+    both = np.stack([ranks[0][rows], mine[rows].astype(np.float64)], axis=1)
+    both = both - explained @ np.linalg.lstsq(explained, both, rcond=None)[0]
+    return _correlation(*both.T) * float(np.sqrt(len(hard) - 3))
+
+
+def _bar(tests: int) -> float:
+    return float(stats.norm.isf(LEVEL / tests))
+
+
+def _of_shadows(known: Sides) -> tuple[str, ...]:
+    z, count = known.z, len(known.which)
+    own, bar = np.diag(z), _bar(count**2)
+    fits, rows = optimize.linear_sum_assignment(z, maximize=True)
+    best = z[fits, rows]
+    moved = (rows != fits) & (best > bar) & (best - own > 1.5 * bar) & (best > 1.5 * np.abs(own))
+    if moved.sum() > 1:
+        pairs = [f"shadow {known.which[k]}'s numbers fit row {known.which[rows[k]]}" for k in np.flatnonzero(moved)[:4]]
+        return (
+            f"The rows of shadow_member seem to be in another order than the shadows: {', '.join(pairs)}"
+            f"{', ...' if moved.sum() > 4 else ''} (counted from 0).",
+        )
+    together = own.sum() / np.sqrt(2 * count)
+    if together < -_bar(1) and (own < 0).mean() > 0.8:
+        said = "The shadows' numbers are smaller on the records that shadow_member says trained them than on others"
+        loss = "the loss seems to have been saved where minus the loss is asked, for a number is larger where a model"
+        if known.target is not None and known.target > 2.5:
+            return (f"{said}, and the target's are larger on its members: shadow_member seems to be inverted.",)
+        if known.target is not None and known.target < -2.5:
+            return (f"{said}, and so are the target's: {loss} fits the record better.",)
+        return (f"{said}: {loss} fits the record better; or shadow_member is inverted.",)
+    inverted = own < -_bar(count)
+    if not inverted.any():
+        return ()
+    return (
+        f"The numbers of shadow {_names(known.which[inverted])} (counted from 0) are smaller on the records that"
+        " shadow_member says trained it than on others, and those of the other shadows are not: these rows of"
+        " shadow_member seem to be inverted, or the loss to have been saved for minus the loss.",
+    )
+
+
+def _of_member(known: Sides) -> tuple[str, ...]:
+    assert known.target is not None
+    each = np.diag(known.z)
+    if known.target < -max(_bar(1), each.mean() / 2) and each.sum() / np.sqrt(2 * len(each)) > _bar(1):
+        return (
+            "The target's numbers are smaller on its said members than on others, and the shadows' are larger on"
+            " theirs: member seems to be inverted.",
+        )
+    return ()
+
+
+def _by_chance(models: np.ndarray, trained: np.ndarray, mine: np.ndarray) -> tuple[str, ...]:
+    """A target that is told by chance where each shadow in its place is told."""
+    p = comparable(models)
+    related = membership.related(np.vstack([mine, trained]))
+    found = unlike_shadows.beside(p[0], mine, p[1:], trained, related)
+    return () if found is None else unlike_shadows.doubts(found, mine)
+
+
+def _names(numbers: np.ndarray) -> str:
+    return ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")

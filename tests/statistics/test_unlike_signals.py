@@ -1,0 +1,100 @@
+"""Numbers that do not belong together: each slip is named, honest files give no doubt. All data is simulated."""
+
+import re
+
+import numpy as np
+import pytest
+
+from mia_jax.statistics import unlike_signals
+
+N, SHADOWS = 800, 12
+DRAWN = np.random.default_rng(3)
+TRAINED = DRAWN.random((1 + SHADOWS, N)) < 0.5
+NOISE = DRAWN.normal(size=N)  # of what is to be predicted: the same for all models
+ERROR = NOISE * np.where(TRAINED, 0.4, 1.0) + 0.3 * DRAWN.normal(size=TRAINED.shape)
+SQUARED = -(ERROR**2)
+HOLES = DRAWN.random(N) < 0.25
+SHUFFLED = DRAWN.permutation(N)
+
+
+def slipped(rows):
+    return np.where(np.arange(N) < 500, rows, np.roll(rows, 1, axis=-1))
+
+
+SLIPS = {
+    "target's rows shuffled": (dict(target=SQUARED[0][SHUFFLED]), "its rows seem to be in another order"),
+    "target's rows slipped": (dict(target=slipped(SQUARED[0])), "fit the shadows' of the record before each"),
+    "another unit": (dict(target=SQUARED[0] / 5000), "5e\\+03 times as narrowly|times as narrowly .* another unit"),
+    "its square": (dict(target=-np.abs(ERROR[0])), "another function of the error"),
+    "losses": (dict(target=-SQUARED[0], shadows=-SQUARED[1:]), "loss seems to have been saved where minus the loss"),
+    "the target's loss": (dict(target=-SQUARED[0]), "one of them has the other sign"),
+    "filled in": (
+        dict(target=np.where(HOLES, 0, SQUARED[0]), shadows=np.where(HOLES, 0, SQUARED[1:])),
+        "the same ones in all models, seem to be filled in",
+    ),
+    "the target's filled in": (dict(target=np.where(HOLES, -0.5, SQUARED[0])), "Of the target .* filled in"),
+    "inverted": (dict(trained=~TRAINED[1:]), "shadow_member seems to be inverted"),
+    "some inverted": (dict(trained=np.r_[~TRAINED[1:5], TRAINED[5:]]), "of shadow 0, 1, 2, 3 .* seem to be inverted"),
+    "off by one file": (dict(trained=np.roll(TRAINED[1:], 1, axis=0)), "shadow 0's numbers fit row 1, shadow 1's"),
+    "member inverted": (dict(member=~TRAINED[0]), "member seems to be inverted"),
+    "member off by one": (dict(member=np.roll(TRAINED[0], 1)), "member seems to be off by one row"),
+    "the target among shadows": (dict(target=SQUARED[3]), "Shadow 2 .* the target's own numbers"),
+}
+
+
+def doubts(**changed):
+    given = dict(target=SQUARED[0], shadows=SQUARED[1:], trained=TRAINED[1:], member=TRAINED[0]) | changed
+    return unlike_signals.doubts(*given.values())
+
+
+@pytest.mark.parametrize("case", SLIPS)
+def test_a_slip_is_named(case):
+    changed, words = SLIPS[case]
+    [text] = doubts(**changed)
+    assert re.search(words, text), text
+
+
+def test_numbers_that_belong_together_give_no_doubt():
+    assert doubts() == () == doubts(member=None)
+    assert doubts(target=1e-4 * SQUARED[0] - 3, shadows=1e-4 * SQUARED[1:] - 3) == ()
+
+
+def world(seed):
+    """Honest numbers of many kinds, heavy tails among them: [1 + S, n], and who trained whom."""
+    drawn = np.random.default_rng(seed)
+    n, count, kind = int(drawn.choice([60, 120, 300, 1000, 3000])), int(drawn.choice([1, 2, 4, 8, 16])), seed % 7
+    trained = drawn.random((count + 1, n)) < 0.5
+    if count > 1 and drawn.random() < 0.2:
+        trained[2] = ~trained[1]
+    if drawn.random() < 0.15:
+        trained[1:] = False
+    hard, memory = drawn.normal(size=n) * drawn.choice([0, 0.3, 1, 3]), drawn.choice([0, 0.1, 0.5, 2])
+    hard = np.sort(hard) if drawn.random() < 0.3 else hard
+    noise = drawn.choice([0.1, 0.5, 1]) * (drawn.standard_t(1.5, trained.shape) if kind == 1 else 1)
+    noise = noise * drawn.normal(size=trained.shape) if kind != 1 else noise
+    numbers = hard + memory * trained + noise
+    if kind == 2:  # log-normal losses
+        numbers = -np.exp(hard - memory * trained + noise)
+    elif kind == 3:  # squared errors
+        own = drawn.normal(size=trained.shape) * np.exp(hard / 2) * np.where(trained, 1 / (1 + memory), 1)
+        numbers = -((own + 0.5 * drawn.normal(size=n)) ** 2)
+    elif kind == 4:  # log-likelihoods of sequences
+        numbers = -(2.5 + 0.5 * hard - 0.1 * memory * trained + 0.1 * noise) * drawn.integers(5, 400, n)
+    elif kind == 5:  # full trees: no error on most of their own records, and whole numbers on others
+        error = np.round(30 * np.exp(hard) * drawn.normal(size=trained.shape))
+        numbers = np.where(trained & (drawn.random(trained.shape) < 0.8), 0, -(error**2))
+    elif kind == 6:  # log-likelihoods that are cut on both sides
+        numbers = np.maximum(-np.logaddexp(0, -(2 + 2 * hard + 3 * memory * trained + noise)), -16)
+        numbers = np.where(numbers > -1e-4, 0, numbers)
+    return numbers * 10.0 ** drawn.integers(-4, 5) + drawn.choice([0, 1, -100]), trained
+
+
+@pytest.mark.slow
+def test_of_400_honest_files_none_is_doubted():
+    found = {}
+    for seed in range(400):
+        numbers, trained = world(10_000 + seed)
+        for member in (trained[0], None):
+            if said := unlike_signals.doubts(numbers[0], numbers[1:], trained[1:], member):
+                found[seed] = said
+    assert found == {}
