@@ -8,9 +8,8 @@ import numpy as np
 
 from mia_jax.types import InputError
 
-TOGETHER = (
-    2  # models that are dealt together where there are enough: a program's lanes, and a pair of complementary halves
-)
+# Models that are dealt together where there are enough: a program's lanes, and a pair of complementary halves.
+TOGETHER = 2
 
 
 class Shard(NamedTuple):

@@ -28,6 +28,7 @@ from mia_jax.storage.processes import Process
 from mia_jax.types import DiskError, InputError, Params, WorkdirHeld
 
 HOLDER = re.compile(r"(process \d+ on .*\n)?")  # what a lock of ours may hold
+HALF_WRITTEN = re.compile(r"\..*\.\d+(-[0-9a-f]{8})?\.partial")
 LONGEST_PAUSE = 5.0  # seconds between two looks at a lock of another process
 OLD = 3600.0  # seconds after which a half-written file is nobody's any more
 
@@ -285,7 +286,7 @@ def _make(path: pathlib.Path) -> None:
     claims.refuse_url(path)
     claims.refuse_foreign(path)
     path.mkdir(parents=True, exist_ok=True)
-    for stage in {artifact.parent for artifact in path.glob("*/*.npz")}:
+    for stage in {file.parent for file in claims.in_stages(path)}:
         if not os.access(stage, os.W_OK):
             raise PermissionError(errno.EACCES, f"{stage.name}: {os.strerror(errno.EACCES)}")
 
@@ -351,12 +352,12 @@ def _name_holder(lock, holder: str) -> None:
 
 def _sweep(path: pathlib.Path, *, shared: bool = False) -> None:
     """Remove what killed processes left half written; of a ``shared`` folder what no other process writes any more."""
-    for partial in path.rglob(".*.partial"):
-        if not re.fullmatch(r"\..*\.\d+(-[0-9a-f]{8})?\.partial", partial.name):
-            continue
-        with contextlib.suppress(FileNotFoundError):  # another process is done with it
-            if not shared or _is_nobodys(partial):
-                partial.unlink()
+    # Not rglob, which fails (before Python 3.13) where another process removes a folder meanwhile, as locks/.
+    for folder, _, names in os.walk(path):
+        for partial in (pathlib.Path(folder, name) for name in names if HALF_WRITTEN.fullmatch(name)):
+            with contextlib.suppress(FileNotFoundError):  # another process is done with it
+                if not shared or _is_nobodys(partial):
+                    partial.unlink()
 
 
 def _is_nobodys(partial: pathlib.Path) -> bool:

@@ -1,5 +1,6 @@
 """Whether a folder is this run's to write to: another configuration's, and files that are no run's, are refused."""
 
+import glob
 import json
 import pathlib
 import re
@@ -49,10 +50,15 @@ def _foreign(path: pathlib.Path, names: Iterable[str]) -> str:
     return f"the folder {path} holds no run but {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
 
 
+def in_stages(path: pathlib.Path) -> list[pathlib.Path]:
+    """The .npz files one level below a workdir, of which another process may remove a folder meanwhile, as locks/."""
+    return [path / name for name in glob.glob("*/*.npz", root_dir=path)]  # pathlib's fails then, before Python 3.13
+
+
 def _signs_of_a_run(path: pathlib.Path) -> bool:
     """Whether a run has left anything in a folder, its configuration apart."""
     queried = (path / "target" / "asked").exists() or any(path.glob("target/answers-*.bin"))
-    if queried or any(ARTIFACT.fullmatch(p.name) for p in path.glob("*/*.npz")):
+    if queried or any(ARTIFACT.fullmatch(file.name) for file in in_stages(path)):
         return True
     try:
         results = json.loads((path / "results.json").read_text(encoding="utf-8"))

@@ -80,9 +80,18 @@ def started(pid: int) -> str | None:
 
 def is_gone(process: Process) -> bool | None:
     """Whether a process has ended; None: it cannot be told from here."""
-    if process.place != place() or not process.started:
+    if process.place != place():
         return None
-    return started(process.pid) != process.started
+    if process.started:
+        return started(process.pid) != process.started
+    if os.name == "posix":  # as macOS; elsewhere signal 0 is Ctrl-C
+        try:
+            os.kill(process.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass  # it is another user's
+    return None  # there is one of its number, perhaps another by now
 
 
 # --- files that are being written ------------------------------------------------------------------------------------
