@@ -70,7 +70,8 @@ def audit(
         defenses: what the target does to its answers before anybody sees them, as "round_to(2)".
         signal: where the model predicts no class: "squared_error" or "absolute_error" of a regression, or a function
             (prediction, y) -> [n] of the user's, larger where the model fits the record better: a log-likelihood, or
-            minus a loss. ``y`` is then what is predicted. Shadows are a ``fit`` or a regressor.
+            minus a loss. ``y`` is then what is predicted. Shadows are a ``fit``, a regressor, or a dict of what saved
+            ones predicted, shadows [S, n, ...] and shadow_member; ``predict`` may be saved predictions [n, ...].
         name: what the records are called in the report.
         seed: of everything random.
         jobs: processes that train shadows side by side, each one at a time; each imports what the first has imported.
@@ -150,7 +151,11 @@ def _brought(
         x_other, of_other, _ = _records(*population, "population: ", names)
         other = x_other, of_other.y
     if signal is not None:
-        return Brought(predict, x, labels, member, other, shadows, signal=signal)
+        saved = isinstance(shadows, Mapping | tuple | list | os.PathLike) or str(shadows).endswith(".npz")
+        if not saved:
+            return Brought(predict, x, labels, member, other, shadows, signal=signal)
+        predicted, who = _saved_predictions(_trainer(shadows)[1], len(labels))
+        return Brought(predict, x, labels, member, other, None, predicted, who, signal=signal)
     trainer, saved = _trainer(shadows)
     given = Brought(predict, x, labels, member, other, trainer, notes=notes, class_names=found.names)
     if saved is None:
@@ -217,6 +222,18 @@ def _trainer(shadows: Any) -> tuple[Any, Any]:
     if shadows not in in_process.NETWORKS if isinstance(shadows, str) else not isinstance(shadows, Platform):
         platforms.as_platform(shadows, 2, called="shadows")  # to refuse what trains nothing before any work
     return shadows, None
+
+
+def _saved_predictions(saved: Mapping[str, Any], records: int) -> tuple[np.ndarray, np.ndarray]:
+    """What shadows predicted [S, n, ...], where a signal is taken of it, and who trained them. Raises InputError."""
+    if lacking := [name for name in ("shadows", "shadow_member") if name not in saved]:
+        raise InputError(f"shadows: {lacking[0]} is missing: give predictions [S, n, ...], and shadow_member [S, n]")
+    predicted = tables.plain(collect.loaded(saved["shadows"]))
+    if predicted.ndim < 2 or predicted.shape[1] != records or 0 in predicted.shape:
+        raise InputError(f"shadows hold predictions [S, {records}, ...]; they have shape {predicted.shape}")
+    who = tables.plain(collect.loaded(saved["shadow_member"]))
+    p = predicted.reshape(*predicted.shape[:2], -1)
+    return predicted, checks.membership(who, checks.Answered(np.zeros(records), p[0], p))
 
 
 def _saved(saved: Mapping[str, Any], records: int) -> tuple[np.ndarray, np.ndarray, str]:

@@ -154,7 +154,23 @@ def test_attacks_that_read_classes_are_refused(name):
         numbers.attack_names(name)
 
 
+def test_saved_predictions_are_audited_as_the_models_that_made_them(forests):
+    target, shadows, trained, member = forests
+    predicted = {"target": Y + np.sqrt(-target), "shadows": Y + np.sqrt(-shadows)}
+    saved = {"shadows": predicted["shadows"], "shadow_member": trained}
+    found = mia.audit(predicted["target"], X, Y, member, shadows=saved, signal="squared_error", attacks="loss,rmia")
+    assert found["loss"].auc.value == pytest.approx(metrics.auc(target, member).value, abs=1e-3)
+    assert found["rmia"].auc.value > 0.85 and found.results["shadows"]["count"] == len(shadows)
+    assert "num_shadows" not in found.results["config"] and not found.results["doubts"]
+    mixed = mia.audit(TARGET.predict(X), X, Y, MEMBER, shadows=TREE, signal="squared_error", **FEW)
+    plain = mia.audit(TARGET, X, Y, MEMBER, shadows=TREE, signal="squared_error", **FEW)
+    np.testing.assert_array_equal(mixed["rmia"].scores, plain["rmia"].scores)
+
+
 BAD = {
+    "saved alone": (dict(predict=np.zeros(N), shadows=None), r"without shadows, mia_jax\.auc\(-\(\(predicted - y\)"),
+    "saved, of others": (dict(predict=np.zeros(9)), "the target is 9 saved predictions for 442 records"),
+    "saved shadows": (dict(shadows={"shadows": np.zeros((2, 9))}), "shadow_member is missing"),
     "no shadows": (dict(shadows=None), r"shadows is a function fit.* mia_jax\.auc"),
     "signal": (dict(signal="squared"), "none of squared_error, absolute_error"),
     "defenses": (dict(defenses="round_to(1)"), "defenses change probabilities"),

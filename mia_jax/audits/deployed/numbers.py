@@ -82,7 +82,7 @@ def of_model(model: Any, x: Any, y: np.ndarray, chosen: Signal, *, called: str) 
     """The number of each record [n] that a model predicts: larger where it fits better.
 
     Args:
-        model: a function of records, or an estimator that has ``predict``.
+        model: a function of records, an estimator that has ``predict``, or what was predicted before, [n, ...].
         x, y: records [n, *f], and what is to be predicted [n, ...].
         chosen: how a prediction becomes a number.
         called: what the model is called in messages.
@@ -91,10 +91,14 @@ def of_model(model: Any, x: Any, y: np.ndarray, chosen: Signal, *, called: str) 
         InputError: it raises, predicts another shape, or a number is not finite.
     """
     predict = model.predict if hasattr(model, "predict") else model
-    if not callable(predict):
-        raise InputError(f"{called} is {type(model).__name__}, which predicts nothing: give a function of records")
-    with user_code.guarded(called):
-        prediction = tables.plain(predict(x))
+    if callable(predict):
+        with user_code.guarded(called):
+            prediction = tables.plain(predict(x))
+    elif np.ndim(model) == 0 or len(prediction := tables.plain(model)) != len(y):
+        what = (
+            type(model).__name__ if np.ndim(model) == 0 else f"{len(model):,} saved predictions for {len(y):,} records"
+        )
+        raise InputError(f"{called} is {what}, which predicts nothing: give a function of records, or [{len(y)}, ...]")
     if chosen in SIGNALS.values():
         if prediction.size != y.size or len(prediction) != len(y):
             raise InputError(f"{called} predicts an array of shape {prediction.shape}, and y has {y.shape}: as many")

@@ -12,7 +12,7 @@ from mia_jax import user_code
 from mia_jax.attacks import ATTACKS
 from mia_jax.audits import config as configs
 from mia_jax.audits import stages
-from mia_jax.audits.config import InProcessConfig
+from mia_jax.audits.config import Brought, InProcessConfig
 from mia_jax.audits.deployed import blocks, in_process, numbers
 from mia_jax.audits.deployed.blocks import Found
 from mia_jax.audits.deployed.in_process import brought
@@ -72,9 +72,13 @@ def resolve(config: InProcessConfig) -> InProcessConfig:
     config, given = configs.resolve(config), brought(config)
     if config.defenses:
         raise InputError("defenses change probabilities, and with a signal there are none: leave them out")
-    if given.trainer is None or isinstance(given.trainer, str | Platform):
-        line = "with a signal, shadows is a function fit(x, y, *, seed), or a regressor of scikit-learn's kind"
-        raise InputError(f"{line}; without shadows, mia_jax.auc(signal, member) says what the signal alone tells")
+    if given.shadows is None and (given.trainer is None or isinstance(given.trainer, str | Platform)):
+        line = (
+            "with a signal, shadows is a function fit(x, y, *, seed), a regressor of scikit-learn's kind, or what saved"
+            ' ones predicted: {"shadows": p [S, n, ...], "shadow_member": trained [S, n]}'
+        )
+        alone = "mia_jax.auc(-((predicted - y) ** 2), member)"
+        raise InputError(f"{line}; without shadows, {alone} says what the loss attack does")
     if given.population is not None:
         raise InputError("population has no use with a signal: leave it out")
     return config
@@ -89,12 +93,26 @@ def prepare(run: Run[InProcessConfig]) -> Setting:
     given = brought(run.config)
     names, chosen = numbers.attack_names(run.config.attacks), numbers.signal(given.signal)
     target = numbers.of_model(given.model, given.x, given.y, chosen, called="the target")
+    if given.shadows is not None:
+        return _with_saved(run, Setting(chosen, target, TrainingPlan(_who(given), np.zeros(0, np.int64)), None, names))
     plan = plan_of_shadows(run.config, len(given.y))
     trainer = OfEstimator(given.trainer) if hasattr(given.trainer, "get_params") else given.trainer
     if not callable(trainer) or isinstance(trainer, type):
         raise InputError(f"shadows is {given.trainer!r}, which trains nothing: give a function fit(x, y, *, seed)")
     run.notify(f"{len(given.y):,} records, {chosen.title}, {len(plan.member)} shadows; attacks: {', '.join(names)}")
     return Setting(chosen, target, plan, trainer, names)
+
+
+def _who(given: Brought) -> np.ndarray:
+    assert given.shadow_member is not None
+    return given.shadow_member
+
+
+def _with_saved(run: Run[InProcessConfig], setting: Setting) -> Setting:
+    """The setting of an audit whose shadows predicted elsewhere, said in a line."""
+    count, names = len(setting.plan.member), ", ".join(setting.attacks)
+    run.notify(f"{len(setting.target):,} records, {setting.signal.title}, {count} shadows; attacks: {names}")
+    return setting
 
 
 def prepare_saved(run: Run[InProcessConfig]) -> Setting:
@@ -104,12 +122,8 @@ def prepare_saved(run: Run[InProcessConfig]) -> Setting:
         InputError: an attack needs more.
     """
     given = brought(run.config)
-    assert given.shadow_member is not None
-    names, plan = numbers.attack_names(run.config.attacks), TrainingPlan(given.shadow_member, np.zeros(0, np.int64))
-    run.notify(
-        f"{len(given.y):,} records, {numbers.SAVED.title}, {len(plan.member)} shadows; attacks: {', '.join(names)}"
-    )
-    return Setting(numbers.SAVED, given.y, plan, None, names)
+    names, plan = numbers.attack_names(run.config.attacks), TrainingPlan(_who(given), np.zeros(0, np.int64))
+    return _with_saved(run, Setting(numbers.SAVED, given.y, plan, None, names))
 
 
 def had(run: Run[InProcessConfig], setting: Setting) -> Trained[np.ndarray]:
@@ -122,6 +136,10 @@ def had(run: Run[InProcessConfig], setting: Setting) -> Trained[np.ndarray]:
 def train(run: Run[InProcessConfig], setting: Setting) -> Trained[np.ndarray]:
     """The shadows' numbers [S, n]; each is an artifact."""
     given, plan = brought(run.config), setting.plan
+    if given.shadows is not None:
+        of = enumerate(given.shadows)
+        each = [numbers.of_model(p, given.x, given.y, setting.signal, called=f"shadow {k}") for k, p in of]
+        return Trained(stages.NO_MODELS, "shadow models", np.stack(each), np.zeros(0, int), least=0)
     name = getattr(setting.trainer, "title", "") or getattr(setting.trainer, "__name__", "fit")
     platform = Platform(f"{name}: {setting.signal.title}", _nothing, _nothing, (setting.trainer, given.signal))
     described = in_process.descriptions(given, platform, plan)
@@ -207,7 +225,7 @@ def summarize(
     shape = tuple(np.shape(given.x)[1:])
     schema = Schema(config.name, "local", config.records or given.digest, 1, shape, ())
     settings = predictions.settings(config, scored, *in_process.named(config))
-    settings |= {"num_shadows": config.num_shadows} if config.predictions is None else {}
+    settings |= {"num_shadows": config.num_shadows} if setting.trainer is not None else {}
     summary = blocks.summary(
         config,
         settings,
