@@ -72,6 +72,6 @@ def test_a_url_that_tells_nothing_says_the_next_move():
 def test_a_bare_service_that_takes_another_name_says_what_it_says():
     with (
         served("/predict", "features", "predictions") as url,
-        pytest.raises(TargetError, match=r"HTTP 422.*missing.*features"),
+        pytest.raises(TargetError, match=rf"HTTP 422.*missing.*features.*each record was sent as {FEATURES} numbers"),
     ):
         connect(url, records(2 * FEATURES), options=FAST)

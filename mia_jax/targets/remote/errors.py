@@ -5,6 +5,9 @@ and not before the service allows it. What is too large (413) is asked in halves
 line, and with every answer that arrived in the store.
 """
 
+import re
+from collections.abc import Sequence
+
 from mia_jax.targets.black_box import TargetError, WrongAnswer
 
 
@@ -37,3 +40,12 @@ class TooLarge(Exception):
 
 class Stopped(Exception):
     """Another part of the question failed: this one need not go on."""
+
+
+def sent(refusal: str, shape: Sequence[int]) -> str:
+    """What a record of this shape was sent as, for a refusal that may be because of it; else ""."""
+    if not re.search(r": HTTP (400|422|500)\b", refusal):
+        return ""
+    if len(shape) > 1:
+        return f" (each record was sent as numbers of shape {tuple(shape)})"
+    return f" (each record was sent as {shape[0]:,} numbers; text of a table as 1 and 0s, a number for each category)"

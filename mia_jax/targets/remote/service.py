@@ -278,7 +278,7 @@ class Service:
                 ) from None
             except errors.Refused as error:
                 refusals.append(error)
-        raise TargetError(str(refusals[0])) from None
+        raise TargetError(str(refusals[0]) + errors.sent(str(refusals[0]), x.shape[1:])) from None
 
     def _probe(self, codec: Codec, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
         reply: list[Any] = [None] * len(x)
