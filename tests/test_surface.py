@@ -148,6 +148,7 @@ def test_the_example_runs_as_it_stands(page, tmp_path):
             assert re.search(r"AUC 0\.\d{3} \[0\.\d{3}, [01]\.\d{3}\]", done.stdout)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kept_as", ["tensors", "arrays"])
 def test_the_readme_s_lines_for_pytorch_run(kept_as, tmp_path, monkeypatch):
     """With a user's model, records and training loop; of two attacks and four shadows only."""

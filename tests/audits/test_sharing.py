@@ -24,6 +24,7 @@ def shared(given, count, order):
     return [pipeline.run_share(given, Shard(i, count)) for i in order]
 
 
+@pytest.mark.integration
 def test_shards_make_what_one_run_makes(finished, own, tmp_path, no_pages):
     given = config(own, tmp_path / "w")
     shares = shared(given, 2, (1, 0))
@@ -76,6 +77,7 @@ def test_a_shard_whose_shadows_need_the_target(own, tmp_path, no_pages, method):
     assert scores(tmp_path / "w") == scores(tmp_path / "one")
 
 
+@pytest.mark.integration
 def test_a_run_beside_another_waits_and_makes_nothing_twice(finished, own, tmp_path, no_pages):
     """The other one is this process here; what it would make is then there."""
     given, told = config(own, tmp_path / "w"), []

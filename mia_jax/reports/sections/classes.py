@@ -67,8 +67,8 @@ def _shokri_table(results: Results, name: str, rows: list[Mapping[str, Any]]) ->
 
 def _named(results: Results, number: int) -> Cell:
     """A class by its number and, where it has one, its name."""
-    names = results["dataset"].get("class_names", [])
-    return Cell(f"{number}: {names[number]}" if number < len(names) else str(number))
+    names = dict(enumerate(results["dataset"].get("class_names", [])))
+    return Cell(f"{number}: {names[number]}" if number in names else str(number))
 
 
 def _judged(row: Mapping[str, Any]) -> Cell:
