@@ -89,12 +89,12 @@ def as_text(values: np.ndarray) -> np.ndarray:
 
 def _text(value: Any) -> str:
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").strip()
+        return value.decode("utf-8", "replace").strip().rstrip("\0")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         return f"{value:.0f}"
-    return str(value).strip()
+    return str(value).strip().rstrip("\0")  # which text of NumPy loses
 
 
 def plain_numbers(values: np.ndarray) -> np.ndarray | None:

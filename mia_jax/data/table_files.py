@@ -12,7 +12,7 @@ import io
 import itertools
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,7 +119,11 @@ def _csv(path: pathlib.Path) -> Table:
     if unnamed := [k for k, name in enumerate(table) if not name]:
         raise ValueError(f"column {unnamed[0]} has no name; give it one in the first line")
     commas = [] if form.separator == "," else [name for name in table if _has_commas(table[name])]
-    table |= {name: _without_commas(table[name]) for name in commas}
+    if _has_points(table.values()) and (counts := [name for name in commas if not _is_sure(table[name])]):
+        notes.append(f"A comma separates thousands in {columns.listed(counts)}: 1,100 is 1100.")
+        table |= {name: _as_marked(table[name], thousands=",") for name in counts}
+        commas = [name for name in commas if name not in counts]
+    table |= {name: _as_marked(table[name]) for name in commas}
     if commas:
         notes.append(f"A comma is the decimal point in {columns.listed(commas)}.")
     return Table(table, tuple(notes), headless=form.headless)
@@ -142,14 +146,14 @@ def _columns(path: pathlib.Path, form: _Form) -> tuple[list[np.ndarray], set[int
     found = [np.concatenate(part) for part in parts]
     if form.separator == "," or not grouped:
         return found, set()
-    numeric = [values for k, values in enumerate(found) if values.dtype.kind == "f" and k not in grouped]
-    if any(map(_has_commas, found)) or any(found[k].dtype == object for k in grouped):  # 1.100.000
+    pointed = _has_points(values for k, values in enumerate(found) if k not in grouped)
+    comma = any(_has_commas(values) and _is_sure(values) for values in found)
+    if (comma and not pointed) or any(found[k].dtype == object for k in grouped):  # 1.100.000
         parts, _, _ = _blocks(path, form, text | grouped)
         for k in grouped:
-            found[k] = _without_commas(np.concatenate(parts[k]))
+            found[k] = _as_marked(np.concatenate(parts[k]))
         return found, grouped
-    pointed = any((values[np.isfinite(values)] % 1 != 0).any() for values in numeric)
-    if form.separator == ";" and not pointed:
+    if form.separator == ";" and (comma or not pointed):
         names = ["", *form.names] if form.index else form.names
         raise ValueError(
             f"column {names[min(grouped)]} has numbers as 1.100 alone, which may be 1.1 or 1100 in a file with"
@@ -170,13 +174,21 @@ def _has_commas(values: np.ndarray) -> bool:
     return bool(there) and any("," in text for text in there) and all(map(_COMMA.fullmatch, there))
 
 
-def _without_commas(values: np.ndarray) -> np.ndarray:
-    return np.array(
-        [
-            np.nan if columns._is_missing(text) else float(text.replace(".", "").replace(",", "."))
-            for text in values.tolist()
-        ]
-    )
+def _has_points(found: Iterable[np.ndarray]) -> bool:
+    """Whether a column of numbers has some with a decimal point."""
+    return any((part[np.isfinite(part)] % 1 != 0).any() for part in found if part.dtype.kind == "f")
+
+
+def _is_sure(values: np.ndarray) -> bool:
+    """Whether a comma can be but the decimal point: in text that has it not before three digits alone."""
+    there = [text for text in values.tolist() if not columns._is_missing(text)]
+    return any("." in text or not _THOUSANDS.fullmatch(text.replace(",", ".")) for text in there)
+
+
+def _as_marked(values: np.ndarray, thousands: str = ".") -> np.ndarray:
+    """Text as numbers, with a mark that separates thousands; a comma that is not it is the decimal point."""
+    plain = [text.replace(thousands, "").replace(",", ".") for text in values.tolist()]
+    return np.array([np.nan if columns._is_missing(text) else float(text) for text in plain])
 
 
 def _form(path: pathlib.Path) -> tuple[_Form, list[str]]:

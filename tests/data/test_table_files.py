@@ -224,6 +224,12 @@ def test_points_that_separate_thousands(tmp_path):
     records, _, said = read(write(tmp_path, german.replace(",", ".")))
     np.testing.assert_array_equal(records.x[:2], np.float32([[1.101, 1.5], [2.102, 2.5]]))
     assert "thousands" not in said
+    american = [(f"{k},{100 + k}", f"{k}.5", "cd"[k % 2]) for k in range(1, 30)]
+    records, _, said = read(write(tmp_path, csv(american, "count,share,label", ";")))
+    np.testing.assert_array_equal(records.x[:2], [[1101, 1.5], [2102, 2.5]])
+    assert "comma separates thousands in count" in said and "decimal" not in said
+    both = [(*row[:2], k + 0.25, row[2]) for k, row in enumerate(rows)]
+    assert "column count" in refused(write(tmp_path, csv(both, "count,share,pay,label", ";")))
     told = refused(write(tmp_path, german.replace(",5", "")))
     assert "column count" in told and "thousands='.'" in told
 
@@ -248,3 +254,9 @@ def test_units_and_comments_are_named(tmp_path, units):
     assert "units" in refused(write(tmp_path, f"{lines[0]}\n{units}\n{lines[1]}"))
     assert "'# exported 2024'" in refused(write(tmp_path, "# exported 2024\n" + csv()))
     assert "comment or a title" in refused(write(tmp_path, "Sales\n" + csv([row[1:] for row in ROWS], "town,label")))
+
+
+def test_text_that_ends_in_a_character_of_zero(tmp_path):
+    """Text of NumPy loses it, and a class would not be found again."""
+    content = csv([(*row[:2], f"{row[2]} class\0") for row in ROWS])
+    assert read(write(tmp_path, content, encoding="utf-16"))[1].class_names == ("0 class", "1 class")
