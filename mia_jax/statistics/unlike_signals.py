@@ -21,7 +21,8 @@ SIDE, MANY = 30, 150  # records new to a model by which its spread is told, and 
 TIMES = 10.0  # as wide as the shadows' numbers, or as narrow: another unit
 BENT = 2.0  # times as uneven on both sides of the median: another function of the error
 SPREADS = 6.0  # standard deviations of the shadows' among each other, that a target's must lie beyond, too
-AGREE, APART, THIRD = 10.0, 5.0, 1 / 3  # standard errors of rank correlations, among shadows and of the target
+# Standard errors of rank correlations: among shadows, of a target in another order, and of one with the other sign.
+AGREE, APART, OPPOSED, THIRD = 10.0, 3.0, 5.0, 1 / 3
 SHARE, FEW = 0.03, 10  # of the records that have one value, and how many they are, at least
 VARIOUS = 0.9  # of the other values differ from each other: else many are equal anyway
 ALIKE = 3.0  # standard errors above which equal values are of records that are easy for shadows, too
@@ -55,7 +56,7 @@ def doubts(target: Array, shadows: Array, shadow_member: Array, member: Array | 
     return (
         _same(models)
         or _filled(models, trained, mine)
-        or _order(ranks)
+        or _order(ranks, trained, mine)
         or _spread(models, trained, mine)
         or _sides(ranks, trained, mine)
         or (() if mine is None else _by_chance(models, trained, mine))
@@ -162,7 +163,8 @@ def _spread(models: np.ndarray, trained: np.ndarray, mine: np.ndarray | None) ->
         return (
             "The target's numbers are distributed otherwise than the shadows' (of records new to the models, the lower"
             f" half is {np.exp(abs(bent)):.2g} times as {'wide' if bent > 0 else 'narrow'}, beside the upper one): they"
-            " seem to be another function of the error, as its square is. Save the same number of all models.",
+            " seem to be another function of the error, as its square is, or the target to be another kind of model."
+            " Save the same number of all models.",
         )
     return ()
 
@@ -173,15 +175,22 @@ def _beyond(each: np.ndarray) -> float:
     return float(apart) if abs(apart) > SPREADS * np.std(each[1:]) else 0.0
 
 
-def _order(ranks: np.ndarray) -> tuple[str, ...]:
-    """A target whose rows are in another order than the shadows', which agree on what is hard; or of another sign."""
+def _order(ranks: np.ndarray, trained: np.ndarray, mine: np.ndarray | None) -> tuple[str, ...]:
+    """A target whose rows are in another order than the shadows', which agree on what is hard; or of another sign.
+
+    What a model remembers is in an order of its own: where ``member`` is known, records new to each model are compared.
+    """
     if len(ranks) < 3:
         return ()
-    whole, root = ranks[1:].sum(axis=0), np.sqrt(ranks.shape[1])
-    common = float(np.median([_correlation(one, whole - one) for one in ranks[1:]]))
-    own = _correlation(ranks[0], whole)
+    whole, who = ranks[1:].sum(axis=0), np.zeros(trained.shape, bool) if mine is None else trained
+    new = np.ones(ranks.shape[1], bool) if mine is None else ~mine
+    if min(new.sum(), (~who).sum(axis=1).min()) < SIDE:
+        return ()
+    each = [_correlation(one[~of], (whole - one)[~of]) for one, of in zip(ranks[1:], who, strict=True)]
+    common, root = float(np.median(each)), np.sqrt(new.sum())
+    own = _correlation(ranks[0][new], whole[new])
     if common * root > AGREE:
-        if own * root < -APART and own < -common * THIRD:
+        if own * root < -OPPOSED and own < -common * THIRD:
             return (
                 "Records that fit the shadows well fit the target badly, and the other way round: one of them has the"
                 " other sign. A number is larger where a model fits the record better: minus a loss.",
@@ -189,7 +198,8 @@ def _order(ranks: np.ndarray) -> tuple[str, ...]:
         if own * root < APART and own < common * THIRD:
             return (
                 f"The target's numbers do not go with the shadows' (rank correlation {own:.2f} with their mean, where"
-                f" one shadow's with the others' is {common:.2f}): its rows seem to be in another order than theirs.",
+                f" one shadow's with the others' is {common:.2f}): its rows seem to be in another order than theirs"
+                f"{'' if mine is not None else ', or it remembers its records as no shadow does'}.",
             )
     mean = whole / (len(ranks) - 1)
     if found := slipped_rows.slip(ranks[0][:, None], mean[:, None]):

@@ -26,7 +26,7 @@ from mia_jax.types import Array, InputError, Key
 LEAVES = frozenset({"phi", "log_p_y"})  # of what attacks read: what a number can stand in for
 # Attacks that see a record's likelihood beside its mean over models and no other: what is best for the record may be 1,
 # so that no likelihood is too small for a float, however hard the record is.
-OF_RATIOS = frozenset({"rmia", "base"})
+OF_RATIOS = frozenset({"rmia", "base", "informia"})
 
 
 def spread(outside: np.ndarray) -> float:
