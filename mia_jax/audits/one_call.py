@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mia_jax import attacks as attack_table
+from mia_jax import sanitize
 from mia_jax.audits import pipeline
 from mia_jax.audits.config import AuditConfig, Brought, DeployedConfig, InProcessConfig
 from mia_jax.audits.deployed import checks, collect
@@ -135,7 +136,7 @@ def _brought(
         x, found, notes = _records(x, y, "", names)
         labels, names = found.y, names or found.names
     else:
-        x, labels = _predicted(x, y)
+        x, labels = _predicted(x, y, signal)
     if member is not None:
         tables.refuse_unaligned(x, member, "member")
         member = checks.truth(tables.plain(member), len(labels))
@@ -195,13 +196,23 @@ def _dense(x: Any, whose: str) -> Any:
     return x if hasattr(x, "shape") else tables.plain(x)
 
 
-def _predicted(x: Any, y: Array) -> tuple[Any, np.ndarray]:
+def _predicted(x: Any, y: Array, signal: Any) -> tuple[Any, np.ndarray]:
     """Records, and what is predicted of each. Raises InputError."""
     x = _dense(x, "")
     tables.refuse_unaligned(x, y)
     values = tables.plain(y)
     if len(x) != len(values) or not len(values):
         raise InputError(f"x has {len(x):,} records and y {len(values):,}: give what is to be predicted of each")
+    if values.dtype == object or (values.dtype.kind in "US" and isinstance(signal, str)):
+        numbers = columns.plain_numbers(values) if values.ndim == 1 else None
+        if numbers is None and callable(signal) and all(isinstance(value, str) for value in values.flat):
+            return x, values.astype(str)
+        if numbers is None:
+            raise InputError(
+                f"y holds {sanitize.quoted(str(values.flat[0]))}, and a signal is computed from numbers: give"
+                " y.astype(float), or leave signal out where y holds classes"
+            )
+        return x, numbers
     return x, values
 
 

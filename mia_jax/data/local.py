@@ -48,7 +48,10 @@ def save(path: str | os.PathLike, records: Records, schema: Schema, **more: np.n
     >>> mia.load(path)[1].fields[0].kind
     'binary'
     """
-    x, y = np.asarray(records.x), np.asarray(records.y, np.int32)
+    x, y = np.asarray(records.x), np.asarray(records.y)
+    if y.dtype.kind not in "biuf":
+        raise InputError("y holds no numbers: records, schema = mia_jax.records(x, y) numbers its classes from 0")
+    y = y.astype(np.int32)
     described = {
         **schema._asdict(),
         "digest": artifacts.array_digest(x, y),

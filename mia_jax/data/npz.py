@@ -233,7 +233,10 @@ def _odd(dtype: np.dtype, name: str) -> str:
     if dtype.kind in "US" and name in ("y", "labels"):
         return f"has type {dtype}, text; needed: classes numbered from 0: np.unique({name}, return_inverse=True)[1]"
     if dtype.kind in "US":
-        return f"has type {dtype}, text; needed: numbers: give each category a column of its own, 1 where it holds"
+        return (
+            f"has type {dtype}, text; needed: numbers: give each category a column of its own, 1 where it holds; of"
+            f" text that is numbers, {name}.astype(float)"
+        )
     if dtype.kind in "mM":
         return f"has type {dtype}, times; needed: numbers: {name}.astype(np.int64) counts them"
     if dtype.kind == "c":

@@ -159,6 +159,11 @@ def _function(model: Any, called: str) -> Callable[[Any], Any]:
 def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str, kind: Kind | None) -> Answered:
     """What was answered about so many records as probabilities [n, c]. Raises InputError."""
     if p.dtype.kind not in "biuf":
+        if p.dtype == object:
+            raise InputError(
+                f"{called} returns Python objects: return numbers, p.astype(float), or np.stack(p) where each is"
+                " an array"
+            )
         raise InputError(f"{called} returns {p.dtype}, no numbers: return probabilities [n, c], as predict_proba does")
     if p.shape[:1] != (rows,) or p.ndim not in (1, 2) or p.shape[1:] == (0,):
         raise InputError(

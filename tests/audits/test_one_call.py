@@ -264,6 +264,7 @@ BAD = {
     "percentages": (dict(predict=lambda x: 100 * TARGET(x)), "look like percentages .* / 100"),
     "rows": (dict(predict=lambda x: TARGET(x)[:9]), r"shape \(9, 3\) for 240 records"),
     "text": (dict(predict=lambda x: np.array(["a"] * len(x))), "no numbers"),
+    "objects": (dict(predict=lambda x: TARGET(x).astype(object)), r"returns Python objects: .*p.astype\(float\)"),
     "a row": (dict(predict=lambda x: np.where(np.arange(N)[:, None] == 7, 0, TARGET(x))), "record 7: .* abstains"),
     "one column": (dict(predict=lambda x: X[:, 0]), "the target answers 2 classes"),
     "nothing": (dict(predict=3), "is int, which answers nothing"),
@@ -470,3 +471,16 @@ def test_labels_and_members_in_the_order_of_another_index():
         mia.audit(TARGET, frame, y[::-1], member)
     with pytest.raises(InputError, match=r"member\.loc\[x\.index\]"):
         mia.audit(TARGET, frame, y, member[::-1])
+
+
+def test_what_a_signal_is_computed_from_is_numbers():
+    """Numbers of pandas' and NumPy's objects are such; a digest of objects would end in a traceback."""
+    given = dict(
+        shadows=(np.stack([X[:, 2], X[:, 3]]), np.stack([Y % 2 == 0, Y % 2 == 1])),
+        attacks="loss",
+        signal="squared_error",
+    )
+    plain, objects = (mia.audit(X[:, 1], X, y, MEMBER, **given)["loss"].auc for y in (X[:, 0], X[:, 0].astype(object)))
+    assert str(plain) == str(objects)
+    with pytest.raises(InputError, match=r"y holds 'cat', .*y.astype\(float\)"):
+        mia.audit(X[:, 1], X, np.array(["cat"] * N, object), MEMBER, **given)

@@ -181,3 +181,9 @@ def test_odd_records_are_remarked_upon(change, said, tmp_path):
     np.savez(tmp_path / "own.npz", x=change(x, y), y=y)
     notes = [note for note in data.load(tmp_path / "own.npz")[1].notes if not note.startswith("For our networks")]
     assert len(notes) == (said is not None) and (said is None or re.search(said, notes[0]))
+
+
+def test_labels_in_words_are_not_saved(tmp_path):
+    records, schema = data.load(own(tmp_path, x=bits(12, 5), y=cycle(12, 3)))
+    with pytest.raises(InputError, match="numbers its classes"):
+        data.save(tmp_path / "mine.npz", Records(records.x, np.array(list("abc" * 4))), schema)
