@@ -113,7 +113,7 @@ def conv(
     if spatial == 2 and strides == unit and dilation == unit and padding == "SAME":
         if _mostly_copies(x, kernel):
             pads = tuple(((size - 1) // 2, size // 2) for size in kernel.shape[:2])
-            return lax_convolutions.convolve(x, kernel, unit, pads, unit)
+            return lax_convolutions.convolve(x, kernel, pads)
         return conv_same(x, kernel)
     return _gathered(x, kernel, strides, padding, dilation)
 

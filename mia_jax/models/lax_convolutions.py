@@ -15,45 +15,36 @@ import jax.numpy as jnp
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 MOST_LANES = 8  # as many convolutions as a program has one after the other; of more it becomes long
 
-Pair = tuple[int, int]
-Pads = tuple[Pair, Pair]
+Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def convolve(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Pads, dilation: Pair) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def convolve(x: jax.Array, kernel: jax.Array, padding: Pads) -> jax.Array:
     """2-D convolution by ``lax.conv_general_dilated``, with gradients that are fast on CPUs.
+
+    The gradients are such convolutions, too, so they have gradients again; what it has not is a forward mode
+    (``jax.jvp``).
 
     Args:
         x: [b, h, w, i].
         kernel: [kh, kw, i, o].
-        strides: steps of the kernel.
-        padding: zeros before and after, for each axis, fewer than the (dilated) kernel is long.
-        dilation: distance of the kernel's taps.
+        padding: zeros before and after, for each axis, fewer than the kernel is long.
 
     Returns:
         [b, h', w', o].
     """
-    return _plain(strides, padding, (1, 1), dilation)(x, kernel)
+    return _plain(padding)(x, kernel)
 
 
-def _forward(x, kernel, strides, padding, dilation):
-    return convolve(x, kernel, strides, padding, dilation), (x, kernel)
+def _forward(x, kernel, padding):
+    return convolve(x, kernel, padding), (x, kernel)
 
 
-def _backward(strides, padding, dilation, saved, g):
+def _backward(padding, saved, g):
     x, kernel = saved
-    before = tuple(a for a, _ in padding)
-    n, k = x.shape[1:3], kernel.shape[:2]
-    reach = [(size - 1) * d for size, d in zip(k, dilation, strict=True)]  # a kernel's length, less one
-    wide = [(size - 1) * s + 1 for size, s in zip(g.shape[1:3], strides, strict=True)]  # g with zeros between
-    pads = tuple((r - a, m - w + a) for r, a, m, w in zip(reach, before, n, wide, strict=True))
-    flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
-    dx = _plain((1, 1), pads, strides, dilation)(g, flipped)
-
-    after = [r + w - m - a for r, w, m, a in zip(reach, wide, n, before, strict=True)]
-    used = x[:, : n[0] + min(after[0], 0), : n[1] + min(after[1], 0)]  # strides may leave a last row out
-    pads = tuple((a, max(b, 0)) for a, b in zip(before, after, strict=True))
-    dk = _plain(dilation, pads, (1, 1), strides)(used.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3))
+    rest = tuple((size - 1 - a, size - 1 - b) for size, (a, b) in zip(kernel.shape[:2], padding, strict=True))
+    dx = convolve(g, kernel[::-1, ::-1].transpose(0, 1, 3, 2), rest)
+    dk = convolve(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), padding)
     return dx, dk.transpose(1, 2, 0, 3)
 
 
@@ -61,14 +52,12 @@ convolve.defvjp(_forward, _backward)
 
 
 @functools.cache
-def _plain(strides: Pair, padding: Pads, between: Pair, dilation: Pair):
-    """The convolution itself: x with zeros ``between``; under ``vmap`` one after the other."""
+def _plain(padding: Pads):
+    """The convolution itself; under ``vmap`` one after the other."""
 
     @jax.custom_batching.custom_vmap
     def plain(x, kernel):
-        return jax.lax.conv_general_dilated(
-            x, kernel, strides, padding, lhs_dilation=between, rhs_dilation=dilation, dimension_numbers=LAYOUT
-        )
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=LAYOUT)
 
     @plain.def_vmap
     def in_turn(size, batched, x, kernel):
