@@ -41,7 +41,7 @@ def run(
 
     Raises:
         InputError: the configuration, the data or the workdir cannot be used; before any long work.
-        WorkdirHeld: another process works in the same workdir.
+        WorkdirHeld: another process works in the same workdir, and the audit is of a service or of answers.
         MiaError: training diverged, a service refuses, a budget is spent: ``exit_code`` says which. The same call goes
             on.
 

@@ -89,7 +89,7 @@ def audit(
 
     Raises:
         InputError: what was given does not fit, or answers are no probabilities; one line with the next move.
-        WorkdirHeld: another process works in the same workdir.
+        WorkdirHeld: another process works in the same workdir, and the audit is of a service or of answers.
 
     >>> import numpy as np, mia_jax as mia
     >>> from sklearn.tree import DecisionTreeClassifier

@@ -55,7 +55,7 @@ def run(
 
     Raises:
         InputError: the configuration, the data or the workdir cannot be used; before any long work.
-        WorkdirHeld: another process works in the same workdir.
+        WorkdirHeld: another process works in the same workdir, and the audit is of a service or of answers.
         Diverged: training ended in numbers that are not finite, and too few models are left.
         TargetError, BudgetSpent: of a service; every answer that arrived is kept and every question counted, and the
             same command goes on.

@@ -8,7 +8,8 @@ mia-jax audit --dataset=location --canaries=1000               # one training ru
 mia-jax audit --dataset=location --fail_if='tpr@0.01>0.05'     # a release gate
 
 Writes results.json, scores.npz and report.html to the workdir. Exit codes: 0 done, 2 bad input, 3 the gate is exceeded,
-4 the workdir is held by another process, 5 the query budget is spent, 6 the gate cannot tell (too few records).
+4 another process audits a service, or saved answers, in this workdir, 5 the query budget is spent, 6 the gate cannot
+tell (too few records).
 Interrupt it at any time: the same command goes on where it stopped.
 """
 

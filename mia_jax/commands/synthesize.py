@@ -4,8 +4,8 @@ mia-jax synthesize --workdir=runs/purchase --method=search --num_records=10000 -
 
 The target is that of a finished run of mia-jax train, behind the run's defenses. What is written is a data set like any
 other: --dataset=records.npz, mia_jax.data.load("records.npz"). A search that is interrupted goes on with the same
-command, and one that has spent --max_queries with a larger budget. Exit codes: 0 done, 2 bad input, 4 the workdir is
-held by another process, 5 the query budget is spent; what was found is written.
+command, and one that has spent --max_queries with a larger budget. Exit codes: 0 done, 2 bad input, 5 the query budget
+is spent; what was found is written.
 """
 
 import pathlib

@@ -67,7 +67,6 @@ def execute(
     Raises:
         InputError: none of the runs could be made.
         DiskError: a file cannot be read or written.
-        WorkdirHeld: another process works on one of them.
     """
     root = pathlib.Path(root)
     known = {} if known is None else known

@@ -4,6 +4,7 @@ import glob
 import json
 import pathlib
 import re
+import time
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -67,6 +68,15 @@ def _signs_of_a_run(path: pathlib.Path) -> bool:
         return False
 
 
+def _text(path: pathlib.Path) -> str:
+    """What config.json says. Another process is about to write an empty one, where there are no links."""
+    for _ in range(20):
+        if text := path.read_text(encoding="utf-8"):
+            return text
+        time.sleep(0.1)
+    return ""
+
+
 def check_config(path: pathlib.Path, config: Description) -> None:
     """Refuse a folder whose config.json (``path``) is another run's; one that is damaged is written anew.
 
@@ -74,7 +84,7 @@ def check_config(path: pathlib.Path, config: Description) -> None:
         InputError: it says what differs.
     """
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
+        there = json.loads(_text(path))
         if not isinstance(there, dict):
             raise ValueError("it is no configuration")
     except FileNotFoundError:

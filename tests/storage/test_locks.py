@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -152,6 +153,17 @@ def test_where_there_are_no_links(folder, monkeypatch):
     mine.close()
     assert others.take("a") is None
     others.close()
+
+
+def test_a_configuration_that_is_being_written_is_waited_for(tmp_path):
+    """Where there are no links it is empty for a moment."""
+    path = tmp_path / "w" / "config.json"
+    path.parent.mkdir()
+    path.touch()
+    writer = threading.Timer(0.2, path.write_text, ['{"seed": 0}'])
+    writer.start()
+    with artifacts.open_workdir(tmp_path / "w", {"seed": 0}, shared=True):
+        writer.join()
 
 
 def test_two_configurations_at_once(tmp_path):
