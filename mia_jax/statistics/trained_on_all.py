@@ -99,6 +99,13 @@ def _target(sides: tuple[Side, ...], shadow: tuple[Side, ...], spread: float) ->
     usual, usual_own = (min(_bound(one, 1 - LEVEL) + 2 * spread, 1.0) for one in (new, own))  # of one shadow, at most
     never_wrong = inside.errors + outside.errors == 0
     chance = stats.binom.sf(outside.count - outside.errors - 1, outside.count, usual)
+    if outside.errors == 0 and max(chance, _bound(inside, 1 - LEVEL) ** outside.count) <= LEVEL:
+        return (
+            f"The target is right on all {outside.count:,} records that it is said not to have trained on, and on"
+            f" {percent(inside.right)} of its members; shadows are right on {percent(new.right)} of records new to"
+            " them. The labels of non-members seem to be the target's own answers. Give the labels that the models"
+            " were trained on.",
+        )
     if chance * (usual_own**inside.count if never_wrong else 1.0) > LEVEL:
         return ()
     gap = own.right - new.right
