@@ -67,6 +67,7 @@ class Target(TypedDict):
 
     kind: str  # nn, another library's platform, "a service", "saved predictions" or "a model in this process"
     train_records: int
+    test_records: NotRequired[int]  # non-members that were asked about, of a deployed model
     test_accuracy: NotRequired[float]  # of classes
     train_accuracy: NotRequired[float]  # where it is known who is a member
     signal: NotRequired[str]  # what the one number per record is, where there are no classes

@@ -128,9 +128,10 @@ def _what_was_attacked(results: Results) -> str:
             f"Here {shadows['models']:,} models were trained, each on {target['train_records']:,} records of"
             f" {title(results['dataset'])}, and {targets} attacked by {attacks}."
         )
+    others = target.get("test_records", measures.shares(results)[1])
     return (
         f"Here the model is {the_model(results)}; {attacks} judged {target['train_records']:,} records that it was"
-        f" trained on and {measures.shares(results)[1]:,} others."
+        f" trained on and {others:,} others."
     )
 
 

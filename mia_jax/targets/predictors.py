@@ -216,7 +216,7 @@ def _refuse(p: np.ndarray, error: answer_kinds.Faulty, called: str) -> NoReturn:
         instead = INSTEAD.get(kind) or answer_format.TURNED[kind].format("p")
         raise InputError(f"{called}: its rows look like {kind} ({answer_format.beginning(p[0])}): return {instead}")
     if error.row is None:
-        raise InputError(f"{called}: {error.reason}")
+        raise InputError(f"{called}: {error.reason}; of a regression give `signal=squared_error`")
     nearly = ((p >= 0) & (p <= 1)).all() and (np.abs(p.sum(axis=1) - 1) < 0.25).all()  # rounded or clipped
     move = "p / p.sum(axis=1, keepdims=True)" if nearly else "probabilities, as softmax gives them"
     raise InputError(f"{called}, record {error.row}: {error.reason}; return {move}")

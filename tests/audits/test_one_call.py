@@ -67,6 +67,14 @@ def test_without_shadows_the_attacks_run_that_need_none(alone):
     assert alone["loss"].epsilon is not None
 
 
+def test_the_page_counts_the_records_that_were_asked_about_and_not_the_half_that_was_judged():
+    few = np.flatnonzero(MEMBER)[: MEMBER.sum() // 2]
+    rows = np.sort(np.r_[few, np.flatnonzero(~MEMBER)])
+    found = mia.audit(TARGET, X[rows], Y[rows], MEMBER[rows], attacks="loss")
+    said = f"judged {len(few)} records that it was trained on and {(~MEMBER).sum()} others"
+    assert said in found.verdict
+
+
 def test_a_threshold_is_chosen_on_one_half_and_judged_on_the_other(alone):
     p = TARGET(X)[np.arange(N), Y].astype(np.float32)
     for side in (MEMBER, ~MEMBER):
@@ -267,6 +275,10 @@ BAD = {
     "objects": (dict(predict=lambda x: TARGET(x).astype(object)), r"returns Python objects: .*p.astype\(float\)"),
     "a row": (dict(predict=lambda x: np.where(np.arange(N)[:, None] == 7, 0, TARGET(x))), "record 7: .* abstains"),
     "one column": (dict(predict=lambda x: X[:, 0]), "the target answers 2 classes"),
+    "regression": (
+        dict(predict=lambda x: 34.9 + np.arange(len(x)), y=np.arange(N) % 2),
+        "no probabilities of class 1, .* of a regression give `signal=squared_error`",
+    ),
     "nothing": (dict(predict=3), "is int, which answers nothing"),
     "a class": (dict(predict=Estimator), "is the class Estimator"),
     "raises": (dict(predict=lambda x: 1 / 0), "raised ZeroDivisionError"),

@@ -133,6 +133,7 @@ def target(kind: str, found: Found) -> results.Target:
     return {
         "kind": kind,
         "train_records": int(found.member.sum()),
+        "test_records": int((~found.member).sum()),
         "train_accuracy": float(found.correct[found.member].mean()),
         "test_accuracy": float(found.correct[~found.member].mean()),
     }

@@ -246,7 +246,9 @@ def _target(config: InProcessConfig, setting: Setting, member: np.ndarray | None
         "signal": setting.signal.title,
         "test_signal": float(setting.target[slice(None) if member is None else ~member].mean()),
     }
-    return block if member is None else {**block, "train_signal": float(setting.target[member].mean())}
+    if member is None:
+        return block
+    return {**block, "test_records": int((~member).sum()), "train_signal": float(setting.target[member].mean())}
 
 
 def _shadows(setting: Setting, one: Scored, notes: list[str]) -> results.Shadows:
