@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
-from mia_jax.plans import membership
 from mia_jax.statistics import memorization, slipped_rows, unlike_shadows
 from mia_jax.types import Array
 
@@ -37,7 +36,13 @@ class Sides(NamedTuple):
     target: float | None  # the target's numbers against member, where it is known
 
 
-def doubts(target: Array, shadows: Array, shadow_member: Array, member: Array | None = None) -> tuple[str, ...]:
+def doubts(
+    target: Array,
+    shadows: Array,
+    shadow_member: Array,
+    member: Array | None = None,
+    related: Array | None = None,
+) -> tuple[str, ...]:
     """Why numbers of target and shadows may not belong together, in sentences; () where they seem to.
 
     Args:
@@ -45,6 +50,8 @@ def doubts(target: Array, shadows: Array, shadow_member: Array, member: Array | 
         shadows: float [S, n], the same of the shadows.
         shadow_member: bool [S, n], who trained them.
         member: bool [n], who trained the target, where it is known.
+        related: bool [1 + S, 1 + S], ``membership.related`` of the target and the shadows; None: no shadow is looked
+            at in the target's place.
     """
     rows = np.linspace(0, np.size(target) - 1, min(np.size(target), SAMPLE)).astype(int)
     models = np.vstack([np.asarray(target, np.float64)[rows], np.asarray(shadows, np.float64)[:, rows]])
@@ -59,7 +66,7 @@ def doubts(target: Array, shadows: Array, shadow_member: Array, member: Array | 
         or _order(ranks, trained, mine)
         or _spread(models, trained, mine)
         or _sides(ranks, trained, mine)
-        or (() if mine is None else _by_chance(models, trained, mine))
+        or (() if mine is None or related is None else _by_chance(models, trained, mine, np.asarray(related)))
     )
 
 
@@ -298,10 +305,9 @@ def _of_member(known: Sides) -> tuple[str, ...]:
     return ()
 
 
-def _by_chance(models: np.ndarray, trained: np.ndarray, mine: np.ndarray) -> tuple[str, ...]:
+def _by_chance(models: np.ndarray, trained: np.ndarray, mine: np.ndarray, related: np.ndarray) -> tuple[str, ...]:
     """A target that is told by chance where each shadow in its place is told."""
     p = comparable(models)
-    related = membership.related(np.vstack([mine, trained]))
     found = unlike_shadows.beside(p[0], mine, p[1:], trained, related)
     return () if found is None else unlike_shadows.doubts(found, mine)
 

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_iris
 
 import mia_jax as mia
 from mia_jax.types import InputError
@@ -396,7 +397,9 @@ def test_words_that_are_read_as_missing_are_said():
 
 @pytest.mark.parametrize("as_frame", [False, True])
 def test_what_scikit_learn_gives(as_frame):
-    given = pytest.importorskip("sklearn.datasets").load_iris(as_frame=as_frame)
+    if as_frame:
+        pytest.importorskip("pandas")
+    given = load_iris(as_frame=as_frame)
     records, schema, _ = read(given)
     np.testing.assert_array_equal(records.x, np.float32(given.data))
     np.testing.assert_array_equal(records.y, given.target)

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from mia_jax.statistics import unlike_signals
+from mia_jax.audits.deployed import numbers
 
 N, SHADOWS = 800, 12
 DRAWN = np.random.default_rng(3)
@@ -44,7 +44,7 @@ SLIPS = {
 
 def doubts(**changed):
     given = dict(target=SQUARED[0], shadows=SQUARED[1:], trained=TRAINED[1:], member=TRAINED[0]) | changed
-    return unlike_signals.doubts(*given.values())
+    return numbers.doubts(*given.values())
 
 
 @pytest.mark.parametrize("case", SLIPS)
@@ -93,8 +93,8 @@ def world(seed):
 def test_of_400_honest_files_none_is_doubted():
     found = {}
     for seed in range(400):
-        numbers, trained = world(10_000 + seed)
+        of_models, trained = world(10_000 + seed)
         for member in (trained[0], None):
-            if said := unlike_signals.doubts(numbers[0], numbers[1:], trained[1:], member):
+            if said := numbers.doubts(of_models[0], of_models[1:], trained[1:], member):
                 found[seed] = said
     assert found == {}

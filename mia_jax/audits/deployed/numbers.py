@@ -303,4 +303,17 @@ def inferred(
     given = checked(signal, shadow_signal, shadow_member)
     truth = None if member is None else checks.truth(member, len(given.target))
     found = scored(name, *on_one_scale(*given), given.trained, member=truth, key=key, options=options)
-    return found._replace(notes=(*unlike_signals.doubts(*given, truth), *found.notes))
+    return found._replace(notes=(*doubts(*given, truth), *found.notes))
+
+
+def doubts(target: Array, shadows: Array, shadow_member: Array, member: Array | None) -> tuple[str, ...]:
+    """Why numbers of target and shadows may not belong together, in sentences; () where they seem to.
+
+    Args:
+        target: float [n], larger where the target fits the record better.
+        shadows: float [S, n].
+        shadow_member: bool [S, n].
+        member: bool [n], where it is known.
+    """
+    related = None if member is None else membership.related(np.vstack([member, shadow_member]))
+    return unlike_signals.doubts(target, shadows, shadow_member, member, related)
