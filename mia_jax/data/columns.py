@@ -39,9 +39,10 @@ _DATE = re.compile(
     r"|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[aApP][mM])?"
     r"|\d{1,2}[-. ]+(?i:jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])\w*[-., ]+(\d{4}|\d{2})( .*)?"
 )
-_WITH_UNIT = re.compile(
-    r"\(?[$€£]?\s*[+\-\u2212\u2013]?\s*[$€£]?\d[\d,._ '\u00a0]*\s*[%$€£]?\)?"
-)  # also (4.74), \u22124.74
+_SIGN = r"(?:[A-Z]{0,2}\$|[€£¥₹₽₩]|EUR|USD|GBP|CHF|JPY|CNY|kr\.?|zł|Rs\.?)"
+_WITH_UNIT = re.compile(  # also (4.74), 4.74-, \u22124.74, 1\u2019200.50
+    rf"\(?{_SIGN}?\s*[+\-\u2212\u2013]?\s*{_SIGN}?\d[\d,._ '\u2019\u00a0\u2009\u202f]*\s*(?:%|{_SIGN})?-?\)?"
+)
 
 
 class Column(NamedTuple):

@@ -66,6 +66,9 @@ LABELS = "label"  # what labels are called that were given beside a table
 def _with_labels(columns: dict[str, np.ndarray], y: np.ndarray) -> dict[str, np.ndarray]:
     if LABELS in columns:
         raise InputError(f"the table has a column {LABELS} and y was given, too: leave one of them out")
+    rows = len(next(iter(columns.values()), y))
+    if rows != len(y):
+        raise InputError(f"the table has {rows:,} records and y {len(y):,} labels: give one label for each record")
     return {**columns, LABELS: y}
 
 
@@ -75,6 +78,8 @@ def _refuse_others(data: Any) -> None:
         raise InputError("a sparse matrix is no table of numbers: give its toarray()")
     if hasattr(data, "collect") and hasattr(data, "lazy"):
         raise InputError(f"{kind} has not been computed yet: give its collect()")
+    if hasattr(data, "features") and hasattr(data, "column_names") and not hasattr(data, "__len__"):
+        raise InputError(f"{kind} gives records one by one: give datasets.Dataset.from_list(list(data))")
     if hasattr(data, "batch_sampler") or (hasattr(data, "dataset") and hasattr(data, "collate_fn")):
         raise InputError(f"{kind} gives batches, in an order of its own: give its .dataset")
     if isinstance(data, Mapping) and data and all(hasattr(part, "column_names") for part in data.values()):

@@ -235,15 +235,20 @@ def _refuse_units(rows: list[list[str]]) -> None:
     """Refuse a row below the names that is no record: units, or a second line of names."""
     second, others = rows[1] if len(rows) > 1 else [], rows[2:]
     there = [not columns._is_missing(value) for value in second]
-    if len(others) < 3 or any(columns._number(value) is not None for value in second):
+    if len(others) < 3 or any(map(_is_number, second)):
         return
     for value in itertools.compress(range(len(second)), there):
         below = [row[value] for row in others if len(row) > value and not columns._is_missing(row[value])]
-        if len(below) > 2 and all(columns._number(text) is not None or _COMMA.fullmatch(text) for text in below):
+        if len(below) > 2 and all(map(_is_number, below)):
             raise ValueError(
                 f"its second line ({sanitize.quoted(', '.join(second))}) has no number, and the lines below have, as a"
                 " row of units under the names has: leave it out, or mend it"
             )
+
+
+def _is_number(text: str) -> bool:
+    """Whether text is a number, with a comma for the decimal point or not."""
+    return columns._number(text) is not None or bool(_COMMA.fullmatch(text.strip()))
 
 
 def _is_headless(first: list[str]) -> bool:
@@ -278,14 +283,19 @@ def _encoding(path: pathlib.Path) -> str:
 
 
 def _separator(beginning: str) -> str:
-    """What separates values: whatever gives the first rows the most columns, and all of them as many."""
-    best, most = ",", 1
+    """What separates values: whatever gives the first rows the most columns, all of them as many, and names for them.
+
+    A comma may be the decimal point, which lines of names have none of.
+    """
+    best, most = ",", (False, 1)
     for separator in SEPARATORS:
         widths = [len(row) for row in _rows(io.StringIO(beginning, newline=""), separator) if row][: _LOOK - 1]
         usual = max(set(widths), key=widths.count) if widths else 1
         steady = widths.count(usual) >= (1 if separator == " " else 0.8) * (len(widths) - (separator == " "))
-        if usual > most and (steady or separator == ",") and not (separator == " " and most > 1):
-            best, most = separator, usual
+        named = usual > 1 and widths[0] > 1 and widths[0] in (usual, usual - 1)  # or each row begins with its own name
+        fits = (steady or separator == ",") and not (separator == " " and most[1] > 1)
+        if usual > 1 and fits and (named, usual) > most:
+            best, most = separator, (named, usual)
     return best
 
 

@@ -20,7 +20,7 @@ def take(x: Any, rows: np.ndarray) -> Any:
 
 
 def plain(x: Any) -> np.ndarray:
-    """Records x [n, *f] as a NumPy array: of a tensor its values, wherever it lies.
+    """Records x [n, *f] as a NumPy array: of a tensor its values, wherever it lies; NaN where a mask lies on numbers.
 
     Raises:
         InputError: rows of different lengths.
@@ -28,6 +28,8 @@ def plain(x: Any) -> np.ndarray:
     if hasattr(x, "detach"):  # a PyTorch tensor, which may need a gradient or lie on a GPU
         x = x.detach().cpu()
         x = x.float() if str(x.dtype) == "torch.bfloat16" else x
+    if np.ma.is_masked(x) and x.dtype.kind in "biuf":
+        x = x.astype(np.float64).filled(np.nan)
     try:
         return np.asarray(x)
     except ValueError as error:  # NumPy's own words name its parts, as "inhomogeneous"

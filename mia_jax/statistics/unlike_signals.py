@@ -28,6 +28,11 @@ ALIKE = 3.0  # standard errors above which equal values are of records that are 
 ALL = 0.98  # of the records with one value are the same in all models
 
 
+# Notes: of how widely numbers are spread on records new to a model, and of how many models and records that is known.
+NOTED, WORTH, ODD = 1e-3, 1.25, 3.0  # level of the target's; times as wide at least; times of a single shadow
+MODELS, RECORDS = 4, 100
+
+
 class Sides(NamedTuple):
     """How a number goes with who trained whom: correlations in standard errors."""
 
@@ -68,6 +73,44 @@ def doubts(
         or _sides(ranks, trained, mine)
         or (() if mine is None or related is None else _by_chance(models, trained, mine, np.asarray(related)))
     )
+
+
+def notes(target: Array, shadows: Array, shadow_member: Array, member: Array | None = None) -> tuple[str, ...]:
+    """What is to be said of models whose numbers are spread otherwise than the others', in sentences.
+
+    Args:
+        target: float [n], larger where the target fits the record better.
+        shadows: float [S, n].
+        shadow_member: bool [S, n].
+        member: bool [n], where it is known.
+    """
+    models = np.vstack([np.asarray(target, np.float64), np.asarray(shadows, np.float64)])
+    trained = np.asarray(shadow_member, bool)
+    mine = np.zeros(models.shape[1], bool) if member is None else np.asarray(member, bool)
+    new = _new(models, trained, mine)
+    wide = np.array([np.subtract(*np.percentile(one, (75, 25))) if len(one) >= RECORDS else 0.0 for one in new])
+    which = np.flatnonzero(wide[1:] > 0)
+    if len(which) < MODELS:
+        return ()
+    each, said = np.log(wide[1:][which]), []
+    apart = np.abs(each - np.median(each))
+    odd = which[apart > max(np.log(ODD), SPREADS * 1.4826 * float(np.median(apart)))]
+    if len(odd):
+        times = np.exp(np.log(wide[1:][odd[0]]) - np.median(each))
+        said.append(
+            f"The numbers of shadow {_names(odd)} (counted from 0) are spread {_times(times)} as the others' (of"
+            " records new to each): another unit, as before a scaler is undone, or another kind of model."
+        )
+        each = each[apart <= np.log(ODD)]
+    beyond = np.log(wide[0]) - each.mean() if wide[0] > 0 and member is not None and len(each) >= MODELS else 0.0
+    bar = stats.t.isf(NOTED / 2, len(each) - 1) * each.std(ddof=1) * np.sqrt(1 + 1 / len(each)) if beyond else 0.0
+    if abs(beyond) > max(bar, np.log(WORTH)):
+        said.append(
+            f"The target's numbers are spread {_times(np.exp(beyond))} as the shadows' (on records new to each), which"
+            " differ less among each other: another unit (bits and nats, a sum and a mean), or a target that was"
+            " trained otherwise. Save the same number of all models."
+        )
+    return tuple(said)
 
 
 def comparable(models: Array) -> np.ndarray:
@@ -127,6 +170,12 @@ def _filled(models: np.ndarray, trained: np.ndarray, mine: np.ndarray | None) ->
         return (
             f"In target and shadows {said}: these, the same ones in all models, seem to be filled in, as where nothing"
             " was answered. Leave them out of all arrays.",
+        )
+    cut = value == models[0].min() and (models[1:, each[0]] < value).mean() > 0.5
+    if cut and share > 2 * shares[1:].max() + SHARE:
+        return (
+            f"No number of the target is below {value:.4g}, which {share:.0%} of the records have, and the shadows' are"
+            " lower there: the target's seem to be cut. Cut all models' numbers, or none.",
         )
     bound = value in (models[0].min(), models[0].max())
     if bound and (mine is None or _goes_with(each[0], models[1:])):  # a target that is surer than shadows are
@@ -310,6 +359,10 @@ def _by_chance(models: np.ndarray, trained: np.ndarray, mine: np.ndarray, relate
     p = comparable(models)
     found = unlike_shadows.beside(p[0], mine, p[1:], trained, related)
     return () if found is None else unlike_shadows.doubts(found, mine)
+
+
+def _times(ratio: float) -> str:
+    return f"{max(ratio, 1 / ratio):,.2g} times as {'widely' if ratio > 1 else 'narrowly'}"
 
 
 def _names(numbers: np.ndarray) -> str:

@@ -189,6 +189,21 @@ def test_kinds_are_inferred(column, kind, values):
         (changed(name=[f"n{k}" for k in range(N)]), r"column name has 40 different texts in 40 .*`kinds=name:drop`"),
         (changed(pay=["$1,200"] * N), r"column pay holds numbers with signs or separators \('\$1,200', record 0\)"),
         (changed(pay=["12 %"] * N), "column pay holds numbers with signs"),
+        *(
+            (changed(pay=[sign.format(100 + k % 5) for k in range(N)]), "column pay holds numbers with signs")
+            for sign in (
+                "¥{}",
+                "{} zł",
+                "CHF {}.50",
+                "US$ {}",
+                "R${}",
+                "{} EUR",
+                "Rs. {}",
+                "{}-",
+                "1\u2019{}.50",
+                "1\u202f{},50",
+            )
+        ),
         (changed(age=["x", *map(str, AGE[1:])]), "column age holds numbers, but 'x' in record 0 is none"),
         (changed(age=np.where(np.arange(N) == 7, np.inf, AGE)), "column age is inf in record 7"),
         (changed(age=np.where(np.arange(N) == 7, 1e300, AGE)), "column age has values beyond 3e38"),
@@ -405,6 +420,19 @@ def test_what_scikit_learn_gives(as_frame):
     np.testing.assert_array_equal(records.y, given.target)
     assert schema.class_names == ("setosa", "versicolor", "virginica")
     assert [field.name for field in schema.fields] == [*given.feature_names]
+
+
+def test_numbers_under_a_mask_are_missing():
+    x = np.ma.masked_equal(np.tile([[1, -9], [2, 3]], (N // 2, 1)), -9)
+    records, _, _ = read(x, CLASS)
+    assert np.isnan(records.x[::2, 1]).all() and (records.x[1::2] == [2, 3]).all()
+    with pytest.raises(InputError, match="there is no label of record 0"):
+        read(np.ones((N, 2)), np.ma.masked_equal(np.arange(N) % 3, 0))
+
+
+def test_a_table_beside_labels_of_another_length():
+    with pytest.raises(InputError, match="the table has 40 records and y 38 labels"):
+        read({"age": AGE}, CLASS[:38])
 
 
 def test_indexes_that_pair_otherwise_than_the_order():

@@ -234,6 +234,24 @@ def test_points_that_separate_thousands(tmp_path):
     assert "column count" in told and "thousands='.'" in told
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("names", ["length,width,label", "length,town,label", "length,label"])
+def test_a_table_in_which_every_number_has_a_decimal_comma(tmp_path, names, separator):
+    """As to_csv(sep=";", decimal=",", index=False) writes one: the line of names has no comma, every other has some."""
+    columns = names.split(",")
+    values = {"length": lambda k: f"{4 + k % 3},{k % 10}", "width": lambda k: f"{k},5", "town": lambda k: "UB"[k % 2]}
+    rows = [(*(values[name](k) for name in columns[:-1]), "cd"[k // 2 % 2]) for k in range(30)]
+    for top in ("", f"sep={separator}\n"):
+        records, _, said = read(write(tmp_path, top + csv(rows, names, separator)))
+        np.testing.assert_array_equal(records.x[:, 0], np.float32([4 + k % 3 + k % 10 / 10 for k in range(30)]))
+        assert "comma is the decimal point in length" in said
+
+
+def test_quoted_thousands_are_no_row_of_units(tmp_path):
+    rows = [("UB"[k % 2], f'"1,{100 + k}"', "cd"[k // 2 % 2]) for k in range(30)]
+    assert "units" not in refused(write(tmp_path, csv(rows, "town,amount,label")))
+
+
 def test_what_excel_writes_on_top(tmp_path):
     check(write(tmp_path, "sep=;\r\n" + csv(separator=";", end="\r\n")), "separated by ';'")
     check(write(tmp_path, "sep=,\n" + csv()))

@@ -24,6 +24,7 @@ from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.data import tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.reports import results
+from mia_jax.statistics import unlike_signals
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import Array, InputError, Schema
 
@@ -218,7 +219,9 @@ def summarize(
         nothing.astype(bool),
     )
     notes = list(dict.fromkeys(note for one in scored.values() for note in one.notes))
-    doubts = numbers.doubts(setting.target, trained.extra, setting.plan.member, given.member)
+    given_numbers = setting.target, trained.extra, setting.plan.member, given.member
+    doubts = numbers.doubts(*given_numbers)
+    notes += [] if doubts else unlike_signals.notes(*given_numbers)
     for line in (*doubts, *notes):
         run.notify(f"warning: {line}")
     shape = tuple(np.shape(given.x)[1:])
