@@ -239,10 +239,11 @@ def _saved_predictions(saved: Mapping[str, Any], records: int) -> tuple[np.ndarr
     """What shadows predicted [S, n, ...], where a signal is taken of it, and who trained them. Raises InputError."""
     if lacking := [name for name in ("shadows", "shadow_member") if name not in saved]:
         raise InputError(f"shadows: {lacking[0]} is missing: give predictions [S, n, ...], and shadow_member [S, n]")
-    predicted = tables.plain(collect.loaded(saved["shadows"]))
+    predicted = collect.loaded(saved["shadows"])
     if predicted.ndim < 2 or predicted.shape[1] != records or 0 in predicted.shape:
         raise InputError(f"shadows hold predictions [S, {records}, ...]; they have shape {predicted.shape}")
-    who = tables.plain(collect.loaded(saved["shadow_member"]))
+    who = saved["shadow_member"]
+    who = collect.loaded(who) if isinstance(who, str | os.PathLike) else who
     p = predicted.reshape(*predicted.shape[:2], -1)
     return predicted, checks.membership(who, checks.Answered(np.zeros(records), p[0], p))
 
@@ -251,7 +252,7 @@ def _saved(saved: Mapping[str, Any], records: int) -> tuple[np.ndarray, np.ndarr
     """What shadows answered [S, n, c], who trained them [S, n], and what was made of it. Raises InputError."""
     if lacking := [name for name in ("shadows", "shadow_member") if name not in saved]:
         raise InputError(f"shadows: {lacking[0]} is missing: give shadows [S, n, c] and shadow_member [S, n]")
-    p = tables.plain(collect.loaded(saved["shadows"]))
+    p = collect.loaded(saved["shadows"])
     if p.ndim not in (2, 3) or p.shape[1] != records or 0 in p.shape:
         raise InputError(
             f"shadows hold probabilities [S, {records}, c], of the records in x (of two classes [S, {records}]); they"
@@ -262,7 +263,8 @@ def _saved(saved: Mapping[str, Any], records: int) -> tuple[np.ndarray, np.ndarr
     except answer_kinds.Faulty as error:
         raise InputError(str(error)) from None
     p = p if read[0].kind == "probabilities" else np.stack([each.p for each in read])
-    who = tables.plain(collect.loaded(saved["shadow_member"]))
+    who = saved["shadow_member"]
+    who = collect.loaded(who) if isinstance(who, str | os.PathLike) else who
     note = f"Answers of the shadows are {read[0].note}." if read[0].note else ""
     return p, checks.membership(who, checks.Answered(np.zeros(records), p[0], p)), note
 

@@ -125,7 +125,7 @@ def answers(
             return Answered(model.ask.probabilities(x))
         asked = x if tables.is_frame(x) and not model.traced else tables.plain(x)
         return Answered(np.asarray(defenses.probabilities(model.ask(asked), model.answers)))
-    if isinstance(model, np.ndarray):
+    if isinstance(model, np.ndarray) or hasattr(model, "detach"):  # answers that were saved, also as a tensor
         given = model
     else:
         predict = _function(model, called)

@@ -179,6 +179,10 @@ IS_FIFTH = np.broadcast_to((np.arange(N) == 5)[:, None], (N, 3))
             dict(target=np.ma.masked_where(np.arange(N)[:, None] == [5] * 3, answers(N))),
             r"target is .* at \[5, 0\] and 2",
         ),
+        (
+            dict(shadow_member=[np.arange(3), np.arange(5), np.arange(4)]),
+            r"^shadow_member has rows of different lengths, as lists of record numbers have: .*np\.isin",
+        ),
         (dict(labels=np.ma.masked_array(Y, Y == 1)), "labels is a masked array.*leave such records out"),
         (
             dict(population=dict(PREDICTIONS, labels=np.ma.masked_array(Y, Y == 1))),

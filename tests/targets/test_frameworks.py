@@ -1,6 +1,7 @@
 """Trainers of other libraries, with the real libraries where they are installed."""
 
 import importlib.util
+import warnings
 
 import jax
 import numpy as np
@@ -118,6 +119,24 @@ def test_bits_and_tokens_are_what_a_module_takes(torch):
 
 
 @pytorch
+def test_answers_that_were_saved_may_be_tensors_of_bfloat16(torch):
+    rng = np.random.default_rng(0)
+    p, trained, y = rng.dirichlet([1, 1, 1], (5, 90)), rng.random((5, 90)) < 0.5, rng.integers(0, 3, 90)
+    half = torch.as_tensor(p).to(torch.bfloat16)
+    whole = half.float().numpy()
+    saved = dict(labels=y, shadow_member=trained[1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scores = [mia.infer("lira", target=q[0], shadows=q[1:], **saved) for q in (half, whole)]
+        told = dict(shadow_member=trained[1:])
+        found = [
+            mia.audit(q[0], p[0], y, trained[0], shadows={"shadows": q[1:], **told}, attacks="lira")["lira"].auc
+            for q in (half, whole)
+        ]
+    np.testing.assert_array_equal(*scores)
+    assert found[0] == found[1]
+
+
 def test_what_a_module_cannot_be_is_one_line(torch):
     trainer = mia.platforms.torch(lambda: module(torch, 3, torch.nn.Softmax(dim=1)), epochs=1)
     for shadows, message in (

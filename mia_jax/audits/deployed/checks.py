@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax.data import files
+from mia_jax.data import files, tables
 from mia_jax.targets import answer_format, answer_kinds
 from mia_jax.types import Array, InputError
 
@@ -120,7 +120,13 @@ def membership(shadow_member: Array, asked: Answered) -> np.ndarray:
     Raises:
         InputError: they are no such thing, or the shadows' answers are of another shape.
     """
-    member, shape = np.asarray(shadow_member), np.shape(asked.shadows)
+    try:
+        member, shape = tables.plain(shadow_member), np.shape(asked.shadows)
+    except InputError:
+        raise InputError(
+            "shadow_member has rows of different lengths, as lists of record numbers have: give bools [S, n],"
+            " np.stack([np.isin(np.arange(n), rows) for rows in shadow_member])"
+        ) from None
     expected = (*shape[:1], *np.shape(asked.target))
     if len(shape) != 3 or shape != expected or shape[0] < 1:
         raise InputError(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax.data import limits, npz
+from mia_jax.data import limits, npz, tables
 from mia_jax.plans import training_plan
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
@@ -239,7 +239,7 @@ def loaded(given: Any) -> np.ndarray:
     Raises:
         InputError: the file cannot be read.
     """
-    return np.asarray(given)
+    return tables.plain(given)
 
 
 @loaded.register(str)

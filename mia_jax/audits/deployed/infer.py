@@ -14,6 +14,7 @@ from mia_jax.audits.deployed import answer_formats, calibration, checks, remarks
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.calibration import Calibration, Choice
 from mia_jax.audits.deployed.checks import Answered
+from mia_jax.data import tables
 from mia_jax.plans import membership
 from mia_jax.progress import Progress, patient, silent
 from mia_jax.statistics import memorization
@@ -113,6 +114,7 @@ def infer(
     checks.refuse_masked(
         labels=labels, target=target, shadows=shadows, shadow_member=shadow_member, member=member, population=population
     )
+    target, shadows = tables.plain(target), tables.plain(shadows)
     asked, population, note = checks.as_probabilities(Answered(labels, target, shadows), population)
     found = scored(
         attack,
