@@ -21,7 +21,7 @@ from mia_jax.statistics import matched_pairs, metrics, overlap, per_record, scre
 from mia_jax.types import Field, Records, Schema
 
 HOSTILE = "<script>alert('x')</script> & \"co\""
-SKILL = {name: 2.6 - 0.11 * k for k, name in enumerate(ATTACKS)}  # d' of members' scores: the first is the best
+SKILL = {name: 2.6 - 0.085 * k for k, name in enumerate(ATTACKS)}  # d' of members' scores: the first is the best
 K = 8
 TINY = dict(names=("gap", "lira", "label_only"), n=40, classes=2, targets=2, title_=HOSTILE, costly=12)
 

@@ -9,6 +9,7 @@ import pytest
 from report_pages import HOSTILE, TINY, Outline, audited, base, check_imports, check_page, folder_of, visible
 
 from mia_jax import audits
+from mia_jax.attacks import ATTACKS
 from mia_jax.audits.config import BalancedConfig, DeployedConfig
 from mia_jax.reports import (
     audit_figures,
@@ -96,7 +97,7 @@ def test_numbers_on_the_page_are_the_run_s(run):
 def test_strongest_first_and_the_rest_listed(run):
     name, folder, summary, text = run
     order = measures.ranked(summary)
-    places = [text.index(f'<th scope="row">{measures.short({}, a)} <small>') for a in order]
+    places = [text.index(f'<th scope="row">{measures.short(summary, a)} <small>') for a in order]
     assert places == sorted(places)
     counted = any(measures.value(block["tpr_at_fpr"]["0.01"]) is not None for block in summary["attacks"].values())
     assert ("begins with the attack that finds most members at 1% false alarms" in visible(text)) == counted
@@ -108,13 +109,13 @@ def test_strongest_first_and_the_rest_listed(run):
     assert known == sorted(known, reverse=True) and rates[len(known) :] == [None] * 3
     looks = audit_figures.line_styles(summary, order)
     best = [(style["color"], style["ls"]) for style in looks.values() if "label" in style]
-    assert len(best) == len(set(best)) == 6 == len({color for color, _ in best}) and len(looks) == 23
+    assert len(best) == len(set(best)) == 6 == len({color for color, _ in best}) and len(looks) == len(ATTACKS) - 1
     few = audit_figures.line_styles(summary, order[4:11])
     assert [style.get("color") for style in few.values()][:2] == [looks[a]["color"] for a in order[4:6]]
     assert [a for a, style in few.items() if "label" in style] == order[4:10]
     with np.load(folder / "scores.npz") as scores:
         caption = audit_figures.roc(summary, scores).caption
-    assert all(measures.short({}, a) in caption for a in order[6:])
+    assert all(measures.short(summary, a) in caption for a in order[6:])
 
 
 def test_verdict_answers_the_question(run):
