@@ -264,16 +264,18 @@ def _shared(path: pathlib.Path, config: Description) -> Generator[Workdir]:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise InputError(f"the workdir {path} cannot be written ({error.strerror}); choose another") from None
-    with disk_errors(path):
-        claims.check_config(path / "config.json", config)
-        _sweep(path, shared=True)
-        workdir = Workdir(path, config, shared=True)
-        try:
-            yield workdir
-        finally:
-            workdir.close()
-            with contextlib.suppress(OSError):  # if it is empty; it may be gone, and what ended the block is told
-                path.rmdir()
+    try:
+        with disk_errors(path):
+            claims.check_config(path / "config.json", config)
+            _sweep(path, shared=True)
+            workdir = Workdir(path, config, shared=True)
+            try:
+                yield workdir
+            finally:
+                workdir.close()
+    finally:
+        with contextlib.suppress(OSError):  # if it is empty; only now, for an error in it is not that it is gone
+            path.rmdir()
 
 
 def _make(path: pathlib.Path) -> None:

@@ -381,3 +381,13 @@ def test_digests_tell_arrays_apart():
     digests = {artifacts.array_digest(x) for x in (a, a.reshape(2, 3), a.astype(np.int64), a[::-1], a.view(np.uint32))}
     assert len(digests) == 5
     assert artifacts.array_digest(a[::2]) == artifacts.array_digest(a[::2].copy())
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_error_before_anything_is_kept_is_not_a_folder_that_is_gone(tmp_path, shared):
+    with (
+        pytest.raises(DiskError, match="^Cannot allocate memory"),
+        artifacts.open_workdir(tmp_path / "w", {"seed": 0}, shared=shared),
+    ):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    assert not (tmp_path / "w").exists()
