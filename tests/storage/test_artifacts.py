@@ -386,7 +386,7 @@ def test_digests_tell_arrays_apart():
 @pytest.mark.parametrize("shared", [True, False])
 def test_an_error_before_anything_is_kept_is_not_a_folder_that_is_gone(tmp_path, shared):
     with (
-        pytest.raises(DiskError, match="^Cannot allocate memory"),
+        pytest.raises(DiskError, match=r"^Cannot allocate memory"),
         artifacts.open_workdir(tmp_path / "w", {"seed": 0}, shared=shared),
     ):
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
