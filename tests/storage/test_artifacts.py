@@ -383,11 +383,11 @@ def test_digests_tell_arrays_apart():
     assert artifacts.array_digest(a[::2]) == artifacts.array_digest(a[::2].copy())
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_an_error_before_anything_is_kept_is_not_a_folder_that_is_gone(tmp_path, shared):
+@pytest.mark.parametrize("of_several", [True, False])
+def test_an_error_before_anything_is_kept_is_not_a_folder_that_is_gone(tmp_path, of_several):
     with (
         pytest.raises(DiskError, match=r"^Cannot allocate memory"),
-        artifacts.open_workdir(tmp_path / "w", {"seed": 0}, shared=shared),
+        artifacts.open_workdir(tmp_path / "w", {"seed": 0}, shared=of_several),
     ):
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
     assert not (tmp_path / "w").exists()
