@@ -385,7 +385,7 @@ def test_another_library_goes_on_where_it_stopped(own, tmp_path):
     assert min(results["seconds"][stage] for stage in ("target", "shadows", "attack")) > 0
     with pytest.raises(KeyboardInterrupt):
         audits.run(config(own, tmp_path / "w", target_kind=LOGISTIC), progress=interrupted("shadow models", 2))
-    assert len(artifact_files(tmp_path / "w", "answers")) == 2
+    assert len(artifact_files(tmp_path / "w", "answers")) == 3  # the target's, and two shadows'
     before = artifact_files(tmp_path / "w")
     audits.run(config(own, tmp_path / "w", target_kind=LOGISTIC))
     assert scores(tmp_path / "w") == scores(tmp_path / "whole")
