@@ -11,7 +11,7 @@ boundary. **Answers** are log-probabilities: a target that answers with probabil
 boundary, so that no formula downstream ever forms ``1 - p`` or ``log(p + 1e-45)``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
@@ -82,6 +82,11 @@ class Field(NamedTuple):
     one: float = 1.0
 
 
+def few_of(values: Sequence[Any] | np.ndarray) -> str:
+    """The first eight of values [k], separated by commas, for a message; and ", ..." where there are more."""
+    return ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
+
+
 class Schema(NamedTuple):
     """What an adversary may know of a data set without seeing a record: its shape, classes and attributes."""
 
@@ -101,11 +106,11 @@ class Schema(NamedTuple):
 
     def __str__(self) -> str:
         """The schema for people: classes, a line for each of the first fields, notes."""
-        classes = f" ({', '.join(self.class_names[:8])}{', ...' if len(self.class_names) > 8 else ''})"
+        classes = f" ({few_of(self.class_names)})"
         lines = [f"{self.marked_name}: {self.num_classes} classes{classes if self.class_names else ''}; records of"]
         lines[0] += f" shape {list(self.shape)}"
         for f in self.fields[:40]:
-            values = ", ".join(f.categories[:8]) + (", ..." if len(f.categories) > 8 else "")
+            values = few_of(f.categories)
             told = values if f.kind == "categorical" else "0 or 1" if f.kind == "binary" else f"{f.low:g} to {f.high:g}"
             count = f" x{f.stop - f.start}" if f.stop - f.start > 1 else ""
             lines.append(f"  {f.name}: {f.kind}{count}, {told}")

@@ -13,7 +13,7 @@ from mia_jax.storage import artifacts
 from mia_jax.synthesis import marginal, noisy, resume
 from mia_jax.synthesis import search as algorithm
 from mia_jax.targets.black_box import BudgetSpent
-from mia_jax.types import InputError, Key, Records, Schema, Target
+from mia_jax.types import InputError, Key, Records, Schema, Target, few_of
 
 
 class ShadowData(NamedTuple):
@@ -140,8 +140,7 @@ def _search(run: Run, config: Shadows, key: Key, adversary: Adversary) -> tuple[
     if len(pool.y):
         run.notify(f"{info.queries_per_record:,.0f} queries per record (the paper needed 156 on Purchase)")
     if info.given_up:
-        names = ", ".join(map(str, info.given_up[:8])) + (", ..." if len(info.given_up) > 8 else "")
-        run.notify(f"warning: no record of class {names} could be found; other classes got theirs")
+        run.notify(f"warning: no record of class {few_of(info.given_up)} could be found; other classes got theirs")
     return pool, _search_block(info, spent)
 
 

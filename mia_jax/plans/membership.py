@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mia_jax.types import Array, InputError
+from mia_jax.types import Array, InputError, few_of
 
 VERSION = 1  # of who is left out of what: raise it when the same plan would give an attack other shadows
 ALIKE = 0.5  # correlation of two rows beyond which they are no independent draws
@@ -315,5 +315,5 @@ def share_note(shadow_member: Array, member: Array) -> str | None:
 
 
 def _shadows(rows: np.ndarray) -> str:
-    names = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
+    names = few_of(rows)
     return f"Shadow {names} (counted from 0) is" if len(rows) == 1 else f"Shadows {names} (counted from 0) are"

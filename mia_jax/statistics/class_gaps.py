@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mia_jax.types import Array
+from mia_jax.types import Array, few_of
 
 MASS = 0.01  # of a target's answers that lie on a class, that is worth a word
 BESIDE = 3.0  # times as much as the shadows'
@@ -33,7 +33,7 @@ def _without_label(labels: np.ndarray, target: np.ndarray, shadows: Array | Sequ
     if not len(extra) or not used.any():
         return []
     if len(extra) > 1:
-        which = ", ".join(map(str, extra[:8])) + (", ..." if len(extra) > 8 else "")
+        which = few_of(extra)
         return [
             f"Classes {which} (counted from 0) are in no label, and the target gives them {mass[extra].sum():.2g} of"
             " its probability, more than the shadows do: see what these columns are."
@@ -56,7 +56,7 @@ def _one_sided(labels: np.ndarray, classes: int, member: Array | None) -> list[s
     for have, rate, words in ((own, share, "No member"), (count - own, 1 - share, "Nobody but members")):
         lacking = np.flatnonzero((count > 0) & (have == 0) & (present * (1 - rate) ** count < LEVEL))
         if len(lacking):
-            some = ", ".join(map(str, lacking[:8])) + (", ..." if len(lacking) > 8 else "")
+            some = few_of(lacking)
             said.append(
                 f"{words} of class {some} (counted from 0), of which there are {int(count[lacking].sum()):,} records:"
                 " attacks find the class there, and no memory of a record. Leave such records out."

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, special, stats
 
-from mia_jax.types import Array
+from mia_jax.types import Array, few_of
 
 MARGIN = 3.0  # standard errors above chance that a model must be right on
 KNOWS, FEW = 8.0, 10.0  # standard errors, and records, above chance of a model that knows the classes
@@ -62,7 +62,7 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     bad = np.flatnonzero([_guesses(one, usual) for one in beyond])
     if _knows(own) and len(bad):
         found.append(
-            f"Shadow {', '.join(map(str, bad[:8]))} (counted from 0) is right on {percent(each_right[bad].mean())} of"
+            f"Shadow {few_of(bad)} (counted from 0) is right on {percent(each_right[bad].mean())} of"
             f" the records, {_no_better(labels)}, and the others on {percent(each_right[good].mean())}: see whether"
             " its rows and columns are those of the target, or leave it out."
         )

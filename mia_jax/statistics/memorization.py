@@ -6,13 +6,12 @@ answers fit another's row. What makes a record hard for all is no memory: each r
 off, and each class's. NumPy and SciPy; never imports jax.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, stats
 
-from mia_jax.types import Array
+from mia_jax.types import Array, few_of
 
 LEVEL = 1e-5  # of each test, over all shadows together
 SAMPLE = 16384  # records that are looked at, of more
@@ -130,7 +129,7 @@ def unrelated_rows(labels: Array, shadows: Array, shadow_member: Array) -> tuple
     if usual < 2.5 - stats.norm.ppf(LEVEL) or not odd.any():
         return ()
     return (
-        f"The answers of shadow {_names(which[odd])} (counted from 0) do not depend on what shadow_member says trained"
+        f"The answers of shadow {few_of(which[odd])} (counted from 0) do not depend on what shadow_member says trained"
         f" {'it' if odd.sum() == 1 else 'them'}, and those of the others do: see whether the rows are those of the"
         " models (another seed, another split), and whether these were trained as the others.",
     )
@@ -170,12 +169,12 @@ def _same(target: Array, shadows: Array, shadow_member: Array) -> tuple[str, ...
         group = np.flatnonzero(first == k)
         if (member[group] != member[k]).any():
             found.append(
-                f"Shadows {_names(group)} (counted from 0) give bit-identical answers, though other records are said to"
+                f"Shadows {few_of(group)} (counted from 0) give bit-identical answers, though other records are said to"
                 " have trained them: one model was asked several times; was it reloaded?"
             )
     if len(own := [k for k, answers in enumerate(shadows) if _identical(answers, target)]):
         found.append(
-            f"Shadow {_names(own)} (counted from 0) gives the target's own answers, bit by bit: it is the target, or"
+            f"Shadow {few_of(own)} (counted from 0) gives the target's own answers, bit by bit: it is the target, or"
             " the wrong model was asked."
         )
     return tuple(found)
@@ -265,7 +264,7 @@ def _shadows_fit(known: Remembered, sure: np.ndarray, trained: np.ndarray) -> tu
         np.mean([p[m == side].mean() for p, m in zip(sure[inverted], trained[inverted], strict=True)])
         for side in (True, False)
     )
-    whose = "every shadow" if inverted.all() else f"shadow {_names(known.which[inverted])} (counted from 0)"
+    whose = "every shadow" if inverted.all() else f"shadow {few_of(known.which[inverted])} (counted from 0)"
     return (
         f"The answers of {whose} are surer of records that shadow_member says it did not train on: the true class has a"
         f" mean probability of {off:.2f} there, and of {on:.2f} on its said members. shadow_member seems to be"
@@ -378,7 +377,3 @@ def _below(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     """The share of ``values`` below each of ``at``; of those that are equal, half."""
     values = np.sort(values)
     return (np.searchsorted(values, at, "left") + np.searchsorted(values, at, "right")) / (2 * len(values))
-
-
-def _names(numbers: Sequence[int] | np.ndarray) -> str:
-    return ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")

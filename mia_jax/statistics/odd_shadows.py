@@ -12,7 +12,7 @@ from scipy import stats
 from mia_jax.statistics import equal_answers
 from mia_jax.statistics.equal_answers import LEAST, SHADOWS, SHARE, Answered
 from mia_jax.statistics.unlike_shadows import FLOOR, WORTH_AREA, WORTH_LEVEL, Beside, logits
-from mia_jax.types import Array
+from mia_jax.types import Array, few_of
 
 WRONG, FEW, TIMES, SIDE = 0.06, 25, 8.0, 50  # of its members, and how many; times as any other model's; members
 NEAR = 0.03  # times as far apart as other pairs: no two models of different records are
@@ -204,5 +204,4 @@ def _shared(models: Sequence[Answered], related: np.ndarray, some: np.ndarray) -
 
 def _named(odd: dict[int, np.ndarray]) -> str:
     names = list(odd)
-    shown = ", ".join(map(str, names[:8])) + (", ..." if len(names) > 8 else "")
-    return f"Shadow{'' if len(names) == 1 else 's'} {shown} (counted from 0)"
+    return f"Shadow{'' if len(names) == 1 else 's'} {few_of(names)} (counted from 0)"

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from mia_jax.statistics import memorization, slipped_rows, unlike_shadows
-from mia_jax.types import Array
+from mia_jax.types import Array, few_of
 
 LEVEL = 1e-5  # of each test, over all shadows together
 SAMPLE = 16384  # records that are looked at, of more
@@ -98,7 +98,7 @@ def notes(target: Array, shadows: Array, shadow_member: Array, member: Array | N
     if len(odd):
         times = np.exp(np.log(wide[1:][odd[0]]) - np.median(each))
         said.append(
-            f"The numbers of shadow {_names(odd)} (counted from 0) are spread {_times(times)} as the others' (of"
+            f"The numbers of shadow {few_of(odd)} (counted from 0) are spread {_times(times)} as the others' (of"
             " records new to each): another unit, as before a scaler is undone, or another kind of model."
         )
         each = each[apart <= np.log(ODD)]
@@ -133,7 +133,7 @@ def _same(models: np.ndarray) -> tuple[str, ...]:
     if not len(own):
         return ()
     return (
-        f"Shadow {_names(own)} (counted from 0) gives the target's own numbers, bit by bit: it is the target, or the"
+        f"Shadow {few_of(own)} (counted from 0) gives the target's own numbers, bit by bit: it is the target, or the"
         " wrong model was asked.",
     )
 
@@ -337,7 +337,7 @@ def _of_shadows(known: Sides) -> tuple[str, ...]:
     if not inverted.any():
         return ()
     return (
-        f"The numbers of shadow {_names(known.which[inverted])} (counted from 0) are smaller on the records that"
+        f"The numbers of shadow {few_of(known.which[inverted])} (counted from 0) are smaller on the records that"
         " shadow_member says trained it than on others, and those of the other shadows are not: these rows of"
         " shadow_member seem to be inverted, or the loss to have been saved for minus the loss.",
     )
@@ -363,7 +363,3 @@ def _by_chance(models: np.ndarray, trained: np.ndarray, mine: np.ndarray, relate
 
 def _times(ratio: float) -> str:
     return f"{max(ratio, 1 / ratio):,.2g} times as {'widely' if ratio > 1 else 'narrowly'}"
-
-
-def _names(numbers: np.ndarray) -> str:
-    return ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")

@@ -8,7 +8,7 @@ import numpy as np
 from mia_jax.audits.deployed.calibration import AS_LABELS, AS_TARGET, IN_FULL
 from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
-from mia_jax.types import Answers, Array
+from mia_jax.types import Answers, Array, few_of
 
 ENTRIES = 2**23  # of the shadows' answers, at most, by which they are recognized
 ROWS, MANY = 1024, 50  # records, and different numbers, by which one shadow's digits are told
@@ -108,10 +108,9 @@ def mixed_note(shadows: Array | Sequence[Array]) -> str | None:
 
 def _mixed(coarse: np.ndarray, what: str) -> str:
     names = np.flatnonzero(coarse)
-    shown = ", ".join(map(str, names[:8])) + (", ..." if len(names) > 8 else "")
     return (
-        f"{len(names)} of {len(coarse)} shadows ({shown}, counted from 0) {what}, and the others do not: attacks that"
-        " compare a record's models take the format for memory. Ask all of them in the same way."
+        f"{len(names)} of {len(coarse)} shadows ({few_of(names)}, counted from 0) {what}, and the others do not:"
+        " attacks that compare a record's models take the format for memory. Ask all of them in the same way."
     )
 
 
