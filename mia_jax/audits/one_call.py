@@ -242,10 +242,7 @@ def _saved_predictions(saved: Mapping[str, Any], records: int) -> tuple[np.ndarr
     predicted = collect.loaded(saved["shadows"])
     if predicted.ndim < 2 or predicted.shape[1] != records or 0 in predicted.shape:
         raise InputError(f"shadows hold predictions [S, {records}, ...]; they have shape {predicted.shape}")
-    who = saved["shadow_member"]
-    who = collect.loaded(who) if isinstance(who, str | os.PathLike) else who
-    p = predicted.reshape(*predicted.shape[:2], -1)
-    return predicted, checks.membership(who, checks.Answered(np.zeros(records), p[0], p))
+    return predicted, _who(saved, predicted.reshape(*predicted.shape[:2], -1), records)
 
 
 def _saved(saved: Mapping[str, Any], records: int) -> tuple[np.ndarray, np.ndarray, str]:
@@ -259,14 +256,17 @@ def _saved(saved: Mapping[str, Any], records: int) -> tuple[np.ndarray, np.ndarr
             f" have shape {p.shape}"
         )
     try:
-        read = [*answer_kinds.together({f"shadows[{k}]": each for k, each in enumerate(p)}).values()]
+        _, p, note = answer_kinds.of_models(None, p)
     except answer_kinds.Faulty as error:
         raise InputError(str(error)) from None
-    p = p if read[0].kind == "probabilities" else np.stack([each.p for each in read])
+    return p, _who(saved, p, records), note
+
+
+def _who(saved: Mapping[str, Any], answers: np.ndarray, records: int) -> np.ndarray:
+    """Who trained the shadows that gave these answers [S, n, k], bool [S, n]. Raises InputError."""
     who = saved["shadow_member"]
-    who = collect.loaded(who) if isinstance(who, str | os.PathLike) else who
-    note = f"Answers of the shadows are {read[0].note}." if read[0].note else ""
-    return p, checks.membership(who, checks.Answered(np.zeros(records), p[0], p)), note
+    who = collect.loaded(who) if isinstance(who, str | os.PathLike) else who  # lists are for ``membership`` to read
+    return checks.membership(who, checks.Answered(np.zeros(records), answers[0], answers))
 
 
 def _digest(given: Brought) -> str:

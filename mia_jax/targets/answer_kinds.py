@@ -154,3 +154,32 @@ def together(arrays: Mapping[str, np.ndarray]) -> dict[str, Read]:
         told = ", and ".join(f"{name} holds {kind}" for kind, name in kinds.items())
         raise Faulty(f"answers are of several kinds ({told}, as they look): save the same of all", kinds=tuple(kinds))
     return out
+
+
+class OfModels(NamedTuple):
+    """Answers of a target and of shadows, read."""
+
+    target: np.ndarray | None  # probabilities [n, c]
+    shadows: np.ndarray  # probabilities [S, n, c]
+    note: str  # what was made of them, in a sentence; "" of probabilities
+
+
+def of_models(target: np.ndarray | None, shadows: np.ndarray) -> OfModels:
+    """Answers of a target and of shadows about the same records, all of one kind, as probabilities.
+
+    Args:
+        target: numbers [n, c]; [n] or [n, 1] of two classes. None: of the shadows alone.
+        shadows: the same of S shadows, [S, n, c], [S, n] or [S, n, 1]; beside a target, S may be 0.
+
+    Raises:
+        Faulty: as ``together``.
+    """
+    arrays = {f"shadows[{k}]": p for k, p in enumerate(shadows)}
+    read = together(arrays if target is None else {"target": target, **arrays})
+    one = next(iter(read.values()))
+    whose = "the shadows" if target is None else "target and shadows"
+    note = f"Answers of {whose} are {one.note}." if one.note else ""
+    of_shadows = [read[name].p for name in arrays]
+    if one.kind != "probabilities":
+        shadows = np.stack(of_shadows) if of_shadows else np.zeros((0, *one.p.shape))
+    return OfModels(None if target is None else one.p, shadows, note)

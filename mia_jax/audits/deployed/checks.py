@@ -1,7 +1,7 @@
 """Saved answers that somebody gives ``infer``, checked: each refusal names the array and what it should be."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -61,12 +61,11 @@ def as_probabilities(asked: Answered, population: Any) -> tuple[Answered, Any, s
         kind = answer_kinds.kind_of(target, "target")
         if kind == "probabilities":
             return asked, population, ""
-        read = answer_kinds.together({"target": target, **{f"shadows[{k}]": p for k, p in enumerate(shadows)}})
+        read = answer_kinds.of_models(target, shadows)
     except answer_kinds.Faulty as error:
         if target.ndim == 2 and target.shape[1] > 1 and error.kinds is None:
             return asked, population, ""  # of which ``checked`` says more
         raise InputError(str(error)) from None
-    one, *others = read.values()
     if population is not None:
         names = tuple(population) if isinstance(population, Mapping) else Answered._fields
         group = dict(population) if isinstance(population, Mapping) else dict(zip(names, population, strict=False))
@@ -76,8 +75,7 @@ def as_probabilities(asked: Answered, population: Any) -> tuple[Answered, Any, s
                 column = values.shape[-1:] == (1,) and values.ndim > (name == "shadows") + 1
                 group[name] = answer_kinds.probabilities(values[..., 0] if column else values, kind)
         population = group
-    asked = Answered(asked.labels, one.p, np.stack([other.p for other in others]))
-    return asked, population, f"Answers of target and shadows are {one.note}."
+    return Answered(asked.labels, cast(np.ndarray, read.target), read.shadows), population, read.note
 
 
 def of_population(

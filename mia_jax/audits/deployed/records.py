@@ -7,7 +7,7 @@ np.savez("preds.npz", labels=y, target=p, shadows=q, shadow_member=member_of_sha
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -94,9 +94,10 @@ def load_predictions(
         if shadows.ndim != target.ndim + 1 or (len(shadows) == 0 and not alone) or shadows.shape[1:] != target.shape:
             needed = ", ".join(["S", *map(str, target.shape)])
             raise ValueError(f"shadows has shape {shadows.shape}; needed: [{needed}], as target, S > 0")
-        (target, shadows), note = of_one_kind(target, shadows)
-        if note and notify is not None:
-            notify(note)
+        read = answer_kinds.of_models(target, shadows)
+        target, shadows = cast(np.ndarray, read.target), read.shadows
+        if read.note and notify is not None:
+            notify(read.note)
         n, classes = target.shape
         if arrays["labels"].shape not in ((n,), (n, 1), (n, classes)):
             raise ValueError(f"labels has shape {arrays['labels'].shape}; needed: [{n}], as target")
@@ -111,24 +112,6 @@ def load_predictions(
         return Predictions(labels, target, shadows, shadow_member, _member(arrays, n))
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
-
-
-def of_one_kind(target: np.ndarray, shadows: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], str]:
-    """Answers of target and shadows as probabilities, and what was made of them, in a sentence; "" of probabilities.
-
-    Args:
-        target: numbers [n, c]; [n] or [n, 1] of two classes.
-        shadows: the same of S shadows, [S, n, c], [S, n] or [S, n, 1].
-
-    Raises:
-        ValueError: they are no answers, or of several kinds; it names the array and the record.
-    """
-    read = answer_kinds.together({"target": target, **{f"shadows[{k}]": p for k, p in enumerate(shadows)}})
-    one, *others = read.values()
-    note = f"Answers of target and shadows are {one.note}." if one.note else ""
-    if one.kind == "probabilities":
-        return (one.p, shadows), note
-    return (one.p, np.stack([other.p for other in others]) if others else np.zeros((0, *one.p.shape))), note
 
 
 def defended(saved: Predictions, chosen: tuple[defenses.AnswerDefense, ...], *, shadows_too: bool) -> Predictions:
