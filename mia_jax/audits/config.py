@@ -253,7 +253,7 @@ class Brought(NamedTuple):
     member: np.ndarray | None  # bool [n], where it is known
     population: tuple[Any, np.ndarray] | None  # records that trained no model [p, *f], and their labels
     trainer: Any = None  # what trains the shadows: ``platforms.as_platform``
-    shadows: np.ndarray | None = None  # probabilities [S, n, c], where they were had before
+    shadows: np.ndarray | None = None  # probabilities [S, n, c], that were given
     shadow_member: np.ndarray | None = None  # bool [S, n], who trained those
     signal: Any = None  # (prediction, y) -> [n], or the name of one, where predictions are no probabilities
     digest: str = ""  # of the file that all of this is from, if it is from one

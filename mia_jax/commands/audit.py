@@ -2,7 +2,7 @@
 
 mia-jax audit --dataset=location --num_models=128              # models in pairs, each in turn the target
 mia-jax audit --target=URL --data=mine.npz                     # somebody's model, behind an API
-mia-jax audit --predictions=preds.npz                          # all answers were had elsewhere
+mia-jax audit --predictions=preds.npz                          # all answers were obtained elsewhere
 mia-jax audit --predictions=a.npz,b.npz,c.npz                  # variants of one model, side by side
 mia-jax audit --dataset=location --canaries=1000               # one training run, its epsilon
 mia-jax audit --dataset=location --fail_if='tpr@0.01>0.05'     # a release gate

@@ -46,7 +46,7 @@ SLIPS = {
 
 def doubts(**changed):
     given = dict(target=SQUARED[0], shadows=SQUARED[1:], trained=TRAINED[1:], member=TRAINED[0]) | changed
-    return numbers.doubts(*given.values())
+    return numbers.remarks(*given.values()).doubts
 
 
 @pytest.mark.parametrize("case", SLIPS)
@@ -113,7 +113,7 @@ def test_of_400_honest_files_none_is_doubted():
     for seed in range(400):
         of_models, trained = world(10_000 + seed)
         for member in (trained[0], None):
-            if said := numbers.doubts(of_models[0], of_models[1:], trained[1:], member):
+            if said := numbers.remarks(of_models[0], of_models[1:], trained[1:], member).doubts:
                 found[seed] = said
             if said := unlike_signals.notes(of_models[0], of_models[1:], trained[1:], member):
                 noted[seed] = said

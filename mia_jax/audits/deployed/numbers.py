@@ -303,11 +303,19 @@ def inferred(
     given = checked(signal, shadow_signal, shadow_member)
     truth = None if member is None else checks.truth(member, len(given.target))
     found = scored(name, *on_one_scale(*given), given.trained, member=truth, key=key, options=options)
-    return found._replace(notes=(*doubts(*given, truth), *found.notes))
+    said = remarks(*given, truth)
+    return found._replace(notes=(*said.doubts, *found.notes, *said.notes))
 
 
-def doubts(target: Array, shadows: Array, shadow_member: Array, member: Array | None) -> tuple[str, ...]:
-    """Why numbers of target and shadows may not belong together, in sentences; () where they seem to.
+class Remarks(NamedTuple):
+    """What is said of numbers of target and shadows, in sentences."""
+
+    doubts: tuple[str, ...]  # why they may not belong together
+    notes: tuple[str, ...]  # where nothing is doubted, whose numbers are spread otherwise
+
+
+def remarks(target: Array, shadows: Array, shadow_member: Array, member: Array | None) -> Remarks:
+    """What is to be said of numbers, whichever way they came.
 
     Args:
         target: float [n], larger where the target fits the record better.
@@ -316,4 +324,5 @@ def doubts(target: Array, shadows: Array, shadow_member: Array, member: Array | 
         member: bool [n], where it is known.
     """
     related = None if member is None else membership.related(np.vstack([member, shadow_member]))
-    return unlike_signals.doubts(target, shadows, shadow_member, member, related)
+    doubted = unlike_signals.doubts(target, shadows, shadow_member, member, related)
+    return Remarks(doubted, () if doubted else unlike_signals.notes(target, shadows, shadow_member, member))

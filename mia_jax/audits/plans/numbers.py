@@ -24,7 +24,6 @@ from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.data import tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.reports import results
-from mia_jax.statistics import unlike_signals
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import Array, InputError, Schema
 
@@ -219,10 +218,9 @@ def summarize(
         nothing.astype(bool),
     )
     notes = list(dict.fromkeys(note for one in scored.values() for note in one.notes))
-    given_numbers = setting.target, trained.extra, setting.plan.member, given.member
-    doubts = numbers.doubts(*given_numbers)
-    notes += [] if doubts else unlike_signals.notes(*given_numbers)
-    for line in (*doubts, *notes):
+    said = numbers.remarks(setting.target, trained.extra, setting.plan.member, given.member)
+    notes += said.notes
+    for line in (*said.doubts, *notes):
         run.notify(f"warning: {line}")
     shape = tuple(np.shape(given.x)[1:])
     schema = Schema(config.name, "local", config.records or given.digest, 1, shape, ())
@@ -235,7 +233,7 @@ def summarize(
         dataset=blocks.dataset(config.name, schema, n, found),
         target=_target(config, setting, given.member),
         shadows=_shadows(setting, next(iter(scored.values())), notes),
-        doubts=list(doubts),
+        doubts=list(said.doubts),
     )
     columns = {name: value for name, value in summary.scores.items() if name not in ("label", "confidence", "entropy")}
     return summary._replace(scores={**columns, "signal": setting.target.astype(np.float32)})
