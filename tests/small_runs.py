@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from mia_jax.audits.config import CanaryConfig, Config
+from mia_jax import audits
+from mia_jax.audits.config import BalancedConfig, CanaryConfig, Config
 
 N, F, C = 400, 12, 3
 SHADOWS = 3
@@ -111,3 +112,11 @@ def own_module(tmp_path, monkeypatch, source: str) -> str:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     return name
+
+
+def beat_guessing_on_real_location(names, data_dir, workdir, **settings) -> dict[str, bool]:
+    """Of each attack, whether its AUC's interval lies above a half, in a small audit of the real Location."""
+    small = dict(num_models=8, num_targets=2, attacks=",".join(names), workdir=str(workdir), data_dir=data_dir)
+    found = audits.run(BalancedConfig(dataset="location", **small, **settings))
+    assert found["dataset"]["source"] == "official"
+    return {name: block["auc"]["low"] > 0.5 for name, block in found["attacks"].items()}

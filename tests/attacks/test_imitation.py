@@ -6,11 +6,10 @@ import numpy as np
 import optax
 import pytest
 import scipy.stats
+from small_runs import beat_guessing_on_real_location
 
 import mia_jax as mia
-from mia_jax import audits
 from mia_jax.attacks import ATTACKS, glira, imia
-from mia_jax.audits import BalancedConfig
 from mia_jax.statistics import metrics
 from mia_jax.targets import black_box
 from mia_jax.types import InputError, Records
@@ -144,15 +143,4 @@ def test_a_target_that_trained_on_nobody_is_not_accused(name, count):
 @pytest.mark.data
 @pytest.mark.slow
 def test_they_beat_guessing_on_real_location(data_dir, tmp_path):
-    config = BalancedConfig(
-        dataset="location",
-        data_dir=data_dir,
-        num_models=8,
-        num_targets=2,
-        query_shadows=2,
-        attacks=",".join(NAMES),
-        workdir=str(tmp_path),
-    )
-    found = audits.run(config)
-    assert found["dataset"]["source"] == "official"
-    assert {name: block["auc"]["low"] > 0.5 for name, block in found["attacks"].items()} == dict.fromkeys(NAMES, True)
+    assert beat_guessing_on_real_location(NAMES, data_dir, tmp_path, query_shadows=2) == dict.fromkeys(NAMES, True)

@@ -6,12 +6,11 @@ import attack_worlds as worlds
 import numpy as np
 import pytest
 import scipy.stats
+from small_runs import beat_guessing_on_real_location
 from test_attacks import MEMBER, SHADOWS, WORLD, K, N, log_p_of, raw, sides
 from test_attacks import phi_of as plain_phi_of
 
-from mia_jax import audits
 from mia_jax.attacks import ATTACKS, informia, leave_one_out, pmia
-from mia_jax.audits import BalancedConfig
 from mia_jax.statistics import metrics
 from mia_jax.types import InputError
 
@@ -139,15 +138,4 @@ def test_a_target_that_trained_on_nobody_is_not_accused(name, shadows):
 @pytest.mark.data
 @pytest.mark.integration
 def test_they_beat_guessing_on_real_location(data_dir, tmp_path):
-    config = BalancedConfig(
-        dataset="location",
-        data_dir=data_dir,
-        num_models=8,
-        num_targets=2,
-        num_epochs=20,
-        attacks=",".join(NAMES),
-        workdir=str(tmp_path),
-    )
-    found = audits.run(config)
-    assert found["dataset"]["source"] == "official"
-    assert {name: block["auc"]["low"] > 0.5 for name, block in found["attacks"].items()} == dict.fromkeys(NAMES, True)
+    assert beat_guessing_on_real_location(NAMES, data_dir, tmp_path, num_epochs=20) == dict.fromkeys(NAMES, True)
