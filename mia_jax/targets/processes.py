@@ -9,8 +9,8 @@ import functools
 import os
 import pickle
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from mia_jax.data import tables
 from mia_jax.targets import platforms
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import Array, InputError, Records, Target
+
+T = TypeVar("T")
 
 
 def side_by_side(kind: str, num_classes: int, jobs: int) -> Platform:
@@ -38,26 +40,47 @@ def side_by_side(kind: str, num_classes: int, jobs: int) -> Platform:
         raise InputError(f"`jobs={jobs}`: {kind} trains several models at once in this process: leave it out")
 
     def fit_many(pool: Records, index: Array, *, seeds: Sequence[int]) -> Iterator[Target]:
-        from joblib import Parallel, delayed
-
         y = np.asarray(pool.y)
         tasks = (
-            delayed(_fitted)(os.getcwd(), kind, num_classes, tables.take(pool.x, rows), y[rows], int(seed))
+            (os.getcwd(), kind, num_classes, tables.take(pool.x, rows), y[rows], int(seed))
             for rows, seed in zip(np.asarray(index), seeds, strict=True)
         )
-        try:
-            yield from Parallel(n_jobs=min(jobs, len(seeds)), return_as="generator")(tasks)
-        except (pickle.PicklingError, TypeError, AttributeError) as error:  # what a user's code raises is InputErrors
-            reason = str(error).strip().splitlines()[0]
-            line = f"`jobs={jobs}`: a model of {kind} cannot leave its process ({reason}): leave it out"
-            raise InputError(line) from None
-        except concurrent.futures.BrokenExecutor:
-            raise InputError(
-                f"`jobs={jobs}`: a process that trained has ended, as for want of memory: give fewer; what was finished"
-                " is kept"
-            ) from None
+        return each(_fitted, tasks, min(jobs, len(seeds)), called=f"a model of {kind}", in_order=True)
 
     return chosen._replace(fit_many=fit_many)
+
+
+def each(
+    work: Callable[..., T], tasks: Iterable[tuple[Any, ...]], jobs: int, *, called: str, in_order: bool = False
+) -> Iterator[T]:
+    """What ``work`` makes of each task: in turn, or in so many processes, which know functions typed into a notebook.
+
+    Args:
+        work: of the arguments that a task is.
+        tasks: arguments.
+        jobs: processes; 1: this one.
+        called: what is made, in a message.
+        in_order: of the tasks; else as they are done.
+
+    Raises:
+        InputError: what is made, or makes it, cannot be sent from one process to another, or a process has died.
+    """
+    if jobs == 1:
+        yield from (work(*task) for task in tasks)
+        return
+    from joblib import Parallel, delayed
+
+    how = "generator" if in_order else "generator_unordered"
+    try:
+        yield from Parallel(n_jobs=jobs, return_as=how)(delayed(work)(*task) for task in tasks)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:  # what a user's code raises is InputErrors
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"`jobs={jobs}`: {called} cannot leave its process ({reason}): leave it out") from None
+    except concurrent.futures.BrokenExecutor:
+        raise InputError(
+            f"`jobs={jobs}`: a process that trained has ended, as for want of memory: give fewer; what was finished is"
+            " kept"
+        ) from None
 
 
 @functools.cache

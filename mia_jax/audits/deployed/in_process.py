@@ -3,8 +3,8 @@
 import functools
 import importlib.metadata
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,11 +14,10 @@ from mia_jax.audits.types import Run
 from mia_jax.data import tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
-from mia_jax.targets import platforms, predictors
+from mia_jax.targets import platforms, predictors, processes
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import InputError, Records, Schema
 
-T = TypeVar("T")
 PACKAGES = ("numpy", "scikit-learn", "jax")  # whose versions are part of what names a shadow's answers
 
 
@@ -158,20 +157,7 @@ def _side_by_side(
         (k, platform.fit, tables.take(given.x, rows), given.y[rows], int(plan.seeds[k]), asked, classes)
         for k, rows in ((k, plan.rows(k)) for k in which)
     )
-    yield from each(_one, tasks, jobs)
-
-
-def each(work: Callable[..., T], tasks: Iterable[tuple[Any, ...]], jobs: int) -> Iterator[T]:
-    """What ``work`` makes of each task: in turn, or as they are done in so many processes.
-
-    Processes are joblib's: they know functions that were typed into a notebook.
-    """
-    if jobs == 1:
-        yield from (work(*task) for task in tasks)
-        return
-    from joblib import Parallel, delayed
-
-    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(work)(*task) for task in tasks)
+    yield from processes.each(_one, tasks, jobs, called="a shadow model")
 
 
 def _one(

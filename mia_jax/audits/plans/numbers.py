@@ -24,6 +24,7 @@ from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.data import tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.reports import results
+from mia_jax.targets import processes
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import Array, InputError, Schema
 
@@ -149,7 +150,7 @@ def train(run: Run[InProcessConfig], setting: Setting) -> Trained[np.ndarray]:
     work = functools.partial(_one, setting.trainer, name, given.x, given.y, setting.signal)
     tasks = [(k, plan.rows(k), int(plan.seeds[k])) for k in missing]
     with run.progress("shadow models", len(missing)) as advance:
-        for k, one, took in in_process.each(work, tasks, run.config.jobs):
+        for k, one, took in processes.each(work, tasks, run.config.jobs, called="a shadow model"):
             run.workdir.save("answers", described[k], {"signal": one}, seconds=took)
             found[k], seconds[k] = one, took
             advance(1)
