@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.statistics import metrics
+from mia_jax.statistics import low_fpr, metrics
 
 
 class Resamples(NamedTuple):
@@ -26,8 +26,8 @@ def bootstrap(
     """AUC and TPR at FPR of samples drawn anew from these members and, apart, from these non-members (stratified).
 
     For joint questions, such as the difference of two rates; ``metrics.auc`` and ``metrics.tpr_at_fpr`` have intervals
-    of their own. TPRs are at rank r (n + 1) of the non-members, members tied with one of them are not found. A sample
-    is its counts, and nothing is sorted twice.
+    of their own, and read both as it is done here: ties are averaged. A sample is its counts, and nothing is sorted
+    twice.
 
     Args:
         score: [n], larger = more likely a member.
@@ -43,7 +43,7 @@ def bootstrap(
     rng = np.random.Generator(np.random.SFC64(seed))
     area, tpr = np.empty(resamples), np.empty((resamples, len(rates)))
     for k in range(resamples):
-        area[k], tpr[k] = _of_counts(one, *_drawn(rng, one.m, one.n))
+        area[k], tpr[k] = _of_counts(one, *_drawn(rng, len(one.members), len(one.non_members)))
     return Resamples(area, tpr)
 
 
@@ -68,7 +68,7 @@ def paired(
     inside, outside = (
         [np.argsort(-np.asarray(score)[side], kind="stable") for score in scores] for side in (member, ~member)
     )
-    m, n = arranged[0].m, arranged[0].n
+    m, n = len(arranged[0].members), len(arranged[0].non_members)
     rng = np.random.Generator(np.random.SFC64(seed))
     area, tpr = np.empty((len(scores), resamples)), np.empty((len(scores), resamples, len(rates)))
     for k in range(resamples):
@@ -81,20 +81,16 @@ def paired(
 class _Arranged(NamedTuple):
     """Scores, sorted once: the best first, members and non-members apart."""
 
-    m: int
-    n: int
-    before: np.ndarray  # [n], members above each non-member
-    until: np.ndarray  # [n], or tied with it
-    ranks: np.ndarray  # [rates], of non-members, from 0
+    members: np.ndarray  # int [m], which of the distinct scores each has
+    non_members: np.ndarray  # int [n]
+    distinct: int
+    rates: Sequence[float]
 
 
 def _arranged(score: np.ndarray, member: np.ndarray, rates: Sequence[float]) -> _Arranged:
     t = metrics.tally(score, member)
-    n = int(t.non_members.sum())
     distinct = np.arange(len(t.value))
-    at_member, at_non_member = np.repeat(distinct, t.members), np.repeat(distinct, t.non_members)
-    before, until = (np.searchsorted(at_member, at_non_member, side) for side in ("left", "right"))
-    return _Arranged(int(t.members.sum()), n, before, until, np.array([rate * (n + 1) for rate in rates]) - 1)
+    return _Arranged(np.repeat(distinct, t.members), np.repeat(distinct, t.non_members), len(distinct), rates)
 
 
 def _drawn(rng: np.random.Generator, m: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,11 +99,12 @@ def _drawn(rng: np.random.Generator, m: int, n: int) -> tuple[np.ndarray, np.nda
     return of_members, of_others
 
 
-def _of_counts(one: _Arranged, of_members: np.ndarray, of_others: np.ndarray) -> tuple[float, np.ndarray]:
+def _of_counts(one: _Arranged, of_members: np.ndarray, of_others: np.ndarray) -> tuple[float, list[float]]:
     """AUC and TPRs [rates] of a sample, by how often each member [m] and non-member [n] is in it, the best first."""
-    above = np.concatenate([[0], np.cumsum(of_members)])
-    won, seen, first = above[one.before], np.cumsum(of_others), np.floor(one.ranks)
-    area = (of_others @ won + of_others @ above[one.until]) / (2 * one.m * one.n)
-    places = (np.minimum(np.searchsorted(seen, r, "right"), one.n - 1) for r in (first, first + 1))
-    low, high = (np.where(r < 0, 0, won[place]) for r, place in zip((first, first + 1), places, strict=True))
-    return area, (low + (one.ranks - first) * (high - low)) / one.m
+    members, others = (
+        np.bincount(at, count, minlength=one.distinct).astype(int)
+        for at, count in ((one.members, of_members), (one.non_members, of_others))
+    )
+    won = np.cumsum(members) - members / 2
+    curve = low_fpr.above(members, others)
+    return float(others @ won / (members.sum() * others.sum())), [low_fpr.plain(curve, rate) for rate in one.rates]
