@@ -158,6 +158,7 @@ ATTACKS: dict[str, Entry] = {
         "GLiRA",
         imitation.OPTIONS,
         needs=imitation.NEEDS,
+        imitates=True,
     ),
     "imia": Entry(
         imia.imia,
@@ -166,6 +167,7 @@ ATTACKS: dict[str, Entry] = {
         "IMIA",
         imia.OPTIONS,
         needs=imitation.NEEDS,
+        imitates=True,
     ),
 }
 

@@ -60,6 +60,8 @@ class Entry(NamedTuple):
     options: tuple[Option, ...] = ()  # all parameters of the factory beside num_classes
     needs: frozenset[str] | None = None  # of ``NEEDS``, as the Attack says; None: the factory is called to find out
     parts: Callable[..., int] | None = None  # of long work, by (num_classes, **options); the factory has ``remember``
+    # It imitates the target: all that it asks of its own is its population, once, and it can do without shadows.
+    imitates: bool = False
 
     def __call__(self, num_classes: int, **options: Any) -> Attack:
         """The attack.

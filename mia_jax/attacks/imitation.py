@@ -82,7 +82,8 @@ def attack(population: Records, imitate: Imitate, score: Callable[[dict[str, np.
     Args:
         population: records [N] that trained no model.
         imitate: what is seen of the imitators; "phi" is the model's own.
-        score: of what is seen [n] to scores [n]; 0 is put where the shadows' members are told best.
+        score: of what is seen [n] to scores [n]; 0 is put where the shadows' members are told best. Without shadows
+            there is no boundary, and scores are as they are.
     """
     compiled = jax.jit(imitate)
 
@@ -95,6 +96,8 @@ def attack(population: Records, imitate: Imitate, score: Callable[[dict[str, np.
 
     def fit(key: Key, seen, member: Array, population=None) -> float:
         del key, population
+        if len(member) == 0:
+            return np.nan
         each = [score({name: np.asarray(leaf[k]) for name, leaf in seen.items()}) for k in range(len(member))]
         return best_threshold(np.ravel(each), np.ravel(member))
 

@@ -6,11 +6,10 @@
 import dataclasses
 import pathlib
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple, TypeVar
-
-import numpy as np
+from typing import Any, TypeVar
 
 from mia_jax import attacks
+from mia_jax.audits.brought import Brought
 from mia_jax.audits.options import (
     FIRST_OPTIONS,
     AttackOptions,
@@ -222,6 +221,13 @@ class DeployedConfig(TableOptions, Shadows, AuditConfig):
         "what the shadows are trained on: noisy, marginal, search, or a data set (a name, or a file as `data` is) less"
         " the records of `data` (default: a half of the non-members of `data`, which then are not asked about)",
     )
+    shadow_labels: str = option(
+        "own",
+        "classes of the records that shadows train on: own, which these records have, or target: as the target answers"
+        " about them, which costs a query each",
+        choices=("own", "target"),
+        late=True,
+    )
     attacks: str = option("all", f"{ATTACKS_HELP}; all: those that can run on what there is", identity=False)
     max_queries: int | None = option(
         None,
@@ -242,28 +248,6 @@ class DeployedConfig(TableOptions, Shadows, AuditConfig):
         low=0,
     )
     fresh: bool = option(False, "forget the answers of earlier runs and ask all again", identity=False)
-
-
-class Brought(NamedTuple):
-    """What an audit of a model in this process is given."""
-
-    model: Any  # whatever answers: ``predictors.answers``
-    x: Any  # records [n, *f], in the type that the model takes
-    y: np.ndarray  # int32 [n]; with a signal, whatever is predicted [n, ...]
-    member: np.ndarray | None  # bool [n], where it is known
-    population: tuple[Any, np.ndarray] | None  # records that trained no model [p, *f], and their labels
-    trainer: Any = None  # what trains the shadows: ``platforms.as_platform``
-    shadows: np.ndarray | None = None  # probabilities [S, n, c], that were given
-    shadow_member: np.ndarray | None = None  # bool [S, n], who trained those
-    signal: Any = None  # (prediction, y) -> [n], or the name of one, where predictions are no probabilities
-    digest: str = ""  # of the file that all of this is from, if it is from one
-    notes: tuple[str, ...] = ()  # what was made of labels and answers, in sentences
-    class_names: tuple[str, ...] = ()  # of classes 0, 1, ..., where labels were not these numbers
-
-    @property
-    def has_shadows(self) -> bool:
-        """Whether there are shadows, or something to train them."""
-        return self.trainer is not None or self.shadows is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -345,9 +329,13 @@ def identity(config: AuditConfig) -> dict[str, Any]:
     options = attacks.flags()
     late = {f.name for f in dataclasses.fields(TableOptions) if values.get(f.name) is None}
     late |= {flag for flag in options if flag not in FIRST_OPTIONS and values.get(flag) == options[flag].default}
+    of_recipe = {f.name for f in dataclasses.fields(AuditConfig)}
+    late |= {f.name for f in fields if f.metadata["late"] and f.name not in of_recipe and values[f.name] == f.default}
     if config.recipe == "paper":
         late |= {
-            f.name for f in fields if f.metadata["late"] and getattr(config, f.name) == getattr(off(config), f.name)
+            f.name
+            for f in fields
+            if f.metadata["late"] and f.name in of_recipe and getattr(config, f.name) == getattr(off(config), f.name)
         }
     return {name: value for name, value in values.items() if name not in late}
 

@@ -75,6 +75,11 @@ def _attacks(*names: str) -> Callable[[Any], bool]:
     return lambda v: attacks.wants_all(v.attacks) or not {*names}.isdisjoint(attacks.split(v.attacks))
 
 
+def _named(v: Any, kind: type[AuditConfig], names: Sequence[str]) -> bool:
+    """Whether one of the attacks is to run; a service's audit has none that trains models unless it is named."""
+    return not {*names}.isdisjoint(attacks.split(v.attacks)) or (kind is BalancedConfig and _attacks(*names)(v))
+
+
 def _among(names: Sequence[str]) -> str:
     """Where a flag has no meaning because none of these attacks is asked for."""
     return f"without {' or '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)} among `attacks`"
@@ -150,7 +155,11 @@ RULES: dict[type[AuditConfig], tuple[Rule, ...]] = {
             "without `predictions` and `defenses`: a service's shadows always answer behind `defenses`",
         ),
         *_synthesis("shadow_data", beside=("max_queries",)),  # which counts every question here
-        Rule(NETWORK, _ours, OTHER_TRAINER),
+        Rule(
+            ("shadow_labels",),
+            lambda v: v.shadow_data not in ("marginal", "search"),
+            "with `shadow_data=marginal` or search, whose records the target labels",
+        ),
         *OWN_NETWORK,
         Rule(("data_dir",), lambda v: _is_name(v.shadow_data), "without the name of a data set as `shadow_data`"),
     ),
@@ -169,10 +178,11 @@ CHOSEN_BY: dict[type[AuditConfig], str] = {DeployedConfig: "`target` or `predict
 def attack_rules(kind: type[AuditConfig]) -> tuple[Rule, ...]:
     """The rules for the options of attacks, as they are declared on their entries in ``ATTACKS``."""
     rules = []
-    if kind is BalancedConfig:
+    if kind in (BalancedConfig, DeployedConfig):
         ours = [name for name, entry in attacks.ATTACKS.items() if "model" in entry.sources()]
         otherwise = f"{OTHER_TRAINER}, or {_among(ours).removeprefix('without ')}"
-        rules.append(Rule(NETWORK, lambda v: _ours(v) or _attacks(*ours)(v), otherwise))
+        rules.append(Rule(NETWORK, lambda v: _ours(v) or _named(v, kind, ours), otherwise))
+    if kind is BalancedConfig:
         asking = _needing("queries", "trainer")
         rules.append(Rule(("query_shadows", "query_records"), _attacks(*asking), _among(asking)))
     for flag in attacks.flags():

@@ -150,6 +150,8 @@ def test_what_a_broken_run_asked_is_spent(service, run, marginals):
         (dict(shadow_data="search"), 63, "60 for the records in question and 3 or more for `shadow_data=search`"),
         (dict(shadow_data="search", num_classes=10), 70, "and 10 or more for"),
         (dict(shadow_data="search", class_prior="target"), 63 + PRIOR_QUERIES, "4,099 or more for"),
+        (dict(attacks="glira"), 60, "36 for the records in question and 24 for records of your own;"),
+        (dict(shadow_labels="target"), 60, "36 for the records in question and 24 for records of your own;"),
     ],
 )
 def test_a_budget_that_cannot_do_is_refused_before_anything_is_asked(service, run, tmp_path, given, needed, what):
@@ -224,6 +226,50 @@ def test_attacks_that_compare_shadows_need_both_kinds():
     assert "pmia" not in infer.attack_names("all", same_records=True, member=np.zeros((2, 5), bool))
     with pytest.raises(InputError, match="pmia needs shadows that trained on some of the records in question"):
         infer.attack_names("pmia", same_records=True, member=np.zeros((2, 5), bool))
+
+
+# --- records of the adversary's own, about which the target is asked, too --------------------------------------------
+
+
+def test_shadows_learn_what_the_target_answers_about_their_records(service, run, tmp_path):
+    """The same shadows as where the file has these labels; what they train on is asked about once, and counted."""
+    y = (X @ PULL).argmax(axis=1)
+    other = (X[: 2 * MEMBERS] + 1) % 2  # as many as a shadow takes
+    true = (other @ PULL).argmax(axis=1)
+    for name, labels in (("wrong", (true + 1) % C), ("right", true)):
+        np.savez(tmp_path / f"{name}.npz", x=other.astype(np.uint8), y=labels)
+    given = dict(num_epochs=3, attacks="loss,rmia_offline", recheck=0)
+    with service.open() as url:
+        needed = N + 2 * MEMBERS
+        for budget in (needed - 1, N):
+            with pytest.raises(InputError, match=f"{needed} are needed, .* {2 * MEMBERS} of your own"):
+                wrong = dict(shadow_data=str(tmp_path / "wrong.npz"), shadow_labels="target")
+                run(url, max_queries=budget, workdir=str(tmp_path / "few"), **wrong, **given)
+        assert service.asked.total() < N / 2  # to learn what is answered
+        told = run(url, max_queries=needed, workdir=str(tmp_path / "few"), **wrong, **given)
+        assert service.asked.total() == told["target"]["records_asked"] == needed
+        own = run(url, shadow_data=str(tmp_path / "right.npz"), workdir=str(tmp_path / "own"), **given)
+    assert len(y) == N and told["shadows"]["data"].endswith("labeled by the target")
+    assert told["shadows"]["test_accuracy"] == own["shadows"]["test_accuracy"]
+    for name in ("loss", "rmia_offline"):
+        assert told["attacks"][name]["auc"] == own["attacks"][name]["auc"]
+    assert told["config"]["shadow_labels"] == "target" and "shadow_labels" not in own["config"]
+
+
+@pytest.mark.integration
+def test_a_service_is_imitated_by_asking_about_records_of_ones_own(service, run, tmp_path):
+    """Once, however often the command is given. It is asked so where that is wished for by name."""
+    assert {*infer.attack_names("all", same_records=True, imitators=True)}.isdisjoint(("glira", "imia"))
+    given = dict(attacks="glira,loss,imia", num_epochs=2, recheck=0)
+    with service.open() as url:
+        found = run(url, max_queries=N, **given)  # all that is in the file: 36 in question, 24 set aside
+        assert service.asked.total() == found["target"]["records_asked"] == N and set(service.asked.values()) == {1}
+        again = run(url, max_queries=N, **given | dict(attacks="glira"))
+        assert service.asked.total() == N
+    assert [*found["attacks"]] == ["glira", "loss", "imia"]
+    assert found["attacks"]["glira"]["auc"] == again["attacks"]["glira"]["auc"]
+    assert "no shadow model in its place" in found["attacks"]["glira"]["accuracy"]["reason"]
+    assert found["attacks"]["glira"]["auc"]["value"] is not None
 
 
 # --- shadows of a user's trainer -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 from mia_jax.audits import common, memory, shadow_data
 from mia_jax.audits import config as configs
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import infer, shadow_source
+from mia_jax.audits.deployed import infer, own_records, shadow_source
 from mia_jax.audits.deployed import records as deployed
 from mia_jax.audits.stages import timed
 from mia_jax.audits.types import Run
@@ -64,7 +64,7 @@ def load(run: Run[DeployedConfig]) -> Inputs:
         platforms.platform(config.target_kind, question.schema.num_classes)
     for note in question.schema.notes:
         run.notify(note)
-    attacks = infer.attack_names(config.attacks, configs.attack_run(config), same_records=True)
+    attacks = infer.attack_names(config.attacks, configs.attack_run(config), same_records=True, imitators=True)
     aside, rows = shadow_source.set_aside(config, run.root, question)
     records = _take(question.records, rows)
     sent = Records(question.sent[rows], records.y)
@@ -77,7 +77,8 @@ def load(run: Run[DeployedConfig]) -> Inputs:
         memory.check_networks(config, question.schema._replace(num_classes=classes), m)
     if "shokri" in attacks:
         memory.check_attack_networks(config, classes)
-    left = shadow_source.queries_left(config, np.asarray(sent.x), m, classes)
+    asked_besides = own_records.fewest(config, attacks, m, len(aside))
+    left = shadow_source.queries_left(config, np.asarray(sent.x), m, classes, asked_besides)
     own = _take(question.records, aside)
     return Inputs(question, rows, records, sent, member, own, m, attacks, class_names, left)
 
@@ -151,6 +152,11 @@ def connect(run: Run[DeployedConfig], inputs: Inputs) -> Service:
     schema = common.noted(schema, duplicates.note(duplicates.groups(question.records.x), question.member), run.notify)
     run.notify(f"{config.target} answers over {classes} classes")
     return Service(target, schema, remote.names_classes(target), budget, earlier)
+
+
+def answered(run: Run[DeployedConfig], x: np.ndarray) -> np.ndarray:
+    """Bool [n]: about which records x [n, *f], as they are sent, an answer is kept."""
+    return remote.answered(run.workdir.path / "target", _url(run), run.config.protocol, x)
 
 
 def _url(run: Run[DeployedConfig]) -> str:

@@ -273,7 +273,12 @@ def _read(read, asked: Answered, known: Formats):
 
 
 def attack_names(
-    wanted: str, run: Mapping[str, Any] | None = None, *, same_records: bool, member: np.ndarray | None = None
+    wanted: str,
+    run: Mapping[str, Any] | None = None,
+    *,
+    same_records: bool,
+    member: np.ndarray | None = None,
+    imitators: bool = False,
 ) -> list[str]:
     """The attacks that can run from plain answers.
 
@@ -282,6 +287,8 @@ def attack_names(
         run: what the run has for their options, as ``mia_jax.attacks.build`` takes it.
         same_records: shadows were asked about the very records in question.
         member: bool [S, n], who of the shadows trained on which of these; None: nobody.
+        imitators: the target can be asked about further records, so attacks that imitate it can run. They cost
+            queries, and "all" has none of them.
 
     Raises:
         InputError: one that was asked for by name cannot run, or is unknown.
@@ -289,9 +296,10 @@ def attack_names(
     names = named(wanted)
     reasons = {name: _lacking(name, run or {}, same_records, member) for name in ATTACKS}
     possible = [name for name, reason in reasons.items() if reason is None]
-    if refused := [name for name in names if name not in possible]:
-        raise InputError(f"`attacks`: {reasons[refused[0]]}; {', '.join(possible)} can run")
-    return possible if wants_all(wanted) else names
+    asking = [name for name, entry in ATTACKS.items() if imitators and entry.imitates]
+    if refused := [name for name in names if name not in (*possible, *asking)]:
+        raise InputError(f"`attacks`: {reasons[refused[0]]}; {', '.join((*possible, *asking))} can run")
+    return [*possible, *(name for name in names if name in asking)] if wants_all(wanted) else names
 
 
 def _lacking(name: str, run: Mapping[str, Any], same_records: bool, member: np.ndarray | None) -> str | None:

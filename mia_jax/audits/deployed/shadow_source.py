@@ -51,13 +51,14 @@ def _whole(group: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.array(taken, int))
 
 
-def queries_left(config: DeployedConfig, x: np.ndarray, m: int, classes: int) -> int | None:
+def queries_left(config: DeployedConfig, x: np.ndarray, m: int, classes: int, own: int = 0) -> int | None:
     """What ``max_queries`` leaves for the synthesis of shadow data; None: any number.
 
     Args:
         x: the records in question [n, *f]; each costs one query, however often it occurs.
         m: training records of a shadow.
         classes: of the target, as far as they are known.
+        own: records of the adversary's own that are asked about at least, besides (``own_records``).
 
     Raises:
         InputError: too few queries; it says how many are needed.
@@ -66,13 +67,14 @@ def queries_left(config: DeployedConfig, x: np.ndarray, m: int, classes: int) ->
         return None
     question = len(set(record_keys(x)))
     synthesis = shadow_data.needed_queries(config, m, classes)
-    if config.max_queries < question + synthesis:
+    if config.max_queries < question + synthesis + own:
         shares = f"{question:,} for the records in question" + (
             f" and {synthesis:,} or more for `shadow_data={config.shadow_data}`" if synthesis else ""
         )
+        shares += f" and {own:,} for records of your own" if own else ""
         raise InputError(
-            f"`max_queries={config.max_queries}` is too few: at least {question + synthesis:,} are needed, {shares};"
-            " raise it, or ask about fewer records"
+            f"`max_queries={config.max_queries}` is too few: at least {question + synthesis + own:,} are needed,"
+            f" {shares}; raise it, or ask about fewer records"
         )
     return config.max_queries - question
 

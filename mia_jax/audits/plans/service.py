@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mia_jax.attacks import build, quick_first
+from mia_jax.attacks import ATTACKS, build, quick_first
 from mia_jax.audits import common, shadow_data, stages
 from mia_jax.audits import config as configs
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import answer_formats, attack, blocks, connection, shadow_source
+from mia_jax.audits.deployed import answer_formats, attack, blocks, connection, own_records, shadow_source
 from mia_jax.audits.deployed.blocks import Found
 from mia_jax.audits.deployed.connection import Inputs, Service
 from mia_jax.audits.shadow_data import ShadowData
@@ -55,6 +55,7 @@ class TargetAndData(NamedTuple):
 
     target: Target  # it has answered about all records in question: from then on they cost nothing
     data: ShadowData  # what the shadows are trained on
+    own: own_records.Own  # the adversary's records that it is asked about, too
 
 
 class Observed(NamedTuple):
@@ -62,6 +63,7 @@ class Observed(NamedTuple):
 
     target: Target
     seen: attack.Observed
+    own: own_records.Own
 
 
 # --- the steps of the audit ------------------------------------------------------------------------------------------
@@ -94,20 +96,27 @@ def train(run: Run[DeployedConfig], setting: ServiceSetting) -> Trained[TargetAn
     answered = functools.cache(functools.partial(connection.settle, run, inputs, service))
     with timed(run.seconds, "shadow_data"):
         data = _shadow_data(run, setting, answered)
+    own = own_records.wanted(run, data, inputs.attacks, inputs.m, np.asarray(inputs.sent.x))
+    own_records.check_budget(
+        service.budget, functools.partial(connection.answered, run), np.asarray(inputs.sent.x), own
+    )
     target = answered()
+    with connection.naming(lambda record: "a record of your own, which shadows are trained on"):
+        data = own_records.relabeled(own, target)
     keys = stages.keys(stage_key(run.root, "shadows"), len(data.plan.train))
     train = np.asarray(data.plan.train)
     job = TrainingJob("shadow models", run.config, service.schema, data.pool, data.digest, keys, train)
     shadows = common.train_models(run, job)
-    return Trained(shadows, job.title, TargetAndData(target, data), np.arange(len(shadows.names)))
+    return Trained(shadows, job.title, TargetAndData(target, data, own), np.arange(len(shadows.names)))
 
 
 def observe(run: Run[DeployedConfig], setting: ServiceSetting, trained: Trained[TargetAndData]) -> Observed:
     """What the attacks see of the shadows that have not diverged, and of the target."""
-    inputs, (target, data) = setting.inputs, trained.extra
+    inputs, (target, data, own) = setting.inputs, trained.extra
+    attacks = _attacks(run, setting, target, own)
     seen = attack.observe(
         jax.random.split(stage_key(run.root, "attack"))[0],
-        _attacks(run, setting, target),
+        {name: each for name, each in attacks.items() if not ATTACKS[name].imitates},
         trained.models,
         data.pool,
         splits.Plan(*(np.asarray(rows)[trained.which] for rows in data.plan)),
@@ -115,17 +124,29 @@ def observe(run: Run[DeployedConfig], setting: ServiceSetting, trained: Trained[
         _on_shadows(run.config, inputs, target),
     )
     run.seconds["shadows"] = trained.models.seconds()
-    return Observed(target, seen)
+    return Observed(target, seen, own)
 
 
 def attack_target(run: Run[DeployedConfig], setting: ServiceSetting, observed: Observed) -> attack.Attacked:
     """What the attacks make of the target."""
-    target, seen, names = observed.target, observed.seen, setting.inputs.attacks
-    attacks = _attacks(run, setting, target, lambda name: advance(1, name))
+    target, seen, inputs = observed.target, observed.seen, setting.inputs
+    attacks = _attacks(run, setting, target, observed.own, lambda name: advance(1, name))
+    alone = own_records.imitators(inputs.attacks)
+    names = [name for name in inputs.attacks if name not in alone]
     parts = quick_first(names, target.answers.classes, configs.attack_settings(run.config))
     total = sum(count * attack.fits(attacks[name], seen, name) for name, count in parts.items())
-    with run.progress("attacks", total) as advance:
-        return attack.attack(jax.random.split(stage_key(run.root, "attack"))[1], attacks, parts, seen, advance)
+    key = jax.random.split(stage_key(run.root, "attack"))[1]
+    with run.progress("attacks", total + len(alone)) as advance:
+        shadows = {name: attacks[name] for name in names}
+        found = attack.attack(key, shadows, parts, seen, advance)
+        asked = attack.Asked(target, inputs.records, inputs.sent)
+        with connection.naming(lambda record: "a record of your own, on which the target is imitated,"):
+            for name in alone:
+                advance(0, name)
+                found.scores[name] = own_records.imitate(key, attacks[name], asked, observed.own)
+                advance(1, name)
+    scores = {name: found.scores[name] for name in inputs.attacks}
+    return found._replace(scores=scores, no_boundary=found.no_boundary | dict.fromkeys(alone, own_records.ALONE))
 
 
 def summarize(
@@ -185,13 +206,15 @@ def _attacks(
     run: Run[DeployedConfig],
     setting: ServiceSetting,
     target: Target,
+    own: own_records.Own,
     part_done: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Attack]:
     """The attacks by name; ``part_done`` is told the name of one of which a part of the long work is done."""
     settings, built = configs.attack_settings(run.config), {}
+    more = own_records.run_of(run.config, setting.service.schema, own)
     for name in setting.inputs.attacks:
         remember = stages.remembering(run.workdir, "attack", lambda seconds, name=name: part_done(name))
-        has = configs.attack_run(run.config, remember=remember)
+        has = configs.attack_run(run.config, remember=remember, **more)
         built[name] = build(name, target.answers.classes, settings, has)
     return built
 
@@ -207,7 +230,7 @@ def _labeled(inputs: Inputs, target: Target) -> float | None:
 
 def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: float) -> tuple[str, ...]:
     """Why the labels or the memberships may not be the target's, in sentences."""
-    target, seen = observed
+    target, seen, _ = observed
     answers = np.exp(np.asarray(target.ask(inputs.sent.x)))
     doubted = slipped_rows.of_service(
         np.asarray(inputs.question.records.y), answers, inputs.rows, inputs.member, seen.right
@@ -231,7 +254,7 @@ def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: f
 
 def _equal(inputs: Inputs, observed: Observed) -> str | None:
     """The doubt about a service that gives records that differ equal answers, where no shadow does so."""
-    target, seen = observed
+    target, seen, _ = observed
     if target.answers.kind != "probabilities":
         return None
     at_one, label = temperatures.STEPS.index(1.0), np.asarray(inputs.records.y)
@@ -244,7 +267,7 @@ def _equal(inputs: Inputs, observed: Observed) -> str | None:
 
 def _notes(run: Run[DeployedConfig], inputs: Inputs, observed: Observed) -> list[str]:
     """How the target's answers differ from the shadows' otherwise than in their format, in sentences."""
-    target, seen = observed
+    target, seen, _ = observed
     classes, p = target.answers.classes, np.exp(np.asarray(target.ask(inputs.sent.x), np.float64))
     said = list(class_gaps.notes(inputs.records.y, p, inputs.member))
     said += [] if inputs.member is None else blind_guesses.notes(inputs.records.y, inputs.member)
@@ -297,7 +320,7 @@ def _earlier_block(earlier: remote.Earlier, recheck: int) -> dict[str, Any]:
 def _shadows_block(
     config: DeployedConfig, inputs: Inputs, trained: Trained[TargetAndData], accuracy: tuple[np.ndarray, np.ndarray]
 ) -> results.Shadows:
-    target, pool = trained.extra
+    target, pool, _ = trained.extra
     return results.summarize_shadows(
         len(trained.which),
         pool.plan.train.shape[1],

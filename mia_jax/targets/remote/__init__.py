@@ -1,7 +1,7 @@
 """Prediction services over HTTP, as Targets."""
 
 from mia_jax.targets.remote.client import answers_one_number, connect, names_classes, unsteady
-from mia_jax.targets.remote.earlier import Earlier, forget, kept
+from mia_jax.targets.remote.earlier import Earlier, answered, forget, kept
 from mia_jax.targets.remote.options import Options
 from mia_jax.targets.remote.urls import PROTOCOLS
 
@@ -9,6 +9,7 @@ __all__ = [
     "PROTOCOLS",
     "Earlier",
     "Options",
+    "answered",
     "answers_one_number",
     "connect",
     "forget",

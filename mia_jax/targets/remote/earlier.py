@@ -58,6 +58,19 @@ def kept(directory: str | os.PathLike, url: str, protocol: str, x: Array) -> Ear
     return Earlier(len(number), min(dates, default=""), max(dates, default=""), journal.generation)
 
 
+def answered(directory: str | os.PathLike, url: str, protocol: str, x: Array) -> np.ndarray:
+    """Bool [n]: about which of the records x [n, *f] an answer is kept.
+
+    Raises:
+        InputError: the URL or the files cannot be used.
+    """
+    name = urls.name(*urls.resolve(url, protocol))
+    answers = stored_answers(directory, name)
+    if answers is None:
+        return np.zeros(len(x), bool)
+    return AnswerStore(answers, directory, name).numbers(record_keys(x)) >= 0
+
+
 def forget(directory: str | os.PathLike, url: str, protocol: str) -> int:
     """Put the kept answers aside, under another name: they may have been paid for.
 
