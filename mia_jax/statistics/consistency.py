@@ -55,10 +55,8 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
             f"The target is right on {percent(right)} of the records, {_no_better(labels)}, and the shadows on"
             f" {percent(np.median(each_right))}{_cause(labels, answer, classes, 'its')}"
         )
-    elif (exchanged := _exchanged(labels, answer, classes)) and not _exchanged(
-        labels, _consensus(each, classes), classes
-    ):
-        found.append(f"The target's columns do not fit the labels: {exchanged}.")
+    elif said := _of_columns(labels, answer, each, good, classes):
+        found.append(said)
     bad = np.flatnonzero([_guesses(one, usual) for one in beyond])
     if _knows(own) and len(bad):
         found.append(
@@ -211,6 +209,33 @@ def _exchanged(labels: np.ndarray, answered: np.ndarray, classes: int) -> str | 
     text = any(np.array_equal(columns[used], _as_text(classes, first)[used]) for first in (0, 1))
     why = ", as numbers sorted as text are" if text else ""
     return f"they seem to be in another order: class {pairs}{why} ({percent(right)} are right then)"
+
+
+def _of_columns(
+    labels: np.ndarray, answered: np.ndarray, each: np.ndarray, good: np.ndarray, classes: int
+) -> str | None:
+    """What is to be said of a target, of all shadows or of some, of which a few columns are exchanged and others' not.
+
+    Args:
+        labels, answered: int [n].
+        each: int [S, n], the shadows' classes.
+        good: bool [S], which of them know the classes.
+        classes: their number.
+    """
+    own, of_shadows = _exchanged(labels, answered, classes), _exchanged(labels, _consensus(each, classes), classes)
+    if own and not of_shadows:
+        return f"The target's columns do not fit the labels: {own}."
+    if own:
+        return None
+    if of_shadows:
+        return f"The shadows' columns do not fit the labels, and the target's do: {of_shadows}."
+    odd = {int(k): said for k in np.flatnonzero(good) if (said := _exchanged(labels, each[k], classes))}
+    if not odd:
+        return None
+    return (
+        f"The columns of shadow {few_of(list(odd))} (counted from 0) do not fit the labels, and those of the target and"
+        f" of the other shadows do: {next(iter(odd.values()))}. See in which order these files have the classes."
+    )
 
 
 def _as_text(classes: int, first: int) -> np.ndarray:

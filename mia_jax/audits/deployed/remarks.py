@@ -15,6 +15,7 @@ from mia_jax.statistics import (
     class_gaps,
     consistency,
     equal_answers,
+    exchanged_columns,
     memorization,
     odd_shadows,
     own_members,
@@ -97,6 +98,7 @@ def _doubts(
     return (
         slipped_rows.of_answers(labels, target, shadows, trained, member)
         or consistency.of_answers(labels, target, shadows)
+        or exchanged_columns.of_answers(labels, target, shadows)
         or trained_on_all.of_answers(labels, target, shadows, trained, member)
         or memorization.of_members(labels, target, shadows, trained, member)
         or (unlike_shadows.doubts(found.models, member) if found and member is not None else ())
