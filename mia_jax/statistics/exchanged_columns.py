@@ -49,8 +49,8 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     if moved is not None:
         if _share(labels, own, moved) <= _share(labels, _scaled(whole), moved):
             return (
-                f"The target's columns are about other classes than the shadows': class {_pairs(moved)}. Save all models'"
-                " answers in one order of the classes.",
+                f"The target's columns are about other classes than the shadows': class {_pairs(moved)}. Save all"
+                " models' answers in one order of the classes.",
             )
         back = _moved(_scaled(whole), own)
         return (
@@ -67,7 +67,8 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
         return ()
     return (
         f"The columns of shadow {few_of(list(odd))} (counted from 0) are about other classes than the target's and the"
-        f" other shadows': class {_pairs(next(iter(odd.values())))}. Save all models' answers in one order of the classes.",
+        f" other shadows': class {_pairs(next(iter(odd.values())))}. Save all models' answers in one"
+        " order of the classes.",
     )
 
 
@@ -92,7 +93,7 @@ def _moved(model: np.ndarray, others: np.ndarray) -> _Moved | None:
     best, usual = fits[columns, classes], np.diag(fits)
     z = (np.arctanh(np.clip(best, -0.999, 0.999)) - np.arctanh(np.clip(usual, -0.999, 0.999))) * np.sqrt(len(model) / 2)
     clear = (columns != classes) & (best > FITS) & (best > usual + FITS) & (z > SURE)
-    # A column that was moved leaves its place to another: whole cycles, or it is one class that a model has not learned.
+    # A column that was moved leaves its place to another, in whole cycles; else it is a class that was not learned.
     closed = clear & np.isin(columns, classes[clear]) & np.isin(classes, columns[clear])
     if closed.sum() < 2:
         return None

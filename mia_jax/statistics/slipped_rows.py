@@ -157,7 +157,7 @@ def slip(own: np.ndarray, others: np.ndarray, place: np.ndarray | None = None, *
         at = place + by
         there = (at >= 0) & (at < len(others))
         beside = distance(np.where(there, at, 0))
-        run = _run(np.where(there, here - beside, 0.0))
+        run = largest_run(np.where(there, here - beside, 0.0))
         rows = np.flatnonzero(there[run]) + run.start
         if len(rows) < SURE**2:  # no sum of so few terms is as many standard errors
             continue
@@ -168,8 +168,8 @@ def slip(own: np.ndarray, others: np.ndarray, place: np.ndarray | None = None, *
     return best
 
 
-def _run(gain: np.ndarray) -> slice:
-    """The run of rows over which the sum is the largest."""
+def largest_run(gain: np.ndarray) -> slice:
+    """The run of rows over which the sum of ``gain`` [n] is the largest."""
     total = np.concatenate([[0.0], np.cumsum(gain)])
     last = max(int(np.argmax(total - np.minimum.accumulate(total))), 1)
     return slice(int(np.argmin(total[:last])), last)

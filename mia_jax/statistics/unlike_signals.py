@@ -10,7 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
-from mia_jax.statistics import memorization, slipped_rows, unlike_shadows
+from mia_jax.statistics import (
+    filled_signals,
+    memorization,
+    mixed_signals,
+    signal_scales,
+    slipped_rows,
+    unlike_shadows,
+)
 from mia_jax.types import Array, few_of
 
 LEVEL = 1e-5  # of each test, over all shadows together
@@ -22,15 +29,6 @@ BENT = 2.0  # times as uneven on both sides of the median: another function of t
 SPREADS = 6.0  # standard deviations of the shadows' among each other, that a target's must lie beyond, too
 # Standard errors of rank correlations: among shadows, of a target in another order, and of one with the other sign.
 AGREE, APART, OPPOSED, THIRD = 10.0, 3.0, 5.0, 1 / 3
-SHARE, FEW = 0.03, 10  # of the records that have one value, and how many they are, at least
-VARIOUS = 0.9  # of the other values differ from each other: else many are equal anyway
-ALIKE = 3.0  # standard errors above which equal values are of records that are easy for shadows, too
-ALL = 0.98  # of the records with one value are the same in all models
-
-
-# Notes: of how widely numbers are spread on records new to a model, and of how many models and records that is known.
-NOTED, WORTH, ODD = 1e-3, 1.25, 3.0  # level of the target's; times as wide at least; times of a single shadow
-MODELS, RECORDS = 4, 100
 
 
 class Sides(NamedTuple):
@@ -67,50 +65,14 @@ def doubts(
     ranks = np.stack([2 * stats.rankdata(row) / (len(row) + 1) - 1 for row in models])
     return (
         _same(models)
-        or _filled(models, trained, mine)
+        or filled_signals.doubts(models, trained, mine)
         or _order(ranks, trained, mine)
         or _spread(models, trained, mine)
         or _sides(ranks, trained, mine)
+        or signal_scales.doubts(models[1:], trained)
+        or mixed_signals.doubts(models, trained, mine)
         or (() if mine is None or related is None else _by_chance(models, trained, mine, np.asarray(related)))
     )
-
-
-def notes(target: Array, shadows: Array, shadow_member: Array, member: Array | None = None) -> tuple[str, ...]:
-    """What is to be said of models whose numbers are spread otherwise than the others', in sentences.
-
-    Args:
-        target: float [n], larger where the target fits the record better.
-        shadows: float [S, n].
-        shadow_member: bool [S, n].
-        member: bool [n], where it is known.
-    """
-    models = np.vstack([np.asarray(target, np.float64), np.asarray(shadows, np.float64)])
-    trained = np.asarray(shadow_member, bool)
-    mine = np.zeros(models.shape[1], bool) if member is None else np.asarray(member, bool)
-    new = _new(models, trained, mine)
-    wide = np.array([np.subtract(*np.percentile(one, (75, 25))) if len(one) >= RECORDS else 0.0 for one in new])
-    which = np.flatnonzero(wide[1:] > 0)
-    if len(which) < MODELS:
-        return ()
-    each, said = np.log(wide[1:][which]), []
-    apart = np.abs(each - np.median(each))
-    odd = which[apart > max(np.log(ODD), SPREADS * 1.4826 * float(np.median(apart)))]
-    if len(odd):
-        times = np.exp(np.log(wide[1:][odd[0]]) - np.median(each))
-        said.append(
-            f"The numbers of shadow {few_of(odd)} (counted from 0) are spread {_times(times)} as the others' (of"
-            " records new to each): another unit, as before a scaler is undone, or another kind of model."
-        )
-        each = each[apart <= np.log(ODD)]
-    beyond = np.log(wide[0]) - each.mean() if wide[0] > 0 and member is not None and len(each) >= MODELS else 0.0
-    bar = stats.t.isf(NOTED / 2, len(each) - 1) * each.std(ddof=1) * np.sqrt(1 + 1 / len(each)) if beyond else 0.0
-    if abs(beyond) > max(bar, np.log(WORTH)):
-        said.append(
-            f"The target's numbers are spread {_times(np.exp(beyond))} as the shadows' (on records new to each), which"
-            " differ less among each other: another unit (bits and nats, a sum and a mean), or a target that was"
-            " trained otherwise. Save the same number of all models."
-        )
-    return tuple(said)
 
 
 def comparable(models: Array) -> np.ndarray:
@@ -145,53 +107,6 @@ def _new(models: np.ndarray, trained: np.ndarray, mine: np.ndarray | None) -> li
     """The numbers of each model on records that did not train it; on all, where ``member`` is not known."""
     who = np.zeros(models.shape, bool) if mine is None else np.vstack([mine, trained])
     return [row[~of] for row, of in zip(models, who, strict=True)]
-
-
-def _filled(models: np.ndarray, trained: np.ndarray, mine: np.ndarray | None) -> tuple[str, ...]:
-    """One value for many records, the same ones in all models, or of the target alone.
-
-    A model that fits its own records without an error gives many of them one number: those are left out. So is what is
-    as often equal in shadows, on other records: a bound at which numbers are cut.
-    """
-    frequent = []
-    for row, new in zip(models, _new(models, trained, mine), strict=True):
-        values, counts = np.unique(new, return_counts=True)
-        k = int(np.argmax(counts)) if len(counts) else 0
-        many = len(counts) > 1 and counts[k] >= max(FEW, SHARE * len(new))
-        rest = len(new) - counts[k] if len(counts) else 0
-        there = many and rest > 0 and len(counts) - 1 >= VARIOUS * rest
-        frequent.append((row == values[k]) if there else np.zeros(len(row), bool))
-    each, shares = np.array(frequent), np.mean(frequent, axis=1)
-    if not each[0].any():
-        return ()
-    value, share = models[0][each[0]][0], shares[0]
-    said = f"the number of {share:.0%} of the records is {value:.4g}, and all others differ"
-    if each[1:].any(axis=1).all() and each.all(axis=0).sum() >= ALL * each.any(axis=0).sum():
-        return (
-            f"In target and shadows {said}: these, the same ones in all models, seem to be filled in, as where nothing"
-            " was answered. Leave them out of all arrays.",
-        )
-    cut = value == models[0].min() and (models[1:, each[0]] < value).mean() > 0.5
-    if cut and share > 2 * shares[1:].max() + SHARE:
-        return (
-            f"No number of the target is below {value:.4g}, which {share:.0%} of the records have, and the shadows' are"
-            " lower there: the target's seem to be cut. Cut all models' numbers, or none.",
-        )
-    bound = value in (models[0].min(), models[0].max())
-    if bound and (mine is None or _goes_with(each[0], models[1:])):  # a target that is surer than shadows are
-        return ()
-    if share > 2 * shares[1:].max() + SHARE:
-        return (
-            f"Of the target {said}; the shadows' are no such value there: these seem to be filled in, as where nothing"
-            " was answered. Leave them out of all arrays, or ask again.",
-        )
-    return ()
-
-
-def _goes_with(rows: np.ndarray, shadows: np.ndarray) -> bool:
-    """Whether some records, bool [n], are easier or harder than others for shadows [S, n]."""
-    hard = np.mean([stats.rankdata(one) for one in shadows], axis=0)
-    return abs(_correlation(rows.astype(np.float64), hard)) * np.sqrt(len(rows)) > ALIKE
 
 
 def _spread(models: np.ndarray, trained: np.ndarray, mine: np.ndarray | None) -> tuple[str, ...]:
@@ -359,7 +274,3 @@ def _by_chance(models: np.ndarray, trained: np.ndarray, mine: np.ndarray, relate
     p = comparable(models)
     found = unlike_shadows.beside(p[0], mine, p[1:], trained, related)
     return () if found is None else unlike_shadows.doubts(found, mine)
-
-
-def _times(ratio: float) -> str:
-    return f"{max(ratio, 1 / ratio):,.2g} times as {'widely' if ratio > 1 else 'narrowly'}"

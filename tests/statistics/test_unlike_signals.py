@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mia_jax.audits.deployed import numbers
-from mia_jax.statistics import unlike_signals
+from mia_jax.statistics import signal_scales
 
 N, SHADOWS = 800, 12
 DRAWN = np.random.default_rng(3)
@@ -16,6 +16,18 @@ ERROR = NOISE * np.where(TRAINED, 0.4, 1.0) + 0.3 * DRAWN.normal(size=TRAINED.sh
 SQUARED = -(ERROR**2)
 HOLES = DRAWN.random(N) < 0.25
 SHUFFLED = DRAWN.permutation(N)
+FAILED = np.random.default_rng(5).random(TRAINED.shape) < 0.04
+BLOCK = np.arange(N)
+BLOCK[300:520] = np.random.default_rng(6).permutation(np.arange(300, 520))
+
+
+def of_shadow(k, rows):
+    return np.where((np.arange(SHADOWS) == k)[:, None], rows, SQUARED[1:])
+
+
+def failed(value):
+    each = np.where(FAILED, value, SQUARED)
+    return dict(target=each[0], shadows=each[1:])
 
 
 def slipped(rows):
@@ -40,6 +52,25 @@ SLIPS = {
     "off by one file": (dict(trained=np.roll(TRAINED[1:], 1, axis=0)), "shadow 0's numbers fit row 1, shadow 1's"),
     "member inverted": (dict(member=~TRAINED[0]), "member seems to be inverted"),
     "member off by one": (dict(member=np.roll(TRAINED[0], 1)), "member seems to be off by one row"),
+    "the target's cut above": (
+        dict(target=np.minimum(SQUARED[0], np.quantile(SQUARED[0], 0.7))),
+        "No number of the target is above .* 30% .* the target's seem to be cut",
+    ),
+    "a block of the target's shuffled": (dict(target=SQUARED[0][BLOCK]), "target's numbers in rows [23].* to [45].*"),
+    "a block of a shadow's shuffled": (
+        dict(shadows=of_shadow(4, SQUARED[5][BLOCK])),
+        "shadow 4 .* in rows [23].* to [45].* do not go with the others'",
+    ),
+    "a shadow shuffled": (dict(shadows=of_shadow(4, SQUARED[5][SHUFFLED])), "shadow 4 .* do not go with the others'"),
+    "a shadow slipped": (dict(shadows=of_shadow(4, slipped(SQUARED[5]))), "shadow 4 .* the record before each"),
+    "failed calls are 0": (failed(0.0), "recurs among the numbers of the target and shadow 0, 1, .*filled in"),
+    "failed calls are the mean": (failed(SQUARED.mean(axis=1, keepdims=True)), "of the target and shadow 0, 1, "),
+    "failed calls are -1": (failed(-1.0), "of the target and shadow 0, 1, .*-1 "),
+    "half of another function": (
+        dict(shadows=np.r_[SQUARED[1:7], -np.abs(ERROR[7:])]),
+        "of two kinds: those of shadow (0, 1, 2, 3, 4, 5|6, 7, 8, 9, 10, 11) .* another function of the error",
+    ),
+    "half in another unit": (dict(shadows=np.r_[SQUARED[1:7], 5 * SQUARED[7:]]), "two kinds: those of shadow 6, 7, 8"),
     "the target among shadows": (dict(target=SQUARED[3]), "Shadow 2 .* the target's own numbers"),
 }
 
@@ -52,7 +83,9 @@ def doubts(**changed):
 @pytest.mark.parametrize("case", SLIPS)
 def test_a_slip_is_named(case):
     changed, words = SLIPS[case]
-    [text] = doubts(**changed)
+    said = doubts(**changed)
+    assert len(said) == 1, said
+    [text] = said
     assert re.search(words, text), text
 
 
@@ -62,8 +95,18 @@ def test_numbers_that_belong_together_give_no_doubt():
 
 
 UNIT = np.where(np.isin(np.arange(SHADOWS), (2, 5, 9)), 8.0, 1.0)[:, None]
+STANDARD = (SQUARED - SQUARED.mean(axis=1, keepdims=True)) / SQUARED.std(axis=1, keepdims=True)
+BETWEEN = (SQUARED - SQUARED.min(axis=1, keepdims=True)) / np.ptp(SQUARED, axis=1, keepdims=True)
 NOTED = {
     "three shadows in another unit": (dict(shadows=UNIT * SQUARED[1:]), "shadow 2, 5, 9 .* [789].* times as wid"),
+    "each standardized": (
+        dict(target=STANDARD[0], shadows=STANDARD[1:]),
+        "the same mean and the same standard deviation .* and 1.: .* scaled by themselves",
+    ),
+    "each between 0 and 1": (
+        dict(target=BETWEEN[0], shadows=BETWEEN[1:]),
+        r"the same smallest and the same largest number \(0 and 1\)",
+    ),
     "bits beside nats": (dict(target=SQUARED[0] / np.log(2)), "The target's numbers are spread 1.* times as widely"),
 }
 
@@ -71,9 +114,9 @@ NOTED = {
 @pytest.mark.parametrize("case", NOTED)
 def test_another_spread_is_noted(case):
     given = dict(target=SQUARED[0], shadows=SQUARED[1:], trained=TRAINED[1:], member=TRAINED[0])
-    assert unlike_signals.notes(*given.values()) == ()
+    assert signal_scales.notes(*given.values()) == ()
     changed, words = NOTED[case]
-    [text] = unlike_signals.notes(*(given | changed).values())
+    [text] = signal_scales.notes(*(given | changed).values())
     assert re.search(words, text), text
 
 
@@ -115,6 +158,6 @@ def test_of_400_honest_files_none_is_doubted():
         for member in (trained[0], None):
             if said := numbers.remarks(of_models[0], of_models[1:], trained[1:], member).doubts:
                 found[seed] = said
-            if said := unlike_signals.notes(of_models[0], of_models[1:], trained[1:], member):
+            if said := signal_scales.notes(of_models[0], of_models[1:], trained[1:], member):
                 noted[seed] = said
     assert found == {} and len(noted) <= 2, (found, noted)

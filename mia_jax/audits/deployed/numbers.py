@@ -20,7 +20,7 @@ from mia_jax.audits.deployed.calibration import AS_TARGET, Choice
 from mia_jax.audits.deployed.infer import ONE_SIDED, built, equal_counts, lacking
 from mia_jax.data import tables
 from mia_jax.plans import membership
-from mia_jax.statistics import unlike_signals
+from mia_jax.statistics import signal_scales, unlike_signals
 from mia_jax.types import Array, InputError, Key
 
 LEAVES = frozenset({"phi", "log_p_y"})  # of what attacks read: what a number can stand in for
@@ -325,4 +325,4 @@ def remarks(target: Array, shadows: Array, shadow_member: Array, member: Array |
     """
     related = None if member is None else membership.related(np.vstack([member, shadow_member]))
     doubted = unlike_signals.doubts(target, shadows, shadow_member, member, related)
-    return Remarks(doubted, () if doubted else unlike_signals.notes(target, shadows, shadow_member, member))
+    return Remarks(doubted, () if doubted else signal_scales.notes(target, shadows, shadow_member, member))

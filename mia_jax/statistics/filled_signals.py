@@ -1,0 +1,150 @@
+"""Numbers that stand for none: one value for many records, as where nothing was answered, or where all are cut.
+
+NumPy and SciPy; never imports jax.
+"""
+
+import numpy as np
+from scipy import stats
+
+from mia_jax.types import Array, few_of
+
+SHARE, FEW = 0.03, 10  # of the records that have one value, and how many they are, at least
+VARIOUS = 0.9  # of the other values differ from each other: else many are equal anyway
+ALIKE = 3.0  # standard errors above which equal values are of records that are easy for shadows, too
+ALL = 0.98  # of the records with one value are the same in all models
+ATOM, TIMES = 0.01, 5  # of the records that failed calls are, and times as often as the second most frequent value
+DUE = 6.0  # standard errors by which records at a bound should be easier, or harder, for others than any
+
+
+def doubts(models: Array, trained: Array, member: Array | None = None) -> tuple[str, ...]:
+    """Why numbers of target or shadows may be filled in or cut, in a sentence; () where they seem not to be.
+
+    A model that fits its own records without an error gives many of them one number: those are left out. So is what is
+    as often equal in shadows, on other records: a bound at which numbers are cut.
+
+    Args:
+        models: float [1 + S, n], of target and shadows.
+        trained: bool [S, n], who trained the shadows.
+        member: bool [n], who trained the target, where it is known.
+    """
+    models = np.asarray(models, np.float64)
+    who = np.vstack([np.zeros(models.shape[1], bool) if member is None else member, trained]).astype(bool)
+    if member is None:
+        who[:] = False
+    pairs = list(zip(models, who, strict=True))
+    return _of_target(models, np.array([_frequent(row, of) for row, of in pairs]), member is not None) or _failed(
+        models, np.array([_atom(row, of) for row, of in pairs]), who, member is not None
+    )
+
+
+def _frequent(row: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    """bool [n]: the records that have the most frequent value, where it is frequent and all others differ."""
+    values, counts = np.unique(row[~trained], return_counts=True)
+    k = int(np.argmax(counts)) if len(counts) else 0
+    many = len(counts) > 1 and counts[k] >= max(FEW, SHARE * counts.sum())
+    rest = counts.sum() - counts[k] if len(counts) else 0
+    there = many and rest > 0 and len(counts) - 1 >= VARIOUS * rest
+    return (row == values[k]) if there else np.zeros(len(row), bool)
+
+
+def _of_target(models: np.ndarray, each: np.ndarray, known: bool) -> tuple[str, ...]:
+    """One value for many records, the same ones in all models, or of the target alone; bool each [1 + S, n]."""
+    if not each[0].any():
+        return ()
+    shares = np.mean(each, axis=1)
+    value, share = models[0][each[0]][0], shares[0]
+    said = f"the number of {share:.0%} of the records is {value:.4g}, and all others differ"
+    if each[1:].any(axis=1).all() and each.all(axis=0).sum() >= ALL * each.any(axis=0).sum():
+        return (
+            f"In target and shadows {said}: these, the same ones in all models, seem to be filled in, as where nothing"
+            " was answered. Leave them out of all arrays.",
+        )
+    usual = 2 * shares[1:].max() + SHARE
+    for bound, beyond, side in (
+        (models[0].min(), models[1:] < value, "below"),
+        (models[0].max(), models[1:] > value, "above"),
+    ):
+        if value == bound and beyond.mean() > share / 3 and share > usual:
+            return (
+                f"No number of the target is {side} {value:.4g}, which {share:.0%} of the records have, and"
+                f" {beyond.mean():.0%} of the shadows' are: the target's seem to be cut. Cut all models'"
+                " numbers, or none.",
+            )
+    bound = value in (models[0].min(), models[0].max())
+    if bound and (not known or _goes_with(each[0], models[1:])):  # a target that is surer than shadows are
+        return ()
+    if share > usual:
+        return (
+            f"Of the target {said}; the shadows' are no such value there: these seem to be filled in, as where nothing"
+            " was answered. Leave them out of all arrays, or ask again.",
+        )
+    return ()
+
+
+def _atom(row: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    """bool [n]: the records that have a value which recurs where no other does."""
+    values, counts = np.unique(row[~trained], return_counts=True)
+    if len(counts) < 3:
+        return np.zeros(len(row), bool)
+    k = int(np.argmax(counts))
+    second, rest = np.delete(counts, k).max(), counts.sum() - counts[k]
+    there = counts[k] >= max(FEW, ATOM * counts.sum(), TIMES * second) and len(counts) - 1 >= VARIOUS * rest
+    return (row == values[k]) & ~trained if there else np.zeros(len(row), bool)
+
+
+def _failed(models: np.ndarray, each: np.ndarray, who: np.ndarray, known: bool) -> tuple[str, ...]:
+    """A value of each model's own that recurs for records that are not the easiest or the hardest of the others."""
+    odd, at_bound = [], []
+    for k, rows in enumerate(each):
+        if not rows.any() or _copies(rows, np.delete(models, k, axis=0)):
+            continue
+        if models[k][rows][0] in (models[k].min(), models[k].max()):
+            at_bound.append(k)
+        else:
+            odd.append(k)
+    if known and at_bound:
+        due, found = np.array([_easy(models, k, each[k], ~who[k]) for k in at_bound]).T
+        together = due.sum() > DUE * np.sqrt(len(due)) and found.sum() < ALIKE * np.sqrt(len(due))
+        odd += [k for k, one, other in zip(at_bound, due, found, strict=True) if together or (one > DUE > 2 * other)]
+        odd.sort()
+    if not odd:
+        return ()
+    shadows = [k - 1 for k in odd if k]
+    whose = " and ".join(
+        (["the target"] if odd[0] == 0 else []) + ([f"shadow {few_of(shadows)} (counted from 0)"] if shadows else [])
+    )
+    k = odd[0]
+    count, value = int((each[k] & ~who[k]).sum()), models[k][each[k]][0]
+    return (
+        f"One value recurs among the numbers of {whose}, and no other does ({value:.4g} {count:,} times, of records new"
+        " to the model): it seems to be filled in where nothing was answered. Ask again, or leave such records out.",
+    )
+
+
+def _easy(models: np.ndarray, k: int, rows: np.ndarray, new: np.ndarray) -> tuple[float, float]:
+    """How easy records at model k's bound, bool [n], should be for others, as the rest is, and are: in errors."""
+    others = np.mean([stats.rankdata(one) for one in np.delete(models, k, axis=0)], axis=0)
+    others = (others - others[new].mean()) / max(float(others[new].std()), 1e-9)
+    rest = new & ~rows
+    agreed = max(0.0, _correlation(stats.rankdata(models[k][rest]), others[rest]))
+    sign = 1 if models[k][rows][0] == models[k].max() else -1
+    root = np.sqrt(rows.sum())  # the mean rank of the easiest is sqrt(3) (1 - share) standard deviations
+    due = agreed * np.sqrt(3) * (1 - rows.sum() / new.sum()) * root
+    return float(due), float(sign * others[rows].mean() * root)
+
+
+def _copies(rows: np.ndarray, others: np.ndarray) -> bool:
+    """Whether the same records have one value in the other models, too: they are copies of one record."""
+    return any(np.unique(one[rows], return_counts=True)[1].max() > rows.sum() / 2 for one in others)
+
+
+def _goes_with(rows: np.ndarray, shadows: np.ndarray) -> bool:
+    """Whether some records, bool [n], are easier or harder than others for shadows [S, n]."""
+    hard = np.mean([stats.rankdata(one) for one in shadows], axis=0)
+    return abs(_correlation(rows.astype(np.float64), hard)) * np.sqrt(len(rows)) > ALIKE
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    length = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / length if length > 0 else 0.0

@@ -1,0 +1,98 @@
+"""Rows of a part of a model's numbers that are in another order, or about other records, than those of the others.
+
+A number per record is the same kind of thing in all models, and what is hard for the others is hard for a model that
+did not train on it. Where that holds elsewhere, and for the others there, a run of rows in which it does not is mixed
+up. NumPy and SciPy; never imports jax.
+"""
+
+import numpy as np
+from scipy import stats
+
+from mia_jax.statistics import slipped_rows
+from mia_jax.types import Array
+
+LEAST = 40  # rows of a run
+COMPARED = 16  # shadows that are looked at
+GOES = 6.0  # standard errors of the correlation that a run should have, by what others have there
+LOST, THIRD = 3.0, 1 / 3  # standard errors that the model's own is below, and its share of what others have
+SURE = 6.0  # standard errors between both
+WHOLE = 0.9  # of the rows, that are all of them
+
+
+def doubts(models: Array, trained: Array, member: Array | None = None) -> tuple[str, ...]:
+    """Why rows of a part of the target, or of a shadow, may be mixed up, in a sentence; () where they seem not to be.
+
+    Args:
+        models: float [1 + S, n], of target and shadows, larger where a model fits the record better.
+        trained: bool [S, n], who trained the shadows.
+        member: bool [n], who trained the target; where it is not known the target is not looked at, for its members
+            may be a run of rows that it knows by heart.
+    """
+    few = np.r_[0, 1 + np.arange(len(trained))[:: -(-max(len(trained), 1) // COMPARED)]]
+    few = few[member is None :]
+    if len(few) < 4:
+        return ()
+    who = np.vstack([np.zeros(np.shape(models)[1], bool) if member is None else member, trained])[few].astype(bool)
+    ranks = np.stack([_scaled(stats.rankdata(row)) for row in np.asarray(models)[few]])
+    hard = np.stack([_scaled(_others(ranks, who, k)) for k in range(len(few))])
+    for k, number in enumerate(few):
+        whose = "The target's numbers" if number == 0 else f"The numbers of shadow {number - 1} (counted from 0)"
+        if number and (found := slipped_rows.slip(ranks[k][:, None], hard[k][:, None], far=False)):
+            far = "" if abs(found.by) == 1 else f"{abs(found.by)} "
+            return (
+                f"{whose} in rows {found.first} to {found.last} (counted from 0) fit the others' of the record"
+                f" {far}{'after' if found.by > 0 else 'before'} each: they seem to be shifted there.",
+            )
+        for own_members in (False, True):
+            rows = np.flatnonzero(who[k] == own_members)
+            run = _run(ranks, hard, who, k, rows)
+            if len(run) and not (own_members and len(run) > WHOLE * len(rows)):
+                where = f" in rows {run[0]} to {run[-1]} (counted from 0)" if len(run) < WHOLE * len(rows) else ""
+                return (
+                    f"{whose}{where} do not go with the others', which agree on which records are hard"
+                    f"{' there' if where else ''}: rows seem to be in another order, or about other records. Ask this"
+                    " model again, or leave it out.",
+                )
+    return ()
+
+
+def _scaled(row: np.ndarray) -> np.ndarray:
+    row = row - row.mean()
+    return row / max(float(row.std()), 1e-9)
+
+
+def _others(ranks: np.ndarray, who: np.ndarray, k: int) -> np.ndarray:
+    """float [n]: how well records fit the other models on average, without those that trained on them if there are."""
+    counted = ~who
+    counted[k] = False
+    rest = np.arange(len(ranks)) != k
+    count = counted.sum(axis=0)
+    return np.where(count > 0, (ranks * counted).sum(axis=0) / np.maximum(count, 1), ranks[rest].mean(axis=0))
+
+
+def _run(ranks: np.ndarray, hard: np.ndarray, who: np.ndarray, k: int, rows: np.ndarray) -> np.ndarray:
+    """int: the run of the rows in which model k alone does not go with the others; empty where there is none."""
+    none = rows[:0]
+    if len(rows) < LEAST:
+        return none
+    products = ranks[k][rows] * hard[k][rows]
+    run = rows[slipped_rows.largest_run(max(0.1, float(np.mean(products))) / 2 - products)]
+    if len(run) < LEAST:
+        return none
+    own, each = _correlation(ranks[k][run], hard[k][run]), []
+    for j in range(len(ranks)):
+        new = run[~who[j][run]]
+        if j != k and len(new) >= LEAST / 2:
+            each.append(_correlation(ranks[j][new], hard[j][new]))
+    common, root = float(np.median(each)) if each else 0.0, np.sqrt(len(run))
+    rest = np.setdiff1d(rows, run)
+    if len(rest) >= LEAST:  # a model that knows its members by heart goes with no other on them
+        common = min(common, _correlation(ranks[k][rest], hard[k][rest]))
+    apart = (np.arctanh(min(common, 0.999)) - np.arctanh(max(own, -0.999))) * root
+    lost = common * root > GOES and own * root < LOST and own < THIRD * common and apart > SURE
+    return run if lost and (len(rest) >= LEAST or not who[k][run[0]]) else none
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = _scaled(stats.rankdata(a)), _scaled(stats.rankdata(b))
+    return float((a * b).mean())

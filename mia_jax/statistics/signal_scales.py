@@ -1,0 +1,127 @@
+"""How widely, and how evenly, models' numbers are spread: units, functions of the error, numbers that were scaled.
+
+Compared on records that are new to each model. NumPy and SciPy; never imports jax.
+"""
+
+import numpy as np
+from scipy import stats
+
+from mia_jax.types import Array, few_of
+
+MODELS, RECORDS = 4, 100  # by which a note is made
+NOTED, WORTH, ODD = 1e-3, 1.25, 3.0  # level of the target's; times as wide at least; times of a single shadow
+SPREADS = 6.0  # median deviations of the shadows among each other, that an odd one lies beyond
+BENT = 1.7  # times as uneven on both sides of the median: another function of the error
+GROUPS, KIND = 6, 3  # shadows of which two kinds can be told, and those of each kind
+SAME = 1e-4  # spreads that means, and shares that spreads, differ by where each model's numbers were scaled
+LEAST = 50  # records by which that is told
+
+
+def doubts(shadows: Array, trained: Array) -> tuple[str, ...]:
+    """Why shadows' numbers may be of two kinds, in a sentence: another unit, or another function, in some of them.
+
+    Args:
+        shadows: float [S, n].
+        trained: bool [S, n], who trained them.
+    """
+    new = [row[~of] for row, of in zip(np.asarray(shadows, np.float64), np.asarray(trained, bool), strict=True)]
+    which = [k for k, one in enumerate(new) if len(one) >= RECORDS]
+    told = np.array([np.percentile(new[k], (5, 25, 50, 75, 95)) for k in which]).reshape(-1, 5)
+    low, high, wide = told[:, 2] - told[:, 0], told[:, 4] - told[:, 2], told[:, 3] - told[:, 1]
+    if len(which) < GROUPS or min(low.min(), high.min(), wide.min()) <= 0:
+        return ()
+    ways = {
+        "are spread {:.2g} times as widely as the others'": (np.log(wide), ODD),
+        "are distributed otherwise than the others' (the lower half is {:.2g} times as wide, beside the upper one)": (
+            np.log(low / high),
+            BENT,
+        ),
+    }
+    for words, (each, worth) in ways.items():
+        if (wider := _group(each, np.log(worth))) is not None:
+            times = float(np.exp(each[wider].mean() - np.delete(each, wider).mean()))
+            return (
+                f"The shadows' numbers are of two kinds: those of shadow {few_of(np.array(which)[wider])} (counted from"
+                f" 0) {words.format(times)}, on records new to each: they seem to be of another unit, or another"
+                " function of the error, as its square is. Save the same number of all models.",
+            )
+    return ()
+
+
+def _group(each: np.ndarray, worth: float) -> np.ndarray | None:
+    """int: which of numbers [S] are the larger of two groups, farther apart than either is wide; None: it is one."""
+    order = np.argsort(each, kind="stable")
+    value, count = each[order], len(each)
+    bar = 1.5 + 36 / (count - 3) ** 2  # of normal or log-normal numbers 1 in 200 files is so, and few by ``worth``
+    for cut in range(KIND, count - KIND + 1):
+        gap, wide = value[cut] - value[cut - 1], max(value[cut - 1] - value[0], value[-1] - value[cut])
+        if gap > max(bar * wide, worth):
+            return np.sort(order[cut:])
+    return None
+
+
+def notes(target: Array, shadows: Array, shadow_member: Array, member: Array | None = None) -> tuple[str, ...]:
+    """What is to be said of models whose numbers are spread otherwise than the others', in sentences.
+
+    Args:
+        target: float [n], larger where the target fits the record better.
+        shadows: float [S, n].
+        shadow_member: bool [S, n].
+        member: bool [n], where it is known.
+    """
+    models = np.vstack([np.asarray(target, np.float64), np.asarray(shadows, np.float64)])
+    if said := _scaled_each(models):
+        return (said,)
+    trained = np.asarray(shadow_member, bool)
+    mine = np.zeros(models.shape[1], bool) if member is None else np.asarray(member, bool)
+    new = [row[~of] for row, of in zip(models, np.vstack([mine, trained]), strict=True)]
+    wide = np.array([np.subtract(*np.percentile(one, (75, 25))) if len(one) >= RECORDS else 0.0 for one in new])
+    which = np.flatnonzero(wide[1:] > 0)
+    if len(which) < MODELS:
+        return ()
+    each, said = np.log(wide[1:][which]), []
+    apart = np.abs(each - np.median(each))
+    odd = which[apart > max(np.log(ODD), SPREADS * 1.4826 * float(np.median(apart)))]
+    if len(odd):
+        times = np.exp(np.log(wide[1:][odd[0]]) - np.median(each))
+        said.append(
+            f"The numbers of shadow {few_of(odd)} (counted from 0) are spread {_times(times)} as the others' (of"
+            " records new to each): another unit, as before a scaler is undone, or another kind of model."
+        )
+        each = each[apart <= np.log(ODD)]
+    beyond = np.log(wide[0]) - each.mean() if wide[0] > 0 and member is not None and len(each) >= MODELS else 0.0
+    bar = stats.t.isf(NOTED / 2, len(each) - 1) * each.std(ddof=1) * np.sqrt(1 + 1 / len(each)) if beyond else 0.0
+    if abs(beyond) > max(bar, np.log(WORTH)):
+        said.append(
+            f"The target's numbers are spread {_times(np.exp(beyond))} as the shadows' (on records new to each), which"
+            " differ less among each other: another unit (bits and nats, a sum and a mean), or a target that was"
+            " trained otherwise. Save the same number of all models."
+        )
+    return tuple(said)
+
+
+def _scaled_each(models: np.ndarray) -> str | None:
+    """What is to be said of models of which each one's numbers were scaled by themselves."""
+    if models.shape[1] < LEAST:
+        return None
+    low, high = models.min(axis=1), models.max(axis=1)
+    ways = {
+        "mean and the same standard deviation": (models.mean(axis=1), models.std(axis=1), models.std(axis=1)),
+        "smallest and the same largest number": (low, high, high - low),
+    }
+    at_bound = max((models == bound[:, None]).sum(axis=1).max() for bound in (low, high))
+    for words, (first, second, wide) in ways.items():
+        if second is high and at_bound > 1:  # a bound that numbers have, as 0 is of errors
+            continue
+        usual = SAME * float(np.median(wide))
+        if usual > 0 and np.ptp(first) < usual and np.ptp(second) < usual:
+            return (
+                f"All models' numbers have the same {words} ({first[0]:.3g} and {second[0]:.3g}): each model's seem to"
+                " be scaled by themselves, which hides how much better one fits its members on the whole, or fits all"
+                " records. Save them before they are scaled."
+            )
+    return None
+
+
+def _times(ratio: float) -> str:
+    return f"{max(ratio, 1 / ratio):,.2g} times as {'widely' if ratio > 1 else 'narrowly'}"
