@@ -304,11 +304,24 @@ def sources(names: Iterable[str]) -> dict[str, str]:
     return {name: user_code.describe(ATTACKS[name].factory, library=True) if name in ATTACKS else "" for name in names}
 
 
+def changed_options(names: Iterable[str], settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options of these attacks that are not at their defaults, as {"options": {flag: value}}; {} where all are.
+
+    Args:
+        names: of ``ATTACKS``, or of attacks that are not in it, which have none.
+        settings: values of options by their flags; those of other attacks are not looked at.
+    """
+    declared = {flag: o for name in names if name in ATTACKS for flag, o in ATTACKS[name].flags().items()}
+    changed = {flag: settings[flag] for flag, o in declared.items() if settings.get(flag, o.default) != o.default}
+    return {"options": changed} if changed else {}
+
+
 __all__ = [
     "ATTACKS",
     "Entry",
     "Option",
     "build",
+    "changed_options",
     "checked",
     "flags",
     "load",

@@ -173,13 +173,13 @@ def _prior(side: Moments, difference: np.ndarray) -> Prior:
     log_variance = np.log(np.maximum(side.scatter[some] / freedom, VARIANCE_FLOOR))
     log_variance += np.log(freedom / 2) - digamma(freedom / 2)  # now its mean is log s_0^2 + log(a_0) - digamma(a_0)
     excess = log_variance.var() - polygamma(1, freedom / 2).mean()
-    shape = float(np.clip(_inverse_trigamma(excess), *SHAPES)) if excess > 0 else SHAPES[1]
+    shape = float(np.clip(inverse_trigamma(excess), *SHAPES)) if excess > 0 else SHAPES[1]
     rate = float(np.exp(log_variance.mean() + digamma(shape)))
     between = max(total - variance * _mean_inverse(side.count), variance)
     return Prior(shape, max(rate, shape * VARIANCE_FLOOR), float(variance), float(level), float(between))
 
 
-def _inverse_trigamma(y: float) -> float:
+def inverse_trigamma(y: float) -> float:
     """x with trigamma(x) = y > 0: Newton's method on 1 / trigamma, which is nearly linear (Smyth 2004, appendix)."""
     x = 0.5 + 1 / y
     for _ in range(50):

@@ -73,7 +73,7 @@ def compare(
             before any work.
     """
     paths = files(config.predictions)
-    names = _names(paths)
+    names = names_of(paths)
     _refuse_others(paths)
     folder = _folder(config, paths[0])
     made = {}
@@ -96,7 +96,7 @@ def compare(
     return Compared(folder, comparison, made)
 
 
-def _names(paths: Sequence[str]) -> list[str]:
+def names_of(paths: Sequence[str]) -> list[str]:
     """What the models are called: by their files, with the folder where two have the same name. Raises InputError."""
     if len({pathlib.Path(path).resolve() for path in paths}) < len(paths) or len(paths) < 2:
         raise InputError("`predictions` with commas names two files or more, each once")
@@ -112,7 +112,7 @@ def _names(paths: Sequence[str]) -> list[str]:
 def _folder(config: DeployedConfig, first: str) -> pathlib.Path:
     if config.workdir:
         return pathlib.Path(config.workdir)
-    made_by = artifacts.digest(configs.identity(configs.resolve(config)))
+    made_by = artifacts.digest(configs.workdir_identity(configs.resolve(config)))
     return pathlib.Path("runs") / f"{pathlib.Path(first).stem}-and-others-{made_by[:8]}"
 
 

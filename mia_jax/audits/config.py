@@ -340,6 +340,15 @@ def identity(config: AuditConfig) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in late}
 
 
+def workdir_identity(config: AuditConfig) -> dict[str, Any]:
+    """The identity of a run's workdir: attacks' options count as at their defaults, for no model depends on them.
+
+    So another value of an option finds the models trained; what depends on it names it (``attacks.changed_options``).
+    """
+    defaults = {flag: option.default for flag, option in attacks.flags().items() if hasattr(config, flag)}
+    return identity(dataclasses.replace(config, **defaults, attack_options={}))
+
+
 def of_identity(kind: type[C], identity: Mapping[str, Any], **rest: Any) -> C:
     """The configuration that has this ``identity``.
 
@@ -385,4 +394,4 @@ def workdir(config: AuditConfig) -> pathlib.Path:
     deployed = isinstance(config, DeployedConfig)
     about = config.predictions or config.data if deployed else getattr(config, "dataset", None)
     name = pathlib.Path(str(about)).stem
-    return pathlib.Path("runs") / f"{name}-{artifacts.digest(identity(config))[:8]}"
+    return pathlib.Path("runs") / f"{name}-{artifacts.digest(workdir_identity(config))[:8]}"

@@ -138,7 +138,7 @@ def _opened(
     plan, given = plan_of(config), config
     config = plan.resolve(config)
     shared = isinstance(config, Config | BalancedConfig | CanaryConfig)
-    with artifacts.open_workdir(configs.workdir(config), configs.identity(config), shared=shared) as workdir:
+    with artifacts.open_workdir(configs.workdir(config), configs.workdir_identity(config), shared=shared) as workdir:
         root = jax.random.key(config.seed)
         yield plan, Run(config, given, workdir, root, once(notify), progress, {}, shard)
 

@@ -40,7 +40,7 @@ def main() -> NoReturn:
 
         print(f"mia-jax {__version__}")
     elif name in ("--help", "-h", "help"):
-        print(_listed())
+        print(list_commands())
     else:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}."
@@ -49,7 +49,7 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _listed() -> str:
+def list_commands() -> str:
     """The commands, a line each: the first of their docstrings, which are read without what the files import."""
     width, called = max(map(len, COMMANDS)), " ".join(program("NAME"))
     lines = []

@@ -73,10 +73,10 @@ def lloyd(x: np.ndarray, centers: np.ndarray, rounds: int) -> tuple[np.ndarray, 
         if np.array_equal(before, y):
             break
         centers = sums / np.bincount(y, minlength=len(centers))[:, None]
-    return _exact(centers, x.shape[1]), y
+    return rounded_to_exact_sums(centers, x.shape[1]), y
 
 
-def _exact(values: np.ndarray, f: int) -> np.ndarray:
+def rounded_to_exact_sums(values: np.ndarray, f: int) -> np.ndarray:
     """float32, rounded so that sums of up to f numbers of [0, 1] that were rounded like this are exact."""
     unit = 2.0 ** (24 - math.ceil(math.log2(max(2, f))))
     return (np.round(np.asarray(values, np.float64) * unit) / unit).astype(np.float32)
@@ -94,8 +94,8 @@ def _blocks(x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 def _assign(x: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The nearest center of each record, y [n], no cluster empty; and the sums [c, f] float64 over the clusters."""
     c, f = centers.shape
-    centers = _exact(centers, f)
-    half = _exact((centers.astype(np.float64) ** 2).sum(axis=1) / 2, f)
+    centers = rounded_to_exact_sums(centers, f)
+    half = rounded_to_exact_sums((centers.astype(np.float64) ** 2).sum(axis=1) / 2, f)
     y, best = np.empty(len(x), np.int32), np.empty(len(x), np.float32)
     sums = np.zeros(centers.shape)
     for rows, block in _blocks(x):

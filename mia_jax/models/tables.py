@@ -40,7 +40,7 @@ class _Group(NamedTuple):
     one_hot: bool
 
 
-class _Tokens(nn.Module):
+class Tokens(nn.Module):
     """[b, 1 + attributes, width] of columns [b, f]: weights times values, plus biases; the first is the record's."""
 
     groups: Sequence[_Group]
@@ -76,7 +76,7 @@ class _FTTransformer(nn.Module):
 
     @nn.compact
     def __call__(self, x, train):
-        x = _Tokens(self.groups, self.width)(x.reshape(len(x), -1))
+        x = Tokens(self.groups, self.width)(x.reshape(len(x), -1))
         for block in range(self.blocks):
             y = x if block == 0 else nn.LayerNorm(epsilon=1e-5)(x)  # the first normalization is left out (section 3.3)
             # The last block's answer is read from one token, so that only it asks the others there.
@@ -92,7 +92,7 @@ class _FTTransformer(nn.Module):
         return nn.Dense(self.num_classes)(nn.relu(nn.LayerNorm(epsilon=1e-5)(x[:, 0])))
 
 
-def _groups(fields: Sequence[Field]) -> tuple[_Group, ...]:
+def field_groups(fields: Sequence[Field]) -> tuple[_Group, ...]:
     """Columns of categorical fields are one attribute, all others an attribute each."""
     groups: list[_Group] = []
     for field in fields:
@@ -168,4 +168,4 @@ def ft_transformer(
     (5, 3)
     """
     assert width % heads == 0, "tokens are divided among the heads"
-    return from_flax(_FTTransformer(num_classes, _groups(fields), blocks, width, heads, dropout), scale=scale)
+    return from_flax(_FTTransformer(num_classes, field_groups(fields), blocks, width, heads, dropout), scale=scale)

@@ -102,7 +102,7 @@ def update(
     # if y_c >= best: accept the proposal
     climbed = asked & (y_c >= searches.best)
     #     if y_c > conf_min and c = argmax y: if uniform(0,1) < y_c: return x
-    confident = climbed & (y_c > p.conf_min) & (_is_argmax(log_p, log_y_c, searches.c))
+    confident = climbed & (y_c > p.conf_min) & (is_argmax(log_p, log_y_c, searches.c))
     sampled = confident & (u < y_c)
     #     x* <- x;  best <- y_c;  rejections <- 0
     x_best = jnp.where(climbed[:, None], x, searches.x_best)
@@ -122,7 +122,7 @@ def update(
     return _refill(p, root, searches, results, sampled, ended)
 
 
-def _is_argmax(log_p: Array, log_y_c: jax.Array, c: jax.Array) -> jax.Array:
+def is_argmax(log_p: Array, log_y_c: jax.Array, c: jax.Array) -> jax.Array:
     """``argmax(log_p, axis=1) == c``, which costs half a forward pass on CPUs."""
     before = jnp.arange(log_p.shape[1])[None] < c[:, None]
     return jnp.where(before, log_p < log_y_c[:, None], log_p <= log_y_c[:, None]).all(1)

@@ -58,7 +58,7 @@ def mechanism(records: int, batch_size: int, num_epochs: int, noise_multiplier: 
         noise_multiplier: sigma, in units of the clipping norm.
     """
     steps = num_epochs * _steps(batch_size, records)
-    return Mechanism(_threshold(batch_size, records) / 2**32, steps, noise_multiplier)
+    return Mechanism(sampling_threshold(batch_size, records) / 2**32, steps, noise_multiplier)
 
 
 def make_trainer(
@@ -110,12 +110,12 @@ def make_trainer(
 
     def epoch(state: TrainState, pool: Records, index: Array) -> tuple[TrainState, EpochInfo]:
         key_steps = jax.random.fold_in(state.key, state.epoch)
-        room = capacity(len(index), _threshold(batch_size, records) / 2**32)
+        room = capacity(len(index), sampling_threshold(batch_size, records) / 2**32)
 
         def step(carry, t):
             params, opt_state = carry
             key_sample, key_model, key_noise, key_images = jax.random.split(jax.random.fold_in(key_steps, t), 4)
-            rows = _poisson(key_sample, index, _threshold(batch_size, records), room)
+            rows = poisson_sample(key_sample, index, sampling_threshold(batch_size, records), room)
             x, y, real = pool.x[rows], pool.y[rows], rows >= 0
             x = x if augmentation is None else augmentation(key_images, x)
             clipped = clipped_gradients(
@@ -285,7 +285,7 @@ def capacity(records: int, rate: float) -> int:
     return records if rate >= 1 else max(1, min(records, int(scipy.stats.binom.isf(OVERFLOW, records, rate))))
 
 
-def _threshold(batch_size: int, records: int) -> int:
+def sampling_threshold(batch_size: int, records: int) -> int:
     """A record is drawn when its 32 random bits are below this: the rate b / m, to 2^-33."""
     return round(batch_size / records * 2**32)
 
@@ -294,7 +294,7 @@ def _steps(batch_size: int, records: int) -> int:
     return -(-records // batch_size)
 
 
-def _poisson(key: Key, index: Array, threshold: int, room: int) -> jax.Array:
+def poisson_sample(key: Key, index: Array, threshold: int, room: int) -> jax.Array:
     """A Poisson sample of the index [m], in its order, padded with -1 to [room]."""
     index = jnp.asarray(index, jnp.int32)
     taken = index >= 0

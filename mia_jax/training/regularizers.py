@@ -144,7 +144,7 @@ def stopping_early(trainer: Trainer, model: Model, patience: int, *, validation:
 
     def epoch(state: TrainState, pool: Records, index: Array) -> tuple[TrainState, EpochInfo]:
         before: Stopping = state.opt_state
-        learn, aside = _held_out(jax.random.fold_in(state.key, jnp.uint32(2**32 - 1)), index, validation)
+        learn, aside = held_out_rows(jax.random.fold_in(state.key, jnp.uint32(2**32 - 1)), index, validation)
         after, info = trainer.epoch(TrainState(before.params, before.opt_state, state.key, state.epoch), pool, learn)
         log_p = single.predict(model, after.params, pool.x[aside])
         losses = -jnp.take_along_axis(log_p, pool.y[aside][:, None], axis=1)[:, 0]
@@ -170,7 +170,7 @@ def learned(records: int, *, validation: float = 0.1) -> int:
     return records - math.ceil(validation * records - 1e-4)
 
 
-def _held_out(key: Key, index: Array, share: float) -> tuple[jax.Array, jax.Array]:
+def held_out_rows(key: Key, index: Array, share: float) -> tuple[jax.Array, jax.Array]:
     """The index [m] without the records put aside, and those; both padded with -1."""
     order = single.shuffled(key, index)
     count = jnp.ceil(share * (order >= 0).sum() - 1e-4).astype(jnp.int32)  # as ``learned`` counts

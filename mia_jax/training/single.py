@@ -91,7 +91,7 @@ def make_trainer(
         pool = jax.tree.map(jnp.asarray, pool)  # NumPy's arrays cannot be indexed by traced rows
         params, stats = _parted(state.params)
         if stats is None:
-            part = microbatch or _microbatch(summed_loss, params, pool, batch_size)
+            part = microbatch or microbatch_size(summed_loss, params, pool, batch_size)
         else:
             part = _whole(microbatch, batch_size)
         batches = _batches(shuffled(key_order, index), batch_size, part)
@@ -152,7 +152,7 @@ def _padded_to(rows: jax.Array, multiple: int) -> jax.Array:
     return jnp.pad(rows, padding, constant_values=-1)
 
 
-def _microbatch(summed_loss: Callable, params: Params, pool: Records, batch_size: int) -> int:
+def microbatch_size(summed_loss: Callable, params: Params, pool: Records, batch_size: int) -> int:
     """Records whose residuals (what the backward pass remembers of the forward pass) fit the cache."""
     if jax.default_backend() != "cpu":
         return batch_size

@@ -60,7 +60,7 @@ def fastest(
     for name, trainer in trainers.items():
         own = 0.0
         for lanes in itertools.takewhile(lambda n: n <= len(index), (STEP**i for i in itertools.count())):
-            rate = _rate(trainer, keys[:lanes], pool, index[:lanes], on)
+            rate = records_per_second(trainer, keys[:lanes], pool, index[:lanes], on)
             if rate is None:
                 notify(f"{lanes} at once by {name}: not enough memory")
                 break
@@ -78,7 +78,9 @@ def fastest(
     return best
 
 
-def _rate(trainer: Trainer, keys: Key, pool: Records, index: np.ndarray, device: jax.Device) -> float | None:
+def records_per_second(
+    trainer: Trainer, keys: Key, pool: Records, index: np.ndarray, device: jax.Device
+) -> float | None:
     """Records a second of some networks' epoch, compiled before; None where they do not fit the memory."""
     init, epoch = parallel.program(trainer.init, (0, None)), parallel.program(trainer.epoch, (0, None, 0))
     rows = jax.device_put(index, device)

@@ -257,7 +257,7 @@ def test_bavaria_recovers_the_world():
 
 def test_inverse_trigamma():
     for x in (1e-3, 0.5, 1.0, 20.0, 1e4):
-        assert bavaria._inverse_trigamma(float(scipy.special.polygamma(1, x))) == pytest.approx(x, rel=1e-6)
+        assert bavaria.inverse_trigamma(float(scipy.special.polygamma(1, x))) == pytest.approx(x, rel=1e-6)
 
 
 # --- thresholds ------------------------------------------------------------------------------------------------------

@@ -117,6 +117,7 @@ def test_quick_attacks_come_first():
     assert quick_first(["shokri"], 1000) == {"shokri": num_parts(1000)} == {"shokri": 34}
 
 
+@pytest.mark.integration
 def test_predictions_tell_how_far_they_are(few, short, tmp_path, no_pages):
     p, y, member = world(12, 200)
     np.savez(tmp_path / "p.npz", labels=y, target=p[0], shadows=p[1:], shadow_member=member[1:], member=member[0])

@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 import pytest
-from small_runs import write_data
+from small_runs import artifact_files, write_data
 
 import mia_jax as mia
 from mia_jax import attacks, audits
@@ -257,11 +257,21 @@ def run(kind, workdir, **changed):
     return column(workdir)
 
 
+def with_the_same_models(workdir, expected, run):
+    """Another value of an option, where models were trained for the first, gives what it gives elsewhere."""
+    before = artifact_files(workdir, "models")
+    np.testing.assert_array_equal(run(workdir), expected)
+    assert before and artifact_files(workdir, "models") == before
+
+
 @pytest.mark.integration
 def test_the_papers_plan(registered):
     small = dict(dataset=str(write_data(registered / "own.npz")), num_shadows=1)
     plain, powered = (run(Config, registered / str(i), attack_options=o, **small) for i, o in enumerate(({}, EXPONENT)))
     assert plain.shape == powered.shape and not np.array_equal(plain, powered)
+    with_the_same_models(
+        registered / "0", powered, lambda folder: run(Config, folder, attack_options=EXPONENT, **small)
+    )
 
 
 @pytest.mark.integration
@@ -271,6 +281,8 @@ def test_the_balanced_plan(registered):
         run(BalancedConfig, registered / str(i), attack_options=o, **small) for i, o in enumerate(({}, EXPONENT))
     )
     assert plain.shape == powered.shape and not np.array_equal(plain, powered)
+    again = lambda folder: run(BalancedConfig, folder, attack_options=EXPONENT, **small)  # noqa: E731
+    with_the_same_models(registered / "0", powered, again)
 
 
 @pytest.mark.integration

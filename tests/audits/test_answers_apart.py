@@ -218,7 +218,7 @@ def test_a_defense_that_leaves_the_format_as_it_is_reaches_shadows():
     target = Target(lambda x: log_p, Answers(worlds.CLASSES))
 
     def seen(*worn):
-        observer = shown._defending(lambda key, target, records: target.ask(records.x), worn)
+        observer = shown.defended_observer(lambda key, target, records: target.ask(records.x), worn)
         return np.exp(np.asarray(observer(None, target, Records(np.zeros((len(log_p), 1)), LEVEL.y))))
 
     np.testing.assert_allclose(seen(defenses.temperature(3)), cooled(SURE[0], 3), atol=1e-5)

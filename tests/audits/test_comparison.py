@@ -120,7 +120,7 @@ def test_names_are_those_of_the_files_and_tell_them_apart(tmp_path):
     assert comparison.files(str(tmp_path)) == files
     np.savez(tmp_path / "plan.npz", member=WORLD.member)  # a folder of the plan's models
     assert comparison.files(str(tmp_path)) == [str(tmp_path)]
-    assert comparison._names(["x/preds.npz", "y/preds.npz", "z.npz"]) == ["x-preds", "y-preds", "z"]
+    assert comparison.names_of(["x/preds.npz", "y/preds.npz", "z.npz"]) == ["x-preds", "y-preds", "z"]
 
 
 @pytest.mark.integration

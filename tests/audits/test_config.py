@@ -162,6 +162,15 @@ def test_every_setting_is_explained():
         assert len(f.metadata["help"]) > 8, name
 
 
+def test_options_of_attacks_do_not_name_the_workdir():
+    """Models are found again; what the run is, and its results, name them."""
+    plain = configs.resolve(Config())
+    changed = dataclasses.replace(plain, attack_steps=9, attack_l2=0.5)
+    assert configs.workdir(changed) == configs.workdir(plain)
+    assert configs.workdir_identity(changed) == configs.workdir_identity(plain) == configs.identity(plain)
+    assert configs.identity(changed) == configs.identity(plain) | {"attack_steps": 9, "attack_l2": 0.5}
+
+
 def test_an_option_of_a_later_attack_changes_no_identity_at_its_default(monkeypatch):
     """Workdirs from before the attack was there are found again."""
     monkeypatch.setattr(configs, "FIRST_OPTIONS", configs.FIRST_OPTIONS - {"attack_steps"})

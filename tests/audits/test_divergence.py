@@ -278,6 +278,7 @@ def test_other_errors_are_not_taken_for_memory():
         list(parallel.in_chunks(broken, 8, 4))
 
 
+@pytest.mark.integration
 def test_a_batch_is_at_most_the_training_set(own, tmp_path, no_pages):
     told = []
     big = audits.run(config(own, tmp_path / "big", batch_size=10**9), notify=told.append)

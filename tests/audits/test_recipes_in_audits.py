@@ -109,6 +109,7 @@ def test_an_augmentation_of_a_table_ends_an_audit_before_it_trains(own, tmp_path
     assert not list((tmp_path / "run").rglob("*.npz"))
 
 
+@pytest.mark.integration
 def test_results_say_what_the_recipe_came_to(own, tmp_path):
     """A run by a recipe, to its report."""
     given = dict(recipe="lira", num_epochs=2, batch_size=10, attacks="confidence", num_shadows=2)

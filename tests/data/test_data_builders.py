@@ -55,6 +55,7 @@ def test_downloaded(folder, tmp_path, monkeypatch):
         assert data.load("purchase", source="official", notify=said.append)[1] == schema and not said
 
 
+@pytest.mark.integration
 def test_download_that_is_not_the_archive(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     (folder / "dataset_texas.tgz").write_bytes(b"<html>sign in</html>")

@@ -44,7 +44,7 @@ def test_lloyd_equals_a_plain_loop(monkeypatch, block):
 
 def test_distances_are_exact_whatever_the_order_of_the_sum():
     x = bits(200, 600)
-    centers = cluster._exact(np.random.default_rng(1).random((7, 600)), 600)
+    centers = cluster.rounded_to_exact_sums(np.random.default_rng(1).random((7, 600)), 600)
     forward, backward = x.astype(np.float32) @ centers.T, x[:, ::-1].astype(np.float32) @ centers[:, ::-1].T
     np.testing.assert_array_equal(forward, backward)
     np.testing.assert_array_equal(forward, x.astype(np.float64) @ centers.T.astype(np.float64))

@@ -45,7 +45,7 @@ def test_sizes_are_those_of_the_layers():
 
 def test_a_token_is_an_attribute():
     """A category's row of weights, or a column's, times its value; the first token is the same for all records."""
-    module = tables._Tokens(tables._groups(FIELDS), 8)
+    module = tables.Tokens(tables.field_groups(FIELDS), 8)
     p = module.init(jax.random.key(0), RECORDS)["params"]
     tokens = np.asarray(module.apply({"params": p}, RECORDS))
     assert tokens.shape == (2, 5, 8)

@@ -397,6 +397,7 @@ def test_a_target_that_tells_little(tmp_path):
     assert "1 shadow model imitates it" in text
 
 
+@pytest.mark.integration
 def test_a_real_audit_shows_its_pictures(tmp_path):
     rng = np.random.default_rng(0)
     y = np.arange(120) % 3

@@ -22,15 +22,16 @@ def test_a_page_tells_what_attacks_find_together_and_alone(tmp_path, monkeypatch
     assert "all of them" in page and "LiRA alone" in page
     assert "Here they are not, as far as these records show" in page and "Here there are more than guessing" in page
     assert (
-        overlap._named(results, ["lira", "rmia", "loss"], [*"ab", "lira", "rmia", "loss", "c"]) == "LiRA, RMIA and loss"
+        overlap.names_of(results, ["lira", "rmia", "loss"], [*"ab", "lira", "rmia", "loss", "c"])
+        == "LiRA, RMIA and loss"
     )
 
 
 def test_it_is_said_whether_attacks_are_stronger_together():
     found = {"tpr": {"value": 0.3, "low": 0.25, "high": 0.35}, "best_alone": 0.2}
-    assert overlap._verdict(found).startswith("Here they are: 30.0% of the members are found by any of them, and 20.0%")
+    assert overlap.verdict(found).startswith("Here they are: 30.0% of the members are found by any of them, and 20.0%")
     for other in ({"best_alone": 0.27}, {"tpr": {"value": 0.3, "reason": "no interval"}}):
-        assert overlap._verdict(found | other).startswith("Here they are not, as far as these records show: 30.0% ")
+        assert overlap.verdict(found | other).startswith("Here they are not, as far as these records show: 30.0% ")
 
 
 def test_a_target_that_tells_nothing_is_said_to_tell_nothing(tmp_path, monkeypatch):

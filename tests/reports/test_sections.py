@@ -119,7 +119,7 @@ def test_what_to_do_repeats_the_run_with_one_flag_more(finished):
     command = (
         "python scripts/train.py --dataset=a --l2=1e-4 --workdir=w --fail_if='auc>0.5, tpr@0.1>0.2' --csv --seed=3"
     )
-    assert what_to_do._again({**results, "command": command}, "--l2=1e-3") == (
+    assert what_to_do.repeated({**results, "command": command}, "--l2=1e-3") == (
         "python scripts/train.py --dataset=a --seed=3 --l2=1e-3"
     )
     assert what_to_do.leaks(results)

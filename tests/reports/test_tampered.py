@@ -77,6 +77,7 @@ def test_classes_are_escaped_as_text_is(tmp_path, monkeypatch):
         assert "<script" not in page and "&lt;script" in page
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("value", [EVIL, None])
 def test_what_is_no_number_is_told_in_a_line(tmp_path, monkeypatch, value):
     folder = paper_run(tmp_path / "run", m=100, classes=4)

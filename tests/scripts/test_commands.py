@@ -32,7 +32,8 @@ def test_a_line_for_each_command(argv):
 
 
 def test_the_list_imports_nothing_heavy():
-    code = "import sys; from mia_jax import commands; commands._listed(); assert not {'jax', 'absl'} & {*sys.modules}"
+    code = "import sys; from mia_jax import commands; commands.list_commands()"
+    code += "; assert not {'jax', 'absl'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -58,6 +59,10 @@ def test_a_flag_that_is_given_twice_is_said():
         "note: --label is given 2 times, and the last counts: --label=dog,eel; several values of one flag are written"
         " with commas between them"
     ]
+
+
+@pytest.mark.integration
+def test_the_command_says_that_a_flag_is_given_twice():
     done = called("report", "--workdir=a", "--workdir=b")
     assert "--workdir is given 2 times" in done.stderr and done.returncode == 2
 

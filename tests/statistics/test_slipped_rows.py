@@ -245,7 +245,9 @@ def test_an_audit_says_it_first_and_the_gate_closes(tmp_path, forests):
         infer("loss", **told)
 
 
-@pytest.mark.parametrize("fault", [pytest.param("labels", marks=pytest.mark.slow), "answers"])
+@pytest.mark.parametrize(
+    "fault", [pytest.param("labels", marks=pytest.mark.slow), pytest.param("answers", marks=pytest.mark.integration)]
+)
 def test_a_service_says_it(fault, tmp_path):
     """The labels of half of the file, or the service's answers from some request on, are those of the record before."""
     pytest.importorskip("httpx")

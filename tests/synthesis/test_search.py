@@ -301,7 +301,7 @@ def test_argmax_takes_the_first_of_equals():
     log_p = np.log(np.array([[0.5, 0.5, 0], [0.2, 0.4, 0.4], [1, 0, 0]], np.float32) + 1e-9)
     for c in range(3):
         classes = np.full(3, c)
-        got = step._is_argmax(jnp.asarray(log_p), jnp.asarray(log_p[:, c]), jnp.asarray(classes))
+        got = step.is_argmax(jnp.asarray(log_p), jnp.asarray(log_p[:, c]), jnp.asarray(classes))
         np.testing.assert_array_equal(got, log_p.argmax(axis=1) == c)
 
 

@@ -153,6 +153,7 @@ def run(tmp_path, monkeypatch, no_pages):
     return run
 
 
+@pytest.mark.integration
 def test_an_audit_ends_where_the_model_was_replaced_and_tells_which_answers_are_old(run):
     service = Service()
     with services.answering(service) as url:

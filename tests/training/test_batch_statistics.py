@@ -71,6 +71,7 @@ def flax_loop(key, records, rows):
     return variables, np.array(losses), nn.log_softmax(Network().apply(variables, records.x, train=False))
 
 
+@pytest.mark.integration
 def test_four_networks_at_once_train_as_four_flax_loops_do():
     records, keys = pool(), jax.random.split(jax.random.key(0), NETWORKS)
     model = adapters.from_flax(Network())

@@ -164,7 +164,9 @@ def test_samples_are_independent_draws_of_the_promised_rate():
     room = dp_sgd.capacity(len(index), rate)
     assert scipy.stats.binom.sf(room, len(index), rate) <= dp_sgd.OVERFLOW < scipy.stats.binom.sf(room - 1, 200, rate)
     keys = jax.random.split(jax.random.key(0), draws)
-    rows = np.asarray(jax.jit(jax.vmap(lambda k: dp_sgd._poisson(k, index, dp_sgd._threshold(20, 200), room)))(keys))
+    rows = np.asarray(
+        jax.jit(jax.vmap(lambda k: dp_sgd.poisson_sample(k, index, dp_sgd.sampling_threshold(20, 200), room)))(keys)
+    )
     taken = np.zeros((draws, 207), bool)
     np.put_along_axis(taken, np.where(rows < 0, 0, rows), rows >= 0, axis=1)
     taken = taken[:, 7:]
@@ -180,11 +182,12 @@ def test_a_sample_does_not_depend_on_padding():
     index = np.arange(50, dtype=np.int32)
     padded = np.pad(index, (0, 30), constant_values=-1)
     one, other = (
-        np.asarray(dp_sgd._poisson(jax.random.key(1), i, dp_sgd._threshold(10, 50), 40)) for i in (index, padded)
+        np.asarray(dp_sgd.poisson_sample(jax.random.key(1), i, dp_sgd.sampling_threshold(10, 50), 40))
+        for i in (index, padded)
     )
     np.testing.assert_array_equal(one, other)
     assert 0 < (one >= 0).sum() < 25 and np.all(np.diff(one[one >= 0]) > 0)
-    everybody = dp_sgd._poisson(jax.random.key(1), padded, dp_sgd._threshold(50, 50), 50)
+    everybody = dp_sgd.poisson_sample(jax.random.key(1), padded, dp_sgd.sampling_threshold(50, 50), 50)
     np.testing.assert_array_equal(everybody, index)
 
 

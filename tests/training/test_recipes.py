@@ -188,7 +188,7 @@ def test_schedules_end_with_what_early_stopping_learns_from():
     """A tenth of the records is put aside, and takes no step."""
     assert [regularizers.learned(m) for m in (1, 10, 22, 100)] == [0, 9, 19, 90]
     index = np.arange(22)
-    learn, _ = regularizers._held_out(jax.random.key(0), index, 0.1)
+    learn, _ = regularizers.held_out_rows(jax.random.key(0), index, 0.1)
     assert (np.asarray(learn) >= 0).sum() == 19
     assert recipes.Recipe(batch_size=5, num_epochs=3).steps(19) == 12
 

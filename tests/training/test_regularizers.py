@@ -176,7 +176,7 @@ def stopped_by_hand(key, index, patience, epochs):
     epoch, init = jax.jit(inner.epoch), jax.jit(inner.init)
     records = Records(*map(jnp.asarray, pool()))
     state = init(key, records.x[:1])
-    learn, held = regularizers._held_out(jax.random.fold_in(state.key, jnp.uint32(2**32 - 1)), index, 0.25)
+    learn, held = regularizers.held_out_rows(jax.random.fold_in(state.key, jnp.uint32(2**32 - 1)), index, 0.25)
     held = np.asarray(held)[np.asarray(held) >= 0]
     best, waited, kept, told = np.inf, 0, None, []
     for _ in range(epochs):
@@ -231,10 +231,10 @@ def test_nobody_waits_for_a_training_that_cannot_stop():
 
 def test_what_is_held_out_is_a_share_of_the_real_records():
     index = np.pad(np.arange(100, 120), (0, 7), constant_values=-1).astype(np.int32)
-    learn, held = (np.asarray(a) for a in regularizers._held_out(jax.random.key(0), index, 0.1))
+    learn, held = (np.asarray(a) for a in regularizers.held_out_rows(jax.random.key(0), index, 0.1))
     assert sorted(learn[learn >= 0].tolist() + held[held >= 0].tolist()) == list(range(100, 120))
     assert (held >= 0).sum() == 2
-    _, one = regularizers._held_out(jax.random.key(0), index[:3], 0.01)
+    _, one = regularizers.held_out_rows(jax.random.key(0), index[:3], 0.01)
     assert (np.asarray(one) >= 0).sum() == 1
 
 

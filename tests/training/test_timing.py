@@ -27,7 +27,7 @@ def rates(monkeypatch, table):
         assert index.shape == (len(keys), 40)
         return table[tried[-1]]
 
-    monkeypatch.setattr(timing, "_rate", rate)
+    monkeypatch.setattr(timing, "records_per_second", rate)
     return tried
 
 
@@ -66,6 +66,6 @@ def test_memory_that_ends_is_no_error_and_others_are():
 
         return Trainer(TRAINERS["patches"].init, epoch)
 
-    assert timing._rate(raising(MemoryError()), KEYS[:1], POOL, INDEX[:1], jax.local_devices()[0]) is None
+    assert timing.records_per_second(raising(MemoryError()), KEYS[:1], POOL, INDEX[:1], jax.local_devices()[0]) is None
     with pytest.raises(ValueError, match="mine"):
-        timing._rate(raising(ValueError("mine")), KEYS[:1], POOL, INDEX[:1], jax.local_devices()[0])
+        timing.records_per_second(raising(ValueError("mine")), KEYS[:1], POOL, INDEX[:1], jax.local_devices()[0])

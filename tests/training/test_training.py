@@ -169,7 +169,7 @@ def test_the_cache_decides_microbatches():
         sums = lambda p, stats, offsets, x, y, w, k: (model.apply(p, x, key=k).sum(), w.sum())  # noqa: E731
         pool = make_pool(shape, 3)
         params = jax.eval_shape(model.init, jax.random.key(0), pool.x[:1])
-        return single._microbatch(sums, params, pool, 100)
+        return single.microbatch_size(sums, params, pool, 100)
 
     assert microbatch(networks.mlp(100), (600,)) == 100
     assert 1 <= microbatch(networks.cnn(10), (32, 32, 3)) <= 10

@@ -6,12 +6,12 @@ about each record, or train, are shown a few models and records only.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from mia_jax.attacks import sources
+from mia_jax.attacks import changed_options, sources
 from mia_jax.attacks.common import scaled_logit
 from mia_jax.audits.balanced.plan import BalancedSetting
 from mia_jax.audits.types import Models, Observation, Observers
@@ -48,13 +48,19 @@ class Limits(NamedTuple):
 
 
 def observe(
-    key: Key, attacks: Mapping[str, Attack], models: Models, setting: BalancedSetting, limits: Limits
+    key: Key,
+    attacks: Mapping[str, Attack],
+    settings: Mapping[str, Any],
+    models: Models,
+    setting: BalancedSetting,
+    limits: Limits,
 ) -> Observations:
     """Observe every model.
 
     Args:
         key: of the observers, and of what is sampled.
         attacks: name -> Attack.
+        settings: of their options, by flag: what is seen is named by them.
         models: K of them.
         setting: of these models.
         limits: for attacks that need few rows, or ask much.
@@ -74,7 +80,9 @@ def observe(
 
     def asking(names: Sequence[str], rows: np.ndarray, which: np.ndarray) -> Observation:
         by_name = {name: attacks[name].observe for name in names}
-        observers = Observers(key, by_name, setting.defenses, {"attacks": sources(names)})
+        observers = Observers(
+            key, by_name, setting.defenses, {"attacks": sources(names)} | changed_options(names, settings)
+        )
         return Observation(observers, setting.pool, np.broadcast_to(rows, (len(which), rows.shape[-1])), which)
 
     everybody = Observers(key, {"phi": _phi, "summary": observation.summary}, setting.defenses, {"attacks": []})

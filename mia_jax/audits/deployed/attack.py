@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from mia_jax import signals
-from mia_jax.attacks import ATTACKS, sources
+from mia_jax.attacks import ATTACKS, changed_options, sources
 from mia_jax.audits import stages
 from mia_jax.audits.deployed import answer_formats, calibration
 from mia_jax.audits.deployed.calibration import AS_LABELS, AS_TARGET, Calibration
@@ -75,13 +75,21 @@ def answers_block(ways: Ways, chosen: str) -> dict[str, Any]:
 
 
 def observe(
-    key: Key, attacks: Mapping[str, Attack], shadow: Models, pool: Records, plan: Plan, asked: Asked, ways: Ways
+    key: Key,
+    attacks: Mapping[str, Attack],
+    settings: Mapping[str, Any],
+    shadow: Models,
+    pool: Records,
+    plan: Plan,
+    asked: Asked,
+    ways: Ways,
 ) -> Observed:
     """What attacks see of shadows and target.
 
     Args:
         key: of the observers.
         attacks: by name; they need nothing but plain answers.
+        settings: of their options, by flag: what is seen is named by them.
         shadow: the shadows [S].
         pool: what they are trained on [N].
         plan: rows of the pool.
@@ -93,11 +101,11 @@ def observe(
     rows, trained = calibration.rows(plan)
     per_example = {name: attack for name, attack in attacks.items() if attack.per_example}
     others = {name: attack for name, attack in attacks.items() if name not in per_example}
-    wanted = [Observation(_observers(key, others, ways), pool, mine)]
+    wanted = [Observation(_observers(key, others, settings, ways), pool, mine)]
     if per_example:
         x, y = (np.concatenate([np.asarray(a)[rows], np.asarray(b)]) for a, b in zip(pool, asked.records, strict=True))
         everywhere = np.broadcast_to(np.arange(len(y)), (count, len(y)))
-        wanted.append(Observation(_observers(key, per_example, ways), Records(x, y), everywhere))
+        wanted.append(Observation(_observers(key, per_example, settings, ways), Records(x, y), everywhere))
     seen = shadow.observe(*wanted)
     by_attack = {
         name: {answer: one[f"{name}:{answer}"] for answer in ways}
@@ -161,16 +169,17 @@ def fits(attack: Attack, observed: Observed, name: str) -> int:
     return calibration.fits(attack, len(observed.trained), len(observed.shadows[name]))
 
 
-def _observers(key: Key, attacks: Mapping[str, Attack], ways: Ways) -> Observers:
+def _observers(key: Key, attacks: Mapping[str, Attack], settings: Mapping[str, Any], ways: Ways) -> Observers:
     """Of shadows, in every way in which they may answer: "attack:way", and "summary"."""
     by_name: dict[str, Observer] = {
-        f"{name}:{answer}": _defending(attack.observe, chosen)
+        f"{name}:{answer}": defended_observer(attack.observe, chosen)
         for name, attack in attacks.items()
         for answer, chosen in ways.items()
     }
-    by_name["summary"] = _defending(_summary, ways[AS_TARGET])
+    by_name["summary"] = defended_observer(_summary, ways[AS_TARGET])
     names = {answer: [defense.name for defense in chosen] for answer, chosen in ways.items()}
     description = {"attacks": sources(attacks), "worn": names, "tempered": len(temperatures.STEPS)}
+    description |= changed_options(attacks, settings)
     return Observers(key, by_name, (), description)
 
 
@@ -182,7 +191,7 @@ def _summary(key: Key, target: Target, records: Records) -> dict[str, Any]:
     return {**summary, "tempered": signals.tempered_losses(log_p[some], records.y[some], temperatures.STEPS)}
 
 
-def _defending(observe: Observer, chosen: tuple[AnswerDefense, ...]) -> Observer:
+def defended_observer(observe: Observer, chosen: tuple[AnswerDefense, ...]) -> Observer:
     def defended(key, target: Target, records: Records):
         needed = tuple(defense for defense in chosen if defense.changes(target.answers))
         return observe(key, stages.defended(target, needed), records)

@@ -88,7 +88,8 @@ def observe(run: Run[BalancedConfig], setting: BalancedSetting, trained: Trained
     # Attacks that learn from rows of any records get enough for ``attack_rows`` per class, of all models together.
     rows = max(2, 2 * (config.attack_rows * setting.schema.num_classes // (2 * config.num_models)))
     limits = Limits(rows, config.query_shadows, config.query_records)
-    seen = observations.observe(stage_key(run.root, "look"), attacks, trained.models, setting, limits)
+    settings = configs.attack_settings(config)
+    seen = observations.observe(stage_key(run.root, "look"), attacks, settings, trained.models, setting, limits)
     run.seconds["shadows"] = trained.models.seconds()
     return Observed(setting, trained.models.names, seen)
 

@@ -117,6 +117,7 @@ def observe(run: Run[DeployedConfig], setting: ServiceSetting, trained: Trained[
     seen = attack.observe(
         jax.random.split(stage_key(run.root, "attack"))[0],
         {name: each for name, each in attacks.items() if not ATTACKS[name].imitates},
+        configs.attack_settings(run.config),
         trained.models,
         data.pool,
         splits.Plan(*(np.asarray(rows)[trained.which] for rows in data.plan)),

@@ -96,18 +96,18 @@ def _commands(results: Results) -> list[tuple[str, str]]:
     if results["target"].get("signal"):  # defenses change probabilities
         return []
     answers = [
-        (_again(results, "--defenses=label_only"), "To see what is left when the model answers with labels alone:"),
-        (_again(results, "--defenses=round_to(1)"), "To see what is left with one decimal digit:"),
+        (repeated(results, "--defenses=label_only"), "To see what is left when the model answers with labels alone:"),
+        (repeated(results, "--defenses=round_to(1)"), "To see what is left with one decimal digit:"),
     ]
     if not measures.members_drawn(results):
         return answers
-    training = [(_again(results, "--l2=1e-3"), "To see what weight decay does to the model and to the attacks:")]
+    training = [(repeated(results, "--l2=1e-3"), "To see what weight decay does to the model and to the attacks:")]
     if not isinstance(results["target"].get("epsilon"), Mapping):
-        training.append((_again(results, "--dp_noise_multiplier=4.4"), "To train with noise:"))
+        training.append((repeated(results, "--dp_noise_multiplier=4.4"), "To train with noise:"))
     return training if measures.by_canaries(results) else training + answers
 
 
-def _again(results: Results, flag: str) -> str:
+def repeated(results: Results, flag: str) -> str:
     """The run's own command with one more flag, in a workdir of its own."""
     command = NOT_AGAIN.sub("", results["command"] or "mia-jax audit ...")
     name, _, setting = flag.partition("=")

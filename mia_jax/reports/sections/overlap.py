@@ -32,14 +32,14 @@ def _texts(results: Results, found: Mapping[str, Any], share: str) -> list[str]:
         " equally strong may find other members. Whoever believes any of them finds more members than one attack does,"
         " and raises more false alarms; so beside what several attacks find together is what the best of them finds"
         " alone with as many false alarms. Only if that is less are they stronger together.",
-        _verdict(found["any"]),
+        verdict(found["any"]),
     ]
     if left_out := found.get("left_out"):
         texts.append(f"Left out, for they did not judge all records: {_listed(results, left_out)}.")
     return texts
 
 
-def _verdict(together: Mapping[str, Any]) -> str:
+def verdict(together: Mapping[str, Any]) -> str:
     """Whether all attacks together find more than the best one of them with as many false alarms, in a sentence."""
     tpr, alone = together["tpr"], together["best_alone"]
     stronger = tpr.get("low") is not None and tpr["low"] > alone
@@ -71,7 +71,7 @@ def _together(found: Mapping[str, Any]) -> Table:
 def _combinations(results: Results, found: Mapping[str, Any]) -> Table | None:
     every = [*found["attacks"]]
     rows = [
-        Row(Cell(_named(results, one["attacks"], every)), [Cell(f"{one['members']:.1%}", kind="number")])
+        Row(Cell(names_of(results, one["attacks"], every)), [Cell(f"{one['members']:.1%}", kind="number")])
         for one in found["combinations"][:SHOWN]
     ]
     if len(rows) < 2:
@@ -79,7 +79,7 @@ def _combinations(results: Results, found: Mapping[str, Any]) -> Table | None:
     return Table("Who finds the same members: the largest groups of members.", ["Found by", "Of the members"], rows)
 
 
-def _named(results: Results, attacks: Sequence[str], every: Sequence[str]) -> str:
+def names_of(results: Results, attacks: Sequence[str], every: Sequence[str]) -> str:
     """The attacks of a combination in words, as few as there can be."""
     others = [name for name in every if name not in attacks]
     if not others:
