@@ -3,6 +3,7 @@
 Whatever was not 0, 1, ... before is said in a sentence, and the names of the classes are kept, in their order.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -69,9 +70,17 @@ def without(values: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
     """Which of the labels [n] are missing: None and NA are classes where others are text, or a class is called so."""
     lacking = columns.missing(values)
     called = np.array([isinstance(v, str | bytes) and _is_name(v, names) for v in values[lacking].tolist()], bool)
+    if lacking.any() and not names and _signs(values, lacking):
+        return np.zeros(len(values), bool)
     if called.any() and (names or columns.plain_numbers(values[~lacking]) is None):
         lacking[np.flatnonzero(lacking)[called]] = False
     return lacking
+
+
+def _signs(values: np.ndarray, lacking: np.ndarray) -> bool:
+    """Whether labels are + and -, of which the latter stands for nothing elsewhere."""
+    texts = [{str(text) for text in columns.as_text(values[of]).tolist()} for of in (lacking, ~lacking)]
+    return texts == [{"-"}, {"+"}]
 
 
 def _is_name(value: str | bytes, names: Sequence[str]) -> bool:
@@ -115,9 +124,7 @@ def _named(texts: np.ndarray, names: Sequence[str]) -> Classes:
                 f" {len(texts):,} records, as identifiers are; give the column of the classes"
             )
         names = tuple(present.tolist())
-        alike = {name.casefold(): name for name in names}
-        twice = [name for name in names if alike[name.casefold()] != name]
-        doubt = f" {twice[0]} and {alike[twice[0].casefold()]} are two classes." if twice else ""
+        doubt = _two_spellings(names)
         words = [name for name in names if name.lower() in NAMES]
         if words:
             doubt += f" {listed(words)} is a class as any other: leave such records out if they have no label."
@@ -126,13 +133,35 @@ def _named(texts: np.ndarray, names: Sequence[str]) -> Classes:
         unknown = ~np.isin(texts.astype(str), names)
         if unknown.any():
             row = int(unknown.argmax())
+            text = str(texts[row])
+            near = [name for name in names if _bare(name) == _bare(text)]
+            hint = f"; it seems to be {sanitize.quoted(near[0])} in another spelling: write it so" if near else ""
             raise ValueError(
-                f"record {row} has the label {sanitize.quoted(str(texts[row]))}, which is not among the classes"
-                f" {listed(names)}"
+                f"record {row} has the label {sanitize.quoted(text)}, which is not among the classes"
+                f" {listed(names)}{hint}"
             )
         note = f"Classes are numbered so: {_mapping(names)}."
     code = {name: k for k, name in enumerate(names)}
     return Classes(np.array([code[str(text)] for text in texts], np.int32), tuple(names), note)
+
+
+def _bare(name: str) -> str:
+    """A name without what spellings differ by: case, white space, punctuation at its ends."""
+    text = " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split())
+    return text.strip(".,;:!?'\" ") or text
+
+
+def _two_spellings(names: Sequence[str]) -> str:
+    """What is to be said of classes whose names seem to be one, in a sentence after a space; or "" ."""
+    first: dict[str, str] = {}
+    pairs = [(first[_bare(name)], name) for name in names if first.setdefault(_bare(name), name) != name]
+    if not pairs:
+        return ""
+    more = f" ({len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
+    return (
+        f" {sanitize.line(pairs[0][0], 40)} and {sanitize.line(pairs[0][1], 40)} are two classes{more}, though their"
+        " names differ by case, spaces or punctuation only: write them alike if they are one."
+    )
 
 
 def _of_numbers(y: np.ndarray, whole: bool) -> Classes:

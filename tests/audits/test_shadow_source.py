@@ -85,7 +85,9 @@ def test_copies_are_counted_and_what_they_do_is_said():
     group = duplicates.groups(np.concatenate([x, [[0.0, -0.0]]]))
     np.testing.assert_array_equal(group, [0, 1, 0, 2, 1, 0, 2])
     assert duplicates.note(duplicates.groups(np.arange(6)[:, None])) is None
-    assert duplicates.note(group).startswith("7 of the 7 records have an exact copy among them. Where one copy trained")
+    assert duplicates.note(group).startswith(
+        "7 of the 7 records have an exact copy among them (3 different). Where one copy trained"
+    )
     said = duplicates.note(group, [True, True, False, False, True, True, False])
     assert "1 of the non-members are copies of members" in said
     assert "non-members" not in duplicates.note(group, [True, True, True, False, True, True, False])

@@ -33,7 +33,7 @@ def test_a_run(shared, finished, own, tmp_path, cores):
     assert any(line.startswith("this run") for line in lines) and max(map(len, lines[:-1])) <= 100
     assert lines[-1].startswith(f"Report: {tmp_path}/w/report.html") and (tmp_path / "w" / "report.html").exists()
     copies, *told = done.stderr.splitlines()
-    assert re.match(r"\d+ of the 400 records have an exact copy among them\. ", copies)
+    assert re.match(r"\d+ of the 400 records have an exact copy among them \(\d+ different\)\. ", copies)
     assert told[0] == "own: 400 records, 3 classes, source: local"
     assert told[1] == f"The target and {SHADOWS} shadow models train on {M} records each. In {tmp_path}/w"
     for title in ("target model", "shadow models"):

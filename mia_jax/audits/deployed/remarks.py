@@ -1,6 +1,5 @@
 """What is to be said of saved answers beside the scores: doubts, by which a gate fails closed, and notes."""
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +54,7 @@ def of_saved(
     kept: np.ndarray | slice = slice(None),
     *,
     alike: bool = True,
+    copies: np.ndarray | None = None,
 ) -> Remarks:
     """What is to be said of saved answers.
 
@@ -65,11 +65,12 @@ def of_saved(
         known: the formats.
         kept: the shadows that are used.
         alike: target and shadows are meant to be alike; not where a defense of the target alone was asked for.
+        copies: int [n], ``duplicates.groups`` of the records; None: the answers tell them.
     """
     used, rows = Answered(asked.labels, asked.target, np.asarray(asked.shadows)[kept]), trained[kept]
     found = _beside(used, rows, member, known) if alike else None
     doubted = _doubts(used, rows, member, known, found)
-    said = _notes(used, rows, member, known, doubted, found)
+    said = (*_copies(used, member, copies), *(() if doubted else _notes(used, rows, member, known, found)))
     named = any("hadow" in text and "counted from 0" in text for text in (*doubted, *said))
     return Remarks(doubted, (*said, *([AMONG] if named and len(rows) < len(trained) else [])))
 
@@ -111,20 +112,13 @@ def _notes(
     trained: np.ndarray,
     member: np.ndarray | None,
     known: Formats,
-    doubted: Collection[str],
     found: _Beside | None,
 ) -> tuple[str, ...]:
-    """What else is to be said, in sentences: copies among the records; where nothing is doubted, how answers differ.
+    """How answers differ where nothing is doubted, in sentences.
 
     Args:
         asked, trained, member, known, found: as of ``_doubts``, of the shadows that are used.
-        doubted: what that says.
     """
-    copied = equal_answers.copies(asked.target, asked.shadows)
-    note = None if copied is None else duplicates.note(copied, member, SAME)
-    copies = () if note is None else (note,)
-    if doubted:
-        return copies
     plain = {known.target.kind, known.shadows.kind} == {"probabilities"} and known.labeled is None
     said = list(class_gaps.notes(asked.labels, asked.target, member, asked.shadows))
     if known.labeled is not None:
@@ -160,7 +154,15 @@ def _notes(
             *(unlike_columns.notes(asked.target, asked.shadows) if plain else ()),
         ]
         said += blind_guesses.notes(labels, member, sure, trained, hardness=not said)
-    return (*copies, *said)
+    return tuple(said)
+
+
+def _copies(asked: Answered, member: np.ndarray | None, group: np.ndarray | None) -> tuple[str, ...]:
+    """What is to be said of copies among the records, by their values (int [n]) or else by what models answer."""
+    seen_by = "" if group is not None else SAME
+    group = equal_answers.copies(asked.target, asked.shadows) if group is None else group
+    note = None if group is None else duplicates.note(group, member, seen_by)
+    return () if note is None else (note,)
 
 
 def _beside(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> _Beside | None:

@@ -19,7 +19,7 @@ from mia_jax.audits.deployed.in_process import Answers, Asked, brought
 from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Observation, Observers, Run, Summary, Trained, TrainingJob
-from mia_jax.data import local, tables
+from mia_jax.data import duplicates, local, tables
 from mia_jax.data.records import of_frames
 from mia_jax.plans import training_plan
 from mia_jax.plans.training_plan import TrainingPlan
@@ -115,7 +115,7 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
     others = None
     if given.population is not None and population is not None and asked.population is not None:
         others = Answered(given.population[1], asked.population, population)
-    inputs = predictions.checked(run.config, saved, others)
+    inputs = predictions.checked(run.config, saved, others, duplicates.of_records(given.x))
     predictions.tell(run, inputs)
     about = _shadows(shadows, member, given.y, setting, answers)
     return Observed(inputs, infer.Answered(*inputs.predictions[:3]), about)

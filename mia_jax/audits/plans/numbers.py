@@ -21,7 +21,7 @@ from mia_jax.audits.plans import predictions
 from mia_jax.audits.plans.in_process import plan_of_shadows
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
-from mia_jax.data import tables
+from mia_jax.data import duplicates, tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.reports import results
 from mia_jax.targets import processes
@@ -220,7 +220,9 @@ def summarize(
     )
     notes = list(dict.fromkeys(note for one in scored.values() for note in one.notes))
     said = numbers.remarks(setting.target, trained.extra, setting.plan.member, given.member)
-    notes += said.notes
+    group = duplicates.of_records(given.x)
+    copied = None if group is None else duplicates.note(group, given.member)
+    notes += [*([copied] if copied else []), *said.notes]
     for line in (*said.doubts, *notes):
         run.notify(f"warning: {line}")
     shape = tuple(np.shape(given.x)[1:])

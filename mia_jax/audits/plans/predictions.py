@@ -183,13 +183,19 @@ def _path(config: DeployedConfig) -> str:
     return config.predictions
 
 
-def checked(config: DeployedConfig, saved: deployed.Predictions, population: Answered | None = None) -> Inputs:
+def checked(
+    config: DeployedConfig,
+    saved: deployed.Predictions,
+    population: Answered | None = None,
+    copies: np.ndarray | None = None,
+) -> Inputs:
     """The predictions, looked at: what may be used of them, and what is to be said.
 
     Args:
         config: attacks and defenses.
         saved: of the records in question.
         population: by the same models, about records that trained none.
+        copies: int [n], ``duplicates.groups`` of the records, where these are known.
 
     Raises:
         InputError: they, or an attack that was asked for, cannot be used.
@@ -205,7 +211,8 @@ def checked(config: DeployedConfig, saved: deployed.Predictions, population: Ans
     saved = saved._replace(shadows=saved.shadows[kept], shadow_member=trained[kept])
     population = population and population._replace(shadows=population.shadows[kept])
     known = formats.of_saved(saved.target, saved.shadows, common=not chosen)
-    said = remarks.of_saved(asked, trained, saved.member, known, kept, alike=not chosen or config.adaptive)
+    alike = not chosen or config.adaptive
+    said = remarks.of_saved(asked, trained, saved.member, known, kept, alike=alike, copies=copies)
     return Inputs(saved, digest, names, known, [*notes, *said.notes], list(said.doubts), population)
 
 

@@ -21,7 +21,7 @@ from mia_jax.audits.deployed.in_process import Asked, brought
 from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
-from mia_jax.data import duplicates, tables
+from mia_jax.data import duplicates
 from mia_jax.statistics import blind_guesses, class_gaps
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Answers, Array, InputError
@@ -235,10 +235,9 @@ def _notes(run: Run[InProcessConfig], setting: WithoutShadowsSetting) -> list[st
         )
     said += class_gaps.notes(given.y, setting.asked.p, given.member)
     said += [] if given.member is None else blind_guesses.notes(given.y, given.member)
-    if not tables.is_frame(given.x) and (x := tables.plain(given.x)).size and x.dtype.kind in "biuf":
-        note = duplicates.note(duplicates.groups(x), given.member)
-        said += [note] if note else []
-    return said
+    group = duplicates.of_records(given.x)
+    note = None if group is None else duplicates.note(group, given.member)
+    return [*said, *([note] if note else [])]
 
 
 PLAN: AuditPlan[InProcessConfig, WithoutShadowsSetting, None, np.ndarray, dict[str, Scored]] = AuditPlan(
