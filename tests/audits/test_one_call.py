@@ -56,6 +56,29 @@ def with_fit(tmp_path_factory):
     return audit(shadows=fit, workdir=folder, **FAST), folder
 
 
+def copied(records):
+    """Records of which 30 stand two to four times, in some order, and which of these are members."""
+    rng = np.random.default_rng(0)
+    times = rng.integers(2, 5, 30)
+    order = rng.permutation(np.r_[np.arange(30).repeat(times), np.arange(30, N)])
+    return records[order], Y[order], rng.random(len(order)) < 0.5, int(times.sum())
+
+
+@pytest.mark.parametrize("kind", ["array", "frame", "without shadows", "of numbers"])
+def test_copies_are_counted_by_the_records_themselves(kind):
+    """By answers alone, of models that a few leaves make equal, they were 83 of 89, or none; of numbers none at all."""
+    tree = pytest.importorskip("sklearn.tree")
+    x, y, member, count = copied(X)
+    x = pytest.importorskip("pandas").DataFrame(x, columns=[*"abcd"]) if kind == "frame" else x
+    make = (tree.DecisionTreeRegressor if kind == "of numbers" else tree.DecisionTreeClassifier)(max_depth=3)
+    more = dict(attacks="loss") if kind == "without shadows" else dict(attacks="lira", shadows=make, num_shadows=4)
+    more |= dict(signal="squared_error") if kind == "of numbers" else {}
+    of = x[member]
+    results = mia.audit(make.fit(of, y[member]), x, y, member, notify=lambda line: None, **more).results
+    said = f"{count} of the {len(y)} records have an exact copy among them (30 different)."
+    assert sum(note.startswith(said) for note in results["shadows"]["notes"]) == 1, results["shadows"]["notes"]
+
+
 # --- without shadows -------------------------------------------------------------------------------------------------
 
 

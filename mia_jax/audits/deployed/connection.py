@@ -149,7 +149,7 @@ def connect(run: Run[DeployedConfig], inputs: Inputs) -> Service:
         )
     question = inputs.question
     schema = question.schema._replace(num_classes=classes)
-    schema = common.noted(schema, duplicates.note(duplicates.groups(question.records.x), question.member), run.notify)
+    schema = common.noted(schema, duplicates.note(duplicates.groups(question.sent), question.member), run.notify)
     run.notify(f"{config.target} answers over {classes} classes")
     return Service(target, schema, remote.names_classes(target), budget, earlier)
 
