@@ -17,6 +17,7 @@ from mia_jax.attacks import (
     bavaria,
     boundary,
     calibrated_loss,
+    cmia,
     gap,
     glira,
     imia,
@@ -168,6 +169,15 @@ ATTACKS: dict[str, Entry] = {
         imia.OPTIONS,
         needs=imitation.NEEDS,
         imitates=True,
+    ),
+    "cmia": Entry(
+        cmia.cmia,
+        "CMIA: sure calls condition further shadows",
+        "Du et al. 2026",
+        "CMIA",
+        cmia.OPTIONS,
+        needs=cmia.NEEDS,
+        by_name=True,
     ),
 }
 

@@ -62,6 +62,7 @@ class Entry(NamedTuple):
     parts: Callable[..., int] | None = None  # of long work, by (num_classes, **options); the factory has ``remember``
     # It imitates the target: all that it asks of its own is its population, once, and it can do without shadows.
     imitates: bool = False
+    by_name: bool = False  # it costs as much as many models do: "all" attacks are all but these
 
     def __call__(self, num_classes: int, **options: Any) -> Attack:
         """The attack.

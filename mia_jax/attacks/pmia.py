@@ -22,8 +22,7 @@ not be had: that its equations agree with it is unchecked (?). Departures:
   none, as with somebody's deployed model, proxies are records of their own (``Attack.proxies``).
 * A variance that is unknown, for fewer than two models or identical values, is the pooled one.
 
-The cascading attack of the paper, CMIA, is not here: it trains every round's shadows anew with the last round's
-confident guesses for members, and a plan of an audit says once, before anything is observed, who trains on what.
+The cascading attack of the paper is ``cmia``.
 """
 
 import functools

@@ -72,7 +72,10 @@ def _ours(v: AuditConfig) -> bool:
 
 
 def _attacks(*names: str) -> Callable[[Any], bool]:
-    return lambda v: attacks.wants_all(v.attacks) or not {*names}.isdisjoint(attacks.split(v.attacks))
+    among_all = [name for name in names if name not in attacks.ATTACKS or not attacks.ATTACKS[name].by_name]
+    return lambda v: (
+        (attacks.wants_all(v.attacks) and bool(among_all)) or not {*names}.isdisjoint(attacks.split(v.attacks))
+    )
 
 
 def _named(v: Any, kind: type[AuditConfig], names: Sequence[str]) -> bool:
@@ -183,7 +186,7 @@ def attack_rules(kind: type[AuditConfig]) -> tuple[Rule, ...]:
         otherwise = f"{OTHER_TRAINER}, or {_among(ours).removeprefix('without ')}"
         rules.append(Rule(NETWORK, lambda v: _ours(v) or _named(v, kind, ours), otherwise))
     if kind is BalancedConfig:
-        asking = _needing("queries", "trainer")
+        asking = _needing("queries")
         rules.append(Rule(("query_shadows", "query_records"), _attacks(*asking), _among(asking)))
     for flag in attacks.flags():
         names = attacks.with_flag(flag)

@@ -35,7 +35,7 @@ def played(request):
 def test_the_names_are_those_that_are_documented():
     names = """shokri gap loss confidence entropy modified_entropy calibrated_loss attack_p attack_r lira lira_offline
         lira_fixed lira_offline_fixed rmia rmia_offline base base_offline bavaria bavaria_offline quantile label_only
-        boundary trajectory pmia informia informia_offline glira imia"""
+        boundary trajectory pmia informia informia_offline glira imia cmia"""
     assert set(ATTACKS) == {*names.split(), "majority"}
     assert all(entry.title and entry.reference for entry in ATTACKS.values())
     assert {name for name, entry in ATTACKS.items() if entry.needed() - ANSWERS} == {
@@ -45,13 +45,15 @@ def test_the_names_are_those_that_are_documented():
         "trajectory",
         "glira",
         "imia",
+        "cmia",
     }
 
 
 # --- what entries declare --------------------------------------------------------------------------------------------
 
 IMAGES = Schema("images", "simulated", "", 4, (8, 8, 1), (Field("pixel", "pixel", 0, 64, 0, 255),))
-RUN = {"schema": IMAGES, "population": Records(np.zeros((9, 8, 8, 1)), np.zeros(9, np.int32)), "model": None}
+POOL = Records(np.zeros((9, 8, 8, 1)), np.zeros(9, np.int32))
+RUN = {"schema": IMAGES, "population": POOL, "model": None, "retrain": None}
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -37,7 +37,11 @@ def attack_names(config: BalancedConfig) -> tuple[str, ...]:
         InputError: one is unknown.
     """
     names = named(config.attacks)
-    every = [name for name in ATTACKS if name != "majority"] if wants_all(config.attacks) else []
+    every = (
+        [name for name, entry in ATTACKS.items() if name != "majority" and not entry.by_name]
+        if wants_all(config.attacks)
+        else []
+    )
     return tuple(dict.fromkeys([*every, *names]))
 
 

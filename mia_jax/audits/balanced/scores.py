@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from mia_jax.attacks import ATTACKS, build, named, sources
+from mia_jax.attacks.cmia import Retrain
 from mia_jax.audits import config as configs
 from mia_jax.audits import stages
 from mia_jax.audits.balanced.observations import Observed
@@ -41,15 +42,26 @@ class Judged(NamedTuple):
 
 
 def build_attacks(
-    config: BalancedConfig, names: tuple[str, ...], setting: BalancedSetting, remember: Callable[[str], Remember]
+    config: BalancedConfig,
+    names: tuple[str, ...],
+    setting: BalancedSetting,
+    remember: Callable[[str], Remember],
+    retrain: Retrain,
 ) -> dict[str, Attack]:
-    """The attacks that can run, with what they need of the run; ``remember``: by attack, as its factory takes it.
+    """The attacks that can run, with what they need of the run.
+
+    Args:
+        config: of the attacks' options.
+        names: of the attacks.
+        setting: the records.
+        remember: by attack, as its factory takes it.
+        retrain: for attacks that train further shadows.
 
     Raises:
         InputError: one that was asked for by name cannot run.
     """
     schema = setting.schema
-    has: dict[str, Any] = {"schema": schema}
+    has: dict[str, Any] = {"schema": schema, "retrain": retrain}
     if len(setting.population) > 0:
         has["population"] = Records(*(np.asarray(leaf)[setting.population] for leaf in setting.pool))
     if any("model" in ATTACKS[name].sources() for name in names):
@@ -177,6 +189,8 @@ def _attack_target(
     ``membership.related``.
     """
     arrays = {"score": fit_and_score(key, attack, observed, target, shadows)}
+    if "trainer" in attack.needs:  # each of what follows would train models of its own
+        return arrays
     if attack.per_example and len(shadows) > 2:
         others = membership.unrelated(related, observed.which, target, calibration_model)
         arrays["rehearsal"] = fit_and_score(key, attack, observed, calibration_model, others)

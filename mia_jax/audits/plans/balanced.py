@@ -17,7 +17,7 @@ from mia_jax.attacks import quick_first
 from mia_jax.attacks.common import reporting
 from mia_jax.audits import common, stages
 from mia_jax.audits import config as configs
-from mia_jax.audits.balanced import observations, plan
+from mia_jax.audits.balanced import cascade, observations, plan
 from mia_jax.audits.balanced import scores as judging
 from mia_jax.audits.balanced.observations import Limits, Observations
 from mia_jax.audits.balanced.plan import BalancedSetting, attack_names
@@ -124,7 +124,8 @@ def _attacks(
     def remember(name: str) -> Remember:
         return reporting(lambda seconds: part_done(name))
 
-    return judging.build_attacks(run.config, attack_names(run.config), setting, remember)
+    names, retrain = attack_names(run.config), cascade.retraining(run, setting)
+    return judging.build_attacks(run.config, names, setting, remember, retrain)
 
 
 def summarize(
