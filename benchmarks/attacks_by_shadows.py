@@ -32,11 +32,12 @@ def table(found: Mapping[str, Any], key: str) -> list[str]:
     """A table's lines: attacks by their measure with all shadows, the largest first."""
     attacks, most = found["attacks"], found["shadows"]["count"]
     whole = {n: b["auc"] if key == "auc" else b["tpr_at_fpr"]["0.01"] for n, b in attacks.items()}
+    counts = [count for count in COUNTS if count < most]
     order = sorted(attacks, key=lambda name: -(whole[name]["value"] or 0.0))
-    lines = [f"| {MEASURES[key]} | {' | '.join(map(str, COUNTS))} | {most} |", "|---" * (len(COUNTS) + 2) + "|"]
+    lines = [f"| {MEASURES[key]} | {' | '.join(map(str, counts))} | {most} |", "|---" * (len(counts) + 2) + "|"]
     for name in order:
         few = attacks[name].get("by_shadows", {})
-        cells = [shown(few.get(str(count), {}).get(key)) for count in COUNTS]
+        cells = [shown(few.get(str(count), {}).get(key)) for count in counts]
         lines.append(f"| `{name}` | {' | '.join(cells)} | {shown(whole[name])} |")
     return lines
 

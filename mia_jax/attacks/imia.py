@@ -12,9 +12,11 @@ mean over the imitators of what they answer about the candidate, and mu_in over 
 
     (phi - mu_out)^2 - (phi - mu_in)^2   where mu_in >= mu_out, else 0
 
-Checked against the authors' code (github.com/zealscott/IMIA, util_imitation.py and attacks/imianonadaptive.py) and a
-summary that gives the paper's loss; its text could not be had (?). Departures:
+Checked against the authors' code (github.com/zealscott/IMIA, util_imitation.py and attacks/imianonadaptive.py) and
+summaries that give the paper's loss and its phi; its text could not be had (?). Departures:
 
+* Summaries have the largest of the other classes' probabilities in phi; the code has their sum, as ``lira``, and so
+  here.
 * The squares are of log-probabilities, as the summary says of the paper: the code takes the target's logits, which a
   black box does not tell.
 * Centers are means, theirs medians. All classes weigh the same in the squares, as in their settings for CIFAR-10 and
@@ -22,8 +24,10 @@ summary that gives the paper's loss; its text could not be had (?). Departures:
 * They keep the epoch that is best on held-out records; here the last.
 * The adversary's own records are the population: halves of it, drawn at random, as theirs.
 
-The adaptive attack, whose imitators train on candidates, and its IN on independent shadows, is not here: attacks that
-train networks of their own are shown few of the candidates (``query_records``), too few to imitate a target with.
+The adaptive attack is another one. By its code (imitate_adaptive_imia.py, attacks/imiaadaptive.py) the imitators train
+on halves of the candidates themselves, mu_out is the mean over those that did not train on the candidate, and mu_in
+over ten plain shadows that did: there are neither twins nor pivots; the score is the same. It is not here: an imitator
+needs the target's whole answers about all candidates, of which observations keep one number each.
 """
 
 import jax

@@ -13,9 +13,11 @@ The second term is one number for a target. So the records of one target are ord
 them: as by BASE online, wherever as many shadows are IN as are OUT, and as by our RMIA, whose steps the same ratio
 orders. What the term changes is how scores of different targets compare.
 
-The paper could be read in summaries only, and its code not at all; that the divergence is taken over the population's
-records, each weighted by p(z), is how others wrote it down (?). The paper's token-level attack is not here: records
-have one label.
+The paper could be read in summaries only, and its code not at all. That the divergence is taken over the population's
+records, each weighted by p(z), is how others wrote it down (?). It was looked for again on 2026-11-27: summaries have
+KL(p(z) || p(z | theta)) and no more; Privacy Meter and the first author's copy of it, of April and March 2025, have no
+InfoRMIA; a re-implementation of the token-level attack weights the vocabulary by the reference's probabilities, as this
+weights the population. The paper's token-level attack is not here: records have one label.
 
 Without a population the other records asked about stand in for it, as in ``rmia``.
 """
