@@ -21,6 +21,7 @@ Attacks
     observe_shadows                 what an attack sees of many networks; of one Target: attack.observe
     score                           one of several models attacked, with the others as its shadows
     infer                           scores in one call, from answers that were saved
+    unlearning, audit_unlearning    unlearned models beside models that never saw the records, from answers or functions
 Statistics
     evaluate                        all measures of one attack, with intervals
     auc, tpr_at_fpr                 one of them
@@ -81,6 +82,8 @@ if TYPE_CHECKING:  # what the table below says, for type checkers; a test compar
     from mia_jax.audits.deployed.collect import collect
     from mia_jax.audits.deployed.infer import infer
     from mia_jax.audits.one_call import audit
+    from mia_jax.audits.unlearning import unlearning
+    from mia_jax.audits.unlearning_functions import audit_unlearning
     from mia_jax.data import load, save
     from mia_jax.data.records import records
     from mia_jax.plans.training_plan import plan
@@ -129,6 +132,8 @@ _HOMES = {  # module -> what of it has a name here
     "audits.deployed.collect": ("collect",),
     "audits.deployed.infer": ("infer",),
     "audits.one_call": ("audit",),
+    "audits.unlearning": ("unlearning",),
+    "audits.unlearning_functions": ("audit_unlearning",),
     "data": ("load", "save"),
     "data.records": ("records",),
     "plans.training_plan": ("plan",),
@@ -177,6 +182,7 @@ __all__ = [
     "attacks",
     "auc",
     "audit",
+    "audit_unlearning",
     "audits",
     "collect",
     "connect",
@@ -207,6 +213,7 @@ __all__ = [
     "tpr_at_fpr",
     "training",
     "types",
+    "unlearning",
     "write_report",
 ]
 

@@ -12,7 +12,7 @@ from scipy import stats
 TOP = 12  # records that are shown
 
 
-def separation(phi: np.ndarray, member: np.ndarray) -> np.ndarray:
+def separation(phi: np.ndarray, member: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
     """How far a record's answers with it and without it lie apart, in standard deviations, float64 [n].
 
     d' = (mean IN - mean OUT) / sqrt((var IN + var OUT) / 2) of its scaled logits over the models; the variances are
@@ -22,10 +22,11 @@ def separation(phi: np.ndarray, member: np.ndarray) -> np.ndarray:
     Args:
         phi: [K, n].
         member: bool [K, n]; each record in and out of two models at least.
+        others: bool [K, n], the models that count as OUT; None: all that are not IN.
     """
     phi = np.asarray(phi, np.float64)
     means, variances = [], []
-    for side in (member, ~member):
+    for side in (member, ~member if others is None else others):
         count = side.sum(axis=0)
         mean = np.where(side, phi, 0.0).sum(axis=0) / np.maximum(count, 1)
         squares = np.where(side, (phi - mean[None]) ** 2, 0.0).sum(axis=0)

@@ -1,0 +1,126 @@
+"""A way to unlearn, judged by models that are trained here: with the records, unlearned, and retrained without."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from mia_jax import user_code
+from mia_jax.audits.unlearning import Unlearning, split, unlearning
+from mia_jax.data import class_labels, tables
+from mia_jax.plans import splits
+from mia_jax.progress import Progress, patient
+from mia_jax.targets import predictors
+from mia_jax.types import Array, InputError
+
+
+def audit_unlearning(
+    fit: Callable[..., Any],
+    unlearn: Callable[..., Any],
+    x: Any,
+    y: Array,
+    *,
+    predict: Callable[[Any, Any], Array] | None = None,
+    num_forget: int | None = None,
+    num_models: int = 16,
+    targets: int | None = None,
+    seed: int = 0,
+    progress: Progress = patient,
+) -> Unlearning:
+    """Judge a way to unlearn: train models, let them forget, retrain others without, and compare what all answer.
+
+    Of the records 2 ``num_forget`` are drawn; each model is trained on a half of these beside all other records, and
+    forgets this half, models in pairs on complementary halves. As many models again are trained on the others alone.
+
+    Args:
+        fit: ``fit(x, y, *, seed)`` trains and returns a model, as ``shadows=`` of ``mia_jax.audit`` does.
+        unlearn: ``unlearn(model, retain, forget, *, seed)`` returns a model that has forgotten; ``retain`` and
+            ``forget`` are (x, y). Retraining, ``lambda model, retain, forget, seed: fit(*retain, seed=seed)``, is the
+            control.
+        x, y: records [n, *f] and their classes [n].
+        predict: (model, x) -> probabilities [n, c]; None: the model is a function of records, or has ``predict_proba``.
+        num_forget: records that each model forgets; by default a twentieth of all.
+        num_models: K, even.
+        targets: as of ``unlearning``.
+        seed: of the draws, and of what ``fit`` and ``unlearn`` are given.
+        progress: shows how far it is.
+
+    Returns:
+        As of ``unlearning``, with ``before``.
+
+    Raises:
+        InputError: as ``unlearning``, too few records, or a function that raises or answers no probabilities.
+
+    >>> import numpy as np, mia_jax as mia
+    >>> from sklearn.tree import DecisionTreeClassifier
+    >>> x, y = np.random.default_rng(0).random((600, 5)), np.arange(600) % 2  # labels that can only be learned by heart
+    >>> def fit(x, y, *, seed):
+    ...     return DecisionTreeClassifier(random_state=seed, max_features=2).fit(x, y)
+    >>> def retrain(model, retain, forget, *, seed):
+    ...     return fit(*retain, seed=seed)
+    >>> nothing = mia.audit_unlearning(fit, lambda model, retain, forget, *, seed: model, x, y)
+    >>> print(nothing.privacy.auc)  # doctest: +ELLIPSIS
+    0.7... [0.7..., 0.8...]
+    >>> print(mia.audit_unlearning(fit, retrain, x, y))  # doctest: +ELLIPSIS
+    Privacy: forgotten records were not told from records that the model never saw, AUC 0.4... [0.4..., 0.5...]; ...
+    """
+    x, labels = _records(x, y)
+    n = len(labels)
+    num_forget = max(1, n // 20) if num_forget is None else num_forget
+    if num_forget < 4 or 2 * num_forget >= n:
+        raise InputError(
+            f"{num_forget} of {n:,} records to forget: give 4 at least, and fewer than half, as twice as many are drawn"
+        )
+    drawn, kept = splits.reserve(jax.random.key(seed), n, 2 * num_forget)
+    plan = splits.balanced(jax.random.fold_in(jax.random.key(seed), 1), len(drawn), num_models)
+    forgotten = splits.membership_matrix(plan, len(drawn))
+    split(targets, forgotten, forgotten)
+    seeds = np.random.SeedSequence(seed).generate_state(3 * num_models).reshape(3, num_models)
+    asked, retain = tables.take(x, drawn), (tables.take(x, kept), labels[kept])
+    answers: dict[str, list[np.ndarray]] = {"original": [], "unlearned": [], "retrained": []}
+
+    def ask(name: str, model: Any) -> Any:
+        called = f"{name}, model {len(answers[name])}"
+        answer = model if predict is None else functools.partial(predict, model)
+        answers[name].append(predictors.answers(answer, asked, called=called).p)
+        return model
+
+    with progress("unlearning", 3 * num_models) as advance:
+        for mine, of_fit, of_unlearn, of_retrained in zip(forgotten, *seeds.tolist(), strict=True):
+            rows, forget = np.concatenate([kept, drawn[mine]]), (tables.take(x, drawn[mine]), labels[drawn[mine]])
+            with user_code.guarded("fit(x, y, seed=...)"):
+                model = fit(tables.take(x, rows), labels[rows], seed=of_fit)
+            ask("original", model)
+            advance(1)
+            with user_code.guarded("unlearn(model, retain, forget, seed=...)"):
+                model = unlearn(model, retain, forget, seed=of_unlearn)
+            ask("unlearned", model)
+            advance(1)
+            with user_code.guarded("fit(x, y, seed=...)"):
+                model = fit(*retain, seed=of_retrained)
+            ask("retrained", model)
+            advance(1)
+    arrays = {name: np.stack(each) for name, each in answers.items()}
+    return unlearning(
+        arrays["unlearned"],
+        arrays["retrained"],
+        labels[drawn],
+        forgotten=forgotten,
+        original=arrays["original"],
+        targets=targets,
+    )
+
+
+def _records(x: Any, y: Array) -> tuple[Any, np.ndarray]:
+    """Records as they came, and their labels as classes, int64 [n]. Raises InputError."""
+    x = x if hasattr(x, "shape") else tables.plain(x)
+    tables.refuse_unaligned(x, y)
+    try:
+        labels = class_labels.numbered(tables.plain(y), whole=False).y
+    except ValueError as error:
+        raise InputError(f"y cannot be used: {error}") from None
+    if len(x) != len(labels):
+        raise InputError(f"x has {len(x):,} records and y {len(labels):,} labels: give one label for each record")
+    return x, labels.astype(np.int64)
