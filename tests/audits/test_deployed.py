@@ -96,6 +96,26 @@ def test_tables_are_read_as_files_of_arrays_are(service, run, tmp_path):
     assert any("bad is 0, good is 1, ugly is 2" in note for note in found["dataset"]["notes"])
 
 
+@pytest.mark.parametrize("first", [1, pytest.param(5, marks=pytest.mark.integration)])
+def test_labels_that_do_not_count_from_0_are_the_services_classes_in_order(service, run, tmp_path, marginals, first):
+    """Labels 1 to c were refused; what may be meant in two ways still is."""
+    y = (X @ PULL).argmax(axis=1)
+    names = first + (y if first == 1 else 3 * y)
+    lines = [
+        ",".join(map(str, [*row, c, int(k >= N - MEMBERS)])) for k, (row, c) in enumerate(zip(X, names, strict=True))
+    ]
+    header = ",".join([*(f"b{k}" for k in range(F)), "class", "member"])
+    (tmp_path / "mine.csv").write_text("\n".join([header, *lines]))
+    np.savez(tmp_path / "odd.npz", x=X.astype(np.uint8), y=np.where(y == 0, 1, 9), member=np.arange(N) < MEMBERS)
+    with service.open() as url:
+        found = run(url, data=str(tmp_path / "mine.csv"), **marginals)
+        with pytest.raises(InputError, match="has the label 9, and the target answers 3 classes: number them from 0"):
+            run(url, data=str(tmp_path / "odd.npz"), workdir=str(tmp_path / "odd"), **marginals)
+    assert found["target"]["train_accuracy"] == found["target"]["test_accuracy"] == 1
+    said = "Labels 1 to 3 are taken for the 3 classes" if first == 1 else "5, 8, 11 are taken for the 3 classes"
+    assert sum(said in note for note in found["dataset"]["notes"]) == 1 and found["dataset"]["classes"] == 3
+
+
 # --- the budget ------------------------------------------------------------------------------------------------------
 
 

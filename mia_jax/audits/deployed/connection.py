@@ -20,7 +20,7 @@ from mia_jax.models.networks import NAMES
 from mia_jax.reports.words import answers as answers_in_words
 from mia_jax.targets import black_box, platforms, remote
 from mia_jax.targets.black_box import Budget, WrongAnswer
-from mia_jax.types import InputError, Records, Schema, Target
+from mia_jax.types import InputError, Records, Schema, Target, few_of
 
 
 class Inputs(NamedTuple):
@@ -108,8 +108,8 @@ def _class_names(config: DeployedConfig) -> list[str] | None:
 # --- connect, and ask about the records in question ------------------------------------------------------------------
 
 
-def connect(run: Run[DeployedConfig], inputs: Inputs) -> Service:
-    """Learn how the service is spoken to, and how many classes it has."""
+def connect(run: Run[DeployedConfig], inputs: Inputs) -> tuple[Inputs, Service]:
+    """Learn how the service is spoken to, and how many classes it has; the records, their labels as its classes."""
     config, cache = run.config, run.workdir.path / "target"
     budget = Budget(math.inf if config.max_queries is None else config.max_queries, path=cache / "asked")
     if config.fresh:
@@ -136,7 +136,9 @@ def connect(run: Run[DeployedConfig], inputs: Inputs) -> Service:
             progress=run.progress,
             notify=run.notify,
         )
-    classes, most = target.answers.classes, int(inputs.records.y.max())
+    classes = target.answers.classes
+    inputs, numbered = _as_classes(inputs, classes)
+    most = int(inputs.records.y.max())
     if most >= classes == 2 and remote.answers_one_number(target):
         raise InputError(
             f"the target answers with one number for each record, which is no distribution over the {most + 1} classes"
@@ -149,9 +151,32 @@ def connect(run: Run[DeployedConfig], inputs: Inputs) -> Service:
         )
     question = inputs.question
     schema = question.schema._replace(num_classes=classes)
+    schema = common.noted(schema, numbered, run.notify)
     schema = common.noted(schema, duplicates.note(duplicates.groups(question.sent), question.member), run.notify)
     run.notify(f"{config.target} answers over {classes} classes")
-    return Service(target, schema, remote.names_classes(target), budget, earlier)
+    return inputs, Service(target, schema, remote.names_classes(target), budget, earlier)
+
+
+def _as_classes(inputs: Inputs, classes: int) -> tuple[Inputs, str | None]:
+    """Labels from 1 on, or with gaps, as the service's classes in order, where that is the only way; and a note."""
+    present = np.unique(inputs.question.records.y)
+    from_one = present[0] == 1 and present[-1] == classes
+    if present[-1] < classes or not (from_one or len(present) == classes):
+        return inputs, None
+    names = np.arange(1, classes + 1) if from_one else present
+    question, records, sent, aside = (
+        each._replace(y=np.searchsorted(names, each.y).astype(np.int32))
+        for each in (inputs.question.records, inputs.records, inputs.sent, inputs.aside)
+    )
+    inputs = inputs._replace(
+        question=inputs.question._replace(records=question), records=records, sent=sent, aside=aside
+    )
+    if from_one:
+        return inputs, f"Labels 1 to {classes} are taken for the {classes} classes of the target, in their order."
+    return (
+        inputs,
+        f"Labels have gaps: {few_of(names)} are taken for the {classes} classes of the target, in this order.",
+    )
 
 
 def answered(run: Run[DeployedConfig], x: np.ndarray) -> np.ndarray:

@@ -86,7 +86,7 @@ def prepare(run: Run[DeployedConfig]) -> ServiceSetting:
         BudgetSpent: ``max_queries`` is too few to find out.
     """
     inputs = connection.load(run)
-    return ServiceSetting(inputs, connection.connect(run, inputs))
+    return ServiceSetting(*connection.connect(run, inputs))
 
 
 def train(run: Run[DeployedConfig], setting: ServiceSetting) -> Trained[TargetAndData]:
