@@ -140,7 +140,7 @@ def _load_path(name: str, source: str, notify: origins.Notify, **how: Any) -> tu
         )
     if source != "auto":
         raise InputError(f"{name} is your own file, not {source} data: leave data_source={source} out")
-    (found, schema, member), _ = by_path.load(path, **how)
+    (found, schema, member, _), _ = by_path.load(path, **how)
     if member is not None and NOT_USED not in schema.notes:
         schema = schema._replace(notes=(*schema.notes, NOT_USED))
     for note in schema.notes:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax.data import local, npz, records, table_files
+from mia_jax.data import asked_records, local, npz, records, table_files
 from mia_jax.data.records import How, Own
 from mia_jax.data.table import DATASETS
 from mia_jax.types import InputError, Schema
@@ -71,11 +71,12 @@ def _of_table(path: pathlib.Path, how: How) -> tuple[Own, np.ndarray]:
                 raise npz.Unusable(str(error)) from None
         own = records.of_table(table, path.name if path.stem in DATASETS else path.stem, how)
         if not how.whole:
-            records.refuse_missing(own)
+            asked_records.refuse_missing(own)
+            asked_records.refuse_unkept(own)
         if own.member is not None:
-            own = own._replace(member=records.truth(own.member))
+            own = own._replace(member=asked_records.truth(own.member))
     except InputError:
         raise
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
-    return own, np.asarray(own.records.x)
+    return own, np.asarray(own.records.x if own.sent is None else own.sent)

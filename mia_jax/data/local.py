@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from mia_jax.storage import artifacts
 from mia_jax.types import Field, InputError, Records, Schema
 
 SOME = 1000  # records that are looked at for values that become the same
+ROUNDED = "Models are trained on float32"  # how a note begins
 NOT_USED = (
     "The file's member is not used: which model trains on which record is drawn here. It is for records that a"
     " deployed model is asked about."
@@ -106,13 +106,14 @@ def _described(x: np.ndarray, y: np.ndarray, text: np.ndarray) -> tuple[Records,
         raise ValueError(f"its records have shape {x.shape[1:]} and its schema says {schema.shape}; {ANEW}")
     if x.dtype == bool:
         x = x.astype(np.uint8)
-    elif x.dtype not in (np.uint8, np.float32):
-        x = _float32(x)
+    rounded: list[str] = []
+    if x.dtype not in (np.uint8, np.float32):
+        x, rounded = float32(x)
     _check_fields(x.reshape(len(x), -1), schema)
     y = _labels(y, schema.num_classes)
     source = schema.source if schema.source in ("simulated", "synthesised") else "local"
     fields = units.marked(schema.fields, x)
-    notes = [note for note in (*_missing_note(x), *units.notes(fields)) if note not in schema.notes]
+    notes = [note for note in (*_missing_note(x), *rounded, *units.notes(fields)) if note not in schema.notes]
     digest = artifacts.array_digest(x, y)
     return Records(x, y), schema._replace(source=source, digest=digest, fields=fields, notes=(*schema.notes, *notes))
 
@@ -177,23 +178,15 @@ def _inferred(x: np.ndarray, y: np.ndarray, name: str, to_train_on: bool) -> tup
     elif x.dtype == np.uint8 and x.ndim > 2:
         fields = (Field("pixels", "pixel", 0, width, 0.0, 255.0),)
     else:
-        x = _float32(x)
+        x, rounded = float32(x)
         fields = units.numeric_fields(x)
-        notes = (*notes, *_missing_note(x), *units.notes(fields))
+        notes = (*notes, *_missing_note(x), *rounded, *units.notes(fields))
     schema = Schema(name, "local", artifacts.array_digest(x, y), classes, x.shape[1:], fields, notes)
     return Records(x, y), schema
 
 
-def _float32(x: np.ndarray) -> np.ndarray:
-    """Numbers as models are trained on them; warns where distinct ones become the same."""
-    kept, notes = float32(x)
-    for note in notes:
-        warnings.warn(note, stacklevel=3)
-    return kept
-
-
 def float32(x: np.ndarray, names: Sequence[str] = ()) -> tuple[np.ndarray, list[str]]:
-    """Numbers as models are trained on them, and where distinct ones become the same, as times and ids do.
+    """Numbers as models are trained on them, and where distinct or whole ones are rounded, as times and ids are.
 
     Args:
         x: [n, *f].
@@ -207,14 +200,26 @@ def float32(x: np.ndarray, names: Sequence[str] = ()) -> tuple[np.ndarray, list[
     if np.isinf(kept).any():
         which = f"column {names[int(np.argwhere(np.isinf(kept))[0][1])]}" if names else "x"
         raise ValueError(f"{which} has values beyond 3e38, where float32 ends; scale them")
-    some, rounded = (np.sort(a[:SOME].reshape(len(a[:SOME]), -1), axis=0) for a in (x, kept))
+    rows = np.linspace(0, len(x) - 1, min(len(x), SOME)).astype(int)
+    whole, near = (a[rows].reshape(len(rows), -1) for a in (x, kept))
+    some, rounded = np.sort(whole, axis=0), np.sort(near, axis=0)
     distinct, left = (1 + (a[1:] != a[:-1]).sum(axis=0) for a in (some, rounded))
     if (lost := left < 0.9 * distinct).any():
         column = int(lost.argmax())
         which = f"column {names[column]}" if names else f"column {column} of x"
         return kept, [
-            f"Models are trained on float32, which makes {left[column]:,} of {distinct[column]:,} distinct values of"
+            f"{ROUNDED}, which makes {left[column]:,} of {distinct[column]:,} distinct values of"
             f" {which} ({lost.sum():,} such columns): subtract the column's smallest value, or scale it."
+        ]
+    by = np.where(np.trunc(whole) == whole, np.abs(near.astype(np.float64) - whole.astype(np.float64)), 0.0)
+    by = np.nan_to_num(by).max(axis=0, initial=0.0)
+    if (off := by > 0).any():
+        column = int(by.argmax())
+        which = f"column {names[column]}" if names else f"column {column} of x"
+        return kept, [
+            f"{ROUNDED}, which rounds whole numbers beyond 2^24 = 16,777,216, such as times and"
+            f" identifiers: {which} by up to {by[column]:,.0f} ({off.sum():,} such columns). Subtract the column's"
+            " smallest value; an identifier is left out."
         ]
     return kept, []
 

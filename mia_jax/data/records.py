@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax import sanitize
 from mia_jax.data import class_labels, columns, holders, local, oddities, units
 from mia_jax.data.columns import Column, listed
 from mia_jax.data.holders import Arrays, Table
@@ -30,6 +29,7 @@ class Own(NamedTuple):
     records: Records
     schema: Schema
     member: np.ndarray | None = None  # of any type [n], where there is such a column
+    sent: np.ndarray | None = None  # x in the type of the file, where models are trained on rounded numbers
 
 
 class How(NamedTuple):
@@ -142,8 +142,8 @@ def of_table(table: Table, name: str, how: How) -> Own:
         own = of_arrays(Arrays(table.columns[features[0]], *_labels_of(table, label)), name)
         return own._replace(member=member)
     labels = _classes(table, label, how, kinds)
-    x, fields, said = _encoded(table, features, kinds, how.like)
-    x, fields, more = _in_units(x, fields)
+    written, fields, said = _encoded(table, features, kinds, how.like)
+    x, fields, more = _in_units(written, fields)
     notes += [*said, *more, *filter(None, [labels.note])]
     if how.whole and (labels.y == labels.y[0]).all():
         raise ValueError(f"the column {listed(label)} has a single class; give records of two classes at least")
@@ -153,7 +153,8 @@ def of_table(table: Table, name: str, how: How) -> Own:
     classes = max(int(labels.y.max()) + 1, len(labels.names))
     digest = artifacts.array_digest(x, labels.y)
     schema = Schema(name, "local", digest, classes, x.shape[1:], fields, tuple(notes), labels.names)
-    return Own(Records(x, labels.y), schema, member)
+    rounded = not how.whole and x.dtype == np.float32 and not np.array_equal(x, written, equal_nan=True)
+    return Own(Records(x, labels.y), schema, member, written if rounded else None)
 
 
 def of_frames(frames: Sequence[Any], y: np.ndarray, name: str) -> tuple[Records, Schema]:
@@ -342,40 +343,3 @@ def _in_units(x: np.ndarray, fields: tuple[Field, ...]) -> tuple[np.ndarray, tup
     x, rounded = local.float32(x, names)
     fields = units.marked(fields, x)
     return x, fields, [*rounded, *units.notes(fields)]
-
-
-def refuse_missing(own: Own) -> None:
-    """Refuse records of a table in which numbers are missing.
-
-    Raises:
-        ValueError: the first of them.
-    """
-    x = own.records.x
-    if x.dtype.kind == "f" and (wrong := np.isnan(x)).any():
-        row, column = (int(k) for k in np.argwhere(wrong)[0])
-        name = next(field.name for field in own.schema.fields if field.start <= column < field.stop)
-        raise ValueError(
-            f"column {name} lacks a value in record {row}, and a model that is asked needs all: fill it in, leave the"
-            f" record out, or leave the column out with `kinds={name}:drop`"
-        )
-
-
-def truth(values: np.ndarray) -> np.ndarray:
-    """A column ``member`` [n] as it is checked elsewhere: words for true and false become these.
-
-    Raises:
-        ValueError: a value is missing, or another word.
-    """
-    there = ~columns.missing(values)
-    if not there.all():
-        raise ValueError(f"record {int(np.argmin(there))} has no value in the column member; fill it in with 0 or 1")
-    if values.dtype.kind in "biuf":
-        return values
-    texts = [text.lower() for text in columns.as_text(values).tolist()]
-    for row, text in enumerate(texts):
-        if text not in columns.WORDS and text not in ("0", "1"):
-            raise ValueError(
-                f"record {row} has {sanitize.quoted(text)} in the column member; needed: 1 where the record trained the"
-                " model, and 0"
-            )
-    return np.array([bool(columns.WORDS.get(text, text == "1")) for text in texts])

@@ -78,6 +78,9 @@ def prepare(run: Run[InProcessConfig]) -> InProcessSetting:
         if run.config.jobs > 1:
             raise InputError("our own networks train several at once in this process: leave jobs out")
         pool, schema = _numeric(run.config, asked.schema.num_classes)
+        for note in schema.notes:
+            if local.ROUNDED in note:
+                run.notify(f"warning: {note}")
         memory.check_networks(run.config, schema, m)
         return InProcessSetting(asked, plan, None, pool, schema)
     return InProcessSetting(
