@@ -10,6 +10,7 @@ import errno
 import functools
 import io
 import os
+import pathlib
 import re
 import signal
 import sys
@@ -20,6 +21,9 @@ from typing import Any, NoReturn
 from mia_jax import command_line, sanitize
 from mia_jax.types import MiaError
 
+POLICY = "a policy that the results must meet, a TOML file; see docs/policy.md"
+EVIDENCE = "write a folder of evidence into the workdir: mia-jax verify checks it (default: where there is a policy)"
+PDF = "write the report, and the annex of the evidence, as PDFs, too: by Chromium, or by WeasyPrint"
 CSV = "write the scores as text, too: scores.csv, a line for each record"
 
 
@@ -31,6 +35,21 @@ def say(line: str) -> None:
 def show(text: str) -> None:
     """Results, on standard output: names in them may be from a file."""
     print(sanitize.harmless(text))
+
+
+def define_release_flags(flags: Any) -> Callable[[Any], Any]:
+    """Define the flags of policy, evidence and PDFs; a function of the configuration reads them (``release.asked``)."""
+    flags.DEFINE_string("policy", None, POLICY)
+    flags.DEFINE_bool("evidence", None, EVIDENCE)
+    flags.DEFINE_bool("pdf", False, PDF)
+
+    def read(config: Any) -> Any:
+        from mia_jax.audits import release
+
+        given = {name: flags.FLAGS[name].value for name in ("policy", "evidence", "pdf")}
+        return release.asked(config, **given)
+
+    return read
 
 
 def show_run(results: Mapping[str, Any], *, csv: bool, workdir: str | None = None) -> None:
@@ -48,6 +67,18 @@ def show_run(results: Mapping[str, Any], *, csv: bool, workdir: str | None = Non
     show(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")
     if csv:
         show(f"Scores as text: {columns.write_csv(workdir)}")
+    show_release(workdir)
+
+
+def show_release(workdir: str) -> None:
+    """Where the evidence and the PDFs of a run are, if it has such."""
+    from mia_jax import evidence
+
+    folder = pathlib.Path(workdir)
+    if (sha256 := evidence.digest(folder)) is not None:
+        show(f"Evidence: {folder / evidence.FOLDER}    SHA-256 of its manifest: {sha256}")
+    if (folder / "report.pdf").is_file():
+        show(f"PDF: {folder / 'report.pdf'}")
 
 
 @functools.cache

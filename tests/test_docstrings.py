@@ -12,6 +12,7 @@ DONE = (  # rooms and modules that are whole; this list only grows
     "audits",
     "commands",
     "data",
+    "evidence",
     "models",
     "plans",
     "reports",

@@ -4,6 +4,7 @@
 >>> results = audits.run(audits.Config(dataset="location", num_shadows=10))  # doctest: +SKIP
 """
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ def run(
     command: str = "",
     notify: Callable[[str], None] = lambda line: None,
     progress: Progress = silent,
+    policy: str | os.PathLike | None = None,
+    evidence: bool | None = None,
 ) -> "Results":
     """Do what a configuration says, from data to report, in its workdir: whole runs of mia-jax train and audit.
 
@@ -34,6 +37,8 @@ def run(
         command: how to repeat the run, for the report.
         notify: told a line at each step.
         progress: shows how far the long steps are, as ``mia_jax.progress.shown``.
+        policy: path of a policy (docs/policy.md) that the results are judged by: ``results["policy"]["status"]``.
+        evidence: write the folder of evidence into the workdir; None: where there is a policy.
 
     Returns:
         What results.json holds (docs/results-schema.md). The workdir, ``config["workdir"]`` of it, has results.json,
@@ -57,6 +62,7 @@ def run(
     >>> sorted(results["attacks"]), mia.write_report(folder / "run").name
     (['loss', 'rmia'], 'report.html')
     """
-    from mia_jax.audits import pipeline
+    from mia_jax.audits import pipeline, release
 
-    return pipeline.run(config, command=command, notify=notify, progress=progress)
+    asked = release.asked(config, policy=policy, evidence=evidence)
+    return pipeline.run(config, command=command, notify=notify, progress=progress, release=asked)

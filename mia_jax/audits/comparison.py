@@ -16,6 +16,7 @@ from mia_jax.audits import config as configs
 from mia_jax.audits import pipeline
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import saved
+from mia_jax.audits.release import NOTHING, Release
 from mia_jax.audits.types import Notify
 from mia_jax.data import npz
 from mia_jax.progress import Progress, silent
@@ -58,7 +59,12 @@ def files(predictions: str | None) -> list[str]:
 
 
 def compare(
-    config: DeployedConfig, *, command: str = "", notify: Notify = lambda line: None, progress: Progress = silent
+    config: DeployedConfig,
+    *,
+    command: str = "",
+    notify: Notify = lambda line: None,
+    progress: Progress = silent,
+    release: Release = NOTHING,
 ) -> Compared:
     """Audit each file of ``config.predictions``, and write how they differ from the first.
 
@@ -67,6 +73,7 @@ def compare(
         command: how to repeat it.
         notify: told a line at each step.
         progress: shows how far the long steps are.
+        release: of each model, as of ``pipeline.run``.
 
     Raises:
         InputError: a file cannot be used, it is not known who is a member, or files are not about the same records;
@@ -80,7 +87,7 @@ def compare(
     for name, path in zip(names, paths, strict=True):
         notify(f"{name}: {path}")
         one = dataclasses.replace(config, predictions=path, workdir=str(folder / name))
-        made[name] = pipeline.run(one, command=command, notify=notify, progress=progress)
+        made[name] = pipeline.run(one, command=command, notify=notify, progress=progress, release=release)
     scores = {name: results.read(folder / name).scores for name in names}
     differences = {name: _differences(made, scores, (names[0], name), config.seed) for name in names[1:]}
     comparison: dict[str, Any] = {

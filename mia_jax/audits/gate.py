@@ -17,14 +17,17 @@ has an exit code of its own (6; exceeded: 3): the next move is a larger audit, a
 attack that calls nobody a member has no precision, and exceeds none.
 """
 
+import functools
 import math
 import re
-from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from mia_jax.reports.measures import EQUAL
 from mia_jax.statistics import metrics
 from mia_jax.types import InputError, MiaError
+
+T = TypeVar("T")
 
 PLAIN = ("auc", "accuracy", "balanced_accuracy", "precision", "median_precision", "recall", "epsilon")
 AT = {  # measure@place -> (key of the block, places that are evaluated)
@@ -253,17 +256,29 @@ def enforce_all(conditions: Collection[Condition], audits: Mapping[str, Mapping[
         GateExceeded: one line with what is met by which model.
         GateUndecided: the same, where no condition is known to be met by any.
     """
-    met: dict[str, GateExceeded] = {}
-    for name, results in audits.items():
+    every([(name, functools.partial(enforce, conditions, results)) for name, results in audits.items()])
+
+
+def every(checks: Iterable[tuple[str, Callable[[], T]]]) -> list[T]:
+    """What each check gives, if none fails.
+
+    Args:
+        checks: what is checked, or "" where there is no need to say it, and a function that may raise GateExceeded.
+
+    Raises:
+        GateExceeded: one line with all that failed.
+        GateUndecided: the same, where none failed but for what is not known.
+    """
+    given, failed = [], []
+    for name, check in checks:
         try:
-            enforce(conditions, results)
+            given.append(check())
         except GateExceeded as error:
-            met[name] = error
-    if met:
-        lines = "; ".join(f"{name}: {error}" for name, error in met.items())
-        raise (GateUndecided if all(isinstance(error, GateUndecided) for error in met.values()) else GateExceeded)(
-            lines
-        )
+            failed.append((f"{name}: {error}" if name else str(error), error))
+    if failed:
+        undecided = all(isinstance(error, GateUndecided) for _, error in failed)
+        raise (GateUndecided if undecided else GateExceeded)("; ".join(line for line, _ in failed))
+    return given
 
 
 def _by_condition(against: Collection[Verdict]) -> dict[str, list[str]]:

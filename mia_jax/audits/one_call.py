@@ -13,6 +13,7 @@ import numpy as np
 from mia_jax import attacks as attack_table
 from mia_jax import sanitize
 from mia_jax.audits import pipeline
+from mia_jax.audits import release as releases
 from mia_jax.audits.config import AuditConfig, Brought, DeployedConfig, InProcessConfig
 from mia_jax.audits.deployed import checks, collect
 from mia_jax.audits.plans import in_process
@@ -46,6 +47,7 @@ def audit(
     seed: int = 0,
     jobs: int = 1,
     workdir: str | os.PathLike | None = None,
+    policy: str | os.PathLike | None = None,
     notify: Callable[[str], None] = lambda line: None,
     progress: Progress = patient,
     **settings: Any,
@@ -78,6 +80,8 @@ def audit(
         jobs: processes that train shadows side by side, each one at a time; each imports what the first has imported.
         workdir: a folder of this audit: what shadows answer is kept there, so an interrupted call goes on, and a larger
             one trains only what is missing. None: a temporary folder.
+        policy: path of a policy (docs/policy.md) that the results are judged by, ``result.results["policy"]``; in the
+            ``workdir``, where there is one, the folder of evidence is written, too.
         notify: told a line at each step, as ``print``.
         progress: shows how far long work is.
         settings: others of the configuration: ``dp_delta``, options of attacks such as ``attack_l2``, and for
@@ -114,12 +118,13 @@ def audit(
         **_settings(settings, brought),
     )
     command = _command(shadows, num_shadows, attacks, defenses, signal, seed, settings)
+    release = releases.asked(config, policy=policy)
     if workdir is not None:
-        pipeline.run(config, command=command, notify=notify, progress=progress)
+        pipeline.run(config, command=command, notify=notify, progress=progress, release=release)
         return notebook.opened(workdir)
     with tempfile.TemporaryDirectory(prefix="mia_jax-") as folder:
         temporary = dataclasses.replace(config, workdir=folder)
-        pipeline.run(temporary, command=command, notify=notify, progress=progress, page=False)
+        pipeline.run(temporary, command=command, notify=notify, progress=progress, page=False, release=release)
         return notebook.opened(folder)
 
 

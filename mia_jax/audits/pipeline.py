@@ -18,9 +18,11 @@ import jax
 
 from mia_jax.audits import config as configs
 from mia_jax.audits import divergence, sharing
+from mia_jax.audits import release as releases
 from mia_jax.audits.config import AuditConfig, BalancedConfig, CanaryConfig, Config
 from mia_jax.audits.options import recipe_settings
 from mia_jax.audits.plans import plan_of
+from mia_jax.audits.release import NOTHING, Release
 from mia_jax.audits.sharing import Share, ShareIsMade
 from mia_jax.audits.stages import timed
 from mia_jax.audits.types import AuditPlan, Notify, Run, Summary, Trained
@@ -40,6 +42,7 @@ def run(
     notify: Notify = lambda line: None,
     progress: Progress = silent,
     page: bool = True,
+    release: Release = NOTHING,
 ) -> Results:
     """Do what ``config`` says in its workdir; write results.json, scores.npz, report.html and its figures there.
 
@@ -49,6 +52,7 @@ def run(
         notify: told a line at each step.
         progress: shows how far the long steps are.
         page: write report.html and its figures, too.
+        release: a policy that the results are judged by, and whether evidence and PDFs are written; they need the page.
 
     Returns:
         What results.json holds (schema 1).
@@ -63,9 +67,10 @@ def run(
     with _opened(config, notify, progress) as (plan, run):
         seen = _observed(plan, run)
         with run.workdir.taking_turns("results", {}, sharing.waiting(run)):
-            made = _finished(plan, run, *seen, command)
+            made = _finished(plan, run, *seen, command, release)
             if page:
                 report.write_report(run.workdir.path)
+                releases.write(release, run.workdir, made)
         return made
 
 
@@ -154,17 +159,25 @@ def _observed(plan: AuditPlan, run: Run) -> tuple[Any, Trained, Any, float]:
 
 
 def _finished(
-    plan: AuditPlan, run: Run, setting: Any, trained: Trained, observed: Any, observing: float, command: str
+    plan: AuditPlan,
+    run: Run,
+    setting: Any,
+    trained: Trained,
+    observed: Any,
+    observing: float,
+    command: str,
+    release: Release,
 ) -> Results:
-    """Attacks, measures, results.json and scores.npz."""
+    """Attacks, measures, the policy's verdict, results.json and scores.npz."""
     began = time.perf_counter()
     scored = plan.attack(run, setting, observed)
     run.seconds.setdefault("attack", time.perf_counter() - began + observing)
 
     with timed(run.seconds, "evaluation"):
         summary = plan.summarize(run, setting, trained, observed, scored)
-    made = _results(plan.name, run, summary, command)
+    made = releases.judged(release, _results(plan.name, run, summary, command))
     results.write(run.workdir, made, summary.scores)
+    releases.keep_policy(release, run.workdir.path)
     return made
 
 

@@ -8,6 +8,7 @@ from mia_jax import command_line
 from mia_jax.audits import engines, pipeline
 from mia_jax.audits.config import AuditConfig
 from mia_jax.audits.flags import Sharing, as_sbatch, of_share
+from mia_jax.audits.release import NOTHING, Release
 from mia_jax.audits.types import Notify
 from mia_jax.plans import shards
 from mia_jax.plans.shards import Given
@@ -41,7 +42,15 @@ def part(sharing: Sharing) -> Part:
     return Part(sharing, Given(engines.connect(sharing.coordinator, own and own.shard), "jax.distributed"))
 
 
-def run(config: AuditConfig, mine: Part, *, command: str, notify: Notify, progress: Progress) -> Results | None:
+def run(
+    config: AuditConfig,
+    mine: Part,
+    *,
+    command: str,
+    notify: Notify,
+    progress: Progress,
+    release: Release = NOTHING,
+) -> Results | None:
     """Do this process's part of a run.
 
     Args:
@@ -50,6 +59,7 @@ def run(config: AuditConfig, mine: Part, *, command: str, notify: Notify, progre
         command: how to repeat the run, for the report.
         notify: told a line at each step.
         progress: shows how far the long steps are.
+        release: as of ``pipeline.run``.
 
     Returns:
         What results.json holds; None: a share was made, and the run is another process's to end.
@@ -65,7 +75,7 @@ def run(config: AuditConfig, mine: Part, *, command: str, notify: Notify, progre
         _share(config, mine.given, mine.meets, notify, progress)
         if not mine.meets or mine.given.shard.index:
             return None
-    return pipeline.run(config, command=command, notify=notify, progress=progress)
+    return pipeline.run(config, command=command, notify=notify, progress=progress, release=release)
 
 
 def _share(config: AuditConfig, given: Given, meets: bool, notify: Notify, progress: Progress) -> None:

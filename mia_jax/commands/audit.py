@@ -6,15 +6,16 @@ mia-jax audit --predictions=preds.npz                          # all answers wer
 mia-jax audit --predictions=a.npz,b.npz,c.npz                  # variants of one model, side by side
 mia-jax audit --dataset=location --canaries=1000               # one training run, its epsilon
 mia-jax audit --dataset=location --fail_if='tpr@0.01>0.05'     # a release gate
+mia-jax audit --dataset=location --policy=policy.toml          # the same by a policy, with a folder of evidence
 
-Writes results.json, scores.npz and report.html to the workdir. Exit codes: 0 done, 2 bad input, 3 the gate is exceeded,
-4 another process audits a service, or saved answers, in this workdir, 5 the query budget is spent, 6 the gate cannot
-tell (too few records).
+Writes results.json, scores.npz and report.html to the workdir. Exit codes: 0 done, 2 bad input, 3 the gate is exceeded
+or the policy not met, 4 another process audits a service, or saved answers, in this workdir, 5 the query budget is
+spent, 6 the gate, or the policy, cannot tell (too few records).
 Interrupt it at any time: the same command goes on where it stopped.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from absl import flags
@@ -35,13 +36,15 @@ def define(argv: list[str]) -> Callable[[], None]:
         "fail_if", None, "conditions that must not hold, as in tpr@0.01>0.05,lira:auc>0.6; see mia_jax.audits.gate"
     )
     flags.DEFINE_bool("csv", False, cli.CSV)
+    read_release = cli.define_release_flags(flags)
     read_sharing = audit_flags.define_sharing_flags(flags)
     cli.define_attack_flags(argv)
-    flags.adopt_module_key_flags(audit_flags)
-    return functools.partial(_audit, read_config, read_sharing)
+    for module in (audit_flags, cli):
+        flags.adopt_module_key_flags(module)
+    return functools.partial(_audit, read_config, read_release, read_sharing)
 
 
-def _audit(read_config: Callable, read_sharing: Callable) -> None:
+def _audit(read_config: Callable, read_release: Callable, read_sharing: Callable) -> None:
     cli.use_every_core()
     from mia_jax import progress
     from mia_jax.audits import comparison, gate, shared_runs
@@ -49,27 +52,51 @@ def _audit(read_config: Callable, read_sharing: Callable) -> None:
     part = shared_runs.part(read_sharing())
     config, names = _asked(read_config)
     conditions = () if FLAGS.fail_if is None else gate.parse(FLAGS.fail_if, attacks=names)
+    release = read_release(config)
     if len(comparison.files(FLAGS.predictions)) > 1:
-        _compare(config, conditions)
+        _compare(config, conditions, release)
         return
-    results = shared_runs.run(config, part, command=command_line.here(), notify=cli.say, progress=progress.shown)
+    results = shared_runs.run(
+        config, part, command=command_line.here(), notify=cli.say, progress=progress.shown, release=release
+    )
     if results is None:  # a share of the models was made
         return
     cli.show_run(results, csv=FLAGS.csv)
+    _enforce(conditions, release, {"": results})
+
+
+def _enforce(conditions: tuple, release: Any, audits: Mapping[str, Any]) -> None:
+    """Do what the gate and the policy ask for of each model, by name, and say so where they are met.
+
+    Raises:
+        GateExceeded: one line with all that is exceeded, not met or undecided.
+    """
+    from mia_jax.audits import gate, policy_verdict
+
+    checks: list[tuple[str, Callable[[], Any]]] = []
+    for name, results in audits.items():
+        if conditions:
+            checks.append((name, functools.partial(gate.enforce, conditions, results)))
+        if release.policy is not None:
+            checks.append((name, functools.partial(policy_verdict.enforce, results)))
+    verdicts = [verdict for found in gate.every(checks) for verdict in found or ()]
+    of_each = f" for each of {len(audits)} models" if len(audits) > 1 else ""
     if conditions:
-        verdicts = gate.enforce(conditions, results)
-        print("\n".join([f"The gate holds: {FLAGS.fail_if}", *gate.notes(verdicts)]))
+        notes = gate.notes(verdicts) if len(audits) == 1 else []
+        print("\n".join([f"The gate holds{of_each}: {FLAGS.fail_if}", *notes]))
+    if release.policy is not None:
+        cli.show(f"The policy is met{of_each}: {release.policy.file}")
 
 
-def _compare(config: Any, conditions: tuple) -> None:
+def _compare(config: Any, conditions: tuple, release: Any) -> None:
     """Several models side by side; each has to pass the gate."""
     from mia_jax import progress
-    from mia_jax.audits import comparison, gate
+    from mia_jax.audits import comparison
     from mia_jax.reports import columns, terminal
     from mia_jax.reports import comparison as words
 
     folder, compared, audits = comparison.compare(
-        config, command=command_line.here(), notify=cli.say, progress=progress.shown
+        config, command=command_line.here(), notify=cli.say, progress=progress.shown, release=release
     )
     cli.show(terminal.comparison_table(compared, audits))
     cli.show(
@@ -78,9 +105,9 @@ def _compare(config: Any, conditions: tuple) -> None:
     if FLAGS.csv:
         for results in audits.values():
             cli.show(f"Scores as text: {columns.write_csv(results['config']['workdir'])}")
-    if conditions:
-        gate.enforce_all(conditions, audits)
-        print(f"The gate holds for each of {len(audits)} models: {FLAGS.fail_if}")
+    for results in audits.values():
+        cli.show_release(results["config"]["workdir"])
+    _enforce(conditions, release, audits)
 
 
 def _asked(read_config: Callable) -> tuple[Any, tuple[str, ...]]:

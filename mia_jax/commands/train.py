@@ -4,7 +4,7 @@ mia-jax train --dataset=purchase --num_shadows=50
 
 Trains a target and shadow models on a data set, learns from the shadows to tell members from non-members, attacks the
 target, and writes results.json, scores.npz and report.html to the workdir. Interrupt it at any time: the same command
-goes on where it stopped.
+goes on where it stopped. Exit codes: 0 done, 2 bad input, 3 a policy is not met, 6 it cannot be decided.
 """
 
 import functools
@@ -22,19 +22,28 @@ def define(argv: list[str]) -> Callable[[], None]:
 
     read_config = audit_flags.define_flags(flags, configs.Config)
     flags.DEFINE_bool("csv", False, cli.CSV)
+    read_release = cli.define_release_flags(flags)
     read_sharing = audit_flags.define_sharing_flags(flags)
     cli.define_attack_flags(argv)
-    flags.adopt_module_key_flags(audit_flags)
-    return functools.partial(_train, read_config, read_sharing)
+    for module in (audit_flags, cli):
+        flags.adopt_module_key_flags(module)
+    return functools.partial(_train, read_config, read_release, read_sharing)
 
 
-def _train(read_config: Callable, read_sharing: Callable) -> None:
+def _train(read_config: Callable, read_release: Callable, read_sharing: Callable) -> None:
     cli.use_every_core()
     from mia_jax import audits, progress
-    from mia_jax.audits import shared_runs
+    from mia_jax.audits import policy_verdict, shared_runs
 
     part = shared_runs.part(read_sharing())
     config = read_config(audits.Config)
-    results = shared_runs.run(config, part, command=command_line.here(), notify=cli.say, progress=progress.shown)
-    if results is not None:  # else a share of the models was made
-        cli.show_run(results, csv=flags.FLAGS.csv)
+    release = read_release(config)
+    results = shared_runs.run(
+        config, part, command=command_line.here(), notify=cli.say, progress=progress.shown, release=release
+    )
+    if results is None:  # a share of the models was made
+        return
+    cli.show_run(results, csv=flags.FLAGS.csv)
+    if release.policy is not None:
+        policy_verdict.enforce(results)
+        cli.show(f"The policy is met: {release.policy.file}")

@@ -177,6 +177,14 @@ def shares(results: Results) -> tuple[int, int]:
     return members, non_members
 
 
+def judged(results: Results) -> tuple[int, int]:
+    """Members and non-members that were judged of a target, a mean over the targets; of canaries, those in and out."""
+    if canaries := results.get("canaries"):
+        return canaries["included"], canaries["count"] - canaries["included"]
+    members, non_members = shares(results)
+    return members // num_targets(results), non_members // num_targets(results)
+
+
 def guessing(results: Results) -> float:
     """The accuracy of whoever calls all records what most of them are."""
     members, non_members = shares(results)

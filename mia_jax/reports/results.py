@@ -129,6 +129,30 @@ class Attack(TypedDict, total=False):
     epsilon_gaussian: dict[str, Any]  # of canaries
 
 
+class PolicyRule(TypedDict):
+    """A rule of a policy, and what the run says to it."""
+
+    rule: str  # where it stands in the policy
+    asks: str  # in words
+    status: str  # met, not met or undecided
+    found: str  # in words
+    limit: NotRequired[float]
+    value: NotRequired[float]  # the largest, where any is known
+    attack: NotRequired[str]  # that has it
+
+
+class PolicyBlock(TypedDict):
+    """The policy that a run was judged by (``audits/policy.py``)."""
+
+    file: str  # its name, without folders
+    sha256: str  # of its text, which is policy.toml beside results.json
+    title: str
+    status: str  # not met, if any rule is; else undecided, if any is; else met
+    end: str  # of intervals, that must not exceed a limit
+    confidence: float  # of these
+    rules: list[PolicyRule]
+
+
 class Blocks(TypedDict):
     """What an audit came to."""
 
@@ -143,6 +167,7 @@ class Blocks(TypedDict):
     doubts: NotRequired[list[str]]  # whether labels, target and shadows belong together
     screens: NotRequired[dict[str, Any]]  # ``screens.block``
     overlap: NotRequired[dict[str, Any]]  # ``overlap.block``
+    policy: NotRequired[PolicyBlock]  # where it was judged by one
 
 
 class Results(Blocks):

@@ -58,6 +58,7 @@ def _everything(results: Results, width: int) -> RenderableType:
             parts = _canaries_parts(results)
         case _:
             parts = _audit_parts(results)
+    parts += _policy_parts(results)
     if width < WIDTH:  # columns then are as narrow as they must be
         for column_ in (column_ for part in parts if isinstance(part, Table) for column_ in part.columns):
             column_.min_width = None
@@ -129,6 +130,23 @@ def _apart(measure: Mapping[str, Any], notes: Notes) -> str:
     if measures.value(measure) is None:
         return _number(measure, notes)
     return f"{measure['value']:+.3f} [{measure['low']:+.3f}, {measure['high']:+.3f}]"
+
+
+def _policy_parts(results: Results) -> list[RenderableType]:
+    """The policy's verdict, and the rules that are not met or could not be decided."""
+    if not (policy := results.get("policy")):
+        return []
+    counts = ", ".join(
+        f"{count} {status}"
+        for status in ("met", "not met", "undecided")
+        if (count := sum(rule["status"] == status for rule in policy["rules"]))
+    )
+    table = _table([("policy", 10, "left"), ("rule", 40, "left"), ("found", 30, "left")])
+    for rule in policy["rules"]:
+        if rule["status"] != "met":
+            _add(table, [rule["status"], rule["asks"], rule["found"]])
+    about = _text(f"Policy {policy['file']}: {policy['status']} (rules: {counts})", "bold")
+    return ["", about, *([table] if table.row_count else [])]
 
 
 # --- the paper's run -------------------------------------------------------------------------------------------------

@@ -22,6 +22,18 @@ OFTEN = {  # a false-positive rate in words
 }
 
 
+PROOF = (
+    "Proof that a certain record was used for training. Membership inference without random canaries cannot give it"
+    " (Zhang, Das, Kamath and Tramèr 2025, arXiv 2409.19798): nobody can say how often a model that was not trained on"
+    " the record would have answered as this one does. The numbers say what a model leaks of records on average; they"
+    " accuse nobody of having used one."
+)
+PROOF_BY_CANARIES = (
+    "Proof that any other record was used for training. Canaries were put in by coin tosses, so what is said of them"
+    " is sound; of other records membership inference cannot prove it (Zhang, Das, Kamath and Tramèr 2025, arXiv"
+    " 2409.19798)."
+)
+
 # --- small pieces ----------------------------------------------------------------------------------------------------
 
 

@@ -100,6 +100,7 @@ class Workdir:
         self._claimed = (path / "config.json").exists()
         self.shared = shared
         self._warned: set[tuple[pathlib.Path, int]] = set()
+        self._used: dict[str, str] = {}  # of what was loaded or saved here: relative path -> SHA-256 of its arrays
         self._locks = Locks(path / "locks") if shared else None
 
     def _file(self, stage: str, description: Description) -> pathlib.Path:
@@ -179,6 +180,7 @@ class Workdir:
                 path, f"{path} is not what was asked for (it was made as another {stage}) and is made again"
             )
             return None
+        self._used[path.relative_to(self.path).as_posix()] = meta["sha256"]
         return artifact
 
     def _warn_once(self, path: pathlib.Path, line: str) -> None:
@@ -203,6 +205,22 @@ class Workdir:
         meta = {"stage": stage, "description": dict(description), "sha256": _checksum(arrays), "info": info}
         packed = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
         write_npz(path, {**arrays, "__meta__": packed})
+        self._used[path.relative_to(self.path).as_posix()] = meta["sha256"]
+
+    def note(self, what: str, *arrays: np.ndarray) -> None:
+        """Keep the digest of arrays [...] that are asked for anew in each run, for ``checksums``."""
+        self._used[what] = array_digest(*arrays)
+
+    def checksums(self) -> dict[str, str]:
+        """Relative path -> SHA-256 of what this process has used here: models, answers, scores, no parts of attacks.
+
+        Of an artifact it is that of its arrays; of a service's answers, of the file; and what was ``note``-d.
+        """
+        found = {name: used for name, used in self._used.items() if not name.startswith("attack/")}
+        for path in sorted(self.path.glob("target/answers-*.bin")):
+            with open(path, "rb") as f:
+                found[path.relative_to(self.path).as_posix()] = hashlib.file_digest(f, "sha256").hexdigest()
+        return found
 
     def claim(self) -> None:
         """Write the configuration, before anything that is to be kept: a refused run claims no folder.

@@ -73,6 +73,7 @@ def ask(run: Run[InProcessConfig]) -> Asked:
                 f"y has the label {most}, and the target answers {classes} classes: number them from 0 as the target"
                 f" does{move}"
             )
+    run.workdir.note("the target's answers", p)
     notes = (*given.notes, *([f"The target: {note}."] if note else []))
     for line in notes:
         run.notify(line)

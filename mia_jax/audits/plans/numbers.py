@@ -93,6 +93,7 @@ def prepare(run: Run[InProcessConfig]) -> Setting:
     given = brought(run.config)
     names, chosen = numbers.attack_names(run.config.attacks), numbers.signal(given.signal)
     target = numbers.of_model(given.model, given.x, given.y, chosen, called="the target")
+    run.workdir.note("the target's answers", target)
     if given.shadows is not None:
         return _with_saved(run, Setting(chosen, target, TrainingPlan(_who(given), np.zeros(0, np.int64)), None, names))
     plan = plan_of_shadows(run.config, len(given.y))

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax.attacks import ATTACKS, build, quick_first
-from mia_jax.attacks.cmia import Retrain
-from mia_jax.attacks.entries import ANSWERS
 from mia_jax.audits import config as configs
 from mia_jax.audits import flags, stages
 from mia_jax.audits.config import DeployedConfig
@@ -101,19 +99,10 @@ def observe(run: Run[DeployedConfig], setting: Inputs, trained: Trained[None]) -
     return infer.Answered(labels, target, shadows)
 
 
-def attack(
-    run: Run[DeployedConfig], setting: Inputs, observed: infer.Answered, retrain: Retrain | None = None
-) -> dict[str, infer.Scored]:
-    """Every attack's scores, in the order in which the attacks were asked for.
-
-    Args:
-        run: its options of attacks.
-        setting: which attacks.
-        observed: labels [n], and answers of the target [n, c] and of shadows [S, n, c].
-        retrain: for attacks that train further shadows, where something can train them.
-    """
+def attack(run: Run[DeployedConfig], setting: Inputs, observed: infer.Answered) -> dict[str, infer.Scored]:
+    """Every attack's scores, in the order in which the attacks were asked for."""
     judged: dict[str, infer.Scored] = {}
-    settings, (has, more) = configs.attack_settings(run.config), run_of_attacks(run.config, retrain)
+    settings, has = configs.attack_settings(run.config), configs.attack_run(run.config)
     parts = quick_first(setting.attacks, setting.predictions.target.shape[1], settings)
     with run.progress("attacks", sum(parts.values())) as advance:
         for name, count in parts.items():
@@ -127,7 +116,6 @@ def attack(
                 progress=within(advance, count, name),
                 known=setting.formats,
                 population=setting.population,
-                more=more,
             )
     return {name: judged[name] for name in setting.attacks}
 
@@ -200,7 +188,6 @@ def checked(
     saved: deployed.Predictions,
     population: Answered | None = None,
     copies: np.ndarray | None = None,
-    retrain: Retrain | None = None,
 ) -> Inputs:
     """The predictions, looked at: what may be used of them, and what is to be said.
 
@@ -209,7 +196,6 @@ def checked(
         saved: of the records in question.
         population: by the same models, about records that trained none.
         copies: int [n], ``duplicates.groups`` of the records, where these are known.
-        retrain: as of ``attack``.
 
     Raises:
         InputError: they, or an attack that was asked for, cannot be used.
@@ -220,7 +206,7 @@ def checked(
     if chosen:
         saved = deployed.defended(saved, chosen, shadows_too=config.adaptive)
         population = population and _defended(population, chosen, shadows_too=config.adaptive)
-    names, kept, notes = _usable(config, saved, twins, retrain)
+    names, kept, notes = _usable(config, saved, twins)
     asked, trained = infer.Answered(saved.labels, saved.target, saved.shadows), saved.shadow_member
     saved = saved._replace(shadows=saved.shadows[kept], shadow_member=trained[kept])
     population = population and population._replace(shadows=population.shadows[kept])
@@ -228,13 +214,6 @@ def checked(
     alike = not chosen or config.adaptive
     said = remarks.of_saved(asked, trained, saved.member, known, kept, alike=alike, copies=copies)
     return Inputs(saved, digest, names, known, [*notes, *said.notes], list(said.doubts), population)
-
-
-def run_of_attacks(config: DeployedConfig, retrain: Retrain | None) -> tuple[dict[str, Any], frozenset[str]]:
-    """What attacks' options may be of the run, and what attacks may need, of ``entries.NEEDS``."""
-    if retrain is None:
-        return configs.attack_run(config), ANSWERS
-    return configs.attack_run(config, retrain=retrain), ANSWERS | {"trainer"}
 
 
 def _defended(population: Answered, chosen: tuple[defenses.AnswerDefense, ...], *, shadows_too: bool) -> Answered:
@@ -245,15 +224,15 @@ def _defended(population: Answered, chosen: tuple[defenses.AnswerDefense, ...], 
 
 
 def _usable(
-    config: DeployedConfig, saved: deployed.Predictions, twins: np.ndarray, retrain: Retrain | None
+    config: DeployedConfig, saved: deployed.Predictions, twins: np.ndarray
 ) -> tuple[list[str], np.ndarray, list[str]]:
     """The attacks, which shadows do not give the truth away, and what is to be said of the others.
 
     Raises:
         InputError: who trained the shadows tells who trained the target, and that cannot be mended.
     """
-    has, more = run_of_attacks(config, retrain)
-    names = infer.attack_names(config.attacks, has, same_records=True, member=saved.shadow_member, more=more)
+    has = configs.attack_run(config)
+    names = infer.attack_names(config.attacks, has, same_records=True, member=saved.shadow_member)
     built = [build(name, 2, configs.attack_settings(config), has) for name in names]
     per_example = any(attack.per_example for attack in built)
     design = membership.examine(saved.shadow_member, saved.member, per_example=per_example, twins=twins)

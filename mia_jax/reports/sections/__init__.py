@@ -14,6 +14,7 @@ from mia_jax.reports.sections import (
     method,
     mitigations,
     overlap,
+    policy,
     records,
     repeat,
     result,
@@ -26,6 +27,7 @@ from mia_jax.reports.sections.section import Section
 SECTIONS: tuple[Section, ...] = (
     result.SECTION,
     unknown.SECTION,
+    policy.SECTION,
     mitigations.SECTION,
     limits.SECTION,
     records.SECTION,

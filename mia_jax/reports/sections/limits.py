@@ -4,7 +4,7 @@ from mia_jax.reports import answer_words, measures
 from mia_jax.reports.blocks import Block, Items, Report
 from mia_jax.reports.measures import Results
 from mia_jax.reports.sections.section import Section
-from mia_jax.reports.words import OFTEN, sizes
+from mia_jax.reports.words import OFTEN, PROOF, PROOF_BY_CANARIES, sizes
 
 ATTACKS = (
     "Other attackers. The numbers are what these attacks achieve; one that is not known here, or that knows more of the"
@@ -24,7 +24,7 @@ PEOPLE = (
 
 def _blocks(report: Report) -> list[Block]:
     results = report.results
-    texts = [ATTACKS, *_by_plan(results)]
+    texts = [ATTACKS, PROOF_BY_CANARIES if measures.by_canaries(results) else PROOF, *_by_plan(results)]
     if (
         measures.measured(results)
         and not measures.by_canaries(results)

@@ -1,0 +1,85 @@
+"""What a run leaves, beside its report, for whoever decides on a release: a policy's verdict, evidence, PDFs."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mia_jax import attacks, evidence
+from mia_jax.audits import policy as policies
+from mia_jax.audits import policy_verdict
+from mia_jax.audits.config import AuditConfig, CanaryConfig
+from mia_jax.audits.policy import Policy
+from mia_jax.evidence.manifest import Print
+from mia_jax.reports import pdf as pdfs
+from mia_jax.reports.results import printable
+from mia_jax.storage.artifacts import Workdir
+from mia_jax.storage.files import replacing
+
+POLICY = "policy.toml"  # in the workdir: the text by which the run was judged
+
+
+class Release(NamedTuple):
+    """What is asked for."""
+
+    policy: Policy | None = None
+    evidence: bool = False
+    pdf: Print | None = None  # makes PDFs
+
+
+NOTHING = Release()
+
+
+def asked(
+    config: AuditConfig,
+    *,
+    policy: str | os.PathLike | None = None,
+    evidence: bool | None = None,
+    pdf: bool = False,
+) -> Release:
+    """What is asked for, checked before any work.
+
+    Args:
+        config: of the audit, which says which attacks may run.
+        policy: path of a policy.
+        evidence: whether to write the folder of evidence; None: where there is a policy.
+        pdf: whether to make PDFs.
+
+    Raises:
+        InputError: the policy cannot be used or asks for other attacks, or nothing here makes a PDF.
+    """
+    read = None if policy is None else policies.read(policy, attacks=_names(config))
+    return Release(read, read is not None if evidence is None else evidence, pdfs.printer() if pdf else None)
+
+
+def _names(config: AuditConfig) -> tuple[str, ...]:
+    """The attacks that may run."""
+    if isinstance(config, CanaryConfig):
+        return ("canaries",)
+    wanted = getattr(config, "attacks", "all")
+    named = attacks.named(wanted)
+    return (*attacks.ATTACKS,) if attacks.wants_all(wanted) else tuple(named)
+
+
+def judged(release: Release, results: Any) -> Any:
+    """The results with what the policy says of them, where there is one."""
+    if release.policy is None:
+        return results
+    return {**results, "policy": printable(policy_verdict.judge(release.policy, results))}
+
+
+def keep_policy(release: Release, workdir: pathlib.Path) -> None:
+    """Leave the policy's text beside the results; that of an earlier run does not hold any more."""
+    if release.policy is None:
+        (workdir / POLICY).unlink(missing_ok=True)
+        return
+    with replacing(workdir / POLICY) as partial:
+        partial.write_bytes(release.policy.text)
+
+
+def write(release: Release, workdir: Workdir, results: Mapping[str, Any]) -> None:
+    """Write the evidence and the PDFs of a finished run, whose report is there."""
+    if release.pdf is not None:
+        release.pdf(workdir.path / "report.html", workdir.path / "report.pdf")
+    if release.evidence:
+        evidence.write(workdir.path, results, workdir.checksums(), pdf=release.pdf)
