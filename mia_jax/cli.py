@@ -24,6 +24,7 @@ from mia_jax.types import MiaError
 POLICY = "a policy that the results must meet, a TOML file; see docs/policy.md"
 EVIDENCE = "write a folder of evidence into the workdir: mia-jax verify checks it (default: where there is a policy)"
 PDF = "write the report, and the annex of the evidence, as PDFs, too: by Chromium, or by WeasyPrint"
+PLAN_ONLY = "time a few steps, print what the run will take (seconds, memory, disk), and end; nothing is written"
 CSV = "write the scores as text, too: scores.csv, a line for each record"
 
 

@@ -24,8 +24,8 @@ TINY = 1e-300
 class Kernels(NamedTuple):
     """The OUT models' scaled logits, and the width of the Gaussian at each of them."""
 
-    centers: np.ndarray  # [S, n] phi
-    weight: np.ndarray  # bool [S, n], OUT
+    evidence: Evidence  # of all models
+    kept: np.ndarray  # [S'], those that count
     width: np.ndarray  # [n]; 0: the plain share
     alone: np.ndarray  # [n]: the center for a record that no model is OUT of
 
@@ -51,7 +51,7 @@ def steps(*, bandwidth: float = 1.06) -> Steps:
 
     def fit(evidence: Evidence, models) -> Kernels:
         inside, outside = leave_one_out.without(evidence, models)
-        kept = np.delete(np.arange(len(evidence.values)), models) if len(models) else slice(None)
+        kept = np.setdiff1d(np.arange(len(evidence.values)), models)
         freedom = np.maximum(outside.count - 1, 0).sum()
         if freedom == 0:  # one model each: whoever is left out, all of them say how much models differ
             whole = leave_one_out.without(evidence, ())[1]
@@ -59,14 +59,15 @@ def steps(*, bandwidth: float = 1.06) -> Steps:
         deviation = np.sqrt(outside.scatter.sum() / freedom) if freedom else 1.0
         width = bandwidth * (deviation or 1.0) * np.maximum(outside.count, 1) ** -0.2
         alone = leave_one_out.filled(outside.mean, inside.mean)
-        return Kernels(evidence.values[kept], ~evidence.member[kept], width, alone)
+        return Kernels(evidence, kept, width, alone)
 
     def score(kernels: Kernels, seen, population) -> np.ndarray:
         del population
         phi = np.asarray(seen["phi"], np.float64)
         below, above = np.zeros((2, len(phi)))  # of Phi and of 1 - Phi: both tails keep their digits
-        for center, weight in zip(kernels.centers, kernels.weight, strict=True):
-            _add(below, above, phi - center, kernels.width, weight)
+        for k in kernels.kept:
+            values, member = kernels.evidence.values[k], kernels.evidence.member[k]
+            _add(below, above, phi - values, kernels.width, ~member)
         count = below + above
         _add(below, above, phi - kernels.alone, kernels.width, count < 0.5)
         if bandwidth == 0:

@@ -19,6 +19,7 @@ import numpy as np
 from mia_jax.attacks.common import Augment, from_answers
 from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.plans import membership
+from mia_jax.rows import Rows, rows_of
 from mia_jax.types import Array, Attack, InputError, Key, Seen
 
 # Leave-one-out scores that set the boundary: more do not move it.
@@ -50,8 +51,8 @@ class Moments(NamedTuple):
 class Evidence(NamedTuple):
     """What the shadows answered about the records, and its sums over IN and over OUT models."""
 
-    values: np.ndarray  # [S, n] or [S, n, q]
-    member: np.ndarray  # bool [S, n]
+    values: np.ndarray | Rows  # [S, n] or [S, n, q]
+    member: np.ndarray | Rows  # bool [S, n]
     of: Callable[[np.ndarray], np.ndarray] | None  # of the values, what is summed up; None: they themselves
     origin: np.ndarray  # [n] or [n, q], near the values, so that no digits are lost in the squares
     squares: bool
@@ -81,12 +82,13 @@ def aggregate(
         origin: subtracted first; by default the first model's.
         squares: sum them, too; otherwise they are zero.
     """
-    values, member = np.asarray(values), np.asarray(member, bool)
+    values, member = rows_of(values), rows_of(member, bool)
     near: Any = origin
     if origin is None:
         near = values[0] if of is None else of(np.asarray(values[0], np.float64))
     near = np.broadcast_to(np.asarray(near, np.float64), values.shape[1:])
-    every, inside = (Sums(np.zeros(_beside(member, values).shape[1:]), *np.zeros((2, *near.shape))) for _ in range(2))
+    counted = (*member.shape[1:], *(1,) * (values.ndim - member.ndim))  # beside queries
+    every, inside = (Sums(np.zeros(counted), *np.zeros((2, *near.shape))) for _ in range(2))
     evidence = Evidence(values, member, of, near, squares, inside, every)
     for first in range(0, len(near), BLOCK):
         block = slice(first, first + BLOCK)
@@ -96,15 +98,16 @@ def aggregate(
 
 def _add(evidence: Evidence, block: slice, every: Sums, inside: Sums) -> None:
     value, mask, work = np.empty((3, *every.total.shape))
-    for k, member in enumerate(_beside(evidence.member, evidence.values)):
+    for k in range(len(evidence.values)):
+        member = _beside(evidence.member[k, block], value)
         np.copyto(value, evidence.row(k, block))
-        np.copyto(mask, member[block])
+        np.copyto(mask, member)
         np.add(every.total, value, out=every.total)
         np.add(inside.total, np.multiply(value, mask, out=work), out=inside.total)
         if evidence.squares:
             np.add(every.square, np.multiply(value, value, out=value), out=every.square)
             np.add(inside.square, np.multiply(value, mask, out=work), out=inside.square)
-        np.add(inside.count, member[block], out=inside.count)
+        np.add(inside.count, member, out=inside.count)
     every.count[:] = len(evidence.values)
 
 
@@ -112,7 +115,8 @@ def without(evidence: Evidence, models: Iterable[int]) -> tuple[Moments, Moments
     """IN and OUT moments over all models but ``models``."""
     inside, outside = evidence.inside, evidence.outside
     for k in models:
-        value, mask = evidence.row(k), _beside(evidence.member[k], evidence.values[k])
+        value = evidence.row(k)
+        mask = _beside(evidence.member[k], value)
         part = Sums(np.ones_like(mask, np.float64), value, value * value if evidence.squares else np.zeros_like(value))
         mine = Sums(*(np.where(mask, leaf, 0.0) for leaf in part))
         inside, outside = inside.minus(mine), outside.minus(part.minus(mine))
@@ -187,7 +191,7 @@ def attack(steps: Steps, *, augment: Augment | None = None) -> Attack:
         del key
         of_target, of_shadows = split_population(population)
         shadows = LeaveOneOut(steps, seen, member, of_shadows)
-        if boundary is not None or shadows.member.all() or not shadows.member.any():
+        if boundary is not None or shadows.one_sided:
             return State(shadows.fitted, of_target, np.nan if boundary is None else boundary)
         some = boundary_models(*shadows.member.shape)
         scores = {k: score for k in some if (score := shadows.score(k)) is not None}
@@ -244,16 +248,21 @@ class LeaveOneOut:
     def __init__(self, steps: Steps, seen, member: Array, population, as_target=None):
         self.steps, self.seen, self.population = steps, seen, population
         self.as_target = (seen, population) if as_target is None else as_target
-        self.member = np.asarray(member, bool)
-        refuse_without(steps.needs, self.member)
+        self.member = rows_of(member, bool)
+        self.trained = np.array([np.count_nonzero(row) for row in self.member])  # records per model
+        refuse_without(steps.needs, self.trained, self.member.shape[1])
         self.related = membership.related(self.member)
         self.lone = membership.unpaired(self.related)  # one may be the target's partner
         self.fixed_counts = membership.fixed_counts(self.member)
-        self.trained = np.array([np.count_nonzero(row) for row in self.member])  # records per model
         self.aggregate = steps.aggregate(seen, self.member, population)
         self.fitted = self._fit_even(np.arange(len(self.member))) if self.fixed_counts else None
         if self.fitted is None:
             self.fitted = steps.fit(self.aggregate, tuple(self.lone))
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether all shadows trained on all records, or none on any."""
+        return bool((self.trained == self.member.shape[1]).all() or not self.trained.any())
 
     def score(self, k: int) -> np.ndarray | None:
         """Model k's scores [n] against the others, or None where these lack a side that the attack needs."""
@@ -272,16 +281,16 @@ class LeaveOneOut:
         """The fit to these models with as many on each side of every record; None where a side is lacking."""
         if not len(models):
             return None
-        member = self.member[models]
+        member = np.asarray(self.member[models])
         inside, outside = member.sum(axis=0).min(), (~member).sum(axis=0).min()
         if self._lacks(inside == 0, outside == 0) or inside + outside == 0:
             return None
         chosen = models[membership.draw_equal_counts(member)]  # [S', n]: of each record, the models that count
-        seen = {name: np.take_along_axis(leaf, over(chosen, leaf), axis=0) for name, leaf in self.seen.items()}
+        every = {name: np.asarray(leaf) for name, leaf in self.seen.items()}
+        seen = {name: np.take_along_axis(leaf, over(chosen, leaf), axis=0) for name, leaf in every.items()}
         population = None if self.population is None else {name: leaf[models] for name, leaf in self.population.items()}
-        return self.steps.fit(
-            self.steps.aggregate(seen, np.take_along_axis(self.member, chosen, axis=0), population), ()
-        )
+        own = np.take_along_axis(np.asarray(self.member), chosen, axis=0)
+        return self.steps.fit(self.steps.aggregate(seen, own, population), ())
 
     def _lacks(self, inside: bool, outside: bool) -> bool:
         """Whether the attack needs a side that is not there."""
@@ -303,14 +312,14 @@ def split_population(population) -> tuple[Seen | None, Seen | None]:
     """What was seen of the population: of the target, leaves [m, ...], and of the shadows, leaves [S, m, ...]."""
     if population is None:
         return None, None
-    return row(population, 0), {name: np.asarray(leaf)[1:] for name, leaf in population.items()}
+    return row(population, 0), {name: rows_of(leaf)[1:] for name, leaf in population.items()}
 
 
-def refuse_without(needs: frozenset[str], member: np.ndarray) -> None:
-    """Raises InputError if a side ("in", "out") is needed that no shadow has; ``member`` is bool [S, n]."""
-    if "in" in needs and not member.any():
+def refuse_without(needs: frozenset[str], trained: np.ndarray, n: int) -> None:
+    """Raises InputError if a side ("in", "out") is needed that no shadow has; of n records ``trained`` [S] train it."""
+    if "in" in needs and not trained.any():
         raise InputError("no shadow model trained on any of these records: this attack needs some that did")
-    if "out" in needs and member.all():
+    if "out" in needs and (trained == n).all():
         raise InputError("every shadow model trained on all of these records: this attack needs some that did not")
 
 

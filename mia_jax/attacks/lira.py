@@ -104,8 +104,10 @@ def steps(*, center: str = "mean", fixed: bool = False, offline: bool = False) -
     def aggregate(seen, member, population) -> Aggregated:
         del population
         evidence = leave_one_out.aggregate(seen["phi"], member)
-        mask = _is_member(evidence, slice(None))
-        ordered = [_ordered(evidence.values, side) for side in (mask, ~mask)] if center == "median" else None
+        ordered = None
+        if center == "median":
+            mask = _is_member(evidence, slice(None))
+            ordered = [_ordered(np.asarray(evidence.values), side) for side in (mask, ~mask)]
         return Aggregated(evidence, fallback_variances(*leave_one_out.without(evidence, ())), ordered)
 
     def fit(known: Aggregated, models) -> Gaussians:

@@ -43,6 +43,7 @@ from mia_jax.attacks.lira import (
     pooled_variance,
     variance_per_record,
 )
+from mia_jax.rows import rows_of
 from mia_jax.types import Array, Attack, InputError, Key, Seen
 
 OPTIONS = python_only("proxies")
@@ -92,7 +93,7 @@ def steps(num_classes: int, *, proxies: str = "class", own: Proxies | None = Non
         return scaled_logit(log_p, y) | {"y": y}
 
     def groups(seen) -> np.ndarray:
-        y = np.asarray(seen["y"])[0]
+        y = np.asarray(rows_of(seen["y"])[0])
         return y if proxies == "class" else np.zeros_like(y)
 
     def aggregate(seen, member, population) -> Aggregated:

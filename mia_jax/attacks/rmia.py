@@ -73,10 +73,9 @@ def steps(*, gamma: float = 2.0, strict: bool = False, offline: bool = False, a:
     def aggregate(seen, member, population) -> Aggregated:
         background = None
         if population is not None:
-            log_z = np.asarray(population["log_p_y"])
-            background = leave_one_out.aggregate(
-                log_z, np.zeros(log_z.shape, bool), of=np.exp, origin=0.0, squares=False
-            )
+            log_z = population["log_p_y"]
+            nobody = np.broadcast_to(np.False_, log_z.shape)
+            background = leave_one_out.aggregate(log_z, nobody, of=np.exp, origin=0.0, squares=False)
         return Aggregated(
             leave_one_out.aggregate(seen["log_p_y"], member, of=np.exp, origin=0.0, squares=False), background
         )

@@ -17,9 +17,10 @@ from typing import Any
 import jax
 
 from mia_jax.audits import config as configs
-from mia_jax.audits import divergence, sharing
+from mia_jax.audits import cost, divergence, outlines, sharing
 from mia_jax.audits import release as releases
 from mia_jax.audits.config import AuditConfig, BalancedConfig, CanaryConfig, Config
+from mia_jax.audits.cost import Prediction
 from mia_jax.audits.options import recipe_settings
 from mia_jax.audits.plans import plan_of
 from mia_jax.audits.release import NOTHING, Release
@@ -100,6 +101,26 @@ def run_share(
         except ShareIsMade as done:
             return done.share
     raise AssertionError("models were observed that a shard does not have")
+
+
+def predict(
+    config: AuditConfig, shards: int = 1, *, notify: Notify = lambda line: None, progress: Progress = silent
+) -> Prediction:
+    """What a run will take: seconds, memory, disk, less what its workdir has already; by timing a few of its steps.
+
+    Args:
+        config: of an audit whose models are trained here: ``Config`` or ``BalancedConfig``.
+        shards: that make the models.
+        notify: told a line at each step.
+        progress: shows nothing so far.
+
+    Raises:
+        InputError: as ``run``; or what the run takes is not known before.
+    """
+    with _opened(config, notify, progress) as (plan, run):
+        if not has_shares(config):
+            raise InputError("`plan_only` is for audits that train many models, which this one does not: leave it out")
+        return cost.predict(run, outlines.outline(run, plan.prepare(run)), shards)
 
 
 def place(config: AuditConfig) -> pathlib.Path:

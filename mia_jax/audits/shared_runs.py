@@ -42,6 +42,19 @@ def part(sharing: Sharing) -> Part:
     return Part(sharing, Given(engines.connect(sharing.coordinator, own and own.shard), "jax.distributed"))
 
 
+def predict(config: AuditConfig, sharing: Sharing, *, notify: Notify, progress: Progress) -> str:
+    """What a run will take, for people; nothing is trained and nothing written.
+
+    Raises:
+        MiaError: as ``pipeline.predict``.
+    """
+    count = sharing.shards
+    if sharing.engine == "local":
+        given = shards.parse(sharing.shard, {} if sharing.coordinator else os.environ)
+        count = 1 if given is None else given.shard.count
+    return "\n".join(pipeline.predict(config, count, notify=notify, progress=progress).lines())
+
+
 def run(
     config: AuditConfig,
     mine: Part,

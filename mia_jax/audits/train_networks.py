@@ -9,18 +9,20 @@ from typing import Any, TypeVar, cast
 import jax
 import numpy as np
 
-from mia_jax.audits import divergence, sharing, stages
+from mia_jax.audits import divergence, seen, sharing, stages
 from mia_jax.audits.config import TRAINING_DEFENSES, AuditConfig, network
 from mia_jax.audits.divergence import Diverged
 from mia_jax.audits.options import PAPER, RECIPE, recipe_of
+from mia_jax.audits.seen import Parameters
 from mia_jax.audits.sharing import Share, ShareIsMade
-from mia_jax.audits.types import Models, Notify, Observation, Observers, Run, TrainingJob
+from mia_jax.audits.types import Models, Notify, Observation, Run, TrainingJob
 from mia_jax.models import networks as models
 from mia_jax.models.precision import Precision
 from mia_jax.plans import shards
 from mia_jax.progress import Advance
 from mia_jax.storage import artifacts
-from mia_jax.targets import black_box, observation
+from mia_jax.storage.artifacts import Artifact
+from mia_jax.targets import black_box
 from mia_jax.training import augmentations, many, parallel, recipes, regularizers, timing
 from mia_jax.types import Array, EpochInfo, Model, Params, Records, Schema, Seen, Target, Trainer
 
@@ -37,43 +39,45 @@ def networks(run: Run, job: TrainingJob) -> Models:
     Returns:
         The networks. ``lost`` says which diverged; observing one of those raises Diverged.
     """
-    model, job = _prepared(run, job)
-    descriptions = _descriptions(job, model)
+    model, job = prepared(run, job)
+    descriptions = describe_each(job, model)
     diverged = _telling_once(job, run.notify)
     if run.shard is not None:
         return _share(run, job, model, descriptions, diverged)
-    return _of_artifacts(job, model, descriptions, _trained(run, job, model, descriptions, diverged), diverged)
+    params = Parameters(run.workdir, descriptions, _template(model, job))
+    found = _trained(run, job, model, descriptions, diverged, keep=params.slim)
+    return _of_artifacts(run, job, model, descriptions, params, found, diverged)
 
 
 def _of_artifacts(
+    run: Run,
     job: TrainingJob,
     model: Model,
     descriptions: Sequence[dict[str, Any]],
-    by_number: Mapping[int, artifacts.Artifact],
+    params: Parameters,
+    by_number: Mapping[int, Artifact],
     diverged: Callable[[int, int], str],
 ) -> Models:
-    """The networks whose parameters these are; all of the job."""
+    """The networks of these artifacts, all of the job; of their parameters ``params`` tells."""
     found, classes = [by_number[k] for k in range(len(descriptions))], job.schema.num_classes
-    params = _stacked(model, job, found)
     loss, accuracy = (np.stack([artifact.arrays[name] for artifact in found]) for name in ("loss", "accuracy"))
     seconds = sum(artifact.info["seconds"] for artifact in found)
-    lost = {k: diverged(k, epoch) for k, epoch in enumerate(many.diverged(params, loss)) if epoch}
+    lost = {k: diverged(k, epoch) for k, epoch in enumerate(params.diverged.tolist()) if epoch}
 
-    def observe_once(observers: Observers, pool: Records, index: Array, which: Array | None) -> dict[str, Seen]:
-        if among := {k: what for k, what in lost.items() if which is None or k in which}:
+    def observe_once(asked: Observation) -> dict[str, Seen]:
+        if among := {k: what for k, what in lost.items() if asked.which is None or k in asked.which}:
             raise Diverged(job.title, among, len(job.train), divergence.advice(job.config))
 
         def to_target(params: Params) -> Target:
-            return stages.defended(black_box.as_target(model, params, classes), observers.defenses)
+            return stages.defended(black_box.as_target(model, params, classes), asked.observers.defenses)
 
-        chosen = params if which is None else jax.tree.map(lambda leaf: leaf[which], params)
-        return observation.observe_shadows(observers.key, observers.by_name, to_target, chosen, pool, index)
+        return seen.of_networks(run, asked, descriptions, params, to_target)
 
     def observe(*observations: Observation) -> list[dict[str, Seen]]:
-        return [observe_once(*each) for each in observations]
+        return [observe_once(each) for each in observations]
 
     def target(k: int) -> Target:
-        return black_box.as_target(model, jax.tree.map(lambda leaf: leaf[k], params), classes)
+        return black_box.as_target(model, jax.tree.map(lambda leaf: leaf[0], params(np.array([k]))), classes)
 
     names = [artifacts.digest(d) for d in descriptions]
     return Models(names, target, observe, lambda: seconds, lambda: 0.0, (loss, accuracy), lost)
@@ -108,7 +112,7 @@ def _share(
     return stages.NO_MODELS._replace(names=[artifacts.digest(d) for d in descriptions], target=target)
 
 
-def _prepared(run: Run, job: TrainingJob) -> tuple[Model, TrainingJob]:
+def prepared(run: Run, job: TrainingJob) -> tuple[Model, TrainingJob]:
     """The network, and the job as it is done: units part of the digest, a batch of at most the training records."""
     config = job.config
     model = build_network(config, job.schema)
@@ -140,16 +144,18 @@ def _trained(
     descriptions: Sequence[dict[str, Any]],
     diverged: Callable[[int, int], str],
     which: Array | None = None,
-) -> dict[int, artifacts.Artifact]:
+    keep: Callable[[int, Artifact], Artifact] = lambda k, artifact: artifact,
+) -> dict[int, Artifact]:
     """The artifact of each network, or of those in ``which``: parameters, ``loss`` and ``accuracy`` by epoch.
 
-    Missing ones are trained, a chunk at a time where others may train the rest.
+    Missing ones are trained, a chunk at a time where others may train the rest. ``keep`` (number, artifact) -> what of
+    it is given back.
     """
-    found: dict[int, artifacts.Artifact] = {}
+    found: dict[int, Artifact] = {}
 
     def is_there(k: int) -> bool:
         if (artifact := run.workdir.load("models", descriptions[k])) is not None:
-            found[k] = artifact
+            found[k] = keep(k, artifact)
         return artifact is not None
 
     todo = [int(k) for k in (range(len(descriptions)) if which is None else which)]
@@ -165,7 +171,7 @@ def _trained(
             return there
 
         for batch in sharing.batches(run, "models", missing, descriptions, by_others, train.at_once):
-            found |= train.some(np.array(batch), advance)
+            found |= {k: keep(k, made) for k, made in train.some(np.array(batch), advance).items()}
     return found
 
 
@@ -182,7 +188,7 @@ class _Training:
         missing: np.ndarray,
     ):
         self.run, self.job, self.descriptions, self.diverged, self.missing = run, job, descriptions, diverged, missing
-        self.trainer, self.chunk, self.lanes = _way(run, job, model, missing)
+        self.trainer, self.chunk, self.lanes = way(run, job, model, missing)
         self.pool = job.pool  # on the devices once, if there are several calls
 
     def at_once(self) -> int:
@@ -190,11 +196,11 @@ class _Training:
         if not self.run.workdir.shared:
             return len(self.missing)
         if self.chunk is None:
-            index = self.job.train[self.missing]
+            index = np.broadcast_to(np.int32(0), (len(self.missing), self.job.train.shape[1]))  # for its size
             self.chunk = many.choose_chunk(self.trainer, self.job.pool, index, jax.local_devices())
         return self.chunk
 
-    def some(self, which: np.ndarray, advance: Advance) -> dict[int, artifacts.Artifact]:
+    def some(self, which: np.ndarray, advance: Advance) -> dict[int, Artifact]:
         """Train these networks; each is kept as soon as its chunk is done."""
         config, made, largest = self.job.config, {}, 0
         if self.run.workdir.shared and self.pool is self.job.pool:
@@ -223,14 +229,14 @@ class _Training:
                 arrays = artifacts.to_arrays(jax.tree.map(operator.itemgetter(lane), params))
                 arrays |= {"loss": np.asarray(info.loss[lane]), "accuracy": np.asarray(info.accuracy[lane])}
                 self.run.workdir.save("models", self.descriptions[k], arrays, seconds=took)
-                made[int(k)] = artifacts.Artifact(arrays, {"seconds": took})
+                made[int(k)] = Artifact(arrays, {"seconds": took})
             began = time.perf_counter()
         if self.chunk is not None and largest < min(self.chunk, len(which)):  # the memory did not suffice for more
             self.chunk = largest
         return made
 
 
-def _way(run: Run, job: TrainingJob, model: Model, missing: np.ndarray) -> tuple[Trainer, int | None, int | None]:
+def way(run: Run, job: TrainingJob, model: Model, missing: np.ndarray) -> tuple[Trainer, int | None, int | None]:
     """How the missing networks are trained: a Trainer, chunk and lanes of ``many.fit_chunks``.
 
     On accelerators networks with convolutions are timed first, in each way that there is. What is found is kept for the
@@ -243,7 +249,7 @@ def _way(run: Run, job: TrainingJob, model: Model, missing: np.ndarray) -> tuple
     described = artifacts.digest(description(config, model, job.digest) | {"records": m})
     if described not in _FASTEST:
         ways = {"the vendor's convolutions": trainer, "patches": build_trainer(config, models.by_patches(model), m)}
-        keys, index = job.keys[missing], job.train[missing]
+        keys, index = job.keys[missing], job.train[missing, : timing.RECORDS]
         _FASTEST[described] = ways, timing.fastest(ways, keys, job.pool, index, notify=run.notify)
     ways, way = _FASTEST[described]
     return ways[way.name], way.lanes * devices, way.lanes
@@ -252,17 +258,15 @@ def _way(run: Run, job: TrainingJob, model: Model, missing: np.ndarray) -> tuple
 _FASTEST: dict[str, tuple[dict[str, Trainer], timing.Way]] = {}  # what was found out in this process
 
 
-def _stacked(model: Model, job: TrainingJob, found: Sequence[artifacts.Artifact]) -> Params:
-    """The parameters of all networks, leaves [K, ...]."""
-    template = jax.eval_shape(model.init, job.keys[0], job.pool.x[:1])
-    each = [artifacts.from_arrays(template, artifact.arrays) for artifact in found]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+def _template(model: Model, job: TrainingJob) -> Params:
+    """The parameters of one network, as shapes."""
+    return jax.eval_shape(model.init, job.keys[0], job.pool.x[:1])
 
 
 # --- what names a network --------------------------------------------------------------------------------------------
 
 
-def _descriptions(job: TrainingJob, model: Model) -> list[dict[str, Any]]:
+def describe_each(job: TrainingJob, model: Model) -> list[dict[str, Any]]:
     """What makes each of the networks [K]."""
     described = description(job.config, model, job.digest)
     described |= {"program": models.program_digest(model, job.pool.x)} if ":" in network(job.config) else {}

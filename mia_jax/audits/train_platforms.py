@@ -3,18 +3,19 @@
 import functools
 import importlib.metadata
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from mia_jax.audits import divergence, sharing, stages
+from mia_jax.audits import bounds, divergence, sharing, stages
+from mia_jax.audits import seen as seen_of
 from mia_jax.audits.divergence import Diverged
 from mia_jax.audits.sharing import Share, ShareIsMade
 from mia_jax.audits.types import Models, Observation, Run, TrainingJob
 from mia_jax.plans import shards
-from mia_jax.storage import artifacts
+from mia_jax.storage import artifacts, stored
 from mia_jax.storage.artifacts import Artifact
 from mia_jax.targets import estimators, named_columns, observation, platforms, processes
 from mia_jax.targets.black_box import WrongAnswer
@@ -87,7 +88,7 @@ class _Asked:
         self.workdir, self.observations = run.workdir, observations
         self.rows = [_rows_by_model(each, len(descriptions)) for each in observations]
         self.names = {
-            (i, k): _question(observations[i], row, descriptions[k])
+            (i, k): seen_of.question(observations[i], row, descriptions[k])
             for i, by_model in enumerate(self.rows)
             for k, row in by_model.items()
         }
@@ -99,17 +100,27 @@ class _Asked:
         """Whether all that is to be seen of a model is there; it is loaded, then."""
         for at in ((i, k) for i in self.where[k]):
             if at not in self.seen and (artifact := self.workdir.load("answers", self.names[at])) is not None:
-                self.seen[at] = artifact
+                self.seen[at] = self._kept(at, artifact)
         return all((i, k) in self.seen for i in self.where[k])
 
     def keep(self, k: int, model: Target, seconds: float) -> str:
         """Observe a model that took so long to train; returns what is wrong with its answers, if anything is."""
         wrong = ""
         for at in [(i, k) for i in self.where[k] if (i, k) not in self.seen]:
-            self.seen[at] = made = _see(self.observations[at[0]], self.rows[at[0]][k], model, seconds)
+            made = _see(self.observations[at[0]], self.rows[at[0]][k], model, seconds)
             self.workdir.save("answers", self.names[at], made.arrays, **made.info)
+            self.seen[at] = self._kept(at, made)
             wrong = wrong or made.info.get("lost", "")
         return wrong
+
+    def _kept(self, at: tuple[int, int], artifact: Artifact) -> Artifact:
+        """What was seen of one model, or where it lies, if that of all models is too much to be held."""
+        if (
+            not self.observations[at[0]].in_parts
+            or len(self.rows[at[0]]) * seen_of.bytes_of(artifact.arrays) <= bounds.HELD
+        ):
+            return artifact
+        return self.workdir.in_parts("answers", self.names[at]) or artifact
 
     def missing(self) -> int:
         """Models that nobody has observed."""
@@ -147,8 +158,11 @@ def _see(asked: Observation, rows: np.ndarray, model: Target, seconds: float) ->
 
 
 def _stacked(seen: Sequence[Artifact]) -> dict[str, Seen]:
-    """What is seen of K models: leaves [K, n, ...]."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *(stages.nested(artifact.arrays) for artifact in seen))
+    """What is seen of K models: leaves [K, n, ...], Rows where they are not held."""
+    each = {name: [artifact.arrays[name] for artifact in seen] for name in seen[0].arrays}
+    held = all(isinstance(array, np.ndarray) for arrays in each.values() for array in arrays)
+    stack: Any = np.stack if held else stored.stack
+    return stages.nested({name: stack(arrays) for name, arrays in each.items()})
 
 
 # --- what names a model, and what is seen of it ----------------------------------------------------------------------
@@ -164,14 +178,3 @@ def _descriptions(job: TrainingJob, seeds: Sequence[int]) -> list[dict[str, Any]
         {**described, "seed": seed, "train": artifacts.array_digest(rows)}
         for seed, rows in zip(seeds, job.train, strict=True)
     ]
-
-
-def _question(asked: Observation, rows: np.ndarray, model: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes the answers of a model about these rows [n]: who is asked, about what, and how."""
-    observers = asked.observers
-    return {
-        "model": model,
-        "records": artifacts.array_digest(np.asarray(asked.pool.y), rows),
-        "look": {**observers.description, "key": stages.key_words(observers.key)},
-        "worn": [defense.name for defense in observers.defenses],
-    }

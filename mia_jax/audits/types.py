@@ -14,6 +14,7 @@ from mia_jax.audits.config import AuditConfig
 from mia_jax.plans.shards import Shard
 from mia_jax.progress import Progress
 from mia_jax.reports.results import Blocks
+from mia_jax.rows import Rows
 from mia_jax.storage.artifacts import Workdir
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.targets.observation import Observer
@@ -53,7 +54,7 @@ class TrainingJob(NamedTuple):
     pool: Records  # [N]
     digest: str  # of the pool
     keys: Key  # [K]
-    train: np.ndarray  # int32 [K, m], rows of the pool; -1: none, for a row that trains fewer
+    train: np.ndarray | Rows  # int32 [K, m], rows of the pool; -1: none, for a row that trains fewer
 
 
 class Observers(NamedTuple):
@@ -72,6 +73,7 @@ class Observation(NamedTuple):
     pool: Records  # [N]
     index: Array  # int32 [K', n], rows of the pool that each of the models is asked about
     which: Array | None = None  # [K'], the models; None: all
+    in_parts: bool = False  # where it is much, what is seen may be ``Rows``: whoever reads it reads a row at a time
 
 
 class Observe(Protocol):

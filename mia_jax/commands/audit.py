@@ -36,6 +36,7 @@ def define(argv: list[str]) -> Callable[[], None]:
         "fail_if", None, "conditions that must not hold, as in tpr@0.01>0.05,lira:auc>0.6; see mia_jax.audits.gate"
     )
     flags.DEFINE_bool("csv", False, cli.CSV)
+    flags.DEFINE_bool("plan_only", False, cli.PLAN_ONLY)
     read_release = cli.define_release_flags(flags)
     read_sharing = audit_flags.define_sharing_flags(flags)
     cli.define_attack_flags(argv)
@@ -49,7 +50,11 @@ def _audit(read_config: Callable, read_release: Callable, read_sharing: Callable
     from mia_jax import progress
     from mia_jax.audits import comparison, gate, shared_runs
 
-    part = shared_runs.part(read_sharing())
+    sharing = read_sharing()
+    if FLAGS.plan_only:
+        cli.show(shared_runs.predict(_asked(read_config)[0], sharing, notify=cli.say, progress=progress.shown))
+        return
+    part = shared_runs.part(sharing)
     config, names = _asked(read_config)
     conditions = () if FLAGS.fail_if is None else gate.parse(FLAGS.fail_if, attacks=names)
     release = read_release(config)

@@ -22,6 +22,7 @@ def define(argv: list[str]) -> Callable[[], None]:
 
     read_config = audit_flags.define_flags(flags, configs.Config)
     flags.DEFINE_bool("csv", False, cli.CSV)
+    flags.DEFINE_bool("plan_only", False, cli.PLAN_ONLY)
     read_release = cli.define_release_flags(flags)
     read_sharing = audit_flags.define_sharing_flags(flags)
     cli.define_attack_flags(argv)
@@ -35,7 +36,12 @@ def _train(read_config: Callable, read_release: Callable, read_sharing: Callable
     from mia_jax import audits, progress
     from mia_jax.audits import policy_verdict, shared_runs
 
-    part = shared_runs.part(read_sharing())
+    sharing = read_sharing()
+    if flags.FLAGS.plan_only:
+        config = read_config(audits.Config)
+        cli.show(shared_runs.predict(config, sharing, notify=cli.say, progress=progress.shown))
+        return
+    part = shared_runs.part(sharing)
     config = read_config(audits.Config)
     release = read_release(config)
     results = shared_runs.run(

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from mia_jax.rows import Rows, rows_of
 from mia_jax.types import Array, InputError, few_of
 
 VERSION = 1  # of who is left out of what: raise it when the same plan would give an attack other shadows
@@ -45,7 +46,7 @@ class Design(NamedTuple):
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-def related(member: Array) -> np.ndarray:
+def related(member: Array | Rows) -> np.ndarray:
     """Which models trained on the same records, on complementary ones, or on draws that depend on each other.
 
     Two rows are the same, or complementary, up to the one record that two halves of an odd number leave out; or their
@@ -58,12 +59,12 @@ def related(member: Array) -> np.ndarray:
     Returns:
         bool [S, S], symmetric, true on the diagonal.
     """
-    member = np.asarray(member, bool)
+    member = rows_of(member, bool)
     found = np.eye(len(member), dtype=bool)
     size = member.shape[1]
     if len(member) < 2 or size == 0:
         return found
-    sample = member[:, np.linspace(0, size - 1, min(size, SAMPLE)).astype(int)]
+    sample = np.asarray(member[:, np.linspace(0, size - 1, min(size, SAMPLE)).astype(int)], bool)
     near = np.abs(_correlation(sample, sample)) > 0.8 * ALIKE  # all of those that the whole rows can show
     for a, b in zip(*np.nonzero(np.triu(near, 1)), strict=True):
         found[a, b] = found[b, a] = _depend(member[a], member[b])
@@ -125,21 +126,23 @@ def _aside(n: int) -> int:
 # --- counts ----------------------------------------------------------------------------------------------------------
 
 
-def fixed_counts(member: Array) -> bool:
+def fixed_counts(member: Array | Rows) -> bool:
     """Whether every record is in as many models as every other, one more or less, though the rows are no pairs.
 
     ``member`` is bool [K, n], which of n records trained each model. Independent draws have that with a
     probability below ``CHANCE``.
     """
-    member = np.asarray(member, bool)
+    member = rows_of(member, bool)
     if len(member) < 3:
         return False
-    count = member.sum(axis=0)
+    count = np.zeros(member.shape[1], np.int64)
+    for row in member:
+        count += row
     low, high = int(count.min()), int(count.max())
     if high - low > 1:
         return False
     share = np.ones(1)  # of records that are in 0, 1, ... of the models, were these independent
-    for p in member.mean(axis=1):
+    for p in (np.mean(row) for row in member):
         share = np.convolve(share, [1 - p, p])
     likely = max(share[max(c, 0) : c + 2].sum() for c in ({low} if low < high else {low - 1, low}))
     if member.shape[1] * np.log(np.clip(likely, 1e-300, 1.0)) > np.log(CHANCE):

@@ -6,11 +6,13 @@ from the shadow pool, so different shadows overlap (Shokri et al. 2017, section 
 The balanced plan: every record trains half of the models, in complementary pairs; LiRA and its heirs need it.
 """
 
+from collections.abc import Callable, Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.types import InputError, Key, Plan
+from mia_jax.types import Array, InputError, Key, Plan
 
 
 def reserve(key: Key, size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,18 +89,44 @@ def balanced(key: Key, size: int, num_models: int) -> Plan:
     >>> sorted([*plan.train[0], *plan.train[1]]) == list(range(1000))  # a pair: two halves of all records
     True
     """
+    _refuse_odd(num_models)
+    half = size // 2
+    halves = np.asarray(jax.lax.map(_halves(key, size), jnp.arange(num_models // 2)), np.int32)  # [K/2, 2, half]
+    return Plan(train=halves.reshape(num_models, half), test=halves[:, ::-1].reshape(num_models, half))
+
+
+def balanced_pairs(key: Key, size: int, num_models: int) -> Iterator[np.ndarray]:
+    """The training sets of ``balanced``, int32 [2, size // 2] of one pair of models after the other.
+
+    Args:
+        key: of all draws.
+        size: n, the records.
+        num_models: K, even.
+
+    Raises:
+        InputError: if ``num_models`` is odd.
+    """
+    _refuse_odd(num_models)
+    pair = jax.jit(_halves(key, size))
+    return (np.asarray(pair(p), np.int32) for p in np.arange(num_models // 2))
+
+
+def _refuse_odd(num_models: int) -> None:
     if num_models % 2:
         raise InputError(
             f"the balanced plan makes models in pairs; use {num_models + 1} models instead of {num_models}"
         )
+
+
+def _halves(key: Key, size: int) -> Callable[[Array], jax.Array]:
+    """(number of a pair) -> the training sets of its two models, [2, size // 2]."""
     half = size // 2
 
     def pair(p):
         order = jax.random.permutation(jax.random.fold_in(key, p), size)
         return jnp.stack([order[:half], order[half : 2 * half]])
 
-    halves = np.asarray(jax.lax.map(pair, jnp.arange(num_models // 2)), np.int32)  # [K/2, 2, half]
-    return Plan(train=halves.reshape(num_models, half), test=halves[:, ::-1].reshape(num_models, half))
+    return pair
 
 
 def partners(models: np.ndarray) -> np.ndarray:

@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from mia_jax.rows import Rows, blocks, rows_of
+
 TOP = 12  # records that are shown
+BLOCK = 2**22  # numbers of models about records that are looked at together
 
 
-def separation(phi: np.ndarray, member: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+def separation(
+    phi: np.ndarray | Rows, member: np.ndarray | Rows, others: np.ndarray | Rows | None = None
+) -> np.ndarray:
     """How far a record's answers with it and without it lie apart, in standard deviations, float64 [n].
 
     d' = (mean IN - mean OUT) / sqrt((var IN + var OUT) / 2) of its scaled logits over the models; the variances are
@@ -24,16 +29,19 @@ def separation(phi: np.ndarray, member: np.ndarray, others: np.ndarray | None = 
         member: bool [K, n]; each record in and out of two models at least.
         others: bool [K, n], the models that count as OUT; None: all that are not IN.
     """
-    phi = np.asarray(phi, np.float64)
-    means, variances = [], []
-    for side in (member, ~member if others is None else others):
-        count = side.sum(axis=0)
-        mean = np.where(side, phi, 0.0).sum(axis=0) / np.maximum(count, 1)
-        squares = np.where(side, (phi - mean[None]) ** 2, 0.0).sum(axis=0)
-        pooled = squares.sum() / max(1, (count - 1).sum())
-        means.append(mean)
-        variances.append((squares / np.maximum(count - 1, 1) + pooled) / 2)
-    return (means[0] - means[1]) / np.sqrt(np.maximum(sum(variances) / 2, 1e-12))
+    phi, member, others = rows_of(phi), rows_of(member, bool), None if others is None else rows_of(others, bool)
+    count, (mean, squares) = np.zeros((2, phi.shape[1]), int), np.zeros((2, 2, phi.shape[1]))
+    for part in blocks(phi.shape[1], max(1, BLOCK // len(phi))):
+        values, inside = np.asarray(phi[:, part], np.float64), member[:, part]
+        for side, mask in enumerate((inside, ~inside if others is None else others[:, part])):
+            count[side, part] = mask.sum(axis=0)
+            mean[side, part] = np.where(mask, values, 0.0).sum(axis=0) / np.maximum(count[side, part], 1)
+            squares[side, part] = np.where(mask, (values - mean[side, part]) ** 2, 0.0).sum(axis=0)
+    variances = [
+        (scatter / np.maximum(number - 1, 1) + scatter.sum() / max(1, (number - 1).sum())) / 2
+        for scatter, number in zip(squares, count, strict=True)
+    ]
+    return (mean[0] - mean[1]) / np.sqrt(np.maximum(sum(variances) / 2, 1e-12))
 
 
 def recognized(separation: float, rate: float = 0.01) -> float:
@@ -45,12 +53,12 @@ def recognized(separation: float, rate: float = 0.01) -> float:
 
 
 def summarize(
-    phi: np.ndarray,
-    member: np.ndarray,
+    phi: np.ndarray | Rows,
+    member: np.ndarray | Rows,
     label: np.ndarray,
     index: np.ndarray,
     num_classes: int,
-    scores: Mapping[str, np.ndarray],
+    scores: Mapping[str, np.ndarray | Rows],
 ) -> dict[str, Any]:
     """The records and classes of the largest separation: the block "exposure" of results.json.
 
@@ -78,7 +86,7 @@ def summarize(
     }
 
 
-def agreement(scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def agreement(scores: Mapping[str, np.ndarray | Rows]) -> dict[str, Any]:
     """Spearman's rank correlation of every two attacks over the records that both judged: a mean over targets.
 
     Args:

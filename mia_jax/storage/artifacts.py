@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mia_jax.storage import claims, disk, processes
+from mia_jax.storage import claims, disk, processes, stored
 from mia_jax.storage.claims import Description
 from mia_jax.storage.files import json_text, write_json, write_npz
 from mia_jax.storage.locks import Locks, create
@@ -87,7 +87,7 @@ def from_arrays(template: Params, arrays: Mapping[str, np.ndarray]) -> Params:
 class Artifact(NamedTuple):
     """What a stage has made."""
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, Any]  # NumPy arrays; ``stored.Stored`` where they are to be read in parts
     info: dict[str, Any]  # how it was made: seconds, curves; not part of the description
 
 
@@ -182,6 +182,18 @@ class Workdir:
             return None
         self._used[path.relative_to(self.path).as_posix()] = meta["sha256"]
         return artifact
+
+    def in_parts(self, stage: str, description: Description) -> Artifact | None:
+        """As ``load``, but arrays [n, ...] are ``stored.Stored``: where they lie, to be read in parts.
+
+        They are held as ``load`` gives them where the file is not here, or cannot be read so.
+        """
+        found = stored.look(self._file(stage, description))
+        if found is not None and digest({"stage": found[1]["stage"], **found[1]["description"]}) == digest(
+            {"stage": stage, **description}
+        ):
+            return Artifact(found[0], found[1]["info"])
+        return self.load(stage, description)
 
     def _warn_once(self, path: pathlib.Path, line: str) -> None:
         """Warn of an artifact as it is now: a shared workdir is looked at again before anything is made."""

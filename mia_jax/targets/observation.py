@@ -4,19 +4,20 @@ An observer is ``(key, target, records [n]) -> seen``: an ``Attack``'s ``observe
 pass: under one ``jit`` the compiler runs it once.
 """
 
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mia_jax import rows as by_rows
 from mia_jax import signals
 from mia_jax.training import parallel
 from mia_jax.types import Array, Key, Params, Records, Seen, Target
 
 Observer = Callable[[Key, Target, Records], Seen]
+BLOCK = 2**18  # records that a network is asked about at once: more need more memory, and are no faster
 
 
 def summary(key: Key, target: Target, records: Records) -> Seen:
@@ -105,6 +106,37 @@ def observe_shadows(key, observers, to_target, params, pool, index=None, *, chun
     if index is None:
         index = np.broadcast_to(np.arange(len(pool.y), dtype=np.int32), (_models(params), len(pool.y)))
 
+    def chosen(part: slice) -> Params:
+        return jax.tree.map(lambda leaf: leaf[part], params)
+
+    seen = [some for _, some in observe_chunks(key, observers, to_target, chosen, pool, index, chunk=chunk)]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *seen)
+
+
+def observe_chunks(
+    key: Key,
+    observers: Mapping[str, Observer],
+    to_target: Callable[[Params], Target],
+    params: Callable[[slice], Params],
+    pool: Records,
+    index: Array,
+    *,
+    chunk: int = 8,
+    block: int = BLOCK,
+) -> Iterator[tuple[slice, dict[str, Seen]]]:
+    """``observe_shadows`` of some networks after others: of each chunk what is seen, and nothing of it is kept.
+
+    Args:
+        key, observers, to_target, pool: as there.
+        params: (a slice of the S networks) -> their parameters, leaves [k, ...].
+        index: int32 [S, n].
+        chunk: networks at once.
+        block: records that they are asked about at once.
+
+    Yields:
+        slice of S, and name -> seen, NumPy leaves [k, n, ...].
+    """
+
     def observe_one(params, rows, key, pool):
         return observe(key, observers, to_target(params), Records(pool.x[rows], pool.y[rows]))
 
@@ -112,11 +144,14 @@ def observe_shadows(key, observers, to_target, params, pool, index=None, *, chun
     pool = Records(*(jnp.asarray(leaf) for leaf in pool))
 
     def observe_part(part: slice, at_once: int):
-        some, rows = jax.tree.map(operator.itemgetter(part), (params, index))
-        return jax.tree.map(np.asarray, spread(some, rows, key, pool))
+        some, rows = params(part), index[part]
+        seen = [
+            jax.tree.map(np.asarray, spread(some, rows[:, records], key, pool))
+            for records in by_rows.blocks(max(1, rows.shape[1]), block)
+        ]
+        return seen[0] if len(seen) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *seen)
 
-    seen = [some for _, some in parallel.in_chunks(observe_part, len(index), chunk)]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *seen)
+    yield from parallel.in_chunks(observe_part, len(index), chunk)
 
 
 def _models(params: Params) -> int:

@@ -11,8 +11,8 @@ import numpy as np
 
 from mia_jax.attacks import ATTACKS, build, named, sources
 from mia_jax.attacks.cmia import Retrain
+from mia_jax.audits import bounds, seen, stages
 from mia_jax.audits import config as configs
-from mia_jax.audits import stages
 from mia_jax.audits.balanced.observations import Observed
 from mia_jax.audits.balanced.plan import BalancedSetting
 from mia_jax.audits.config import BalancedConfig
@@ -22,9 +22,11 @@ from mia_jax.data import missing
 from mia_jax.models import networks
 from mia_jax.plans import membership
 from mia_jax.progress import Advance
+from mia_jax.rows import Rows
 from mia_jax.statistics import metrics, thresholds
-from mia_jax.storage import artifacts
+from mia_jax.storage import artifacts, stored
 from mia_jax.storage.artifacts import Artifact
+from mia_jax.storage.stored import Stored
 from mia_jax.types import Attack, InputError, Key, Records, Remember
 
 CURVE_TARGETS = 4  # that the curve over numbers of shadows is a mean of
@@ -33,9 +35,9 @@ CURVE_TARGETS = 4  # that the curve over numbers of shadows is a mean of
 class Judged(NamedTuple):
     """One attack on every target."""
 
-    scores: np.ndarray  # float64 [T, n]; NaN where a record was not judged
+    scores: np.ndarray | Rows  # float64 [T, n]; NaN where a record was not judged
     chosen: dict[str, list[float]]  # rate -> by target, the threshold chosen on a shadow
-    curve: dict[int, list[np.ndarray]]  # number of shadows -> of the first targets, scores [n]
+    curve: dict[int, np.ndarray | Rows]  # number of shadows -> of the first targets, scores [t, n]
 
 
 # --- which attacks ---------------------------------------------------------------------------------------------------
@@ -107,6 +109,8 @@ def fit_and_score(key: Key, attack: Attack, observed: Observed, target: int, sha
         seen = [observed.population[int(k)] for k in (target, *(shadows if attack.per_example else ()))]
         population = jax.tree.map(lambda *leaves: np.stack(leaves), *seen)
     learned = jax.tree.map(lambda leaf: leaf[rows], observed.fit)
+    if attack.shadow_scores is None:  # an attack of one's own, that may look at all models at once
+        learned = jax.tree.map(np.asarray, learned)
     state = attack.fit(key, learned, observed.fit_member[rows], population)
     return np.asarray(attack.score(state, observed.asked[int(target)]), np.float64)
 
@@ -165,6 +169,8 @@ def judge(
             arrays = _attack_target(key, attack, observed, related, t, shadows, calibration_model, curve=curve)
             run.workdir.save("scores", description, arrays)
             cached = Artifact(arrays, {})
+        if len(setting.targets) * seen.bytes_of(cached.arrays) > bounds.HELD // 16:  # of many attacks' each
+            cached = run.workdir.in_parts("scores", description) or cached
         advance(steps)
         by_target.append(cached.arrays)
         calibration_models.append(calibration_model)
@@ -204,21 +210,33 @@ def _collected(
     setting: BalancedSetting, rows: np.ndarray, by_target: list[Mapping[str, np.ndarray]], calibration_models: list[int]
 ) -> Judged:
     """The arrays of ``_attack_target``, over ``rows``, of every target and its calibration model."""
-    scores = np.full((len(by_target), len(setting.candidates)), np.nan)
     chosen: dict[str, list[float]] = {f"{rate:g}": [] for rate in metrics.RATES}
-    curve: dict[int, list[np.ndarray]] = {}
-    for place, (arrays, calibration_model) in enumerate(zip(by_target, calibration_models, strict=True)):
-        scores[place, rows] = arrays["score"]
+    curve: dict[int, list[Any]] = {}
+    for arrays, calibration_model in zip(by_target, calibration_models, strict=True):
         if "rehearsal" in arrays:
             member = setting.member[calibration_model][rows]
             for rate in metrics.RATES:
-                chosen[f"{rate:g}"].append(thresholds.threshold_at_fpr(arrays["rehearsal"], member, rate))
+                chosen[f"{rate:g}"].append(thresholds.threshold_at_fpr(_array(arrays["rehearsal"]), member, rate))
         for column, values in arrays.items():
             if column.startswith("curve/"):
-                full = np.full(len(setting.candidates), np.nan)
-                full[rows] = values
-                curve.setdefault(int(column.removeprefix("curve/")), []).append(full)
-    return Judged(scores, chosen, curve)
+                curve.setdefault(int(column.removeprefix("curve/")), []).append(values)
+    n = len(setting.candidates)
+    scores = _over_all([arrays["score"] for arrays in by_target], rows, n)
+    return Judged(scores, chosen, {count: _over_all(each, rows, n) for count, each in curve.items()})
+
+
+def _array(values: np.ndarray | Stored) -> np.ndarray:
+    return values.read() if isinstance(values, Stored) else values
+
+
+def _over_all(each: list[Any], rows: np.ndarray, n: int) -> np.ndarray | Rows:
+    """Scores over ``rows`` [n'], of several targets, as [T, n]; NaN elsewhere."""
+    if len(rows) == n and isinstance(each[0], Stored):
+        return stored.stack(each)
+    scores = np.full((len(each), n), np.nan)
+    for row, values in zip(scores, each, strict=True):
+        row[rows] = _array(values)
+    return scores
 
 
 def shadow_counts(available: int, attack: Attack) -> list[int]:

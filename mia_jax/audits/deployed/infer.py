@@ -177,7 +177,8 @@ def scored(
     kept, notes = design.kept, design.notes
     if member is not None and (share := membership.share_note(trained[kept], member)):
         notes = (*notes, share)
-    leave_one_out.refuse_without(attack.needs, trained[kept])
+    rows = trained[kept]
+    leave_one_out.refuse_without(attack.needs, rows.sum(axis=1), rows.shape[1])
     if "population" in attack.needs and population is None:
         raise InputError("this attack needs a population: answers about records that trained no model")
     asked = checks.checked(asked, classes, "")

@@ -10,22 +10,25 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from mia_jax import data
 from mia_jax.attacks import quick_first
 from mia_jax.attacks.common import reporting
-from mia_jax.audits import common, stages
+from mia_jax.audits import bounds, common, memory, seen, stages
 from mia_jax.audits import config as configs
 from mia_jax.audits.balanced import cascade, observations, plan
 from mia_jax.audits.balanced import scores as judging
 from mia_jax.audits.balanced.observations import Limits, Observations
 from mia_jax.audits.balanced.plan import BalancedSetting, attack_names
 from mia_jax.audits.balanced.scores import Judged
+from mia_jax.audits.bounds import Bound
 from mia_jax.audits.config import BalancedConfig
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained, TrainingJob
 from mia_jax.reports import examples, results
+from mia_jax.rows import Rows
 from mia_jax.statistics import matched_pairs, metrics, over_targets, per_record
 from mia_jax.types import Attack, Remember
 
@@ -62,42 +65,78 @@ def prepare(run: Run[BalancedConfig]) -> BalancedSetting:
     """
     config = run.config
     pool, schema = common.load(config, plan.check, run.notify)
-    setting = plan.set_up(config, pool, schema)
-    _attacks(run, setting)
+    setting = plan.set_up(config, pool, schema, run.workdir.path)
+    build_attacks(run, setting)
     n, half = len(setting.candidates), setting.plan.train.shape[1]
     common.accountant_epsilon(config, half)
     run.notify(
         f"{schema.marked_name}: {n:,} records are asked about; each of {config.num_models} models trains on {half:,}"
     )
+    if (bound := memory_bound(run, setting)) is not None:
+        run.notify(f"Memory: {bound}")
+        least = int(bound.each * n + max(0.0, bound.constant - bounds.balanced(n, 0, 0, 0, 0, 0).constant))
+        memory.refuse(least, f"an audit of {n:,} records", "fewer, by `num_records`, or other `attacks`")
     return setting
+
+
+def memory_bound(run: Run[BalancedConfig], setting: BalancedSetting) -> Bound | None:
+    """How much memory the audit takes at most; None: models of other libraries are held while they train."""
+    if run.config.target_kind != "nn":
+        return None
+    pool, attacks = setting.pool, build_attacks(run, setting)
+    whole = [name for name, attack in attacks.items() if attack.per_example and attack.shadow_scores is None]
+    size = 12 * len(setting.member) * len(setting.candidates) * len(whole)
+    return bounds.balanced(
+        len(setting.candidates),
+        pool.x[0].nbytes + pool.y[0].nbytes,
+        jax.local_device_count(),
+        _seen_bytes(setting, attacks),
+        len(setting.targets),
+        len(attacks),
+        (", ".join(whole), size),
+    )
+
+
+def _seen_bytes(setting: BalancedSetting, attacks: Mapping[str, Attack]) -> int:
+    """Of all that attacks see of one model and one record that they compare with itself."""
+    log_p, y = jax.ShapeDtypeStruct((1, setting.schema.num_classes), np.float32), jax.ShapeDtypeStruct((1,), np.int32)
+    reads = [attack.read for attack in attacks.values() if attack.per_example and attack.read is not None]
+    return 16 + sum(seen.bytes_of(jax.eval_shape(read, log_p, y)) for read in reads)
 
 
 def train(run: Run[BalancedConfig], setting: BalancedSetting) -> Trained[None]:
     """All models of the plan."""
+    job = training_job(run, setting)
+    return Trained(common.train_models(run, job), job.title, None, np.arange(len(job.train)), plan.pairs, 4)
+
+
+def training_job(run: Run[BalancedConfig], setting: BalancedSetting) -> TrainingJob:
     keys = stages.keys(stage_key(run.root, "models"), run.config.num_models)
-    rows, schema = setting.candidates[setting.plan.train], setting.schema
-    job = TrainingJob("models", run.config, schema, setting.pool, schema.digest, keys, rows)
-    return Trained(common.train_models(run, job), job.title, None, np.arange(len(rows)), choose=plan.pairs, least=4)
+    schema = setting.schema
+    return TrainingJob("models", run.config, schema, setting.pool, schema.digest, keys, plan.rows_of_pool(setting))
 
 
 def observe(run: Run[BalancedConfig], setting: BalancedSetting, trained: Trained[None]) -> Observed:
     """What all attacks see of the models."""
     config, setting = run.config, plan.of_models(setting, trained.which)
-    attacks = _attacks(run, setting)
+    attacks = build_attacks(run, setting)
     run.notify(f"Observing {len(trained.which)} models for {len(attacks)} attacks")
-    # Attacks that learn from rows of any records get enough for ``attack_rows`` per class, of all models together.
-    rows = max(2, 2 * (config.attack_rows * setting.schema.num_classes // (2 * config.num_models)))
-    limits = Limits(rows, config.query_shadows, config.query_records)
-    settings = configs.attack_settings(config)
+    settings, limits = configs.attack_settings(config), limits_of(config, setting)
     seen = observations.observe(stage_key(run.root, "look"), attacks, settings, trained.models, setting, limits)
     run.seconds["shadows"] = trained.models.seconds()
     return Observed(setting, trained.models.names, seen)
 
 
+def limits_of(config: BalancedConfig, setting: BalancedSetting) -> Limits:
+    """Attacks that learn from rows of any records get enough for ``attack_rows`` per class, of all models together."""
+    rows = max(2, 2 * (config.attack_rows * setting.schema.num_classes // (2 * config.num_models)))
+    return Limits(rows, config.query_shadows, config.query_records)
+
+
 def attack(run: Run[BalancedConfig], setting: BalancedSetting, observed: Observed) -> dict[str, Judged]:
     """What each attack makes of every target, in the order of the attacks; quick ones are first to run."""
     setting = observed.setting
-    attacks = _attacks(run, setting, lambda name: advance(1, name))
+    attacks = build_attacks(run, setting, lambda name: advance(1, name))
     parts = quick_first(attacks, setting.schema.num_classes, configs.attack_settings(run.config))
     judged = {}
     with run.progress("attacks", sum(parts.values()) * len(setting.targets)) as advance:
@@ -116,7 +155,7 @@ def attack(run: Run[BalancedConfig], setting: BalancedSetting, observed: Observe
     return {name: judged[name] for name in attacks}
 
 
-def _attacks(
+def build_attacks(
     run: Run[BalancedConfig], setting: BalancedSetting, part_done: Callable[[str], None] = lambda name: None
 ) -> dict[str, Attack]:
     """The attacks by name; ``part_done`` is told the name of one of which a part of the long work is done."""
@@ -192,8 +231,8 @@ def _evaluate(
         blocks[name] = attack_block(setting, label, name, found)
     for name, found in judged.items():
         blocks[name]["epsilon"] = matched_pairs.from_scores(
-            found.scores,
-            setting.member[setting.targets],
+            np.asarray(found.scores),
+            np.asarray(setting.member[setting.targets]),
             delta=config.dp_delta,
             seed=config.seed,
             attacks=len(judged),
@@ -202,7 +241,7 @@ def _evaluate(
 
 
 def _most_exposed(
-    setting: BalancedSetting, phi: np.ndarray, judged: Mapping[str, Judged]
+    setting: BalancedSetting, phi: np.ndarray | Rows, judged: Mapping[str, Judged]
 ) -> tuple[dict[str, Any], np.ndarray | None]:
     """The records that the models expose most, and their pictures; of records that are none, attributes in words."""
     schema, scores = setting.schema, {name: found.scores for name, found in judged.items()}
@@ -218,17 +257,17 @@ def _most_exposed(
 
 
 def _arrays(
-    setting: BalancedSetting, judged: Mapping[str, Judged], phi: np.ndarray, pictures: np.ndarray | None
+    setting: BalancedSetting, judged: Mapping[str, Judged], phi: np.ndarray | Rows, pictures: np.ndarray | None
 ) -> dict[str, np.ndarray]:
     """What scores.npz holds."""
     return {
-        "member": setting.member[setting.targets],
+        "member": np.asarray(setting.member[setting.targets]),
         "label": _labels(setting),
         "index": setting.candidates.astype(np.int64),
         "targets": setting.targets,
         "separation": per_record.separation(phi, setting.member).astype(np.float32),
         **({} if pictures is None else {"pictures": pictures}),  # of exposure.records, in that order
-        **{common.column(name): found.scores.astype(np.float32) for name, found in judged.items()},
+        **{common.column(name): np.asarray(found.scores, np.float32) for name, found in judged.items()},
     }
 
 
@@ -241,7 +280,7 @@ def attack_block(setting: BalancedSetting, label: np.ndarray, name: str, judged:
         name: of the attack.
         judged: its scores [T, n].
     """
-    score, member = np.asarray(judged.scores, np.float64), setting.member[setting.targets]
+    score, member = np.asarray(judged.scores, np.float64), np.asarray(setting.member[setting.targets])
     blocks = []
     for s, m in zip(score, member, strict=True):
         scored = ~np.isnan(s)
@@ -261,7 +300,7 @@ def attack_block(setting: BalancedSetting, label: np.ndarray, name: str, judged:
         }
     if judged.curve:
         block["by_shadows"] = {
-            str(count): {m: measure.json() for m, measure in _at_a_glance(np.stack(found), member).items()}
+            str(count): {m: measure.json() for m, measure in _at_a_glance(np.asarray(found), member).items()}
             for count, found in sorted(judged.curve.items())
         }
     return block

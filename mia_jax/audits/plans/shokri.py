@@ -134,10 +134,15 @@ def train(run: Run[Config], setting: ShokriSetting) -> Trained[TargetAndData]:
 
 def train_target(run: Run[Config], setting: ShokriSetting) -> Models:
     """The target; for another library, as soon as it is asked or observed."""
+    return train_models(run, target_job(run, setting))
+
+
+def target_job(run: Run[Config], setting: ShokriSetting) -> TrainingJob:
+    """What is to be trained of the target."""
     keys = jax.random.fold_in(stage_key(run.root, "target"), 0)[None]
     train = np.asarray(setting.plan.train)
     schema = setting.schema
-    return train_models(run, TrainingJob("target model", run.config, schema, setting.pool, schema.digest, keys, train))
+    return TrainingJob("target model", run.config, schema, setting.pool, schema.digest, keys, train)
 
 
 def about_target(target: Models, setting: ShokriSetting) -> dict[str, Any]:
@@ -160,11 +165,15 @@ def obtain_shadow_data(run: Run[Config], setting: ShokriSetting, target: Models)
 
 def train_shadows(run: Run[Config], setting: ShokriSetting, data: ShadowData) -> Models:
     """The shadows, trained as the attacker believes that the target was."""
+    return train_models(run, shadow_job(run, setting, data))
+
+
+def shadow_job(run: Run[Config], setting: ShokriSetting, data: ShadowData) -> TrainingJob:
+    """What is to be trained of the shadows."""
     believed = run.config if run.config.adaptive else configs.undefended(run.config)
     keys = stages.keys(stage_key(run.root, "shadows"), len(data.plan.train))
     train = np.asarray(data.plan.train)
-    job = TrainingJob("shadow models", believed, setting.schema, data.pool, data.digest, keys, train)
-    return train_models(run, job)
+    return TrainingJob("shadow models", believed, setting.schema, data.pool, data.digest, keys, train)
 
 
 # --- observed alike --------------------------------------------------------------------------------------------------
@@ -174,7 +183,7 @@ def observe(run: Run[Config], setting: ShokriSetting, trained: Trained[TargetAnd
     """What the attacks see of the shadows and of the target; nothing where the scores are there already."""
     target, pool = trained.extra.target, trained.extra.data.pool
     plan = splits.Plan(*(np.asarray(rows)[trained.which] for rows in trained.extra.data.plan))
-    per_side = _observed_records(run.config, setting.schema.num_classes, *plan.train.shape)
+    per_side = observed_records(run.config, setting.schema.num_classes, *plan.train.shape)
     key = stage_key(run.root, "attack")
     names, options = attack_names(run.config, setting.schema), configs.attack_settings(run.config)
     description = {
@@ -372,7 +381,7 @@ def _refuse_empty_classes(setting: ShokriSetting) -> None:
         )
 
 
-def _observed_records(config: Config, num_classes: int, num_shadows: int, m: int) -> int:
+def observed_records(config: Config, num_classes: int, num_shadows: int, m: int) -> int:
     """Members, and as many non-members, that each shadow is asked about: all of them, or enough for ``attack_rows``."""
     return min(m, max(1, math.ceil(config.attack_rows * num_classes / (2 * num_shadows))))
 
