@@ -23,12 +23,18 @@ class Bound(NamedTuple):
     constant: float
     each: float  # for each record
     n: int  # records
-    whole: str = ""  # attacks that look at all models at once, so that the constant grows with these
+    whole: str = ""  # attacks that look at all models at once
+    whole_bytes: float = 0.0  # what these are given, which grows with the models
 
     @property
     def total(self) -> float:
         """Bytes."""
-        return self.constant + self.each * self.n
+        return self.constant + self.least
+
+    @property
+    def least(self) -> float:
+        """Of it, bytes that grow with records or models."""
+        return self.each * self.n + self.whole_bytes
 
     def __str__(self) -> str:
         return (
@@ -53,4 +59,4 @@ def balanced(
     """
     scores = 4 * targets * attacks  # scores.npz is written at once
     each = (COPIES + devices) * record + SEEN * seen + 8 * SUMS + 2 * scores + 10 * 8 * targets
-    return Bound(PROCESS + KINDS * HELD + whole[1], each, n, whole[0])
+    return Bound(PROCESS + KINDS * HELD, each, n, *whole)

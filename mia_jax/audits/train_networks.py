@@ -237,7 +237,7 @@ class _Training:
 
 
 def way(run: Run, job: TrainingJob, model: Model, missing: np.ndarray) -> tuple[Trainer, int | None, int | None]:
-    """How the missing networks are trained: a Trainer, chunk and lanes of ``many.fit_chunks``.
+    """How the missing networks [k] are trained: a Trainer, chunk and lanes of ``many.fit_chunks``.
 
     On accelerators networks with convolutions are timed first, in each way that there is. What is found is kept for the
     process; no name of an artifact depends on it, for results agree up to rounding.

@@ -74,8 +74,7 @@ def prepare(run: Run[BalancedConfig]) -> BalancedSetting:
     )
     if (bound := memory_bound(run, setting)) is not None:
         run.notify(f"Memory: {bound}")
-        least = int(bound.each * n + max(0.0, bound.constant - bounds.balanced(n, 0, 0, 0, 0, 0).constant))
-        memory.refuse(least, f"an audit of {n:,} records", "fewer, by `num_records`, or other `attacks`")
+        memory.refuse(int(bound.least), f"an audit of {n:,} records", "fewer, by `num_records`, or other `attacks`")
     return setting
 
 
@@ -111,6 +110,7 @@ def train(run: Run[BalancedConfig], setting: BalancedSetting) -> Trained[None]:
 
 
 def training_job(run: Run[BalancedConfig], setting: BalancedSetting) -> TrainingJob:
+    """What is to be trained: all models of the plan."""
     keys = stages.keys(stage_key(run.root, "models"), run.config.num_models)
     schema = setting.schema
     return TrainingJob("models", run.config, schema, setting.pool, schema.digest, keys, plan.rows_of_pool(setting))
