@@ -19,12 +19,14 @@ from typing import Any, NamedTuple
 
 import jinja2
 
+from mia_jax import sanitize
 from mia_jax.reports import measures, render, verdict
 from mia_jax.reports.figures import many
 from mia_jax.reports.measures import Results
 from mia_jax.reports.words import PROOF, PROOF_BY_CANARIES, doubts, percent, title
 
 GUESSING = 0.5
+LONGEST = 350  # characters of a command, and of doubts, for all is on one page
 
 
 class Text(NamedTuple):
@@ -52,10 +54,10 @@ def page(results: Results, about: Mapping[str, Any], digests: Mapping[str, str])
             mark="SIMULATED" if simulated else "",
             title=title(results["dataset"]),
             simulated=verdict.SIMULATED if simulated else "",
-            doubts=doubts(results),
+            doubts=sanitize.line(doubts(results), LONGEST),
             facts=_facts(results, about),
             policy=results.get("policy"),
-            against=[rule for rule in results.get("policy", {}).get("rules", []) if rule["status"] != "met"],
+            against=[_in_short(rule) for rule in results.get("policy", {}).get("rules", []) if rule["status"] != "met"],
             texts=[_aisvs(results), _edpb(results), _nist(results), _satre(results)],
             proof=PROOF_BY_CANARIES if measures.by_canaries(results) else PROOF,
             digests=digests,
@@ -68,6 +70,13 @@ def page(results: Results, about: Mapping[str, Any], digests: Mapping[str, str])
 def _environment() -> jinja2.Environment:
     """As that of the reports' pages, with the template of this room."""
     return render.environment().overlay(loader=jinja2.PackageLoader("mia_jax.evidence"))
+
+
+def _in_short(rule: Mapping[str, Any]) -> str:
+    """A rule that is not met or undecided, with the largest number against it."""
+    if rule["status"] == "not met" and "value" in rule:
+        return f"{rule['rule']} = {rule['limit']:g} not met ({rule['attack']}: {rule['value']:.3g})"
+    return f"{rule['rule']} {rule['status']} ({sanitize.line(rule['found'], 100)})"
 
 
 # --- the run in short ------------------------------------------------------------------------------------------------
@@ -92,7 +101,8 @@ def _facts(results: Results, about: Mapping[str, Any]) -> dict[str, str]:
         "By": f"{many(len(results['attacks']), 'attack', 'attacks')},"
         f" {many(shadows['count'], 'shadow model', 'shadow models')}",
         "Found": _found(results),
-        "Made": f"{about['date']}, by mia-jax {about['code']['version']}: {about['command'] or 'called from Python'}",
+        "Made": f"{about['date']}, by mia-jax {about['code']['version']}:"
+        f" {sanitize.line(about['command'] or 'called from Python', LONGEST)}",
     }
     if not measures.measured(results):
         del facts["Judged"]
@@ -187,9 +197,9 @@ def _edpb(results: Results) -> Text:
     del results
     return Text(
         "EDPB Opinion 28/2024 (17 December 2024)",
-        "That a model is anonymous is assessed case by case: extraction of personal data, and obtaining them by"
-        " queries, must both be insignificantly likely. Tests of resistance to attacks, membership inference among"
-        " them, are part of what is looked at (paragraph 55 (?)).",
+        "Whether a model is anonymous is assessed case by case: extracting personal data, and obtaining them by"
+        " queries, must be insignificantly likely. Tests of resistance to attacks such as membership inference are"
+        " looked at (paragraph 55 (?)).",
         "One such test, documented: which attacks were run, on how many records, what they found and how sure that is.",
         "That the model is anonymous. Extraction, regurgitation, inversion and attribute inference were not tested.",
     )
@@ -213,7 +223,7 @@ def _satre(results: Results) -> Text:
     return Text(
         "SATRE 2.0.1, Output Management, 3.3.06, 3.3.07, 3.3.09",
         "A statistical basis for an output checker's decisions; a policy for outputs that cannot be checked by hand,"
-        " as trained models; a machine-readable record of the criteria that were applied.",
+        " as trained models; a machine-readable record of the criteria applied.",
         f"Such a basis for the risk of membership disclosure, with intervals; {policy}results.json and manifest.json"
         " are such a record, with settings and versions.",
         "Whether the model may leave: that is decided by whoever checks outputs. Other disclosure by the model or its"

@@ -16,12 +16,13 @@ import small_runs
 
 import mia_jax as mia
 from mia_jax import audits, evidence
-from mia_jax.audits import release
+from mia_jax.audits import policy, policy_verdict, release
 from mia_jax.evidence import annex, manifest, paths
 from mia_jax.reports import pdf, results
 from mia_jax.types import InputError, MiaError
 
 SIGNED = ("manifest.json.asc", "manifest.json.bundle", "manifest.json.minisig")
+EXAMPLE = pathlib.Path(mia.__file__).parents[1] / "docs" / "policy.toml"
 POLICY = '[required]\nmembers = 10\n[limits]\nauc = 0.99\n"tpr@0.1" = 0.9\n'
 PROOF = "without random canaries cannot give it"
 
@@ -334,7 +335,14 @@ def test_the_annex_is_one_page_of_paper(tmp_path):
         printer = pdf.printer()
     except InputError as error:
         pytest.skip(str(error))
-    folder = made(tmp_path / "w", title="A data set with a rather long name, as official ones have").folder
-    printer(folder / "annex.html", tmp_path / "annex.pdf")
+    workdir = report_pages.audited(tmp_path / "w", source="simulated", title_="A data set with a rather long name " * 2)
+    found = results.read(workdir).results
+    against = policy_verdict.judge(policy.read(EXAMPLE), found)
+    worst = found | {"policy": against, "doubts": ["Labels and answers do not belong together. " * 20]}
+    worst["command"] = "mia-jax audit " + "--dataset=location --num_models=128 " * 20
+    (tmp_path / "annex.html").write_text(
+        annex.page(worst, manifest.describe(workdir, worst, {}), dict.fromkeys(manifest.COPIED, "0" * 64))
+    )
+    printer(tmp_path / "annex.html", tmp_path / "annex.pdf")
     content = (tmp_path / "annex.pdf").read_bytes()
     assert content.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", content)) == 1
