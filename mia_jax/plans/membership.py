@@ -230,7 +230,7 @@ def examine(
             f" trained the target if it was drawn with them: of each record {count.min()} shadows that trained on it"
             f" and {len(rows) - count.max()} others, drawn at random, are used."
         )
-    elif member is not None and per_example and (told := _association(rows, member)):
+    elif member is not None and per_example and (told := _association(rows, member, kept)):
         raise InputError(TELLS.format(told))
     if note := _few_sets(rows):
         notes.append(note)
@@ -253,7 +253,7 @@ def _few_sets(rows: np.ndarray) -> str | None:
     )
 
 
-def _association(rows: np.ndarray, member: np.ndarray) -> str | None:
+def _association(rows: np.ndarray, member: np.ndarray, numbers: np.ndarray) -> str | None:
     """How rows tell membership beyond chance, in words; None if they do not.
 
     Any row (hypergeometric, Bonferroni's correction), their number (its mean over members, a permutation's variance),
@@ -265,8 +265,8 @@ def _association(rows: np.ndarray, member: np.ndarray) -> str | None:
     p = 2 * np.minimum(law.cdf(inside), law.sf(inside - 1)) * max(len(rows), 1)
     if len(p) and (k := int(p.argmin())) >= 0 and p[k] < level:
         return (
-            f"shadow {k} of those that are left trained on {inside[k] / max(member.sum(), 1):.0%} of the members and on"
-            f" {(size[k] - inside[k]) / max(n - member.sum(), 1):.0%} of the others (p = {p[k]:.1g})"
+            f"shadow {numbers[k]} (counted from 0) trained on {inside[k] / max(member.sum(), 1):.0%} of the members and"
+            f" on {(size[k] - inside[k]) / max(n - member.sum(), 1):.0%} of the others (p = {p[k]:.1g})"
         )
     count, taken = rows.sum(axis=0), int(member.sum())
     if count.min() < count.max() and 0 < taken < n:

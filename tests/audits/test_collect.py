@@ -67,6 +67,16 @@ def test_models_that_have_not_answered_yet_are_told_and_left_out(folder):
     np.testing.assert_array_equal(found["shadow_member"], PLAN.member[[0, 1, 2, 3, 5]])
 
 
+def test_a_folders_models_are_named_by_their_numbers(folder, tmp_path):
+    """Where one has not answered yet, model 5 was called shadow 4."""
+    (folder / "run2-model-004.npy").unlink()
+    config = DeployedConfig(predictions=str(folder), workdir=str(tmp_path / "w"), attacks="loss")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        notes = audits.run(config)["shadows"]["notes"]
+    assert any(note.startswith("Shadow 5 (counted from 0) is left out") for note in notes), notes  # its pair is missing
+
+
 @pytest.mark.parametrize("kind", ["logits", "log-probabilities", "named logits"])
 def test_logits_are_read_as_such_and_that_is_said(folder, kind):
     log_p = np.log(P)

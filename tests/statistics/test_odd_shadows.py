@@ -12,7 +12,15 @@ from test_unlike_shadows import ORDER
 from mia_jax.audits.deployed import answer_formats, remarks
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.plans import membership
-from mia_jax.statistics import blind_guesses, memorization, odd_shadows, own_members, unlike_columns, unlike_shadows
+from mia_jax.statistics import (
+    blind_guesses,
+    memorization,
+    odd_shadows,
+    own_members,
+    shadow_names,
+    unlike_columns,
+    unlike_shadows,
+)
 
 N, S, ODD = 600, 8, 3
 SOME = np.random.default_rng(1).permutation(N)[: int(0.15 * N)]
@@ -158,15 +166,23 @@ def test_a_target_of_other_priors_is_noted():
     assert " and 0 least " in note and any(re.search("not alike|favors other classes", n) for n in said(told).notes)
 
 
-def test_shadows_are_counted_among_those_that_are_used():
-    """The first is left out, as the target's partner is: what was shadow 3 is called 2, and that is said."""
+def test_shadows_are_named_by_their_rows_or_their_models():
+    """The first is left out, as the target's partner is: what was shadow 3 was called 2, counted among those used."""
     told = with_odd(world(0, n=N, shadows=S), shuffled)
     asked, known = (
         Answered(*(told[name] for name in ORDER[:3])),
         answer_formats.of_saved(told["target"], told["shadows"]),
     )
-    *_, note, last = remarks.of_saved(asked, told["shadow_member"], told["member"], known, np.arange(1, S)).notes
-    assert note.startswith("Shadow 2 ") and last == remarks.AMONG
+    given = asked, told["shadow_member"], told["member"], known, np.arange(1, S)
+    assert remarks.of_saved(*given).notes[-1].startswith("Shadow 3 ")
+    assert remarks.of_saved(*given, numbers=np.arange(S) + 10).notes[-1].startswith("Shadow 13 ")
+    text = "shadow 0's answers fit row 1; Shadows 1, 2, ... (counted from 0) and 2 of 3 shadows (0, 2, counted from 0)"
+    said = "shadow 5's answers fit row 7; Shadows 7, 9, ... (counted from 0) and 2 of 3 shadows (5, 9, counted from 0)"
+    assert shadow_names.with_numbers(text, [5, 7, 9]) == said
+    assert (
+        shadow_names.with_numbers("and the shadows 76.1% in rows 0 to 2", [5, 7, 9])
+        == "and the shadows 76.1% in rows 0 to 2"
+    )
 
 
 def test_shadows_that_were_all_padded_are_noted():

@@ -23,6 +23,7 @@ from mia_jax.types import InputError
 
 Notify = Callable[[str], None]
 WRITE = "np.save(path, probabilities)"
+NUMBERS = "numbers"  # of the models that a folder's shadows are
 OF_THE_FOLDER = ("plan", "labels", "target", "member", "preds")  # what lies beside the models' files
 
 
@@ -61,7 +62,16 @@ def collect(
     >>> {name: array.shape for name, array in mia.collect(plan, answers).items()}
     {'shadows': (2, 4, 3), 'shadow_member': (2, 4)}
     """
-    tell = notify or _warn
+    arrays, _ = _collected(plan, files, notify or _warn, labels, target, member)
+    if out is not None:
+        _write(out, arrays)
+    return arrays
+
+
+def _collected(
+    plan: TrainingPlan | str | pathlib.Path, files: Any, tell: Notify, labels: Any, target: Any, member: Any
+) -> tuple[dict[str, np.ndarray], list[int]]:
+    """What ``collect`` returns, and the numbers of the models that the shadows are."""
     plan = plan if isinstance(plan, TrainingPlan) else training_plan.load(plan)
     folder = pathlib.Path(files) if isinstance(files, str | pathlib.Path) else None
     if folder is not None:
@@ -91,9 +101,7 @@ def collect(
         if arrays["target"].shape != arrays["shadows"].shape[1:]:
             shape = arrays["shadows"].shape[1:]
             raise InputError(f"target has shape {arrays['target'].shape}, and each shadow's answers {shape}")
-    if out is not None:
-        _write(out, arrays)
-    return arrays
+    return arrays, which
 
 
 def of_folder(folder: pathlib.Path, notify: Notify | None = None) -> dict[str, np.ndarray]:
@@ -112,11 +120,11 @@ def of_folder(folder: pathlib.Path, notify: Notify | None = None) -> dict[str, n
         return {name: loaded(folder / f"{name}.npy") for name in (*names, *more)}
     if not (folder / "plan.npz").exists():
         raise InputError(f"{folder} has no plan.npz, by which its models were trained; mia-jax plan writes one")
-    arrays = collect(folder / "plan.npz", folder, notify=notify)
+    arrays, which = _collected(folder / "plan.npz", folder, notify or _warn, None, None, None)
     for name in ("labels", "target"):
         if name not in arrays:
             raise InputError(f"{folder} has no {name}.npy; write it with np.save, beside the models' files")
-    return arrays
+    return {**arrays, NUMBERS: np.array(which)}
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ class Predictions(NamedTuple):
     shadows: np.ndarray  # probabilities [S, n, c]
     shadow_member: np.ndarray  # bool [S, n]
     member: np.ndarray | None  # bool [n]
+    numbers: np.ndarray | None = None  # int [S], of the models that the shadows are, where they are not 0, 1, ...
 
 
 def load_question(
@@ -109,7 +110,7 @@ def load_predictions(
             raise ValueError(f"{error}; number the classes as the columns of target, from 0") from None
         trained = arrays.get("shadow_member", np.zeros((0, n), bool))
         shadow_member = _truth(trained, "shadow_member", (len(shadows), n))
-        return Predictions(labels, target, shadows, shadow_member, _member(arrays, n))
+        return Predictions(labels, target, shadows, shadow_member, _member(arrays, n), arrays.get(collect.NUMBERS))
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
 

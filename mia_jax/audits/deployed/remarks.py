@@ -18,6 +18,7 @@ from mia_jax.statistics import (
     memorization,
     odd_shadows,
     own_members,
+    shadow_names,
     slipped_rows,
     temperatures,
     trained_on_all,
@@ -28,7 +29,6 @@ from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers, Array
 
-AMONG = "Shadows that are named by a number are counted among those that are used, without those that are left out."
 SAME = ", or one that no model tells apart: target and shadows answer both the same, bit by bit"
 
 
@@ -55,6 +55,7 @@ def of_saved(
     *,
     alike: bool = True,
     copies: np.ndarray | None = None,
+    numbers: np.ndarray | None = None,
 ) -> Remarks:
     """What is to be said of saved answers.
 
@@ -66,13 +67,14 @@ def of_saved(
         kept: the shadows that are used.
         alike: target and shadows are meant to be alike; not where a defense of the target alone was asked for.
         copies: int [n], ``duplicates.groups`` of the records; None: the answers tell them.
+        numbers: int [S], what the shadows are called; None: by their rows.
     """
     used, rows = Answered(asked.labels, asked.target, np.asarray(asked.shadows)[kept]), trained[kept]
     found = _beside(used, rows, member, known) if alike else None
     doubted = _doubts(used, rows, member, known, found)
     said = (*_copies(used, member, copies), *(() if doubted else _notes(used, rows, member, known, found)))
-    named = any("hadow" in text and "counted from 0" in text for text in (*doubted, *said))
-    return Remarks(doubted, (*said, *([AMONG] if named and len(rows) < len(trained) else [])))
+    names = (np.arange(len(trained)) if numbers is None else numbers)[kept]
+    return Remarks(*(tuple(shadow_names.with_numbers(text, names) for text in texts) for texts in (doubted, said)))
 
 
 def _doubts(

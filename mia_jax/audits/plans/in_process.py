@@ -110,11 +110,12 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
         answers = _of_networks(run, setting, trained)
     if answers is None:
         assert given.shadows is not None and given.shadow_member is not None
-        shadows, member, population = given.shadows, given.shadow_member, None
+        shadows, member, population, which = given.shadows, given.shadow_member, None, None
     else:
         assert setting.plan is not None
-        shadows, member, population = answers.p, setting.plan.member[answers.which], answers.population
-    saved = deployed.Predictions(given.y, asked.p, shadows, member, given.member)
+        which = answers.which
+        shadows, member, population = answers.p, setting.plan.member[which], answers.population
+    saved = deployed.Predictions(given.y, asked.p, shadows, member, given.member, which)
     others = None
     if given.population is not None and population is not None and asked.population is not None:
         others = Answered(given.population[1], asked.population, population)

@@ -22,7 +22,7 @@ from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.plans import membership
 from mia_jax.progress import within
 from mia_jax.reports.figures import many
-from mia_jax.statistics import memorization
+from mia_jax.statistics import memorization, shadow_names
 from mia_jax.storage import artifacts
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Schema
@@ -95,7 +95,7 @@ def train(run: Run[DeployedConfig], setting: Inputs) -> Trained[None]:
 
 def observe(run: Run[DeployedConfig], setting: Inputs, trained: Trained[None]) -> infer.Answered:
     """The answers, which were saved."""
-    labels, target, shadows, _, _ = setting.predictions
+    labels, target, shadows, *_ = setting.predictions
     return infer.Answered(labels, target, shadows)
 
 
@@ -200,6 +200,8 @@ def checked(
     Raises:
         InputError: they, or an attack that was asked for, cannot be used.
     """
+    numbers = saved.numbers
+    saved = saved._replace(numbers=None)  # a name of each shadow, and nothing of what is judged
     digest = artifacts.array_digest(*(array for array in saved if array is not None))
     twins = memorization.twins(saved.shadows)  # before defenses: labels of two models may well be the same
     chosen = defenses.parse(config.defenses)
@@ -212,7 +214,8 @@ def checked(
     population = population and population._replace(shadows=population.shadows[kept])
     known = formats.of_saved(saved.target, saved.shadows, common=not chosen)
     alike = not chosen or config.adaptive
-    said = remarks.of_saved(asked, trained, saved.member, known, kept, alike=alike, copies=copies)
+    said = remarks.of_saved(asked, trained, saved.member, known, kept, alike=alike, copies=copies, numbers=numbers)
+    notes = notes if numbers is None else [shadow_names.with_numbers(note, numbers) for note in notes]
     return Inputs(saved, digest, names, known, [*notes, *said.notes], list(said.doubts), population)
 
 

@@ -30,7 +30,7 @@ def _of_target(config: DeployedConfig) -> InProcessConfig:
     """A target's answers, as a model in this process that has answered. Raises InputError."""
     config = predictions.resolve(config)
     lines: list[str] = []
-    labels, target, _, _, member = records.load_predictions(_path(config), lines.append, alone=True)
+    labels, target, _, _, member, _ = records.load_predictions(_path(config), lines.append, alone=True)
     digest = artifacts.array_digest(labels, target, *([] if member is None else [member]))
     return _in_process(
         config, Brought(target, _no_records(labels), labels, member, None, digest=digest, notes=tuple(lines))
