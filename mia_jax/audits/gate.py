@@ -3,6 +3,8 @@
     tpr@0.01>0.05                  more than 5 % of the members found at 1 % false alarms, by any attack
     lira:auc>0.6, epsilon>1        LiRA's area; the epsilon that any attack proves, its lower bound
     auc.low>0.5                    only where the 95 % interval says so: a leak that is no accident of this sample
+    blind:auc>0.55                 records alone tell members from others: the split is confounded
+    negative_control>0.6           an attack tells the same members of models that never saw the records
 
 ``epsilon`` without an attack is the largest of the audit, corrected for the number of attacks. Where members and others
 are not as many, a condition on accuracy or precision says what guessing alone would give: ``balanced_accuracy`` does
@@ -23,17 +25,29 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from mia_jax.reports import measures
 from mia_jax.reports.measures import EQUAL
 from mia_jax.statistics import metrics
 from mia_jax.types import InputError, MiaError
 
 T = TypeVar("T")
 
-PLAIN = ("auc", "accuracy", "balanced_accuracy", "precision", "median_precision", "recall", "epsilon")
+PLAIN = (
+    "auc",
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "median_precision",
+    "recall",
+    "epsilon",
+    "negative_control",
+)
+BLIND = "blind"  # in the place of an attack: the baseline that never asks the target
 AT = {  # measure@place -> (key of the block, places that are evaluated)
     "tpr": ("tpr_at_fpr", metrics.RATES),
     "ppv": ("ppv_at_prior", metrics.PRIORS),
 }
+NOT_OF_ALL = ("epsilon", "negative_control")  # measures that not every attack has
 BY_SHARE = ("accuracy", "precision", "median_precision")  # what guessing gives depends on how many are members
 NEEDS_CALLS = ("precision", "median_precision", "ppv")
 
@@ -102,6 +116,9 @@ def _condition(text: str, attacks: Collection[str] | None) -> Condition:
     if matched is None:
         raise InputError(f"gate: {text!r} is no condition; one is written tpr@0.01>0.05, or lira:auc>0.6")
     attack, measure, at, end, sign, bound = matched.groups()
+    if attack == BLIND and measure not in ("auc", "tpr"):
+        raise InputError(f"gate: {text!r} asks of the blind baseline for {measure}; it has auc and tpr@...")
+    attacks = None if attack == BLIND else attacks
     if attack is not None and attacks is not None and attack not in attacks and attack.lower() in attacks:
         attack = attack.lower()
     if attack is not None and attacks is not None and attack not in attacks:
@@ -149,14 +166,24 @@ def judge(conditions: Collection[Condition], results: Mapping[str, Any]) -> list
     verdicts = []
     for condition in conditions:
         blocks = results["attacks"]
+        if condition.attack == BLIND:
+            verdicts.append(_blind(condition, results))
+            continue
         names = list(blocks) if condition.attack is None else [condition.attack]
-        if condition.measure == "epsilon" and condition.attack is None:  # not every attack has a bound
-            names = [name for name in names if "epsilon" in blocks[name]]
+        if condition.measure in NOT_OF_ALL and condition.attack is None:
+            names = [name for name in names if condition.measure in blocks[name]]
         verdicts += [_verdict(condition, name, blocks.get(name), results) for name in names]
         if not names:
             reason = "no attack has this measure"
             verdicts.append(Verdict(condition.text, "any attack", None, True, reason))
     return verdicts
+
+
+def _blind(condition: Condition, results: Mapping[str, Any]) -> Verdict:
+    """The outcome of a condition on the blind baseline, which holds where this library drew who is a member."""
+    if measures.members_drawn(results):
+        return Verdict(condition.text, BLIND, None, False, note="members were drawn at random here, so nothing is told")
+    return _verdict(condition, BLIND, results.get(BLIND), results)
 
 
 def _verdict(condition: Condition, name: str, block: Mapping[str, Any] | None, results: Mapping[str, Any]) -> Verdict:

@@ -31,7 +31,7 @@ from mia_jax.plans.shards import Shard
 from mia_jax.progress import Progress, silent
 from mia_jax.reports import report, results
 from mia_jax.reports.results import Results
-from mia_jax.statistics import overlap, screens
+from mia_jax.statistics import false_discoveries, overlap, screens
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError
 
@@ -196,8 +196,11 @@ def _finished(
 
     with timed(run.seconds, "evaluation"):
         summary = plan.summarize(run, setting, trained, observed, scored)
-    made = releases.judged(release, _results(plan.name, run, summary, command))
-    results.write(run.workdir, made, summary.scores)
+    listed, columns = {}, {}
+    if not isinstance(run.config, CanaryConfig):
+        listed, columns = false_discoveries.block(summary.scores, seed=run.config.seed)
+    made = releases.judged(release, _results(plan.name, run, summary, listed, command))
+    results.write(run.workdir, made, {**summary.scores, **columns})
     releases.keep_policy(release, run.workdir.path)
     return made
 
@@ -217,11 +220,11 @@ def once(notify: Notify) -> Notify:
     return tell
 
 
-def _results(plan: str | None, run: Run, summary: Summary, command: str) -> Results:
+def _results(plan: str | None, run: Run, summary: Summary, listed: dict[str, Any], command: str) -> Results:
     """What results.json says: how the run was made, on what and when, and what it came to."""
     trained = recipe_settings(run.config) if "optimizer" in summary.settings else {}
     settings = {**summary.settings, **trained, "workdir": str(run.workdir.path)}
-    more = {"screens": screens.block(summary.scores), "overlap": overlap.block(summary.scores)}
+    more = {"screens": screens.block(summary.scores), "overlap": overlap.block(summary.scores), "discoveries": listed}
     return {
         "schema": results.SCHEMA,
         **({"plan": plan} if plan else {}),

@@ -27,6 +27,8 @@ MEANINGS = {
     "signal": "the one number that the audit has of the record, larger where the model fits it better",
     "correct": "true where the target's best class is the record's",
     "separation": "how far answers with the record in training and without it lie apart, in standard deviations",
+    "p_value": "of the record by the attack of the list: small where few non-members score as high; none: not tested",
+    "told": "1 where the record is on the list of those that may be told as members, 0 where not; none: not tested",
     "pictures": "the most exposed records as pictures, in the order of the report",
     "score_canaries": "how likely the target finds the canary's label, beside the labels it might have had; as a log",
 }

@@ -164,6 +164,27 @@ def num_targets(results: Results) -> int:
     return max((block.get("targets", 1) for block in results["attacks"].values()), default=1)
 
 
+# --- whether members are told without the target ---------------------------------------------------------------------
+
+
+def confounded(results: Results) -> bool:
+    """Whether records alone tell members from others, so that what attacks find need be no memory."""
+    return bool((results.get("blind") or {}).get("told"))
+
+
+def remembered(results: Results, name: str) -> bool:
+    """Whether an attack tells members of the target, and not of models that never saw these records.
+
+    Both are judged with intervals, and where the control has no number, or tells more than a little, the answer is no.
+    """
+    block = results["attacks"][name]
+    control = block.get("negative_control")
+    if not has_interval(control):
+        return False
+    own = block.get("auc")
+    return control["high"] < (ends(own)[0] if has_interval(own) else 0.5) and control["low"] <= 0.5
+
+
 # --- how many are members --------------------------------------------------------------------------------------------
 
 

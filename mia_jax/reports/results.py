@@ -127,6 +127,18 @@ class Attack(TypedDict, total=False):
     shadows: dict[str, Any]  # how the shadows of a deployed audit answered
     epsilon: dict[str, Any]  # the lower bound that the scores prove
     epsilon_gaussian: dict[str, Any]  # of canaries
+    negative_control: Measure  # AUC of the same members on models that never saw the records
+
+
+class Blind(TypedDict):
+    """How well members are told from others by the records alone."""
+
+    auc: Measure
+    tpr_at_fpr: dict[str, Measure]
+    told: bool | None  # None: it could not run
+    records: NotRequired[int]
+    features: NotRequired[int]
+    columns: NotRequired[list[dict[str, Any]]]  # those that tell most alone
 
 
 class PolicyRule(TypedDict):
@@ -165,8 +177,10 @@ class Blocks(TypedDict):
     exposure: NotRequired[dict[str, Any]]  # ``per_record.summarize``
     canaries: NotRequired[dict[str, Any]]
     doubts: NotRequired[list[str]]  # whether labels, target and shadows belong together
+    blind: NotRequired[Blind]  # where somebody else decided who is a member
     screens: NotRequired[dict[str, Any]]  # ``screens.block``
     overlap: NotRequired[dict[str, Any]]  # ``overlap.block``
+    discoveries: NotRequired[dict[str, Any]]  # ``false_discoveries.block``
     policy: NotRequired[PolicyBlock]  # where it was judged by one
 
 

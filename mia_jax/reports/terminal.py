@@ -20,7 +20,7 @@ from mia_jax.reports.figures import many
 from mia_jax.reports.measures import Results
 from mia_jax.reports.sections import beside_paper, epsilon, result
 from mia_jax.reports.sections import unknown as unknown_section
-from mia_jax.reports.words import MEASURES, doubts, listed, marked_title, percent, table_notes
+from mia_jax.reports.words import MEASURES, confounded, doubts, listed, marked_title, percent, table_notes
 
 WIDTH = 100  # columns, at most
 FIRST, EACH = 20, 25  # columns of the names of measures, and of each attack, in the table of the paper's run
@@ -224,7 +224,9 @@ def _audit_parts(results: Results) -> list[RenderableType]:
         about += f"{shadows['models']} models trained on {target['train_records']:,} records each"
     else:
         about += f"{target['kind']} under attack, {many(shadows['count'], 'shadow model', 'shadow models')}"
-    first: list[RenderableType] = [_text(doubts(results), "bold"), ""] if results.get("doubts") else []
+    first: list[RenderableType] = []
+    for warning in filter(None, (doubts(results), confounded(results))):
+        first += [_text(warning, "bold"), ""]
     notes_on_shadows = [_text(note) for note in shadows.get("notes", ())]
     if not measures.measured(results):
         return [*first, _text(about), *notes_on_shadows, "", *_scores_only(results)]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from mia_jax.reports import measures
 from mia_jax.reports.figures import many
 from mia_jax.reports.measures import Results
-from mia_jax.reports.words import OFTEN, cause, doubts, percent, the_model, title
+from mia_jax.reports.words import OFTEN, cause, confounded, doubts, percent, the_model, title
 
 QUESTION = (
     "Can somebody who may only put questions to a trained model find out whether a certain record was among its"
@@ -37,7 +37,7 @@ def verdict(results: Results) -> str:
         case _:
             sentences = _audit_verdict(results)
     simulated = [SIMULATED] if results["dataset"]["source"] == "simulated" else []
-    return " ".join(sentence for sentence in (*simulated, doubts(results), *sentences) if sentence)
+    return " ".join(sentence for sentence in (*simulated, doubts(results), confounded(results), *sentences) if sentence)
 
 
 # --- the paper's run -------------------------------------------------------------------------------------------------
@@ -113,10 +113,24 @@ def _audit_verdict(results: Results) -> list[str]:
     )
     if results.get("doubts"):  # no number means much, whether it says leak or none
         return sentences
+    if measures.confounded(results):
+        return [*sentences, _beyond_the_split(results)]
     attacks = results["attacks"]
     apart = measures.above_guessing(attacks[name].get("auc", {}), 0.5, len(attacks))
     leak = measures.above_guessing(measure, float(rate), len(attacks))
     return [*sentences, _rate_means(found, float(rate), leak, apart), cause(results["target"], leak or apart)]
+
+
+def _beyond_the_split(results: Results) -> str:
+    """What the numbers still say of memory where records alone tell members, by the negative control."""
+    memory = [measures.short(results, name) for name in measures.ranked(results) if measures.remembered(results, name)]
+    if not memory:
+        return "Whether any of that is memory, and so a leak, cannot be told from these members and non-members."
+    some = ", ".join(memory[:3]) + (f" and {len(memory) - 3} more" if len(memory) > 3 else "")
+    return (
+        f"That alone is no leak. Yet {some} {'tells' if len(memory) == 1 else 'tell'} these members from others of this"
+        " model, and not of models that never saw them (negative control): so much is memory."
+    )
 
 
 def _what_was_attacked(results: Results) -> str:

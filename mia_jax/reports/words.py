@@ -132,6 +132,27 @@ def doubts(results: Results) -> str:
     return " ".join(["The numbers below are in doubt.", *results["doubts"]]) if results.get("doubts") else ""
 
 
+def interval(measure: Mapping[str, Any]) -> str:
+    """An AUC with its interval: .73 [.71, .75]."""
+    low, high = measures.ends(measure)
+    return f"{measure['value']:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def confounded(results: Results) -> str:
+    """What comes before all numbers where records alone tell who is a member; else empty."""
+    if not measures.confounded(results):
+        return ""
+    found = results["blind"]
+    telling = [f"{one['column']} (alone {one['auc']:.2f})" for one in found.get("columns", ())[:3] if one["auc"] > 0.55]
+    by = f" Most is told by {', '.join(telling)}." if telling else ""
+    return (
+        "Members and non-members differ even without the model: a classifier that never asks it tells them apart with"
+        f" an AUC of {interval(found['auc'])}, where a random split would leave 0.50.{by} So the numbers below do not"
+        " say what the model remembers: an attack may find that difference instead. What to do: judge members and"
+        " non-members that one random draw has divided, or of the same time, place and kind."
+    )
+
+
 def without_key(results: Results, key: str) -> str:
     """The attacks whose blocks have no ``key``, and why: a sentence with a space before it, or nothing."""
     names = [
@@ -156,11 +177,14 @@ def table_notes(results: Results) -> list[str]:
 
 def random_split(results: Results) -> str:
     """What the numbers rest on where nobody here decided who is a member; else empty."""
-    if measures.members_drawn(results):
+    if measures.members_drawn(results) or measures.confounded(results):
         return ""
+    blind = (results.get("blind") or {}).get("auc") or {}
+    ran = measures.has_interval(blind)
+    alone = f"; without the model, records alone tell no difference: AUC {interval(blind)}" if ran else ""
     return (
         "These numbers tell members from others; what the model remembers they tell only if a random split decided who"
-        " is a member (members that are merely easier, or older, score apart too)"
+        f" is a member (members that are merely easier, or older, score apart too){alone}"
     )
 
 

@@ -105,7 +105,10 @@ def _is(value, kind: str) -> bool:
         of = kind.removeprefix("list of ")
         return isinstance(value, list) and all(of == "list" or _is(each, of) for each in value)
     for one in re.split(r", | or ", kind):
-        if one == "measure":
+        if one == "bool":
+            if isinstance(value, bool):
+                return True
+        elif one == "measure":
             if isinstance(value, dict) and "value" in value and {*value} <= {"value", "low", "high", "reason", "read"}:
                 return True
         elif isinstance(value, kinds[one]) and not isinstance(value, bool):

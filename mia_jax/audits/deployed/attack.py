@@ -14,15 +14,15 @@ import numpy as np
 from mia_jax import signals
 from mia_jax.attacks import ATTACKS, changed_options, sources
 from mia_jax.audits import stages
-from mia_jax.audits.deployed import answer_formats, calibration
-from mia_jax.audits.deployed.calibration import AS_LABELS, AS_TARGET, Calibration
+from mia_jax.audits.deployed import answer_formats, calibration, negative_control
+from mia_jax.audits.deployed.calibration import AS_LABELS, AS_TARGET, Calibration, Choice
 from mia_jax.audits.types import Models, Observation, Observers
 from mia_jax.progress import Advance
 from mia_jax.statistics import temperatures
 from mia_jax.targets import defenses, observation
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.targets.observation import Observer
-from mia_jax.types import Answers, Attack, Key, Plan, Records, Seen, Target
+from mia_jax.types import Answers, Attack, Key, Plan, Records, Seen, State, Target
 
 Ways = Mapping[str, tuple[AnswerDefense, ...]]  # how shadows may answer -> the defenses that make them do so
 
@@ -45,6 +45,9 @@ class Observed(NamedTuple):
     target: dict[str, Seen]  # attack -> leaves [n, ...]; and "summary"
     as_labels: dict[str, Seen]  # of the target's labels alone, where it answers with nearly nothing else
     right: np.ndarray | None  # bool [S, n], on which records in question shadows are, where they were asked about them
+    # Attack -> how shadows answer -> what is seen of them on the records in question, leaves [S, n, ...], of attacks
+    # that learn from rows of any records, where a negative control was asked for.
+    asked: dict[str, dict[str, Seen]]
 
 
 class Attacked(NamedTuple):
@@ -53,6 +56,7 @@ class Attacked(NamedTuple):
     scores: dict[str, np.ndarray]  # attack -> float64 [n]
     about: dict[str, dict[str, Any]]  # attack -> how the shadows answered by which it judged, for results.json
     no_boundary: dict[str, str]  # attack -> why it has no boundary
+    control: dict[str, np.ndarray | None]  # attack -> float64 [T, n], of shadows in the target's place
 
 
 def ways_to_answer(
@@ -83,6 +87,8 @@ def observe(
     plan: Plan,
     asked: Asked,
     ways: Ways,
+    *,
+    control: bool = False,
 ) -> Observed:
     """What attacks see of shadows and target.
 
@@ -95,6 +101,7 @@ def observe(
         plan: rows of the pool.
         asked: the target, and the records in question.
         ways: how shadows may answer.
+        control: all shadows are asked about the records in question, for a negative control.
     """
     m, count = plan.train.shape[1], len(plan.train)
     mine = np.concatenate([plan.train, plan.test[:, :m]], axis=1)
@@ -106,12 +113,17 @@ def observe(
         x, y = (np.concatenate([np.asarray(a)[rows], np.asarray(b)]) for a, b in zip(pool, asked.records, strict=True))
         everywhere = np.broadcast_to(np.arange(len(y)), (count, len(y)))
         wanted.append(Observation(_observers(key, per_example, settings, ways), Records(x, y), everywhere))
+    if control and others:
+        same = Records(*map(np.asarray, asked.records))
+        everywhere = np.broadcast_to(np.arange(len(same.y)), (count, len(same.y)))
+        wanted.append(Observation(_observers(key, others, settings, ways), same, everywhere))
     seen = shadow.observe(*wanted)
-    by_attack = {
-        name: {answer: one[f"{name}:{answer}"] for answer in ways}
-        for some, one in zip((others, per_example), seen, strict=False)
-        for name in some
-    }
+
+    def parted(some: Mapping[str, Attack], one: Mapping[str, Seen]) -> dict[str, dict[str, Seen]]:
+        return {name: {answer: one[f"{name}:{answer}"] for answer in ways} for name in some}
+
+    by_attack = parted(others, seen[0]) | (parted(per_example, seen[1]) if per_example else {})
+    there = parted(others, seen[-1]) if control and others else {}
     observers = {name: attack.observe for name, attack in attacks.items()}
     own = observation.observe(key, observers | {"summary": _summary}, asked.target, asked.sent)
     as_labels = {}
@@ -120,11 +132,17 @@ def observe(
         as_labels = observation.observe(key, observers, labels, asked.sent)
     member = np.broadcast_to(np.arange(mine.shape[1]) < m, mine.shape)
     right = np.asarray(seen[1]["summary"]["correct"])[:, len(rows) :] if per_example else None
-    return Observed(by_attack, member, trained, seen[0]["summary"], own, as_labels, right)
+    return Observed(by_attack, member, trained, seen[0]["summary"], own, as_labels, right, there)
 
 
 def attack(
-    key: Key, attacks: Mapping[str, Attack], parts: Mapping[str, int], observed: Observed, advance: Advance
+    key: Key,
+    attacks: Mapping[str, Attack],
+    parts: Mapping[str, int],
+    observed: Observed,
+    advance: Advance,
+    *,
+    control: bool = False,
 ) -> Attacked:
     """Every attack on the target.
 
@@ -134,9 +152,10 @@ def attack(
         parts: of the work of each, in the order in which they are tried.
         observed: what they see.
         advance: told how far it is: of all attacks, the sum of their parts times ``fits``.
+        control: score shadows in the target's place, too (``negative_control``).
     """
     count, r = observed.trained.shape
-    scores, choices, number = {}, {}, {name: i for i, name in enumerate(attacks)}
+    scores, choices, controls, number = {}, {}, {}, {name: i for i, name in enumerate(attacks)}
     for name in parts:
         advance(0, name)
         attack, seen, own_key = attacks[name], observed.shadows[name], jax.random.fold_in(key, number[name])
@@ -154,6 +173,8 @@ def attack(
         state = calibration.fit(own_key, attack, choices[name], learn, truth, proxies=proxies)
         read = observed.as_labels if choices[name].answer == AS_LABELS else observed.target
         scores[name] = np.asarray(attack.score(state, read[name]), np.float64)
+        if control:
+            controls[name] = _control(own_key, attack, name, choices[name], state, observed, learn, truth, proxies)
         if ATTACKS[name].parts is None:
             advance(fits(attack, observed, name), name)
     missing = {name: calibration.missing(one, count) for name, one in choices.items()}
@@ -161,7 +182,25 @@ def attack(
         {name: scores[name] for name in attacks},
         {name: choices[name].json() for name in attacks},
         {name: reason for name, reason in missing.items() if reason},
+        controls,
     )
+
+
+def _control(
+    key: Key, attack: Attack, name: str, choice: Choice, state: State, observed: Observed, *taught: Any
+) -> np.ndarray | None:
+    """Scores of shadows in the target's place, [T, n]; ``taught``: what the attack learned from, and its proxies."""
+    read = calibration.read_as(choice.answer)
+    if not attack.per_example:
+        seen, n = observed.asked[name], len(jax.tree.leaves(observed.target[name])[0])
+        never = np.zeros((len(observed.trained), n), bool)
+        return negative_control.scores(attack, state, choice, Calibration(seen, never, dict.fromkeys(seen)))
+    if ATTACKS[name].parts is not None:  # long work, that would be done again for each
+        return None
+    learn, truth, proxies = taught
+    r = observed.trained.shape[1]
+    own = jax.tree.map(lambda leaf: leaf[:, r:], observed.shadows[name][read])
+    return negative_control.refitted(key, attack, choice, learn, truth, own, proxies)
 
 
 def fits(attack: Attack, observed: Observed, name: str) -> int:

@@ -9,10 +9,11 @@ import numpy as np
 from mia_jax import signals
 from mia_jax.audits import common
 from mia_jax.audits.config import DeployedConfig
+from mia_jax.audits.deployed import blind, negative_control
 from mia_jax.audits.types import Summary
 from mia_jax.reports import results
 from mia_jax.statistics import matched_pairs
-from mia_jax.types import Schema
+from mia_jax.types import Field, Schema
 
 
 class Found(NamedTuple):
@@ -27,6 +28,9 @@ class Found(NamedTuple):
     confidence: np.ndarray  # [n]
     entropy: np.ndarray  # [n]
     correct: np.ndarray  # bool [n]
+    x: Any = None  # the records [n, *f], whatever holds them; None: they are not there
+    fields: tuple[Field, ...] = ()  # what their columns mean, where it is known
+    control: Mapping[str, np.ndarray | None] = {}  # attack -> scores [T, n] of models that did not see the records
 
 
 def without_attack(log_p: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
@@ -77,6 +81,11 @@ def attacks(
             "epsilon": matched_pairs.from_scores(
                 score, found.member, delta=config.dp_delta, seed=config.seed, attacks=len(found.scores)
             ),
+            **(
+                {"negative_control": negative_control.measure(found.control[name], found.member)}
+                if name in found.control
+                else {}
+            ),
         }
     return blocks
 
@@ -113,6 +122,9 @@ def summary(
         "classes_without_rows": [],
         "paper": {"rows": []},
     }
+    if found.member is not None:
+        label = found.label if dataset["classes"] > 1 else None
+        blocks["blind"] = blind.block(found.x, found.fields, label, found.member, config.seed)
     return Summary(settings, blocks, {**known, **shared, **columns})
 
 

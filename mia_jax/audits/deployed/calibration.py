@@ -71,6 +71,11 @@ def read_as(answer: str) -> str:
     return AS_LABELS if answer == AS_LABELS else AS_TARGET
 
 
+def as_target(known: Calibration, answer: str) -> tuple[Seen, Seen | None]:
+    """What is seen of shadows, and of the population, while one is the target and the others ``answer`` so."""
+    return known.seen[read_as(answer)], _of_shadows(known.population[read_as(answer)])
+
+
 def per_example(key: Key, attack: Attack, known: Calibration) -> Choice:
     """For an attack that compares a record with itself in other models: each shadow is the target in turn.
 
@@ -80,11 +85,8 @@ def per_example(key: Key, attack: Attack, known: Calibration) -> Choice:
     member = known.member
     if attack.shadow_scores is None or member.all() or not member.any():
         return Choice(AS_TARGET, {}, "auc", np.nan)
-    as_target = {
-        answer: (known.seen[read_as(answer)], _of_shadows(known.population[read_as(answer)])) for answer in known.seen
-    }
     scores = {
-        answer: attack.shadow_scores(seen, member, known.population[answer], as_target[answer])
+        answer: attack.shadow_scores(seen, member, known.population[answer], as_target(known, answer))
         for answer, seen in known.seen.items()
     }
     there = {answer: ~np.isnan(score) for answer, score in scores.items()}

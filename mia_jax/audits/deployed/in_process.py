@@ -44,6 +44,11 @@ def brought(config: InProcessConfig) -> Brought:
     return config.brought
 
 
+def records(given: Brought) -> Any | None:
+    """The records [n, *f] that were brought; None where a file holds answers alone."""
+    return None if np.shape(given.x)[1:] == (0,) else given.x
+
+
 def kind(config: InProcessConfig) -> str:
     """What the model is, in words."""
     return "a model in this process" if config.predictions is None else "saved predictions"

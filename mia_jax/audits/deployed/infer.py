@@ -10,7 +10,7 @@ import numpy as np
 from mia_jax.attacks import ATTACKS, build, checked, leave_one_out, named, wants_all
 from mia_jax.attacks.common import reporting
 from mia_jax.attacks.entries import ANSWERS
-from mia_jax.audits.deployed import answer_formats, calibration, checks, remarks
+from mia_jax.audits.deployed import answer_formats, calibration, checks, negative_control, remarks
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.calibration import Calibration, Choice
 from mia_jax.audits.deployed.checks import Answered
@@ -142,6 +142,7 @@ class Scored(NamedTuple):
     no_boundary: str | None  # why 0 is no boundary, where it is none
     kept: np.ndarray  # int [S'], the shadows that were used
     formats: Formats
+    control: np.ndarray | None = None  # float64 [T, n], of shadows in the target's place, where it was asked for
 
 
 def scored(
@@ -155,6 +156,7 @@ def scored(
     options: Mapping[str, Any] | None = None,
     progress: Progress = silent,
     known: Formats | None = None,
+    control: bool = False,
 ) -> Scored:
     """``infer``, and what it has to say of the shadows instead of its warnings.
 
@@ -164,6 +166,7 @@ def scored(
         shadow_member: bool [S, n].
         population, member, key, options, progress: as of ``infer``.
         known: the formats of target and shadows, where they were found out before.
+        control: score shadows in the target's place, too (``negative_control``).
     """
     classes = checks.classes(asked.target)
     title = attack if isinstance(attack, str) else "attack"
@@ -209,7 +212,10 @@ def scored(
         if parts is None:
             advance(1)
     reason = None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}"
-    return Scored(scores, notes, choice, reason, kept, known)
+    beside = None
+    if control:
+        beside = negative_control.scores(attack, state, choice, Calibration(seen, trained, of_population))
+    return Scored(scores, notes, choice, reason, kept, known, beside)
 
 
 def equal_counts(trained: np.ndarray, seen: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:

@@ -15,8 +15,8 @@ import numpy as np
 from mia_jax import user_code
 from mia_jax.attacks import ATTACKS, build, named
 from mia_jax.attacks.entries import ANSWERS
-from mia_jax.audits.deployed import calibration, checks
-from mia_jax.audits.deployed.calibration import AS_TARGET, Choice
+from mia_jax.audits.deployed import calibration, checks, negative_control
+from mia_jax.audits.deployed.calibration import AS_TARGET, Calibration, Choice
 from mia_jax.audits.deployed.infer import ONE_SIDED, built, equal_counts, lacking
 from mia_jax.data import tables
 from mia_jax.plans import membership
@@ -223,6 +223,7 @@ class Scored(NamedTuple):
     notes: tuple[str, ...]  # of the shadows, in sentences
     no_boundary: str | None  # why 0 is no boundary, where it is none
     kept: np.ndarray  # int [S'], the shadows that were used
+    control: np.ndarray | None = None  # float64 [T, n], of shadows in the target's place
 
 
 def scored(
@@ -269,7 +270,11 @@ def scored(
     key = jax.random.key(0) if key is None else key
     state = calibration.fit(key, made, Choice(AS_TARGET, {}, ""), seen, trained, None)
     scores = np.asarray(made.score(state, own), np.float64)
-    return Scored(scores, notes, None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}", kept)
+    control = None
+    if member is not None:
+        known = Calibration({AS_TARGET: seen}, trained, {AS_TARGET: None})
+        control = negative_control.scores(made, state, Choice(AS_TARGET, {}, ""), known)
+    return Scored(scores, notes, None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}", kept, control)
 
 
 def inferred(

@@ -115,6 +115,21 @@ def load_predictions(
         raise InputError(f"{path} cannot be used: {error}") from None
 
 
+def beside(path: str | os.PathLike, records: int) -> np.ndarray | None:
+    """The records themselves, x [n, *f], where a file of predictions has them beside the answers about them.
+
+    Raises:
+        InputError: there are not as many as answers.
+    """
+    path = pathlib.Path(path).expanduser()
+    if path.is_dir():
+        return None
+    x = npz.read_own(path, ("x",), "np.savez(path, labels=y, target=p, x=x)").get("x")
+    if x is not None and (x.ndim == 0 or len(x) != records):
+        raise InputError(f"{path}: x has shape {x.shape}, and there are answers about {records:,} records: as many")
+    return x
+
+
 def defended(saved: Predictions, chosen: tuple[defenses.AnswerDefense, ...], *, shadows_too: bool) -> Predictions:
     """The predictions as a service behind defenses would have sent them; the shadows' only if the attacker knows."""
     together = defenses.compose(chosen)

@@ -145,7 +145,8 @@ def summarize(
     if setting.plan is not None:
         settings["num_shadows"] = run.config.num_shadows
     shadows = {**observed.shadows, **trained.left_out}
-    about = predictions.Description(settings, setting.asked.schema, in_process.kind(run.config), shadows)
+    x = in_process.records(brought(run.config))
+    about = predictions.Description(settings, setting.asked.schema, in_process.kind(run.config), shadows, x)
     return predictions.summary(run.config, observed.inputs, scored, about)
 
 

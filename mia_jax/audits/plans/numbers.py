@@ -218,6 +218,8 @@ def summarize(
         nothing,
         nothing,
         nothing.astype(bool),
+        in_process.records(given),
+        control={name: one.control for name, one in scored.items()},
     )
     notes = list(dict.fromkeys(note for one in scored.values() for note in one.notes))
     said = numbers.remarks(setting.target, trained.extra, setting.plan.member, given.member)

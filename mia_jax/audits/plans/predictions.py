@@ -38,6 +38,7 @@ class Inputs(NamedTuple):
     notes: list[str]  # of the shadows, in sentences
     doubts: list[str]  # whether labels, target and shadows belong together, in sentences
     population: Answered | None = None  # answers about records that trained no model
+    x: Any = None  # the records [n, *f], where the file has them
 
 
 class Description(NamedTuple):
@@ -47,6 +48,7 @@ class Description(NamedTuple):
     schema: Schema  # of the records; its name is that of the data
     target: str  # what the target is, in words
     shadows: Mapping[str, Any]  # more of the block of the shadows
+    x: Any = None  # the records [n, *f], where they are there
 
 
 # --- the steps of the audit ------------------------------------------------------------------------------------------
@@ -74,7 +76,8 @@ def prepare(run: Run[DeployedConfig]) -> Inputs:
     """
     lines: list[str] = []
     inputs = checked(run.config, deployed.load_predictions(_path(run.config), lines.append))
-    inputs = inputs._replace(notes=[*lines, *inputs.notes])
+    x = deployed.beside(_path(run.config), len(inputs.predictions.labels))
+    inputs = inputs._replace(notes=[*lines, *inputs.notes], x=x)
     tell(run, inputs)
     return inputs
 
@@ -116,6 +119,7 @@ def attack(run: Run[DeployedConfig], setting: Inputs, observed: infer.Answered) 
                 progress=within(advance, count, name),
                 known=setting.formats,
                 population=setting.population,
+                control=setting.predictions.member is not None,
             )
     return {name: judged[name] for name in setting.attacks}
 
@@ -129,9 +133,10 @@ def summarize(
 ) -> Summary:
     """The blocks of results.json; where nobody told who is a member, attacks have scores and no measures."""
     config, classes = run.config, setting.predictions.target.shape[1]
-    # The records themselves are not there: nothing is known of their features.
+    # The records themselves are seldom there: nothing is known of their features.
     schema = Schema(_path(config), "local", setting.digest, classes, (0,), ())
-    about = Description(settings(config, scored), schema, "saved predictions", {"data": "as the predictions were made"})
+    shadows = {"data": "as the predictions were made"}
+    about = Description(settings(config, scored), schema, "saved predictions", shadows, setting.x)
     return summary(config, setting, scored, about)
 
 
@@ -153,6 +158,9 @@ def summary(config: DeployedConfig, setting: Inputs, scored: Mapping[str, infer.
         index=np.arange(len(saved.labels)),
         about={name: one.choice.json() for name, one in scored.items()},
         no_boundary={name: one.no_boundary for name, one in scored.items() if one.no_boundary},
+        x=about.x,
+        fields=about.schema.fields,
+        control={name: one.control for name, one in scored.items()},
         **blocks.without_attack(answer_format.log_probabilities(saved.target, known.target), saved.labels),
     )
     return blocks.summary(

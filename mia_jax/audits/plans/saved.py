@@ -33,7 +33,7 @@ def _of_target(config: DeployedConfig) -> InProcessConfig:
     labels, target, _, _, member, _ = records.load_predictions(_path(config), lines.append, alone=True)
     digest = artifacts.array_digest(labels, target, *([] if member is None else [member]))
     return _in_process(
-        config, Brought(target, _no_records(labels), labels, member, None, digest=digest, notes=tuple(lines))
+        config, Brought(target, _records(config, labels), labels, member, None, digest=digest, notes=tuple(lines))
     )
 
 
@@ -45,7 +45,7 @@ def _of_numbers(config: DeployedConfig) -> InProcessConfig:
     signal, shadows, trained, member = saved.load_numbers(_path(config))
     digest = artifacts.array_digest(signal, shadows, trained, *([] if member is None else [member]))
     given = Brought(
-        None, _no_records(signal), signal, member, None, None, shadows, trained, signal=_same, digest=digest
+        None, _records(config, signal), signal, member, None, None, shadows, trained, signal=_same, digest=digest
     )
     return _in_process(config, given)
 
@@ -60,9 +60,10 @@ def _in_process(config: DeployedConfig, given: Brought) -> InProcessConfig:
     return InProcessConfig(**fields, name=_path(config), brought=given)
 
 
-def _no_records(each: np.ndarray) -> np.ndarray:
-    """Records of which nothing is known, [n, 0]."""
-    return np.zeros((len(each), 0), np.float32)
+def _records(config: DeployedConfig, each: np.ndarray) -> np.ndarray:
+    """The records, where the file has them; else [n, 0], of which nothing is known."""
+    x = records.beside(_path(config), len(each))
+    return np.zeros((len(each), 0), np.float32) if x is None else x
 
 
 def _same(prediction: np.ndarray, y: np.ndarray) -> np.ndarray:

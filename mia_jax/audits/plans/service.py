@@ -123,6 +123,7 @@ def observe(run: Run[DeployedConfig], setting: ServiceSetting, trained: Trained[
         splits.Plan(*(np.asarray(rows)[trained.which] for rows in data.plan)),
         attack.Asked(target, inputs.records, inputs.sent),
         _on_shadows(run.config, inputs, target),
+        control=inputs.member is not None,
     )
     run.seconds["shadows"] = trained.models.seconds()
     return Observed(target, seen, own)
@@ -139,7 +140,7 @@ def attack_target(run: Run[DeployedConfig], setting: ServiceSetting, observed: O
     key = jax.random.split(stage_key(run.root, "attack"))[1]
     with run.progress("attacks", total + len(alone)) as advance:
         shadows = {name: attacks[name] for name in names}
-        found = attack.attack(key, shadows, parts, seen, advance)
+        found = attack.attack(key, shadows, parts, seen, advance, control=inputs.member is not None)
         asked = attack.Asked(target, inputs.records, inputs.sent)
         with connection.naming(lambda record: "a record of your own, on which the target is imitated,"):
             for name in alone:
@@ -168,6 +169,9 @@ def summarize(
         index=inputs.rows,
         about=scored.about,
         no_boundary=scored.no_boundary,
+        x=inputs.records.x,
+        fields=service.schema.fields,
+        control=scored.control,
         **{name: np.asarray(value) for name, value in observed.seen.target["summary"].items() if name != "tempered"},
     )
     doubted = _doubts(inputs, observed, found, float(accuracy[1].mean()))

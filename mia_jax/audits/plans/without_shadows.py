@@ -107,6 +107,9 @@ def summarize(
         index=np.arange(len(given.y)),
         about={},
         no_boundary={name: UNKNOWN for name in scored if given.member is None and ATTACKS[name].needed()},
+        x=in_process.records(given),
+        fields=(),
+        control={},
         **blocks.without_attack(observed, given.y),
     )
     return blocks.summary(

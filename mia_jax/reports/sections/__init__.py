@@ -6,6 +6,7 @@ To add one, write a ``Section`` in a file of its own and name it here.
 from mia_jax.reports.sections import (
     accusation,
     beside_paper,
+    blind,
     classes,
     epsilon,
     figures,
@@ -27,6 +28,7 @@ from mia_jax.reports.sections.section import Section
 SECTIONS: tuple[Section, ...] = (
     result.SECTION,
     unknown.SECTION,
+    blind.SECTION,
     policy.SECTION,
     mitigations.SECTION,
     limits.SECTION,

@@ -1,6 +1,7 @@
 """Which records are exposed: by what many models remember, or by what the strongest attack says of the target."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,8 @@ def _shows(results: Results, scores: Scores) -> bool:
 
 
 def _blocks(report: Report) -> list[Block]:
-    return _by_separation(report) if measures.targets_in_turn(report.results) else _by_score(report)
+    first = _by_separation(report) if measures.targets_in_turn(report.results) else _by_score(report)
+    return [*first, *_listed(report.results)]
 
 
 # --- many models: what they remember ---------------------------------------------------------------------------------
@@ -123,6 +125,50 @@ def _score_words(results: Results, name: str, top: Sequence[int], known: bool) -
         f" of each record is what {measures.program(results, 'audit')} --dataset=... --num_models=32 estimates, from"
         " many models.",
     ]
+
+
+# --- a list with a guarantee -----------------------------------------------------------------------------------------
+
+
+def _listed(results: Results) -> list[Block]:
+    """The records that may be told as members at a rate of false discoveries."""
+    found = results.get("discoveries")
+    if not found:
+        return []
+    several = measures.targets_in_turn(results)
+    rows = [
+        Row(Cell(f"{one['index']:,}"), [Cell(f"{one['told']} of {one['trained']}")] if several else [])
+        for one in found["records"][:TOP]
+    ]
+    texts = Paragraphs([_guarantee(results, found)])
+    if not rows or not several:
+        named = ", ".join(f"{one['index']:,}" for one in found["records"])
+        more = ", ..." if found["members"] > len(found["records"]) else ""
+        return [texts, *([Paragraphs([f"On the list, the surest first: {named}{more}."])] if named else [])]
+    head = ["Record", "Told by so many of the targets that it trained"]
+    return [texts, Table("Records that may be told as members.", head, rows, css="numbers")]
+
+
+def _guarantee(results: Results, found: Mapping[str, Any]) -> str:
+    """What the list promises, and what is on it."""
+    nobody = (
+        f" Nobody is: no score stands out far enough among {found['tested']:,.0f} records by"
+        f" {found['calibration']:,} non-members. More non-members would tell finer."
+    )
+    mean = ", on average over targets," if measures.targets_in_turn(results) else ""
+    there = (
+        f" There are{mean} {found['members']:,.4g} members ({found['share_of_members']:.1%} of them) and"
+        f" {found['non_members']:,.3g} of the {found['tested_non_members']:,.0f} non-members that were tested beside"
+        " them. All of it is in scores.npz (p_value, told)."
+    )
+    said = there if found["members"] or found["non_members"] else nobody
+    return (
+        "Which records may be told as members, with a guarantee: somebody who has non-members to compare with can make"
+        f" a list on which, on average, at most {found['rate']:.0%} are no members (the false discovery rate), however"
+        f" good the attack is, here {measures.short(results, found['attack'])}. Two fifths of the non-members, drawn at"
+        " random, calibrate (conformal p-values, Bates et al. 2023; Benjamini and Hochberg 1995), two fifths are tested"
+        f" with the members, and the rest chose the attack.{said}"
+    )
 
 
 SECTION = Section("records", "Which records", _shows, _blocks)

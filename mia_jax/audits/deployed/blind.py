@@ -1,0 +1,50 @@
+"""The blind baseline of an audit whose members somebody else chose: the block "blind" of results.json."""
+
+from typing import Any, cast
+
+import numpy as np
+
+from mia_jax.data import duplicates, plain_features
+from mia_jax.reports.results import Blind
+from mia_jax.statistics import blind_baseline, metrics
+from mia_jax.types import Field, InputError
+
+NO_RECORDS = (
+    "the records are not there, only answers about them: add x [n, ...], the records, to the file of predictions"
+)
+
+
+def block(x: Any | None, fields: tuple[Field, ...], label: np.ndarray | None, member: np.ndarray, seed: int) -> Blind:
+    """How well members are told without the target; or why that is not known.
+
+    Args:
+        x: the records [n, *f], whatever holds them; None: they are not there.
+        fields: what columns of flattened records mean, where it is known.
+        label: int [n], their classes; None: there are none.
+        member: bool [n].
+        seed: of the folds.
+    """
+    if x is None:
+        return absent(NO_RECORDS)
+    try:
+        features = plain_features.of_records(x, fields)
+    except (InputError, TypeError, ValueError) as error:
+        return absent(f"the records cannot be read as numbers: {error}")
+    copies = duplicates.groups(features.x)
+    found = blind_baseline.blind(features.x, features.names, label, member, copies=copies, seed=seed)
+    told = {
+        "auc": found.auc.json(),
+        "tpr_at_fpr": {rate: measure.json() for rate, measure in found.tpr_at_fpr.items()},
+        "told": found.told if found.auc.value is not None else None,
+        "records": int((~np.isnan(found.score)).sum()),
+        "features": features.x.shape[1],
+        "columns": [{"column": name, "auc": round(area, 4)} for name, area in found.columns],
+    }
+    return cast(Blind, told)
+
+
+def absent(reason: str) -> Blind:
+    """The block where the baseline could not run."""
+    nothing = metrics.Measure(None, reason=reason).json()
+    rates = {f"{rate:g}": nothing for rate in metrics.RATES}
+    return cast(Blind, {"auc": nothing, "tpr_at_fpr": rates, "told": None})

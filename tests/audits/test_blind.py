@@ -1,0 +1,130 @@
+"""The blind baseline and the negative control in whole audits, the page that says what they found, and the gate."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
+
+import mia_jax as mia
+from mia_jax import audits
+from mia_jax.audits import gate
+from mia_jax.reports import verdict
+from mia_jax.types import InputError
+
+
+def _world(confounded: bool, n: int = 400, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(n, 4)), rng.integers(2, size=n)
+    x[:, 0] += y  # what can be learned
+    member = x[:, 1] > np.median(x[:, 1]) if confounded else rng.permutation(n) < n // 2
+    return x, y, member
+
+
+def test_a_split_by_a_feature_is_said_first_and_a_random_one_is_not_accused():
+    for confounded in (True, False):
+        x, y, member = _world(confounded)
+        tree = DecisionTreeClassifier(random_state=0).fit(x[member], y[member])
+        result = mia.audit(tree.predict_proba, x, y, member)
+        blind = result.results["blind"]
+        assert blind["told"] is confounded
+        assert result.verdict.startswith("Members and non-members differ even without the model") is confounded
+        assert blind["auc"]["value"] > 0.9 if confounded else blind["auc"]["low"] < 0.5
+        assert (
+            "cannot be told from these members" in result.verdict
+        ) is confounded  # whatever is found may be the split
+        conditions = gate.parse("blind:auc>0.55")
+        assert gate.judge(conditions, result.results)[0].exceeded is confounded
+    assert "column 1" not in repr(result)
+
+
+def test_the_page_names_the_column_and_shows_the_control_beside_each_attack(tmp_path):
+    x, y, member = _world(confounded=True)
+    x[:, 0] = np.where(member, x[:, 0], -x[:, 0])  # the model is right on members alone, trained on them or not
+    fit = lambda a, b, *, seed: LogisticRegression().fit(a, b).predict_proba  # noqa: E731
+    result = mia.audit(fit(x[member], y[member], seed=0), x, y, member, shadows=fit, num_shadows=8, attacks="loss,rmia")
+    page = result.save(tmp_path / "run").read_text(encoding="utf-8")
+    assert "column 1" in page and "Are members told without the model?" in page
+    assert page.index("differ even without the model") < page.index("Can somebody who may only put questions")
+    for name in ("loss", "rmia"):
+        assert result.results["attacks"][name]["negative_control"]["value"] is not None
+    assert "Members and non-members differ" in repr(result)
+
+
+def test_an_attack_that_tells_the_members_of_other_models_is_shown_by_its_control():
+    rng = np.random.default_rng(1)
+    n, shadows = 1200, 8
+    easy = np.arange(n) % 2 == 0  # members are records on which every model is right
+    trained = rng.random((shadows, n)) < 0.5
+    own = 1 + 2.0 * easy + 3.0 * np.vstack([easy, trained])  # and each remembers its own
+    logit = own + rng.normal(size=(shadows + 1, n)) + rng.normal(size=n)
+    p = 1 / (1 + np.exp(-np.stack([-logit, logit], axis=-1)))
+    p = p[..., 0], p[..., 1]
+    y = rng.integers(2, size=n)
+    answers = np.where((y == 1)[None, :, None], np.stack(p, axis=-1), np.stack(p[::-1], axis=-1))
+    given = {"shadows": answers[1:], "shadow_member": trained}
+    found = mia.audit(answers[0], rng.normal(size=(n, 2)), y, easy, shadows=given, attacks="loss,lira").results
+    loss, lira = (found["attacks"][name]["negative_control"] for name in ("loss", "lira"))
+    assert loss["low"] > 0.8 and lira["low"] < 0.5 < lira["high"]
+    with pytest.raises(gate.GateExceeded, match="loss"):
+        gate.enforce(gate.parse("negative_control>0.6"), found)
+    with pytest.raises(gate.GateExceeded, match="lira"):
+        gate.enforce(gate.parse("lira:auc>0.6"), found)
+
+
+def test_predictions_without_records_say_why_and_with_records_are_looked_at(tmp_path):
+    x, y, member = _world(confounded=True)
+    p = np.full((len(y), 2), 0.5) + 0.1 * np.array([-1, 1]) * np.random.default_rng(0).random((len(y), 1))
+    answers = dict(labels=y, target=p, member=member)
+    np.savez(tmp_path / "without.npz", **answers)
+    np.savez(tmp_path / "with.npz", **answers, x=x)
+    found = {
+        name: audits.run(
+            audits.DeployedConfig(
+                predictions=str(tmp_path / f"{name}.npz"), attacks="loss", workdir=str(tmp_path / name)
+            )
+        )["blind"]
+        for name in ("without", "with")
+    }
+    assert "add x [n, ...]" in found["without"]["auc"]["reason"] and found["without"]["told"] is None
+    assert found["with"]["told"] is True and found["with"]["columns"][0]["column"] == "column 1"
+    np.savez(tmp_path / "odd.npz", **answers, x=x[:5])
+    with pytest.raises(InputError, match="x has shape"):
+        audits.run(audits.DeployedConfig(predictions=str(tmp_path / "odd.npz"), workdir=str(tmp_path / "odd")))
+
+
+def test_gates_on_the_blind_baseline():
+    with pytest.raises(InputError, match="it has auc"):
+        gate.parse("blind:epsilon>1")
+    drawn = gate.judge(gate.parse("blind:auc>0.55"), {"plan": "balanced", "attacks": {}})
+    assert not drawn[0].exceeded and "at random" in drawn[0].note
+    (unknown,) = gate.judge(gate.parse("blind:auc>0.55"), {"plan": "deployed", "attacks": {}})
+    assert unknown.undecided  # it fails closed
+
+
+def test_a_verdict_says_what_is_memory_all_the_same():
+    interval = lambda value: {"value": value, "low": value - 0.02, "high": value + 0.02}  # noqa: E731
+    attacks = {"lira": {"auc": interval(0.7), "negative_control": interval(0.5)}}
+    results = {"attacks": attacks, "plan": "deployed"}
+    assert "so much is memory" in verdict._beyond_the_split(results)
+    attacks["lira"]["negative_control"] = interval(0.69)
+    assert "cannot be told" in verdict._beyond_the_split(results)
+
+
+@pytest.mark.data
+@pytest.mark.integration
+def test_real_adults_split_by_age_are_said_to_be_so_before_anything_else(tmp_path):
+    records, schema = mia.load("adult", source="official")
+    place = next(f.start for f in schema.fields if f.name == "age")
+    x, y = np.asarray(records.x, np.float32)[:3000], np.asarray(records.y)[:3000]
+    fit = lambda a, b, *, seed: DecisionTreeClassifier(random_state=seed).fit(a, b).predict_proba  # noqa: E731
+    young = x[:, place] < np.median(x[:, place])
+    drawn = np.random.default_rng(0).permutation(3000) < young.sum()
+    for member, told in ((young, True), (drawn, False)):
+        model = fit(x[member], y[member], seed=0)
+        result = mia.audit(model, x, y, member, shadows=fit, num_shadows=8, attacks="loss,lira,rmia")
+        print(told, result.results["blind"]["auc"], *(f"{name}: {result[name].auc}" for name in result))
+        print({name: result[name].block["negative_control"] for name in result})
+        assert result.results["blind"]["told"] is told
+        page = result.save(tmp_path / str(told)).read_text(encoding="utf-8")
+        assert ("differ even without the model" in page.partition("Can somebody who may only")[0]) is told
+        assert (f"column {place} (alone 1.00)" in page) is told
