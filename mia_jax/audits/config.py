@@ -223,9 +223,9 @@ class DeployedConfig(TableOptions, Shadows, AuditConfig):
     )
     shadow_labels: str = option(
         "own",
-        "classes of the records that shadows train on: own, which these records have, or target: as the target answers"
-        " about them, which costs a query each",
-        choices=("own", "target"),
+        "labels of the records that shadows train on: own, which these records have; target: the class that the target"
+        " answers, which costs a query for each; target_probabilities: all that it answers",
+        choices=("own", "target", "target_probabilities"),
         late=True,
     )
     attacks: str = option("all", f"{ATTACKS_HELP}; all: those that can run on what there is", identity=False)

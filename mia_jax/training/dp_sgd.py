@@ -218,7 +218,7 @@ def _ghost(
         logits, inputs = dense_gradients.apply(model, params, x, offsets, key)
         logits = single.full_precision(logits)
         losses = loss(logits, y)
-        return losses.sum(), (inputs, losses, single.top_class(logits) == y)
+        return losses.sum(), (inputs, losses, single.is_right(logits, y))
 
     outputs, (inputs, losses, correct) = jax.grad(objective, has_aux=True)(offsets)
     squares = 0.0
@@ -240,7 +240,7 @@ def _one_by_one(
 
     def one(params, x, y, key):
         logits = single.full_precision(model.apply(params, x[None], key=key))
-        return loss(logits, y[None])[0], single.top_class(logits)[0] == y
+        return loss(logits, y[None])[0], single.is_right(logits, y[None])[0]
 
     def some(added, records):
         x, y, real, key = records

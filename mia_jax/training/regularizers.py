@@ -48,7 +48,7 @@ def of_matrices(params: Params) -> Params:
 def smoothed(alpha: float) -> single.Loss:
     """Cross-entropy with label smoothing (Szegedy et al. 2016, section 7).
 
-    The true class counts 1 - alpha, and all c classes share alpha evenly.
+    The true class counts 1 - alpha, and all c classes share alpha evenly. Labels may be distributions [b, c].
 
     Args:
         alpha: 0 to 1; 0: the plain loss itself.
@@ -56,7 +56,7 @@ def smoothed(alpha: float) -> single.Loss:
     Raises:
         InputError: it is out of range.
     """
-    loss = optax.softmax_cross_entropy_with_integer_labels
+    loss = single.cross_entropy
     if not 0 <= alpha <= 1:
         raise InputError(f"label_smoothing={alpha} must be from 0 to 1")
     if alpha == 0:
@@ -87,9 +87,9 @@ def mixing(alpha: float) -> single.Augment | None:
     def augment(key, x, y, real):
         key_partner, key_share = jax.random.split(key)
         # A permutation of the real rows among themselves: they come first in a batch, and padding last.
-        bits = jax.random.bits(key_partner, y.shape, jnp.uint32) >> 1
+        bits = jax.random.bits(key_partner, real.shape, jnp.uint32) >> 1
         other = jnp.argsort(jnp.where(real, bits, jnp.uint32(2**31)))
-        a = jnp.asarray(quantiles)[jax.random.randint(key_share, y.shape, 0, len(quantiles))]
+        a = jnp.asarray(quantiles)[jax.random.randint(key_share, real.shape, 0, len(quantiles))]
         wide = a.reshape(-1, *[1] * (x.ndim - 1))
         return wide * x + (1 - wide) * x[other], ((y, a), (y[other], 1 - a))
 
@@ -147,7 +147,8 @@ def stopping_early(trainer: Trainer, model: Model, patience: int, *, validation:
         learn, aside = held_out_rows(jax.random.fold_in(state.key, jnp.uint32(2**32 - 1)), index, validation)
         after, info = trainer.epoch(TrainState(before.params, before.opt_state, state.key, state.epoch), pool, learn)
         log_p = single.predict(model, after.params, pool.x[aside])
-        losses = -jnp.take_along_axis(log_p, pool.y[aside][:, None], axis=1)[:, 0]
+        y = pool.y[aside]
+        losses = -jnp.take_along_axis(log_p, y[:, None], axis=1)[:, 0] if y.ndim == 1 else -(y * log_p).sum(axis=1)
         value = jnp.where(aside >= 0, losses, 0).sum() / jnp.maximum((aside >= 0).sum(), 1)
         better = value < before.best
         waited = jnp.where(better, 0, before.waited + 1)

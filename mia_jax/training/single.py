@@ -189,7 +189,7 @@ def _augmented(augment: Augment, key: Key, pool: Records, rows: jax.Array) -> tu
     """The records of a batch's rows [microbatches, records], augmented all together."""
     flat = rows.reshape(-1)
     x, labels = augment(key, pool.x[flat], pool.y[flat], flat >= 0)
-    batch = x, tuple((y, jnp.broadcast_to(jnp.asarray(share), y.shape)) for y, share in labels)
+    batch = x, tuple((y, jnp.broadcast_to(jnp.asarray(share), y.shape[:1])) for y, share in labels)
     return jax.tree.map(lambda leaf: leaf.reshape(*rows.shape, *leaf.shape[1:]), batch)
 
 
@@ -213,7 +213,7 @@ def _summed_loss(model: Model, loss: Loss) -> Callable:
         logits = full_precision(logits)
         labels = y if isinstance(y, tuple) else ((y, 1.0),)
         losses = sum(share * loss(logits, label) for label, share in labels)
-        correct = weight @ (top_class(logits) == labels[0][0])
+        correct = weight @ is_right(logits, labels[0][0])
         return weight @ losses, (correct, inputs, stats)
 
     return summed
@@ -278,6 +278,21 @@ def top_class(logits: jax.Array) -> jax.Array:
     """
     c = logits.shape[-1]
     return jnp.where(logits == logits.max(axis=-1, keepdims=True), jnp.arange(c), c).min(axis=-1)
+
+
+def is_right(logits: jax.Array, y: jax.Array) -> jax.Array:
+    """Whether networks predict the class of the label, bool [b], of logits [b, c].
+
+    Labels y are classes [b], or distributions over them [b, c], whose class is the most probable one.
+    """
+    return top_class(logits) == (y if y.ndim < logits.ndim else top_class(y))
+
+
+def cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
+    """The cross-entropy of logits [b, c], [b] nats; labels as of ``is_right``."""
+    if y.ndim < logits.ndim:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y)
+    return optax.softmax_cross_entropy(logits, y)
 
 
 def predict(model: Model, params: Params, x: Array, *, batch_size: int | None = None) -> jax.Array:

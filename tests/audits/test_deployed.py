@@ -277,6 +277,26 @@ def test_shadows_learn_what_the_target_answers_about_their_records(service, run,
 
 
 @pytest.mark.integration
+def test_shadows_learn_all_that_the_target_answers(service, run, tmp_path):
+    """The least value of their loss is the entropy of the answers, which is what they come to."""
+    other = (X[: 2 * MEMBERS] + 1) % 2
+    np.savez(tmp_path / "other.npz", x=other.astype(np.uint8), y=(other @ PULL).argmax(axis=1))
+    given = dict(shadow_data=str(tmp_path / "other.npz"), num_epochs=400, attacks="loss", recheck=0, batch_size=12)
+    with service.open() as url:
+        soft = run(url, max_queries=N + 2 * MEMBERS, shadow_labels="target_probabilities", hidden=64, **given)
+        with pytest.raises(InputError, match="is for our own networks; other trainers take classes"):
+            run(url, shadow_labels="target_probabilities", target_kind="sklearn:sklearn.naive_bayes.BernoulliNB")
+    assert soft["shadows"]["train_accuracy"] == 1 and soft["config"]["shadow_labels"] == "target_probabilities"
+    p = np.exp(Service().ask(other))
+    entropy = -(p * np.log(p)).sum(axis=1)
+    models = [np.load(path) for path in (tmp_path / "run" / "models").glob("*.npz")]
+    assert len(models) == 2
+    for model in models:
+        last = model["loss"][-1]
+        assert entropy.min() < last < entropy.max() + 0.05 and model["accuracy"][-1] == 1
+
+
+@pytest.mark.integration
 def test_a_service_is_imitated_by_asking_about_records_of_ones_own(service, run, tmp_path):
     """Once, however often the command is given. It is asked so where that is wished for by name."""
     assert {*infer.attack_names("all", same_records=True, imitators=True)}.isdisjoint(("glira", "imia"))

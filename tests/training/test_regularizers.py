@@ -12,7 +12,7 @@ from mia_jax.models import networks
 from mia_jax.training import many, regularizers, single
 from mia_jax.types import InputError, Records
 
-LOSS = optax.softmax_cross_entropy_with_integer_labels
+LOSS = single.cross_entropy  # of classes, optax.softmax_cross_entropy_with_integer_labels
 N, M, C = 60, 24, 3
 MODEL = networks.mlp(C, (8,))
 
@@ -283,3 +283,22 @@ def test_everything_at_once_trains():
 def test_what_does_not_go_is_refused(options, message):
     with pytest.raises(InputError, match=message):
         regularizers.make_trainer(MODEL, optax.adam(1e-2), 6, M, **options)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_labels_may_be_distributions(smoothing):
+    """Sure ones give the network that classes give, to rounding; others the loss of the formula."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 4)).astype(np.float32), rng.integers(3, size=30)
+    model, index = networks.mlp(3, (8,)), np.arange(30)[None]
+    given = dict(label_smoothing=smoothing, mixup=0.2)
+    trained = []
+    for labels in (y.astype(np.int32), np.eye(3, dtype=np.float32)[y]):
+        trainer = regularizers.make_trainer(model, optax.sgd(0.1), 10, 30, **given)
+        trained.append(many.fit_many(trainer, jax.random.key(0)[None], Records(x, labels), index, num_epochs=3))
+    (params, info), (other, of_other) = trained
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), params, other)
+    np.testing.assert_allclose(info.accuracy, of_other.accuracy)
+    logits, soft = rng.normal(size=(5, 3)).astype(np.float32), rng.dirichlet(np.ones(3), 5).astype(np.float32)
+    log_p = np.log(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(single.cross_entropy(jnp.asarray(logits), soft), -(soft * log_p).sum(1), rtol=1e-5)

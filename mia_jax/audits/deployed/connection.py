@@ -62,6 +62,11 @@ def load(run: Run[DeployedConfig]) -> Inputs:
     question = deployed.load_question(records_file(config), label=config.label, kinds=config.kinds, class_names=names)
     if config.target_kind != "nn":
         platforms.platform(config.target_kind, question.schema.num_classes)
+    if config.shadow_labels == "target_probabilities" and config.target_kind != "nn":
+        raise InputError(
+            "`shadow_labels=target_probabilities` is for our own networks; other trainers take classes:"
+            " `shadow_labels=target`"
+        )
     for note in question.schema.notes:
         run.notify(note)
     attacks = infer.attack_names(config.attacks, configs.attack_run(config), same_records=True, imitators=True)

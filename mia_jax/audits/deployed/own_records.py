@@ -55,7 +55,7 @@ def fewest(config: DeployedConfig, names: Sequence[str], m: int, aside: int) -> 
     if config.shadow_data is not None:
         return 0
     imitated = min(aside, 2 * m) if imitators(names) else 0
-    return max(imitated, 2 * min(m, aside // 2) if config.shadow_labels == "target" else 0)
+    return max(imitated, 2 * min(m, aside // 2) if config.shadow_labels != "own" else 0)
 
 
 def wanted(run: Run[DeployedConfig], data: ShadowData, names: Sequence[str], m: int, like: np.ndarray) -> Own:
@@ -78,7 +78,7 @@ def wanted(run: Run[DeployedConfig], data: ShadowData, names: Sequence[str], m: 
         if missing.lacking(data.pool):
             raise InputError(f"{imitators(names)[0]} computes with features, and some are missing (NaN): fill them in")
         imitated = np.sort(splits.reserve(stage_key(run.root, "imitated"), count, min(count, 2 * m))[0])
-    if run.config.shadow_labels == "target":
+    if run.config.shadow_labels != "own":
         labeled = np.unique(np.concatenate([np.ravel(data.plan.train), np.ravel(data.plan.test)]))
     return Own(data, sent_as(np.asarray(data.pool.x), like), imitated, labeled)
 
@@ -112,7 +112,7 @@ def check_budget(budget: Budget, answered: Callable[[np.ndarray], np.ndarray], q
     if more and needed > budget.max_queries:
         why = " and ".join(
             ["attacks that imitate the target"] * bool(len(own.imitated))
-            + ["`shadow_labels=target`"] * bool(len(own.labeled))
+            + ["labels of shadows (`shadow_labels`)"] * bool(len(own.labeled))
         )
         spent = f"{budget.spent:,} that are spent, " if budget.spent else ""
         raise InputError(
@@ -127,8 +127,18 @@ def relabeled(own: Own, target: Target) -> ShadowData:
         return own.data
     y = np.array(own.data.pool.y, np.int32)
     y[own.labeled] = np.asarray(target.ask(own.sent[own.labeled])).argmax(axis=1)
+    return _with_labels(own, y, f"{own.data.origin}, labeled by the target")
+
+
+def with_probabilities(own: Own, target: Target) -> ShadowData:
+    """The shadows' data with all that the target answers about their records as labels, float32 [N, c]."""
+    y = np.zeros((len(own.data.pool.y), target.answers.classes), np.float32)
+    y[own.labeled] = np.exp(np.asarray(target.ask(own.sent[own.labeled])))
+    return _with_labels(own, y, own.data.origin)
+
+
+def _with_labels(own: Own, y: np.ndarray, origin: str) -> ShadowData:
     pool = Records(own.data.pool.x, y)
-    origin = f"{own.data.origin}, labeled by the target"
     return own.data._replace(pool=pool, digest=artifacts.array_digest(*map(np.asarray, pool)), origin=origin)
 
 

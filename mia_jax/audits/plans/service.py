@@ -102,10 +102,12 @@ def train(run: Run[DeployedConfig], setting: ServiceSetting) -> Trained[TargetAn
     )
     target = answered()
     with connection.naming(lambda record: "a record of your own, which shadows are trained on"):
-        data = own_records.relabeled(own, target)
+        data = learned = own_records.relabeled(own, target)
+        if run.config.shadow_labels == "target_probabilities":
+            learned = own_records.with_probabilities(own, target)
     keys = stages.keys(stage_key(run.root, "shadows"), len(data.plan.train))
     train = np.asarray(data.plan.train)
-    job = TrainingJob("shadow models", run.config, service.schema, data.pool, data.digest, keys, train)
+    job = TrainingJob("shadow models", run.config, service.schema, learned.pool, learned.digest, keys, train)
     shadows = common.train_models(run, job)
     return Trained(shadows, job.title, TargetAndData(target, data, own), np.arange(len(shadows.names)))
 
