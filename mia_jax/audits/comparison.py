@@ -25,7 +25,8 @@ from mia_jax.reports import results
 from mia_jax.reports.columns import column
 from mia_jax.reports.results import Results
 from mia_jax.statistics import metrics, resampling
-from mia_jax.storage import artifacts
+from mia_jax.storage import artifacts, places
+from mia_jax.storage.files import json_text
 from mia_jax.types import InputError
 
 RATES = (0.01, 0.001)  # false-positive rates at which models are compared
@@ -37,7 +38,7 @@ WRITE = "np.savez(path, labels=y, target=p, shadows=q, shadow_member=s, member=m
 class Compared(NamedTuple):
     """Audits side by side."""
 
-    folder: pathlib.Path  # comparison.json, comparison.html and a folder for each model
+    folder: places.Place  # comparison.json, comparison.html and a folder for each model
     comparison: dict[str, Any]  # what comparison.json holds
     audits: dict[str, Results]  # of each model, what its results.json holds
 
@@ -98,7 +99,8 @@ def compare(
         "models": {name: _model(made[name], path) for name, path in zip(names, paths, strict=True)},
         "differences": differences,
     }
-    artifacts.write_json(folder / "comparison.json", comparison)
+    with places.writing(folder, "comparison.json") as partial:
+        partial.write_text(json_text(comparison), encoding="utf-8")
     page.write(folder, comparison, made)
     return Compared(folder, comparison, made)
 
@@ -116,9 +118,9 @@ def names_of(paths: Sequence[str]) -> list[str]:
     return names if len({*names}) == len(names) else [f"{name}-{k}" for k, name in enumerate(names, 1)]
 
 
-def _folder(config: DeployedConfig, first: str) -> pathlib.Path:
+def _folder(config: DeployedConfig, first: str) -> places.Place:
     if config.workdir:
-        return pathlib.Path(config.workdir)
+        return places.place(config.workdir)
     made_by = artifacts.digest(configs.workdir_identity(configs.resolve(config)))
     return pathlib.Path("runs") / f"{pathlib.Path(first).stem}-and-others-{made_by[:8]}"
 

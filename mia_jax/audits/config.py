@@ -24,7 +24,7 @@ from mia_jax.audits.options import (
 )
 from mia_jax.audits.presets import preset
 from mia_jax.data import by_path
-from mia_jax.storage import artifacts
+from mia_jax.storage import artifacts, places
 from mia_jax.synthesis.parameters import REDRAW_HELP, REDRAWS, Parameters
 from mia_jax.training import recipes
 from mia_jax.types import InputError
@@ -387,10 +387,10 @@ def network(config: AuditConfig) -> str:
     return config.model
 
 
-def workdir(config: AuditConfig) -> pathlib.Path:
+def workdir(config: AuditConfig) -> places.Place:
     """Where the run lives: ``config.workdir``, or ``runs/<data>-<hash>``."""
     if config.workdir:
-        return pathlib.Path(config.workdir)
+        return places.place(config.workdir)
     deployed = isinstance(config, DeployedConfig)
     about = config.predictions or config.data if deployed else getattr(config, "dataset", None)
     name = pathlib.Path(str(about)).stem

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +13,7 @@ from mia_jax.audits.config import Config
 from mia_jax.audits.plans import shokri
 from mia_jax.audits.types import Run
 from mia_jax.progress import Progress, silent
-from mia_jax.storage import artifacts
+from mia_jax.storage import artifacts, places
 from mia_jax.types import InputError, Records, Schema, Target
 
 
@@ -32,7 +31,10 @@ class Opened(NamedTuple):
 
 
 def open_target(
-    path: str | os.PathLike, *, data_dir: str | os.PathLike | None = None, progress: Progress = silent
+    path: str | os.PathLike | places.Address,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    progress: Progress = silent,
 ) -> Opened:
     """The target of a run of ``mia-jax train``, from the parameters that its workdir holds.
 
@@ -42,21 +44,25 @@ def open_target(
     Raises:
         InputError: there is no finished run, or its data are no longer to be had.
     """
-    path = pathlib.Path(path)
+    place = places.place(path)
+    none = InputError(f"{place} holds no finished run; run mia-jax train with `workdir={place}` to its end")
     try:
-        identity = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        there = json.loads((path / "results.json").read_text(encoding="utf-8"))["dataset"]
+        made, results = (places.read(place, name) for name in ("config.json", "results.json"))
+    except OSError:
+        raise none from None
+    try:
+        identity, there = json.loads(made.decode()), json.loads(results.decode())["dataset"]
         digest, source = there["digest"], there["source"]
-        config = configs.resolve(configs.of_identity(configs.Config, identity, workdir=str(path), data_dir=data_dir))
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} holds no finished run; run mia-jax train with `workdir={path}` to its end") from None
+        config = configs.resolve(configs.of_identity(configs.Config, identity, workdir=str(place), data_dir=data_dir))
+    except (ValueError, KeyError, TypeError):
+        raise none from None
     pool, schema = common.read_records(config)
     if schema.digest != digest:
         raise InputError(
-            f"the records of {config.dataset} ({schema.source}) are not those of the run in {path} ({source}); give its"
-            " `data_dir`, or run it again"
+            f"the records of {config.dataset} ({schema.source}) are not those of the run in {place} ({source}); give"
+            " its `data_dir`, or run it again"
         )
-    with artifacts.open_workdir(path, identity, shared=True) as workdir:
+    with artifacts.open_workdir(place, identity, shared=True) as workdir:
         run = Run(config, config, workdir, jax.random.key(config.seed), lambda line: None, progress, {})
         setting = shokri.set_up(config, pool, schema)
         target = shokri.train_target(run, setting)

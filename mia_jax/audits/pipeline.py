@@ -8,7 +8,6 @@ stopped and ends with the same bytes, and a run with more models trains only tho
 import contextlib
 import datetime
 import functools
-import pathlib
 import shlex
 import time
 from collections.abc import Generator
@@ -33,7 +32,10 @@ from mia_jax.reports import report, results
 from mia_jax.reports.results import Results
 from mia_jax.statistics import false_discoveries, overlap, screens
 from mia_jax.storage import artifacts
+from mia_jax.storage.places import Place
 from mia_jax.types import InputError
+
+PAGE = ("figures", "report.html", "report.pdf", "evidence")  # what belongs to it, as far as it is there
 
 
 def run(
@@ -72,6 +74,7 @@ def run(
             if page:
                 report.write_report(run.workdir.path)
                 releases.write(release, run.workdir, made)
+            run.workdir.publish(["scores.npz", *(PAGE if page else ()), releases.POLICY, "results.json"])
         return made
 
 
@@ -123,7 +126,7 @@ def predict(
         return cost.predict(run, outlines.outline(run, plan.prepare(run)), shards)
 
 
-def place(config: AuditConfig) -> pathlib.Path:
+def place(config: AuditConfig) -> Place:
     """The workdir of a run whose shares others are to make.
 
     Raises:
@@ -223,7 +226,7 @@ def once(notify: Notify) -> Notify:
 def _results(plan: str | None, run: Run, summary: Summary, listed: dict[str, Any], command: str) -> Results:
     """What results.json says: how the run was made, on what and when, and what it came to."""
     trained = recipe_settings(run.config) if "optimizer" in summary.settings else {}
-    settings = {**summary.settings, **trained, "workdir": str(run.workdir.path)}
+    settings = {**summary.settings, **trained, "workdir": str(run.workdir)}
     more = {"screens": screens.block(summary.scores), "overlap": overlap.block(summary.scores), "discoveries": listed}
     return {
         "schema": results.SCHEMA,

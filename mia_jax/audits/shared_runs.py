@@ -1,6 +1,7 @@
 """A run that several processes share, from the command line: a share of it, or all of it with an engine's help."""
 
 import os
+import pathlib
 import sys
 from typing import NamedTuple
 
@@ -110,7 +111,9 @@ def _elsewhere(config: AuditConfig, sharing: Sharing, notify: Notify, progress: 
     if sharing.engine == "ray":
         start = engines.RayCluster(commands, sharing.ray).start
     else:
-        start = engines.Slurm(commands, workdir / ".slurm", sharing.slurm, notify).start
+        seen_by_all = pathlib.Path("runs") / f"{workdir.name}.slurm"  # nodes start where this process is
+        folder = workdir / ".slurm" if isinstance(workdir, pathlib.Path) else seen_by_all
+        start = engines.Slurm(commands, folder, sharing.slurm, notify).start
         share = [*command_line.program(name), *of_share(given, f"/{count}")]
         notify(f"This stands for: {as_sbatch(share, sharing)}")
     pipeline.claim(config)

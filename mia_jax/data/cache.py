@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax.data import npz
-from mia_jax.storage import artifacts
+from mia_jax.storage import artifacts, places
 
 STALE = 3600.0  # seconds after which a file that is half written is nobody's
 
@@ -29,10 +29,8 @@ class Entry(NamedTuple):
 
 
 def folder(directory: str | os.PathLike | None) -> pathlib.Path:
-    """The argument, else $MIA_JAX_CACHE_DIR, else mia_jax in $XDG_CACHE_HOME, else in ~/.cache."""
-    if directory or os.environ.get("MIA_JAX_CACHE_DIR"):
-        return pathlib.Path(directory or os.environ["MIA_JAX_CACHE_DIR"]).expanduser()
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mia_jax"
+    """The argument, else ``places.cache_folder``."""
+    return pathlib.Path(directory).expanduser() if directory else places.cache_folder()
 
 
 def path(folder: pathlib.Path, name: str, key: dict[str, Any]) -> pathlib.Path:

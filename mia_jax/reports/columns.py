@@ -5,7 +5,7 @@ scores.csv has a line for each record and target. It is written when it is asked
 """
 
 import csv
-import pathlib
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from mia_jax.reports import folder, measures
 from mia_jax.reports.measures import Results, Scores
 from mia_jax.reports.results import read
-from mia_jax.storage.files import replacing
+from mia_jax.storage import places
 
 SCORE = "score"  # Shokri et al.'s; other attacks' names follow an underscore
 MEANINGS = {
@@ -60,7 +60,7 @@ def shape(name: str, scores: Scores) -> str:
     return f"{values.size:,} {'canaries' if 'score_canaries' in scores else 'records'}"
 
 
-def write_csv(workdir: str | pathlib.Path) -> pathlib.Path:
+def write_csv(workdir: str | os.PathLike | places.Address) -> places.Place:
     """Write a finished run's scores.csv, a line for each record and target, whole or not at all; returns its path.
 
     Columns are those of scores.npz by the names there, except that ``score`` is called ``score_shokri`` and ``targets``
@@ -69,10 +69,10 @@ def write_csv(workdir: str | pathlib.Path) -> pathlib.Path:
     Raises:
         InputError: the folder holds no finished run.
     """
-    path = pathlib.Path(workdir)
+    path = places.place(workdir)
     with folder.believed(path):
         run = read(path)
-        with replacing(path / "scores.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        with places.writing(path, "scores.csv") as partial, open(partial, "w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(_lines(run.results, run.scores))
     return path / "scores.csv"
 

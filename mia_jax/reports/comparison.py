@@ -1,13 +1,12 @@
 """Several models side by side: the page and the terminal's table of what ``audits/comparison.py`` found."""
 
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mia_jax.reports import measures, render
 from mia_jax.reports.blocks import Block, Cell, Commands, Items, Notes, Paragraphs, Row, Table, measure_cell
 from mia_jax.reports.measures import Results
-from mia_jax.storage.files import replacing
+from mia_jax.storage import places
 
 Audits = Mapping[str, Results]
 READ = (
@@ -22,7 +21,7 @@ READ = (
 )
 
 
-def write(folder: pathlib.Path, comparison: Mapping[str, Any], audits: Audits) -> pathlib.Path:
+def write(folder: places.Place, comparison: Mapping[str, Any], audits: Audits) -> places.Place:
     """Write comparison.html, whole or not at all; its path."""
     sections: list[tuple[str, str, Sequence[Block]]] = [
         ("models", "The models", [_models(comparison, audits)]),
@@ -37,10 +36,9 @@ def write(folder: pathlib.Path, comparison: Mapping[str, Any], audits: Audits) -
     text = render.plain_page(
         f"{', '.join(audits)}, side by side", " ".join(verdicts(comparison)), sections, simulated=simulated
     )
-    path = folder / "comparison.html"
-    with replacing(path) as partial:
+    with places.writing(folder, "comparison.html") as partial:
         partial.write_text(text, encoding="utf-8")
-    return path
+    return folder / "comparison.html"
 
 
 def _repeat(comparison: Mapping[str, Any]) -> list[Block]:

@@ -15,7 +15,8 @@ from mia_jax.reports.columns import column
 from mia_jax.reports.results import Results, read
 from mia_jax.reports.words import percent
 from mia_jax.statistics.metrics import Measure
-from mia_jax.storage import artifacts
+from mia_jax.storage import places
+from mia_jax.storage.files import json_text
 from mia_jax.types import InputError
 
 DRAWN = 6  # attacks in the figure, the best ones
@@ -91,11 +92,11 @@ class AuditResult(Mapping[str, AttackResult]):
             raise InputError("to_frame needs pandas: pip install pandas, or use rows()") from None
         return pandas.DataFrame(self.rows()).set_index("attack")
 
-    def save(self, folder: str | os.PathLike) -> pathlib.Path:
+    def save(self, folder: str | os.PathLike) -> places.Place:
         """Write results.json, scores.npz, report.html and its figures, as a script's run leaves them.
 
         Args:
-            folder: made where it is missing.
+            folder: made where it is missing; or an address, as s3://bucket/audit.
 
         Returns:
             The path of report.html.
@@ -103,12 +104,15 @@ class AuditResult(Mapping[str, AttackResult]):
         Raises:
             InputError: the folder cannot be written.
         """
-        path = pathlib.Path(folder)
+        path = places.place(folder)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            artifacts.write_npz(path / "scores.npz", self.scores)
+            if isinstance(path, pathlib.Path):
+                path.mkdir(parents=True, exist_ok=True)
+            with places.writing(path, "scores.npz") as partial, open(partial, "wb") as file:
+                np.savez(file, **self.scores)  # ty: ignore[invalid-argument-type]  (none is called allow_pickle)
             settings = {**self.results["config"], "workdir": str(path)}
-            artifacts.write_json(path / "results.json", {**self.results, "config": settings})
+            with places.writing(path, "results.json") as partial:
+                partial.write_text(json_text({**self.results, "config": settings}), encoding="utf-8")
             return report.write_report(path)
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror}); choose another folder") from None

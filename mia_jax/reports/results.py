@@ -7,7 +7,6 @@ import importlib.metadata
 import io
 import json
 import os
-import pathlib
 import platform
 import zipfile
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ import numpy as np
 from mia_jax import sanitize
 from mia_jax.reports import paper
 from mia_jax.statistics import metrics
-from mia_jax.storage import artifacts
+from mia_jax.storage import artifacts, places
 from mia_jax.types import InputError, Schema
 
 SCHEMA = 1
@@ -216,16 +215,16 @@ def write(workdir: artifacts.Workdir, results: Results, scores: Mapping[str, np.
     artifacts.write_json(workdir.path / "results.json", results)
 
 
-def read(workdir: str | os.PathLike) -> Finished:
+def read(workdir: str | os.PathLike | places.Address) -> Finished:
     """Read results.json and scores.npz; every text in them is harmless then.
 
     Raises:
         InputError: a file is missing or cannot be read, or it is of another schema.
     """
-    folder = pathlib.Path(workdir)
+    folder = places.place(workdir)
     try:
-        raw = (folder / "scores.npz").read_bytes()
-        results = printable(json.loads((folder / "results.json").read_text(encoding="utf-8")))
+        raw = places.read(folder, "scores.npz")
+        results = printable(json.loads(places.read(folder, "results.json").decode()))
         with np.load(io.BytesIO(raw), allow_pickle=False) as f:
             scores = {name: f[name] for name in f.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:

@@ -14,16 +14,20 @@ import pathlib
 import re
 import time
 import warnings
-from collections.abc import Callable, Generator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
-from mia_jax.storage import claims, disk, processes, stored
+from mia_jax.storage import artifact_files, claims, disk, places, processes, stored
+from mia_jax.storage.artifact_files import Artifact, digest
+from mia_jax.storage.artifact_files import array_digest as array_digest
 from mia_jax.storage.claims import Description
-from mia_jax.storage.files import json_text, write_json, write_npz
+from mia_jax.storage.files import json_text, write_json
+from mia_jax.storage.files import write_npz as write_npz
 from mia_jax.storage.locks import Locks, create
+from mia_jax.storage.objects import Merge
 from mia_jax.storage.processes import Process
 from mia_jax.types import DiskError, InputError, Params, WorkdirHeld
 
@@ -31,21 +35,6 @@ HOLDER = re.compile(r"(process \d+ on .*\n)?")  # what a lock of ours may hold
 HALF_WRITTEN = re.compile(r"\..*\.\d+(-[0-9a-f]{8})?\.partial")
 LONGEST_PAUSE = 5.0  # seconds between two looks at a lock of another process
 OLD = 3600.0  # seconds after which a half-written file is nobody's any more
-
-
-def digest(description: Description) -> str:
-    """SHA-256 of the canonical JSON of a description, lower-case hex."""
-    return hashlib.sha256(json.dumps(description, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def array_digest(*arrays: np.ndarray) -> str:
-    """SHA-256 over dtype, shape and bytes of each array in turn, lower-case hex."""
-    sha = hashlib.sha256()
-    for array in arrays:
-        array = np.ascontiguousarray(array)
-        sha.update(f"{array.dtype.str}{array.shape}".encode())
-        sha.update(array.reshape(-1).view(np.uint8).data)
-    return sha.hexdigest()
 
 
 # --- pytrees ---------------------------------------------------------------------------------------------------------
@@ -84,13 +73,6 @@ def from_arrays(template: Params, arrays: Mapping[str, np.ndarray]) -> Params:
 # --- the workdir -----------------------------------------------------------------------------------------------------
 
 
-class Artifact(NamedTuple):
-    """What a stage has made."""
-
-    arrays: dict[str, Any]  # NumPy arrays; ``stored.Stored`` where they are to be read in parts
-    info: dict[str, Any]  # how it was made: seconds, curves; not part of the description
-
-
 class Workdir:
     """A folder of artifacts, of one process or shared by several; ``open_workdir`` makes it."""
 
@@ -99,9 +81,13 @@ class Workdir:
         self._config = config
         self._claimed = (path / "config.json").exists()
         self.shared = shared
-        self._warned: set[tuple[pathlib.Path, int]] = set()
+        self._warned: set[tuple[pathlib.Path, Any]] = set()
         self._used: dict[str, str] = {}  # of what was loaded or saved here: relative path -> SHA-256 of its arrays
         self._locks = Locks(path / "locks") if shared else None
+
+    def __str__(self) -> str:
+        """Where it is, for people."""
+        return str(self.path)
 
     def _file(self, stage: str, description: Description) -> pathlib.Path:
         return self.path / stage / f"{_name(stage, description)}.npz"
@@ -146,6 +132,20 @@ class Workdir:
         if self._locks is not None:
             self._locks.close()
 
+    def kept_folder(self, name: str, merged: Merge) -> pathlib.Path:
+        """A folder of the workdir whose files are written in place, as answers that were paid for.
+
+        Args:
+            name: of the folder.
+            merged: (name of a file, what it held when two copies of it parted, one copy, the other) -> both in one;
+                None: that cannot be done. Asked where a machine had not uploaded all that it wrote.
+        """
+        del merged
+        return self.path / name
+
+    def publish(self, names: Iterable[str]) -> None:
+        """Files of the workdir, and all files of folders, are finished: where others are to find them, they are now."""
+
     def load(self, stage: str, description: Description) -> Artifact | None:
         """The artifact that this description names, or None.
 
@@ -156,31 +156,12 @@ class Workdir:
             OSError: the file is there and cannot be read.
         """
         path = self._file(stage, description)
-        try:
-            file = open(path, "rb")  # noqa: SIM115 (what fails here is no damage)
-        except FileNotFoundError:
+        found = artifact_files.read(path, stage, description)
+        if isinstance(found, str):
+            self._warn_once(path, path.stat().st_mtime_ns, f"{path} {found}")
+        if not isinstance(found, tuple):
             return None
-        with file:
-            try:
-                with np.load(file, allow_pickle=False) as f:
-                    arrays = {name: f[name] for name in f.files if name != "__meta__"}
-                    meta = json.loads(f["__meta__"].tobytes())
-                if meta["sha256"] != _checksum(arrays):
-                    raise ValueError("its checksum differs")
-                artifact = Artifact(arrays, meta["info"])
-                made = digest({"stage": meta["stage"], **meta["description"]})
-            except Exception as error:  # whatever zipfile, numpy or json make of damaged bytes
-                if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a seek to nowhere: damaged
-                    raise
-                reason = str(error) or type(error).__name__
-                self._warn_once(path, f"{path} is damaged ({reason}) and is made again")
-                return None
-        if made != digest({"stage": stage, **description}):
-            self._warn_once(
-                path, f"{path} is not what was asked for (it was made as another {stage}) and is made again"
-            )
-            return None
-        self._used[path.relative_to(self.path).as_posix()] = meta["sha256"]
+        artifact, self._used[path.relative_to(self.path).as_posix()] = found
         return artifact
 
     def in_parts(self, stage: str, description: Description) -> Artifact | None:
@@ -195,12 +176,11 @@ class Workdir:
             return Artifact(found[0], found[1]["info"])
         return self.load(stage, description)
 
-    def _warn_once(self, path: pathlib.Path, line: str) -> None:
+    def _warn_once(self, path: pathlib.Path, version: Any, line: str) -> None:
         """Warn of an artifact as it is now: a shared workdir is looked at again before anything is made."""
-        known = path, path.stat().st_mtime_ns
-        if known not in self._warned:
-            self._warned.add(known)
-            warnings.warn(line, stacklevel=3)
+        if (path, version) not in self._warned:
+            self._warned.add((path, version))
+            warnings.warn(line, stacklevel=4)
 
     def save(self, stage: str, description: Description, arrays: Mapping[str, np.ndarray], **info: Any) -> None:
         """Write an artifact whole.
@@ -211,13 +191,10 @@ class Workdir:
             arrays: of any shape [...].
             info: JSON values that are kept beside the arrays.
         """
-        path = self._file(stage, description)
         self.claim()
-        path.parent.mkdir(exist_ok=True)
-        meta = {"stage": stage, "description": dict(description), "sha256": _checksum(arrays), "info": info}
-        packed = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
-        write_npz(path, {**arrays, "__meta__": packed})
-        self._used[path.relative_to(self.path).as_posix()] = meta["sha256"]
+        path = self._file(stage, description)
+        sha256 = artifact_files.write(path, stage, description, arrays, info)
+        self._used[path.relative_to(self.path).as_posix()] = sha256
 
     def note(self, what: str, *arrays: np.ndarray) -> None:
         """Keep the digest of arrays [...] that are asked for anew in each run, for ``checksums``."""
@@ -256,12 +233,10 @@ def _name(stage: str, description: Description) -> str:
     return digest({"stage": stage, **description})[:32]
 
 
-def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
-    return digest({name: array_digest(array) for name, array in arrays.items()})
-
-
 @contextlib.contextmanager
-def open_workdir(path: str | os.PathLike, config: Description, *, shared: bool = False) -> Generator[Workdir]:
+def open_workdir(
+    path: str | os.PathLike | places.Address, config: Description, *, shared: bool = False
+) -> Generator[Workdir]:
     """Open ``path`` as the workdir of the run that ``config`` (JSON values) names; make it where it is missing.
 
     The configuration is written with the first artifact. A workdir that is not shared is held by an advisory lock of
@@ -269,7 +244,7 @@ def open_workdir(path: str | os.PathLike, config: Description, *, shared: bool =
     line.
 
     Args:
-        path: of the folder.
+        path: of the folder; or the address of one in an object store, as ``s3://bucket/run`` (``storage/cloud.py``).
         config: of the run.
         shared: with other processes of the same configuration, on this machine or others: what is made is locked, each
             artifact by itself (``Workdir.take``).
@@ -280,14 +255,27 @@ def open_workdir(path: str | os.PathLike, config: Description, *, shared: bool =
         WorkdirHeld: another process is working there (it says which).
         DiskError: a file cannot be read or written, or the folder is gone.
     """
-    path = pathlib.Path(path)
+    place = places.place(path)
     config = json.loads(json.dumps(config))  # as it would be read back
-    with _shared(path, config) if shared else _held(path, config) as workdir:
+    if isinstance(place, places.Address):
+        from mia_jax.storage import cloud  # which needs what is here
+
+        opened = cloud.open_address(place, config, shared=shared)
+    else:
+        opened = open_folder(place, config, shared=shared)
+    with opened as workdir:
         yield workdir
 
 
+def open_folder(
+    path: pathlib.Path, config: Description, *, shared: bool, make: Callable[..., Workdir] = Workdir
+) -> contextlib.AbstractContextManager[Workdir]:
+    """``open_workdir`` of a folder of this machine; ``make`` is called as ``Workdir`` is."""
+    return (_shared if shared else _held)(path, config, make)
+
+
 @contextlib.contextmanager
-def _shared(path: pathlib.Path, config: Description) -> Generator[Workdir]:
+def _shared(path: pathlib.Path, config: Description, make: Callable[..., Workdir]) -> Generator[Workdir]:
     try:
         _make(path)
         if not os.access(path, os.W_OK):
@@ -298,7 +286,7 @@ def _shared(path: pathlib.Path, config: Description) -> Generator[Workdir]:
         with disk_errors(path):
             claims.check_config(path / "config.json", config)
             _sweep(path, shared=True)
-            workdir = Workdir(path, config, shared=True)
+            workdir = make(path, config, shared=True)
             try:
                 yield workdir
             finally:
@@ -324,7 +312,7 @@ def _make(path: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def _held(path: pathlib.Path, config: Description) -> Generator[Workdir]:
+def _held(path: pathlib.Path, config: Description, make: Callable[..., Workdir]) -> Generator[Workdir]:
     try:
         _make(path)
         lock = os.fdopen(disk.open_own(path / "lock", create=True), "r+", encoding="utf-8", errors="replace")
@@ -347,7 +335,7 @@ def _held(path: pathlib.Path, config: Description) -> Generator[Workdir]:
             with disk_errors(path):
                 claims.check_config(path / "config.json", config)
                 _sweep(path)
-                yield Workdir(path, config)
+                yield make(path, config)
         finally:
             with contextlib.suppress(OSError):  # the folder may be gone, and what ended the block is told
                 _name_holder(lock, "")

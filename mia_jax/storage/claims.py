@@ -10,23 +10,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mia_jax.storage.files import write_json
-from mia_jax.types import InputError
+from mia_jax.storage.objects import ObjectStore
+from mia_jax.types import DiskError, InputError
 
 Description = Mapping[str, Any]  # JSON values
 ARTIFACT = re.compile(r"[0-9a-f]{32}\.npz")
 
 
 def refuse_url(path: pathlib.Path) -> None:
-    """Refuse an object store's address, of which a folder of that name would be made here.
+    """Refuse what was an object store's address, and became a path: a folder of that name would be made here.
 
     Raises:
         InputError: it says what to do.
     """
     if re.match(r"[A-Za-z][\w+.-]+:/", path.as_posix()):  # pathlib makes one slash of two
         url = path.as_posix().replace(":/", "://", 1)
-        raise InputError(
-            f"the workdir {url} is no folder: mount the bucket (gcsfuse, Mountpoint for S3), and give that"
-        )
+        raise InputError(f"the workdir {path.as_posix()} is no folder: give the address as a text, {url}")
 
 
 def refuse_foreign(path: pathlib.Path) -> None:
@@ -105,6 +104,15 @@ def check_config(path: pathlib.Path, config: Description) -> None:
         raise InputError(
             f"{_foreign(path.parent, ['a config.json of something else'])}; choose another workdir, or leave it out"
         )
+    refuse_another(path.parent, there, config)
+
+
+def refuse_another(workdir: Any, there: Description, config: Description) -> None:
+    """Refuse a workdir whose configuration is ``there``, where that is another one.
+
+    Raises:
+        InputError: it says what differs.
+    """
     differ = [
         f"{key}: {there.get(key)!r} there, {config.get(key)!r} asked for"
         for key in sorted({*there, *config})
@@ -112,6 +120,50 @@ def check_config(path: pathlib.Path, config: Description) -> None:
     ]
     if differ:
         raise InputError(
-            f"the workdir {path.parent} holds another configuration ({'; '.join(differ)});"
+            f"the workdir {workdir} holds another configuration ({'; '.join(differ)});"
             " choose another workdir, or leave it out"
         )
+
+
+def check_store(store: ObjectStore, config: Description) -> bool:
+    """Refuse an address that holds another run, or something else than a run; returns whether it holds this one's.
+
+    Raises:
+        InputError: it says what is there, or that the store cannot be read.
+    """
+    try:
+        content = store.read("config.json")
+        if content is None:
+            there = None if (others := _others(store)) is None else {"others": others}
+        else:
+            there = _parsed(content)
+    except DiskError as error:
+        raise InputError(str(error)) from None
+    if content is None:
+        if there is not None:
+            others = there["others"]
+            more = ", ..." if len(others) > 3 else ""
+            raise InputError(f"{store.address} holds no run but {', '.join(others[:3])}{more}; choose another workdir")
+        return False
+    if there is None:
+        raise InputError(f"{store.address / 'config.json'} is no configuration; remove it, or choose another workdir")
+    refuse_another(store.address, there, config)
+    return True
+
+
+def _parsed(content: bytes) -> dict[str, Any] | None:
+    try:
+        there = json.loads(content)
+    except ValueError:
+        return None
+    return there if isinstance(there, dict) else None
+
+
+def _others(store: ObjectStore) -> list[str] | None:
+    """What an address without a configuration holds that is no run's; None: nothing, or a run has been there."""
+    names = [name for name in store.names() if not name.startswith(".") and name != "locks/"]
+    if not names or "results.json" in names:
+        return None
+    inside = [each for name in names if name.endswith("/") for each in store.names(name.rstrip("/"))]
+    is_run = any(ARTIFACT.fullmatch(each) or each == "asked" or each.startswith("answers-") for each in inside)
+    return None if is_run else names

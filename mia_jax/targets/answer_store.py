@@ -46,7 +46,7 @@ class AnswerStore:
     def __init__(self, answers: Answers, directory: str | os.PathLike | None = None, name: str = ""):
         self.answers = answers
         self.path = None if directory is None else store_path(directory, name)
-        self._row: Any = np.dtype([("key", "u1", 32), ("log_p", "<f4", (answers.classes,)), ("check", "<u4")])
+        self._row: Any = _row_type(answers.classes)
         self._where: dict[bytes, int] = {}  # key -> row of _log_p
         self._log_p, self._size = np.empty((16, answers.classes), np.float32), 0
         self._lock = threading.Lock()
@@ -143,24 +143,19 @@ class AnswerStore:
                     f" {self.answers.classes}: choose another directory, or name the target's versions apart"
                 )
             self._start = f.tell()
-            rows = self._whole(f.read())
+            rows = _whole(f.read(), self._row)
             if header["format"] == FLOORED and header["digits"] is not None:
                 zero = rows["log_p"] <= np.log(0.6 * 10.0 ** -header["digits"])
                 rows["log_p"] = np.where(zero, HIDDEN, rows["log_p"])
         self._keep(np.ascontiguousarray(rows["key"]).view("V32")[:, 0].tolist(), rows["log_p"])
-
-    def _whole(self, content: bytes) -> np.ndarray:
-        """The rows in ``content``, one behind the other, that are as they were written."""
-        rows = np.frombuffer(content[: len(content) // self._row.itemsize * self._row.itemsize], self._row)
-        return rows[_checksums(rows) == rows["check"]]
 
     def _salvaged(self, content: bytes) -> np.ndarray:
         """The rows behind a first line that is damaged, perhaps of another length than it had."""
         size = self._row.itemsize
         middle = len(content) // 2
         some = content[max(0, middle - 4 * size) : middle + 4 * size]  # enough to find where rows begin
-        shift = max(range(size), key=lambda shift: len(self._whole(some[shift:])))
-        return self._whole(content[(max(0, middle - 4 * size) + shift) % size :])
+        shift = max(range(size), key=lambda shift: len(_whole(some[shift:], self._row)))
+        return _whole(content[(max(0, middle - 4 * size) + shift) % size :], self._row)
 
 
 def stored_answers(directory: str | os.PathLike | None, name: str) -> Answers | None:
@@ -183,6 +178,44 @@ def stored_answers(directory: str | os.PathLike | None, name: str) -> Answers | 
 def store_path(directory: str | os.PathLike, name: str) -> pathlib.Path:
     """The file of answers of the target of this name."""
     return pathlib.Path(directory) / f"answers-{hashlib.sha256(name.encode()).hexdigest()[:16]}.bin"
+
+
+def merged(name: str, parted: bytes | None, ours: bytes, theirs: bytes) -> bytes | None:
+    """Two copies of a file of this module's as one: of answers all of both, of a count what both have asked.
+
+    Args:
+        name: of the file.
+        parted: what it held when the copies parted; None: there was none.
+        ours: what it holds here.
+        theirs: what it holds elsewhere.
+
+    Returns:
+        The file, or None: the copies are of different targets, or are no files of answers or counts.
+    """
+    if name == "asked":
+        try:
+            return f"{int(theirs) + int(ours) - int(parted or 0):020d}\n".encode()
+        except ValueError:
+            return None
+    (first, rows), (other, more) = (content.partition(b"\n")[::2] for content in (theirs, ours))
+    header, same = _parsed(first), _parsed(other)
+    if header is None or same is None or any(header[key] != same[key] for key in ("format", "name", "classes")):
+        return None
+    row = _row_type(header["classes"])
+    kept, new = (_whole(content, row) for content in (rows, more))
+    known = set(np.ascontiguousarray(kept["key"]).view("V32")[:, 0].tolist())
+    is_new = [key not in known for key in np.ascontiguousarray(new["key"]).view("V32")[:, 0].tolist()]
+    return first + b"\n" + kept.tobytes() + new[np.array(is_new, bool)].tobytes()
+
+
+def _row_type(classes: int) -> np.dtype:
+    return np.dtype([("key", "u1", 32), ("log_p", "<f4", (classes,)), ("check", "<u4")])
+
+
+def _whole(content: bytes, row: np.dtype) -> np.ndarray:
+    """The rows in ``content``, one behind the other, that are as they were written."""
+    rows = np.frombuffer(content[: len(content) // row.itemsize * row.itemsize], row)
+    return rows[_checksums(rows) == rows["check"]]
 
 
 def read_count(path: pathlib.Path) -> int:

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from mia_jax.storage import artifacts, processes
+from mia_jax.storage import artifact_files, artifacts, processes
 from mia_jax.types import DiskError, InputError, WorkdirHeld
 
 ARRAYS = {"['a']": np.arange(6, dtype=np.float32).reshape(2, 3), "['b']": np.array(1, np.int32)}
@@ -102,7 +102,7 @@ def test_what_cannot_be_read_is_not_damaged(tmp_path, monkeypatch):
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
         return open(file, *args, **kwargs)
 
-    monkeypatch.setattr(artifacts, "open", failing, raising=False)
+    monkeypatch.setattr(artifact_files, "open", failing, raising=False)
     with (
         pytest.raises(DiskError, match=r"Input/output error; mend that and run the same command again"),
         artifacts.open_workdir(tmp_path / "w", {"seed": 0}) as workdir,
@@ -143,11 +143,11 @@ def test_a_refused_run_claims_no_folder(tmp_path):
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_an_object_store_is_no_folder(tmp_path, monkeypatch, together):
+def test_a_path_that_was_an_address_is_no_folder(tmp_path, monkeypatch, together):
     monkeypatch.chdir(tmp_path)
     with (
-        pytest.raises(InputError, match="the workdir gs://bucket/run is no folder: mount the bucket"),
-        artifacts.open_workdir("gs://bucket/run", {"seed": 0}, shared=together),
+        pytest.raises(InputError, match=r"the workdir gs:/bucket/run is no folder: give .*, gs://bucket/run"),
+        artifacts.open_workdir(pathlib.Path("gs://bucket/run"), {"seed": 0}, shared=together),
     ):
         pass
     assert not list(tmp_path.iterdir())
@@ -294,7 +294,7 @@ for name in ("O_NOFOLLOW", "pwrite", "pread", "fork", "uname", "getuid", "sched_
 
 import mia_jax.audits.pipeline
 import mia_jax.audits.deployed.infer, mia_jax.cli
-from mia_jax.storage import artifacts, processes
+from mia_jax.storage import artifact_files, artifacts, processes
 from mia_jax.targets import answer_store as store
 from mia_jax.types import Answers, WorkdirHeld
 
@@ -335,7 +335,7 @@ def test_without_fcntl(tmp_path):
 
 HOLD = """
 import sys, time
-from mia_jax.storage import artifacts, processes
+from mia_jax.storage import artifact_files, artifacts, processes
 with artifacts.open_workdir(sys.argv[1], {"seed": 0}):
     print("held", flush=True)
     time.sleep(60)

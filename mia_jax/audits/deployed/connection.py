@@ -18,7 +18,7 @@ from mia_jax.audits.types import Run
 from mia_jax.data import duplicates
 from mia_jax.models.networks import NAMES
 from mia_jax.reports.words import answers as answers_in_words
-from mia_jax.targets import black_box, platforms, remote
+from mia_jax.targets import answer_store, black_box, platforms, remote
 from mia_jax.targets.black_box import Budget, WrongAnswer
 from mia_jax.types import InputError, Records, Schema, Target, few_of
 
@@ -115,7 +115,7 @@ def _class_names(config: DeployedConfig) -> list[str] | None:
 
 def connect(run: Run[DeployedConfig], inputs: Inputs) -> tuple[Inputs, Service]:
     """Learn how the service is spoken to, and how many classes it has; the records, their labels as its classes."""
-    config, cache = run.config, run.workdir.path / "target"
+    config, cache = run.config, run.workdir.kept_folder("target", answer_store.merged)
     budget = Budget(math.inf if config.max_queries is None else config.max_queries, path=cache / "asked")
     if config.fresh:
         remote.forget(cache, _url(run), config.protocol)

@@ -73,7 +73,7 @@ def prepare(run: Run[InProcessConfig]) -> InProcessSetting:
         return InProcessSetting(asked, None, None, None, asked.schema)
     plan = plan_of_shadows(run.config, len(given.y))
     m, shadows = int(plan.member[0].sum()), many(len(plan.member), "shadow model trains", "shadow models train")
-    run.notify(f"{shadows} on {m:,} of the {len(given.y):,} records each. In {run.workdir.path}")
+    run.notify(f"{shadows} on {m:,} of the {len(given.y):,} records each. In {run.workdir}")
     if isinstance(given.trainer, str) and given.trainer in NETWORKS:
         if run.config.jobs > 1:
             raise InputError("our own networks train several at once in this process: leave jobs out")

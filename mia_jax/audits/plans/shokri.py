@@ -80,7 +80,7 @@ def prepare(run: Run[Config]) -> ShokriSetting:
     _refuse_empty_classes(setting)
     run.notify(f"{schema.marked_name}: {len(pool.y):,} records, {schema.num_classes} classes, source: {schema.source}")
     shadow_models = many(config.num_shadows or 0, "shadow model", "shadow models")
-    run.notify(f"The target and {shadow_models} train on {setting.m:,} records each. In {run.workdir.path}")
+    run.notify(f"The target and {shadow_models} train on {setting.m:,} records each. In {run.workdir}")
     return setting
 
 

@@ -1,0 +1,484 @@
+"""Workdirs at the address of an object store: what a folder's are, and nothing is lost when the store is."""
+
+import datetime
+import json
+import os
+import subprocess
+import sys
+import threading
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from mia_jax.storage import artifacts, kept, locks, objects, places, processes
+from mia_jax.targets import answer_store
+from mia_jax.types import Answers, DiskError, InputError, WorkdirHeld
+
+fsspec = pytest.importorskip("fsspec")
+from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
+
+ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3)}
+CONFIG = {"seed": 0}
+URL = "bucket://b/run"
+
+
+class Bucket(MemoryFileSystem):
+    """fsspec's store in memory, which counts what it is asked, and can be out of reach."""
+
+    protocol = "bucket"
+    store: ClassVar[dict] = {}
+    pseudo_dirs: ClassVar[list] = [""]
+    calls: ClassVar[list[str]] = []
+    fails: ClassVar[dict[str, Exception]] = {}  # by call; "": all
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        path = path.removeprefix("bucket://").strip("/")
+        return f"/{path}" if path else ""
+
+    def _count(self, name):
+        self.calls.append(name)
+        for call in (name, ""):
+            if call in self.fails:
+                raise self.fails[call]
+
+    def cat_file(self, path, start=None, end=None, **kwargs):
+        self._count("get")
+        return super().cat_file(path, start, end, **kwargs)
+
+    def pipe_file(self, path, value, mode="overwrite", **kwargs):
+        self._count("put")
+        super().pipe_file(path, value, mode, **kwargs)
+
+    def ls(self, path, detail=True, **kwargs):
+        self._count("ls")
+        return super().ls(path, detail, **kwargs)
+
+    def find(self, *args, **kwargs):
+        self._count("find")
+        return super().find(*args, **kwargs)
+
+    def rm_file(self, path):
+        self._count("rm")
+        super()._rm(path)
+
+    def modified(self, path):
+        self._count("head")
+        return super().modified(path)
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """This process is on another machine from now on: an empty cache, another boot."""
+
+    def on(name):
+        monkeypatch.setenv("MIA_JAX_CACHE_DIR", str(tmp_path / name))
+        monkeypatch.setattr(processes, "place", lambda: f"{name:0>8}"[:8])
+        processes._here.cache_clear()
+
+    yield on
+    monkeypatch.undo()
+    processes._here.cache_clear()
+
+
+@pytest.fixture
+def bucket(machine, monkeypatch):
+    """An empty store, and a machine that knows nothing of it."""
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    for name, value in dict(store={}, calls=[], fails={}).items():
+        monkeypatch.setattr(Bucket, name, value)
+    machine("one")
+    return Bucket
+
+
+def names():
+    return sorted(path.removeprefix("/b/run/") for path in Bucket.store)
+
+
+def opened(together=True, config=CONFIG):
+    return artifacts.open_workdir(URL, config, shared=together)
+
+
+def content(name):
+    return Bucket.store[f"/b/run/{name}"].getvalue()
+
+
+def put(name, what):
+    Bucket().pipe_file(f"bucket://b/run/{name}", what)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_another_machine_takes_up_what_one_has_made(bucket, machine, together):
+    with opened(together) as workdir:
+        assert workdir.load("models", {"k": 1}) is None and not workdir.has("models", {"k": 1})
+        workdir.save("models", {"k": 1}, ARRAYS, seconds=2.5)
+        [local] = (workdir.path / "models").iterdir()
+    assert str(workdir) == URL
+    assert names() == ["config.json", f"models/{local.name}"]
+    assert content(f"models/{local.name}") == local.read_bytes() and json.loads(content("config.json")) == CONFIG
+    machine("two")
+    with opened(together) as workdir:
+        assert workdir.has("models", {"k": 1}) and not workdir.has("models", {"k": 2})
+        found = workdir.load("models", {"k": 1})
+        assert found.info == {"seconds": 2.5} and found.arrays["a"].tobytes() == ARRAYS["a"].tobytes()
+
+
+def test_a_run_that_keeps_nothing_leaves_nothing(bucket):
+    with opened():
+        pass
+    assert names() == []
+
+
+def test_folders_are_not_listed_for_each_model(bucket, machine):
+    """And each is asked for once."""
+    calls = {}
+    for count in (3, 30):
+        Bucket.store.clear()
+        for name in (f"{count}-makes", f"{count}-finds"):
+            machine(name)
+            Bucket.calls.clear()
+            with opened() as workdir:
+                for k in range(count):
+                    assert workdir.take("models", {"k": k}) is None
+                    if workdir.load("models", {"k": k}) is None:
+                        workdir.save("models", {"k": k}, ARRAYS)
+                    workdir.free("models", {"k": k})
+            calls[name] = [Bucket.calls.count("ls") + Bucket.calls.count("find"), len(Bucket.calls)]
+    assert calls["3-makes"][0] == calls["30-makes"][0] <= 3 and calls["3-finds"][0] == calls["30-finds"][0] <= 3
+    assert calls["30-makes"][1] - calls["3-makes"][1] <= 7 * 27  # three of the lock, the model, and letting go
+    assert calls["30-finds"][1] - calls["3-finds"][1] <= 6 * 27
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_the_store_goes_away_and_nothing_is_lost(bucket, machine, together):
+    with pytest.raises(DiskError) as told, opened(together) as workdir:
+        assert workdir.take("models", {"k": 1}) is None
+        bucket.fails[""] = ConnectionError("no route to host")
+        for k in range(3):  # a chunk of models is kept, all of it
+            workdir.save("models", {"k": k}, ARRAYS)
+        tried = bucket.calls.count("put")
+        workdir.save("models", {"k": 3}, ARRAYS)
+        assert bucket.calls.count("put") == tried  # whoever waits for one in vain need not wait for each
+        workdir.free("models", {"k": 1})
+        workdir.load("models", {"k": 9})
+    line = str(told.value)
+    assert line.startswith(f"{URL}/") and "does not answer (no route to host)" in line and "\n" not in line
+    assert f"kept in {workdir.path}, and the same command uploads it" in line
+    bucket.fails.clear()
+    with opened(together) as workdir:
+        assert len([name for name in names() if name.startswith("models/")]) == 4
+        bucket.calls.clear()
+        assert workdir.load("models", {"k": 2}) is not None and not bucket.calls
+    machine("two")
+    with opened(together) as workdir:
+        assert all(workdir.load("models", {"k": k}) for k in range(4))
+
+
+def test_a_store_that_comes_back_is_told_all(bucket):
+    with opened() as workdir:
+        bucket.fails[""] = TimeoutError("too slow")
+        workdir.save("models", {"k": 0}, ARRAYS)
+        bucket.fails.clear()
+        workdir.save("models", {"k": 1}, ARRAYS)
+    assert len([name for name in names() if name.startswith("models/")]) == 2
+
+
+def test_a_bucket_that_was_emptied_is_filled_again(bucket):
+    for k in range(2):
+        with opened() as workdir:
+            workdir.save("models", {"k": k}, ARRAYS)
+        if not k:
+            Bucket.store.clear()
+    assert len([name for name in names() if name.startswith("models/")]) == 2
+
+
+def test_damage_is_noticed(bucket, machine):
+    with opened() as workdir:
+        workdir.save("models", {"k": 1}, ARRAYS)
+        [local] = (workdir.path / "models").iterdir()
+        whole = local.read_bytes()
+        local.write_bytes(whole[:-30])
+        assert workdir.load("models", {"k": 1}) is not None and local.read_bytes() == whole  # fetched again
+    put(f"models/{local.name}", whole[:-30])
+    machine("two")
+    with opened() as workdir:
+        with pytest.warns(UserWarning, match=rf"{URL}/models/{local.name} is damaged \(.*\) and is made again"):
+            assert workdir.load("models", {"k": 1}) is None
+        assert workdir.load("models", {"k": 1}) is None  # told once
+        workdir.save("models", {"k": 1}, ARRAYS)
+        assert workdir.load("models", {"k": 1}) is not None
+    assert content(f"models/{local.name}") == whole
+
+
+@pytest.mark.parametrize(
+    "there, line",
+    [
+        ({"config.json": b'{"seed": 1}'}, r"bucket://b/run holds another configuration \(seed: 1 there, 0 asked for"),
+        ({"config.json": b"not JSON"}, r"bucket://b/run/config.json is no configuration; remove it, or choose"),
+        ({"thesis.pdf": b"?", "figures/a.png": b"?"}, r"bucket://b/run holds no run but figures/, thesis.pdf; choose"),
+    ],
+)
+def test_what_is_somebody_elses_is_left_alone(bucket, there, line):
+    for name, what in there.items():
+        put(name, what)
+    with pytest.raises(InputError, match=line), opened():
+        pass
+    assert names() == sorted(there)
+
+
+def test_two_configurations_at_once(bucket):
+    with (
+        opened() as first,
+        pytest.raises(InputError, match=r"bucket://b/run holds another configuration \(seed: 0 there, 1 asked for\)"),
+        opened(config={"seed": 1}) as second,
+    ):
+        first.claim()
+        second.save("models", {"k": 1}, ARRAYS)
+
+
+class NoCredentialsError(Exception):
+    """As botocore's is called."""
+
+
+@pytest.mark.parametrize(
+    "call, error, line",
+    [
+        ("", PermissionError("Access Denied"), r"the store refuses it \(Access Denied\); get the rights to read"),
+        ("put", PermissionError("Access Denied"), r"cannot be written: the store refuses it"),
+        ("rm", PermissionError("Access Denied"), r"cannot be removed: the store refuses it"),
+        ("", NoCredentialsError("Unable to locate"), r"no credentials are found \(Unable to locate\); give "),
+        ("put", FileNotFoundError("NoSuchBucket"), r"there is no bucket b \(NoSuchBucket\); make it"),
+        ("", ConnectionRefusedError("refused"), r"does not answer \(refused\); mend the connection"),
+        ("put", NotImplementedError(), r"that is not done with bucket; choose another store"),
+        ("put", ValueError("https://user:hidden@host/x?sig=hidden"), r"ValueError: https://...@host/x\?...\)"),
+    ],
+)
+def test_what_a_store_refuses_is_one_line_before_any_work(bucket, call, error, line):
+    bucket.fails[call] = error
+    with pytest.raises(InputError, match=line) as told, opened():
+        pass
+    assert "\n" not in str(told.value) and "hidden" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "url, line",
+    [
+        ("nowhere://b/run", r"nowhere://b/run: Protocol not known: nowhere; as s3://bucket/folder"),
+        ("s3://b/run?key=hidden", r"the address s3://b/run\?... has more in it than a bucket and a folder"),
+        ("s3://user:hidden@b/run", r"the address s3://...@b/run has more in it"),
+        ("s3://", r"the address s3:// names no folder of an object store"),
+        ("s3://b//run", r"the address s3://b//run has an empty part"),
+        ("simplecache::s3://b/run", r"names no folder of an object store"),
+    ],
+)
+def test_an_address_that_cannot_be_used(tmp_path, monkeypatch, url, line):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=line) as told, artifacts.open_workdir(url, CONFIG):
+        pass
+    assert "hidden" not in str(told.value) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("package", ["fsspec", "gcsfs"])
+def test_a_package_that_is_not_installed(tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"gs://b/run needs {package}, .*: pip install .*gcsfs"):
+        objects.open_store(places.place("gs://b/run"))
+
+
+@pytest.mark.parametrize("protocol", ["file", "local"])
+def test_addresses_of_this_machine_are_folders(tmp_path, protocol):
+    with artifacts.open_workdir(f"{protocol}://{tmp_path}/a%20b", CONFIG) as workdir:
+        assert workdir.path == tmp_path / "a b"
+    assert places.place("C:\\runs").name.endswith("runs") and not isinstance(places.place("C:/runs"), places.Address)
+
+
+def test_a_folder_needs_no_fsspec(tmp_path):
+    code = (
+        f"from mia_jax.storage import open_workdir; import sys\nwith open_workdir({str(tmp_path / 'w')!r}, {{}}) as w:"
+    )
+    code += " w.save('models', {}, {})\nassert 'fsspec' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=os.getcwd(), env=os.environ | {"PYTHONPATH": "."})
+
+
+# --- locks -----------------------------------------------------------------------------------------------------------
+
+
+def age(name, seconds):
+    Bucket.store[f"/b/run/locks/{name}"].modified -= datetime.timedelta(seconds=seconds)
+
+
+def test_one_machine_at_a_time_makes_a_model(bucket, machine):
+    with opened() as first:
+        assert first.take("models", {"k": 1}) is None
+        [lock] = [name.removeprefix("locks/") for name in names() if name.startswith("locks/")]
+        machine("two")
+        with opened() as second:
+            assert second.take("models", {"k": 1}).place == "00000one"
+            age(lock, locks.GONE - 30)
+            assert second.take("models", {"k": 1}).pid == os.getpid()
+            first._locks.slots.sign({"any": ""})
+            age(lock, 60)
+            machine("one")
+            first._locks.slots.sign({"any": ""})  # there was no sign of the lock itself, but of who holds it
+            machine("two")
+            assert second.take("models", {"k": 1}).place == "00000one"
+            age(f"00000one-{os.getpid()}.alive", locks.GONE + 30)
+            assert second.take("models", {"k": 1}) is None
+            first.free("models", {"k": 1})  # it is the second's now
+            assert f"locks/{lock}" in names()
+    assert not [name for name in names() if name.endswith(".lock")]
+
+
+def test_a_service_is_audited_by_one_machine(bucket, machine):
+    with opened(False):
+        with pytest.raises(WorkdirHeld, match=r"the workdir bucket://b/run is held by process \d+"), opened(False):
+            pass
+        machine("two")
+        with (
+            pytest.raises(WorkdirHeld, match=r"held by process .*given up after 3 minutes\), or choose another"),
+            opened(False),
+        ):
+            pass
+        age("run.lock", locks.GONE + 1)
+        with opened(False):
+            pass
+
+
+def test_many_at_once_and_one_has_it(bucket):
+    """As threads, each with locks of its own, for what is in memory is one process's."""
+    store = objects.open_store(places.place(URL))
+    store.try_out(".try")
+    assert store.exact and store.names() == []
+    got, ready = [], threading.Barrier(8)
+
+    def take():
+        mine = locks.Locks(locks.Objects(store))
+        ready.wait()
+        got.append(mine.take("a") is None)
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(got) == 1
+
+
+def test_a_request_whose_answer_was_lost_was_done(bucket, monkeypatch):
+    """It is repeated by the packages, and refused then."""
+    store, once = objects.open_store(places.place(URL)), MemoryFileSystem.pipe_file
+
+    def twice(self, *args, **kwargs):
+        once(self, *args, **kwargs)
+        once(self, *args, **kwargs)
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", twice)
+    assert store.create("a", b"mine") and not store.create("a", b"another's")
+
+
+def test_a_store_that_creates_without_condition_is_told_of(bucket, monkeypatch):
+    def whatever(self, path, value, mode="overwrite", **kwargs):
+        MemoryFileSystem.pipe_file(self, path, value)
+
+    monkeypatch.setattr(Bucket, "pipe_file", whatever)
+    with pytest.warns(UserWarning, match="may make the same twice, to the same bytes"), opened() as workdir:
+        assert workdir.take("models", {"k": 1}) is None
+        workdir.save("models", {"k": 1}, ARRAYS)
+    assert names() == sorted(names()) and len(names()) == 2
+
+
+# --- answers that were paid for --------------------------------------------------------------------------------------
+
+
+def keys(*numbers):
+    return [bytes([number]) * 32 for number in numbers]
+
+
+def asked(folder, *numbers, name="a service"):
+    """Keep answers about these records, and count them."""
+    store = answer_store.AnswerStore(Answers(3), folder, name)
+    store.put(keys(*numbers), np.log(np.full((len(numbers), 3), 1 / 3, np.float32)))
+    count = answer_store.read_count(folder / "asked")
+    answer_store.write_count(folder / "asked", count + len(numbers))
+    return store
+
+
+def folder_of(workdir):
+    return workdir.kept_folder("target", answer_store.merged)
+
+
+def test_answers_are_uploaded_and_fetched(bucket, machine, monkeypatch):
+    monkeypatch.setattr(kept, "EVERY", 0.01)
+    with opened(False) as workdir:
+        asked(folder_of(workdir), 1, 2)
+        while "target/asked" not in names():  # meanwhile, not at the end alone
+            threading.Event().wait(0.01)
+    machine("two")
+    with opened(False) as workdir:
+        store = asked(folder_of(workdir), 3)
+        assert store.find(keys(1, 2, 3, 4))[1].tolist() == [True, True, True, False]
+    assert int(content("target/asked")) == 3
+    machine("one")
+    with opened(False) as workdir:
+        assert len(answer_store.AnswerStore(Answers(3), folder_of(workdir), "a service")) == 3
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_answers_of_two_machines_of_which_one_could_not_upload(bucket, machine, first):
+    """None that was paid for is lost, and all are counted."""
+    if first:
+        with opened(False) as workdir:
+            asked(folder_of(workdir), *range(first))
+    with pytest.raises(DiskError), opened(False) as workdir:
+        asked(folder_of(workdir), 10, 11, 12)
+        bucket.fails[""] = ConnectionError("gone")
+    bucket.fails.clear()
+    age("run.lock", locks.GONE + 1)
+    machine("two")
+    with opened(False) as workdir:
+        asked(folder_of(workdir), 12, 13)
+    machine("one")
+    with opened(False) as workdir:
+        folder = folder_of(workdir)
+        store = answer_store.AnswerStore(Answers(3), folder, "a service")
+        assert store.find(keys(*range(first), 10, 11, 12, 13))[1].all() and len(store) == first + 4
+        assert answer_store.read_count(folder / "asked") == first + 5
+    assert int(content("target/asked")) == first + 5
+
+
+def test_an_error_that_ends_a_run_does_not_keep_answers_from_the_store(bucket):
+    with pytest.raises(ZeroDivisionError), opened(False) as workdir:
+        asked(folder_of(workdir), 1)
+        raise ZeroDivisionError
+    assert int(content("target/asked")) == 1
+
+
+def test_answers_that_were_forgotten_stay_forgotten(bucket, machine):
+    """And are kept under another name, on every machine."""
+    for name in ("one", "two"):
+        machine(name)
+        with opened(False) as workdir:
+            asked(folder_of(workdir), 1)
+    with opened(False) as workdir:
+        path = answer_store.store_path(folder_of(workdir), "a service")
+        path.rename(path.with_suffix(".0.old"))
+    machine("one")
+    with opened(False) as workdir:
+        assert len(answer_store.AnswerStore(Answers(3), folder_of(workdir), "a service")) == 0
+    assert f"target/{path.with_suffix('.0.old').name}" in names()
+
+
+def test_what_cannot_be_merged_is_put_aside(bucket, machine):
+    with pytest.raises(DiskError), opened(False) as workdir:
+        (folder_of(workdir) / "other").write_bytes(b"this")
+        bucket.fails[""] = ConnectionError("gone")
+    bucket.fails.clear()
+    age("run.lock", locks.GONE + 1)
+    machine("two")
+    with opened(False) as workdir:
+        (folder_of(workdir) / "other").write_bytes(b"that")
+    machine("one")
+    with opened(False) as workdir:
+        assert sorted(path.read_bytes() for path in folder_of(workdir).glob("other*")) == [b"that", b"this"]
+    assert sorted(content(name) for name in names() if name.startswith("target/other")) == [b"that", b"this"]
