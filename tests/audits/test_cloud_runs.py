@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from small_runs import artifact_files, config, scores, write_data
+from small_runs import artifact_files, config, scores
 
 import mia_jax as mia
 from mia_jax import audits
-from mia_jax.audits import finished
+from mia_jax.audits.finished import open_target
 from mia_jax.reports import columns, report
 from mia_jax.storage import places
 
@@ -27,15 +27,15 @@ def store(tmp_path, monkeypatch):
     return lambda: {name.removeprefix("/b/run/"): f.getvalue() for name, f in MemoryFileSystem.store.items()}
 
 
-def test_a_run_of_the_papers_attack(store, tmp_path, monkeypatch):
-    own, url, said = write_data(tmp_path / "own.npz"), "memory://b/run", []
-    audits.run(config(own, tmp_path / "local"))
+@pytest.mark.integration
+def test_a_run_of_the_papers_attack(store, own, finished, tmp_path, monkeypatch):
+    url, said, (local, _) = "memory://b/run", [], finished
     made = audits.run(config(own, url), notify=said.append)
     there = store()
     assert made["config"]["workdir"] == url and any(f"In {url}" in line for line in said)
-    assert there["scores.npz"] == scores(tmp_path / "local")
-    assert {*FILES, *artifact_files(tmp_path / "local")} <= {*there}
-    assert there.keys() == {str(p.relative_to(tmp_path / "local")) for p in (tmp_path / "local").rglob("*.*")}
+    assert there["scores.npz"] == scores(local)
+    assert {*FILES, *artifact_files(local)} <= {*there}
+    assert there.keys() == {str(path.relative_to(local)) for path in local.rglob("*.*")}
     for name in ("results.json", "scores.npz"):
         (tmp_path / "copy").mkdir(exist_ok=True)
         (tmp_path / "copy" / name).write_bytes(there[name])
@@ -50,7 +50,7 @@ def test_a_run_of_the_papers_attack(store, tmp_path, monkeypatch):
     assert str(report.write_report(url)) == f"{url}/report.html"
     csv = columns.write_csv(tmp_path / "copy").read_bytes()
     assert store()["scores.csv"] == csv and "opened" not in store()
-    opened = finished.open_target(url)
+    opened = open_target(url)
     assert np.isfinite(opened.target.ask(opened.asked.x)).all()
 
 
