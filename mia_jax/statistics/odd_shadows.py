@@ -11,7 +11,7 @@ from scipy import stats
 
 from mia_jax.statistics import equal_answers
 from mia_jax.statistics.equal_answers import LEAST, SHADOWS, SHARE, Answered
-from mia_jax.statistics.unlike_shadows import FLOOR, WORTH_AREA, WORTH_LEVEL, Beside, logits
+from mia_jax.statistics.unlike_shadows import FLOOR, GROSS, WORTH_AREA, WORTH_LEVEL, Beside, logits
 from mia_jax.types import Array, few_of
 
 WRONG, FEW, TIMES, SIDE = 0.06, 25, 8.0, 50  # of its members, and how many; times as any other model's; members
@@ -41,6 +41,15 @@ def equal_rows(
     models = [equal_answers.answered(p) for p in (target, *(shadows[k] for k in few))]
     said = _filled(models, [target, *(shadows[k] for k in few)], some)
     return (said,) if said else tuple(_shared(models, np.asarray(related)[np.ix_(some, some)], some))
+
+
+def doubts(found: Beside) -> tuple[str, ...]:
+    """Why what shadows say is in doubt, in a sentence: they are of two kinds, far apart.
+
+    Args:
+        found: of ``unlike_shadows.beside``.
+    """
+    return _two_groups(found, "area", GROSS)
 
 
 def of_levels(found: Beside, *, level: bool = True) -> tuple[str, ...]:
@@ -134,7 +143,7 @@ def near_copies(sure: Array, of_target: Array, related: Array) -> tuple[str, ...
 # --- pieces ----------------------------------------------------------------------------------------------------------
 
 
-def _two_groups(found: Beside, name: str) -> tuple[str, ...]:
+def _two_groups(found: Beside, name: str, worth: float | None = None) -> tuple[str, ...]:
     """What is to be said of shadows that are of two kinds: two groups farther apart than either is wide."""
     each = np.array([getattr(one, name) for one in found.shadows])
     order = np.argsort(each)
@@ -144,7 +153,7 @@ def _two_groups(found: Beside, name: str) -> tuple[str, ...]:
     bar = 2.5 + 90 / (count - 3) ** 2  # 1 in 1,000, and less, for numbers that are normal, log-normal, t or uniform
     for cut in range(2, count - 1):
         gap, wide = value[cut] - value[cut - 1], max(value[cut - 1] - value[0], value[-1] - value[cut])
-        if gap > max(bar * wide, WORTH[name]):
+        if gap > max(bar * wide, WORTH[name] if worth is None else worth):
             low = ", ".join(str(found.numbers[k]) for k in np.sort(order[:cut])[:8])
             what = {
                 "area": f"are told, in the target's place, with an AUC of {value[:cut].mean():.2f}, and the others with"

@@ -24,6 +24,7 @@ SPREAD = 1.5  # times the error of independent records, at most, that areas and 
 FEW = 0.01  # level of Student's interval of few shadows, where those are spread no more than so
 FLOOR = 0.003  # standard deviation among models, at least
 WORTH_AREA, WORTH_LEVEL, WORTH_GAP = 0.05, 0.03, 0.2  # differences that are worth a word; the last in logits
+GROSS = 0.2  # AUC that no shadow comes near: another kind of model, and no note but a doubt
 CLIP = 1e-4  # probabilities nearer to 0 or 1 are taken for this: forests answer 0
 SAMPLE = 16384  # records that are looked at, of more
 
@@ -192,6 +193,24 @@ def notes(found: Beside, *, level: bool = True) -> tuple[str, ...]:
         f"{'. '.join(said)}. They are not alike, and attacks that compare them can be far weaker, or misled. Train"
         " the shadows as the target was, on as many records and for as long, let them answer in the same way, and see"
         " that member holds all of its records and no others.",
+    )
+
+
+def gross(found: Beside) -> tuple[str, ...]:
+    """Why shadows say little of the target, in a sentence: it is told far better, or worse, than any of them.
+
+    Args:
+        found: of ``beside``.
+    """
+    areas = [one.area for one in found.shadows]
+    if not found.off("area", GROSS) or np.abs(found.target.area - np.array(areas)).min() <= GROSS:
+        return ()
+    who, was = ("the target", "was") if found.target.area < min(areas) else ("the shadows", "were")
+    return (
+        f"Each shadow, in the target's place, is told with an AUC of {min(areas):.2f} to {max(areas):.2f}, and the"
+        f" target with {found.target.area:.2f}. They are not alike: {who} {was} trained on more records, for a shorter"
+        " time or by another method, or defended; what such shadows find of the target says little. Train, and defend,"
+        " the shadows as the target was.",
     )
 
 

@@ -109,8 +109,9 @@ def other_rows(told, some):
 def test_shadows_of_two_kinds_are_noted(change, words):
     """On real Location LiRA had .744 for .963 beside labels, and .872 beside rows of another seed: without a word."""
     told = world(0, n=N, shadows=S)
-    _, notes = said(half(told, change))
-    assert any(re.search(words, note) for note in notes), notes
+    doubts, notes = said(half(told, change))
+    assert any(re.search(words, note) for note in (doubts or notes)), (doubts, notes)
+    assert bool(doubts) == (change is other_rows)  # no group comes near the other: a gate fails closed
 
 
 def test_rows_of_another_seed_show_where_models_remember_little():

@@ -107,6 +107,15 @@ def test_what_is_otherwise_is_noted(words, forests):
     assert "They are not alike" in note and "on as many records and for as long" in note
 
 
+def test_a_target_that_no_shadow_comes_near_is_doubted():
+    """Trees of one leaf a record beside a target that remembers little: it was a note, and a gate on the AUC held."""
+    p = np.stack([forest(rows, k, **({} if k == 0 else dict(min_samples_leaf=1))) for k, rows in enumerate(MEMBER)])
+    p[0] = forest(MEMBER[0], 0, max_depth=4, min_samples_leaf=10)
+    told = dict(labels=Y, target=p[0], shadows=p[1:], shadow_member=MEMBER[1:], member=MEMBER[0])
+    (doubt,), _ = in_an_audit(told)
+    assert re.search("AUC of 0.9. to .*, and the target with 0.[67].* the target was trained on more records", doubt)
+
+
 def test_shadows_that_trained_on_the_targets_records_are_doubted(forests):
     own = np.flatnonzero(MEMBER[0])
     (doubt,), _ = in_an_audit(forests | dict(shadows=shadows_of(forests, lambda one: np.r_[np.flatnonzero(one), own])))

@@ -105,8 +105,20 @@ def _doubts(
         or trained_on_all.of_answers(labels, target, shadows, trained, member)
         or memorization.of_members(labels, target, shadows, trained, member)
         or (unlike_shadows.doubts(found.models, member) if found and member is not None else ())
+        or (odd_shadows.doubts(found.models) if found else ())
+        or _gross(asked, trained, member, known, found)
         or (() if member is None else blind_guesses.doubts(labels, member))
     )
+
+
+def _gross(
+    asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats, found: _Beside | None
+) -> tuple[str, ...]:
+    """The doubt of a target that is as no shadow is; not where a temperature explains it: a note with a remedy."""
+    said = () if found is None else unlike_shadows.gross(found.models)
+    if not said or calibrated(asked, trained, member, known):
+        return ()
+    return () if temperatures.softmax_twice_note(asked.target, asked.shadows) else said
 
 
 def _notes(
