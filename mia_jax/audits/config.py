@@ -175,16 +175,18 @@ class BalancedConfig(Source, AuditConfig, QueryOptions):
 
 @dataclasses.dataclass(frozen=True)
 class CanaryConfig(Source, AuditConfig):
-    """What an audit by canaries is: one model, trained once, and what it proves about its training."""
+    """What an audit by canaries is: one training run and what it proves; or several, and what each canary tells."""
 
     canaries: int = option(
         1000, "audit one training run by so many canaries, each among its records by a coin toss", low=16
     )
     canary_kind: str = option(
         "mislabelled",
-        "canaries: mislabeled (records with a label drawn from the other classes) or plain records",
-        choices=("mislabelled", "plain"),
+        "canaries: mislabelled (records with a label drawn from the other classes), clean (as they are), ood (out of"
+        " distribution: each attribute another record's); or several, as in clean,mislabelled,ood, as many of each",
     )
+    num_models: int = option(1, "models; of 4 or more LiRA judges each canary, too", identity=False, low=1)
+    num_targets: int = option(8, "of several models, those that play the target in turn", identity=False, low=1)
     guesses: int | None = option(
         None,
         "canaries that are guessed, the best half in and the worst half out (default: 1, 1/4, 1/16 and 1/64 of them,"

@@ -262,8 +262,12 @@ def define_flags(flags, *kinds: type[AuditConfig]) -> Callable[[type[C]], C]:
         for stray in (name for name in there if name not in names):
             where = f"with {CHOSEN_BY[kind]}" if kind in CHOSEN_BY else f"without {_chooser(stray)}"
             raise InputError(f"`{stray}` has no meaning {where}: leave it out")
+        defaults = {f.name: f.default for f in dataclasses.fields(kind)}
+        elsewhere = {
+            name for name in names - {*there} if defaults[name] != known[name].default
+        }  # another kind's default
         config = kind(
-            **{name: _typed(flags.FLAGS[name].value, f.type) for name, f in known.items() if name in names},
+            **{name: _typed(flags.FLAGS[name].value, known[name].type) for name in names - elsewhere},
             attack_options={name: flags.FLAGS[name].value for name in own},
         )
         refuse_idle(rules(kind), [*there, *own], config)

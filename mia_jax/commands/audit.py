@@ -5,6 +5,7 @@ mia-jax audit --target=URL --data=mine.npz                     # somebody's mode
 mia-jax audit --predictions=preds.npz                          # all answers were obtained elsewhere
 mia-jax audit --predictions=a.npz,b.npz,c.npz                  # variants of one model, side by side
 mia-jax audit --dataset=location --canaries=1000               # one training run, its epsilon
+mia-jax audit --dataset=location --canaries=900 --canary_kind=clean,mislabelled,ood --num_models=32
 mia-jax audit --dataset=location --fail_if='tpr@0.01>0.05'     # a release gate
 mia-jax audit --dataset=location --policy=policy.toml          # the same by a policy, with a folder of evidence
 
@@ -30,7 +31,7 @@ def define(argv: list[str]) -> Callable[[], None]:
     from mia_jax.audits import config as configs
     from mia_jax.audits import flags as audit_flags
 
-    kinds = (configs.BalancedConfig, configs.DeployedConfig, configs.CanaryConfig)
+    kinds = (configs.CanaryConfig, configs.BalancedConfig, configs.DeployedConfig)  # what the last says is shown
     read_config = audit_flags.define_flags(flags, *kinds)
     flags.DEFINE_string(
         "fail_if", None, "conditions that must not hold, as in tpr@0.01>0.05,lira:auc>0.6; see mia_jax.audits.gate"

@@ -16,7 +16,8 @@ def suspicion(results: Results, scores: Scores) -> Drawing:
     for name, rows, color, dash in groups:
         share = np.histogram(score[rows], edges)[0] / rows.sum()
         ax.stairs(share, edges, color=color, lw=2, ls=dash, label=name)
-    beside = "the other wrong labels" if results["canaries"]["kind"] == "mislabelled" else "all other labels"
+    beside = {"mislabelled": "the other wrong labels"}.get(results["canaries"]["kind"], "all other labels")
+    beside = "labels that it might have had" if "," in results["canaries"]["kind"] else beside
     ax.set(xlabel=f"how much likelier than {beside}", ylabel="share of canaries")
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter(as_percent)

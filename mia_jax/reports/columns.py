@@ -30,6 +30,9 @@ MEANINGS = {
     "p_value": "of the record by the attack of the list: small where few non-members score as high; none: not tested",
     "told": "1 where the record is on the list of those that may be told as members, 0 where not; none: not tested",
     "pictures": "the most exposed records as pictures, in the order of the report",
+    "canary_kind": "the kind of the canary: a place in the list of kinds that the run was given, from 0",
+    "lira_canaries": "LiRA's score of the canary, by models that had it and that had not; larger: rather a member",
+    "lira_member": "true where the model that was attacked by LiRA was trained on the canary",
     "score_canaries": "how likely the target finds the canary's label, beside the labels it might have had; as a log",
 }
 
@@ -56,8 +59,12 @@ def shape(name: str, scores: Scores) -> str:
         return f"{len(scores[name]):,} targets"
     values = scores[name]
     if values.ndim == 2:
-        return f"{values.shape[0]:,} targets x {values.shape[1]:,} records"
-    return f"{values.size:,} {'canaries' if 'score_canaries' in scores else 'records'}"
+        return f"{values.shape[0]:,} targets x {values.shape[1]:,} {_each(scores)}"
+    return f"{values.size:,} {_each(scores)}"
+
+
+def _each(scores: Scores) -> str:
+    return "canaries" if "score_canaries" in scores else "records"
 
 
 def write_csv(workdir: str | os.PathLike | places.Address) -> places.Place:
@@ -78,8 +85,8 @@ def write_csv(workdir: str | os.PathLike | places.Address) -> places.Place:
 
 
 def _lines(results: Results, scores: Scores) -> Iterator[list[str]]:
-    names = [name for name in scores if name not in ("pictures", "targets")]
     per_target = measures.targets_in_turn(results)
+    names = [n for n in scores if n not in ("pictures", "targets") and (per_target or scores[n].ndim == 1)]
     head = ["score_shokri" if name == SCORE else name for name in names]
     yield (["target"] if per_target else []) + head
     targets = scores["targets"] if per_target else [None]

@@ -18,7 +18,7 @@ from mia_jax.reports.blocks import Notes
 from mia_jax.reports.columns import column
 from mia_jax.reports.figures import many
 from mia_jax.reports.measures import Results
-from mia_jax.reports.sections import beside_paper, epsilon, result
+from mia_jax.reports.sections import beside_paper, canary_kinds, epsilon, result
 from mia_jax.reports.sections import unknown as unknown_section
 from mia_jax.reports.words import MEASURES, confounded, doubts, listed, marked_title, percent, table_notes
 
@@ -285,7 +285,7 @@ def _scores_only(results: Results) -> list[RenderableType]:
 
 def _canaries_parts(results: Results) -> list[RenderableType]:
     target, block, canaries = results["target"], results["attacks"]["canaries"], results["canaries"]
-    kind = {"mislabelled": "mislabeled"}.get(canaries["kind"], canaries["kind"])  # results.json keeps its spelling
+    kind = canary_kinds.listed(results)
     about = (
         f"{marked_title(results['dataset'])}: one model, trained on {target['train_records']:,} records,"
         f" {canaries['included']:,} of them among {canaries['count']:,} {kind} canaries by a coin toss"
@@ -303,4 +303,26 @@ def _canaries_parts(results: Results) -> list[RenderableType]:
         f"AUC of the canaries {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]; accuracy of the model on"
         f" training {target['train_accuracy']:.3f}, on test records {target['test_accuracy']:.3f}"
     )
-    return [_text(about), "", table, "", _text(accuracies), _text(verdict.canaries(results))]
+    several = _canaries_by_lira(results) if "lira" in canaries else []
+    return [_text(about), "", table, "", _text(accuracies), _text(verdict.canaries(results)), *several]
+
+
+def _canaries_by_lira(results: Results) -> list[RenderableType]:
+    """A kind of canary in each line, as several models tell them."""
+    block, notes = results["canaries"]["lira"], Notes()
+    rates = canary_kinds.rates(results)[:3]
+    names = ["AUC", *(f"TPR at {percent(float(rate))} FPR" for rate in rates)]
+    table = _table([("canaries", 15, "left"), *((name, 20, "left") for name in names)], padding=1)
+    for name, one in canary_kinds.rows(results):
+        _add(table, [name, _number(one["auc"], notes), *(_number(one["tpr_at_fpr"][rate], notes) for rate in rates)])
+    over = f"{many(block['targets'], 'target', 'targets')} of {block['models']:,} models"
+    bounds = [measures.epsilon_low(block[key]) or 0.0 for key in ("epsilon", "epsilon_gaussian")]
+    proven = f"By LiRA's scores of the first model: epsilon >= {bounds[0]:.2f}, >= {bounds[1]:.2f} if noise is Gaussian"
+    return [
+        "",
+        _text(f"By LiRA ({over}; 95% intervals in brackets)"),
+        "",
+        table,
+        *(_hanging(k, text) for k, text in enumerate(notes.reasons, 1)),
+        _text(f"{proven}; each bound by itself"),
+    ]

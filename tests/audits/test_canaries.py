@@ -14,9 +14,13 @@ from small_runs import CANARIES, CANARY_OPTIONS
 from mia_jax import audits, data
 from mia_jax.audits import config as configs
 from mia_jax.audits import gate
+from mia_jax.audits.canaries import kinds
+from mia_jax.audits.canaries import lira as by_lira
 from mia_jax.audits.plans import canaries
-from mia_jax.reports import report, verdict
-from mia_jax.types import InputError
+from mia_jax.plans import membership
+from mia_jax.reports import columns, report, results, verdict
+from mia_jax.statistics import one_run
+from mia_jax.types import Field, InputError, Records, Schema
 
 
 def at(config, folder, **changed):
@@ -121,6 +125,10 @@ def test_its_page_is_found_again(canary_config, canary_run):
         (dict(target_kind="google"), "leave out `target_kind=google`"),
         (dict(dp_delta=0.0), "`dp_delta`"),
         (dict(canaries=390), "use fewer"),
+        (dict(canary_kind="clean,odd"), "there is no kind 'odd'; there are clean, mislabelled and ood"),
+        (dict(canary_kind="clean,plain"), "names a kind twice"),
+        (dict(num_models=3), r"give 1, or 4 or more in pairs \(4\)"),
+        (dict(num_models=2), "4 or more in pairs"),
     ],
 )
 def test_refusals_name_the_next_move(canary_config, tmp_path, changed, told):
@@ -142,3 +150,94 @@ def test_the_coins_do_not_depend_on_how_the_model_is_trained(canary_config):
     )
     np.testing.assert_array_equal(one.member, other.member)
     np.testing.assert_array_equal(one.pool.y, other.pool.y)
+
+
+# --- kinds of canaries, and several models ---------------------------------------------------------------------------
+
+SEVERAL = dict(canary_kind="clean,mislabelled,ood", num_models=8, num_targets=4, num_epochs=20)
+
+
+@pytest.fixture(scope="module")
+def several(canary_config, tmp_path_factory):
+    """An audit by eight models, and its workdir."""
+    folder = tmp_path_factory.mktemp("several") / "w"
+    return audits.run(at(canary_config, folder, **SEVERAL)), folder
+
+
+def test_each_kind_is_judged_by_lira(several):
+    found, folder = several
+    block, scores = found["canaries"]["lira"], results.read(folder).scores
+    assert (block["models"], block["targets"], found["shadows"]["count"]) == (8, 4, 6)
+    assert [one["kind"] for one in block["kinds"]] == ["plain", "mislabelled", "ood"]
+    score, member, kind = scores["lira_canaries"], scores["lira_member"], scores["canary_kind"]
+    assert score.shape == member.shape == (4, CANARIES)
+    for place, one in enumerate(block["kinds"]):
+        assert one["count"] == (kind == place).sum() == CANARIES // 3
+        again = by_lira.measures(score[:, kind == place].astype(float), member[:, kind == place])
+        assert again["auc"]["value"] == pytest.approx(one["auc"]["value"], abs=1e-3)
+    plain, mislabeled, odd = (one["auc"]["value"] for one in block["kinds"])
+    assert mislabeled > plain + 0.1 and odd > plain + 0.1  # what is learned by heart leaks more than what is plain
+    assert 0 < block["epsilon"]["low"] <= block["epsilon"]["provable"]
+    np.testing.assert_array_equal(member[0], scores["member"])
+
+
+@pytest.mark.integration
+def test_the_first_model_is_the_one_that_would_be_alone(several, canary_config):
+    alone = audits.run(at(canary_config, several[1], **SEVERAL | {"num_models": 1}))
+    assert alone["attacks"] == several[0]["attacks"] and "lira" not in alone["canaries"]
+    again = audits.run(at(canary_config, several[1], **SEVERAL))
+    assert again["canaries"] == several[0]["canaries"]
+
+
+def test_several_models_are_shown(several):
+    found, folder = several
+    text = report.terminal_table(found)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "clean, mislabeled and out of distribution canaries" in " ".join(text.split())
+    assert "By LiRA (4 targets of 8 models" in text and "mislabeled, 40" in text
+    page = report.write_report(folder).read_text()
+    for words in ("each attribute is another record", "Aerni, Zhang and Tramer 2024", "opposite sides", "of 3 kinds"):
+        assert words in page
+    lines = columns.write_csv(folder).read_text().splitlines()
+    assert len(lines) == CANARIES + 1 and "lira_canaries" not in lines[0] and "canary_kind" in lines[0]
+
+
+def test_canaries_out_of_distribution_have_attributes_of_others():
+    rng = np.random.default_rng(0)
+    x = np.arange(60)[:, None] * 100 + np.arange(6)  # a value tells its record and its column
+    x[:, 4:] = np.eye(2, dtype=int)[rng.integers(2, size=60)]  # one attribute of two columns
+    number = Field("n", "numeric", 0, 4, low=0, high=6000)
+    schema = Schema("t", "local", "0" * 64, 5, (6,), (number, Field("c", "categorical", 4, 6, categories=("a", "b"))))
+    y, rows = np.arange(60) % 5, rng.permutation(60)[:20]
+    made = kinds.make(jax.random.key(0), Records(x, y), schema, rows, ("plain", "mislabelled", "ood"))
+    np.testing.assert_array_equal(made.kind, np.arange(20) % 3)
+    plain, mislabeled, odd = (rows[made.kind == place] for place in range(3))
+    np.testing.assert_array_equal(np.delete(made.pool.x, odd, axis=0), np.delete(x, odd, axis=0))
+    new = made.pool.x[odd]
+    np.testing.assert_array_equal(new[:, :4] % 100, np.tile(np.arange(4), (len(odd), 1)))  # each from its own column
+    assert all(len(set(row)) > 1 for row in (new[:, :4] // 100).tolist()) and np.all(new[:, 4:].sum(axis=1) == 1)
+    np.testing.assert_array_equal(made.pool.y[plain], y[plain])
+    assert np.all(made.pool.y[mislabeled] != y[mislabeled])
+    np.testing.assert_array_equal(made.own, np.where(made.kind == 2, made.pool.y[rows], y[rows]))
+
+
+def test_coins_are_fair_and_opposite_in_pairs():
+    coins = canaries.coins(jax.random.key(0), 6, 400)
+    np.testing.assert_array_equal(coins[1::2], ~coins[::2])
+    np.testing.assert_array_equal(coins[:1], canaries.coins(jax.random.key(0), 1, 400))
+    assert membership.related(coins).sum() == 12  # itself and its partner
+    assert np.all(np.abs(coins.mean(axis=1) - 0.5) < 0.1)
+
+
+@pytest.mark.slow
+def test_the_bound_by_lira_errs_no_more_often_than_it_says():
+    """Models that know nothing of their canaries: a bound above 0 is wrong."""
+    wrong = 0
+    for seed in range(1000):
+        rng = np.random.default_rng(seed)
+        coins = rng.random((4, 100)) < 0.5
+        member = np.stack([coin for each in coins for coin in (each, ~each)])
+        phi = rng.normal(size=100) + rng.normal(size=(8, 100))
+        score = by_lira.scores(phi, member, np.array([0]))
+        wrong += one_run.from_scores(score[0], member[0], [100, 25, 6, 1], seed=seed).epsilon > 0
+    assert wrong <= 66, wrong  # 5 % of 1,000: more in 1 of 100 cases

@@ -18,7 +18,10 @@ ROWS = re.findall(r"^\| `([^`]+)` \| ([^|]+) \|([PBDC ]*)\|", PAGE, re.MULTILINE
 BOUND = {key.removeprefix("<bound>."): kind for key, kind, _ in ROWS if key.startswith("<bound>.")}
 TYPES = {key: kind for key, kind, _ in ROWS if not key.startswith("<bound>.")}
 TYPES |= {
-    f"attacks.<attack>.{name}.{key}": kind for name in ("epsilon", "epsilon_gaussian") for key, kind in BOUND.items()
+    f"{place}.{name}.{key}": kind
+    for place in ("attacks.<attack>", "canaries.lira")
+    for name in ("epsilon", "epsilon_gaussian")
+    for key, kind in BOUND.items()
 }
 PLANS = {key: plans.split() or [*"PBDC"] for key, _, plans in ROWS}
 PLACEHOLDERS = {
@@ -73,6 +76,7 @@ def _run(plan: str, own: pathlib.Path, folder: pathlib.Path) -> results.Results:
             return audits.run(audits.BalancedConfig(dataset=str(own), workdir=work, **few))
         case "C":
             few = dict(canaries=60, train_size=100, num_epochs=2, hidden=8)
+            few |= dict(canary_kind="clean,ood", num_models=4, num_targets=2)
             return audits.run(audits.CanaryConfig(dataset=str(own), workdir=work, **few))
     rng = np.random.default_rng(0)
     labels, trained = rng.integers(2, size=100), rng.random((5, 100)) < 0.5

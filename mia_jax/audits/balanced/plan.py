@@ -85,7 +85,7 @@ def set_up(config: BalancedConfig, pool: Records, schema: Schema, folder: pathli
     root = jax.random.key(config.seed)
     population, rest = splits.reserve(stage_key(root, "population"), total, reserve)
     candidates = np.sort(rest[:n])
-    targets, chosen = _targets(config.num_targets, config.num_models), defenses.parse(config.defenses)
+    targets, chosen = target_models(config.num_targets, config.num_models), defenses.parse(config.defenses)
     plan, member = _who_trains(stage_key(root, "balanced"), n, config.num_models, folder)
     return BalancedSetting(root, pool, schema, candidates, population, plan, member, targets, chosen)
 
@@ -106,8 +106,8 @@ def _who_trains(key: Key, n: int, num_models: int, folder: pathlib.Path) -> tupl
     return splits.Plan(rows, rows[splits.partners(np.arange(num_models))]), member.rows()
 
 
-def _targets(count: int, num_models: int) -> np.ndarray:
-    """The models that play the target, [T]: one of each pair first."""
+def target_models(count: int, num_models: int) -> np.ndarray:
+    """The models that play the target, int [T]: one of each pair first."""
     doubled = np.arange(count) * 2
     return np.where(doubled < num_models, doubled % num_models, doubled % num_models + 1)
 
@@ -127,6 +127,6 @@ def pairs(models: np.ndarray) -> np.ndarray:
 
 def of_models(setting: BalancedSetting, which: np.ndarray) -> BalancedSetting:
     """The setting as if there were only the models ``which`` [K'], in pairs; as many are targets, if there are."""
-    targets = _targets(min(len(setting.targets), len(which)), len(which))
+    targets = target_models(min(len(setting.targets), len(which)), len(which))
     plan = splits.Plan(*(rows_of(rows)[which] for rows in setting.plan))
     return setting._replace(plan=plan, member=setting.member[which], targets=targets)

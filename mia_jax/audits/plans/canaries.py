@@ -7,17 +7,24 @@ out. So many right guesses prove a lower bound on epsilon, to stand beside the e
 A canary is a record with a label that is not its own, drawn from the other classes: nothing else in the training data
 teaches that label, so a model that knows it has seen the canary. The same draw calibrates the score without a second
 model: how much likelier the label is than the other wrong ones, which might have been drawn as well.
+
+With ``num_models`` there are more models, in pairs with opposite coins; the first is the one that there would be alone.
+LiRA then compares each canary with itself in the others (``audits/canaries``), by kind of canary, for several targets;
+the first model's coins are as fair and as unknown to its shadows as ever, so its scores prove a bound in the same way.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from mia_jax import data
-from mia_jax.attacks.common import LIMIT
-from mia_jax.audits import common, memory
+from mia_jax.attacks.common import LIMIT, scaled_logit
+from mia_jax.audits import common, memory, stages
 from mia_jax.audits import config as configs
+from mia_jax.audits.balanced import plan as balanced
+from mia_jax.audits.canaries import kinds, lira
 from mia_jax.audits.config import CanaryConfig
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Observation, Observers, Run, Summary, Trained, TrainingJob
@@ -39,8 +46,9 @@ class CanarySetting(NamedTuple):
     schema: Schema
     own: np.ndarray  # int32 [m], the labels that the canaries had
     canaries: np.ndarray  # int32 [m], rows of the pool
-    member: np.ndarray  # bool [m], the coins
-    train: np.ndarray  # int32 [1, M + m], rows of the pool; -1 for a canary that is left out
+    kind: np.ndarray  # int [m], place in the list of kinds
+    member: np.ndarray  # bool [K, m], the coins; of the first model, and of others
+    train: np.ndarray  # int32 [K, M + m], rows of the pool; -1 for a canary that is left out
     test: np.ndarray  # int32 [M'], rows of the pool
     epsilon: dict[str, Any] | None  # the accountant's, of DP-SGD
 
@@ -50,6 +58,8 @@ class Observed(NamedTuple):
 
     log_p: np.ndarray  # [m, c], of the canaries
     confidence: np.ndarray  # [m]
+    phi: np.ndarray  # [K, m], scaled logits of the canaries' labels, by every model
+    which: np.ndarray  # [K], models: those that have not diverged
     accuracy: tuple[float, float]  # on the records that train for certain, and on the test records
 
 
@@ -58,6 +68,9 @@ class Scored(NamedTuple):
 
     scores: np.ndarray  # float64 [m]
     bounds: dict[str, Any]  # the blocks "epsilon" and "epsilon_gaussian"
+    lira: np.ndarray | None = None  # float64 [T, m], of several targets
+    targets: np.ndarray | None = None  # int [T], places among the models observed
+    lira_bounds: dict[str, Any] | None = None  # as ``bounds``, by LiRA's scores of the first target
 
 
 # --- the steps of the audit ------------------------------------------------------------------------------------------
@@ -80,7 +93,12 @@ def resolve(config: CanaryConfig) -> CanaryConfig:
         )
     if not config.dp_delta > 0:
         raise InputError("`dp_delta` must be above 0 with `canaries`: Gaussian noise has no epsilon at delta 0")
-    return config
+    if config.num_models > 1 and (config.num_models % 2 or config.num_models < 4):
+        raise InputError(
+            f"`num_models={config.num_models}` with `canaries`: give 1, or 4 or more in pairs"
+            f" ({max(4, config.num_models + config.num_models % 2)})"
+        )
+    return dataclasses.replace(config, canary_kind=",".join(kinds.parse(config.canary_kind)))
 
 
 def prepare(run: Run[CanaryConfig]) -> CanarySetting:
@@ -92,19 +110,24 @@ def prepare(run: Run[CanaryConfig]) -> CanarySetting:
     config = run.config
     pool, schema = common.load(config, check, run.notify)
     setting = set_up(config, run.root, pool, schema)
-    trained, included = int((setting.train >= 0).sum()), int(setting.member.sum())
+    trained, included = int((setting.train[0] >= 0).sum()), int(setting.member[0].sum())
+    more = "" if config.num_models == 1 else f"; {config.num_models - 1} others on as many, by other coins"
     run.notify(
-        f"{schema.marked_name}: one model trains on {trained:,} records, {included:,} of {config.canaries:,} canaries"
+        f"{schema.marked_name}: one model trains on {trained:,} records, {included:,} of {config.canaries:,}"
+        f" canaries{more}"
     )
     return setting
 
 
 def train(run: Run[CanaryConfig], setting: CanarySetting) -> Trained[None]:
-    """The model."""
-    key = jax.random.fold_in(stage_key(run.root, "model"), 0)[None]
+    """The model, and others where there are several."""
+    models = len(setting.train)
+    keys = stages.keys(stage_key(run.root, "model"), models)
     digest = artifacts.array_digest(*map(np.asarray, setting.pool))
-    job = TrainingJob("model", run.config, setting.schema, setting.pool, digest, key, setting.train)
-    return Trained(common.train_models(run, job), job.title, None, np.arange(1))
+    title = "model" if models == 1 else "models"
+    job = TrainingJob(title, run.config, setting.schema, setting.pool, digest, keys, setting.train)
+    made = Trained(common.train_models(run, job), job.title, None, np.arange(models))
+    return made if models == 1 else made._replace(choose=balanced.pairs, least=4)
 
 
 def observe(run: Run[CanaryConfig], setting: CanarySetting, trained: Trained[None]) -> Observed:
@@ -112,23 +135,36 @@ def observe(run: Run[CanaryConfig], setting: CanarySetting, trained: Trained[Non
     others = Observers(
         stage_key(run.root, "look"), {"summary": observation.summary}, defenses.parse(run.config.defenses), {}
     )
-    canaries = others._replace(by_name={"answers": _answers, **others.by_name})
-    clean = setting.train[:, run.config.canaries :]
+    canaries = others._replace(by_name={"answers": _answers, "logit": _logit, **others.by_name})
+    which = trained.which
+
+    def of_each(rows: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(rows, (len(which), len(rows)))
+
     of_canaries, of_clean, of_test = trained.models.observe(
-        Observation(canaries, setting.pool, setting.canaries[None]),
-        Observation(others, setting.pool, clean),
-        Observation(others, setting.pool, setting.test[None]),
+        Observation(canaries, setting.pool, of_each(setting.canaries)),
+        Observation(others, setting.pool, setting.train[which][:, run.config.canaries :]),
+        Observation(others, setting.pool, of_each(setting.test)),
     )
     run.seconds.update(shadows=0.0, target=trained.models.seconds())
     accuracy = float(of_clean["summary"]["correct"].mean()), float(of_test["summary"]["correct"].mean())
-    return Observed(of_canaries["answers"][0], of_canaries["summary"]["confidence"][0], accuracy)
+    first = of_canaries["answers"][0], of_canaries["summary"]["confidence"][0]
+    return Observed(*first, np.asarray(of_canaries["logit"], np.float64), which, accuracy)
 
 
 def attack(run: Run[CanaryConfig], setting: CanarySetting, observed: Observed) -> Scored:
     """How likely each canary's label is to the model, and what so many right guesses prove."""
     score = suspicion(observed.log_p, np.asarray(setting.pool.y)[setting.canaries], setting.own)
-    at_random = jax.random.randint(stage_key(run.root, "ties"), (), 0, 2**31 - 1)
-    return Scored(score, bound(run.config, score, setting.member, int(at_random)))
+    at_random = int(jax.random.randint(stage_key(run.root, "ties"), (), 0, 2**31 - 1))
+    member = setting.member[observed.which]
+    alone = Scored(score, bound(run.config, score, member[0], at_random))
+    if len(member) == 1:
+        return alone
+    targets = balanced.target_models(min(run.config.num_targets, len(member)), len(member))
+    each = lira.scores(observed.phi, member, targets)
+    return alone._replace(
+        lira=each, targets=targets, lira_bounds=bound(run.config, each[0], member[targets[0]], at_random)
+    )
 
 
 def summarize(
@@ -140,21 +176,29 @@ def summarize(
     noise, such as DP-SGD in good approximation.
     """
     config, schema, y = run.config, setting.schema, np.asarray(setting.pool.y)
-    score, member = scored.scores, setting.member
+    score, coins = scored.scores, setting.member[observed.which]
+    member, train = coins[0], setting.train[observed.which[0]]
     rates = {f"{r:g}": metrics.tpr_at_fpr(score, member, r).json() for r in metrics.RATES}
-    counts = np.bincount(y[setting.train[setting.train >= 0]], minlength=schema.num_classes)
+    counts = np.bincount(y[train[train >= 0]], minlength=schema.num_classes)
     blocks: results.Blocks = {
         "dataset": results.dataset(schema, data.title(schema.name), len(y), counts),
         "target": {
             "kind": config.target_kind,
             "model": config.model,
-            "train_records": int((setting.train >= 0).sum()),
+            "train_records": int((train >= 0).sum()),
             "train_accuracy": observed.accuracy[0],
             "test_accuracy": observed.accuracy[1],
             **({"epsilon": setting.epsilon} if setting.epsilon is not None else {}),
         },
-        "canaries": {"kind": config.canary_kind, "count": config.canaries, "included": int(member.sum())},
-        "shadows": {"count": 0},
+        "canaries": {
+            "kind": config.canary_kind,
+            "count": config.canaries,
+            "included": int(member.sum()),
+            **_by_lira(config, setting, scored, coins),
+        },
+        "shadows": {"count": len(coins) - 2, "models": len(coins), **trained.left_out}
+        if len(coins) > 1
+        else {"count": 0},
         "paper": {"rows": []},
         "attacks": {
             "canaries": {
@@ -173,7 +217,29 @@ def summarize(
         "score_canaries": score.astype(np.float32),
         "confidence": observed.confidence,
     }
-    return Summary(configs.identity(config), blocks, arrays)
+    if "," in config.canary_kind:
+        arrays["canary_kind"] = setting.kind.astype(np.int32)
+    settings = configs.identity(config)
+    if scored.lira is not None and scored.targets is not None:
+        arrays |= {"lira_canaries": scored.lira.astype(np.float32), "lira_member": coins[scored.targets]}
+        settings |= {"num_models": config.num_models, "num_targets": len(scored.targets)}
+    return Summary(settings, blocks, arrays)
+
+
+def _by_lira(config: CanaryConfig, setting: CanarySetting, scored: Scored, coins: np.ndarray) -> dict[str, Any]:
+    """What several models say of the canaries; nothing of one model."""
+    if scored.lira is None or scored.targets is None:
+        return {}
+    member = coins[scored.targets]
+    return {
+        "lira": {
+            "models": len(coins),
+            "targets": len(scored.targets),
+            **lira.measures(scored.lira, member),
+            "kinds": lira.by_kind(scored.lira, member, setting.kind, kinds.parse(config.canary_kind)),
+            **(scored.lira_bounds or {}),
+        }
+    }
 
 
 # --- the canaries ----------------------------------------------------------------------------------------------------
@@ -205,23 +271,35 @@ def set_up(config: CanaryConfig, root: Key, pool: Records, schema: Schema) -> Ca
     total, m = len(pool.y), config.canaries
     size = check(config, schema, total)
     canaries, rest = splits.reserve(stage_key(root, "canaries"), total, m)
-    y = np.array(pool.y, np.int32)
-    own = y[canaries]
-    if config.canary_kind == "mislabelled":
-        away = jax.random.randint(stage_key(root, "labels"), (m,), 1, schema.num_classes)
-        y[canaries] = (own + np.asarray(away, np.int32)) % schema.num_classes
-    member = np.asarray(jax.random.bernoulli(stage_key(root, "coins"), 0.5, (m,)))
-    if member.all() or not member.any():
+    made = kinds.make(root, pool, schema, canaries, kinds.parse(config.canary_kind))
+    member = coins(stage_key(root, "coins"), config.num_models, m)
+    if (member.all(axis=1) | ~member.any(axis=1)).any():
         raise InputError(f"all {m} coins fell alike: take another `seed`, or more canaries")
-    train = np.concatenate([np.where(member, canaries, -1), rest[:size]])[None].astype(np.int32)
+    certain = np.broadcast_to(rest[:size], (len(member), size))
+    train = np.concatenate([np.where(member, canaries, -1), certain], axis=1).astype(np.int32)
     # DP-SGD's sampling rate must not tell how many coins fell which way: of all rows, included or not.
     epsilon = common.accountant_epsilon(config, train.shape[1])
-    return CanarySetting(Records(pool.x, y), schema, own, canaries, member, train, rest[size : 2 * size], epsilon)
+    test = rest[size : 2 * size]
+    return CanarySetting(made.pool, schema, made.own, canaries, made.kind, member, train, test, epsilon)
+
+
+def coins(key: Key, models: int, m: int) -> np.ndarray:
+    """Fair coins, bool [K, m]: a model's depend on its number alone; each second model has the opposite ones."""
+    first = np.asarray(jax.random.bernoulli(key, 0.5, (m,)))  # the ones that a single model has
+    pairs = [first]
+    for p in range(1, (models + 1) // 2):
+        pairs.append(np.asarray(jax.random.bernoulli(jax.random.fold_in(key, p), 0.5, (m,))))
+    return np.stack([coin for pair in pairs for coin in (pair, ~pair)])[:models]
 
 
 def _answers(key: Key, target, records: Records) -> Array:
     del key
     return target.ask(records.x)
+
+
+def _logit(key: Key, target, records: Records) -> Array:
+    del key
+    return scaled_logit(target.ask(records.x), records.y)["phi"]
 
 
 def suspicion(log_p: np.ndarray, label: np.ndarray, own: np.ndarray) -> np.ndarray:

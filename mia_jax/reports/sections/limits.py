@@ -58,8 +58,9 @@ def _by_plan(results: Results) -> list[str]:
             ]
         case "canaries":
             return [
-                "What happens to plain records. Canaries are made to be remembered; the bound holds for the training as"
-                " a whole, and says of no single record of yours how well it is hidden.",
+                f"What happens to {'your' if 'plain' in results['canaries']['kind'] else 'plain'} records. Canaries are"
+                " made to be remembered; the bound holds for the training as a whole, and says of no single record of"
+                " yours how well it is hidden.",
                 "An epsilon from above. What lies between the bound and the accountant's epsilon is not known.",
             ]
     return _of_a_deployed_model(results)

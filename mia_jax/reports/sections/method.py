@@ -7,6 +7,7 @@ from mia_jax.reports import answer_words, measures
 from mia_jax.reports.blocks import Block, Items, Report
 from mia_jax.reports.figures import many
 from mia_jax.reports.measures import Results
+from mia_jax.reports.sections import canary_kinds
 from mia_jax.reports.sections.section import Section
 from mia_jax.reports.words import diverged, percent, the_model
 
@@ -135,8 +136,14 @@ def _canaries_method(results: Results) -> list[str]:
             "records with a label drawn from the classes that are not theirs. Nothing else teaches a model that label,"
             " so one that finds it likelier than other wrong labels has seen the canary"
         )
-    else:
+    elif canaries["kind"] == "plain":
         kind = "plain records; a model that is surer of their label has rather seen them"
+    else:
+        of_kinds = f" of {len(canary_kinds.names(results))} kinds" if "," in canaries["kind"] else ""
+        kind = (
+            f"records{of_kinds}: {canary_kinds.listed(results)}. A model that is surer of their label than of"
+            " those that they might have had has rather seen them"
+        )
     return [
         f"{canaries['count']:,} canaries are {kind}. A coin was tossed for each of them, and"
         f" {canaries['included']:,} came to be among the {results['target']['train_records']:,} records on which one"

@@ -1,0 +1,1 @@
+"""Canaries: the kinds of them, and what several models tell of each."""
