@@ -121,7 +121,7 @@ SOURCE = (
 )
 WITH_PREDICTIONS = ("predictions", "attacks", "defenses", "adaptive", "dp_delta", "seed", "workdir")
 
-NO_ATTACK = "with `canaries`, which trains one model and no attack"
+NO_ATTACK = "with `canaries`, which trains no attack"
 
 RULES: dict[type[AuditConfig], tuple[Rule, ...]] = {
     Config: (
@@ -137,7 +137,7 @@ RULES: dict[type[AuditConfig], tuple[Rule, ...]] = {
         *SOURCE,
     ),
     CanaryConfig: (
-        Rule(("chunk", "lanes"), lambda v: False, NO_ATTACK),
+        Rule(("chunk", "lanes", "num_targets"), lambda v: v.num_models > 1, "with `canaries` and one model"),
         *OWN_NETWORK,
         *SOURCE,
     ),

@@ -99,7 +99,7 @@ def test_flags_that_absl_refuses(parse, argv):
 @pytest.mark.parametrize(
     ("flag", "kind", "where"),
     [
-        ("num_models", CanaryConfig, "with --canaries"),
+        ("num_records", CanaryConfig, "with --canaries"),
         ("target", CanaryConfig, "with --canaries"),
         ("dataset", DeployedConfig, "with --target or --predictions"),
         ("guesses", BalancedConfig, "without --canaries"),
@@ -113,6 +113,13 @@ def test_a_flag_of_another_kind_of_audit(parse, flag, kind, where):
     with pytest.raises(InputError) as error:
         parse("--seed=3", f"--{flag}=7", kinds=AUDITS)(kind)
     assert shown(error) == f"--{flag} has no meaning {where}: leave it out"
+
+
+def test_a_default_of_each_kind_is_its_own(parse):
+    read = parse("--seed=3", kinds=AUDITS)
+    assert (read(BalancedConfig).num_models, read(CanaryConfig).num_models) == (64, 1)
+    read = parse("--num_models=16", kinds=AUDITS)
+    assert (read(BalancedConfig).num_models, read(CanaryConfig).num_models) == (16, 16)
 
 
 # --- flags that mean nothing beside the others -----------------------------------------------------------------------
