@@ -106,7 +106,11 @@ def compare(
 
 
 def names_of(paths: Sequence[str]) -> list[str]:
-    """What the models are called: by their files, with the folder where two have the same name. Raises InputError."""
+    """What the models are called: by their files, with the folder where two have the same name.
+
+    Raises:
+        InputError: there are not two files, or one is named twice.
+    """
     if len({pathlib.Path(path).resolve() for path in paths}) < len(paths) or len(paths) < 2:
         raise InputError("`predictions` with commas names two files or more, each once")
     stems = [pathlib.Path(path).stem for path in paths]

@@ -70,7 +70,12 @@ def discoveries(p: Array, rate: float = RATE) -> np.ndarray:
 
 
 def split(rng: np.random.Generator, member: np.ndarray) -> Split:
-    """Divide the non-members at random: who chooses the attack, who calibrates, who is tested beside the members."""
+    """Divide the non-members at random: who chooses the attack, who calibrates, who is tested beside the members.
+
+    Args:
+        rng: what draws.
+        member: bool [n].
+    """
     rows = rng.permutation(np.flatnonzero(~member))
     first, second = round(CHOICE * len(rows)), round((CHOICE + CALIBRATION) * len(rows))
     parts = np.zeros((3, len(member)), bool)

@@ -123,7 +123,13 @@ def update(
 
 
 def is_argmax(log_p: Array, log_y_c: jax.Array, c: jax.Array) -> jax.Array:
-    """``argmax(log_p, axis=1) == c``, which costs half a forward pass on CPUs."""
+    """``argmax(log_p, axis=1) == c``, which costs half a forward pass on CPUs, bool [b].
+
+    Args:
+        log_p: log-probabilities [b, classes].
+        log_y_c: of the classes ``c`` [b].
+        c: classes [b].
+    """
     before = jnp.arange(log_p.shape[1])[None] < c[:, None]
     return jnp.where(before, log_p < log_y_c[:, None], log_p <= log_y_c[:, None]).all(1)
 

@@ -81,7 +81,15 @@ def fastest(
 def records_per_second(
     trainer: Trainer, keys: Key, pool: Records, index: np.ndarray, device: jax.Device
 ) -> float | None:
-    """Records a second of some networks' epoch, compiled before; None where they do not fit the memory."""
+    """Records a second of some networks' epoch, compiled before; None where they do not fit the memory.
+
+    Args:
+        trainer: of one network.
+        keys: of each network [S].
+        pool: records [N].
+        index: rows of the pool [S, m].
+        device: where they train.
+    """
     init, epoch = parallel.program(trainer.init, (0, None)), parallel.program(trainer.epoch, (0, None, 0))
     rows = jax.device_put(index, device)
     try:

@@ -231,6 +231,8 @@ def _summary(key: Key, target: Target, records: Records) -> dict[str, Any]:
 
 
 def defended_observer(observe: Observer, chosen: tuple[AnswerDefense, ...]) -> Observer:
+    """An observer of targets behind those of the defenses that change their answers."""
+
     def defended(key, target: Target, records: Records):
         needed = tuple(defense for defense in chosen if defense.changes(target.answers))
         return observe(key, stages.defended(target, needed), records)

@@ -191,11 +191,7 @@ def scored(
     own, seen = _read(read, asked, known)
     of_population = dict.fromkeys(seen)
     if population is not None:
-        group = checks.of_population(population, len(trained), classes)
-        of_target, of_shadows = _read(read, group, known)
-        for answer, many in of_shadows.items():
-            pair = of_target[answer], many
-            of_population[answer] = jax.tree.map(lambda one, each: np.concatenate([one[None], each[kept]]), *pair)
+        of_population = _of_population(read, checks.of_population(population, len(trained), classes), known, kept)
     trained, seen = trained[kept], jax.tree.map(lambda leaf: leaf[kept], seen)
     if design.fixed_counts and not attack.per_example:  # those do so themselves, with each shadow that is left out, too
         trained, seen = equal_counts(trained, seen)
@@ -216,6 +212,16 @@ def scored(
     if control:
         beside = negative_control.scores(attack, state, choice, Calibration(seen, trained, of_population))
     return Scored(scores, notes, choice, reason, kept, known, beside)
+
+
+def _of_population(read, group: Answered, known: Formats, kept: np.ndarray) -> dict[str, Any]:
+    """What is seen of the population [1 + S', p]: of the target, then of the shadows that are kept; by answer."""
+    of_target, of_shadows = _read(read, group, known)
+
+    def together(one: Array, each: Array) -> np.ndarray:
+        return np.concatenate([np.asarray(one)[None], np.asarray(each)[kept]])
+
+    return {answer: jax.tree.map(together, of_target[answer], many) for answer, many in of_shadows.items()}
 
 
 def equal_counts(trained: np.ndarray, seen: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
