@@ -182,7 +182,8 @@ def attack_rules(kind: type[AuditConfig]) -> tuple[Rule, ...]:
     """The rules for the options of attacks, as they are declared on their entries in ``ATTACKS``."""
     rules = []
     if kind in (BalancedConfig, DeployedConfig):
-        ours = [name for name, entry in attacks.ATTACKS.items() if "model" in entry.sources()]
+        every = attacks.ATTACKS.items()
+        ours = [n for n, e in every if "model" in e.sources() and (kind is BalancedConfig or e.imitates)]
         otherwise = f"{OTHER_TRAINER}, or {_among(ours).removeprefix('without ')}"
         rules.append(Rule(NETWORK, lambda v: _ours(v) or _named(v, kind, ours), otherwise))
     if kind is BalancedConfig:

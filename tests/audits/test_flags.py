@@ -124,7 +124,14 @@ def test_a_default_of_each_kind_is_its_own(parse):
 
 # --- flags that mean nothing beside the others -----------------------------------------------------------------------
 
-VALUES = {"model": "cnn", "class_prior": "target", "data_source": "official", "data_dir": "d", "optimizer": "sgd"}
+VALUES = {
+    "shadow_labels": "target",
+    "model": "cnn",
+    "class_prior": "target",
+    "data_source": "official",
+    "data_dir": "d",
+    "optimizer": "sgd",
+}
 VALUES |= {"recipe": "lira", "schedule": "cosine", "image_augmentation": "flip"}
 VALUES |= {"marginals": "m.npz", "shadow_data": "noisy", "num_shadows": "3", "protocol": "oip", "dataset": "adult"}
 SEARCH = ("class_prior", "k_max", "k_min", "conf_min", "rej_max", "iter_max")
@@ -159,6 +166,7 @@ MODES = [  # a kind of run, flags that set the mode, flags without a meaning the
     (BalancedConfig, "--attacks=loss", ("num_queries",), "without label_only among", "--attacks=label_only"),
     (BalancedConfig, "--attacks=loss", ("augment",), "without lira, ", "--attacks=bavaria_offline"),
     (BalancedConfig, "--attacks=loss", ("query_shadows", "query_records"), "without label_only, boundary", ""),
+    (BalancedConfig, "--attacks=all", ("cascade_rounds",), "without cmia among --attacks", "--attacks=all,cmia"),
     (CanaryConfig, "--canaries=100", (*NETWORKS, "attack_rows", "chunk"), "with --canaries", None),
     (CanaryConfig, "--canaries=100", ("dp_clip",), "without --dp_noise_multiplier", "--dp_noise_multiplier=1"),
     (
@@ -179,6 +187,14 @@ MODES = [  # a kind of run, flags that set the mode, flags without a meaning the
     (DeployedConfig, "--target=u", (*SEARCH, "shadow_records"), "without --shadow_data=", "--shadow_data=search"),
     (DeployedConfig, "--target=u --attacks=loss", NETWORKS, "without shokri among --attacks", "--target=u"),
     (DeployedConfig, "--target=u --target_kind=google", ("model", *TRAINED), "without --target_kind=nn", "--target=u"),
+    (
+        DeployedConfig,
+        "--target=u --target_kind=google --attacks=all",
+        ("hidden",),
+        "without --target_kind=nn, our own networks, or glira or imia among --attacks",
+        "--target=u --target_kind=google --attacks=all,imia",
+    ),
+    (DeployedConfig, "--target=u --shadow_data=search", ("shadow_labels",), "with --shadow_data=marginal", "--target=u"),
     (DeployedConfig, "--target=u", ("data_dir",), "without the name of a data set", "--target=u --shadow_data=adult"),
     (DeployedConfig, "--target=u --shadow_data=o.npz", ("data_dir",), "without the name of a data set", None),
 ]  # fmt: skip
