@@ -233,8 +233,8 @@ class DeployedConfig(TableOptions, Shadows, AuditConfig):
     attacks: str = option("all", f"{ATTACKS_HELP}; all: those that can run on what there is", identity=False)
     max_queries: int | None = option(
         None,
-        "records that the target may be asked about, all runs in this workdir together: those of `data` first, then what"
-        " labels of shadows and attacks that imitate it need, and the synthesis of shadow data gets the rest. What"
+        "records that the target may be asked about, all runs in this workdir together: those of `data` first, then"
+        " what labels of shadows and attacks that imitate it need, and the synthesis of shadow data gets the rest. What"
         " reached the service counts, answered or refused, and each further try (default: any number)",
         identity=False,
         low=1,

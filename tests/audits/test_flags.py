@@ -194,7 +194,7 @@ MODES = [  # a kind of run, flags that set the mode, flags without a meaning the
         "without --target_kind=nn, our own networks, or glira or imia among --attacks",
         "--target=u --target_kind=google --attacks=all,imia",
     ),
-    (DeployedConfig, "--target=u --shadow_data=search", ("shadow_labels",), "with --shadow_data=marginal", "--target=u"),
+    (DeployedConfig, "--target=u --shadow_data=search", ("shadow_labels",), "with --shadow_data=", "--target=u"),
     (DeployedConfig, "--target=u", ("data_dir",), "without the name of a data set", "--target=u --shadow_data=adult"),
     (DeployedConfig, "--target=u --shadow_data=o.npz", ("data_dir",), "without the name of a data set", None),
 ]  # fmt: skip
