@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mia_jax.data.groups import Grouping
+
 
 class Brought(NamedTuple):
     """What an audit of a model in this process is given."""
@@ -20,6 +22,7 @@ class Brought(NamedTuple):
     digest: str = ""  # of the file that all of this is from, if it is from one
     notes: tuple[str, ...] = ()  # what was made of labels and answers, in sentences
     class_names: tuple[str, ...] = ()  # of classes 0, 1, ..., where labels were not these numbers
+    group: Grouping | None = None  # of the records, by a column of the user's
 
     @property
     def has_shadows(self) -> bool:

@@ -13,6 +13,7 @@ from mia_jax.audits.brought import Brought
 from mia_jax.audits.options import (
     FIRST_OPTIONS,
     AttackOptions,
+    GroupOptions,
     ProcessOptions,
     QueryOptions,
     RecipeOptions,
@@ -35,7 +36,7 @@ C = TypeVar("C", bound="AuditConfig")
 
 
 @dataclasses.dataclass(frozen=True)
-class AuditConfig(RecipeOptions, AttackOptions, ProcessOptions):
+class AuditConfig(RecipeOptions, AttackOptions, ProcessOptions, GroupOptions):
     """What every kind of audit has: how models are trained, what defends them, and how attacks learn from them."""
 
     seed: int = option(0, "seed of everything random", low=0)

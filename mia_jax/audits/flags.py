@@ -119,7 +119,7 @@ SOURCE = (
     ),
     Rule(("label", "kinds"), lambda v: by_path.is_table(v.dataset), "without a .csv or .parquet as `dataset`"),
 )
-WITH_PREDICTIONS = ("predictions", "attacks", "defenses", "adaptive", "dp_delta", "seed", "workdir")
+WITH_PREDICTIONS = ("predictions", "attacks", "defenses", "adaptive", "dp_delta", "seed", "workdir", "group")
 
 NO_ATTACK = "with `canaries`, which trains no attack"
 
@@ -138,6 +138,7 @@ RULES: dict[type[AuditConfig], tuple[Rule, ...]] = {
     ),
     CanaryConfig: (
         Rule(("chunk", "lanes", "num_targets"), lambda v: v.num_models > 1, "with `canaries` and one model"),
+        Rule(("group",), lambda v: False, NO_ATTACK),
         *OWN_NETWORK,
         *SOURCE,
     ),

@@ -172,7 +172,7 @@ def judge(conditions: Collection[Condition], results: Mapping[str, Any]) -> list
         names = list(blocks) if condition.attack is None else [condition.attack]
         if condition.measure in NOT_OF_ALL and condition.attack is None:
             names = [name for name in names if condition.measure in blocks[name]]
-        verdicts += [_verdict(condition, name, blocks.get(name), results) for name in names]
+        verdicts += [verdict(condition, name, blocks.get(name), results) for name in names]
         if not names:
             reason = "no attack has this measure"
             verdicts.append(Verdict(condition.text, "any attack", None, True, reason))
@@ -183,10 +183,11 @@ def _blind(condition: Condition, results: Mapping[str, Any]) -> Verdict:
     """The outcome of a condition on the blind baseline, which holds where this library drew who is a member."""
     if measures.members_drawn(results):
         return Verdict(condition.text, BLIND, None, False, note="members were drawn at random here, so nothing is told")
-    return _verdict(condition, BLIND, results.get(BLIND), results)
+    return verdict(condition, BLIND, results.get(BLIND), results)
 
 
-def _verdict(condition: Condition, name: str, block: Mapping[str, Any] | None, results: Mapping[str, Any]) -> Verdict:
+def verdict(condition: Condition, name: str, block: Mapping[str, Any] | None, results: Mapping[str, Any]) -> Verdict:
+    """The outcome of a condition, of measures as an attack's ``block`` of ``results`` has them; ``name``: whose."""
     if block is None:
         return Verdict(condition.text, name, None, True, "it did not run")
     measure = _measure(condition, block)

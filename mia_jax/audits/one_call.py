@@ -12,12 +12,13 @@ import numpy as np
 
 from mia_jax import attacks as attack_table
 from mia_jax import sanitize
-from mia_jax.audits import pipeline
+from mia_jax.audits import groupings, pipeline
 from mia_jax.audits import release as releases
 from mia_jax.audits.config import AuditConfig, Brought, DeployedConfig, InProcessConfig
 from mia_jax.audits.deployed import checks, collect
 from mia_jax.audits.plans import in_process
 from mia_jax.data import class_labels, columns, npz, tables
+from mia_jax.data.groups import Grouping
 from mia_jax.progress import Progress, patient
 from mia_jax.reports import notebook
 from mia_jax.reports.notebook import AuditResult
@@ -27,7 +28,7 @@ from mia_jax.targets.trainers import Platform
 from mia_jax.types import Array, InputError
 
 OF_NETWORKS = frozenset(f.name for f in dataclasses.fields(AuditConfig)) - {
-    "seed", "defenses", "target_kind", "attack_options", "data_dir", "workdir", "dp_delta", "jobs"
+    "seed", "defenses", "target_kind", "attack_options", "data_dir", "workdir", "dp_delta", "jobs", "group"
 }  # fmt: skip
 
 
@@ -43,6 +44,7 @@ def audit(
     attacks: str = "all",
     defenses: str = "",
     signal: str | Callable[[np.ndarray, np.ndarray], Array] | None = None,
+    group: Any = None,
     name: str = "your records",
     seed: int = 0,
     jobs: int = 1,
@@ -75,6 +77,7 @@ def audit(
             (prediction, y) -> [n] of the user's, larger where the model fits the record better: a log-likelihood, or
             minus a loss. ``y`` is then what is predicted. Shadows are a ``fit``, a regressor, or a dict of what saved
             ones predicted, shadows [S, n, ...] and shadow_member; ``predict`` may be saved predictions [n, ...].
+        group: a column of x, where it is a data frame, or values [n], by which measures are told, too (``subgroups``).
         name: what the records are called in the report.
         seed: of everything random.
         jobs: processes that train shadows side by side, each one at a time; each imports what the first has imported.
@@ -105,6 +108,7 @@ def audit(
     0.7... [0.6..., 0.7...]
     """
     brought = _brought(predict, x, y, member, shadows, population, signal)
+    brought = brought._replace(group=_grouped(group, x, len(brought.y)))
     config = InProcessConfig(
         brought=brought,
         records=_digest(brought),
@@ -168,6 +172,18 @@ def _brought(
         return given
     p, trained, note = _saved(saved, len(labels))
     return given._replace(shadows=p, shadow_member=trained, notes=(*notes, *filter(None, [note])))
+
+
+def _grouped(group: Any, x: Any, records: int) -> Grouping | None:
+    """The groups of records by a column of theirs, or by values [n]. Raises InputError."""
+    if group is None:
+        return None
+    if not isinstance(group, str):
+        return groupings.of_values(group, str(getattr(group, "name", None) or "group"), records)
+    if not tables.is_frame(x) or group not in x.columns:
+        known = f"; there are {', '.join(map(str, x.columns))}" if tables.is_frame(x) else ", which is no data frame"
+        raise InputError(f"group={group!r} is no column of x{known}: give one, or values [n]")
+    return groupings.of_values(x[group], group, records)
 
 
 def _records(x: Any, y: Array, whose: str, names: tuple[str, ...]) -> tuple[Any, class_labels.Classes, tuple[str, ...]]:

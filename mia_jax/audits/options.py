@@ -103,6 +103,17 @@ else:
 
 
 @dataclasses.dataclass(frozen=True)
+class GroupOptions:
+    """By what measures are told besides classes."""
+
+    group: str | None = option(
+        None,
+        "a column of the records by which measures are told, too: its groups are values, or quarters of numbers",
+        identity=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class ProcessOptions:
     """In how many processes models of other libraries are trained."""
 

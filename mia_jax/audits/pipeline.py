@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from mia_jax.audits import config as configs
-from mia_jax.audits import cost, divergence, outlines, sharing
+from mia_jax.audits import cost, divergence, groupings, outlines, sharing
 from mia_jax.audits import release as releases
 from mia_jax.audits.config import AuditConfig, BalancedConfig, CanaryConfig, Config
 from mia_jax.audits.cost import Prediction
@@ -30,7 +30,7 @@ from mia_jax.plans.shards import Shard
 from mia_jax.progress import Progress, silent
 from mia_jax.reports import report, results
 from mia_jax.reports.results import Results
-from mia_jax.statistics import false_discoveries, overlap, screens
+from mia_jax.statistics import false_discoveries, overlap, screens, subgroups
 from mia_jax.storage import artifacts
 from mia_jax.storage.places import Place
 from mia_jax.types import InputError
@@ -227,7 +227,9 @@ def _results(plan: str | None, run: Run, summary: Summary, listed: dict[str, Any
     """What results.json says: how the run was made, on what and when, and what it came to."""
     trained = recipe_settings(run.config) if "optimizer" in summary.settings else {}
     settings = {**summary.settings, **trained, "workdir": str(run.workdir)}
-    more = {"screens": screens.block(summary.scores), "overlap": overlap.block(summary.scores), "discoveries": listed}
+    by = groupings.of_run(summary)
+    more: dict[str, Any] = {"subgroups": subgroups.block(summary.scores, summary.blocks["attacks"], by)}
+    more |= {"screens": screens.block(summary.scores), "overlap": overlap.block(summary.scores), "discoveries": listed}
     return {
         "schema": results.SCHEMA,
         **({"plan": plan} if plan else {}),

@@ -204,7 +204,18 @@ def _names(names: Sequence[str]) -> str:
 
 def _in_subgroups(limit: Limit, results: Results) -> PolicyRule:
     """A limit, of every group of records."""
-    groups = results.get("subgroups")
-    if not groups:
-        return _rule(limit.rule, _asks(limit, "any group"), UNDECIDED, "this run has no subgroups")
-    return _rule(limit.rule, _asks(limit, "any group"), UNDECIDED, "")
+    columns, asks = results.get("subgroups"), _asks(limit, "any group")
+    if not columns:
+        return _rule(limit.rule, asks, UNDECIDED, "this run has no subgroups")
+    if limit.condition.attack not in (None, columns[0]["attack"]):
+        return _rule(limit.rule, asks, UNDECIDED, f"this run tells of groups what {columns[0]['attack']} finds")
+    verdicts = []
+    for column in columns:
+        for one in column["groups"]:
+            called = f"{column['by']} {one['group']}"
+            if "reason" in one:
+                verdicts.append(gate.Verdict(limit.condition.text, called, None, True, one["reason"]))
+            else:
+                verdicts.append(gate.verdict(limit.condition, called, one, results))
+    status, found = _outcome(verdicts)
+    return {**_rule(limit.rule, asks, status, found), "limit": limit.limit}

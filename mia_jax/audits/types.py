@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from mia_jax.audits.config import AuditConfig
+from mia_jax.data.groups import Grouping
 from mia_jax.plans.shards import Shard
 from mia_jax.progress import Progress
 from mia_jax.reports.results import Blocks
@@ -147,3 +148,4 @@ class Summary(NamedTuple):
     settings: Mapping[str, Any]  # "config" of results.json, but for the workdir
     blocks: Blocks  # of results.json
     scores: Mapping[str, np.ndarray]  # scores.npz
+    group: Grouping | None = None  # of the records, by a column of the user's

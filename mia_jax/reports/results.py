@@ -180,6 +180,7 @@ class Blocks(TypedDict):
     screens: NotRequired[dict[str, Any]]  # ``screens.block``
     overlap: NotRequired[dict[str, Any]]  # ``overlap.block``
     discoveries: NotRequired[dict[str, Any]]  # ``false_discoveries.block``
+    subgroups: NotRequired[list[dict[str, Any]]]  # ``subgroups.block``
     policy: NotRequired[PolicyBlock]  # where it was judged by one
 
 

@@ -1,5 +1,7 @@
 """The blind baseline and the negative control in whole audits, the page that says what they found, and the gate."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -37,6 +39,7 @@ def test_a_split_by_a_feature_is_said_first_and_a_random_one_is_not_accused():
     assert "column 1" not in repr(result)
 
 
+@pytest.mark.integration
 def test_the_page_names_the_column_and_shows_the_control_beside_each_attack(tmp_path):
     x, y, member = _world(confounded=True)
     x[:, 0] = np.where(member, x[:, 0], -x[:, 0])  # the model is right on members alone, trained on them or not
@@ -71,6 +74,7 @@ def test_an_attack_that_tells_the_members_of_other_models_is_shown_by_its_contro
         gate.enforce(gate.parse("lira:auc>0.6"), found)
 
 
+@pytest.mark.integration
 def test_predictions_without_records_say_why_and_with_records_are_looked_at(tmp_path):
     x, y, member = _world(confounded=True)
     p = np.full((len(y), 2), 0.5) + 0.1 * np.array([-1, 1]) * np.random.default_rng(0).random((len(y), 1))
@@ -112,8 +116,8 @@ def test_a_verdict_says_what_is_memory_all_the_same():
 
 @pytest.mark.data
 @pytest.mark.integration
-def test_real_adults_split_by_age_are_said_to_be_so_before_anything_else(tmp_path):
-    records, schema = mia.load("adult", source="official")
+def test_real_adults_split_by_age_are_said_to_be_so_before_anything_else(data_dir, tmp_path):
+    records, schema = mia.load("adult", data_dir=data_dir, source="official")
     place = next(f.start for f in schema.fields if f.name == "age")
     x, y = np.asarray(records.x, np.float32)[:3000], np.asarray(records.y)[:3000]
     fit = lambda a, b, *, seed: DecisionTreeClassifier(random_state=seed).fit(a, b).predict_proba  # noqa: E731
@@ -128,3 +132,26 @@ def test_real_adults_split_by_age_are_said_to_be_so_before_anything_else(tmp_pat
         page = result.save(tmp_path / str(told)).read_text(encoding="utf-8")
         assert ("differ even without the model" in page.partition("Can somebody who may only")[0]) is told
         assert (f"column {place} (alone 1.00)" in page) is told
+
+
+@pytest.mark.integration
+def test_measures_by_a_column_of_the_users(tmp_path):
+    rng = np.random.default_rng(3)
+    n = 1600
+    x, y, member = rng.normal(size=(n, 3)), rng.integers(2, size=n), rng.permutation(n) < n // 2
+    town = np.where(rng.random(n) < 0.4, "Ulm", "Bonn")
+    sure = 0.5 + 0.4 * rng.random(n) * np.where(member & (town == "Ulm"), 1.0, 0.5)
+    p = np.stack([np.where(y == 0, sure, 1 - sure), np.where(y == 1, sure, 1 - sure)], axis=1)
+    result = mia.audit(p, x, y, member, attacks="loss", group=town)
+    by = {column["by"]: column for column in result.results["subgroups"]}
+    assert by["group"]["groups"][0]["group"] == "Ulm" and by["group"]["groups"][0]["differs"]
+    assert {one["group"] for one in by["class"]["groups"]} == {"0", "1"}
+    assert "Whom does it hit?" in result.save(tmp_path / "run").read_text(encoding="utf-8")
+    np.savez(tmp_path / "p.npz", labels=y, target=p, member=member, town=town)
+    asked = audits.DeployedConfig(predictions=str(tmp_path / "p.npz"), attacks="loss", workdir=str(tmp_path / "w"))
+    found = audits.run(dataclasses.replace(asked, group="town"))["subgroups"]
+    assert found[1]["by"] == "town" and found[1]["groups"] == by["group"]["groups"]
+    with pytest.raises(InputError, match="age"):
+        audits.run(dataclasses.replace(asked, group="age", workdir=str(tmp_path / "v")))
+    with pytest.raises(InputError, match="no column of x"):
+        mia.audit(p, x, y, member, attacks="loss", group="town")

@@ -122,6 +122,7 @@ SHOWN = {
     "lanes": 7,
     "jobs": 7,
     "attacks": "loss",
+    "group": "town",
 }
 
 

@@ -63,15 +63,15 @@ def test_many_records_are_sampled(monkeypatch):
     assert found.told and looked.sum() == 300 and abs(member[looked].mean() - member.mean()) < 0.01
 
 
-def _adult():
-    records, schema = data.load("adult", source="official")
+def _adult(data_dir):
+    records, schema = data.load("adult", data_dir=data_dir, source="official")
     return np.asarray(records.x, np.float32), np.asarray(records.y), [f.name for f in schema.fields]
 
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_a_split_of_adult_by_age_is_told_and_random_ones_are_accused_in_five_of_a_hundred():
-    x, y, names = _adult()
+def test_a_split_of_adult_by_age_is_told_and_random_ones_are_accused_in_five_of_a_hundred(data_dir):
+    x, y, names = _adult(data_dir)
     columns = [str(k) for k in range(x.shape[1])]
     told, outside = [], []
     for seed in range(200):

@@ -11,6 +11,7 @@ from mia_jax.audits import common
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import blind, negative_control
 from mia_jax.audits.types import Summary
+from mia_jax.data.groups import Grouping
 from mia_jax.reports import results
 from mia_jax.statistics import matched_pairs
 from mia_jax.types import Field, Schema
@@ -30,6 +31,7 @@ class Found(NamedTuple):
     correct: np.ndarray  # bool [n]
     x: Any = None  # the records [n, *f], whatever holds them; None: they are not there
     fields: tuple[Field, ...] = ()  # what their columns mean, where it is known
+    group: Grouping | None = None  # of the records, by a column of the user's
     control: Mapping[str, np.ndarray | None] = {}  # attack -> scores [T, n] of models that did not see the records
 
 
@@ -125,7 +127,7 @@ def summary(
     if found.member is not None:
         label = found.label if dataset["classes"] > 1 else None
         blocks["blind"] = blind.block(found.x, found.fields, label, found.member, config.seed)
-    return Summary(settings, blocks, {**known, **shared, **columns})
+    return Summary(settings, blocks, {**known, **shared, **columns}, found.group)
 
 
 def dataset(path: str, schema: Schema, records: int, found: Found) -> results.Dataset:

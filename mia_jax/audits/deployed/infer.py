@@ -208,9 +208,8 @@ def scored(
         if parts is None:
             advance(1)
     reason = None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}"
-    beside = None
-    if control:
-        beside = negative_control.scores(attack, state, choice, Calibration(seen, trained, of_population))
+    evidence = Calibration(seen, trained, of_population)
+    beside = negative_control.scores(attack, state, choice, evidence) if control else None
     return Scored(scores, notes, choice, reason, kept, known, beside)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from mia_jax import data
 from mia_jax.attacks import quick_first
 from mia_jax.attacks.common import reporting
-from mia_jax.audits import bounds, common, memory, seen, stages
+from mia_jax.audits import bounds, common, groupings, memory, seen, stages
 from mia_jax.audits import config as configs
 from mia_jax.audits.balanced import cascade, observations, plan
 from mia_jax.audits.balanced import scores as judging
@@ -66,6 +66,7 @@ def prepare(run: Run[BalancedConfig]) -> BalancedSetting:
     config = run.config
     pool, schema = common.load(config, plan.check, run.notify)
     setting = plan.set_up(config, pool, schema, run.workdir.path)
+    groupings.of_records(config.group, np.asarray(pool.x)[:1], schema)  # refused before any work
     build_attacks(run, setting)
     n, half = len(setting.candidates), setting.plan.train.shape[1]
     common.accountant_epsilon(config, half)
@@ -192,7 +193,8 @@ def summarize(
         "exposure": exposed,
         "paper": {"rows": []},
     }
-    return Summary(settings, blocks, _arrays(setting, scored, observed.seen.phi, pictures))
+    group = groupings.of_records(config.group, np.asarray(setting.pool.x)[setting.candidates], setting.schema)
+    return Summary(settings, blocks, _arrays(setting, scored, observed.seen.phi, pictures), group)
 
 
 # --- the blocks of results.json --------------------------------------------------------------------------------------

@@ -145,8 +145,11 @@ def summarize(
     if setting.plan is not None:
         settings["num_shadows"] = run.config.num_shadows
     shadows = {**observed.shadows, **trained.left_out}
-    x = in_process.records(brought(run.config))
-    about = predictions.Description(settings, setting.asked.schema, in_process.kind(run.config), shadows, x)
+    given = brought(run.config)
+    x = in_process.records(given)
+    about = predictions.Description(
+        settings, setting.asked.schema, in_process.kind(run.config), shadows, x, given.group
+    )
     return predictions.summary(run.config, observed.inputs, scored, about)
 
 

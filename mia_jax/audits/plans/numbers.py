@@ -219,6 +219,7 @@ def summarize(
         nothing,
         nothing.astype(bool),
         in_process.records(given),
+        group=given.group,
         control={name: one.control for name, one in scored.items()},
     )
     notes = list(dict.fromkeys(note for one in scored.values() for note in one.notes))

@@ -8,7 +8,7 @@ import numpy as np
 
 from mia_jax.attacks import ATTACKS, build, quick_first
 from mia_jax.audits import config as configs
-from mia_jax.audits import flags, stages
+from mia_jax.audits import flags, groupings, stages
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats as formats
 from mia_jax.audits.deployed import attack as deployed_attack
@@ -19,6 +19,7 @@ from mia_jax.audits.deployed.blocks import Found
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
+from mia_jax.data.groups import Grouping
 from mia_jax.plans import membership
 from mia_jax.progress import within
 from mia_jax.reports.figures import many
@@ -39,6 +40,7 @@ class Inputs(NamedTuple):
     doubts: list[str]  # whether labels, target and shadows belong together, in sentences
     population: Answered | None = None  # answers about records that trained no model
     x: Any = None  # the records [n, *f], where the file has them
+    group: Grouping | None = None  # of the records, by an array of the file
 
 
 class Description(NamedTuple):
@@ -49,6 +51,7 @@ class Description(NamedTuple):
     target: str  # what the target is, in words
     shadows: Mapping[str, Any]  # more of the block of the shadows
     x: Any = None  # the records [n, *f], where they are there
+    group: Grouping | None = None  # of the records
 
 
 # --- the steps of the audit ------------------------------------------------------------------------------------------
@@ -77,7 +80,8 @@ def prepare(run: Run[DeployedConfig]) -> Inputs:
     lines: list[str] = []
     inputs = checked(run.config, deployed.load_predictions(_path(run.config), lines.append))
     x = deployed.beside(_path(run.config), len(inputs.predictions.labels))
-    inputs = inputs._replace(notes=[*lines, *inputs.notes], x=x)
+    group = groupings.of_file(run.config.group, _path(run.config), len(inputs.predictions.labels))
+    inputs = inputs._replace(notes=[*lines, *inputs.notes], x=x, group=group)
     tell(run, inputs)
     return inputs
 
@@ -136,7 +140,7 @@ def summarize(
     # The records themselves are seldom there: nothing is known of their features.
     schema = Schema(_path(config), "local", setting.digest, classes, (0,), ())
     shadows = {"data": "as the predictions were made"}
-    about = Description(settings(config, scored), schema, "saved predictions", shadows, setting.x)
+    about = Description(settings(config, scored), schema, "saved predictions", shadows, setting.x, setting.group)
     return summary(config, setting, scored, about)
 
 
@@ -159,6 +163,7 @@ def summary(config: DeployedConfig, setting: Inputs, scored: Mapping[str, infer.
         about={name: one.choice.json() for name, one in scored.items()},
         no_boundary={name: one.no_boundary for name, one in scored.items() if one.no_boundary},
         x=about.x,
+        group=about.group,
         fields=about.schema.fields,
         control={name: one.control for name, one in scored.items()},
         **blocks.without_attack(answer_format.log_probabilities(saved.target, known.target), saved.labels),

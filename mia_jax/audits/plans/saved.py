@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mia_jax.audits import groupings
 from mia_jax.audits.config import Brought, DeployedConfig, InProcessConfig
 from mia_jax.audits.deployed import records, saved
 from mia_jax.audits.plans import numbers, predictions, without_shadows
@@ -56,6 +57,7 @@ def _path(config: DeployedConfig) -> str:
 
 
 def _in_process(config: DeployedConfig, given: Brought) -> InProcessConfig:
+    given = given._replace(group=groupings.of_file(config.group, _path(config), len(given.y)))
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(DeployedConfig)}
     return InProcessConfig(**fields, name=_path(config), brought=given)
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from mia_jax.attacks import ATTACKS, build, quick_first
-from mia_jax.audits import common, shadow_data, stages
+from mia_jax.audits import common, groupings, shadow_data, stages
 from mia_jax.audits import config as configs
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats, attack, blocks, connection, own_records, shadow_source
@@ -86,6 +86,7 @@ def prepare(run: Run[DeployedConfig]) -> ServiceSetting:
         BudgetSpent: ``max_queries`` is too few to find out.
     """
     inputs = connection.load(run)
+    groupings.of_records(run.config.group, inputs.records.x, inputs.question.schema)  # refused before any question
     return ServiceSetting(*connection.connect(run, inputs))
 
 
@@ -173,6 +174,7 @@ def summarize(
         no_boundary=scored.no_boundary,
         x=inputs.records.x,
         fields=service.schema.fields,
+        group=groupings.of_records(config.group, inputs.records.x, service.schema),
         control=scored.control,
         **{name: np.asarray(value) for name, value in observed.seen.target["summary"].items() if name != "tempered"},
     )

@@ -14,7 +14,7 @@ import numpy as np
 from mia_jax import data
 from mia_jax.attacks import ATTACKS, quick_first, sources
 from mia_jax.audits import config as configs
-from mia_jax.audits import divergence, memory, shadow_data, stages
+from mia_jax.audits import divergence, groupings, memory, shadow_data, stages
 from mia_jax.audits.common import accountant_epsilon, column, load, short, title, train_models
 from mia_jax.audits.config import Config
 from mia_jax.audits.paper_attacks import attack_names, build_attacks
@@ -77,6 +77,7 @@ def prepare(run: Run[Config]) -> ShokriSetting:
     config = run.config
     pool, schema = load(config, check, run.notify)
     setting = set_up(config, pool, schema)
+    groupings.of_records(config.group, np.asarray(pool.x)[:1], schema)  # refused before any work
     _refuse_empty_classes(setting)
     run.notify(f"{schema.marked_name}: {len(pool.y):,} records, {schema.num_classes} classes, source: {schema.source}")
     shadow_models = many(config.num_shadows or 0, "shadow model", "shadow models")
@@ -308,7 +309,9 @@ def summarize(
     }
     settings = {**configs.identity(run.config), "num_shadows": run.config.num_shadows, "train_size": setting.m}
     columns = ["member", "label", "index", "confidence", "entropy", *(column(name) for name in names)]
-    return Summary(settings, blocks, {name: scored[name] for name in columns})
+    judged = np.asarray(setting.pool.x)[scored["index"]]
+    group = groupings.of_records(run.config.group, judged, schema)
+    return Summary(settings, blocks, {name: scored[name] for name in columns}, group)
 
 
 def _target_block(config: Config, setting: ShokriSetting, scored: Mapping[str, np.ndarray]) -> results.Target:

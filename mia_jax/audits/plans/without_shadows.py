@@ -109,6 +109,7 @@ def summarize(
         no_boundary={name: UNKNOWN for name in scored if given.member is None and ATTACKS[name].needed()},
         x=in_process.records(given),
         fields=(),
+        group=given.group,
         control={},
         **blocks.without_attack(observed, given.y),
     )

@@ -21,6 +21,7 @@ from mia_jax.reports.sections import (
     repeat,
     result,
     screens,
+    subgroups,
     thresholds,
     unknown,
 )
@@ -43,6 +44,7 @@ SECTIONS: tuple[Section, ...] = (
     screens.SECTION,
     accusation.SECTION,
     figures.SECTION,
+    subgroups.SECTION,
     classes.SECTION,
     files.SECTION,
     repeat.SECTION,
