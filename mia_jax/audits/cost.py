@@ -26,6 +26,7 @@ FEW, MORE = 2, 12  # steps of training that are timed
 RECORDS = (256, 4096)  # that networks are asked about, and attacks judge, while they are timed
 COSTLY = (4, 24)  # the same where many questions are asked about each
 SHADOWS = 16  # of an attack that is timed
+ENOUGH = 0.2  # seconds of epochs that are timed, where there are so many
 PAGE = 10.0  # seconds that tables, figures and the page take, about
 ARTIFACT = 4096  # bytes of an artifact beside its arrays, about
 
@@ -260,8 +261,11 @@ def _training(run: Run, job: TrainingJob, model: Model, missing: np.ndarray) -> 
 
     compiling, short = epochs(few, 1)
     _, long = epochs(more, 1)
-    _, thrice = epochs(few, 3)
-    epoch = max((thrice - short) / 2, 1e-9)
+    count, several = 1, short
+    while several - short < ENOUGH and count < job.config.num_epochs:  # epochs are milliseconds where records are few
+        count = min(4 * count, job.config.num_epochs)
+        _, several = epochs(few, count)
+    epoch = max(several - short, 0.0) / (count - 1) if count > 1 else short
     line = Affine.through((few, epoch), (more, epoch + max(long - short, 0.0)))
     return Training(compiling, chunk, max(short - epoch, 0.0), line)
 
