@@ -5,7 +5,9 @@ its own records, of which a few are taken. Seconds are a line in the number of r
 runs are multiples of that. Nothing is written.
 """
 
+import json
 import math
+import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -180,6 +182,7 @@ def predict(run: Run, outline: Outline, count: int) -> Prediction:
     attacking = {
         name: _attacking(attack, _fake(outline, name, lambda one, asked: to_target(one, asked), params), outline, name)
         for name, attack in outline.attacks.items()
+        if missing or name not in _judged(run.workdir.path)
     }
     size, models = seen.bytes_of(params) + 8 * job.config.num_epochs + ARTIFACT, len(described)
     kept = {
@@ -190,7 +193,7 @@ def predict(run: Run, outline: Outline, count: int) -> Prediction:
     disk = {
         "of networks": missing * size,
         "of what is seen": sum(_models(a, models) * (_one(a, to_target, params) + ARTIFACT) for a in kept.values()),
-        "of scores": outline.scores,
+        "of scores": outline.scores if missing or attacking else 0,
     }
     dealt = [shards.dealt(shards.Shard(i, count), models) for i in range(count)] if count > 1 else []
     return Prediction(
@@ -207,6 +210,14 @@ def predict(run: Run, outline: Outline, count: int) -> Prediction:
         disk,
         [sum(not there[k] for k in each) for each in dealt],
     )
+
+
+def _judged(workdir: pathlib.Path) -> set[str]:
+    """Attacks of a finished run, whose scores are there."""
+    try:
+        return {*json.loads((workdir / "results.json").read_text(encoding="utf-8"))["attacks"]}
+    except (OSError, ValueError, KeyError):
+        return set()
 
 
 def _described(run: Run, job: TrainingJob) -> list[dict[str, Any]]:
@@ -283,11 +294,12 @@ def _observing(
     pool = parallel.replicate(Records(*asked.pool))
     several = jax.tree.map(lambda leaf: leaf[:at_once], params)
 
+    ask = observation.asking(asked.observers.by_name, to_target)
+
     def see(records: int) -> None:
-        observers = asked.observers
         rows = np.resize(index[:at_once, :records], (at_once, records))
         for _ in observation.observe_chunks(
-            observers.key, observers.by_name, to_target, lambda part: several, pool, rows, chunk=seen.CHUNK
+            asked.observers.key, ask, lambda part: several, pool, rows, chunk=seen.CHUNK
         ):
             pass
 

@@ -120,9 +120,9 @@ def predict(
     Raises:
         InputError: as ``run``; or what the run takes is not known before.
     """
+    if not has_shares(config):
+        raise InputError("`plan_only` is for audits that train many models, which this one does not: leave it out")
     with _opened(config, notify, progress) as (plan, run):
-        if not has_shares(config):
-            raise InputError("`plan_only` is for audits that train many models, which this one does not: leave it out")
         return cost.predict(run, outlines.outline(run, plan.prepare(run)), shards)
 
 

@@ -67,17 +67,12 @@ def of_networks(
     which = np.arange(len(descriptions)) if asked.which is None else np.asarray(asked.which, int)
     index = np.asarray(asked.index)
 
+    ask = observation.asking(asked.observers.by_name, to_target)
+
     def see(some: np.ndarray, pool: Records) -> Iterator[tuple[slice, dict[str, Seen]]]:
-        observers = asked.observers
-        chosen, lines = which[some], index[some]
+        chosen = which[some]
         yield from observation.observe_chunks(
-            observers.key,
-            observers.by_name,
-            to_target,
-            lambda part: params(chosen[part]),
-            pool,
-            lines,
-            chunk=CHUNK,
+            asked.observers.key, ask, lambda part: params(chosen[part]), pool, index[some], chunk=CHUNK
         )
 
     # Else it is little, whatever it is.

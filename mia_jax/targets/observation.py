@@ -109,14 +109,30 @@ def observe_shadows(key, observers, to_target, params, pool, index=None, *, chun
     def chosen(part: slice) -> Params:
         return jax.tree.map(lambda leaf: leaf[part], params)
 
-    seen = [some for _, some in observe_chunks(key, observers, to_target, chosen, pool, index, chunk=chunk)]
+    ask = asking(observers, to_target)
+    seen = [some for _, some in observe_chunks(key, ask, chosen, pool, index, chunk=chunk)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *seen)
+
+
+def asking(observers: Mapping[str, Observer], to_target: Callable[[Params], Target]) -> Callable[..., dict[str, Seen]]:
+    """What ``observe_chunks`` calls for each chunk, made once: it is compiled for the first one.
+
+    Args:
+        observers, to_target: as of ``observe_shadows``.
+
+    Returns:
+        (params [k, ...], rows int32 [k, n], key, pool) -> name -> seen, NumPy leaves [k, n, ...].
+    """
+
+    def observe_one(params, rows, key, pool):
+        return observe(key, observers, to_target(params), Records(pool.x[rows], pool.y[rows]))
+
+    return parallel.spread(observe_one, in_axes=(0, 0, None, None))
 
 
 def observe_chunks(
     key: Key,
-    observers: Mapping[str, Observer],
-    to_target: Callable[[Params], Target],
+    ask: Callable[..., dict[str, Seen]],
     params: Callable[[slice], Params],
     pool: Records,
     index: Array,
@@ -127,7 +143,8 @@ def observe_chunks(
     """``observe_shadows`` of some networks after others: of each chunk what is seen, and nothing of it is kept.
 
     Args:
-        key, observers, to_target, pool: as there.
+        key, pool: as there.
+        ask: of ``asking``.
         params: (a slice of the S networks) -> their parameters, leaves [k, ...].
         index: int32 [S, n].
         chunk: networks at once.
@@ -136,17 +153,12 @@ def observe_chunks(
     Yields:
         slice of S, and name -> seen, NumPy leaves [k, n, ...].
     """
-
-    def observe_one(params, rows, key, pool):
-        return observe(key, observers, to_target(params), Records(pool.x[rows], pool.y[rows]))
-
-    spread = parallel.spread(observe_one, in_axes=(0, 0, None, None))
     pool = Records(*(jnp.asarray(leaf) for leaf in pool))
 
     def observe_part(part: slice, at_once: int):
         some, rows = params(part), index[part]
         seen = [
-            jax.tree.map(np.asarray, spread(some, rows[:, records], key, pool))
+            jax.tree.map(np.asarray, ask(some, rows[:, records], key, pool))
             for records in by_rows.blocks(max(1, rows.shape[1]), block)
         ]
         return seen[0] if len(seen) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *seen)

@@ -88,7 +88,9 @@ def test_a_prediction_lies_within_a_factor_of_two(own, tmp_path, kind):
     results = pipeline.run(given, page=False)
     took = results["seconds"]["shadows"] + results["seconds"].get("target", 0)
     assert 0.5 < told.seconds()["training"] / took < 2
-    assert pipeline.predict(given).missing == 0
+    again = pipeline.predict(given)
+    assert again.missing == 0 and again.seconds()["training"] == again.seconds()["attacks"] == 0
+    assert not any(again.disk.values())
     assert json.loads((tmp_path / "w" / "config.json").read_text()).keys().isdisjoint({"plan_only"})
 
 

@@ -8,6 +8,7 @@ from mia_jax.attacks import ATTACKS
 from mia_jax.audits import bounds, pipeline
 from mia_jax.audits.config import BalancedConfig
 from mia_jax.rows import Rows
+from mia_jax.targets import observation
 
 BY_RECORD = [name for name, entry in ATTACKS.items() if name != "majority" and entry.needed() <= {"in", "out"}]
 PER_EXAMPLE = "lira,lira_offline,lira_fixed,rmia,rmia_offline,base,bavaria,attack_r,calibrated_loss,pmia,informia"
@@ -69,3 +70,15 @@ def test_a_damaged_observation_is_made_again(own, tmp_path, no_pages, monkeypatc
     with pytest.warns(UserWarning, match="is damaged"):
         pipeline.run(given)
     assert scores(tmp_path / "w") == before
+
+
+@pytest.mark.integration
+def test_programs_are_compiled_once_for_all_models(own, tmp_path, no_pages, monkeypatch):
+    """Not for each chunk of models that another process might observe meanwhile."""
+    given = audit(own, tmp_path / "w", attacks="lira", num_models=20, num_epochs=1)
+    monkeypatch.setattr(bounds, "HELD", 0)
+    made = []
+    asking = observation.asking
+    monkeypatch.setattr(observation, "asking", lambda *a: made.append(a) or asking(*a))
+    pipeline.run(given)
+    assert len(made) == 3  # what attacks see of candidates and of the population, and what reports show
