@@ -71,7 +71,7 @@ class AuditConfig(RecipeOptions, AttackOptions, ProcessOptions, GroupOptions):
         metadata=about_field("options of attacks that were registered since, by flag", identity=False, flag=False),
     )
     data_dir: str | None = option(None, "folder with official data files (default: $MIA_JAX_DATA_DIR)", identity=False)
-    workdir: str | None = option(None, "folder of this run (default: runs/<data set>-<hash of it>)", identity=False)
+    workdir: str | None = option(None, "folder, or s3://bucket/run (default: runs/<data set>-<hash>)", identity=False)
     chunk: int | None = option(
         None, "shadows trained at once (default: chosen from the model and the memory)", identity=False, low=1
     )

@@ -18,7 +18,7 @@ FLAGS = flags.FLAGS
 def define(argv: list[str]) -> Callable[[], None]:
     """Define the flags; returns what to do once they are read."""
     del argv
-    flags.DEFINE_string("workdir", None, "folder of a finished run", required=True)
+    flags.DEFINE_string("workdir", None, "folder of a finished run, or its address, as s3://bucket/run", required=True)
     flags.DEFINE_bool("csv", False, cli.CSV)
     return _report
 

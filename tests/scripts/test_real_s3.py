@@ -27,7 +27,7 @@ pytest.importorskip("moto.server")
 pytestmark = pytest.mark.integration
 
 URL = "s3://bucket/folder/run"
-KEYS = dict(AWS_ACCESS_KEY_ID="someone", AWS_SECRET_ACCESS_KEY="hidden", AWS_DEFAULT_REGION="us-east-1")
+KEYS = dict(AWS_ACCESS_KEY_ID="someone", AWS_SECRET_ACCESS_KEY="classified", AWS_DEFAULT_REGION="us-east-1")
 
 
 class Server:
@@ -56,7 +56,7 @@ class Server:
         self.process.wait()
 
     def files(self):
-        keys = dict(key="someone", secret="hidden")
+        keys = dict(key="someone", secret="classified")
         return s3fs.S3FileSystem(endpoint_url=self.url, use_listings_cache=False, skip_instance_cache=True, **keys)
 
     def names(self):
@@ -123,7 +123,7 @@ def test_shards_a_run_that_is_killed_and_another_machine(server, shared, own, tm
     assert {*artifact_files(tmp_path / "local")} <= {*server.names()}
     assert not [name for name in server.names() if name.startswith(("locks/", "."))]
     for text in (done.stdout, done.stderr, server.read("results.json").decode(), server.read("report.html").decode()):
-        assert "hidden" not in text
+        assert "classified" not in text
     done = python(shared, "-m", "mia_jax", "report", f"--workdir={URL}")
     assert done.returncode == 0 and f"Report: {URL}/report.html" in done.stdout, done.stderr
 
