@@ -115,6 +115,7 @@ class Attack(TypedDict, total=False):
     median_precision: Measure
     auc: Measure
     tpr_at_fpr: dict[str, Measure]
+    per_record_tpr_at_fpr: dict[str, Measure]  # after ``record_calibration``, from 16 targets on
     ppv_at_prior: dict[str, Measure]
     per_class: list[dict[str, Any]]
     unscored: int

@@ -28,6 +28,7 @@ PLACEHOLDERS = {
     "attacks": "<attack>",
     "tpr_at_fpr": "<rate>",
     "tail_tnr": "<rate>",
+    "per_record_tpr_at_fpr": "<rate>",
     "ppv_at_prior": "<prior>",
     "by_shadows": "<count>",
 }

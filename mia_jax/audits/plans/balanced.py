@@ -29,7 +29,7 @@ from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained, TrainingJob
 from mia_jax.reports import examples, results
 from mia_jax.rows import Rows
-from mia_jax.statistics import matched_pairs, metrics, over_targets, per_record
+from mia_jax.statistics import matched_pairs, metrics, over_targets, per_record, record_calibration
 from mia_jax.types import Attack, Remember
 
 CURVE_RATE = 0.01
@@ -295,6 +295,10 @@ def attack_block(setting: BalancedSetting, label: np.ndarray, name: str, judged:
         "unscored": int(np.isnan(score).sum()),
     }
     block["auc_by_target"] = [b["auc"]["value"] for b in blocks]
+    if (by_record := record_calibration.calibrated(score, member)) is not None:
+        block["per_record_tpr_at_fpr"] = {
+            f"{rate:g}": over_targets.tpr_at_fpr(by_record, member, rate).json() for rate in metrics.RATES
+        }
     if any(judged.chosen.values()):
         block["chosen_threshold"] = {
             rate: {side: m.json() for side, m in over_targets.realized(score, member, found, float(rate)).items()}
