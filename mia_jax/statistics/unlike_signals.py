@@ -17,11 +17,12 @@ from mia_jax.statistics import (
     signal_scales,
     slipped_rows,
     unlike_shadows,
+    untold_rows,
 )
 from mia_jax.types import Array, few_of
 
 LEVEL = 1e-5  # of each test, over all shadows together
-SAMPLE = 16384  # records that are looked at, of more
+SAMPLE = 1 << 18  # records that are looked at, of more
 LEAST = 50  # records without which nothing is said
 SIDE, MANY = 30, 150  # records new to a model by which its spread is told, and the shape of it
 TIMES = 10.0  # as wide as the shadows' numbers, or as narrow: another unit
@@ -72,6 +73,7 @@ def doubts(
         or signal_scales.doubts(models[1:], trained)
         or mixed_signals.doubts(models, trained, mine)
         or (() if mine is None or related is None else _by_chance(models, trained, mine, np.asarray(related)))
+        or (() if mine is None or related is None else untold_rows.doubts(models, trained, mine, related))
     )
 
 

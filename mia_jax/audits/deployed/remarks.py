@@ -24,6 +24,7 @@ from mia_jax.statistics import (
     trained_on_all,
     unlike_columns,
     unlike_shadows,
+    untold_rows,
 )
 from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
@@ -106,9 +107,19 @@ def _doubts(
         or memorization.of_members(labels, target, shadows, trained, member)
         or (unlike_shadows.doubts(found.models, member) if found and member is not None else ())
         or (odd_shadows.doubts(found.models) if found else ())
+        or _untold(asked, trained, member, found)
         or _gross(asked, trained, member, known, found)
         or (() if member is None else blind_guesses.doubts(labels, member))
     )
+
+
+def _untold(asked: Answered, trained: np.ndarray, member: np.ndarray | None, found: _Beside | None) -> tuple[str, ...]:
+    """The doubt of a part of the rows in which the target is told by chance, where answers tell how sure a model is."""
+    if member is None or found is None or not found.level:
+        return ()
+    rows = np.arange(len(asked.labels))
+    sure = np.stack([np.asarray(p)[rows, asked.labels] for p in (asked.target, *asked.shadows)])
+    return untold_rows.doubts(sure, trained, member, membership.related(np.concatenate([member[None], trained])))
 
 
 def _gross(

@@ -1,0 +1,74 @@
+"""A run of rows in which the target is told by chance, though it is told elsewhere and shadows in its place are there.
+
+So it looks where ``member`` of a part is in another order, and where labels, or what was to be predicted, are not those
+that the target was trained on. NumPy and SciPy; never imports jax.
+"""
+
+import numpy as np
+from scipy import stats
+
+from mia_jax.statistics import metrics, slipped_rows
+from mia_jax.types import Array
+
+LEAST, SIDE = 40, 12  # rows of a run, and members and others among them
+COMPARED, SHADOWS = 16, 4  # shadows that are looked at, and without which nothing is said
+TOLD, CHANCE = 5.0, 2.5  # standard errors above one half by which a model is told, and is not
+SURE = 4.5  # standard errors between the target's AUC and the shadows'
+THIRD, PART = 1 / 3, 0.8  # of what shadows are told by; and of the rows, of which a run is a part
+
+
+def doubts(models: Array, trained: Array, member: Array, related: Array) -> tuple[str, ...]:
+    """Why a part of the rows may be about other records, or of other members, in a sentence; or ().
+
+    Args:
+        models: float [1 + S, n], of target and shadows, larger where a model fits the record better.
+        trained: bool [S, n], who trained the shadows.
+        member: bool [n], who trained the target.
+        related: bool [1 + S, 1 + S], ``membership.related`` of the target and the shadows.
+    """
+    few = np.r_[0, 1 + np.arange(len(trained))[:: -(-max(len(trained), 1) // COMPARED)]]
+    if len(few) < 1 + SHADOWS or np.shape(models)[1] < 2 * LEAST:
+        return ()
+    who = np.vstack([member, trained])[few].astype(bool)
+    others = ~np.asarray(related, bool)[np.ix_(few, few)]
+    others[:, 0] = False  # the target plays no part where a shadow is in its place
+    ranks = np.stack([stats.rankdata(row) for row in np.asarray(models)[few]]) / np.shape(models)[1]
+    score = np.stack([_score(ranks, who, k, others[k]) for k in range(len(few))])
+    side = who[0] - who[0].mean()
+    product = np.nan_to_num((score[0] - np.nanmean(score[0])) * side)
+    run = slipped_rows.largest_run(0.6 * product.mean() - product)
+    inside = np.zeros(len(product), bool)
+    inside[run] = True
+    if not LEAST <= inside.sum() <= PART * len(inside):
+        return ()
+    own, rest = _told(score[0], who[0], inside), _told(score[0], who[0], ~inside)
+    each = [found for k in range(1, len(few)) if (found := _told(score[k], who[k], inside)) is not None]
+    if own is None or rest is None or len(each) < SHADOWS:
+        return ()
+    usual, error = np.median([area for area, _ in each]) - 0.5, own[1]
+    if min(usual / error, (rest[0] - 0.5) / rest[1]) < TOLD or own[0] - 0.5 > min(CHANCE * error, THIRD * usual):
+        return ()
+    if usual + 0.5 - own[0] < SURE * np.hypot(error, error / np.sqrt(len(each))) or rest[0] - 0.5 < usual / 2:
+        return ()
+    return (
+        f"In rows {run.start} to {run.stop - 1} (counted from 0) the target is told with an AUC of {own[0]:.2f},"
+        f" elsewhere with {rest[0]:.2f}, and shadows in its place are told there with {usual + 0.5:.2f}: in these rows"
+        " member, or the labels or values that are given, seem to be in another order than in the training.",
+    )
+
+
+def _score(ranks: np.ndarray, who: np.ndarray, k: int, others: np.ndarray) -> np.ndarray:
+    """float [n]: how much better records fit model k than others that did not train on them; NaN without such."""
+    counted = ~who & others[:, None]
+    count = counted.sum(axis=0)
+    mean = (ranks * counted).sum(axis=0) / np.maximum(count, 1)
+    return np.where(count > 0, ranks[k] - mean, np.nan)
+
+
+def _told(score: np.ndarray, member: np.ndarray, rows: np.ndarray) -> tuple[float, float] | None:
+    """The AUC of scores [n] among rows, and its standard error where nothing is told; None of too few."""
+    rows = rows & ~np.isnan(score)
+    inside = int(member[rows].sum())
+    if min(inside, int(rows.sum()) - inside) < SIDE:
+        return None
+    return metrics.area(score[rows], member[rows])
