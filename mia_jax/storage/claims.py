@@ -25,7 +25,9 @@ def refuse_url(path: pathlib.Path) -> None:
     """
     if re.match(r"[A-Za-z][\w+.-]+:/", path.as_posix()):  # pathlib makes one slash of two
         url = path.as_posix().replace(":/", "://", 1)
-        raise InputError(f"the workdir {path.as_posix()} is no folder: give the address as a text, {url}")
+        raise InputError(
+            f"the workdir {path.as_posix()} is no folder: give an address as a text, as {url}, where one may stand"
+        )
 
 
 def refuse_foreign(path: pathlib.Path) -> None:

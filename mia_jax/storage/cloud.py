@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import pathlib
+import re
 import warnings
 from collections.abc import Generator, Iterable
 
@@ -27,7 +28,8 @@ RUN = "run"  # the lock of a workdir that one process has alone
 def cache(address: places.Address, config: Description) -> pathlib.Path:
     """Where this machine keeps what belongs to a run at an address: a folder for each configuration."""
     name = artifact_files.digest({"address": str(address), "config": config})[:16]
-    return places.cache_folder() / "workdirs" / f"{address.name}-{name}"
+    shown = re.sub(r"[^\w.-]", "_", address.name)[:40]
+    return places.cache_folder() / "workdirs" / f"{shown}-{name}"
 
 
 @contextlib.contextmanager
@@ -252,8 +254,11 @@ class _CloudWorkdir(Workdir):
         try:
             for path in {*self._claim(), *paths}:
                 name = self._object(path)
-                with contextlib.suppress(FileNotFoundError):  # its writer was killed before it was whole
-                    self._store.write(name, path.read_bytes())
+                try:
+                    content = path.read_bytes()
+                except FileNotFoundError:  # it is being written, or its writer was killed before it was whole
+                    continue
+                self._store.write(name, content)
                 (self.path / PENDING / name.replace("/", "+")).unlink(missing_ok=True)
             self._failed = None
         except DiskError as error:

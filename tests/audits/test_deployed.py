@@ -161,6 +161,27 @@ def test_what_a_broken_run_asked_is_spent(service, run, marginals):
             assert service.asked.total() == N + C
 
 
+@pytest.mark.integration
+def test_what_was_paid_for_is_in_the_bucket_whatever_ends_a_run(service, run, marginals, tmp_path, monkeypatch):
+    """Another machine, which has nothing, asks about what is missing alone, and counts on."""
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    monkeypatch.setattr(type(memory), "store", {})
+    monkeypatch.setattr(type(memory), "pseudo_dirs", [""])
+    service.broken, given = X[40], dict(max_queries=N + 300, recheck=0, workdir="memory://b/run", **marginals)
+    with service.open() as url:
+        monkeypatch.setenv("MIA_JAX_CACHE_DIR", str(tmp_path / "one"))
+        with pytest.raises(black_box.WrongAnswer):
+            run(url, **given)
+        service.broken, asked = None, service.asked.total()
+        monkeypatch.setenv("MIA_JAX_CACHE_DIR", str(tmp_path / "two"))
+        made = run(url, **given)
+        assert service.asked[X[0].astype(np.uint8).tobytes()] == 1
+        assert made["target"]["records_asked"] == service.asked.total() > asked
+        assert int(memory.cat_file("/b/run/target/asked")) == service.asked.total()
+        run(url, **given | dict(workdir=str(tmp_path / "local")))
+    assert memory.cat_file("/b/run/scores.npz") == (tmp_path / "local" / "scores.npz").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("given", "needed", "what"),
     [

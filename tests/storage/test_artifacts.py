@@ -146,7 +146,7 @@ def test_a_refused_run_claims_no_folder(tmp_path):
 def test_a_path_that_was_an_address_is_no_folder(tmp_path, monkeypatch, together):
     monkeypatch.chdir(tmp_path)
     with (
-        pytest.raises(InputError, match=r"the workdir gs:/bucket/run is no folder: give .*, gs://bucket/run"),
+        pytest.raises(InputError, match=r"the workdir gs:/bucket/run is no folder: give .* gs://bucket/run"),
         artifacts.open_workdir(pathlib.Path("gs://bucket/run"), {"seed": 0}, shared=together),
     ):
         pass

@@ -293,6 +293,7 @@ def test_addresses_of_this_machine_are_folders(tmp_path, protocol):
     assert places.place("C:\\runs").name.endswith("runs") and not isinstance(places.place("C:/runs"), places.Address)
 
 
+@pytest.mark.integration
 def test_a_folder_needs_no_fsspec(tmp_path):
     code = (
         f"from mia_jax.storage import open_workdir; import sys\nwith open_workdir({str(tmp_path / 'w')!r}, {{}}) as w:"
