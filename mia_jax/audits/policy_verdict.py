@@ -70,7 +70,7 @@ def _attacks(names: Sequence[str], results: Results) -> PolicyRule:
     """Each of these attacks has run, and could be measured."""
     lacking = {name: why for name in names if (why := _not_measured(name, results))}
     found = "; ".join(f"{name}: {why}" for name, why in lacking.items()) or "they ran, and are measured"
-    asks = f"measured: {', '.join(names)}"
+    asks = f"attacks that ran and could be measured: {', '.join(names)}"
     return _rule("required.attacks", asks, UNDECIDED if lacking else MET, found)
 
 

@@ -28,10 +28,10 @@ from mia_jax.reports.sections import (
 from mia_jax.reports.sections.section import Section
 
 SECTIONS: tuple[Section, ...] = (
+    policy.SECTION,
     result.SECTION,
     unknown.SECTION,
     blind.SECTION,
-    policy.SECTION,
     canary_kinds.SECTION,
     mitigations.SECTION,
     limits.SECTION,
