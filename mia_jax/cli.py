@@ -74,12 +74,13 @@ def show_run(results: Mapping[str, Any], *, csv: bool, workdir: str | None = Non
 def show_release(workdir: str) -> None:
     """Where the evidence and the PDFs of a run are, if it has such."""
     from mia_jax import evidence
+    from mia_jax.storage import places
 
-    folder = pathlib.Path(workdir)
-    if (sha256 := evidence.digest(folder)) is not None:
-        show(f"Evidence: {folder / evidence.FOLDER}    SHA-256 of its manifest: {sha256}")
-    if (folder / "report.pdf").is_file():
-        show(f"PDF: {folder / 'report.pdf'}")
+    place = places.place(workdir)
+    if (sha256 := evidence.digest(place)) is not None:
+        show(f"Evidence: {place / evidence.FOLDER}    SHA-256 of its manifest: {sha256}")
+    if isinstance(place, pathlib.Path) and (place / "report.pdf").is_file():
+        show(f"PDF: {place / 'report.pdf'}")
 
 
 @functools.cache

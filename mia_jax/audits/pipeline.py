@@ -74,7 +74,7 @@ def run(
             if page:
                 report.write_report(run.workdir.path)
                 releases.write(release, run.workdir, made)
-            run.workdir.publish(["scores.npz", *(PAGE if page else ()), releases.POLICY, "results.json"])
+            run.workdir.publish(["scores.npz", *(PAGE if page else ()), *releases.FILES, "results.json"])
         return made
 
 

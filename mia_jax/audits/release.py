@@ -17,6 +17,7 @@ from mia_jax.storage.artifacts import Workdir
 from mia_jax.storage.files import replacing
 
 POLICY = "policy.toml"  # in the workdir: the text by which the run was judged
+FILES = (POLICY, "report.pdf", evidence.FOLDER)  # in the workdir
 
 
 class Release(NamedTuple):
@@ -79,6 +80,7 @@ def keep_policy(release: Release, workdir: pathlib.Path) -> None:
 
 def write(release: Release, workdir: Workdir, results: Mapping[str, Any]) -> None:
     """Write the evidence and the PDFs of a finished run, whose report is there."""
+    (workdir.path / "report.pdf").unlink(missing_ok=True)  # of an earlier report, which no longer holds
     if release.pdf is not None:
         release.pdf(workdir.path / "report.html", workdir.path / "report.pdf")
     if release.evidence:

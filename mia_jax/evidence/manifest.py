@@ -20,7 +20,7 @@ import mia_jax
 from mia_jax.evidence import annex
 from mia_jax.evidence.paths import shortened, shortened_values
 from mia_jax.reports import measures
-from mia_jax.storage import artifacts
+from mia_jax.storage import artifacts, places
 from mia_jax.storage.files import json_text, replacing
 
 FOLDER = "evidence"
@@ -77,10 +77,14 @@ def write(
     return Evidence(folder, sha256)
 
 
-def digest(workdir: pathlib.Path) -> str | None:
-    """SHA-256 of the manifest of a workdir's evidence; None where there is none."""
-    path = workdir / FOLDER / MANIFEST
-    return file_digest(path) if path.is_file() else None
+def digest(workdir: places.Place) -> str | None:
+    """SHA-256 of the manifest of a workdir's evidence; None where there is none of the run that is there now."""
+    try:
+        now, then = (places.read(workdir, name) for name in ("results.json", f"{FOLDER}/results.json"))
+        manifest = places.read(workdir, f"{FOLDER}/{MANIFEST}")
+    except FileNotFoundError:
+        return None
+    return hashlib.sha256(manifest).hexdigest() if now == then else None
 
 
 def describe(workdir: pathlib.Path, results: Mapping[str, Any], answers: Mapping[str, str]) -> dict[str, Any]:

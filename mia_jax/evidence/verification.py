@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from mia_jax import sanitize
 from mia_jax.evidence.manifest import FOLDER, MANIFEST, SCHEMA, SIDECAR, file_digest, sidecar
+from mia_jax.storage import places
 from mia_jax.types import InputError
 
 # Detached signatures of the manifest, which whoever vouches for it puts beside it: GnuPG, minisign, cosign, OpenSSL.
@@ -46,7 +47,9 @@ def verify(folder: str | os.PathLike) -> Verified:
     Raises:
         InputError: a file was changed, is missing or does not belong there: one line with its name.
     """
-    path = pathlib.Path(folder)
+    if not isinstance(where := places.place(folder), pathlib.Path):
+        raise InputError(f"{where} is in an object store: copy the folder to this machine, and verify the copy")
+    path = where
     path = path / FOLDER if (path / FOLDER / MANIFEST).is_file() else path
     if not (path / MANIFEST).is_file() and not (path / SIDECAR).is_file():
         raise InputError(f"{path} holds no evidence: there is no {MANIFEST}; a run with `evidence` writes it")
