@@ -55,6 +55,7 @@ TABLES: dict[str, dict[str, type]] = {  # table -> key -> type
     "limits.subgroups": {},
 }
 MEASURED = ("limits", "limits.subgroups")  # tables in which all other keys are measures
+OF_GROUPS = ("auc", "tpr")  # measures of groups of records, of the attack that finds most
 TYPES: dict[type, str] = {
     str: "text",
     dict: "a table",
@@ -199,6 +200,8 @@ class _Reading(NamedTuple):
                 (condition,) = gate.parse(_condition(key, end), attacks=attacks)
             except InputError as error:
                 self.refuse((*path, key), f"is no measure: {str(error).removeprefix('gate: ')}")
+            if path[-1] == "subgroups" and (condition.attack or condition.measure not in OF_GROUPS):
+                self.refuse((*path, key), "is not known of groups of records: they have auc and tpr@...")
             if impossible := _impossible(condition, value):
                 self.refuse((*path, key), f"= {value:g} {impossible}")
             condition = condition._replace(text=_written((*path, key)), bound=float(value))

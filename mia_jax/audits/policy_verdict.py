@@ -203,19 +203,25 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _in_subgroups(limit: Limit, results: Results) -> PolicyRule:
-    """A limit, of every group of records."""
-    columns, asks = results.get("subgroups"), _asks(limit, "any group")
-    if not columns:
-        return _rule(limit.rule, asks, UNDECIDED, "this run has no subgroups")
-    if limit.condition.attack not in (None, columns[0]["attack"]):
-        return _rule(limit.rule, asks, UNDECIDED, f"this run tells of groups what {columns[0]['attack']} finds")
-    verdicts = []
-    for column in columns:
-        for one in column["groups"]:
-            called = f"{column['by']} {one['group']}"
-            if "reason" in one:
-                verdicts.append(gate.Verdict(limit.condition.text, called, None, True, one["reason"]))
-            else:
-                verdicts.append(gate.verdict(limit.condition, called, one, results))
+    """A limit, of every group of records: each is judged as an attack is."""
+    groups = {
+        f"{column['by']} {group['group']}": _measured(group, limit)
+        for column in results.get("subgroups") or ()
+        for group in column["groups"]
+    }
+    asks = _asks(limit, "any group")
+    if not groups:
+        return _rule(limit.rule, asks, UNDECIDED, "this run has no groups of records")
+    verdicts = gate.judge([limit.condition], {**results, "attacks": groups})
     status, found = _outcome(verdicts)
-    return {**_rule(limit.rule, asks, status, found), "limit": limit.limit}
+    rule = _rule(limit.rule, asks, status, found)
+    rule["limit"] = limit.limit
+    return rule
+
+
+def _measured(group: Mapping[str, Any], limit: Limit) -> Mapping[str, Any]:
+    """A group's block, in which a group that is too small says so in place of the measure."""
+    if "reason" not in group:
+        return group
+    absent = {"value": None, "reason": group["reason"]}
+    return {"auc": absent, "tpr_at_fpr": {f"{limit.condition.at or 0:g}": absent}}

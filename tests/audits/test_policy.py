@@ -67,6 +67,8 @@ REFUSED = [
     ("[limits]\nconfidence = 0.9\nauc = 0.6", "line 2: limits.confidence is 0.95"),
     ("[limits]\nsubgroups = 0.5", "limits.subgroups = 0.5 must be a table"),
     ("[limits.subgroups]\nauc = 2", "line 2: limits.subgroups.auc = 2 is impossible"),
+    ("[limits.subgroups]\nrecall = 0.6", "limits.subgroups.recall is not known of groups"),
+    ('[limits.subgroups]\n"lira:auc" = 0.6', "is not known of groups of records: they have auc and tpr@"),
     ("[limits]\nauc = 0.6\nauc = 0.7", "is no TOML: Cannot overwrite a value"),
     ("limit = 1", "line 1: limit is not known; did you mean limits?"),
     ("required = 1", "line 1: required = 1 must be a table"),
@@ -210,6 +212,26 @@ def test_a_negative_control_is_required(tmp_path, plan, control, status, found):
     given["attacks"]["lira"] |= {"negative_control": control} if control else {}
     (rule,) = judged(tmp_path, "[required]\nnegative_control = true", given)["rules"]
     assert rule["status"] == status and found in rule["found"]
+
+
+def test_the_worst_group_of_records_decides_and_one_that_is_too_small_leaves_it_open(tmp_path):
+    text = '[limits.subgroups]\nauc = 0.65\n"tpr@0.1" = 0.4'
+
+    def decided(*groups):
+        found = results(lira=0.0) | {"subgroups": [{"by": "class", "groups": [*groups]}]}
+        return judged(tmp_path, text, found)["rules"]
+
+    calm, worst = ({"group": name, **block(lean, seed=9)} for name, lean in (("0", 0.1), ("1", 1.0)))
+    small = {"group": "2", "members": 3, "non_members": 4, "reason": "fewer than 20 members"}
+    assert [rule["status"] for rule in decided(calm)] == ["met", "met"]
+    assert [rule["status"] for rule in decided(calm, worst, small)] == ["not met", "not met"]
+    assert decided(calm, worst)[0]["found"].startswith("class 1 0.7")
+    auc, tpr = decided(calm, small)
+    assert auc["status"] == tpr["status"] == "undecided" and auc["found"] == "class 2: fewer than 20 members"
+    assert statuses(tmp_path, text, results(lira=0.0)) == {
+        "limits.subgroups.auc": "undecided",
+        'limits.subgroups."tpr@0.1"': "undecided",
+    }
 
 
 def test_enforced_it_ends_with_3_or_6_and_names_what_is_against_it(tmp_path):

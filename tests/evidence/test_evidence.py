@@ -19,11 +19,14 @@ from mia_jax import audits, evidence
 from mia_jax.audits import policy, policy_verdict, release
 from mia_jax.evidence import annex, manifest, paths
 from mia_jax.reports import pdf, results
+from mia_jax.storage import places
 from mia_jax.types import InputError, MiaError
 
 SIGNED = ("manifest.json.asc", "manifest.json.bundle", "manifest.json.minisig")
 EXAMPLE = pathlib.Path(mia.__file__).parents[1] / "docs" / "policy.toml"
-POLICY = '[required]\nmembers = 10\n[limits]\nauc = 0.99\n"tpr@0.1" = 0.9\n'
+POLICY = (
+    '[required]\nmembers = 10\nblind_baseline = true\nnegative_control = true\n[limits]\nauc = 0.99\n"tpr@0.1" = 0.9\n'
+)
 PROOF = "without random canaries cannot give it"
 
 
@@ -246,6 +249,11 @@ def test_a_run_of_every_plan_leaves_evidence_of_which_no_byte_can_be_another(pla
     found = of_plan(plan, own, tmp_path, tmp_path / "p.toml")
     told = check(tmp_path / "run" / "evidence").manifest
     assert found["policy"]["status"] == told["policy"]["status"]
+    status = {rule["rule"]: rule["status"] for rule in found["policy"]["rules"]}
+    assert status["required.members"] == status["limits.auc"] == "met"
+    # A file of answers has no records, and without shadows nobody plays the target.
+    assert status["required.blind_baseline"] == ("undecided" if plan == "predictions" else "met")
+    assert status["required.negative_control"] == ("undecided" if plan == "in process" else "met")
     assert told["data"]["sha256"] == found["dataset"]["digest"] and told["data"]["members_sha256"]
     assert (tmp_path / "run" / "policy.toml").read_text() == POLICY
     assert str(tmp_path) not in json.dumps(told) and "/" not in told["config"].get("dataset", "")
@@ -310,6 +318,25 @@ def test_commands_end_with_the_policy_s_codes_and_verify_says_one_line(shared, o
     assert spoilt.returncode == 2 and spoilt.stderr.startswith("error: ") and "scores.npz was changed" in spoilt.stderr
     refused = small_runs.script(shared, *given, f"--policy={tmp_path / 'none.toml'}")
     assert refused.returncode == 2 and refused.stderr.startswith("error: policy ") and refused.stderr.count("\n") == 1
+
+
+@pytest.mark.integration
+def test_evidence_of_a_run_in_an_object_store_lies_there(tmp_path, monkeypatch):
+    pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
+    monkeypatch.setenv("MIA_JAX_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "p.toml").write_text(POLICY)
+    (tmp_path / "copy").mkdir()
+    mia.audit(*in_process(tmp_path), attacks="loss", workdir="memory://b/run", policy=tmp_path / "p.toml")
+    for name, file in MemoryFileSystem.store.items():
+        if name.startswith("/b/run/evidence/"):
+            (tmp_path / "copy" / name.rpartition("/")[2]).write_bytes(file.getvalue())
+    assert evidence.verify(tmp_path / "copy").sha256 == evidence.digest(places.place("memory://b/run"))
+    with pytest.raises(InputError, match="copy the folder to this machine"):
+        evidence.verify("memory://b/run/evidence")
 
 
 # --- PDFs ------------------------------------------------------------------------------------------------------------
