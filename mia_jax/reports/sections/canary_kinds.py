@@ -81,7 +81,7 @@ def _reading(results: Results) -> str:
     block = results["canaries"]["lira"]
     told = [(measures.value(one["auc"]) or 0.0, one["kind"]) for one in block["kinds"]]
     most = NAMES.get(max(told)[1], max(told)[1])
-    worst = f" Here these are the canaries that are {most}." if len(told) > 1 else ""
+    worst = f" The largest AUC is that of the canaries that are {most}." if len(told) > 1 else ""
     return (
         "A way of training is to be judged by the records that it hides worst, not by the average one: some defenses"
         f" hide plain records and no others ({SOURCE}).{worst} What is said of canaries holds for records as odd as"
