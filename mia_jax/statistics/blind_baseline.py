@@ -27,6 +27,7 @@ DEPENDENT = float(np.sqrt(1 + FOLDS / (FOLDS - 1)))  # of the error of an AUC ov
 LEAST = 50  # members, and others
 RECORDS = 20_000  # that are looked at, at most
 COLUMNS = 128  # that the trees of a fold read, at most
+ENOUGH = 5000  # records by which those are chosen
 LEVEL = 0.01  # of whoever is told: accusations among splits at random
 SHOWN = 5  # columns that are named
 TREES: dict[str, Any] = dict(
@@ -75,7 +76,7 @@ def blind(
     True
     """
     x, member = np.asarray(features, np.float32), np.asarray(member, bool)
-    x, names, category = _with_label(x, names, label)
+    x, names, category = _with_label(np.where(np.isfinite(x), x, np.float32(np.nan)), names, label)
     rng = np.random.default_rng(seed)
     rows = _some(rng, member)
     few = min(member[rows].sum(), (~member[rows]).sum())
@@ -136,8 +137,12 @@ def _cross_fitted(x: np.ndarray, member: np.ndarray, fold: np.ndarray, category:
     for k in range(FOLDS):
         mine = fold == k
         columns = _differing(x[~mine], member[~mine])
+        columns = columns[np.isfinite(x[~mine][:, columns]).any(axis=0)]  # the trees take no column without a value
         if category is not None and category not in columns:
             columns = np.append(columns[: COLUMNS - 1], category)
+        if not len(columns) or not mine.any() or len({*member[~mine]}) < 2:  # nothing to learn from, or to judge
+            score[mine] = 0.5
+            continue
         categories = None if category is None else columns == category
         trees = HistGradientBoostingClassifier(
             **TREES, early_stopping=False, categorical_features=categories, random_state=seed
@@ -153,10 +158,14 @@ def _differing(x: np.ndarray, member: np.ndarray) -> np.ndarray:
     """The columns to read: all, or those whose mean or spread differs most between members and others."""
     if x.shape[1] <= COLUMNS:
         return np.arange(x.shape[1])
-    with np.errstate(all="ignore"):
-        there = np.where(np.isfinite(x), x, np.nan)
-        middle, spread = np.nanmean(there, axis=0), np.nanstd(there, axis=0)
-        z = np.nan_to_num((there - middle) / np.where(spread > 0, spread, 1))
+    some = np.random.default_rng(0).permutation(len(x))[:ENOUGH]
+    x, member = x[some], member[some]
+    there = np.isfinite(x)
+    count = np.maximum(there.sum(axis=0), 1)
+    middle = np.where(there, x, 0).sum(axis=0, dtype=np.float64) / count
+    off = np.where(there, x - middle, 0.0)
+    spread = np.sqrt((off**2).sum(axis=0) / count)
+    z = off / np.where(spread > 0, spread, 1.0)
     apart = [np.abs(part[member].mean(axis=0) - part[~member].mean(axis=0)) for part in (z, np.abs(z))]
     return np.sort(np.argsort(-np.maximum(*apart), kind="stable")[:COLUMNS])
 

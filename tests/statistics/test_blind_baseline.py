@@ -45,6 +45,7 @@ def test_labels_missing_values_and_wide_tables_tell(monkeypatch):
     monkeypatch.setattr(blind_baseline, "COLUMNS", 6)
     wide = rng.normal(size=(600, 30))
     wide[:, 17] += member
+    wide[:, 3], wide[:5, 4] = np.nan, np.inf  # a column without a value, and some that are none
     found = blind(wide, [str(k) for k in range(30)], None, member)
     assert found.told and found.columns[0][0] == "17"
 
@@ -52,6 +53,13 @@ def test_labels_missing_values_and_wide_tables_tell(monkeypatch):
 def test_few_records_give_a_reason():
     found = blind(np.zeros((80, 2)), ["a", "b"], None, np.arange(80) < 40)
     assert found.auc.value is None and "fewer than 50" in found.auc.reason and not found.told
+
+
+def test_columns_without_a_value_or_of_one_value_tell_nothing():
+    member = np.arange(200) % 2 == 0
+    for x in (np.full((200, 1), np.nan), np.full((200, 1), 7.0), np.full((200, 1), np.inf), np.zeros((200, 0))):
+        assert not blind(x, ["a"][: x.shape[1]], np.arange(200) % 3, member).told
+    assert blind(np.full((200, 1), np.nan), ["a"], None, member).auc.value == 0.5
 
 
 def test_many_records_are_sampled(monkeypatch):
