@@ -20,7 +20,12 @@ def define(argv: list[str]) -> Callable[[], None]:
     """Define the flags; returns what to do once they are read."""
     if len(argv) > 1 and not argv[1].startswith("-"):
         argv[1] = f"--folder={argv[1]}"  # it may stand alone, as the file of other programs that check digests
-    flags.DEFINE_string("folder", None, "folder of the evidence, or the workdir that holds it", required=True)
+    flags.DEFINE_string(
+        "folder",
+        None,
+        "folder of the evidence, or the workdir that holds it, or its address, as s3://bucket/run",
+        required=True,
+    )
     return _verify
 
 

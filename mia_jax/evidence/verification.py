@@ -4,11 +4,12 @@ import json
 import os
 import pathlib
 import re
+import tempfile
 from typing import Any, NamedTuple
 
 from mia_jax import sanitize
 from mia_jax.evidence.manifest import FOLDER, MANIFEST, SCHEMA, SIDECAR, file_digest, sidecar
-from mia_jax.storage import places
+from mia_jax.storage import objects, places
 from mia_jax.types import InputError
 
 # Detached signatures of the manifest, which whoever vouches for it puts beside it: GnuPG, minisign, cosign, OpenSSL.
@@ -19,7 +20,7 @@ NAMED = 5  # files that an error names
 class Verified(NamedTuple):
     """A folder of evidence that is as it was written."""
 
-    folder: pathlib.Path
+    folder: places.Place
     sha256: str  # of manifest.json
     manifest: dict[str, Any]
     signatures: tuple[str, ...]  # files beside it, which are not checked
@@ -42,14 +43,14 @@ def verify(folder: str | os.PathLike) -> Verified:
     Nothing is believed of who made it: whoever can write to the folder can write all of it anew.
 
     Args:
-        folder: of the evidence, or the workdir that holds it.
+        folder: of the evidence, or the workdir that holds it; or its address, as s3://bucket/run/evidence.
 
     Raises:
         InputError: a file was changed, is missing or does not belong there: one line with its name.
     """
-    if not isinstance(where := places.place(folder), pathlib.Path):
-        raise InputError(f"{where} is in an object store: copy the folder to this machine, and verify the copy")
-    path = where
+    path = places.place(folder)
+    if isinstance(path, places.Address):
+        return _verify_copy(path)
     path = path / FOLDER if (path / FOLDER / MANIFEST).is_file() else path
     if not (path / MANIFEST).is_file() and not (path / SIDECAR).is_file():
         raise InputError(f"{path} holds no evidence: there is no {MANIFEST}; a run with `evidence` writes it")
@@ -69,6 +70,25 @@ def verify(folder: str | os.PathLike) -> Verified:
         more = f", and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         raise InputError(f"{path} is not as it was written: {'; '.join(faults[:NAMED])}{more}")
     return found
+
+
+def _verify_copy(address: places.Address) -> Verified:
+    """Of what lies in an object store, fetched once."""
+    store = objects.open_store(address)
+    if f"{FOLDER}/" in store.names():
+        address = address / FOLDER
+        store = objects.open_store(address)
+    with tempfile.TemporaryDirectory(prefix="mia_jax-") as temporary:
+        copy = pathlib.Path(temporary)
+        for name in store.names():
+            if name.endswith("/"):
+                (copy / name).mkdir()
+            else:
+                (copy / name).write_bytes(store.read(name) or b"")
+        try:
+            return verify(copy)._replace(folder=address)
+        except InputError as error:
+            raise InputError(str(error).replace(temporary, str(address))) from None
 
 
 def _manifest(path: pathlib.Path) -> tuple[str, dict[str, Any]]:

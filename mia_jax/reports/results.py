@@ -229,6 +229,8 @@ def read(workdir: str | os.PathLike | places.Address) -> Finished:
         results = printable(json.loads(places.read(folder, "results.json").decode()))
         with np.load(io.BytesIO(raw), allow_pickle=False) as f:
             scores = {name: f[name] for name in f.files}
+    except InputError:  # of an object store
+        raise
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{folder} holds no finished run ({error}); run mia-jax train or mia-jax audit to its end first"

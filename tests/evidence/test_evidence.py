@@ -113,6 +113,21 @@ def test_a_manifest_that_is_none_is_one_line_though_its_digest_is_right(tmp_path
     assert "\n" not in str(error.value)
 
 
+def test_evidence_in_a_bucket(tmp_path, monkeypatch):
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    monkeypatch.setattr(type(memory), "store", {})
+    monkeypatch.setattr(type(memory), "pseudo_dirs", [""])
+    local = evidence.verify(made(tmp_path / "w").folder)
+    for file in local.folder.iterdir():
+        memory.pipe_file(f"/b/run/evidence/{file.name}", file.read_bytes())
+    memory.pipe_file("/b/run/models/a.npz", b"large")
+    for address in ("memory://b/run", "memory://b/run/evidence"):
+        assert str(evidence.verify(address)) == str(local).replace(str(local.folder), "memory://b/run/evidence")
+    memory.pipe_file("/b/run/evidence/scores.npz", b"others")
+    with pytest.raises(InputError, match=r"^memory://b/run/evidence is not as it was written: scores.npz"):
+        evidence.verify("memory://b/run")
+
+
 def test_what_is_no_evidence_is_one_line(tmp_path):
     with pytest.raises(InputError, match="holds no evidence"):
         evidence.verify(tmp_path)
