@@ -339,11 +339,11 @@ def _options(flag: str, text: str) -> dict[str, str]:
 
 
 def of_share(given: Sequence[str], shard: str) -> list[str]:
-    """The flags of a command as those of one share: without the engine, and with the ``shard``."""
+    """The flags of a command as those of one share: without the engine and PDFs, and with the ``shard``."""
     left, skip = [], False
     for word in given:
         name = word.lstrip("-").partition("=")[0] if word.startswith("-") else ""
-        if not skip and name not in Sharing._fields:
+        if not skip and name not in (*Sharing._fields, "pdf", "nopdf"):
             left.append(word)
         skip = name in Sharing._fields and "=" not in word
     return [*left, f"--shard={shard}"]

@@ -23,7 +23,7 @@ from mia_jax import sanitize
 from mia_jax.reports import measures, render, verdict
 from mia_jax.reports.figures import many
 from mia_jax.reports.measures import Results
-from mia_jax.reports.words import PROOF, PROOF_BY_CANARIES, doubts, percent, title
+from mia_jax.reports.words import PROOF, PROOF_BY_CANARIES, confounded, doubts, percent, title
 
 GUESSING = 0.5
 LONGEST = 350  # characters of a command, and of doubts, for all is on one page
@@ -54,7 +54,7 @@ def page(results: Results, about: Mapping[str, Any], digests: Mapping[str, str])
             mark="SIMULATED" if simulated else "",
             title=title(results["dataset"]),
             simulated=verdict.SIMULATED if simulated else "",
-            doubts=sanitize.line(doubts(results), LONGEST),
+            doubts=sanitize.line(f"{confounded(results)} {doubts(results)}", LONGEST),
             facts=_facts(results, about),
             policy=results.get("policy"),
             against=[_in_short(rule) for rule in results.get("policy", {}).get("rules", []) if rule["status"] != "met"],

@@ -136,7 +136,7 @@ def test_an_audit_of_one_process_says_who_is_at_work(tmp_path):
 
 
 def test_the_command_of_a_share():
-    argv = ["--engine=slurm", "--shards", "4", "--slurm=time=5,gres=gpu:1", "--seed=1", "-shard", "0/2"]
+    argv = ["--engine=slurm", "--shards", "4", "--slurm=time=5,gres=gpu:1", "--pdf", "--seed=1", "-shard", "0/2"]
     assert of_share(argv, "3/4") == ["--seed=1", "--shard=3/4"]
 
 

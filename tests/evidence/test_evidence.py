@@ -219,6 +219,14 @@ def test_the_annex_of_a_model_that_tells_nothing_does_not_say_that_it_is_safe(tm
     assert "SIMULATED" in text and "That the model is anonymous" in text
 
 
+def test_the_annex_says_first_that_a_split_is_confounded(tmp_path):
+    made(tmp_path / "w")
+    found = results.read(tmp_path / "w").results
+    told = {"auc": {"value": 0.8, "low": 0.75, "high": 0.85}, "told": True, "columns": [{"column": "age", "auc": 0.78}]}
+    assert "a classifier that never asks it" in page(tmp_path, found | {"blind": told})
+    assert "a classifier that never asks it" not in page(tmp_path, found | {"blind": told | {"told": False}})
+
+
 # --- runs of every plan ----------------------------------------------------------------------------------------------
 
 
