@@ -35,7 +35,7 @@ from mia_jax.storage import artifacts
 from mia_jax.storage.places import Place
 from mia_jax.types import InputError
 
-PAGE = ("figures", "report.html", "report.pdf", "evidence")  # what belongs to it, as far as it is there
+PAGE = ("figures", "report.html")
 
 
 def run(
