@@ -13,6 +13,7 @@ VARIOUS = 0.9  # of the other values differ from each other: else many are equal
 ALIKE = 3.0  # standard errors above which equal values are of records that are easy for shadows, too
 ALL = 0.98  # of the records with one value are the same in all models
 ATOM, TIMES = 0.01, 5  # of the records that failed calls are, and times as often as the second most frequent value
+ALONE = 4  # models of which one shadow alone has such records at a bound
 DUE = 6.0  # standard errors by which records at a bound should be easier, or harder, for others than any
 
 
@@ -106,7 +107,10 @@ def _failed(models: np.ndarray, each: np.ndarray, who: np.ndarray, known: bool) 
         due, found = np.array([_easy(models, k, each[k], ~who[k]) for k in at_bound]).T
         together = due.sum() > DUE * np.sqrt(len(due)) and found.sum() < ALIKE * np.sqrt(len(due))
         odd += [k for k, one, other in zip(at_bound, due, found, strict=True) if together or (one > DUE > 2 * other)]
-        odd.sort()
+    if known and len(at_bound) <= len(models) / ALONE and not odd:  # where all are cut, all have it
+        others = [(np.delete(models, k, axis=0) == models[k][each[k]][0]).mean() for k in at_bound]
+        odd += [k for k, share in zip(at_bound, others, strict=True) if k and share < each[k].mean() / 10]
+    odd.sort()
     if not odd:
         return ()
     shadows = [k - 1 for k in odd if k]

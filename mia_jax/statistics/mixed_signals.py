@@ -13,10 +13,9 @@ from mia_jax.types import Array
 
 LEAST = 40  # rows of a run
 COMPARED = 16  # shadows that are looked at
-GOES = 6.0  # standard errors of the correlation that a run should have, by what others have there
+GOES = 5.0  # standard errors of the correlation that a run should have, by what others have there
 LOST, THIRD = 3.0, 1 / 3  # standard errors that the model's own is below, and its share of what others have
 SURE = 6.0  # standard errors between both
-WHOLE = 0.9  # of the rows, that are all of them
 
 
 def doubts(models: Array, trained: Array, member: Array | None = None) -> tuple[str, ...]:
@@ -25,8 +24,8 @@ def doubts(models: Array, trained: Array, member: Array | None = None) -> tuple[
     Args:
         models: float [1 + S, n], of target and shadows, larger where a model fits the record better.
         trained: bool [S, n], who trained the shadows.
-        member: bool [n], who trained the target; where it is not known the target is not looked at, for its members
-            may be a run of rows that it knows by heart.
+        member: bool [n], who trained the target; where it is not known parts are not looked at, for its members may
+            be a run of rows that it knows by heart, nor is the target.
     """
     few = np.r_[0, 1 + np.arange(len(trained))[:: -(-max(len(trained), 1) // COMPARED)]]
     few = few[member is None :]
@@ -43,16 +42,13 @@ def doubts(models: Array, trained: Array, member: Array | None = None) -> tuple[
                 f"{whose} in rows {found.first} to {found.last} (counted from 0) fit the others' of the record"
                 f" {far}{'after' if found.by > 0 else 'before'} each: they seem to be shifted there.",
             )
-        for own_members in (False, True):
-            rows = np.flatnonzero(who[k] == own_members)
+        sides = [np.flatnonzero(~who[k]), np.flatnonzero(who[k]), np.arange(len(who[k]))]
+        if _is_lost(ranks, hard, who, k, sides[0], sides[0][:0]):
+            return (_said(whose, None),)
+        for rows in sides if member is not None else ():
             run = _run(ranks, hard, who, k, rows)
-            if len(run) and not (own_members and len(run) > WHOLE * len(rows)):
-                where = f" in rows {run[0]} to {run[-1]} (counted from 0)" if len(run) < WHOLE * len(rows) else ""
-                return (
-                    f"{whose}{where} do not go with the others', which agree on which records are hard"
-                    f"{' there' if where else ''}: rows seem to be in another order, or about other records. Ask this"
-                    " model again, or leave it out.",
-                )
+            if len(run):
+                return (_said(whose, run),)
     return ()
 
 
@@ -62,35 +58,49 @@ def _scaled(row: np.ndarray) -> np.ndarray:
 
 
 def _others(ranks: np.ndarray, who: np.ndarray, k: int) -> np.ndarray:
-    """float [n]: how well records fit the other models on average, without those that trained on them if there are."""
+    """float [n]: how well records fit the other models, the median, without those that trained on them if there are."""
     counted = ~who
     counted[k] = False
     rest = np.arange(len(ranks)) != k
-    count = counted.sum(axis=0)
-    return np.where(count > 0, (ranks * counted).sum(axis=0) / np.maximum(count, 1), ranks[rest].mean(axis=0))
+    counted |= ~counted.any(axis=0) & rest[:, None]
+    with np.errstate(all="ignore"):
+        return np.nanmedian(np.where(counted, ranks, np.nan), axis=0)
+
+
+def _said(whose: str, run: np.ndarray | None) -> str:
+    where = "" if run is None else f" in rows {run[0]} to {run[-1]} (counted from 0)"
+    return (
+        f"{whose}{where} do not go with the others', which agree on which records are hard{' there' if where else ''}:"
+        " rows seem to be in another order, or about other records. Ask this model again, or leave it out."
+    )
 
 
 def _run(ranks: np.ndarray, hard: np.ndarray, who: np.ndarray, k: int, rows: np.ndarray) -> np.ndarray:
     """int: the run of the rows in which model k alone does not go with the others; empty where there is none."""
-    none = rows[:0]
-    if len(rows) < LEAST:
-        return none
     products = ranks[k][rows] * hard[k][rows]
+    if len(rows) < 2 * LEAST:
+        return rows[:0]
     run = rows[slipped_rows.largest_run(max(0.1, float(np.mean(products))) / 2 - products)]
+    rest = np.setdiff1d(rows, run)
+    found = min(len(run), len(rest)) >= LEAST and _is_lost(ranks, hard, who, k, run, rest)
+    return run if found else rows[:0]
+
+
+def _is_lost(ranks: np.ndarray, hard: np.ndarray, who: np.ndarray, k: int, run: np.ndarray, rest: np.ndarray) -> bool:
+    """Whether model k does not go with the others in ``run``, rows in which they agree, and does in ``rest``."""
     if len(run) < LEAST:
-        return none
+        return False
     own, each = _correlation(ranks[k][run], hard[k][run]), []
     for j in range(len(ranks)):
         new = run[~who[j][run]]
         if j != k and len(new) >= LEAST / 2:
             each.append(_correlation(ranks[j][new], hard[j][new]))
     common, root = float(np.median(each)) if each else 0.0, np.sqrt(len(run))
-    rest = np.setdiff1d(rows, run)
-    if len(rest) >= LEAST:  # a model that knows its members by heart goes with no other on them
-        common = min(common, _correlation(ranks[k][rest], hard[k][rest]))
+    for side in (rest[who[k][rest]], rest[~who[k][rest]]):  # who knows its members by heart goes with nobody on them
+        if len(side):
+            common = min(common, _correlation(ranks[k][side], hard[k][side]))
     apart = (np.arctanh(min(common, 0.999)) - np.arctanh(max(own, -0.999))) * root
-    lost = common * root > GOES and own * root < LOST and own < THIRD * common and apart > SURE
-    return run if lost and (len(rest) >= LEAST or not who[k][run[0]]) else none
+    return bool(common * root > GOES and own * root < LOST and own < THIRD * common and apart > SURE)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

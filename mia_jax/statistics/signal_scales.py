@@ -11,9 +11,12 @@ from mia_jax.types import Array, few_of
 MODELS, RECORDS = 4, 100  # by which a note is made
 NOTED, WORTH, ODD = 1e-3, 1.25, 3.0  # level of the target's; times as wide at least; times of a single shadow
 SPREADS = 6.0  # median deviations of the shadows among each other, that an odd one lies beyond
+SHIFTED = 0.5  # interquartile ranges between models' medians that are worth a word
+DOUBLE = 1.5  # times as wide, of two groups: a note
 BENT = 1.7  # times as uneven on both sides of the median: another function of the error
 GROUPS, KIND = 6, 3  # shadows of which two kinds can be told, and those of each kind
 SAME = 1e-4  # spreads that means, and shares that spreads, differ by where each model's numbers were scaled
+VARIOUS, FEW_VALUES = 0.95, 0.6  # share of a model's numbers that differ, and of one that is rounded
 LEAST = 50  # records by which that is told
 
 
@@ -30,6 +33,14 @@ def doubts(shadows: Array, trained: Array) -> tuple[str, ...]:
     low, high, wide = told[:, 2] - told[:, 0], told[:, 4] - told[:, 2], told[:, 3] - told[:, 1]
     if len(which) < GROUPS or min(low.min(), high.min(), wide.min()) <= 0:
         return ()
+    center = told[:, 2] / np.median(wide)
+    if (higher := _group(center, SHIFTED)) is not None:
+        by = float(center[higher].mean() - np.delete(center, higher).mean())
+        return (
+            f"The shadows' numbers are of two kinds: those of shadow {few_of(np.array(which)[higher])} (counted from 0)"
+            f" are larger by {by:.2g} times the range of their middle half, on records new to each: another function of"
+            " the error, a constant that some leave out, or far better models. Save the same number of all models.",
+        )
     ways = {
         "are spread {:.2g} times as widely as the others'": (np.log(wide), ODD),
         "are distributed otherwise than the others' (the lower half is {:.2g} times as wide, beside the upper one)": (
@@ -89,6 +100,12 @@ def notes(target: Array, shadows: Array, shadow_member: Array, member: Array | N
             " records new to each): another unit, as before a scaler is undone, or another kind of model."
         )
         each = each[apart <= np.log(ODD)]
+    elif len(each) >= GROUPS and (wider := _group(each, np.log(DOUBLE))) is not None:
+        times = np.exp(each[wider].mean() - np.delete(each, wider).mean())
+        said.append(
+            f"The shadows' numbers are of two kinds: those of shadow {few_of(which[wider])} (counted from 0) are spread"
+            f" {_times(times)} as the others', on records new to each. Save the same number of all models."
+        )
     beyond = np.log(wide[0]) - each.mean() if wide[0] > 0 and member is not None and len(each) >= MODELS else 0.0
     bar = stats.t.isf(NOTED / 2, len(each) - 1) * each.std(ddof=1) * np.sqrt(1 + 1 / len(each)) if beyond else 0.0
     if abs(beyond) > max(bar, np.log(WORTH)):
@@ -97,17 +114,49 @@ def notes(target: Array, shadows: Array, shadow_member: Array, member: Array | N
             " differ less among each other: another unit (bits and nats, a sum and a mean), or a target that was"
             " trained otherwise. Save the same number of all models."
         )
+    if not said and member is not None:
+        said += [*_shifted(new, which), *_rounded(models)]
     return tuple(said)
+
+
+def _shifted(new: list[np.ndarray], which: np.ndarray) -> list[str]:
+    """What is to be said of a target whose numbers are all larger, or smaller, than the shadows', on new records."""
+    center = np.array([np.median(new[k]) for k in (0, *(1 + which))])
+    wide = float(np.median([np.subtract(*np.percentile(new[k], (75, 25))) for k in 1 + which]))
+    off = (center[0] - center[1:].mean()) / wide
+    bar = stats.t.isf(NOTED / 2, len(which) - 1) * center[1:].std(ddof=1) / wide * np.sqrt(1 + 1 / len(which))
+    if abs(off) < max(bar, SHIFTED):
+        return []
+    return [
+        f"The target's numbers are {'larger' if off > 0 else 'smaller'} than the shadows' by {abs(off):.2g} times the"
+        " range of their middle half (on records new to each): a constant that one of them leaves out, or a far"
+        f" {'better' if off > 0 else 'worse'} model. Save the same number of all models."
+    ]
+
+
+def _rounded(models: np.ndarray) -> list[str]:
+    """What is to be said of models whose numbers are rounded, where others' are not."""
+    various = np.array([len(np.unique(row)) for row in models]) / models.shape[1]
+    few = np.flatnonzero(various < FEW_VALUES)
+    if not len(few) or np.median(various) < VARIOUS:
+        return []
+    shadows = [int(k) - 1 for k in few if k]
+    whose = " and ".join(
+        (["the target"] if few[0] == 0 else []) + ([f"shadow {few_of(shadows)} (counted from 0)"] if shadows else [])
+    )
+    return [f"The numbers of {whose} have few digits, or few values, and the others' all differ: round none of them."]
 
 
 def _scaled_each(models: np.ndarray) -> str | None:
     """What is to be said of models of which each one's numbers were scaled by themselves."""
     if models.shape[1] < LEAST:
         return None
-    low, high = models.min(axis=1), models.max(axis=1)
+    low, high, middle = models.min(axis=1), models.max(axis=1), np.median(models, axis=1)
+    quarter = np.subtract(*np.percentile(models, (75, 25), axis=1))
     ways = {
         "mean and the same standard deviation": (models.mean(axis=1), models.std(axis=1), models.std(axis=1)),
         "smallest and the same largest number": (low, high, high - low),
+        "median and the same quartiles": (middle, quarter, quarter),
     }
     at_bound = max((models == bound[:, None]).sum(axis=1).max() for bound in (low, high))
     for words, (first, second, wide) in ways.items():

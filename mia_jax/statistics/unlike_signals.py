@@ -65,7 +65,7 @@ def doubts(
         return ()
     ranks = np.stack([2 * stats.rankdata(row) / (len(row) + 1) - 1 for row in models])
     return (
-        _same(models)
+        _same(models, trained)
         or filled_signals.doubts(models, trained, mine)
         or _order(ranks, trained, mine)
         or _spread(models, trained, mine)
@@ -90,12 +90,19 @@ def twins(models: Array) -> np.ndarray:
     return memorization.twins(0.1 + 0.8 * (models[..., None] - low) / (high - low or 1.0))  # which reads probabilities
 
 
-def _same(models: np.ndarray) -> tuple[str, ...]:
-    """The doubt of shadows that give the target's numbers, of numbers [1 + S, n]."""
+def _same(models: np.ndarray, trained: np.ndarray) -> tuple[str, ...]:
+    """The doubt of shadows that give the target's numbers, or each other's, of numbers [1 + S, n]."""
     first = twins(models)
     own = np.flatnonzero(first[1:] == 0)
     if not len(own):
-        return ()
+        again = [k for k in range(len(trained)) if first[1 + k] != 1 + k]
+        other = [k for k in again if (trained[k] != trained[first[1 + k] - 1]).any()]
+        if not other:
+            return ()
+        return (
+            f"Shadows {first[1 + other[0]] - 1} and {other[0]} (counted from 0) give the same numbers, bit by bit,"
+            " though other records are said to have trained them: one model was asked twice. Ask again.",
+        )
     return (
         f"Shadow {few_of(own)} (counted from 0) gives the target's own numbers, bit by bit: it is the target, or the"
         " wrong model was asked.",

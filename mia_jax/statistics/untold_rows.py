@@ -34,27 +34,61 @@ def doubts(models: Array, trained: Array, member: Array, related: Array) -> tupl
     others[:, 0] = False  # the target plays no part where a shadow is in its place
     ranks = np.stack([stats.rankdata(row) for row in np.asarray(models)[few]]) / np.shape(models)[1]
     score = np.stack([_score(ranks, who, k, others[k]) for k in range(len(few))])
-    side = who[0] - who[0].mean()
-    product = np.nan_to_num((score[0] - np.nanmean(score[0])) * side)
+    for own, rest in (([0], range(1, len(few))), (range(1, len(few)), [0])):
+        found = _untold(score, who, np.array(own), np.array(rest))
+        if found is None:
+            continue
+        run, (inside, outside, usual) = found
+        if len(own) == 1:
+            whose, beside, what = "the target is", "shadows in its place are", "member, or the labels or values, seem"
+        else:
+            whose, beside, what = "shadows are", "the target is", "shadow_member seems"
+        return (
+            f"In rows {run.start} to {run.stop - 1} (counted from 0) {whose} told with an AUC of {inside:.2f},"
+            f" elsewhere with {outside:.2f}, and {beside} told there with {usual:.2f}: in these rows {what} to be in"
+            " another order than in the training.",
+        )
+    return ()
+
+
+def _untold(
+    score: np.ndarray, who: np.ndarray, own: np.ndarray, others: np.ndarray
+) -> tuple[slice, tuple[float, float, float]] | None:
+    """The run of rows in which models ``own`` are told by chance and ``others`` are not; the three AUCs.
+
+    Args:
+        score: float [K, n], of all models.
+        who: bool [K, n], who trained them.
+        own, others: int, which of the models.
+    """
+    known = np.maximum((~np.isnan(score)).sum(axis=1, keepdims=True), 1)
+    centered = score - np.nansum(score, axis=1, keepdims=True) / known
+    product = np.nan_to_num(centered * (who - who.mean(axis=1, keepdims=True)))[own].mean(axis=0)
     run = slipped_rows.largest_run(0.6 * product.mean() - product)
     inside = np.zeros(len(product), bool)
     inside[run] = True
     if not LEAST <= inside.sum() <= PART * len(inside):
-        return ()
-    own, rest = _told(score[0], who[0], inside), _told(score[0], who[0], ~inside)
-    each = [found for k in range(1, len(few)) if (found := _told(score[k], who[k], inside)) is not None]
-    if own is None or rest is None or len(each) < SHADOWS:
-        return ()
-    usual, error = np.median([area for area, _ in each]) - 0.5, own[1]
-    if min(usual / error, (rest[0] - 0.5) / rest[1]) < TOLD or own[0] - 0.5 > min(CHANCE * error, THIRD * usual):
-        return ()
-    if usual + 0.5 - own[0] < SURE * np.hypot(error, error / np.sqrt(len(each))) or rest[0] - 0.5 < usual / 2:
-        return ()
-    return (
-        f"In rows {run.start} to {run.stop - 1} (counted from 0) the target is told with an AUC of {own[0]:.2f},"
-        f" elsewhere with {rest[0]:.2f}, and shadows in its place are told there with {usual + 0.5:.2f}: in these rows"
-        " member, or the labels or values that are given, seem to be in another order than in the training.",
-    )
+        return None
+    here, rest = _mean(score, who, own, inside), _mean(score, who, own, ~inside)
+    beside = _mean(score, who, others, inside)
+    if here is None or rest is None or beside is None:
+        return None
+    error = here[1]  # of one model: those of several hang together
+    usual = beside[0] - 0.5
+    if min(usual / error, (rest[0] - 0.5) / rest[1]) < TOLD or here[0] - 0.5 > min(CHANCE * error, THIRD * usual):
+        return None
+    if beside[0] - here[0] < SURE * error or rest[0] - 0.5 < usual / 2:
+        return None
+    return run, (here[0], rest[0], beside[0])
+
+
+def _mean(score: np.ndarray, who: np.ndarray, models: np.ndarray, rows: np.ndarray) -> tuple[float, float] | None:
+    """The median AUC of models among rows, bool [n], and the standard error of one; None where too few can be told."""
+    found = [told for k in models if (told := _told(score[k], who[k], rows)) is not None]
+    if not found or (len(models) > 1 and len(found) < SHADOWS):
+        return None
+    areas, errors = np.array(found).T
+    return float(np.median(areas)), float(np.median(errors))
 
 
 def _score(ranks: np.ndarray, who: np.ndarray, k: int, others: np.ndarray) -> np.ndarray:

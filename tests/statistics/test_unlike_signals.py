@@ -71,6 +71,15 @@ SLIPS = {
         "of two kinds: those of shadow (0, 1, 2, 3, 4, 5|6, 7, 8, 9, 10, 11) .* another function of the error",
     ),
     "half in another unit": (dict(shadows=np.r_[SQUARED[1:7], 5 * SQUARED[7:]]), "two kinds: those of shadow 6, 7, 8"),
+    "a shadow's failed calls are 0": (
+        dict(shadows=of_shadow(4, np.where(FAILED[5], 0, SQUARED[5]))),
+        "among the numbers of shadow 4 ",
+    ),
+    "one shadow twice": (dict(shadows=of_shadow(4, SQUARED[4])), "Shadows 3 and 4 .* the same numbers, bit by bit"),
+    "half less a constant": (
+        dict(shadows=np.r_[SQUARED[1:7], SQUARED[7:] - 3]),
+        "two kinds: .* 0, 1, 2, 3, 4, 5 .* larger",
+    ),
     "the target among shadows": (dict(target=SQUARED[3]), "Shadow 2 .* the target's own numbers"),
 }
 
@@ -107,6 +116,11 @@ NOTED = {
         dict(target=BETWEEN[0], shadows=BETWEEN[1:]),
         r"the same smallest and the same largest number \(0 and 1\)",
     ),
+    "the target less a constant": (
+        dict(target=SQUARED[0] - 3),
+        "The target's numbers are smaller than the shadows' by",
+    ),
+    "the target's rounded": (dict(target=np.round(SQUARED[0], 1)), "The numbers of the target have few digits"),
     "bits beside nats": (dict(target=SQUARED[0] / np.log(2)), "The target's numbers are spread 1.* times as widely"),
 }
 

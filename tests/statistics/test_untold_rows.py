@@ -25,6 +25,11 @@ def test_a_part_of_member_in_another_order_is_doubted():
     known = answer_formats.of_saved(told["target"], told["shadows"])
     asked = Answered(told["labels"], told["target"], told["shadows"])
     assert remarks.of_saved(asked, told["shadow_member"], told["member"], known) == ((), ())
+    p = np.stack([each[np.arange(900), told["labels"]] for each in (told["target"], *told["shadows"])])
+    trained = told["shadow_member"][:, block]
+    related = membership.related(np.vstack([told["member"], trained]))
+    (doubt,) = untold_rows.doubts(p, trained, told["member"], related)
+    assert re.search("In rows [23].* shadows are told with an AUC of 0.[345].* shadow_member seems", doubt), doubt
     (doubt,) = remarks.of_saved(asked, told["shadow_member"], told["member"][block], known).doubts
     assert re.search("In rows [23].* to [56].* the target is told with an AUC of 0.[345].*, elsewhere with [01]", doubt)
 
