@@ -11,6 +11,7 @@ import mia_jax as mia
 from mia_jax import audits
 from mia_jax.audits import gate
 from mia_jax.reports import verdict
+from mia_jax.targets import black_box, server
 from mia_jax.types import InputError
 
 
@@ -155,3 +156,30 @@ def test_measures_by_a_column_of_the_users(tmp_path):
         audits.run(dataclasses.replace(asked, group="age", workdir=str(tmp_path / "v")))
     with pytest.raises(InputError, match="no column of x"):
         mia.audit(p, x, y, member, attacks="loss", group="town")
+
+
+@pytest.mark.integration
+def test_a_service_has_both_checks_and_its_shadows_answer_for_the_control(tmp_path):
+    pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, (600, 10)).astype(np.uint8)
+    y = (x[:, 0] + rng.integers(0, 2, 600)) % 2
+    member = rng.permutation(600) < 200
+    tree = DecisionTreeClassifier(random_state=0).fit(x[member], y[member])
+    ask = lambda asked: np.log(np.clip(tree.predict_proba(np.asarray(asked)), 1e-6, 1))  # noqa: E731
+    np.savez(tmp_path / "mine.npz", x=x, y=y, member=member)
+    with server.serve(black_box.Target(ask, black_box.Answers(2), traced=False), (10,)) as url:
+        found = audits.run(
+            audits.DeployedConfig(
+                target=url + server.paths()["vertex"],
+                data=str(tmp_path / "mine.npz"),
+                workdir=str(tmp_path / "run"),
+                num_shadows=4,
+                target_kind="sklearn:sklearn.tree.DecisionTreeClassifier",
+                attacks="loss,lira_offline,rmia_offline",
+            )
+        )
+    assert found["blind"]["told"] is False
+    for name, block in found["attacks"].items():
+        control = block["negative_control"]
+        assert control["low"] < 0.5 < control["high"], (name, control)
