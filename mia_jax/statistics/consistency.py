@@ -55,10 +55,10 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
             f"The target is right on {percent(right)} of the records, {_no_better(labels)}, and the shadows on"
             f" {percent(np.median(each_right))}{_cause(labels, answer, classes, 'its')}"
         )
-    elif said := _of_columns(labels, answer, each, good, classes):
+    elif said := _of_columns(labels, answer, each, classes):
         found.append(said)
     bad = np.flatnonzero([_guesses(one, usual) for one in beyond])
-    if _knows(own) and len(bad):
+    if _knows(own) and len(bad) and not any("The columns of shadow" in text for text in found):
         found.append(
             f"Shadow {few_of(bad)} (counted from 0) is right on {percent(each_right[bad].mean())} of"
             f" the records, {_no_better(labels)}, and the others on {percent(each_right[good].mean())}: see whether"
@@ -211,15 +211,12 @@ def _exchanged(labels: np.ndarray, answered: np.ndarray, classes: int) -> str | 
     return f"they seem to be in another order: class {pairs}{why} ({percent(right)} are right then)"
 
 
-def _of_columns(
-    labels: np.ndarray, answered: np.ndarray, each: np.ndarray, good: np.ndarray, classes: int
-) -> str | None:
+def _of_columns(labels: np.ndarray, answered: np.ndarray, each: np.ndarray, classes: int) -> str | None:
     """What is to be said of a target, of all shadows or of some, of which a few columns are exchanged and others' not.
 
     Args:
         labels, answered: int [n].
         each: int [S, n], the shadows' classes.
-        good: bool [S], which of them know the classes.
         classes: their number.
     """
     own, of_shadows = _exchanged(labels, answered, classes), _exchanged(labels, _consensus(each, classes), classes)
@@ -229,7 +226,7 @@ def _of_columns(
         return None
     if of_shadows:
         return f"The shadows' columns do not fit the labels, and the target's do: {of_shadows}."
-    odd = {int(k): said for k in np.flatnonzero(good) if (said := _exchanged(labels, each[k], classes))}
+    odd = {int(k): said for k in range(len(each)) if (said := _exchanged(labels, each[k], classes))}
     if not odd:
         return None
     return (

@@ -38,6 +38,27 @@ def doubts(models: Array, trained: Array, member: Array | None = None) -> tuple[
     )
 
 
+def recurring(sure: Array, trained: Array, member: Array) -> tuple[str, ...]:
+    """What is to be said of models of which each gives some records one answer of its own, in a sentence.
+
+    Args:
+        sure: float [1 + S, n], the probability of the true class, of target and shadows.
+        trained: bool [S, n], who trained the shadows.
+        member: bool [n], who trained the target.
+    """
+    sure, who = np.asarray(sure, np.float64), np.vstack([member, trained]).astype(bool)
+    each = np.array([_atom(row, of) for row, of in zip(sure, who, strict=True)])
+    inner = [k for k, rows in enumerate(each) if rows.any() and sure[k].min() < sure[k][rows][0] < sure[k].max()]
+    if len(inner) < len(each) / 2 or any(_copies(each[k], np.delete(sure, k, axis=0)) for k in inner):
+        return ()
+    value, count = sure[inner[0]][each[inner[0]]][0], int(each[inner[0]].sum())
+    return (
+        f"In {len(inner)} of {len(each)} models one probability of the true class recurs, for other records in each,"
+        f" and no other does ({value:.4g} {count:,} times): answers seem to be filled in where there were none. Ask"
+        " again, or leave such records out.",
+    )
+
+
 def _frequent(row: np.ndarray, trained: np.ndarray) -> np.ndarray:
     """bool [n]: the records that have the most frequent value, where it is frequent and all others differ."""
     values, counts = np.unique(row[~trained], return_counts=True)

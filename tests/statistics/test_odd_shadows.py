@@ -167,6 +167,15 @@ def test_a_target_of_other_priors_is_noted():
     assert " and 0 least " in note and any(re.search("not alike|favors other classes", n) for n in said(told).notes)
 
 
+def test_failed_calls_that_each_model_has_of_its_own_are_noted():
+    """Answers that say nothing, filled in for other records in each model, were taken for answers."""
+    told = world(0, n=N, shadows=S)
+    failed = np.random.default_rng(2).random((S + 1, N)) < 0.06
+    told["target"][failed[0]] = 0.25
+    told["shadows"][failed[1:]] = 1 / told["target"].shape[1]
+    assert any("models one probability of the true class recurs" in note for note in said(told).notes), said(told)
+
+
 def test_shadows_are_named_by_their_rows_or_their_models():
     """The first is left out, as the target's partner is: what was shadow 3 was called 2, counted among those used."""
     told = with_odd(world(0, n=N, shadows=S), shuffled)
@@ -189,7 +198,8 @@ def test_shadows_are_named_by_their_rows_or_their_models():
 def test_shadows_that_were_all_padded_are_noted():
     told = world(0, n=N, shadows=S)
     told["shadows"][:, BLOCK] = 0.25
-    assert any("Shadows 0, 1, 2, 3, 4, 5, 6, 7" in note and "the target does not" in note for note in said(told).notes)
+    (doubt,) = said(told).doubts
+    assert "Shadows 0, 1, 2, 3, 4, 5, 6, 7" in doubt and "the target does not" in doubt
 
 
 @pytest.mark.parametrize(("area", "plain"), [(0.65, False), (0.95, True)])

@@ -15,6 +15,7 @@ from mia_jax.statistics import (
     consistency,
     equal_answers,
     exchanged_columns,
+    filled_signals,
     memorization,
     odd_shadows,
     own_members,
@@ -119,7 +120,9 @@ def _untold(asked: Answered, trained: np.ndarray, member: np.ndarray | None, fou
         return ()
     rows = np.arange(len(asked.labels))
     sure = np.stack([np.asarray(p)[rows, asked.labels] for p in (asked.target, *asked.shadows)])
-    return untold_rows.doubts(sure, trained, member, membership.related(np.concatenate([member[None], trained])))
+    related = membership.related(np.concatenate([member[None], trained]))
+    said = untold_rows.doubts(sure, trained, member, related)
+    return tuple(odd_shadows.equal_rows(asked.target, asked.shadows, related)) or said if said else ()  # padding
 
 
 def _gross(
@@ -165,6 +168,8 @@ def _notes(
         equal = odd_shadows.equal_rows(asked.target, asked.shadows, related, known.shadows.digits)
         of_target = np.asarray(asked.target)[np.arange(len(labels)), labels]
         said += equal or odd_shadows.near_copies(sure, of_target, related)
+        if member is not None:
+            said += filled_signals.recurring(np.concatenate([of_target[None], sure]), trained, member)
     if mixed:
         said.append(mixed)
     elif found:
