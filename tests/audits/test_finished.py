@@ -69,7 +69,7 @@ def test_a_defended_target_stays_defended(own, tmp_path, no_pages):
 
 def test_it_lets_go_of_the_workdir(copied, own):
     opened = workdirs.open_target(copied)
-    identity = configs.identity(configs.resolve(config(own, copied)))
+    identity = configs.workdir_identity(configs.resolve(config(own, copied)))
     with artifacts.open_workdir(copied, identity):
         opened.workdir.save("search", {"k": 1}, {"a": np.zeros(1)})
         assert opened.workdir.load("search", {"k": 1}) is not None
