@@ -131,6 +131,7 @@ def test_scores_are_those_of_the_results(finished):
     with np.load(workdir / "scores.npz") as f:
         found = {name: f[name] for name in f.files}
     columns = {"score", "score_confidence", "score_majority", "member", "label", "index", "confidence", "entropy"}
+    columns |= {"p_value", "told"}
     assert found.keys() == columns and all(array.shape == (2 * M,) for array in found.values())
     member, data = found["member"], records()
     assert member.dtype == bool and member.sum() == M
