@@ -306,15 +306,16 @@ def test_shadows_learn_all_that_the_target_answers(service, run, tmp_path):
     with service.open() as url:
         soft = run(url, max_queries=N + 2 * MEMBERS, shadow_labels="target_probabilities", hidden=64, **given)
         with pytest.raises(InputError, match="is for our own networks; other trainers take classes"):
-            run(url, shadow_labels="target_probabilities", target_kind="sklearn:sklearn.naive_bayes.BernoulliNB")
-    assert soft["shadows"]["train_accuracy"] == 1 and soft["config"]["shadow_labels"] == "target_probabilities"
+            where = dict(workdir=str(tmp_path / "other"), shadow_labels="target_probabilities")
+            run(url, target_kind="sklearn:sklearn.naive_bayes.BernoulliNB", hidden=128, num_epochs=100, **where)
+    assert soft["config"]["shadow_labels"] == "target_probabilities"
     p = np.exp(Service().ask(other))
-    entropy = -(p * np.log(p)).sum(axis=1)
+    entropy = np.sort(-(p * np.log(p)).sum(axis=1))  # each network trains on a half of them
     models = [np.load(path) for path in (tmp_path / "run" / "models").glob("*.npz")]
     assert len(models) == 2
     for model in models:
-        last = model["loss"][-1]
-        assert entropy.min() < last < entropy.max() + 0.05 and model["accuracy"][-1] == 1
+        assert 0.01 < entropy[:MEMBERS].mean() <= model["loss"][-1] < entropy[MEMBERS:].mean() + 0.05
+        assert model["loss"][-1] < model["loss"][0] / 2
 
 
 @pytest.mark.integration
