@@ -12,7 +12,7 @@ from scipy import stats
 from mia_jax.rows import Rows, blocks, rows_of
 
 TOP = 12  # records that are shown
-BLOCK = 2**22  # numbers of models about records that are looked at together
+BLOCK = 2**20  # numbers of models about records that are looked at together
 
 
 def separation(
