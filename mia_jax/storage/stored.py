@@ -1,7 +1,5 @@
 """Arrays in files that are read in parts: those of artifacts, and tables that last as long as a process."""
 
-import hashlib
-import json
 import math
 import pathlib
 import tempfile
@@ -11,10 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax.rows import Rows, blocks
-
-PIECE = 2**22  # bytes that are read at once where a whole file is looked through
-
+from mia_jax.rows import Rows
 
 # --- a table for one run ---------------------------------------------------------------------------------------------
 
@@ -69,28 +64,13 @@ def stack(stored: "list[Stored | np.ndarray]") -> Rows:
     return Rows((len(stored), *stored[0].shape), stored[0].dtype, read)
 
 
-def look(path: pathlib.Path) -> tuple[dict[str, Stored], dict[str, Any]] | None:
-    """Where the arrays of an artifact lie, and its ``__meta__``; their bytes are checked, and none are held.
-
-    Returns:
-        None where it cannot be told: there is no such file, it is damaged, compressed, or in another order.
-    """
-    try:
-        arrays = _members(path)
-        meta = json.loads(arrays.pop("__meta__").read().tobytes())
-        checksum = {name: _digest(array) for name, array in arrays.items()}
-        whole = hashlib.sha256(json.dumps(checksum, sort_keys=True, allow_nan=False).encode()).hexdigest()
-        return (arrays, meta) if meta["sha256"] == whole else None
-    except Exception:  # whatever zipfile, numpy or json make of damaged bytes: who loads it whole is told what it is
-        return None
-
-
-def _members(path: pathlib.Path) -> dict[str, Stored]:
+def members(path: pathlib.Path) -> dict[str, Stored] | None:
+    """Where each array of an ``.npz`` lies; None where it cannot be read in parts: packed, or in the other order."""
     found = {}
     with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED:
-                raise ValueError("it is compressed")
+                return None
             file.seek(member.header_offset + 26)
             lengths = np.frombuffer(file.read(4), "<u2")  # of the name and of what else stands before the content
             file.seek(int(lengths.sum()), 1)
@@ -98,21 +78,9 @@ def _members(path: pathlib.Path) -> dict[str, Stored]:
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, column_order, dtype = header(file)
             if column_order or dtype.hasobject:
-                raise ValueError("it is no plain array")
+                return None
             found[member.filename.removesuffix(".npy")] = Stored(path, file.tell(), shape, dtype)
     return found
-
-
-def _digest(array: Stored) -> str:
-    """``artifacts.array_digest`` of an array, of which a piece at a time is read."""
-    sha, width = hashlib.sha256(), math.prod(array.shape[1:]) * array.dtype.itemsize
-    sha.update(f"{array.dtype.str}{array.shape or (1,)}".encode())
-    if not array.shape:
-        sha.update(Stored(array.path, array.offset, (1,), array.dtype).read().view(np.uint8).data)
-    elif array.shape[0] and width:
-        for part in blocks(array.shape[0], max(1, PIECE // width)):
-            sha.update(array.read(part).reshape(-1).view(np.uint8).data)
-    return sha.hexdigest()
 
 
 def _filled(file: Any, offset: int, shape: tuple[int, ...], dtype: np.dtype, part: slice) -> np.ndarray:
