@@ -73,10 +73,10 @@ def test_the_bound_of_memory_grows_with_records_and_not_with_models():
     assert large.total - small.total == pytest.approx(940_000 * small.each)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["balanced", "train"])
 def test_a_prediction_lies_within_a_factor_of_two(own, tmp_path, kind):
-    """Of training and observing, and what is there is taken off; nothing is written, nothing is named otherwise."""
+    """On cores that nobody else uses; what is there is taken off, nothing is written, nothing is named otherwise."""
     options = dict(num_epochs=200, hidden=64)
     given = config(own, tmp_path / "w", num_shadows=11, attacks="confidence", **options)
     if kind == "balanced":
