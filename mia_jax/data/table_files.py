@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.data import columns, holders, limits
+from mia_jax.data import columns, encodings, holders, limits
 from mia_jax.data.holders import Table
 from mia_jax.types import InputError
 
@@ -262,24 +262,11 @@ def _is_headless(first: list[str]) -> bool:
 def _encoding(path: pathlib.Path) -> str:
     with open(path, "rb") as f:
         beginning = f.read(4)
-        if beginning[:4] == b"PK\x03\x04":
-            raise ValueError(
-                f"it is a zip, as a workbook of Excel is; {INSTEAD[('.xlsx', '.xls', '.ods')]} writes a table"
-            )
-        if beginning[:4] == b"PAR1":
-            raise ValueError("it is a parquet file: call it .parquet")
-        if beginning[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            return "utf-16"
-        f.seek(0)
-        while block := f.readlines(1 << 24):
-            whole = b"".join(block)
-            if b"\0" in whole:
-                raise ValueError("it is no text: it has bytes that are zero")
-            try:
-                whole.decode("utf-8")
-            except UnicodeDecodeError:
-                return "cp1252"
-    return "utf-8-sig"
+    if beginning[:4] == b"PK\x03\x04":
+        raise ValueError(f"it is a zip, as a workbook of Excel is; {INSTEAD[('.xlsx', '.xls', '.ods')]} writes a table")
+    if beginning[:4] == b"PAR1":
+        raise ValueError("it is a parquet file: call it .parquet")
+    return encodings.of_text(path)
 
 
 def _separator(beginning: str) -> str:

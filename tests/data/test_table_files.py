@@ -63,6 +63,9 @@ def refused(path, **more):
         (csv(separator=", "), "utf-8", ""),
         (csv(), "cp1252", "not UTF-8, and is read as cp1252"),
         (csv(), "utf-16", "read as utf-16"),
+        (csv(), "utf-16-le", "read as utf-16-le"),
+        (csv(), "utf-16-be", "read as utf-16-be"),
+        (csv(), "utf-32", "read as utf-32"),
         (csv().replace("\n", "\n\n"), "utf-8", ""),
         (csv().replace("age,", "# age,"), "utf-8", ""),
         (csv(separator=";").replace(".5;", ",5;"), "utf-8", "A comma is the decimal point in age"),
@@ -76,6 +79,46 @@ def refused(path, **more):
 )
 def test_the_same_records_however_they_are_written(tmp_path, content, encoding, told):
     check(write(tmp_path, content, encoding=encoding), told)
+
+
+CITIES = {
+    "cp932": ("東京タワー", "なごや", "おおさか"),
+    "euc_jp": ("東京タワー", "なごや", "おおさか"),
+    "cp1252": ("Málaga", "Øster Søgade", "Genève – Rive"),
+    "latin-1": ("São João", "Ångström", "Curaçao"),
+}
+REFUSED = {
+    "cp1251": ("Москва", "Тула", "Омск"),
+    "koi8-r": ("Москва", "Тула", "Омск"),
+    "cp1253": ("Αθήνα", "Πάτρα", "Βόλος"),
+    "cp1250": ("Łódź", "Białystok", "Gdańsk"),
+    "gb18030": ("北京", "上海", "广州"),
+    "big5": ("臺北", "高雄", "臺中"),
+    "euc_kr": ("서울", "부산", "대구"),
+    "mac_roman": ("Zürich", "Málaga", "Köln"),
+}
+
+
+@pytest.mark.parametrize("encoding", CITIES)
+def test_text_that_is_not_utf_8_is_read_where_its_bytes_leave_no_doubt(tmp_path, encoding):
+    """Japanese was read as if it were Western: categories of other letters."""
+    towns = CITIES[encoding]
+    path = write(tmp_path, csv([(a, towns[k % 3], y) for k, (a, _, y) in enumerate(ROWS)]), encoding=encoding)
+    schema, said = read(path)[1:]
+    assert schema.fields[-1].categories == tuple(sorted(towns)) and encoding.replace("latin-1", "cp1252") in said
+
+
+@pytest.mark.parametrize("encoding", REFUSED)
+def test_text_whose_bytes_may_be_anything_is_refused(tmp_path, encoding):
+    """It was read as cp1252, whatever it was."""
+    rows = [(a, REFUSED[encoding][k % 3], y) for k, (a, _, y) in enumerate(ROWS)]
+    assert "iconv -f ENCODING -t UTF-8 mine.csv" in refused(write(tmp_path, csv(rows), encoding=encoding))
+
+
+def test_two_encodings_in_one_file_are_refused(tmp_path):
+    both = csv().encode() + csv(head=False).encode("cp1252")
+    assert "a part of it is UTF-8 and another is not" in refused(write(tmp_path, both))
+    assert "bytes that are zero" in refused(write(tmp_path, b"a,label\n1,0\0\n2,1\n" * 9, "zero.csv"))
 
 
 def test_kinds_of_files(tmp_path):
