@@ -519,3 +519,44 @@ def test_what_a_signal_is_computed_from_is_numbers():
     assert str(plain) == str(objects)
     with pytest.raises(InputError, match=r"y holds 'cat', .*y.astype\(float\)"):
         mia.audit(X[:, 1], X, np.array(["cat"] * N, object), MEMBER, **given)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("shadows", ["fit", "nn"])
+def test_an_attack_trains_further_shadows_where_something_trains_them(tmp_path, shadows):
+    """CMIA with a user's fit and with networks of ours; a second call finds what was trained."""
+    rng = np.random.default_rng(0)
+    x, y, member = rng.normal(size=(700, 4)), np.arange(700) % C, rng.permutation(700) < 350
+
+    def train(x_own, y_own, *, seed):
+        known, shift = {row.tobytes() for row in x_own}, np.random.default_rng(seed).normal(size=C) / 3
+
+        def predict(asked):
+            inside = np.array([row.tobytes() in known for row in np.asarray(asked)])
+            right = np.eye(C)[[of[row.tobytes()] for row in np.asarray(asked)]]
+            z = right * (1 + 2 * inside[:, None]) + shift + np.asarray(asked)[:, :C] / 3
+            return np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+
+        return predict
+
+    of = {row.tobytes(): int(label) for row, label in zip(x, y, strict=True)}
+    target, told = train(x[member], y[member], seed=1), []
+    some = dict(attacks="lira_fixed,cmia", num_shadows=6, cascade_shadows=4, cascade_false_negatives=200)
+    more = {} if shadows == "fit" else dict(num_epochs=3, hidden=8)
+    call = functools.partial(mia.audit, target, x, y, member, notify=told.append, workdir=tmp_path, **some, **more)
+    trainer = train if shadows == "fit" else "nn"
+    result = call(shadows=trainer)
+    assert "An attack trains 4 models of its own, on 332 records each" in told  # (700 - 35) // 2
+    assert result["cmia"].auc.value is not None
+    made = sorted((tmp_path / ("answers" if shadows == "fit" else "models")).iterdir())
+    assert len(made) == 6 + 4
+    again = call(shadows=trainer)
+    assert sorted(made[0].parent.iterdir()) == made and again["cmia"].auc == result["cmia"].auc
+
+
+def test_without_a_trainer_no_attack_trains_shadows():
+    with pytest.raises(InputError, match="cmia needs models to train"):
+        audit(attacks="cmia")
+    answered = {"shadows": RNG.dirichlet(np.ones(C), (4, N)), "shadow_member": RNG.random((4, N)) < 0.5}
+    with pytest.raises(InputError, match=r"cmia needs trainer, which plain answers do not give; .* can run"):
+        audit(attacks="cmia", shadows=answered)

@@ -157,6 +157,7 @@ def scored(
     progress: Progress = silent,
     known: Formats | None = None,
     control: bool = False,
+    more: frozenset[str] = ANSWERS,
 ) -> Scored:
     """``infer``, and what it has to say of the shadows instead of its warnings.
 
@@ -167,10 +168,11 @@ def scored(
         population, member, key, options, progress: as of ``infer``.
         known: the formats of target and shadows, where they were found out before.
         control: score shadows in the target's place, too (``negative_control``).
+        more: what the attack may need, of ``entries.NEEDS``.
     """
     classes = checks.classes(asked.target)
     title = attack if isinstance(attack, str) else "attack"
-    attack, parts = built(attack, classes, options or {}, lambda seconds: advance(1))
+    attack, parts = built(attack, classes, options or {}, lambda seconds: advance(1), more)
     trained = checks.membership(shadow_member, asked)
     if member is not None:
         member = checks.truth(member, len(asked.target))
@@ -188,7 +190,7 @@ def scored(
     known = known or answer_formats.of_saved(np.asarray(asked.target), np.asarray(asked.shadows))
     assert attack.read is not None  # or ``built`` would have refused it
     read = jax.jit(attack.read)
-    own, seen = _read(read, asked, known)
+    own, seen = read_all(read, asked, known)
     of_population = dict.fromkeys(seen)
     if population is not None:
         of_population = _of_population(read, checks.of_population(population, len(trained), classes), known, kept)
@@ -215,7 +217,7 @@ def scored(
 
 def _of_population(read, group: Answered, known: Formats, kept: np.ndarray) -> dict[str, Any]:
     """What is seen of the population [1 + S', p]: of the target, then of the shadows that are kept; by answer."""
-    of_target, of_shadows = _read(read, group, known)
+    of_target, of_shadows = read_all(read, group, known)
 
     def together(one: Array, each: Array) -> np.ndarray:
         return np.concatenate([np.asarray(one)[None], np.asarray(each)[kept]])
@@ -231,9 +233,13 @@ def equal_counts(trained: np.ndarray, seen: dict[str, Any]) -> tuple[np.ndarray,
 
 
 def built(
-    attack: str | Attack, classes: int, options: Mapping[str, Any], part_done: Callable[[float], None]
+    attack: str | Attack,
+    classes: int,
+    options: Mapping[str, Any],
+    part_done: Callable[[float], None],
+    more: frozenset[str] = ANSWERS,
 ) -> tuple[Attack, int | None]:
-    """The attack, and the parts of which ``part_done`` is told, or None if it has none."""
+    """The attack, which needs no ``more``, and the parts of which ``part_done`` is told, or None if it has none."""
     if not isinstance(attack, str):
         if options:
             raise InputError("options are for attacks that are named; this one has been made with its own")
@@ -242,7 +248,7 @@ def built(
         if attack not in ATTACKS:
             raise InputError(f'there is no attack "{attack}"; there are {", ".join(ATTACKS)}')
         name, entry = attack, ATTACKS[attack]
-        _refuse(name, entry.needed() - ANSWERS)
+        _refuse(name, entry.needed() - more)
         if unknown := [option for option in options if option not in {o.name for o in entry.options}]:
             raise InputError(f"{name} has no option {unknown[0]!r}; it has {', '.join(o.name for o in entry.options)}")
         has = {option.name: option.source for option in entry.options}
@@ -251,7 +257,7 @@ def built(
         parts = None if entry.parts is None else entry.parts(classes, **options)
         remember = {"remember": reporting(part_done)} if "remember" in entry.sources() else {}
         attack = entry(classes, **remember | {**options})
-    _refuse(name, attack.needs - ANSWERS or (frozenset() if attack.read else {"queries"}))
+    _refuse(name, attack.needs - more or (frozenset() if attack.read else {"queries"}))
     return attack, parts
 
 
@@ -265,7 +271,7 @@ def _refuse(name: str, beyond: Collection[str]) -> None:
         raise InputError(f"{lacking(name, beyond)}: audit the model itself")
 
 
-def _read(read, asked: Answered, known: Formats):
+def read_all(read, asked: Answered, known: Formats):
     """What the attack sees, by how the shadows answer: of the target, leaves [n, ...], of the shadows, [S, n, ...]."""
 
     def look(p: np.ndarray, answers: Answers, chosen: tuple[AnswerDefense, ...]):
@@ -291,6 +297,7 @@ def attack_names(
     same_records: bool,
     member: np.ndarray | None = None,
     imitators: bool = False,
+    more: frozenset[str] = ANSWERS,
 ) -> list[str]:
     """The attacks that can run from plain answers.
 
@@ -301,23 +308,27 @@ def attack_names(
         member: bool [S, n], who of the shadows trained on which of these; None: nobody.
         imitators: the target can be asked about further records, so attacks that imitate it can run. They cost
             queries, and "all" has none of them.
+        more: what attacks may need, of ``entries.NEEDS``.
 
     Raises:
         InputError: one that was asked for by name cannot run, or is unknown.
     """
     names = named(wanted)
-    reasons = {name: _lacking(name, run or {}, same_records, member) for name in ATTACKS}
-    possible = [name for name, reason in reasons.items() if reason is None]
-    asking = [name for name, entry in ATTACKS.items() if imitators and entry.imitates]
-    if refused := [name for name in names if name not in (*possible, *asking)]:
-        raise InputError(f"`attacks`: {reasons[refused[0]]}; {', '.join((*possible, *asking))} can run")
-    return [*possible, *(name for name in names if name in asking)] if wants_all(wanted) else names
+    reasons = {name: _lacking(name, run or {}, same_records, member, more) for name in ATTACKS}
+    possible = [name for name, reason in reasons.items() if reason is None and not ATTACKS[name].by_name]
+    by_name = [name for name, reason in reasons.items() if reason is None and ATTACKS[name].by_name]
+    by_name += [name for name, entry in ATTACKS.items() if imitators and entry.imitates]
+    if refused := [name for name in names if name not in (*possible, *by_name)]:
+        raise InputError(f"`attacks`: {reasons[refused[0]]}; {', '.join((*possible, *by_name))} can run")
+    return [*possible, *(name for name in names if name in by_name)] if wants_all(wanted) else names
 
 
-def _lacking(name: str, run: Mapping[str, Any], same_records: bool, member: np.ndarray | None) -> str | None:
+def _lacking(
+    name: str, run: Mapping[str, Any], same_records: bool, member: np.ndarray | None, more: frozenset[str]
+) -> str | None:
     """Why an attack cannot run; None if it can."""
     entry = ATTACKS[name]
-    if beyond := entry.needed() - ANSWERS:
+    if beyond := entry.needed() - more:
         return lacking(name, beyond)
     if "population" in entry.needed():
         return f"{name} needs a population: answers about records that trained no model"

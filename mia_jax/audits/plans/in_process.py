@@ -4,6 +4,7 @@ Shadows are trained on other draws of the very records in question, so each reco
 Once all have answered, this is the audit of saved predictions, to the bit.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 from mia_jax.audits import common, memory, stages
 from mia_jax.audits import config as configs
 from mia_jax.audits.config import InProcessConfig
-from mia_jax.audits.deployed import in_process, infer
+from mia_jax.audits.deployed import cascade, in_process, infer
 from mia_jax.audits.deployed import records as deployed
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.audits.deployed.in_process import Answers, Asked, brought
@@ -66,9 +67,9 @@ def prepare(run: Run[InProcessConfig]) -> InProcessSetting:
         InputError: the answers, the records or the trainer cannot be used.
     """
     asked, given = in_process.ask(run), brought(run.config)
-    infer.attack_names(
-        run.config.attacks, configs.attack_run(run.config), same_records=True, member=np.eye(2, dtype=bool)
-    )
+    retrain = None if given.trainer is None else cascade.retraining(run, _nobody)
+    has, more = predictions.run_of_attacks(run.config, retrain)
+    infer.attack_names(run.config.attacks, has, same_records=True, member=np.eye(2, dtype=bool), more=more)
     if given.trainer is None:
         return InProcessSetting(asked, None, None, None, asked.schema)
     plan = plan_of_shadows(run.config, len(given.y))
@@ -119,15 +120,20 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
     others = None
     if given.population is not None and population is not None and asked.population is not None:
         others = Answered(given.population[1], asked.population, population)
-    inputs = predictions.checked(run.config, saved, others, duplicates.of_records(given.x))
+    retrain = None if given.trainer is None else cascade.retraining(run, _nobody)
+    inputs = predictions.checked(run.config, saved, others, duplicates.of_records(given.x), retrain)
     predictions.tell(run, inputs)
     about = _shadows(shadows, member, given.y, setting, answers)
     return Observed(inputs, infer.Answered(*inputs.predictions[:3]), about)
 
 
 def attack(run: Run[InProcessConfig], setting: InProcessSetting, observed: Observed) -> dict[str, infer.Scored]:
-    """Every attack's scores, as of saved predictions."""
-    return predictions.attack(run, observed.inputs, observed.answered)
+    """Every attack's scores, as of saved predictions; some may train further shadows."""
+    retrain = None
+    if brought(run.config).trainer is not None:
+        train = functools.partial(_further, setting)
+        retrain = cascade.retraining(run, train, observed.answered, observed.inputs.formats)
+    return predictions.attack(run, observed.inputs, observed.answered, retrain)
 
 
 def summarize(
@@ -198,6 +204,33 @@ def _of_networks(run: Run[InProcessConfig], setting: InProcessSetting, trained: 
     run.seconds["shadows"] = trained.models.seconds()
     p = np.asarray(seen["answers"]["p"])
     return Answers(p[:, :n], p[:, n:] if total > n else None, trained.which, {})
+
+
+def _further(
+    setting: InProcessSetting, run: Run[InProcessConfig], key: Key, member: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What further shadows answer about the records, of those that there are: p [R', n, c], and which [R']."""
+    keys = stages.keys(key, len(member))
+    if setting.platform is not None:
+        seeds = np.array([stages.key_words(k)[-1] % 2**31 for k in keys], np.int64)
+        plan = TrainingPlan(member, seeds)
+        answers = in_process.train(run, setting.platform, plan, setting.asked.schema.num_classes)
+    else:
+        assert setting.pool is not None
+        rows = np.stack([np.flatnonzero(own) for own in member]).astype(np.int32)
+        job = TrainingJob(
+            "models of a cascade", run.config, setting.schema, setting.pool, run.config.records, keys, rows
+        )
+        models = common.train_models(run, job)
+        kept = np.array([k for k in range(len(rows)) if k not in models.lost], int)
+        if not len(kept):
+            return np.zeros((0, member.shape[1], setting.asked.schema.num_classes)), kept
+        answers = _of_networks(run, setting, Trained(models, job.title, None, kept))
+    return answers.p, answers.which
+
+
+def _nobody(run: Run[InProcessConfig], key: Key, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    raise AssertionError("nothing is trained before the first shadows have answered")
 
 
 def _answers(key: Key, target: Target, records: Records) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax.attacks import ATTACKS, build, quick_first
+from mia_jax.attacks.cmia import Retrain
+from mia_jax.attacks.entries import ANSWERS
 from mia_jax.audits import config as configs
 from mia_jax.audits import flags, groupings, stages
 from mia_jax.audits.config import DeployedConfig
@@ -106,10 +108,19 @@ def observe(run: Run[DeployedConfig], setting: Inputs, trained: Trained[None]) -
     return infer.Answered(labels, target, shadows)
 
 
-def attack(run: Run[DeployedConfig], setting: Inputs, observed: infer.Answered) -> dict[str, infer.Scored]:
-    """Every attack's scores, in the order in which the attacks were asked for."""
+def attack(
+    run: Run[DeployedConfig], setting: Inputs, observed: infer.Answered, retrain: Retrain | None = None
+) -> dict[str, infer.Scored]:
+    """Every attack's scores, in the order in which the attacks were asked for.
+
+    Args:
+        run: its options of attacks.
+        setting: which attacks.
+        observed: labels [n], and answers of the target [n, c] and of shadows [S, n, c].
+        retrain: for attacks that train further shadows, where something can train them.
+    """
     judged: dict[str, infer.Scored] = {}
-    settings, has = configs.attack_settings(run.config), configs.attack_run(run.config)
+    settings, (has, more) = configs.attack_settings(run.config), run_of_attacks(run.config, retrain)
     parts = quick_first(setting.attacks, setting.predictions.target.shape[1], settings)
     with run.progress("attacks", sum(parts.values())) as advance:
         for name, count in parts.items():
@@ -124,6 +135,7 @@ def attack(run: Run[DeployedConfig], setting: Inputs, observed: infer.Answered) 
                 known=setting.formats,
                 population=setting.population,
                 control=setting.predictions.member is not None,
+                more=more,
             )
     return {name: judged[name] for name in setting.attacks}
 
@@ -201,6 +213,7 @@ def checked(
     saved: deployed.Predictions,
     population: Answered | None = None,
     copies: np.ndarray | None = None,
+    retrain: Retrain | None = None,
 ) -> Inputs:
     """The predictions, looked at: what may be used of them, and what is to be said.
 
@@ -209,6 +222,7 @@ def checked(
         saved: of the records in question.
         population: by the same models, about records that trained none.
         copies: int [n], ``duplicates.groups`` of the records, where these are known.
+        retrain: as of ``attack``.
 
     Raises:
         InputError: they, or an attack that was asked for, cannot be used.
@@ -221,7 +235,7 @@ def checked(
     if chosen:
         saved = deployed.defended(saved, chosen, shadows_too=config.adaptive)
         population = population and _defended(population, chosen, shadows_too=config.adaptive)
-    names, kept, notes = _usable(config, saved, twins)
+    names, kept, notes = _usable(config, saved, twins, retrain)
     asked, trained = infer.Answered(saved.labels, saved.target, saved.shadows), saved.shadow_member
     saved = saved._replace(shadows=saved.shadows[kept], shadow_member=trained[kept])
     population = population and population._replace(shadows=population.shadows[kept])
@@ -232,6 +246,13 @@ def checked(
     return Inputs(saved, digest, names, known, [*notes, *said.notes], list(said.doubts), population)
 
 
+def run_of_attacks(config: DeployedConfig, retrain: Retrain | None) -> tuple[dict[str, Any], frozenset[str]]:
+    """What attacks' options may be of the run, and what attacks may need, of ``entries.NEEDS``."""
+    if retrain is None:
+        return configs.attack_run(config), ANSWERS
+    return configs.attack_run(config, retrain=retrain), ANSWERS | {"trainer"}
+
+
 def _defended(population: Answered, chosen: tuple[defenses.AnswerDefense, ...], *, shadows_too: bool) -> Answered:
     labels, target, shadows = map(np.asarray, population)
     saved = deployed.Predictions(labels, target, shadows, np.zeros(shadows.shape[:2], bool), None)
@@ -240,15 +261,15 @@ def _defended(population: Answered, chosen: tuple[defenses.AnswerDefense, ...], 
 
 
 def _usable(
-    config: DeployedConfig, saved: deployed.Predictions, twins: np.ndarray
+    config: DeployedConfig, saved: deployed.Predictions, twins: np.ndarray, retrain: Retrain | None
 ) -> tuple[list[str], np.ndarray, list[str]]:
     """The attacks, which shadows do not give the truth away, and what is to be said of the others.
 
     Raises:
         InputError: who trained the shadows tells who trained the target, and that cannot be mended.
     """
-    has = configs.attack_run(config)
-    names = infer.attack_names(config.attacks, has, same_records=True, member=saved.shadow_member)
+    has, more = run_of_attacks(config, retrain)
+    names = infer.attack_names(config.attacks, has, same_records=True, member=saved.shadow_member, more=more)
     built = [build(name, 2, configs.attack_settings(config), has) for name in names]
     per_example = any(attack.per_example for attack in built)
     design = membership.examine(saved.shadow_member, saved.member, per_example=per_example, twins=twins)
