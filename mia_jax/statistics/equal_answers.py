@@ -17,6 +17,7 @@ BESIDE = 2.0  # times as many as in any shadow
 CUT = 0.9  # a service's answer this sure may be a bound at which it cuts
 NEAR = 8  # rows: of equal answers no nearer than that is a distance told
 SHADOWS = 16  # that are compared, at most
+VARIOUS = 0.8  # of a model's answers differ, where equal ones are no leaves or votes
 MODELS = 3  # that tell copies of a record, at least
 
 
@@ -139,6 +140,53 @@ def copies(target: Array, shadows: Array | Sequence[Array]) -> np.ndarray | None
     return np.where(copied, group, len(whole) + np.arange(len(whole)))
 
 
+def repeats(one: Answered) -> np.ndarray:
+    """int [k]: the rows that have, bit by bit, the answer of the row so many before, where many do; else none.
+
+    Args:
+        one: the answers of one model.
+    """
+    if variety(one) < VARIOUS:
+        return np.zeros(0, int)
+    return _pairs(np.zeros(len(one.key), int), one, np.ones(len(one.key), bool), turns=False)[1]
+
+
+def distance(one: Answered, later: np.ndarray) -> int:
+    """How many rows before those ``later``, int [k] of ``repeats``, their answers are."""
+    for by in range(NEAR, int(later.min()) + 1):
+        if (one.key[later] == one.key[later - by]).all():
+            return by
+    return 0
+
+
+def as_before(one: Answered, later: np.ndarray, by: int) -> float:
+    """The share of rows ``later``, int [k], that have the answer of the row ``by`` before."""
+    return _alike(one, later - by, later)
+
+
+def padding(target: Array, shadows: Array | Sequence[Array], group: np.ndarray) -> np.ndarray:
+    """bool [n]: records that differ and have one answer of each model, bit by bit, where all other answers differ.
+
+    Args:
+        target: probabilities [n, c].
+        shadows: probabilities [S, n, c].
+        group: int [n], the same number for records that are copies of each other, by their values.
+    """
+    none, alike = np.zeros(len(group), bool), copies(target, shadows)
+    if alike is None:
+        return none
+    values, count = np.unique(alike, return_counts=True)
+    which = alike == values[count.argmax()]
+    many = which.sum() >= max(LEAST, SHARE * len(group)) and len(np.unique(group[which])) > which.sum() / 2
+    if not many:
+        return none
+    for p in (target, *shadows):
+        rest = answered(np.asarray(p)[~which])
+        if rest.telling.sum() and variety(rest) < VARIOUS:  # leaves, votes, rounded answers
+            return none
+    return which
+
+
 # --- pieces ----------------------------------------------------------------------------------------------------------
 
 
@@ -221,7 +269,9 @@ def _filled(
     return which, _is_bound(answer, which, sure)
 
 
-def _pairs(labels: np.ndarray, one: Answered, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(
+    labels: np.ndarray, one: Answered, among: np.ndarray, *, turns: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows [k], [k] of equal answers at the distance at which most of such are; empty where there is none."""
     rows = np.flatnonzero(one.telling & among)
     order = rows[np.argsort(one.key[rows], kind="stable")]
@@ -232,7 +282,9 @@ def _pairs(labels: np.ndarray, one: Answered, among: np.ndarray) -> tuple[np.nda
     gap = later - earlier
     distance = int(np.bincount(gap).argmax())
     at = gap == distance
-    periodic = (labels[earlier[at]] == labels[later[at]]).mean() > 0.9  # labels in turn, of a model that has learned
+    periodic = (
+        turns and (labels[earlier[at]] == labels[later[at]]).mean() > 0.9
+    )  # labels in turn, of a model that has learned
     if distance < NEAR or at.sum() < max(LEAST, SHARE * len(labels)) or at.mean() < 0.5 or periodic:
         return earlier[:0], later[:0]
     return earlier[at], later[at]

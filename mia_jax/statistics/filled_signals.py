@@ -14,6 +14,7 @@ ALIKE = 3.0  # standard errors above which equal values are of records that are 
 ALL = 0.98  # of the records with one value are the same in all models
 ATOM, TIMES = 0.01, 5  # of the records that failed calls are, and times as often as the second most frequent value
 ALONE = 4  # models of which one shadow alone has such records at a bound
+SAME_ORDER = 0.999  # rank correlation of models that order all records alike
 DUE = 6.0  # standard errors by which records at a bound should be easier, or harder, for others than any
 
 
@@ -116,7 +117,14 @@ def _atom(row: np.ndarray, trained: np.ndarray) -> np.ndarray:
 
 def _failed(models: np.ndarray, each: np.ndarray, who: np.ndarray, known: bool) -> tuple[str, ...]:
     """A value of each model's own that recurs for records that are not the easiest or the hardest of the others."""
+    if (low := _each_its_bound(models)) is not None:
+        return (
+            f"The same {int(low.sum()):,} records have, in target and shadows, each model's {_bound_name(models, low)}"
+            " number, and no other number recurs: these seem to be filled in, as where nothing was answered. Leave"
+            " them out of all arrays, or ask again.",
+        )
     odd, at_bound = [], []
+    plain = np.array([not rows.any() for rows in each])  # models by which is told how easy records are
     for k, rows in enumerate(each):
         if not rows.any() or _copies(rows, np.delete(models, k, axis=0)):
             continue
@@ -125,7 +133,7 @@ def _failed(models: np.ndarray, each: np.ndarray, who: np.ndarray, known: bool) 
         else:
             odd.append(k)
     if known and at_bound:
-        due, found = np.array([_easy(models, k, each[k], ~who[k]) for k in at_bound]).T
+        due, found = np.array([_easy(models, k, each[k], ~who[k], plain) for k in at_bound]).T
         together = due.sum() > DUE * np.sqrt(len(due)) and found.sum() < ALIKE * np.sqrt(len(due))
         odd += [k for k, one, other in zip(at_bound, due, found, strict=True) if together or (one > DUE > 2 * other)]
     if known and len(at_bound) <= len(models) / ALONE and not odd:  # where all are cut, all have it
@@ -146,9 +154,36 @@ def _failed(models: np.ndarray, each: np.ndarray, who: np.ndarray, known: bool) 
     )
 
 
-def _easy(models: np.ndarray, k: int, rows: np.ndarray, new: np.ndarray) -> tuple[float, float]:
-    """How easy records at model k's bound, bool [n], should be for others, as the rest is, and are: in errors."""
-    others = np.mean([stats.rankdata(one) for one in np.delete(models, k, axis=0)], axis=0)
+def _each_its_bound(models: np.ndarray) -> np.ndarray | None:
+    """bool [n]: records that have each model's own smallest number, or largest, the same ones in all; None: none are.
+
+    Of records that are cut at a bound, some would be others from model to model; a number that all models share may be
+    such a bound. Models that order all records alike may be constants.
+    """
+    for bound in (models.min(axis=1), models.max(axis=1)):
+        at = models == bound[:, None]
+        rows, rest = at.all(axis=0), ~at.any(axis=0)
+        enough = rows.sum() >= max(FEW, ATOM * len(rows)) and rows.sum() >= ALL * (at.any(axis=0).sum() - len(models))
+        if len(models) < 3 or not enough or np.ptp(bound) == 0 or rest.sum() < FEW:
+            continue
+        various = min(len(np.unique(one[rest])) for one in models) >= VARIOUS * rest.sum()
+        ranks = [stats.rankdata(one[rest]) for one in models[:2]]
+        if various and abs(_correlation(*ranks)) < SAME_ORDER:
+            return rows
+    return None
+
+
+def _bound_name(models: np.ndarray, rows: np.ndarray) -> str:
+    return "smallest" if models[0][rows][0] == models[0].min() else "largest"
+
+
+def _easy(models: np.ndarray, k: int, rows: np.ndarray, new: np.ndarray, plain: np.ndarray) -> tuple[float, float]:
+    """How easy records at model k's bound, bool [n], should be for others, as the rest is, and are: in errors.
+
+    The others are those of ``plain``, bool [1 + S], in which no value recurs, where there are two.
+    """
+    others = models[plain] if plain.sum() > 1 else np.delete(models, k, axis=0)
+    others = np.mean([stats.rankdata(one) for one in others], axis=0)
     others = (others - others[new].mean()) / max(float(others[new].std()), 1e-9)
     rest = new & ~rows
     agreed = max(0.0, _correlation(stats.rankdata(models[k][rest]), others[rest]))
@@ -160,7 +195,7 @@ def _easy(models: np.ndarray, k: int, rows: np.ndarray, new: np.ndarray) -> tupl
 
 def _copies(rows: np.ndarray, others: np.ndarray) -> bool:
     """Whether the same records have one value in the other models, too: they are copies of one record."""
-    return any(np.unique(one[rows], return_counts=True)[1].max() > rows.sum() / 2 for one in others)
+    return all(np.unique(one[rows], return_counts=True)[1].max() > rows.sum() / 2 for one in others)
 
 
 def _goes_with(rows: np.ndarray, shadows: np.ndarray) -> bool:

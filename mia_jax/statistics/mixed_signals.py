@@ -8,7 +8,7 @@ up. NumPy and SciPy; never imports jax.
 import numpy as np
 from scipy import stats
 
-from mia_jax.statistics import slipped_rows
+from mia_jax.statistics import signal_orders, slipped_rows
 from mia_jax.types import Array
 
 LEAST = 40  # rows of a run
@@ -34,6 +34,8 @@ def doubts(models: Array, trained: Array, member: Array | None = None) -> tuple[
     who = np.vstack([np.zeros(np.shape(models)[1], bool) if member is None else member, trained])[few].astype(bool)
     ranks = np.stack([_scaled(stats.rankdata(row)) for row in np.asarray(models)[few]])
     hard = np.stack([_scaled(_others(ranks, who, k)) for k in range(len(few))])
+    numbers = np.asarray(models, np.float64)[few]
+    by_heart = signal_orders.by_heart(numbers, who)
     for k, number in enumerate(few):
         whose = "The target's numbers" if number == 0 else f"The numbers of shadow {number - 1} (counted from 0)"
         if number and (found := slipped_rows.slip(ranks[k][:, None], hard[k][:, None], far=False)):
@@ -45,9 +47,10 @@ def doubts(models: Array, trained: Array, member: Array | None = None) -> tuple[
         sides = [np.flatnonzero(~who[k]), np.flatnonzero(who[k]), np.arange(len(who[k]))]
         if _is_lost(ranks, hard, who, k, sides[0], sides[0][:0]):
             return (_said(whose, None),)
-        for rows in sides if member is not None else ():
-            run = _run(ranks, hard, who, k, rows)
-            if len(run):
+        for side, rows in enumerate(sides if member is not None else ()):
+            run = _run(ranks, hard, who, k, rows) if side != 1 or not by_heart else rows[:0]
+            # In a file in the order of its classes, or of how hard records are, models may differ in a part.
+            if len(run) and signal_orders.alone(numbers, who, k, run):
                 return (_said(whose, run),)
     return ()
 

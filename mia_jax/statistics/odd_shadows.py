@@ -19,6 +19,7 @@ NEAR = 0.03  # times as far apart as other pairs: no two models of different rec
 FINE = 0.01  # of the records, at most, have the most frequent answer of a model whose answers are various
 VARIOUS = 0.5  # of a model's answers differ from each other, where two models cannot have many in common by chance
 LEVEL = 3e-4  # that some honest shadow is named, of all of them and all numbers of each
+ALIKE = 3  # pairs of which one is told by three times as many equal rows: fewer have them for another reason
 APART = 10.0  # of a pair of models' equal rows: median deviations from the median of all pairs
 WORTH = {"area": WORTH_AREA, "inside": WORTH_LEVEL, "outside": WORTH_LEVEL}
 
@@ -39,7 +40,7 @@ def equal_rows(
     few = np.arange(len(shadows))[:: -(-len(shadows) // SHADOWS)]
     some = np.r_[0, 1 + few]
     models = [equal_answers.answered(p) for p in (target, *(shadows[k] for k in few))]
-    said = _filled(models, [target, *(shadows[k] for k in few)], some)
+    said = _filled(models, [target, *(shadows[k] for k in few)], some) or _repeated(models, some)
     return (said,) if said else tuple(_shared(models, np.asarray(related)[np.ix_(some, some)], some))
 
 
@@ -191,6 +192,27 @@ def _filled(models: Sequence[Answered], p: Sequence[Array], some: np.ndarray) ->
     )
 
 
+def _repeated(models: Sequence[Answered], some: np.ndarray) -> str | None:
+    """Shadows that answer one record as another some rows before, bit by bit, where other models do not."""
+    repeats = {k: equal_answers.repeats(one) for k, one in enumerate(models)}
+    odd = {k: found for k, found in repeats.items() if k and len(found)}
+    plain = [models[k] for k, found in repeats.items() if not len(found)]
+    for k, later in list(odd.items()):
+        distance = equal_answers.distance(models[k], later)
+        if not plain or max(equal_answers.as_before(one, later, distance) for one in plain) > 0.5:
+            del odd[k]
+    if not odd:
+        return None
+    k, later = next(iter(odd.items()))
+    distance, names = equal_answers.distance(models[k], later), [int(some[j]) - 1 for j in odd]
+    return (
+        f"Shadow{'s' if len(names) > 1 else ''} {few_of(names)} (counted from 0) give{'s' if len(names) == 1 else ''}"
+        f" {len(later):,} of {len(models[0].key):,} records (rows {later.min()} to {later.max()}, counted from 0), bit"
+        f" by bit, the answer of the record {distance} rows before, and other models do not: a batch that was asked"
+        " twice, or a buffer that is read again. Ask again."
+    )
+
+
 def _shared(models: Sequence[Answered], related: np.ndarray, some: np.ndarray) -> list[str]:
     """Pairs of models with many equal rows, where others have none: rows that were copied from one to the other."""
     various = [k for k, one in enumerate(models) if equal_answers.variety(one) > VARIOUS]  # no trees with few leaves
@@ -202,6 +224,9 @@ def _shared(models: Sequence[Answered], related: np.ndarray, some: np.ndarray) -
     bar = usual + max(LEAST, SHARE * len(models[0].key) / 3, APART * np.median(np.abs(equal - usual)))
     said = []
     for at in np.flatnonzero(equal > bar)[:4]:
+        touching = [n for n, pair in zip(equal, pairs, strict=True) if set(pair) & set(pairs[at])]
+        if len(touching) > ALIKE and equal[at] < ALIKE * np.sort(touching)[-ALIKE]:  # rounded alike, or of few votes
+            continue
         a, b = (int(some[k]) - 1 for k in pairs[at])
         who = f"Shadow {b} and the target" if a < 0 else f"Shadows {a} and {b}"
         said.append(

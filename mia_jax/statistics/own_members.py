@@ -142,6 +142,6 @@ def _remembers_nothing(sure: np.ndarray, trained: np.ndarray) -> list[str]:
         return []
     return [
         f"Shadows are no surer of the records that are said to have trained them than of the others (AUC {area:.3f}):"
-        " attacks have nothing to learn from them. Either such models remember nothing, or all of them trained on all"
+        " attacks have little to learn from them. Either such models remember nothing, or all of them trained on all"
         " records, or the columns of shadow_member are in another order than the records."
     ]

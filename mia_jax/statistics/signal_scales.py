@@ -18,6 +18,8 @@ GROUPS, KIND = 6, 3  # shadows of which two kinds can be told, and those of each
 SAME = 1e-4  # spreads that means, and shares that spreads, differ by where each model's numbers were scaled
 VARIOUS, FEW_VALUES = 0.95, 0.6  # share of a model's numbers that differ, and of one that is rounded
 LEAST = 50  # records by which that is told
+MOVED, EACH = 0.5, 0.5  # quartile ranges that a target's median lies elsewhere by, and its share that all do
+ELSEWHERE = 1e-5  # level of that
 
 
 def doubts(shadows: Array, trained: Array) -> tuple[str, ...]:
@@ -57,6 +59,41 @@ def doubts(shadows: Array, trained: Array) -> tuple[str, ...]:
                 " function of the error, as its square is. Save the same number of all models.",
             )
     return ()
+
+
+def moved(models: Array, trained: Array, member: Array | None = None) -> tuple[str, ...]:
+    """Why the target's numbers may lie elsewhere than the shadows', in a sentence; () where they do not.
+
+    A better or a worse model has numbers that are spread otherwise, too; a mean that was taken off, or a constant that
+    was left out, moves all of them alike.
+
+    Args:
+        models: float [1 + S, n], of target and shadows.
+        trained: bool [S, n], who trained the shadows.
+        member: bool [n], who trained the target; where it is not known all records are compared.
+    """
+    models, trained = np.asarray(models, np.float64), np.asarray(trained, bool)
+    who = np.zeros(models.shape, bool) if member is None else np.vstack([member, trained]).astype(bool)
+    new = [row[~of] for row, of in zip(models, who, strict=True)]
+    which = [k for k in range(1, len(new)) if len(new[k]) >= RECORDS]
+    if len(which) < MODELS or len(new[0]) < RECORDS:
+        return ()
+    told = np.array([np.percentile(new[k], (10, 25, 50, 75, 90)) for k in (0, *which)])
+    wide = float(np.median(told[1:, 3] - told[1:, 1]))
+    apart, middle = told[0] - np.median(told[1:], axis=0), told[:, 2]
+    bar = stats.t.isf(ELSEWHERE / 2, len(which) - 1) * middle[1:].std(ddof=1) * np.sqrt(1 + 1 / len(which))
+    far, least = abs(apart[2]), MOVED * wide * (1 if member is not None else 2)
+    alike = (apart * np.sign(apart[2])).min() > EACH * far
+    if wide <= 0 or far < max(least, min(bar, SPREADS * wide)) or not alike:
+        return ()
+    if far < 1.5 * np.abs(middle[1:] - np.median(middle[1:])).max():
+        return ()
+    return (
+        f"The target's numbers are {'larger' if apart[2] > 0 else 'smaller'} than the shadows', all by about"
+        f" {far:.3g} ({far / wide:.2g} times what half of the shadows' are spread by): a mean seems to be taken off, or"
+        " a constant left out, in one of them, or the target to be another kind of model. Save the same number of all"
+        " models.",
+    )
 
 
 def _group(each: np.ndarray, worth: float) -> np.ndarray | None:
@@ -153,6 +190,12 @@ def _scaled_each(models: np.ndarray) -> str | None:
         return None
     low, high, middle = models.min(axis=1), models.max(axis=1), np.median(models, axis=1)
     quarter = np.subtract(*np.percentile(models, (75, 25), axis=1))
+    mean, usual = models.mean(axis=1), SAME * float(np.median(quarter))
+    if len(models) >= MODELS and usual > 0 and np.ptp(mean) < usual and np.ptp(models.std(axis=1)) > usual:
+        return (
+            f"All models' numbers have the same mean ({mean[0]:.3g}): each model's seems to be taken off, which hides"
+            " how much better one fits all records. Save them before that."
+        )
     ways = {
         "mean and the same standard deviation": (models.mean(axis=1), models.std(axis=1), models.std(axis=1)),
         "smallest and the same largest number": (low, high, high - low),

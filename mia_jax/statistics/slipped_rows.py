@@ -146,7 +146,9 @@ def slip(own: np.ndarray, others: np.ndarray, place: np.ndarray | None = None, *
     here, first = distance(place), place[0]
 
     def average(rows: np.ndarray, window: np.ndarray) -> np.ndarray:
-        return own_square[rows] + square[window].mean() - 2 * own[rows] @ others[window].mean(axis=0)
+        return (
+            own_square[rows] + square[window].mean() - 2 * np.einsum("ic,c->i", own[rows], others[window].mean(axis=0))
+        )
 
     def around(at: np.ndarray) -> np.ndarray:
         steps = [k for k in range(-NEAR, NEAR + 1) if k and at[0] + k != first]
@@ -234,7 +236,7 @@ def _mixed_up(
     chance = np.bincount(answered, minlength=classes)[labels] / len(labels)
     beyond = (answered == labels) - chance
     sides = [np.ones(len(labels), bool)] if member is None else [np.asarray(member, bool), ~np.asarray(member, bool)]
-    for run in _runs(len(labels)):
+    for run in runs(len(labels)):
         outside = np.ones(len(labels), bool)
         outside[run] = False
         error = np.sqrt((chance * (1 - chance))[run].sum())
@@ -264,7 +266,7 @@ def _mixed_up(
     return ()
 
 
-def _runs(n: int) -> Iterator[slice]:
+def runs(n: int) -> Iterator[slice]:
     """Runs of rows, the longest first; never nearly all of them."""
     edges = np.linspace(0, n, min(BLOCKS, max(1, n // LEAST)) + 1).astype(int)
     for length in range(len(edges) - 2, 0, -1):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.types import Array
+from mia_jax.types import Array, few_of
 
 STEPS = tuple(2.0**k for k in np.arange(-4, 4.25, 0.5).tolist())  # temperatures that are tried
 ENTRIES, ROWS, SHADOWS = 2**17, 2048, 16  # numbers of a model's answers, its rows, and shadows, at most, that tell it
@@ -179,13 +179,21 @@ def softmax_twice_note(target: Array, shadows: Array | Sequence[Array]) -> str |
         shadows: probabilities [S, n, c].
     """
     own, each = softmax_twice(target), [softmax_twice(p) for p in shadows]
-    if own == any(each):
+    if own == all(each) and own == any(each):
         return None
-    whose, array, most = ("The target's", "target", target) if own else ("The shadows'", "shadows", shadows[0])
+    odd = np.flatnonzero(each) if any(each) else []
+    if own and not len(odd):
+        whose, array = "The target's answers", "target"
+    elif not own and len(odd) == len(each):
+        whose, array = "The shadows' answers", "shadows"
+    else:
+        whose = f"The answers of {'the target and of ' * own}shadow {few_of(odd)} (counted from 0)"
+        array = f"shadows[{odd[0]}]" if len(odd) == 1 else "these"
+        array += ", and of target" * own
     return (
-        f"{whose} answers look like a softmax of probabilities (none is above {np.max(most):.3f}), as where a softmax"
-        " is applied to what a model's own softmax gave, and attacks that compare it with the others are weaker:"
-        f" save the probabilities, z + (1 - z.sum(-1, keepdims=True)) / {np.shape(target)[1]} of z = np.log({array})."
+        f"{whose} look like a softmax of probabilities, as where a softmax is applied to what a model's own softmax"
+        " gave, and attacks that compare them with the others' are weaker: save the probabilities,"
+        f" np.clip(z + (1 - z.sum(-1, keepdims=True)) / {np.shape(target)[1]}, 0, 1) of z = np.log({array})."
     )
 
 

@@ -14,11 +14,15 @@ from mia_jax.statistics import (
     filled_signals,
     memorization,
     mixed_signals,
+    repeated_signals,
+    signal_orders,
     signal_scales,
+    slipped_members,
     slipped_rows,
     unlike_shadows,
     untold_rows,
 )
+from mia_jax.statistics.unlike_shadows import Beside
 from mia_jax.types import Array, few_of
 
 LEVEL = 1e-5  # of each test, over all shadows together
@@ -26,6 +30,7 @@ SAMPLE = 1 << 18  # records that are looked at, of more
 LEAST = 50  # records without which nothing is said
 SIDE, MANY = 30, 150  # records new to a model by which its spread is told, and the shape of it
 TIMES = 10.0  # as wide as the shadows' numbers, or as narrow: another unit
+WORTH = 0.05  # difference of mean ranks that is worth a word
 BENT = 2.0  # times as uneven on both sides of the median: another function of the error
 SPREADS = 6.0  # standard deviations of the shadows' among each other, that a target's must lie beyond, too
 # Standard errors of rank correlations: among shadows, of a target in another order, and of one with the other sign.
@@ -64,15 +69,23 @@ def doubts(
     if len(rows) < LEAST:
         return ()
     ranks = np.stack([2 * stats.rankdata(row) / (len(row) + 1) - 1 for row in models])
+    found = (
+        None if mine is None or related is None else beside(models[0], models[1:], trained, mine, np.asarray(related))
+    )
     return (
         _same(models, trained)
+        or repeated_signals.doubts(models)
         or filled_signals.doubts(models, trained, mine)
         or _order(ranks, trained, mine)
         or _spread(models, trained, mine)
+        or signal_scales.moved(models, trained, mine)
         or _sides(ranks, trained, mine)
         or signal_scales.doubts(models[1:], trained)
+        or (() if mine is None or found is None else slipped_members.of_shadows(found, mine, trained, rows))
+        or signal_orders.on_members(models, trained, mine)
         or mixed_signals.doubts(models, trained, mine)
-        or (() if mine is None or related is None else _by_chance(models, trained, mine, np.asarray(related)))
+        or signal_orders.doubts(models, trained, mine, rows)
+        or (() if mine is None or found is None else _as_shadows(found, trained, mine, rows))
         or (() if mine is None or related is None else untold_rows.doubts(models, trained, mine, related))
     )
 
@@ -139,7 +152,11 @@ def _spread(models: np.ndarray, trained: np.ndarray, mine: np.ndarray | None) ->
     halves = np.array([(middle - low, high - middle) for low, _, middle, _, high in told])
     if mine is None or len(told) <= unlike_shadows.LEAST or len(new[0]) < MANY or not (halves > 0).all():
         return ()
-    if abs(bent := _beyond(np.log(halves[:, 0] / halves[:, 1]))) > np.log(BENT):
+    bent = _beyond(np.log(halves[:, 0] / halves[:, 1]))
+    every = np.percentile(models, (25, 50, 75), axis=1)  # where who trained whom is wrong, too
+    each = np.log(np.maximum(every[1] - every[0], 1e-300) / np.maximum(every[2] - every[1], 1e-300))
+    whole = (each[0] - float(np.median(each[1:]))) * np.sign(bent)
+    if abs(bent) > np.log(BENT) and whole > np.log(BENT) / 2:
         return (
             "The target's numbers are distributed otherwise than the shadows' (of records new to the models, the lower"
             f" half is {np.exp(abs(bent)):.2g} times as {'wide' if bent > 0 else 'narrow'}, beside the upper one): they"
@@ -278,8 +295,44 @@ def _of_member(known: Sides) -> tuple[str, ...]:
     return ()
 
 
-def _by_chance(models: np.ndarray, trained: np.ndarray, mine: np.ndarray, related: np.ndarray) -> tuple[str, ...]:
-    """A target that is told by chance where each shadow in its place is told."""
-    p = comparable(models)
-    found = unlike_shadows.beside(p[0], mine, p[1:], trained, related)
-    return () if found is None else unlike_shadows.doubts(found, mine)
+def beside(target: Array, shadows: Array, shadow_member: Array, member: Array, related: Array) -> Beside | None:
+    """Each model in the target's place, by ranks among all numbers; None where too few can be.
+
+    Args:
+        target, shadows: float [n] and [S, n].
+        shadow_member, member, related: as of ``doubts``.
+    """
+    p = comparable(np.vstack([target, shadows]))
+    return unlike_shadows.beside(p[0], member, p[1:], shadow_member, related)
+
+
+def notes(found: Beside | None) -> tuple[str, ...]:
+    """How the target is unlike its shadows where nothing is doubted, in sentences.
+
+    Args:
+        found: of ``beside``.
+    """
+    if found is None:
+        return ()
+    if said := unlike_shadows.notes(found, level=False):
+        return said
+    names = {"inside": "its members", "outside": "others", "both": "all records"}
+    off = next(((where, by) for name, where in names.items() if (by := found.off(name, WORTH))), None)
+    if off is None:
+        return ()
+    where, by = off
+    return (
+        f"The target fits {where} {'better' if by > 0 else 'worse'} than shadows fit the same records (by"
+        f" {abs(by):.2f} in the mean rank of the number, from 0 to 1), which differ less among each other: it may be"
+        " trained otherwise, on more or fewer records, a mean of several models, or member may lack some of its"
+        " records. Attacks that compare them can be weaker: train the shadows as the target was.",
+    )
+
+
+def _as_shadows(found: Beside, trained: np.ndarray, mine: np.ndarray, rows: np.ndarray) -> tuple[str, ...]:
+    """A target, or a part of it, that is told by chance, or far worse, where each shadow in its place is told."""
+    return (
+        unlike_shadows.doubts(found, mine)
+        or slipped_members.of_target(found, mine, trained, rows)
+        or unlike_shadows.gross(found)
+    )

@@ -34,7 +34,76 @@ def slipped(rows):
     return np.where(np.arange(N) < 500, rows, np.roll(rows, 1, axis=-1))
 
 
+CENTERED = SQUARED[0] - SQUARED[0].mean()
+BATCHES = np.repeat(SQUARED.reshape(1 + SHADOWS, -1, 25).mean(axis=2), 25, axis=1)
+PADDED = np.random.default_rng(7).random(N) < 0.1
+AT_LEAST = np.where(PADDED, SQUARED.min(axis=1, keepdims=True), SQUARED)
+BY_ONE = np.arange(N)
+BY_ONE[300:500] = np.roll(BY_ONE[300:500], 1)
+IN_BATCHES = np.concatenate([np.random.default_rng(8).permutation(32) + at for at in range(0, N, 32)])
+TAIL = np.arange(N) >= 640
+
+
+def among_members(k, rows=None):
+    """Model k's numbers, its members' rows in another order."""
+    out, of = SQUARED[k].copy(), np.flatnonzero(TRAINED[k])
+    out[of] = out[np.random.default_rng(k).permutation(of)]
+    return out
+
+
+def half(rows):
+    return np.r_[rows[1:7], SQUARED[7:]]
+
+
 SLIPS = {
+    "the target's mean taken off": (dict(target=CENTERED), "are larger than the shadows', all by about .* taken off"),
+    "batches' means": (
+        dict(target=BATCHES[0], shadows=BATCHES[1:]),
+        "of the target and the shadows recur 25 times, row after row.* mean of a batch",
+    ),
+    "batches' means in some": (dict(shadows=half(BATCHES)), "of shadow 0, 1, 2, 3, 4, 5 .*recur 25 times"),
+    "filled with each minimum": (
+        dict(target=AT_LEAST[0], shadows=AT_LEAST[1:]),
+        f"The same {PADDED.sum()} records have, .* smallest number",
+    ),
+    "filled with each minimum in half": (dict(shadows=half(AT_LEAST)), "recurs among the numbers of shadow 0, 1, 2, 3"),
+    "one file twice": (dict(shadows=of_shadow(4, SQUARED[3])), "Shadows 2, 4 .* same numbers, bit by bit"),
+    "a block of member off by one": (
+        dict(member=TRAINED[0][BY_ONE]),
+        "In rows [23].. to [45].. .* member of the record after each",
+    ),
+    "a block of shadow_member off by one": (
+        dict(trained=TRAINED[1:, BY_ONE]),
+        "In rows [23].. to [45].. .* the shadows go with .*record after each.*: shadow_member or the answers",
+    ),
+    "shadow_member's columns off by one": (
+        dict(trained=np.roll(TRAINED[1:], 1, axis=1)),
+        "The shadows go with who is said to have trained the record after each",
+    ),
+    "a block of all models off by one": (
+        dict(target=SQUARED[0][BY_ONE], shadows=SQUARED[1:, BY_ONE]),
+        "In rows [23].. to [45].. .*all models go with .* record before each",
+    ),
+    "the tail of all models negated": (
+        dict(target=np.where(TAIL, -SQUARED[0], SQUARED[0]), shadows=np.where(TAIL, -SQUARED[1:], SQUARED[1:])),
+        "In rows 6[0-9]{2} to 79. .*all models are less sure .*another sign there",
+    ),
+    "the tail of the target negated": (
+        dict(target=np.where(TAIL, -SQUARED[0], SQUARED[0])),
+        "The target's numbers in rows 6.. to 79. .* do not go with the others'",
+    ),
+    "a block of half of the shadows off by one": (
+        dict(shadows=half(SQUARED[:, BY_ONE])),
+        "of shadow 0, 1, 2, .*5 .*in rows .* do not go with the other models' .*but with each other",
+    ),
+    "half of the shadows shuffled in batches": (
+        dict(shadows=half(SQUARED[:, IN_BATCHES])),
+        "The numbers of shadow 0, 1, 2, 3, 4, 5 .* do not go with the other models'.*but with each other",
+    ),
+    "the target's members shuffled": (
+        dict(target=among_members(0)),
+        "On its own members the numbers of the target do not go with other models'.*loader that shuffles",
+    ),
     "target's rows shuffled": (dict(target=SQUARED[0][SHUFFLED]), "its rows seem to be in another order"),
     "target's rows slipped": (dict(target=slipped(SQUARED[0])), "fit the shadows' of the record before each"),
     "another unit": (dict(target=SQUARED[0] / 5000), "5e\\+03 times as narrowly|times as narrowly .* another unit"),
@@ -134,6 +203,18 @@ def test_another_spread_is_noted(case):
     assert re.search(words, text), text
 
 
+def test_members_shuffled_in_every_model_are_noted():
+    shuffled = np.stack([among_members(k) for k in range(1 + SHADOWS)])
+    [text] = numbers.remarks(shuffled[0], shuffled[1:], TRAINED[1:], TRAINED[0]).notes
+    assert re.search("On their own members .* do not go with each other's .*loader that shuffles", text)
+    assert numbers.remarks(SQUARED[0], SQUARED[1:], TRAINED[1:], TRAINED[0]).notes == ()
+
+
+def test_a_target_that_is_the_mean_of_two_models_is_noted():
+    found = numbers.remarks((SQUARED[0] + SQUARED[1]) / 2, SQUARED[2:], TRAINED[2:], TRAINED[0])
+    assert not found.doubts and re.search("AUC of 0.7. to 0.7., and the target with 0.66", *found.notes)
+
+
 def world(seed):
     """Honest numbers of many kinds, heavy tails among them: [1 + S, n], and who trained whom."""
     drawn = np.random.default_rng(seed)
@@ -175,3 +256,43 @@ def test_of_400_honest_files_none_is_doubted():
             if said := signal_scales.notes(of_models[0], of_models[1:], trained[1:], member):
                 noted[seed] = said
     assert found == {} and len(noted) <= 2, (found, noted)
+
+
+def varied(seed):
+    """Honest numbers of models that differ: some are better, or know classes that others find hard; files in order."""
+    drawn = np.random.default_rng(50_000 + seed)
+    n, count, kind = int(drawn.choice([200, 400, 1000, 3000])), 1 + int(drawn.choice([3, 4, 6, 8, 16])), seed % 6
+    trained, hard = drawn.random((count, n)) < 0.5, drawn.normal(size=n)
+    hard = np.sort(hard) if drawn.random() < 0.4 else hard
+    label = drawn.integers(6, size=n)
+    label = np.sort(label) if drawn.random() < 0.5 else label
+    apart = drawn.choice([0, 0.05, 0.2])
+    better, of_all = 1 + apart * drawn.normal(size=(count, 1)), apart * drawn.normal(size=(count, 1))
+    of_class = (drawn.choice([0, 0.3]) * drawn.normal(size=(count, 6)))[:, label]
+    know, by_heart = drawn.choice([0, 0.5, 1, 3]), drawn.choice([0, 0.5, 1.0])
+    noise = drawn.normal(size=(count, n))
+    error = noise * drawn.choice([0.3, 1.0]) + drawn.choice([0, 0.5, 1.2]) * drawn.normal(size=n)
+    error = error * np.exp(0.5 * hard + of_class + of_all) * better / (1 + know * trained)
+    learned = (1 - by_heart) * error + by_heart * 0.3 * drawn.normal(size=error.shape) / (1 + know)
+    error, easy = np.where(trained, learned, error), 1.5 + hard + of_all + of_class + know * trained
+    made = {
+        0: lambda: -(error**2),
+        1: lambda: -np.abs(error),
+        2: lambda: -np.log1p(np.exp(-(easy + noise * drawn.choice([0.2, 0.6])))),
+        3: lambda: -np.log(np.abs(error) + 0.05),
+        4: lambda: -(2.5 + 0.5 * hard + 0.3 * of_class + of_all - 0.15 * know * trained * better + 0.1 * noise),
+        5: lambda: -np.round(np.abs(error) * 5) / 5,
+    }
+    return made[kind]() * 10.0 ** drawn.integers(-3, 4), trained
+
+
+@pytest.mark.slow
+def test_of_300_honest_files_of_models_that_differ_none_is_doubted():
+    found, noted = {}, []
+    for seed in range(300):
+        of_models, trained = varied(seed)
+        for member in (trained[0], None):
+            said = numbers.remarks(of_models[0], of_models[1:], trained[1:], member)
+            found |= {(seed, member is None): said.doubts} if said.doubts else {}
+            noted += [(seed, *said.notes)] if said.notes else []
+    assert found == {} and len(noted) <= 15, (found, noted)  # models that differ are noted, rightly

@@ -16,10 +16,12 @@ from mia_jax.statistics import (
     equal_answers,
     exchanged_columns,
     filled_signals,
+    lost_order,
     memorization,
     odd_shadows,
     own_members,
     shadow_names,
+    slipped_members,
     slipped_rows,
     temperatures,
     trained_on_all,
@@ -104,9 +106,12 @@ def _doubts(
         slipped_rows.of_answers(labels, target, shadows, trained, member)
         or consistency.of_answers(labels, target, shadows)
         or exchanged_columns.of_answers(labels, target, shadows)
+        or lost_order.of_answers(labels, target, shadows, trained, member)
         or trained_on_all.of_answers(labels, target, shadows, trained, member)
         or memorization.of_members(labels, target, shadows, trained, member)
         or (unlike_shadows.doubts(found.models, member) if found and member is not None else ())
+        or (slipped_members.of_shadows(found.models, member, trained) if found and member is not None else ())
+        or (slipped_members.of_target(found.models, member, trained) if found and member is not None else ())
         or (odd_shadows.doubts(found.models) if found else ())
         or _untold(asked, trained, member, found)
         or _gross(asked, trained, member, known, found)
@@ -189,10 +194,16 @@ def _notes(
 
 def _copies(asked: Answered, member: np.ndarray | None, group: np.ndarray | None) -> tuple[str, ...]:
     """What is to be said of copies among the records, by their values (int [n]) or else by what models answer."""
-    seen_by = "" if group is not None else SAME
+    seen_by, said = "" if group is not None else SAME, []
+    if group is not None and (padded := equal_answers.padding(asked.target, asked.shadows, group)).any():
+        said.append(
+            f"Target and shadows give {int(padded.sum()):,} of {len(padded):,} records"
+            f"{equal_answers.place(padded)} one and the same answer, bit by bit, though the records differ: padding, or"
+            " rows that were never filled in. Leave such records out of all arrays, or ask again."
+        )
     group = equal_answers.copies(asked.target, asked.shadows) if group is None else group
     note = None if group is None else duplicates.note(group, member, seen_by)
-    return () if note is None else (note,)
+    return (*said, *(() if note is None else (note,)))
 
 
 def _beside(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> _Beside | None:
