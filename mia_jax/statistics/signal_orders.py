@@ -34,7 +34,9 @@ class Odd(NamedTuple):
     z: float  # standard errors between both, of the farthest
 
 
-def doubts(models: Array, trained: Array, member: Array | None = None, rows: Array | None = None) -> tuple[str, ...]:
+def doubts(
+    models: Array, trained: Array, member: Array | None = None, rows: Array | None = None, least: int = 1
+) -> tuple[str, ...]:
     """Why rows of some models may be in another order, or of another sign, in a sentence; () where they seem not to be.
 
     Args:
@@ -42,6 +44,7 @@ def doubts(models: Array, trained: Array, member: Array | None = None, rows: Arr
         trained: bool [S, n], who trained the shadows.
         member: bool [n], who trained the target; where it is not known the target is not looked at.
         rows: int [n], what rows are called; None: as they are numbered.
+        least: models without which nothing is said.
     """
     few = _compared(len(trained), member is not None)
     who = np.vstack([np.zeros(np.shape(models)[1], bool) if member is None else member, trained])[few].astype(bool)
@@ -53,6 +56,7 @@ def doubts(models: Array, trained: Array, member: Array | None = None, rows: Arr
     bar = float(stats.norm.isf(LEVEL / (len(runs) * len(few))))
     near, far = _near_and_far(numbers, who)
     found = [(one, run) for run in runs if (one := _both(near, far, who, np.arange(whole.stop)[run], bar))]
+    found = [(one, run) for one, run in found if len(one.which) >= least]
     if found:
         called = np.arange(whole.stop) if rows is None else np.asarray(rows)
         odd, run = max(found, key=lambda one: one[0].z)

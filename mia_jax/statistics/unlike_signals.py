@@ -83,6 +83,7 @@ def doubts(
         or signal_scales.doubts(models[1:], trained)
         or (() if mine is None or found is None else slipped_members.of_shadows(found, mine, trained, rows))
         or signal_orders.on_members(models, trained, mine)
+        or signal_orders.doubts(models, trained, mine, rows, least=2)
         or mixed_signals.doubts(models, trained, mine)
         or signal_orders.doubts(models, trained, mine, rows)
         or (() if mine is None or found is None else _as_shadows(found, trained, mine, rows))

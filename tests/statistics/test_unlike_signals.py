@@ -67,7 +67,7 @@ SLIPS = {
         f"The same {PADDED.sum()} records have, .* smallest number",
     ),
     "filled with each minimum in half": (dict(shadows=half(AT_LEAST)), "recurs among the numbers of shadow 0, 1, 2, 3"),
-    "one file twice": (dict(shadows=of_shadow(4, SQUARED[3])), "Shadows 2, 4 .* same numbers, bit by bit"),
+    "one file twice": (dict(shadows=of_shadow(4, SQUARED[3])), "Shadows 2 and 4 .* same numbers, bit by bit"),
     "a block of member off by one": (
         dict(member=TRAINED[0][BY_ONE]),
         "In rows [23].. to [45].. .* member of the record after each",
