@@ -1,7 +1,7 @@
 """What a user's records look like that they should not: an index or the labels among the features, channels first."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -57,5 +57,24 @@ def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = ()) -> tuple[str,
             said.append(
                 f"{number:g} is in {int((share > 0).sum())} of {x.shape[1]} columns, whose other values are none below"
                 " 0: as a rule it stands for what is missing; fill it in, or write np.nan for a model that takes such."
+            )
+    return tuple(said)
+
+
+def names_of_labels(texts: Mapping[str, np.ndarray], y: np.ndarray) -> tuple[str, ...]:
+    """What is to be said of columns of words that say the label, one word for each class, in sentences.
+
+    Args:
+        texts: values [n] of each column of words, by its name.
+        y: int [n].
+    """
+    classes = len(np.unique(y))
+    said = []
+    for name, values in texts.items():
+        words, code = np.unique(values, return_inverse=True)
+        if len(y) >= 10 and 1 < classes == len(words) == len(np.unique(np.stack([code, y]), axis=1).T):
+            said.append(
+                f"Column {name} has one value for each class and no other, as the names of the classes: models need to"
+                f" learn nothing; `kinds={name}:drop` leaves it out."
             )
     return tuple(said)

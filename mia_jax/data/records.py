@@ -150,6 +150,12 @@ def of_table(table: Table, name: str, how: How) -> Own:
     notes += oddities.notes(
         x.reshape(len(x), -1), labels.y, [field.name for field in fields for _ in range(field.start, field.stop)]
     )
+    kept = {field.name for field in fields}
+    words = [column for column in features if column in kept and table.columns[column].ndim == 1]
+    texts = {
+        column: columns.as_text(table.columns[column]) for column in words if table.columns[column].dtype == object
+    }
+    notes += oddities.names_of_labels(texts, labels.y)
     classes = max(int(labels.y.max()) + 1, len(labels.names))
     digest = artifacts.array_digest(x, labels.y)
     schema = Schema(name, "local", digest, classes, x.shape[1:], fields, tuple(notes), labels.names)

@@ -112,8 +112,9 @@ def _csv(path: pathlib.Path) -> Table:
     table = dict(zip(form.names, found, strict=True))
     for name in [name for name in table if not name or re.fullmatch(r"Unnamed: \d+", name)]:
         empty, counts = columns.missing(table[name]).all(), _counts_rows(table[name])
-        if empty or counts:
+        if empty or counts or _numbers_rows(table[name]):
             what = "a column without name or values" if empty else "the index of the table, which counts its rows"
+            what += "" if empty or counts else ", in another order, as of a table that was shuffled"
             notes.append(f"Left out: {what}.")
             del table[name]
     if unnamed := [k for k, name in enumerate(table) if not name]:
@@ -165,6 +166,12 @@ def _columns(path: pathlib.Path, form: _Form) -> tuple[list[np.ndarray], set[int
 
 def _counts_rows(values: np.ndarray) -> bool:
     return values.dtype.kind == "f" and len(values) > 1 and bool((np.diff(values) == 1).all())
+
+
+def _numbers_rows(values: np.ndarray) -> bool:
+    """Whether a column holds each row's number once, from 0 or 1 on, in any order."""
+    ordered = np.sort(values) if values.dtype.kind == "f" else values[:0]
+    return len(ordered) > 9 and ordered[0] in (0, 1) and _counts_rows(ordered)
 
 
 def _has_commas(values: np.ndarray) -> bool:

@@ -201,9 +201,12 @@ def _scaled_each(models: np.ndarray) -> str | None:
         "smallest and the same largest number": (low, high, high - low),
         "median and the same quartiles": (middle, quarter, quarter),
     }
+    few = min(len(np.unique(row)) for row in models) < FEW_VALUES * models.shape[1]
     at_bound = max((models == bound[:, None]).sum(axis=1).max() for bound in (low, high))
     for words, (first, second, wide) in ways.items():
         if second is high and at_bound > 1:  # a bound that numbers have, as 0 is of errors
+            continue
+        if first is middle and few:  # of rounded numbers a percentile is one that many have
             continue
         usual = SAME * float(np.median(wide))
         if usual > 0 and np.ptp(first) < usual and np.ptp(second) < usual:

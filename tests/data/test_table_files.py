@@ -71,6 +71,11 @@ def refused(path, **more):
         (csv(separator=";").replace(".5;", ",5;"), "utf-8", "A comma is the decimal point in age"),
         (csv([(k, *row) for k, row in enumerate(ROWS)], ",age,town,label"), "utf-8", "the index of the table"),
         (csv([(k, *row) for k, row in enumerate(ROWS)], "Unnamed: 0,age,town,label"), "utf-8", "the index of"),
+        (
+            csv([(3 * k % N + 1, *row) for k, row in enumerate(ROWS)], "Unnamed: 0,age,town,label"),
+            "utf-8",
+            "in another order, as of a table that was shuffled",
+        ),
         (csv([(f"r{k}", *row) for k, row in enumerate(ROWS)]), "utf-8", "first value of each line, which has no name"),
         (csv([(*row, "") for row in ROWS], "age,town,label,"), "utf-8", "a column without name or values"),
         (csv([(*row, "") for row in ROWS], "age,town,label,notes"), "utf-8", "Left out: notes, without a value"),
@@ -321,3 +326,12 @@ def test_text_that_ends_in_a_character_of_zero(tmp_path):
     """Text of NumPy loses it, and a class would not be found again."""
     content = csv([(*row[:2], f"{row[2]} class\0") for row in ROWS])
     assert read(write(tmp_path, content, encoding="utf-16"))[1].class_names == ("0 class", "1 class")
+
+
+def test_names_of_the_classes_among_the_features_are_noted(tmp_path):
+    """A column of words that is the label in other letters makes any model right, and was read without a word."""
+    rows = [(age, town, ("no", "yes")[label], label) for age, town, label in ROWS]
+    named, plain = write(tmp_path, csv(rows, "age,town,answer,label"), "named.csv"), write(tmp_path, csv())
+    notes = [" ".join(data.load(path)[1].notes) for path in (named, plain)]
+    assert "Column answer has one value for each class" in notes[0]
+    assert "one value for each class" not in notes[1]
