@@ -56,7 +56,7 @@ def doubts(
     bar = float(stats.norm.isf(LEVEL / (len(runs) * len(few))))
     near, far = _near_and_far(numbers, who)
     found = [(one, run) for run in runs if (one := _both(near, far, who, np.arange(whole.stop)[run], bar))]
-    found = [(one, run) for one, run in found if len(one.which) >= least]
+    found = [(kept, run) for one, run in found if len((kept := _as_elsewhere(one, near, who, run)).which) >= least]
     if found:
         called = np.arange(whole.stop) if rows is None else np.asarray(rows)
         odd, run = max(found, key=lambda one: one[0].z)
@@ -133,6 +133,21 @@ def _both(near: np.ndarray, far: np.ndarray, who: np.ndarray, rows: np.ndarray, 
     if not one or not other or not len(which := np.intersect1d(one.which, other.which)):
         return None
     return one._replace(which=which)
+
+
+def _as_elsewhere(odd: Odd, near: np.ndarray, who: np.ndarray, run: slice) -> Odd:
+    """Those of models that are odd on a run of rows which go with the others on the other rows, as these do.
+
+    In a file in the order of how hard records are, a model that prefers other classes goes with no other anywhere near.
+    """
+    rest = np.ones(near.shape[1], bool)
+    rest[run] = False
+    if rest.sum() < LEAST:
+        return odd
+    alike = _pairs(near[:, rest], who[:, rest])
+    main = np.setdiff1d(np.arange(len(near)), odd.which)
+    usual = alike[np.ix_(main, main)].sum() / max(len(main) * (len(main) - 1), 1)
+    return odd._replace(which=odd.which[alike[np.ix_(odd.which, main)].mean(axis=1) > AGREE * usual])
 
 
 def _ranked(row: np.ndarray, sides: np.ndarray, near: bool) -> np.ndarray:
@@ -214,7 +229,7 @@ def _with_others(numbers: np.ndarray, rows: np.ndarray, near: bool = True) -> np
     out = np.zeros(len(numbers))
     for k, of in enumerate(rows):
         ranks = np.stack([_ranked(one[of], of[of], near) for one in numbers])
-        out[k] = np.delete(ranks @ ranks[k] / of.sum(), k).mean()
+        out[k] = np.delete(ranks @ ranks[k] / max(int(of.sum()), 1), k).mean()
     return out
 
 
