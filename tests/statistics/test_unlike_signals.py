@@ -272,8 +272,10 @@ def varied(seed):
     know, by_heart = drawn.choice([0, 0.5, 1, 3]), drawn.choice([0, 0.5, 1.0])
     noise = drawn.normal(size=(count, n))
     error = noise * drawn.choice([0.3, 1.0]) + drawn.choice([0, 0.5, 1.2]) * drawn.normal(size=n)
-    error = error * np.exp(0.5 * hard + of_class + of_all) * better / (1 + know * trained)
-    learned = (1 - by_heart) * error + by_heart * 0.3 * drawn.normal(size=error.shape) / (1 + know)
+    scale = np.exp(0.5 * hard + of_class + of_all) * better
+    error = error * scale / (1 + know * trained)
+    left = 0.3 * drawn.normal(size=error.shape) / (1 + know) * scale  # no model fits its own records worse than others
+    learned = (1 - by_heart) * error + by_heart * left
     error, easy = np.where(trained, learned, error), 1.5 + hard + of_all + of_class + know * trained
     made = {
         0: lambda: -(error**2),
