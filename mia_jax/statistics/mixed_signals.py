@@ -102,7 +102,7 @@ def _is_lost(ranks: np.ndarray, hard: np.ndarray, who: np.ndarray, k: int, run: 
     for side in (rest[who[k][rest]], rest[~who[k][rest]]):  # who knows its members by heart goes with nobody on them
         if len(side):
             common = min(common, _correlation(ranks[k][side], hard[k][side]))
-    apart = (np.arctanh(min(common, 0.999)) - np.arctanh(max(own, -0.999))) * root
+    apart = (np.arctanh(min(common, 0.999)) - np.arctanh(np.clip(own, -0.999, 0.999))) * root
     return bool(common * root > GOES and own * root < LOST and own < THIRD * common and apart > SURE)
 
 
