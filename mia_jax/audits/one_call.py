@@ -5,6 +5,7 @@ import difflib
 import os
 import pathlib
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from mia_jax.audits import groupings, pipeline
 from mia_jax.audits import release as releases
 from mia_jax.audits.config import AuditConfig, Brought, DeployedConfig, InProcessConfig
 from mia_jax.audits.deployed import checks, collect
+from mia_jax.audits.deployed.infer import AnswersWarning
 from mia_jax.audits.plans import in_process
 from mia_jax.data import class_labels, columns, npz, tables
 from mia_jax.data.groups import Grouping
@@ -92,7 +94,8 @@ def audit(
 
     Returns:
         An AuditResult: ``result["lira"].auc``; a page in a notebook; ``to_frame()``; ``save(folder)`` writes
-        results.json, scores.npz and report.html as ``mia-jax audit`` does.
+        results.json, scores.npz and report.html as ``mia-jax audit`` does. Doubts about what was given are Python
+        warnings (``AnswersWarning``), too.
 
     Raises:
         InputError: what was given does not fit, or answers are no probabilities; one line with the next move.
@@ -125,11 +128,18 @@ def audit(
     release = releases.asked(config, policy=policy)
     if workdir is not None:
         pipeline.run(config, command=command, notify=notify, progress=progress, release=release)
-        return notebook.opened(workdir)
+        return _doubted(notebook.opened(workdir))
     with tempfile.TemporaryDirectory(prefix="mia_jax-") as folder:
         temporary = dataclasses.replace(config, workdir=folder)
         pipeline.run(temporary, command=command, notify=notify, progress=progress, page=False, release=release)
-        return notebook.opened(folder)
+        return _doubted(notebook.opened(folder))
+
+
+def _doubted(result: AuditResult) -> AuditResult:
+    """The result; a Python warning for each doubt, for who reads one number of it and not its words."""
+    for doubt in result.results.get("doubts", ()):
+        warnings.warn(doubt, AnswersWarning, stacklevel=3)
+    return result
 
 
 # --- what was given, checked -----------------------------------------------------------------------------------------

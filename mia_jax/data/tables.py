@@ -31,7 +31,8 @@ def plain(x: Any) -> np.ndarray:
     if np.ma.is_masked(x) and x.dtype.kind in "biuf":
         x = x.astype(np.float64).filled(np.nan)
     try:
-        return np.asarray(x)
+        array = np.asarray(x)
+        return array.astype(np.float32) if array.dtype.name == "bfloat16" else array  # which NumPy takes for no number
     except ValueError as error:  # NumPy's own words name its parts, as "inhomogeneous"
         raise InputError(f"rows of different lengths are no array ({error}): give each as many numbers") from None
 

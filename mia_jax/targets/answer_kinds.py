@@ -24,6 +24,8 @@ READ = {  # a kind -> how it is read, in words
     "logits of class 1": "one number for each record, beyond [0, 1]: read as the logit of class 1 of two (sigmoid)",
 }
 
+MANY = 20  # records of which some are above 0, where their numbers are logits
+
 
 class Faulty(ValueError):
     """Numbers of no kind.
@@ -69,6 +71,11 @@ def kind_of(values: np.ndarray, name: str = "p") -> Kind:
             raise Faulty(
                 f"one number for each record, from {low:.4g} to {high:.4g}: no probabilities of class 1, nor logits, of"
                 f" which some are below 0; of percentages save {name} / 100"
+            )
+        if high <= 0 and len(values) >= MANY:
+            raise Faulty(
+                f"one number for each record, from {low:.4g} to {high:.4g}, none above 0: of log-probabilities of class"
+                f" 1 save np.exp({name}); of logits, by which none is of class 1, np.stack([0 * {name}, {name}], -1)"
             )
         return "probabilities of class 1" if low >= 0 and high <= 1 else "logits of class 1"
     wrong = answer_format.faults(values, answer_format.recognize(np.nan_to_num(values)))

@@ -143,7 +143,7 @@ def test_the_unit_is_part_of_what_names_a_model(tmp_path, monkeypatch):
         named.append(job.digest)
         raise InterruptedError
 
-    monkeypatch.setattr(train_networks, "_descriptions", stopped)
+    monkeypatch.setattr(train_networks, "describe_each", stopped)
     _, schema = load(tmp_path, PIXELS)
     for fields in (schema.fields, tuple(f._replace(one=255.0) for f in schema.fields), (Field("a", "numeric", 0, 12),)):
         of_fields = schema._replace(fields=fields)

@@ -1,10 +1,12 @@
 """What numbers are that somebody gives as answers: told, said, the same at every entrance; never guessed silently."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import mia_jax as mia
 from mia_jax.audits.deployed import records
+from mia_jax.audits.deployed.infer import AnswersWarning
 from mia_jax.targets import answer_kinds
 from mia_jax.types import InputError
 
@@ -112,6 +114,7 @@ def test_several_kinds_are_refused():
         (np.where(np.arange(N)[:, None] == 3, np.nan, P[0]), "null, or NaN"),
         (np.where(np.arange(N)[:, None] == 3, 2 * P[0], P[0]), "sum to 2"),
         (np.where(np.arange(N) == 3, np.nan, TWO[0]), "not finite"),
+        (np.log(TWO[0]), r"log-probabilities of class 1 save np.exp\(p\)"),
     ],
 )
 def test_other_numbers_are_refused(values, told):
@@ -141,3 +144,34 @@ def test_answers_in_npy_files(tmp_path):
     (tmp_path / "labels.npy").unlink()
     with pytest.raises(InputError, match=r"shadows.npy and no labels.npy"):
         records.load_predictions(tmp_path)
+
+
+def test_bfloat16_of_jax_is_read_wherever_arrays_are_given(tmp_path):
+    """NumPy takes it for no number."""
+    half = jnp.asarray(P, jnp.bfloat16)
+    x, own = np.arange(N)[:, None], dict(shadows=np.asarray(half[1:]), shadow_member=TRAINED)
+    found = mia.audit(lambda x: half[0][x[:, 0]], x, Y, MEMBER, shadows=own, attacks="loss,rmia")
+    plain = mia.audit(lambda x: P[0][x[:, 0]], x, Y, MEMBER, shadows=own | {"shadows": P[1:]}, attacks="loss,rmia")
+    assert abs(found["rmia"].auc.value - plain["rmia"].auc.value) < 0.02
+    assert np.isfinite(mia.infer("loss", labels=Y, target=half[0], shadows=half[1:], shadow_member=TRAINED)).all()
+    plan = mia.plan(N, S)
+    np.testing.assert_allclose(mia.collect(plan, dict(enumerate(half[1:])))["shadows"], P[1:], atol=5e-3)
+    np.save(tmp_path / "0.npy", np.asarray(half[0]))
+    with pytest.raises(InputError, match=r"bfloat16, which NumPy's files lose: write p.astype\(np.float32\)"):
+        mia.collect(plan, {0: tmp_path / "0.npy"})
+
+
+def test_one_number_for_each_record_may_be_written_in_two_ways():
+    given = dict(labels=Y % 2, shadow_member=TRAINED)
+    with pytest.warns(UserWarning, match="one number for each record"):
+        scores = mia.infer("loss", target=TWO[0], shadows=TWO[1:], **given)
+    for target, shadows in ((TWO[0], TWO[1:, :, None]), (TWO[0][:, None], TWO[1:])):
+        with pytest.warns(UserWarning, match="one number for each record"):
+            np.testing.assert_array_equal(mia.infer("loss", target=target, shadows=shadows, **given), scores)
+
+
+def test_doubts_of_one_call_are_python_warnings():
+    """Who reads one number of a result does not read its words."""
+    own = dict(shadows=P[1:], shadow_member=TRAINED)
+    with pytest.warns(AnswersWarning, match="labels"):
+        mia.audit(P[0], np.arange(N)[:, None], (Y + 1) % C, MEMBER, shadows=own, attacks="loss")

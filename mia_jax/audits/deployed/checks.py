@@ -55,6 +55,10 @@ def as_probabilities(asked: Answered, population: Any) -> tuple[Answered, Any, s
         InputError: target and shadows answer in several kinds.
     """
     target, shadows = np.asarray(asked.target), np.asarray(asked.shadows)
+    if (target.ndim, shadows.ndim) == (1, 3) and shadows.shape[2] == 1:  # one number for each record, written both ways
+        shadows = shadows[..., 0]
+    elif (target.ndim, shadows.ndim) == (2, 2) and target.shape[1] == 1:
+        target = target[:, 0]
     if target.dtype.kind != "f" or target.ndim not in (1, 2) or 0 in target.shape or shadows.ndim != target.ndim + 1:
         return asked, population, ""
     try:

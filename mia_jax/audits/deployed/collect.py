@@ -193,7 +193,7 @@ def _answers(plan: TrainingPlan, numbered: Mapping[int, Any], tell: Notify) -> d
 def _read(plan: TrainingPlan, given: Any, tell: Notify, whose: str = "target") -> tuple[str, np.ndarray]:
     """What the answers in a file are, and the probabilities [n, c] that they come to."""
     if not isinstance(given, str | pathlib.Path):
-        return _probabilities(np.asarray(given), plan, whose, None)
+        return _probabilities(tables.plain(given), plan, whose, None)
     path, kind = pathlib.Path(given), None
     if path.suffix == ".npz":
         write = "np.savez(path, probabilities=p, digest=plan_digest)"
@@ -221,7 +221,10 @@ def _probabilities(array: np.ndarray, plan: TrainingPlan, whose: str, kind: Any)
             f" classes [{n}] will do)"
         )
     if array.dtype.kind != "f":
-        raise InputError(f"{whose} holds {array.dtype}; needed: probabilities or logits, floating-point numbers")
+        what = (
+            "bfloat16, which NumPy's files lose: write p.astype(np.float32)" if array.dtype.kind == "V" else array.dtype
+        )
+        raise InputError(f"{whose} holds {what}; needed: probabilities or logits, floating-point numbers")
     one = array.ndim == 1 or array.shape[1] == 1
     known = {"logits": answer_kinds.OF_CLASS_1, "probabilities": answer_kinds.SURE_OF_CLASS_1} if one else {}
     try:
