@@ -27,7 +27,6 @@ def _groups(**values):
         ("auc>0.8", dict(Ulm=0.7, Bonn=0.5), "met", "town Ulm"),
         ("auc>0.8", dict(Ulm=0.7, Bonn=None), "undecided", "too small"),
         ("tpr@0.01>0.2", dict(Ulm=0.7), "undecided", "no such measure"),
-        ("loss:auc>0.6", dict(Ulm=0.7), "undecided", "what lira finds"),
     ],
 )
 def test_a_limit_holds_in_every_group(condition, groups, status, said):
