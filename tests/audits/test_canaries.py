@@ -164,6 +164,7 @@ def several(canary_config, tmp_path_factory):
     return audits.run(at(canary_config, folder, **SEVERAL)), folder
 
 
+@pytest.mark.integration
 def test_each_kind_is_judged_by_lira(several):
     found, folder = several
     block, scores = found["canaries"]["lira"], results.read(folder).scores
@@ -182,6 +183,7 @@ def test_each_kind_is_judged_by_lira(several):
 
 
 @pytest.mark.integration
+@pytest.mark.integration
 def test_the_first_model_is_the_one_that_would_be_alone(several, canary_config):
     alone = audits.run(at(canary_config, several[1], **SEVERAL | {"num_models": 1}))
     assert alone["attacks"] == several[0]["attacks"] and "lira" not in alone["canaries"]
@@ -189,6 +191,7 @@ def test_the_first_model_is_the_one_that_would_be_alone(several, canary_config):
     assert again["canaries"] == several[0]["canaries"]
 
 
+@pytest.mark.integration
 def test_several_models_are_shown(several):
     found, folder = several
     text = report.terminal_table(found)

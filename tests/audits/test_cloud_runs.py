@@ -54,6 +54,7 @@ def test_a_run_of_the_papers_attack(store, own, finished, tmp_path, monkeypatch)
     assert np.isfinite(opened.target.ask(opened.asked.x)).all()
 
 
+@pytest.mark.integration
 def test_an_audit_in_a_notebook(store, tmp_path):
     rng = np.random.default_rng(0)
     x, y, member = rng.random((60, 3)), np.arange(60) % 2, np.arange(60) < 30

@@ -43,6 +43,7 @@ def test_files_come_together_in_the_order_of_the_plan(folder):
         assert {*written.files} == {"labels", "target", "member", "shadows", "shadow_member"}
 
 
+@pytest.mark.integration
 def test_an_audit_of_the_folder_is_that_of_the_file_and_of_one_call(folder, tmp_path):
     mia.collect(PLAN, folder, out=folder / "preds.npz")
     scores = []

@@ -97,6 +97,7 @@ def test_tables_are_read_as_files_of_arrays_are(service, run, tmp_path):
 
 
 @pytest.mark.parametrize("first", [1, pytest.param(5, marks=pytest.mark.integration)])
+@pytest.mark.integration
 def test_labels_that_do_not_count_from_0_are_the_services_classes_in_order(service, run, tmp_path, marginals, first):
     """Labels 1 to c were refused; what may be meant in two ways still is."""
     y = (X @ PULL).argmax(axis=1)
@@ -272,6 +273,7 @@ def test_attacks_that_compare_shadows_need_both_kinds():
 # --- records of the adversary's own, about which the target is asked, too --------------------------------------------
 
 
+@pytest.mark.integration
 def test_shadows_learn_what_the_target_answers_about_their_records(service, run, tmp_path):
     """The same shadows as where the file has these labels; what they train on is asked about once, and counted."""
     y = (X @ PULL).argmax(axis=1)

@@ -14,6 +14,8 @@ from mia_jax.audits import finished as workdirs
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError
 
+pytestmark = pytest.mark.integration  # each makes a run of its own
+
 
 @pytest.fixture
 def copied(finished, tmp_path):

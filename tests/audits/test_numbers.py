@@ -115,7 +115,9 @@ def test_numbers_of_any_size_are_told_apart(forests):
     assert len(np.unique(mia.infer("loss", **given))) >= len(np.unique(target.round(6)))  # nothing is clipped
 
 
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize(
+    "unit", [unit if unit == "thousands" else pytest.param(unit, marks=pytest.mark.integration) for unit in UNITS]
+)
 def test_no_attack_sees_a_signals_unit(forests, unit):
     target, shadows, trained, member = forests
     (factor, constant), names = UNITS[unit], numbers.attack_names("all")
@@ -128,6 +130,7 @@ def test_no_attack_sees_a_signals_unit(forests, unit):
 
 
 @pytest.mark.parametrize("entrance", ["file", "call"])
+@pytest.mark.integration
 def test_nor_does_any_entrance(forests, entrance, tmp_path):
     target, shadows, trained, member = forests
     given = dict(signal=target, shadow_signal=shadows, shadow_member=trained)

@@ -159,6 +159,7 @@ def breaks(x, y, *, seed):
     return fit(x, y, seed=seed)
 
 
+@pytest.mark.integration
 def test_an_interrupted_call_goes_on(with_fit, tmp_path):
     few = {**FAST, "attacks": "loss"}
     with pytest.raises(InputError, match=r"breaks\(x, y, seed=\d+\) raised RuntimeError: the power is gone"):

@@ -22,7 +22,7 @@ def audit(own, workdir, **changed):
 @pytest.mark.parametrize(
     ("attacks", "kind"),
     [
-        ("lira,rmia", "nn"),
+        pytest.param("lira,rmia", "nn", marks=pytest.mark.integration),
         pytest.param(",".join(BY_RECORD), "nn", marks=pytest.mark.integration),
         pytest.param("lira,rmia,loss,quantile", LOGISTIC, marks=pytest.mark.integration),
     ],

@@ -170,6 +170,7 @@ def test_simulated_records_are_called_so_everywhere(own, tmp_path):
 # --- what it reuses --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_more_shadows_train_only_what_is_missing(finished, again, own, tmp_path):
     before = artifact_files(again)
     assert len([name for name in before if name.startswith("models/")]) == 1 + SHADOWS
@@ -211,6 +212,7 @@ def test_what_is_damaged_is_noticed_and_made_again(finished, again, own):
                     np.testing.assert_array_equal(mended[name], first[name])
 
 
+@pytest.mark.integration
 def test_other_records_are_not_taken_for_these(again, own, tmp_path):
     """The same path with other contents: nothing that was learned from the old ones is used."""
     before = artifact_files(again, "models")
@@ -353,6 +355,7 @@ def test_a_damaged_official_file(tmp_path):
 
 @pytest.mark.parametrize("kind", ["nn", LOGISTIC])
 @pytest.mark.parametrize("shadow_data", ["noisy", "marginal", pytest.param("search", marks=pytest.mark.integration)])
+@pytest.mark.integration
 def test_shadow_data_that_is_not_real(own, tmp_path, monkeypatch, shadow_data, kind):
     fitted = []
     train = platforms.train
