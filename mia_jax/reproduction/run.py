@@ -114,7 +114,7 @@ def share_models(config: Config, workdir: pathlib.Path) -> None:
     folder = workdir / "models"
     folder.mkdir(parents=True, exist_ok=True)
     if not (workdir / "config.json").exists():
-        artifacts.write_json(workdir / "config.json", configs.identity(config))
+        artifacts.write_json(workdir / "config.json", configs.workdir_identity(config))
     for path in others:
         if (folder / path.name).exists():
             continue

@@ -190,6 +190,7 @@ def test_processes_train_shadows_to_the_same_bits(with_fit, tmp_path):
 
 
 @pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:The shadows")  # are in doubt after so few epochs
 def test_our_own_networks_are_shadows_too(tmp_path):
     found = audit(shadows="nn", workdir=tmp_path, num_epochs=5, hidden=8, **FAST)
     assert found.results["shadows"]["count"] == S and found.results["config"]["num_epochs"] == 5
@@ -474,6 +475,7 @@ def test_one_hot_labels_and_labels_in_words_are_classes():
         assert len(found.results["dataset"]["notes"]) == 1
 
 
+@pytest.mark.filterwarnings("ignore:The shadows")  # are in doubt after so few epochs
 @pytest.mark.integration
 def test_our_own_networks_train_on_a_data_frame():
     frame = mixed_frame(pytest.importorskip("pandas"))
@@ -522,6 +524,7 @@ def test_what_a_signal_is_computed_from_is_numbers():
         mia.audit(X[:, 1], X, np.array(["cat"] * N, object), MEMBER, **given)
 
 
+@pytest.mark.filterwarnings("ignore:The shadows")  # are in doubt after so few epochs
 @pytest.mark.integration
 @pytest.mark.parametrize("shadows", ["fit", "nn"])
 def test_an_attack_trains_further_shadows_where_something_trains_them(tmp_path, shadows):

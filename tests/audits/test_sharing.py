@@ -82,7 +82,7 @@ def test_a_run_beside_another_waits_and_makes_nothing_twice(finished, own, tmp_p
     """The other one is this process here; what it would make is then there."""
     given, told = config(own, tmp_path / "w"), []
     resolved = configs.resolve(given)
-    with artifacts.open_workdir(tmp_path / "w", configs.identity(resolved), shared=True) as other:
+    with artifacts.open_workdir(tmp_path / "w", configs.workdir_identity(resolved), shared=True) as other:
         assert other.take("results", {}) is None
         waits = threading.Event()
 
@@ -125,7 +125,7 @@ def test_an_audit_of_one_process_says_who_is_at_work(tmp_path):
     np.savez(tmp_path / "p.npz", **saved)
     given = DeployedConfig(predictions=str(tmp_path / "p.npz"), workdir=str(tmp_path / "w"))
     with (
-        artifacts.open_workdir(tmp_path / "w", configs.identity(configs.resolve(given))),
+        artifacts.open_workdir(tmp_path / "w", configs.workdir_identity(configs.resolve(given))),
         pytest.raises(WorkdirHeld, match=r"held by process \d+ on .*; wait for it, or choose another") as error,
     ):
         pipeline.run(given)

@@ -178,7 +178,9 @@ def test_a_second_process_and_ctrl_c(own, long_run, tmp_path):
     told = [line for line in long_run.stderr.read().splitlines() if line and not line.startswith("target model: ")]
     assert told == ["Interrupted. Nothing that was finished is lost: the same command goes on from here."]
     given = config(own, tmp_path / "w", num_epochs=10**7)
-    with artifacts.open_workdir(tmp_path / "w", configs.identity(configs.resolve(given)), shared=True) as workdir:
+    with artifacts.open_workdir(
+        tmp_path / "w", configs.workdir_identity(configs.resolve(given)), shared=True
+    ) as workdir:
         assert [path.name[:7] for path in (tmp_path / "w" / "locks").iterdir()] == ["models-"]
         workdir.close()  # what processes left that have ended is swept
         assert not (tmp_path / "w" / "locks").exists()
