@@ -86,7 +86,9 @@ def test_fewer_records_than_clusters_are_refused():
 # --- the look-alikes -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["location", "texas", pytest.param("purchase100", marks=pytest.mark.integration)])
+@pytest.mark.parametrize(
+    "name", ["location", *(pytest.param(name, marks=pytest.mark.integration) for name in ("texas", "purchase100"))]
+)
 def test_simulated(name):
     said, dataset = [], data.DATASETS[name]
     records, schema = data.load(name, source="simulated", notify=said.append)

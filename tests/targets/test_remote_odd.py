@@ -334,8 +334,11 @@ def trickle(head):
 
 @pytest.mark.parametrize(
     "head",
-    [b"HTTP/1.1 200 OK\r\nx: ", b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n", b"HTTP/1.1 400 No\r\nx: "],
-    ids=["headers", "body", "error"],
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nx: ", marks=pytest.mark.integration, id="headers"),
+        pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n", id="body"),
+        pytest.param(b"HTTP/1.1 400 No\r\nx: ", marks=pytest.mark.integration, id="error"),
+    ],
 )
 def test_a_byte_now_and_then_ends_with_the_deadline(head):
     began = time.monotonic()

@@ -95,7 +95,10 @@ def assert_close(actual, expected, rtol=2e-4, atol=2e-5):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=rtol, atol=atol), actual, expected)
 
 
-@pytest.mark.parametrize(("batch_norm", "num_records", "num_epochs"), [(False, B, STEPS), (True, M, EPOCHS)])
+@pytest.mark.parametrize(
+    ("batch_norm", "num_records", "num_epochs"),
+    [pytest.param(False, B, STEPS, marks=pytest.mark.integration), (True, M, EPOCHS)],
+)
 def test_liras_recipe_is_the_loop_with_optax_and_linen_alone(batch_norm, num_records, num_epochs):
     """Losses (of steps, where one is an epoch) and parameters, with augmented images; what answers is the average."""
     module, key, index = Small(batch_norm), jax.random.key(5), INDEX[:num_records]
