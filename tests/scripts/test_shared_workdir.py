@@ -58,6 +58,7 @@ for line in sys.stdin:
         number, *flags = line.split()
         sys.argv = ["scripts/train.py", *started, *flags]
         sys.stderr = open(marks / f"said-{number}", "w", buffering=1)
+        sys.stdout = open(os.devnull, "w")  # ours tells process numbers
         code = 1
         try:
             runpy.run_path("scripts/train.py", run_name="__main__")
