@@ -294,7 +294,7 @@ for name in ("O_NOFOLLOW", "pwrite", "pread", "fork", "uname", "getuid", "sched_
 
 import mia_jax.audits.pipeline
 import mia_jax.audits.deployed.infer, mia_jax.cli
-from mia_jax.storage import artifact_files, artifacts, processes
+from mia_jax.storage import artifacts, processes
 from mia_jax.targets import answer_store as store
 from mia_jax.types import Answers, WorkdirHeld
 
@@ -335,7 +335,7 @@ def test_without_fcntl(tmp_path):
 
 HOLD = """
 import sys, time
-from mia_jax.storage import artifact_files, artifacts, processes
+from mia_jax.storage import artifacts, processes
 with artifacts.open_workdir(sys.argv[1], {"seed": 0}):
     print("held", flush=True)
     time.sleep(60)
