@@ -6,7 +6,7 @@ import pathlib
 import re
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mia_jax.storage.files import write_json
@@ -44,12 +44,11 @@ def refuse_foreign(path: pathlib.Path) -> None:
 
     others = sorted(p.name for p in shown(path) if p.name != "lock" and (not p.is_dir() or shown(p)))
     if others:
-        raise InputError(f"{_foreign(path, others)}; choose another workdir, or leave it out")
+        raise InputError(_foreign(f"the folder {path}", others) + "; choose another workdir, or leave it out")
 
 
-def _foreign(path: pathlib.Path, names: Iterable[str]) -> str:
-    names = list(names)
-    return f"the folder {path} holds no run but {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+def _foreign(where: str, names: Sequence[str]) -> str:
+    return f"{where} holds no run but {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
 
 
 def in_stages(path: pathlib.Path) -> list[pathlib.Path]:
@@ -104,7 +103,8 @@ def check_config(path: pathlib.Path, config: Description) -> None:
         raise InputError(f"{path} cannot be read ({error.strerror}); choose another workdir") from None
     if not {*there} & {*config} and not _signs_of_a_run(path.parent):
         raise InputError(
-            f"{_foreign(path.parent, ['a config.json of something else'])}; choose another workdir, or leave it out"
+            _foreign(f"the folder {path.parent}", ["a config.json of something else"])
+            + "; choose another workdir, or leave it out"
         )
     refuse_another(path.parent, there, config)
 
@@ -135,19 +135,14 @@ def check_store(store: ObjectStore, config: Description) -> bool:
     """
     try:
         content = store.read("config.json")
-        if content is None:
-            there = None if (others := _others(store)) is None else {"others": others}
-        else:
-            there = _parsed(content)
+        others = _others(store) if content is None else []
     except DiskError as error:
         raise InputError(str(error)) from None
+    if others:
+        raise InputError(f"{_foreign(str(store.address), others)}; choose another workdir")
     if content is None:
-        if there is not None:
-            others = there["others"]
-            more = ", ..." if len(others) > 3 else ""
-            raise InputError(f"{store.address} holds no run but {', '.join(others[:3])}{more}; choose another workdir")
         return False
-    if there is None:
+    if (there := _parsed(content)) is None:
         raise InputError(f"{store.address / 'config.json'} is no configuration; remove it, or choose another workdir")
     refuse_another(store.address, there, config)
     return True
@@ -161,11 +156,11 @@ def _parsed(content: bytes) -> dict[str, Any] | None:
     return there if isinstance(there, dict) else None
 
 
-def _others(store: ObjectStore) -> list[str] | None:
-    """What an address without a configuration holds that is no run's; None: nothing, or a run has been there."""
+def _others(store: ObjectStore) -> list[str]:
+    """What an address without a configuration holds, where no run has been there."""
     names = [name for name in store.names() if not name.startswith(".") and name != "locks/"]
-    if not names or "results.json" in names:
-        return None
+    if "results.json" in names:
+        return []
     inside = [each for name in names if name.endswith("/") for each in store.names(name.rstrip("/"))]
     is_run = any(ARTIFACT.fullmatch(each) or each == "asked" or each.startswith("answers-") for each in inside)
-    return None if is_run else names
+    return [] if is_run else names

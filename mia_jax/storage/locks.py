@@ -15,7 +15,7 @@ import os
 import pathlib
 import secrets
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from mia_jax.storage import processes
@@ -59,8 +59,8 @@ class Slots(Protocol):
         """Remove a text that is there."""
         ...
 
-    def sign(self, held: Mapping[str, str]) -> None:
-        """Show that the holder of these is there."""
+    def sign(self, held: Sequence[str]) -> None:
+        """Show that the holder of these names is there."""
         ...
 
     def silent(self, name: str, holder: Process) -> float | None:
@@ -154,7 +154,7 @@ class Locks:
 
     def _beat(self, ended: threading.Event) -> None:
         while not ended.wait(HEARTBEAT):
-            self.slots.sign({name: lock.text() for name, lock in list(self._held.items())})
+            self.slots.sign(list(self._held))
 
     def _read(self, name: str) -> _Lock | None:
         """What a lock says; None: there is none."""
@@ -206,7 +206,7 @@ class _Files:
     def remove(self, name: str) -> None:
         self._file(name).unlink()
 
-    def sign(self, held: Mapping[str, str]) -> None:
+    def sign(self, held: Sequence[str]) -> None:
         for name in held:
             with contextlib.suppress(OSError):
                 os.utime(self._file(name))
@@ -256,7 +256,7 @@ class Objects:
         """Remove a text."""
         self.store.remove(self._name(name))
 
-    def sign(self, held: Mapping[str, str]) -> None:
+    def sign(self, held: Sequence[str]) -> None:
         """Write the object that says that this process is there."""
         if held:
             with contextlib.suppress(DiskError):  # it is told of by who needs the store

@@ -34,6 +34,9 @@ UNKNOWN_USER = {"NoCredentialsError", "PartialCredentialsError", "TokenRetrieval
 UNKNOWN_USER |= {"RefreshError", "ClientAuthenticationError", "CredentialUnavailableError", "ProfileNotFound"}
 UNREACHED = ("Connect", "Timeout", "Endpoint", "ServiceRequest", "HTTPClient", "Resolve")
 FORBIDDEN = (401, 403)
+PARTICIPLES = {"read": "read", "write": "written", "remove": "removed", "list": "listed", "open": "opened"}
+
+Merge = Callable[[str, bytes | None, bytes, bytes], bytes | None]  # of ``Workdir.kept_folder``
 
 
 class ObjectStore:
@@ -148,8 +151,6 @@ class ObjectStore:
             self._fs.invalidate_cache()
             try:
                 written = self._fs.modified(self._path(name))
-            except FileNotFoundError:
-                raise
             except NotImplementedError:
                 return None
             if not isinstance(written, datetime.datetime):
@@ -163,8 +164,10 @@ class ObjectStore:
     def _asked(self, what: str, name: str) -> Generator[None]:
         try:
             yield
-        except (FileNotFoundError, DiskError, InputError) as error:
-            if isinstance(error, FileNotFoundError) and what in ("write", "remove"):
+        except (DiskError, InputError):
+            raise
+        except FileNotFoundError as error:
+            if what == "write":  # there is no bucket
                 _refused(self.address, what, error)
             raise
         except Exception as error:  # of each store's own package
@@ -223,9 +226,6 @@ def _refused(address: Address, what: str, error: Exception) -> NoReturn:
     raise DiskError(line) from error
 
 
-PARTICIPLES = {"read": "read", "write": "written", "remove": "removed", "list": "listed", "open": "opened"}
-
-
 def _chain(error: BaseException) -> list[BaseException]:
     """An error and those that it came of."""
     found: list[BaseException] = []
@@ -234,6 +234,3 @@ def _chain(error: BaseException) -> list[BaseException]:
         found.append(following)
         following = following.__cause__ or following.__context__
     return found
-
-
-Merge = Callable[[str, bytes | None, bytes, bytes], bytes | None]

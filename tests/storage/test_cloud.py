@@ -318,10 +318,10 @@ def test_one_machine_at_a_time_makes_a_model(bucket, machine):
             assert second.take("models", {"k": 1}).place == "00000one"
             age(lock, locks.GONE - 30)
             assert second.take("models", {"k": 1}).pid == os.getpid()
-            first._locks.slots.sign({"any": ""})
+            first._locks.slots.sign(["any"])
             age(lock, 60)
             machine("one")
-            first._locks.slots.sign({"any": ""})  # there was no sign of the lock itself, but of who holds it
+            first._locks.slots.sign(["any"])  # there was no sign of the lock itself, but of who holds it
             machine("two")
             assert second.take("models", {"k": 1}).place == "00000one"
             age(f"00000one-{os.getpid()}.alive", locks.GONE + 30)
