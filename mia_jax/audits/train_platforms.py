@@ -120,7 +120,7 @@ class _Asked:
             or len(self.rows[at[0]]) * seen_of.bytes_of(artifact.arrays) <= bounds.HELD
         ):
             return artifact
-        return self.workdir.in_parts("answers", self.names[at]) or artifact
+        return self.workdir.located("answers", self.names[at], artifact)
 
     def missing(self) -> int:
         """Models that nobody has observed."""

@@ -92,6 +92,9 @@ class Workdir:
     def _file(self, stage: str, description: Description) -> pathlib.Path:
         return self.path / stage / f"{_name(stage, description)}.npz"
 
+    def _relative(self, path: pathlib.Path) -> str:
+        return path.relative_to(self.path).as_posix()
+
     def has(self, stage: str, description: Description) -> bool:
         """Whether there is an artifact of this name, without a look at what is in it."""
         return self._file(stage, description).exists()
@@ -161,19 +164,21 @@ class Workdir:
             self._warn_once(path, path.stat().st_mtime_ns, f"{path} {found}")
         if not isinstance(found, tuple):
             return None
-        artifact, self._used[path.relative_to(self.path).as_posix()] = found
+        artifact, self._used[self._relative(path)] = found
         return artifact
 
     def in_parts(self, stage: str, description: Description) -> Artifact | None:
-        """As ``load``, but of arrays [n, ...] it says where they lie (``stored.Stored``), to be read in parts.
-
-        They are held as ``load`` gives them where they cannot be read so.
-        """
+        """As ``load``, and then as ``located``."""
         artifact = self.load(stage, description)  # which checks every byte, and fetches what is elsewhere
-        places = None if artifact is None else stored.members(self._file(stage, description))
-        if artifact is None or places is None:
-            return artifact
-        return artifact._replace(arrays={name: places[name] for name in artifact.arrays})
+        return None if artifact is None else self.located(stage, description, artifact)
+
+    def located(self, stage: str, description: Description, artifact: Artifact) -> Artifact:
+        """What was loaded or saved here, but of arrays [n, ...] where they lie (``stored.Stored``): read in parts.
+
+        They stay as they are where they cannot be read so.
+        """
+        found = stored.members(self._file(stage, description))
+        return artifact if found is None else artifact._replace(arrays={name: found[name] for name in artifact.arrays})
 
     def _warn_once(self, path: pathlib.Path, version: Any, line: str) -> None:
         """Warn of an artifact as it is now: a shared workdir is looked at again before anything is made."""
@@ -192,8 +197,7 @@ class Workdir:
         """
         self.claim()
         path = self._file(stage, description)
-        sha256 = artifact_files.write(path, stage, description, arrays, info)
-        self._used[path.relative_to(self.path).as_posix()] = sha256
+        self._used[self._relative(path)] = artifact_files.write(path, stage, description, arrays, info)
 
     def note(self, what: str, *arrays: np.ndarray) -> None:
         """Keep the digest of arrays [...] that are asked for anew in each run, for ``checksums``."""
@@ -207,7 +211,7 @@ class Workdir:
         found = {name: used for name, used in self._used.items() if not name.startswith("attack/")}
         for path in sorted(self.path.glob("target/answers-*.bin")):
             with open(path, "rb") as f:
-                found[path.relative_to(self.path).as_posix()] = hashlib.file_digest(f, "sha256").hexdigest()
+                found[self._relative(path)] = hashlib.file_digest(f, "sha256").hexdigest()
         return found
 
     def claim(self) -> None:

@@ -107,7 +107,7 @@ class _CloudWorkdir(Workdir):
         if super().has(stage, description):
             return True
         with self._reached():
-            return self._store.has(self._object(self._file(stage, description)))
+            return self._store.has(self._relative(self._file(stage, description)))
 
     def take(self, stage, description):
         if self._locks is None:
@@ -117,12 +117,10 @@ class _CloudWorkdir(Workdir):
 
     def load(self, stage, description):
         path = self._file(stage, description)
-        found, name = artifact_files.read(path, stage, description), self._object(path)
-        if isinstance(found, tuple):
-            artifact, self._used[name] = found
-            return artifact
-        with self._reached():
-            content = self._store.read(name)
+        found, name, content = artifact_files.read(path, stage, description), self._relative(path), None
+        if not isinstance(found, tuple):
+            with self._reached():
+                content = self._store.read(name)
         if content is not None:
             path.parent.mkdir(exist_ok=True)
             with replacing(path) as partial:
@@ -137,15 +135,10 @@ class _CloudWorkdir(Workdir):
         artifact, self._used[name] = found
         return artifact
 
-    def in_parts(self, stage, description):
-        if not super().has(stage, description):
-            self.load(stage, description)  # from now on it is here
-        return super().in_parts(stage, description)
-
     def save(self, stage, description, arrays, **info):
         path = self._file(stage, description)
         self._mark(path)
-        self._used[self._object(path)] = artifact_files.write(path, stage, description, arrays, info)
+        self._used[self._relative(path)] = artifact_files.write(path, stage, description, arrays, info)
         if self._failed is None:  # else each would be tried in vain, for as long as that takes
             self._upload([path])
 
@@ -192,7 +185,7 @@ class _CloudWorkdir(Workdir):
                     continue
                 for folder in (path, *(each for each in sorted(path.rglob("*")) if each.is_dir())):
                     files = {file.name: file for file in folder.iterdir() if file.is_file()}
-                    for old in self._store.names(self._object(folder)):
+                    for old in self._store.names(self._relative(folder)):
                         if not old.endswith("/"):
                             files.setdefault(old, folder / old)  # of an earlier run, which does not hold any more
                     for file in sorted(files.values()):
@@ -201,9 +194,9 @@ class _CloudWorkdir(Workdir):
     def _replace(self, path: pathlib.Path) -> None:
         """Make an object what a file is, or remove it."""
         if path.exists():
-            self._store.write(self._object(path), path.read_bytes())
+            self._store.write(self._relative(path), path.read_bytes())
         else:
-            self._store.remove(self._object(path))
+            self._store.remove(self._relative(path))
 
     @contextlib.contextmanager
     def uploading(self) -> Generator[None]:
@@ -235,12 +228,12 @@ class _CloudWorkdir(Workdir):
 
     # --- what is to be uploaded ---
 
-    def _object(self, path: pathlib.Path) -> str:
-        return path.relative_to(self.path).as_posix()
+    def _mark_of(self, path: pathlib.Path) -> pathlib.Path:
+        return self.path / PENDING / self._relative(path).replace("/", "+")
 
     def _mark(self, path: pathlib.Path) -> None:
         """Note that a file is to be uploaded."""
-        mark = self.path / PENDING / self._object(path).replace("/", "+")
+        mark = self._mark_of(path)
         mark.parent.mkdir(exist_ok=True)
         mark.touch()
 
@@ -253,13 +246,12 @@ class _CloudWorkdir(Workdir):
         """Upload files; where that fails, it is tried again when the store is needed next."""
         try:
             for path in {*self._claim(), *paths}:
-                name = self._object(path)
                 try:
                     content = path.read_bytes()
                 except FileNotFoundError:  # it is being written, or its writer was killed before it was whole
                     continue
-                self._store.write(name, content)
-                (self.path / PENDING / name.replace("/", "+")).unlink(missing_ok=True)
+                self._store.write(self._relative(path), content)
+                self._mark_of(path).unlink(missing_ok=True)
             self._failed = None
         except DiskError as error:
             self._failed = error

@@ -170,7 +170,7 @@ def judge(
             run.workdir.save("scores", description, arrays)
             cached = Artifact(arrays, {})
         if len(setting.targets) * seen.bytes_of(cached.arrays) > bounds.HELD // 16:  # of many attacks' each
-            cached = run.workdir.in_parts("scores", description) or cached
+            cached = run.workdir.located("scores", description, cached)
         advance(steps)
         by_target.append(cached.arrays)
         calibration_models.append(calibration_model)
