@@ -558,6 +558,19 @@ def test_an_attack_trains_further_shadows_where_something_trains_them(tmp_path, 
     assert sorted(made[0].parent.iterdir()) == made and again["cmia"].auc == result["cmia"].auc
 
 
+def test_a_shadow_that_is_lost_takes_no_attack_along_that_trains_others():
+    """Its partner is left out, too; that was refused, once all shadows were trained, as if nothing could train."""
+    trained = []
+
+    def loses_one(x, y, *, seed):
+        model, lost = fit(x, y, seed=seed), len(trained) == 1
+        trained.append(seed)
+        return lambda asked: model(asked) * (np.nan if lost else 1)
+
+    result = audit(attacks="lira,cmia", shadows=loses_one, num_shadows=S, cascade_rounds=1)
+    assert [*result] == ["lira", "cmia"] and result.results["shadows"]["count"] == S - 2 and len(trained) == S
+
+
 def test_without_a_trainer_no_attack_trains_shadows():
     with pytest.raises(InputError, match="cmia needs models to train"):
         audit(attacks="cmia")

@@ -275,7 +275,7 @@ def _usable(
     design = membership.examine(saved.shadow_member, saved.member, per_example=per_example, twins=twins)
     kept = saved.shadow_member[design.kept]
     if len(design.kept) < len(saved.shadows):
-        names = infer.attack_names(config.attacks, has, same_records=True, member=kept)
+        names = infer.attack_names(config.attacks, has, same_records=True, member=kept, more=more)
     share = None if saved.member is None else membership.share_note(kept, saved.member)
     return names, design.kept, [*design.notes, *([share] if share else [])]
 
