@@ -558,6 +558,7 @@ def test_an_attack_trains_further_shadows_where_something_trains_them(tmp_path, 
     assert sorted(made[0].parent.iterdir()) == made and again["cmia"].auc == result["cmia"].auc
 
 
+@pytest.mark.integration
 def test_a_shadow_that_is_lost_takes_no_attack_along_that_trains_others():
     """Its partner is left out, too; that was refused, once all shadows were trained, as if nothing could train."""
     trained = []

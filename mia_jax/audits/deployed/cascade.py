@@ -1,6 +1,7 @@
 """Shadows that an attack has trained for a model in this process, as CMIA does in each of its rounds."""
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import numpy as np
 
@@ -19,21 +20,23 @@ from mia_jax.types import Answers, Key, Records, Seen, Target
 Train = Callable[[Run[InProcessConfig], Key, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def retraining(
-    run: Run[InProcessConfig], train: Train, asked: infer.Answered | None = None, known: Formats | None = None
-) -> Retrain:
+def not_yet(key: Key, member: np.ndarray, observe: Callable[..., Seen]) -> NoReturn:
+    """A ``Retrain`` that says no more than that there will be one: which attacks can run is asked before."""
+    raise AssertionError("nothing is trained before the first shadows have answered")
+
+
+def retraining(run: Run[InProcessConfig], train: Train, asked: infer.Answered, known: Formats) -> Retrain:
     """What trains further shadows and reads their answers as those of the first are read.
 
     Args:
         run: its defenses, which the shadows' answers go through, too.
         train: what trains them.
         asked: labels [n], and answers of the target [n, c].
-        known: the formats of the target's and the first shadows' answers. Without these two nothing can be read.
+        known: the formats of the target's and the first shadows' answers.
     """
     chosen = defenses.parse(run.config.defenses)
 
     def retrain(key: Key, member: np.ndarray, observe: Callable[..., Seen]) -> tuple[np.ndarray, Seen]:
-        assert asked is not None and known is not None
         run.notify(f"An attack trains {len(member)} models of its own, on {member[0].sum():,} records each")
         p, kept = train(run._replace(progress=silent, seconds={}), key, member)
         labels, target = np.asarray(asked.labels), np.asarray(asked.target)

@@ -67,7 +67,7 @@ def prepare(run: Run[InProcessConfig]) -> InProcessSetting:
         InputError: the answers, the records or the trainer cannot be used.
     """
     asked, given = in_process.ask(run), brought(run.config)
-    retrain = None if given.trainer is None else cascade.retraining(run, _nobody)
+    retrain = None if given.trainer is None else cascade.not_yet
     has, more = predictions.run_of_attacks(run.config, retrain)
     infer.attack_names(run.config.attacks, has, same_records=True, member=np.eye(2, dtype=bool), more=more)
     if given.trainer is None:
@@ -120,7 +120,7 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
     others = None
     if given.population is not None and population is not None and asked.population is not None:
         others = Answered(given.population[1], asked.population, population)
-    retrain = None if given.trainer is None else cascade.retraining(run, _nobody)
+    retrain = None if given.trainer is None else cascade.not_yet
     inputs = predictions.checked(run.config, saved, others, duplicates.of_records(given.x), retrain)
     predictions.tell(run, inputs)
     about = _shadows(shadows, member, given.y, setting, answers)
@@ -227,10 +227,6 @@ def _further(
             return np.zeros((0, member.shape[1], setting.asked.schema.num_classes)), kept
         answers = _of_networks(run, setting, Trained(models, job.title, None, kept))
     return answers.p, answers.which
-
-
-def _nobody(run: Run[InProcessConfig], key: Key, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    raise AssertionError("nothing is trained before the first shadows have answered")
 
 
 def _answers(key: Key, target: Target, records: Records) -> dict[str, Any]:
