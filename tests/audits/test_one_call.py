@@ -5,15 +5,20 @@ import functools
 import html.parser
 import json
 
+import jax
 import numpy as np
 import pytest
 import scipy.sparse
 
 import mia_jax as mia
 from mia_jax import audits
+from mia_jax.attacks import lira
 from mia_jax.attacks.thresholds import best_threshold
-from mia_jax.audits.config import DeployedConfig
+from mia_jax.audits.config import DeployedConfig, InProcessConfig
+from mia_jax.audits.deployed import answer_formats, cascade, infer
+from mia_jax.audits.types import Run
 from mia_jax.plans import training_plan
+from mia_jax.progress import silent
 from mia_jax.statistics import metrics
 from mia_jax.targets import black_box, platforms
 from mia_jax.types import Answers, InputError
@@ -570,6 +575,17 @@ def test_a_shadow_that_is_lost_takes_no_attack_along_that_trains_others():
 
     result = audit(attacks="lira,cmia", shadows=loses_one, num_shadows=S, cascade_rounds=1)
     assert [*result] == ["lira", "cmia"] and result.results["shadows"]["count"] == S - 2 and len(trained) == S
+
+
+def test_a_round_of_which_no_model_is_left_ends_the_cascade():
+    """As in a balanced audit; it was a TypeError."""
+    config = InProcessConfig(brought=None)
+    run = Run(config, config, None, jax.random.key(0), lambda line: None, silent, {})
+    asked, none = infer.Answered(Y, TARGET(X), np.zeros((0, N, C))), (np.zeros((0, N, C)), np.zeros(0, int))
+    formats = answer_formats.of_saved(TARGET(X), TARGET(X)[None], common=True)
+    retrain = cascade.retraining(run, lambda run, key, member: none, asked, formats)
+    kept, seen = retrain(run.root, np.eye(2, N, dtype=bool), lira.lira(C).observe)
+    assert len(kept) == 0 and seen == {}
 
 
 def test_without_a_trainer_no_attack_trains_shadows():

@@ -39,6 +39,8 @@ def retraining(run: Run[InProcessConfig], train: Train, asked: infer.Answered, k
     def retrain(key: Key, member: np.ndarray, observe: Callable[..., Seen]) -> tuple[np.ndarray, Seen]:
         run.notify(f"An attack trains {len(member)} models of its own, on {member[0].sum():,} records each")
         p, kept = train(run._replace(progress=silent, seconds={}), key, member)
+        if not len(kept):
+            return kept, {}
         labels, target = np.asarray(asked.labels), np.asarray(asked.target)
         if chosen and run.config.adaptive:
             saved = deployed.Predictions(labels, target, p, member[kept], None)
