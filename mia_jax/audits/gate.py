@@ -19,7 +19,6 @@ has an exit code of its own (6; exceeded: 3): the next move is a larger audit, a
 attack that calls nobody a member has no precision, and exceeds none.
 """
 
-import functools
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -275,16 +274,6 @@ def enforce(conditions: Collection[Condition], results: Mapping[str, Any]) -> li
     if all(v.undecided for v in against):
         raise GateUndecided(f"the gate cannot tell; {lines}")
     raise GateExceeded(f"the gate is exceeded; {lines}")
-
-
-def enforce_all(conditions: Collection[Condition], audits: Mapping[str, Mapping[str, Any]]) -> None:
-    """``enforce`` for each of several models, by name.
-
-    Raises:
-        GateExceeded: one line with what is met by which model.
-        GateUndecided: the same, where no condition is known to be met by any.
-    """
-    every([(name, functools.partial(enforce, conditions, results)) for name, results in audits.items()])
 
 
 def every(checks: Iterable[tuple[str, Callable[[], T]]]) -> list[T]:

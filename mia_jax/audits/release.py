@@ -1,13 +1,14 @@
 """What a run leaves, beside its report, for whoever decides on a release: a policy's verdict, evidence, PDFs."""
 
+import functools
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from mia_jax import attacks, evidence
+from mia_jax.audits import gate, policy_verdict
 from mia_jax.audits import policy as policies
-from mia_jax.audits import policy_verdict
 from mia_jax.audits.config import AuditConfig, CanaryConfig
 from mia_jax.audits.policy import Policy
 from mia_jax.evidence.manifest import Print
@@ -85,3 +86,26 @@ def write(release: Release, workdir: Workdir, results: Mapping[str, Any]) -> Non
         release.pdf(workdir.path / "report.html", workdir.path / "report.pdf")
     if release.evidence:
         evidence.write(workdir.path, results, workdir.checksums(), pdf=release.pdf)
+
+
+def enforce(
+    release: Release, audits: Mapping[str, Mapping[str, Any]], conditions: Collection[gate.Condition] = ()
+) -> list[gate.Verdict]:
+    """The verdicts of a gate's conditions, where these and the policy are met by each of one or several models.
+
+    Args:
+        release: whose policy the results were judged by.
+        audits: results by the name of the model; "" where there is one.
+        conditions: of ``gate.parse``.
+
+    Raises:
+        GateExceeded: one line with all that is exceeded, not met or undecided, and by which model.
+        GateUndecided: the same, where nothing is known to be exceeded or not met.
+    """
+    checks: list[tuple[str, Callable[[], Any]]] = []
+    for name, results in audits.items():
+        if conditions:
+            checks.append((name, functools.partial(gate.enforce, conditions, results)))
+        if release.policy is not None:
+            checks.append((name, functools.partial(policy_verdict.enforce, results)))
+    return [verdict for found in gate.every(checks) for verdict in found or ()]

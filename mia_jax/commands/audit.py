@@ -72,20 +72,11 @@ def _audit(read_config: Callable, read_release: Callable, read_sharing: Callable
 
 
 def _enforce(conditions: tuple, release: Any, audits: Mapping[str, Any]) -> None:
-    """Do what the gate and the policy ask for of each model, by name, and say so where they are met.
+    """Say that the gate and the policy are met by each model, by name. Raises GateExceeded where they are not."""
+    from mia_jax.audits import gate
+    from mia_jax.audits import release as releases
 
-    Raises:
-        GateExceeded: one line with all that is exceeded, not met or undecided.
-    """
-    from mia_jax.audits import gate, policy_verdict
-
-    checks: list[tuple[str, Callable[[], Any]]] = []
-    for name, results in audits.items():
-        if conditions:
-            checks.append((name, functools.partial(gate.enforce, conditions, results)))
-        if release.policy is not None:
-            checks.append((name, functools.partial(policy_verdict.enforce, results)))
-    verdicts = [verdict for found in gate.every(checks) for verdict in found or ()]
+    verdicts = releases.enforce(release, audits, conditions)
     of_each = f" for each of {len(audits)} models" if len(audits) > 1 else ""
     if conditions:
         notes = gate.notes(verdicts) if len(audits) == 1 else []

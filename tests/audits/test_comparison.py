@@ -8,7 +8,7 @@ import pytest
 from small_runs import python
 
 import mia_jax as mia
-from mia_jax.audits import comparison, gate
+from mia_jax.audits import comparison, gate, release
 from mia_jax.reports import terminal
 from mia_jax.types import InputError
 
@@ -73,13 +73,15 @@ def test_the_page_the_file_and_the_table_say_so(compared):
 
 
 def test_a_gate_is_asked_of_each(compared):
-    audits = compared[0].audits
+    def enforce(condition):
+        release.enforce(release.NOTHING, compared[0].audits, gate.parse(condition))
+
     with pytest.raises(gate.GateExceeded, match=r"plain: the gate is exceeded; auc>0.8: .*; same: ") as error:
-        gate.enforce_all(gate.parse("auc>0.8"), audits)
+        enforce("auc>0.8")
     assert "defended" not in str(error.value)
     with pytest.raises(gate.GateUndecided):
-        gate.enforce_all(gate.parse("tpr@0.001>0.9"), audits)
-    gate.enforce_all(gate.parse("auc>0.99"), audits)
+        enforce("tpr@0.001>0.9")
+    enforce("auc>0.99")
 
 
 OTHER = {

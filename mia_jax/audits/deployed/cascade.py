@@ -21,7 +21,7 @@ Train = Callable[[Run[InProcessConfig], Key, np.ndarray], tuple[np.ndarray, np.n
 
 
 def not_yet(key: Key, member: np.ndarray, observe: Callable[..., Seen]) -> NoReturn:
-    """A ``Retrain`` that says no more than that there will be one: which attacks can run is asked before."""
+    """A ``Retrain`` (of ``member`` [R, n]) that says that there will be one: which attacks can run is asked before."""
     raise AssertionError("nothing is trained before the first shadows have answered")
 
 
