@@ -207,18 +207,18 @@ def unlearning(
 def _judged(scores: Scores, *, of_models: bool = False) -> Judged:
     """The measures of a game; ``of_models``: what is told apart is models, of which one has no spread."""
     score, truth = scores
+    auc = over_targets.auc(score, truth)
     rates = {f"{rate:g}": over_targets.tpr_at_fpr(score, truth, rate) for rate in metrics.RATES}
-    if len(score) == 1:
-        known = ~np.isnan(score[0])
-        mine, was = score[0][known], truth[0][known]
-        auc, accuracy = metrics.auc(mine, was), metrics.balanced_accuracy(metrics.call(mine, was))
-        if of_models:
-            auc, accuracy = _without_interval(auc), _without_interval(accuracy)
-            rates = {rate: _without_interval(measure) for rate, measure in rates.items()}
+    if len(score) > 1:
+        calls = over_targets.Calls.of(score, truth)
+        accuracy = over_targets.mean([*(calls.tpr + 1 - calls.fpr) / 2], calls.influence("balanced_accuracy"))
         return Judged(auc, accuracy, rates)
-    calls = over_targets.Calls.of(score, truth)
-    accuracy = over_targets.mean([*(calls.tpr + 1 - calls.fpr) / 2], calls.influence("balanced_accuracy"))
-    return Judged(over_targets.auc(score, truth), accuracy, rates)
+    known = ~np.isnan(score[0])
+    accuracy = metrics.balanced_accuracy(metrics.call(score[0][known], truth[0][known]))
+    if not of_models:
+        return Judged(auc, accuracy, rates)
+    rates = {rate: _without_interval(measure) for rate, measure in rates.items()}
+    return Judged(_without_interval(auc), _without_interval(accuracy), rates)
 
 
 def _without_interval(measure: Measure) -> Measure:

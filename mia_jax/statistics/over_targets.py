@@ -129,7 +129,18 @@ def _incomparable(alarms: np.ndarray, counts: np.ndarray) -> bool:
 
 
 def auc(score: np.ndarray, member: np.ndarray) -> Measure:
-    """The mean area under the ROC, of ``score`` [T, n] and ``member`` bool [T, n] as in ``tpr_at_fpr``."""
+    """The mean area under the ROC; of one target, as ``tpr_at_fpr``, with the interval over its records.
+
+    Args:
+        score: [T, n]; NaN where a record was not judged.
+        member: bool [T, n].
+
+    Raises:
+        InputError: as ``metrics.tally``, of any target.
+    """
+    if len(score) == 1:
+        judged = ~np.isnan(score[0])
+        return metrics.auc(score[0][judged], member[0][judged])
     values, influence = [], np.zeros(score.shape)
     for row, (s, m) in enumerate(zip(score, member, strict=True)):
         judged = ~np.isnan(s)

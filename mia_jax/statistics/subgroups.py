@@ -94,7 +94,7 @@ def _one(
 ) -> Group:
     own = np.where(mine, score, np.nan)
     against_all = np.where(mine | ~member, score, np.nan)  # the group's members, and all others
-    areas = over_targets.auc(own, member) if len(own) > 1 else metrics.auc(own[mine], member[mine])
+    areas = over_targets.auc(own, member)
     rates = {f"{r:g}": over_targets.tpr_at_fpr(own, member, r) for r in metrics.RATES}
     return Group(*sizes, areas, rates, over_targets.tpr_at_fpr(against_all, member, rate), _fpr(called, mine & ~member))
 

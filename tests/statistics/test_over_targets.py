@@ -113,6 +113,7 @@ def test_one_target_is_itself_and_what_was_not_judged_plays_no_part():
     for rate in (0.01, 0.005):
         assert over_targets.tpr_at_fpr(more, flags, rate) == over_targets.tpr_at_fpr(score, member, rate)
     assert over_targets.auc(more, flags) == over_targets.auc(score, member)
+    assert over_targets.auc(more[:1], flags[:1]) == metrics.auc(score[0], member[0])
 
 
 def test_a_class_without_members_or_without_non_members_in_a_target_has_finite_intervals():

@@ -33,9 +33,8 @@ def measures(score: np.ndarray, member: np.ndarray) -> dict[str, Any]:
         score: [T, m].
         member: bool [T, m].
     """
-    auc = metrics.auc(score[0], member[0]) if len(score) == 1 else over_targets.auc(score, member)
     rates = {f"{rate:g}": over_targets.tpr_at_fpr(score, member, rate).json() for rate in metrics.RATES}
-    return {"auc": auc.json(), "tpr_at_fpr": rates}
+    return {"auc": over_targets.auc(score, member).json(), "tpr_at_fpr": rates}
 
 
 def by_kind(score: np.ndarray, member: np.ndarray, kind: np.ndarray, kinds: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -89,8 +89,6 @@ def measure(score: np.ndarray | None, member: np.ndarray) -> dict[str, Any]:
         reason = f"no shadow model left out {LEAST} members and {LEAST} others"
         return metrics.Measure(None, reason=reason).json()
     score = score[enough]
-    if len(score) == 1:
-        return metrics.auc(score[0][judged[enough[0]]], member[judged[enough[0]]]).json()
     return over_targets.auc(score, np.broadcast_to(member, score.shape)).json()
 
 
