@@ -1,7 +1,9 @@
 """Whether models mean the same classes by their columns: two columns of a model, or of all shadows, exchanged.
 
 A column is about the class whose column of the other models it goes with, record by record: that shows where labels and
-right answers tell nothing yet, for most classes are right, or the class is rare. NumPy and SciPy; never imports jax.
+right answers tell nothing yet, for most classes are right, or the class is rare. Columns of networks that have hardly
+begun to learn go with any others by chance: with the columns back in place, models must agree on these classes. NumPy
+and SciPy; never imports jax.
 """
 
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ LEAST = 40  # rows without which nothing is said
 COMPARED = 32  # shadows that are looked at one by one
 FITS = 0.3  # correlation with another class's column, at least, and by so much more than with the own
 SURE = 8.0  # standard errors between both
+AGREE = 0.4  # correlation of columns with the others' of their class, above which models do not guess
 SHOWN = 5  # classes of a sentence
 
 
@@ -46,7 +49,7 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     each = [_columns(np.asarray(shadows[k])[some]) for k in few]
     whole = np.sum(each, axis=0)
     moved = _moved(own, _scaled(whole))
-    if moved is not None:
+    if moved is not None and _agree([own, *each], {0: moved}):
         if _share(labels, own, moved) <= _share(labels, _scaled(whole), moved):
             return (
                 f"The target's columns are about other classes than the shadows': class {_pairs(moved)}. Save all"
@@ -57,16 +60,18 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
             f"The shadows' columns are about other classes than the target's: class {_pairs(back or moved)}. Save all"
             " models' answers in one order of the classes.",
         )
-    odd = {}
-    for k, one in zip(few, each, strict=True):
+    odd: dict[int, _Moved] = {}  # by places among the models that are looked at
+    for k, one in enumerate(each, 1):
         found = _moved(one, own)  # of many like it, the others' mean tells less; of one, more
         found = _moved(one, _scaled(own + whole - one)) if found is None and len(each) > 1 else found
         if found is not None:
-            odd[int(k)] = found
+            odd[k] = found
+    odd = {k: odd[k] for k in _agree([own, *each], odd)}
     if not odd:
         return ()
+    names = few[np.array(list(odd)) - 1]
     return (
-        f"The columns of shadow {few_of(list(odd))} (counted from 0) are about other classes than the target's and the"
+        f"The columns of shadow {few_of(names)} (counted from 0) are about other classes than the target's and the"
         f" other shadows': class {_pairs(next(iter(odd.values())))}. Save all models' answers in one"
         " order of the classes.",
     )
@@ -99,6 +104,30 @@ def _moved(model: np.ndarray, others: np.ndarray) -> _Moved | None:
         return None
     order = np.argsort(classes[closed])
     return _Moved(which[classes[closed][order]], which[columns[closed][order]])
+
+
+def _agree(models: list[np.ndarray], moved: dict[int, _Moved]) -> list[int]:
+    """Of the models [K] whose columns were moved, those that go with the others, and these with each other, once all
+    columns are back.
+
+    Args:
+        models: columns [n, c] of each, as of ``_columns``.
+        moved: by places among the models.
+    """
+    back = dict(enumerate(models))
+    for k, found in moved.items():
+        back[k] = models[k].copy()
+        back[k][:, found.classes] = models[k][:, found.columns]
+    kept = []
+    for k, found in moved.items():
+        own = np.stack([one[:, found.classes] for one in back.values()])  # [K, n, classes]
+        fits = np.stack(
+            [(one * _scaled(rest)).sum(axis=0) for one, rest in zip(own, own.sum(axis=0) - own, strict=True)]
+        )
+        usual = np.median(fits, axis=0)
+        if min(usual.min(), fits[k].min()) > AGREE and (fits[k] > usual / 2).all():
+            kept.append(k)
+    return kept
 
 
 def _share(labels: np.ndarray, columns: np.ndarray, moved: _Moved) -> float:
