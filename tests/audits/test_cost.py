@@ -7,6 +7,7 @@ import pytest
 from small_runs import LOGISTIC, config
 
 from mia_jax.audits import bounds, cost, pipeline, shared_runs
+from mia_jax.audits.balanced import scores as judging
 from mia_jax.audits.config import BalancedConfig, CanaryConfig
 from mia_jax.audits.cost import Affine, Attacking, Observing, Prediction, Training
 from mia_jax.audits.flags import Sharing
@@ -73,6 +74,21 @@ def test_the_bound_of_memory_grows_with_records_and_not_with_models():
     small, large = bounds.balanced(60_000, **given), bounds.balanced(1_000_000, **given)
     assert small.constant == large.constant and small.each == large.each
     assert large.total - small.total == pytest.approx(940_000 * small.each)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("attacks", ["lira", "rmia_offline"])
+def test_fits_are_those_of_the_run(own, tmp_path, no_pages, monkeypatch, attacks):
+    given = BalancedConfig(dataset=str(own), workdir=str(tmp_path / "w"), num_models=12, num_targets=6, attacks=attacks)
+    fitted, fit_and_score = [], judging.fit_and_score
+
+    def counted(key, attack, observed, target, shadows):
+        fitted.append((attack, len(shadows)))
+        return fit_and_score(key, attack, observed, target, shadows)
+
+    monkeypatch.setattr(judging, "fit_and_score", counted)
+    pipeline.run(given)
+    assert sorted(count for _, count in fitted) == sorted(judging.fits(fitted[0][0], shadows=10, targets=6))
 
 
 @pytest.mark.slow

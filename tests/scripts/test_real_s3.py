@@ -17,6 +17,7 @@ import time
 
 import numpy as np
 import pytest
+from lock_workers import check_that_one_is_at_work
 from small_runs import arguments, artifact_files, environment, python, scores
 
 from mia_jax.storage import artifacts, locks, objects, places
@@ -217,51 +218,9 @@ def test_of_many_who_create_at_once_one_is_told_so(server):
     assert abs(store.age("one")) < 60 and store.age("nothing") is None
 
 
-# Takes the lock of each number in turn, and says so in a folder while it has it; is killed now and then.
-WORKER = """
-import os, pathlib, random, signal, sys, time
-from mia_jax.storage import locks, objects, places
-folder, rng = pathlib.Path(sys.argv[1]), random.Random(int(sys.argv[2]))
-store = objects.open_store(places.place(sys.argv[3]))
-mine = locks.Locks(locks.Objects(store))
-for number in range(12):
-    made = folder / f"made-{number}"
-    while not made.exists():
-        if mine.take(str(number)) is not None:
-            time.sleep(0.01)
-            continue
-        if not made.exists():
-            try:
-                os.close(os.open(folder / f"at-work-{number}", os.O_CREAT | os.O_EXCL))
-            except FileExistsError:
-                (folder / "twice").write_text(str(number))
-            dies = rng.random() < 0.2
-            time.sleep(rng.random() * 0.02)
-            os.unlink(folder / f"at-work-{number}")
-            if dies:
-                os.kill(os.getpid(), signal.SIGKILL)
-            made.write_text("")
-        mine.free(str(number))
-mine.close()
-"""
-
-
 def test_many_processes_that_die(server, tmp_path):
-    """Never two at work on the same, all is made in the end, and no lock is left."""
-    seed, running, killed = 0, [], 0
-    environment = os.environ | {"PYTHONPATH": str(pathlib.Path(artifacts.__file__).parents[2])}
-    while not (tmp_path / "made-11").exists() or running:
-        while len(running) < 4 and seed < 60 and not (tmp_path / "made-11").exists():
-            argv = [sys.executable, "-c", WORKER, str(tmp_path), str(seed), URL]
-            running.append(subprocess.Popen(argv, env=environment))
-            seed += 1
-        for process in [process for process in running if process.poll() is not None]:
-            running.remove(process)
-            killed += process.returncode == -9
-            assert process.returncode in (0, -9)
-        time.sleep(0.05)
-    assert not (tmp_path / "twice").exists()
-    assert len(list(tmp_path.glob("made-*"))) == 12 and killed
+    """And no lock is left."""
+    check_that_one_is_at_work(tmp_path, URL, numbers=12, at_once=4, most=60, deaths=0.2, seconds=0.02)
     with artifacts.open_workdir(URL, {"seed": 0}, shared=True):
         pass
     assert server.names() == []

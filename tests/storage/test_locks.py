@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from lock_workers import check_that_one_is_at_work
 
 from mia_jax.storage import artifacts, locks, processes
 from mia_jax.storage.locks import Locks
@@ -208,49 +209,6 @@ def test_what_others_are_writing_is_not_swept(tmp_path):
         assert sorted((tmp_path / "w" / "models").iterdir()) == sorted([lives, fresh])
 
 
-# Takes the lock of each number in turn, and appends to its file while it has it; is killed now and then.
-WORKER = """
-import os, pathlib, random, signal, sys, time
-from mia_jax.storage.locks import Locks
-folder, rng = pathlib.Path(sys.argv[1]), random.Random(int(sys.argv[2]))
-locks = Locks(folder / "locks")
-for number in range(40):
-    made = folder / f"made-{number}"
-    while not made.exists():
-        if locks.take(str(number)) is not None:
-            time.sleep(0.001)
-            continue
-        if not made.exists():
-            try:
-                os.close(os.open(folder / f"at-work-{number}", os.O_CREAT | os.O_EXCL))
-            except FileExistsError:
-                (folder / "twice").write_text(str(number))
-            if rng.random() < 0.1:
-                os.unlink(folder / f"at-work-{number}")
-                os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(rng.random() * 0.002)
-            os.unlink(folder / f"at-work-{number}")
-            made.write_text("")
-        locks.free(str(number))
-locks.close()
-"""
-
-
 @pytest.mark.integration
 def test_many_processes_that_die(tmp_path):
-    """Never two at work on the same, and all is made in the end, whoever dies with whatever lock."""
-    environment = os.environ | {"PYTHONPATH": str(pathlib.Path(artifacts.__file__).parents[2])}
-    seed, running, killed = 0, [], 0
-    while seed < 8 or running:
-        while len(running) < 8 and seed < 200 and not (tmp_path / "made-39").exists():
-            running.append(subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path), str(seed)], env=environment))
-            seed += 1
-        for process in [process for process in running if process.poll() is not None]:
-            running.remove(process)
-            killed += process.returncode == -9
-            assert process.returncode in (0, -9)
-        time.sleep(0.05)
-        if (tmp_path / "made-39").exists() and not running:
-            break
-    assert not (tmp_path / "twice").exists()
-    assert len(list(tmp_path.glob("made-*"))) == 40 and not list(tmp_path.glob("at-work-*")) and killed
+    check_that_one_is_at_work(tmp_path, numbers=40, at_once=8, most=200, deaths=0.1, seconds=0.002)
