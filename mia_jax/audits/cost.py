@@ -170,29 +170,30 @@ def predict(run: Run, outline: Outline, count: int) -> Prediction:
     run.notify("Timing a few steps of training, of observing and of attacks; nothing is written")
     training = _training(run, job, model, _some(there)) if missing else None
 
-    def to_target(params: Params, asked: Observation) -> Target:
-        bare = black_box.as_target(model, params, job.schema.num_classes)
-        return stages.defended(bare, asked.observers.defenses)
+    def to_target(asked: Observation) -> Callable[[Params], Target]:
+        def defended(params: Params) -> Target:
+            bare = black_box.as_target(model, params, job.schema.num_classes)
+            return stages.defended(bare, asked.observers.defenses)
+
+        return defended
 
     some = jax.vmap(model.init, (0, None))(job.keys[: seen.CHUNK], job.pool.x[:1])
-    observing = {
-        what: _observing(what, asked, some, lambda one, asked=asked: to_target(one, asked), len(described))
-        for what, asked in outline.observations.items()
-    }
+    models, observations = len(described), outline.observations
+    observing = {what: _observing(what, asked, some, to_target(asked), models) for what, asked in observations.items()}
+    judged = set() if missing else _judged(run.workdir.path)
     attacking = {
-        name: _attacking(attack, _fake(outline, name, lambda one, asked: to_target(one, asked), params), outline, name)
+        name: _attacking(attack, _fake(outline, name, to_target, params), outline, name)
         for name, attack in outline.attacks.items()
-        if missing or name not in _judged(run.workdir.path)
+        if name not in judged
     }
-    size, models = seen.bytes_of(params) + 8 * job.config.num_epochs + ARTIFACT, len(described)
-    kept = {
-        what: asked
-        for what, asked in outline.observations.items()
-        if asked.in_parts and _models(asked, models) * _one(asked, to_target, params) > bounds.HELD
-    }
+    shapes = [
+        (_models(asked, models), seen.bytes_of(seen.one_model(asked, to_target(asked), params, asked.index.shape[1])))
+        for asked in observations.values()
+        if asked.in_parts
+    ]
     disk = {
-        "of networks": missing * size,
-        "of what is seen": sum(_models(a, models) * (_one(a, to_target, params) + ARTIFACT) for a in kept.values()),
+        "of networks": missing * (seen.bytes_of(params) + 8 * job.config.num_epochs + ARTIFACT),
+        "of what is seen": sum(count * (size + ARTIFACT) for count, size in shapes if count * size > bounds.HELD),
         "of scores": outline.scores if missing or attacking else 0,
     }
     dealt = [shards.dealt(shards.Shard(i, count), models) for i in range(count)] if count > 1 else []
@@ -235,13 +236,6 @@ def _models(asked: Observation, total: int) -> int:
     return total if asked.which is None else len(asked.which)
 
 
-def _one(asked: Observation, to_target: Callable[[Params, Observation], Target], params: Params) -> int:
-    """Bytes that are seen of one model."""
-    return seen.bytes_of(
-        seen.one_model(asked, lambda one: to_target(one, asked), params, np.asarray(asked.index).shape[1])
-    )
-
-
 # --- timing ----------------------------------------------------------------------------------------------------------
 
 
@@ -260,8 +254,7 @@ def _training(run: Run, job: TrainingJob, model: Model, missing: np.ndarray) -> 
     trainer, chunk, lanes = train_networks.way(run, job, model, missing)
     m, batch = job.train.shape[1], job.config.batch_size
     if chunk is None:
-        sizes = np.broadcast_to(np.int32(0), (len(missing), m))
-        chunk = many.choose_chunk(trainer, job.pool, sizes, jax.local_devices())
+        chunk = train_networks.choose_chunk(trainer, job, len(missing))
     chunk = min(chunk, len(missing))
     pool = parallel.replicate(Records(*job.pool))
     some, few, more = missing[:chunk], min(m, FEW * batch), min(m, MORE * batch)
@@ -310,7 +303,7 @@ def _observing(
 
 
 def _fake(
-    outline: Outline, name: str, to_target: Callable[[Params, Observation], Target], params: Params
+    outline: Outline, name: str, to_target: Callable[[Observation], Callable[[Params], Target]], params: Params
 ) -> Callable[[int, int], Seen]:
     """(models, records) -> random numbers in the form of what the attack sees, leaves [models, records, ...]."""
     asked = next(a for a in outline.observations.values() if name in a.observers.by_name)
@@ -321,14 +314,14 @@ def _fake(
         return (-np.abs(values) if shape.dtype.kind == "f" else values > 0).astype(shape.dtype)
 
     def see(models: int, records: int) -> Seen:
-        shapes = seen.one_model(asked, lambda one: to_target(one, asked), params, records)[name]
+        shapes = seen.one_model(asked, to_target(asked), params, records)[name]
         return jax.tree.map(lambda shape: filled(shape, models), shapes)
 
     return see
 
 
 def _attacking(attack: Attack, fake: Callable[[int, int], Seen], outline: Outline, name: str) -> Attacking:
-    fits = outline.fits
+    fits = outline.fits[name]
     count = min(SHADOWS, max(fits))
     count -= count % 2
     population = fake(1 + count, min(outline.population, RECORDS[0])) if outline.population else None

@@ -30,7 +30,7 @@ class Outline(NamedTuple):
     beside: Sequence[TrainingJob]  # models that are trained beside these, and like them: the target
     observations: Mapping[str, Observation]  # of the models of the job
     attacks: Mapping[str, Attack]  # those that compare a record with itself
-    fits: Sequence[int]  # shadows of each time that such an attack is fitted, over all targets
+    fits: Mapping[str, Sequence[int]]  # of each of them, shadows of each time that it is fitted, over all targets
     uncounted: Sequence[str]  # names of attacks that train networks, or ask much
     judged: int  # records
     population: int  # records that trained no model
@@ -62,14 +62,11 @@ def _balanced(run: Run[BalancedConfig], setting: BalancedSetting) -> Outline:
     settings, key = configs.attack_settings(run.config), stage_key(run.root, "look")
     asking = observations.questions(key, attacks, settings, setting, limits)
     with_itself = {name: attacks[name] for name in asking.per_example if "trainer" not in attacks[name].needs}
-    targets, fits = len(setting.targets), []
-    for place in range(targets):
-        fits += [shadows, shadows - 2]
-        if place < judging.CURVE_TARGETS:
-            fits += [shadows, *(2**i for i in range(1, 64) if 2**i < shadows)]
+    targets = len(setting.targets)
+    fits = {name: judging.fits(attack, shadows, targets) for name, attack in with_itself.items()}
     others = [name for name in attacks if name not in with_itself]
     long = [name for name in others if ATTACKS[name].parts or attacks[name].needs & {"queries", "trainer", "features"}]
-    bound = balanced.memory_bound(run, setting)
+    bound = balanced.memory_bound(run, setting, attacks)
     assert bound is not None, "of our own networks it is known"
     return Outline(
         job=balanced.training_job(run, setting),
@@ -80,7 +77,7 @@ def _balanced(run: Run[BalancedConfig], setting: BalancedSetting) -> Outline:
         uncounted=long,
         judged=n,
         population=len(setting.population),
-        scores=8 * n * (len(fits) * len(with_itself) + targets * len(others)) + 4 * n * targets * len(attacks),
+        scores=8 * n * (sum(map(len, fits.values())) + targets * len(others)) + 4 * n * targets * len(attacks),
         memory=bound,
     )
 
@@ -109,7 +106,7 @@ def _shokri(run: Run[Config], setting: ShokriSetting) -> Outline:
         beside=(shokri.target_job(run, setting),),
         observations={"shadows": Observation(observers, job.pool, index)},
         attacks={},
-        fits=[],
+        fits={},
         uncounted=[name for name in names if ATTACKS[name].parts],
         judged=2 * setting.m,
         population=0,

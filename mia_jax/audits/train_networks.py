@@ -196,8 +196,7 @@ class _Training:
         if not self.run.workdir.shared:
             return len(self.missing)
         if self.chunk is None:
-            index = np.broadcast_to(np.int32(0), (len(self.missing), self.job.train.shape[1]))  # for its size
-            self.chunk = many.choose_chunk(self.trainer, self.job.pool, index, jax.local_devices())
+            self.chunk = choose_chunk(self.trainer, self.job, len(self.missing))
         return self.chunk
 
     def some(self, which: np.ndarray, advance: Advance) -> dict[int, Artifact]:
@@ -234,6 +233,12 @@ class _Training:
         if self.chunk is not None and largest < min(self.chunk, len(which)):  # the memory did not suffice for more
             self.chunk = largest
         return made
+
+
+def choose_chunk(trainer: Trainer, job: TrainingJob, networks: int) -> int:
+    """How many of so many networks are trained at once, where ``way`` does not say."""
+    index = np.broadcast_to(np.int32(0), (networks, job.train.shape[1]))  # for its size
+    return many.choose_chunk(trainer, job.pool, index, jax.local_devices())
 
 
 def way(run: Run, job: TrainingJob, model: Model, missing: np.ndarray) -> tuple[Trainer, int | None, int | None]:

@@ -239,6 +239,12 @@ def _over_all(each: list[Any], rows: np.ndarray, n: int) -> np.ndarray | Rows:
     return scores
 
 
+def fits(attack: Attack, shadows: int, targets: int) -> list[int]:
+    """Shadows of each time that ``judge`` fits an attack that compares a record with itself, over all targets."""
+    calibration = [shadows - 2] if shadows > 2 else []
+    return [shadows, *calibration] * targets + shadow_counts(shadows, attack) * min(targets, CURVE_TARGETS)
+
+
 def shadow_counts(available: int, attack: Attack) -> list[int]:
     """1, 2, 4, ... shadows; an attack that needs both sides begins with a pair, which has every record on both."""
     counts, count = [], 2 if "in" in attack.needs else 1

@@ -67,23 +67,23 @@ def prepare(run: Run[BalancedConfig]) -> BalancedSetting:
     pool, schema = common.load(config, plan.check, run.notify)
     setting = plan.set_up(config, pool, schema, run.workdir.path)
     groupings.of_records(config.group, np.asarray(pool.x)[:1], schema)  # refused before any work
-    build_attacks(run, setting)
+    attacks = build_attacks(run, setting)
     n, half = len(setting.candidates), setting.plan.train.shape[1]
     common.accountant_epsilon(config, half)
     run.notify(
         f"{schema.marked_name}: {n:,} records are asked about; each of {config.num_models} models trains on {half:,}"
     )
-    if (bound := memory_bound(run, setting)) is not None:
+    if (bound := memory_bound(run, setting, attacks)) is not None:
         run.notify(f"Memory: {bound}")
         memory.refuse(int(bound.least), f"an audit of {n:,} records", "fewer, by `num_records`, or other `attacks`")
     return setting
 
 
-def memory_bound(run: Run[BalancedConfig], setting: BalancedSetting) -> Bound | None:
+def memory_bound(run: Run[BalancedConfig], setting: BalancedSetting, attacks: Mapping[str, Attack]) -> Bound | None:
     """How much memory the audit takes at most; None: models of other libraries are held while they train."""
     if run.config.target_kind != "nn":
         return None
-    pool, attacks = setting.pool, build_attacks(run, setting)
+    pool = setting.pool
     whole = [name for name, attack in attacks.items() if attack.per_example and attack.shadow_scores is None]
     size = 12 * len(setting.member) * len(setting.candidates) * len(whole)
     return bounds.balanced(
