@@ -13,7 +13,6 @@ Lines are fitted by least squares; what is beyond the points is EXTRAPOLATED, an
 
 import argparse
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -63,7 +62,7 @@ def _sizes(text: str) -> tuple[int, int]:
 
 def _in_a_process(models: int, n: int, held: float) -> dict[str, float]:
     command = [sys.executable, __file__, f"--point={models}x{n}", f"--held={held}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{models} x {n:,} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -73,14 +72,13 @@ def one_point(models: int, n: int, held: float) -> dict[str, float]:
     """An audit in this process: what it took."""
     from mia_jax import cli
 
-    cli.use_every_core()
+    devices = cli.use_every_core()
     import resource  # not on Windows
 
     from mia_jax.audits import bounds, pipeline
     from mia_jax.audits.config import BalancedConfig
 
     bounds.HELD = int(held)
-    told: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(0)
         y = rng.integers(0, CLASSES, n + POPULATION).astype(np.int32)
@@ -100,10 +98,10 @@ def one_point(models: int, n: int, held: float) -> dict[str, float]:
             attacks="lira,rmia",
         )
         began = time.perf_counter()
-        pipeline.run(config, page=False, notify=told.append)
+        pipeline.run(config, page=False)
         wall = time.perf_counter() - began
     used = resource.getrusage(resource.RUSAGE_SELF)
-    bound = bounds.balanced(n, 4 * FEATURES + 4, cli.use_every_core(), 24, 2, 2)
+    bound = bounds.balanced(n, 4 * FEATURES + 4, devices, 24, 2, 2)
     return {
         "models": models,
         "n": n,

@@ -19,7 +19,7 @@ import numpy as np
 from mia_jax.attacks.common import Augment, from_answers
 from mia_jax.attacks.thresholds import best_threshold, beyond
 from mia_jax.plans import membership
-from mia_jax.rows import Rows, rows_of
+from mia_jax.rows import Rows, blocks, rows_of
 from mia_jax.types import Array, Attack, InputError, Key, Seen
 
 # Leave-one-out scores that set the boundary: more do not move it.
@@ -90,8 +90,7 @@ def aggregate(
     counted = (*member.shape[1:], *(1,) * (values.ndim - member.ndim))  # beside queries
     every, inside = (Sums(np.zeros(counted), *np.zeros((2, *near.shape))) for _ in range(2))
     evidence = Evidence(values, member, of, near, squares, inside, every)
-    for first in range(0, len(near), BLOCK):
-        block = slice(first, first + BLOCK)
+    for block in blocks(len(near), BLOCK):
         _add(evidence, block, Sums(*(a[block] for a in every)), Sums(*(a[block] for a in inside)))
     return evidence._replace(outside=every.minus(inside))
 

@@ -37,10 +37,15 @@ def part(sharing: Sharing) -> Part:
     """
     if sharing.engine != "local":
         return Part(sharing, None)
+    own = _own_shard(sharing)
     if sharing.coordinator is None:
-        return Part(sharing, shards.parse(sharing.shard, os.environ))
-    own = shards.parse(sharing.shard, {})  # the environment's tasks may be several processes each
+        return Part(sharing, own)
     return Part(sharing, Given(engines.connect(sharing.coordinator, own and own.shard), "jax.distributed"))
+
+
+def _own_shard(sharing: Sharing) -> Given | None:
+    """As it was given, or the scheduler's; with a coordinator the environment's tasks may be several processes each."""
+    return shards.parse(sharing.shard, os.environ if sharing.coordinator is None else {})
 
 
 def predict(config: AuditConfig, sharing: Sharing, *, notify: Notify, progress: Progress) -> str:
@@ -51,7 +56,7 @@ def predict(config: AuditConfig, sharing: Sharing, *, notify: Notify, progress: 
     """
     count = sharing.shards
     if sharing.engine == "local":
-        given = shards.parse(sharing.shard, {} if sharing.coordinator else os.environ)
+        given = _own_shard(sharing)
         count = 1 if given is None else given.shard.count
     return "\n".join(pipeline.predict(config, count, notify=notify, progress=progress).lines())
 

@@ -147,7 +147,7 @@ class AnswerStore:
             if header["format"] == FLOORED and header["digits"] is not None:
                 zero = rows["log_p"] <= np.log(0.6 * 10.0 ** -header["digits"])
                 rows["log_p"] = np.where(zero, HIDDEN, rows["log_p"])
-        self._keep(np.ascontiguousarray(rows["key"]).view("V32")[:, 0].tolist(), rows["log_p"])
+        self._keep(_keys(rows), rows["log_p"])
 
     def _salvaged(self, content: bytes) -> np.ndarray:
         """The rows behind a first line that is damaged, perhaps of another length than it had."""
@@ -203,13 +203,17 @@ def merged(name: str, parted: bytes | None, ours: bytes, theirs: bytes) -> bytes
         return None
     row = _row_type(header["classes"])
     kept, new = (_whole(content, row) for content in (rows, more))
-    known = set(np.ascontiguousarray(kept["key"]).view("V32")[:, 0].tolist())
-    is_new = [key not in known for key in np.ascontiguousarray(new["key"]).view("V32")[:, 0].tolist()]
+    known = set(_keys(kept))
+    is_new = [key not in known for key in _keys(new)]
     return first + b"\n" + kept.tobytes() + new[np.array(is_new, bool)].tobytes()
 
 
 def _row_type(classes: int) -> np.dtype:
     return np.dtype([("key", "u1", 32), ("log_p", "<f4", (classes,)), ("check", "<u4")])
+
+
+def _keys(rows: np.ndarray) -> list[bytes]:
+    return np.ascontiguousarray(rows["key"]).view("V32")[:, 0].tolist()
 
 
 def _whole(content: bytes, row: np.dtype) -> np.ndarray:
