@@ -19,7 +19,7 @@ import numpy as np
 from mia_jax.statistics import metrics, over_targets
 from mia_jax.statistics.over_targets import Calls
 
-RATES = (0.01, 0.1)  # the first that can be resolved
+RATES = (0.01, 0.1)  # the first that can be resolved, and at which an attack calls a member
 COMBINATIONS = 12  # of attacks, of those that share the most members
 CONSTANT = "score_majority"
 
@@ -79,6 +79,9 @@ def compare(scores: Mapping[str, np.ndarray], member: np.ndarray, rate: float) -
 def block(scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """``compare`` of all attacks of a run that judged every record; empty with fewer than two, or unknown members.
 
+    Answers of few digits tie many scores: where more non-members than the rate allows share the highest score of each
+    attack, nobody is called, and a higher rate is taken; empty if there is none.
+
     Args:
         scores: columns of scores.npz, [n] or [T, n].
     """
@@ -90,10 +93,12 @@ def block(scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
     judged = {name.removeprefix("score_") if name != "score" else "shokri": s for name, s in columns.items()}
     complete = {name: s for name, s in judged.items() if s.shape == member.shape and not np.isnan(s).any()}
     non_members = int((~np.atleast_2d(member)).sum(axis=1).min())
-    rate = next((rate for rate in RATES if metrics.resolvable(non_members, rate)), None)
-    if rate is None or len(complete) < 2:
-        return {}
-    return compare(complete, member, rate) | {"left_out": [name for name in judged if name not in complete]}
+    for rate in RATES if len(complete) > 1 else ():
+        if metrics.resolvable(non_members, rate):
+            found = compare(complete, member, rate)
+            if found["any"]["tpr"]["value"]:
+                return found | {"left_out": [name for name in judged if name not in complete]}
+    return {}
 
 
 def _rate(called: np.ndarray, truth: np.ndarray, members: bool = True) -> dict[str, Any]:

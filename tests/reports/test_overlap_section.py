@@ -16,6 +16,7 @@ def test_a_page_tells_what_attacks_find_together_and_alone(tmp_path, monkeypatch
     results = json.loads((folder / "results.json").read_text())
     found = results["overlap"]
     assert "Do the attacks find the same members?" in page and "What the target alone tells" in page
+    assert "finds nobody" not in page
     assert "Left out, for they did not judge all records: label only." in page
     for name in ("any", "most", "all"):
         assert f"{found[name]['tpr']['value']:.1%}" in page and f"{found[name]['best_alone']:.1%}" in page
@@ -25,6 +26,16 @@ def test_a_page_tells_what_attacks_find_together_and_alone(tmp_path, monkeypatch
         overlap.names_of(results, ["lira", "rmia", "loss"], [*"ab", "lira", "rmia", "loss", "c"])
         == "LiRA, RMIA and loss"
     )
+
+
+def test_an_attack_that_calls_nobody_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "draw", lambda *_: [])
+    folder = report_pages.audited(tmp_path / "run", names=("lira", "loss"), n=3000, targets=1, leak=1.5)
+    results = json.loads((folder / "results.json").read_text())
+    results["overlap"]["attacks"]["loss"]["tpr"]["value"] = 0.0
+    (folder / "results.json").write_text(json.dumps(results))
+    page = report_pages.visible(report.write_report(folder).read_text(encoding="utf-8"))
+    assert "At 1% false alarms this finds nobody: loss." in page
 
 
 def test_it_is_said_whether_attacks_are_stronger_together():

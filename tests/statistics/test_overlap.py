@@ -54,6 +54,18 @@ def test_targets_have_thresholds_of_their_own_and_their_mean_an_interval():
     assert found["combinations"] == one["combinations"]
 
 
+def test_where_ties_let_nobody_be_called_a_higher_rate_is_taken():
+    """Of 30 trees' answers 4 % of the non-members have the highest score: all numbers were 0 % at 1 %."""
+    tied = np.where(np.arange(3000) % 25 < 5, 9.0, np.minimum(SCORES["run 0"], 8))
+    found = overlap.block({"member": MEMBER, "score_loss": tied, "score_entropy": 2 * tied, "score_gap": 1.0 * MEMBER})
+    assert found["rate"] == 0.01 and found["attacks"]["loss"]["tpr"]["value"] == 0  # gap calls members here
+    both = {"member": MEMBER, "score_loss": np.where(MEMBER & (RISK[0] > 0), 10, tied), "score_entropy": tied}
+    both["score_loss"][1:201:2] = 11  # 100 of 1,500 non-members
+    found = overlap.block(both)
+    assert found["rate"] == 0.1 and found["any"]["tpr"]["value"] > 0.2
+    assert overlap.block({"member": MEMBER, "score_a": np.ones(3000), "score_b": np.zeros(3000)}) == {}
+
+
 def test_tied_scores_are_called_together_or_not():
     member = np.arange(200) < 100
     assert not overlap.calls(np.ones(200), member, 0.05).any()

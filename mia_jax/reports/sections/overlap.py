@@ -34,6 +34,11 @@ def _texts(results: Results, found: Mapping[str, Any], share: str) -> list[str]:
         " alone with as many false alarms. Only if that is less are they stronger together.",
         verdict(found["any"]),
     ]
+    if silent := [name for name, one in found["attacks"].items() if measures.value(one["tpr"]) == 0]:
+        texts.append(
+            f"At {share} false alarms this finds nobody: {_listed(results, silent)}. Too many records share the highest"
+            " score, or it is that of non-members."
+        )
     if left_out := found.get("left_out"):
         texts.append(f"Left out, for they did not judge all records: {_listed(results, left_out)}.")
     return texts

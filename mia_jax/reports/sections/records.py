@@ -152,8 +152,8 @@ def _listed(results: Results) -> list[Block]:
 def _guarantee(results: Results, found: Mapping[str, Any]) -> str:
     """What the list promises, and what is on it."""
     nobody = (
-        f" Nobody is: no score stands out far enough among {found['tested']:,.0f} records by"
-        f" {found['calibration']:,} non-members. More non-members would tell finer."
+        f" Nobody may be told here: beside {found['calibration']:,.0f} non-members, no score of the"
+        f" {found['tested']:,.0f} records stands out far enough. More non-members would tell finer."
     )
     mean = ", on average over targets," if measures.targets_in_turn(results) else ""
     there = (
