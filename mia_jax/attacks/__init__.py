@@ -21,6 +21,7 @@ from mia_jax.attacks import (
     gap,
     glira,
     imia,
+    imia_adaptive,
     imitation,
     informia,
     label_only,
@@ -177,6 +178,15 @@ ATTACKS: dict[str, Entry] = {
         "CMIA",
         cmia.OPTIONS,
         needs=cmia.NEEDS,
+        by_name=True,
+    ),
+    "imia_adaptive": Entry(
+        imia_adaptive.imia_adaptive,
+        "IMIA, adaptive: imitators that train on halves of the records",
+        "Du et al. 2026",
+        "adaptive IMIA",
+        imia_adaptive.OPTIONS,
+        needs=imia_adaptive.NEEDS,
         by_name=True,
     ),
 }

@@ -24,10 +24,7 @@ summaries that give the paper's loss and its phi; its text could not be had (?).
 * They keep the epoch that is best on held-out records; here the last.
 * The adversary's own records are the population: halves of it, drawn at random, as theirs.
 
-The adaptive attack is another one. By its code (imitate_adaptive_imia.py, attacks/imiaadaptive.py) the imitators train
-on halves of the candidates themselves, mu_out is the mean over those that did not train on the candidate, and mu_in
-over ten plain shadows that did: there are neither twins nor pivots; the score is the same. It is not here: an imitator
-needs the target's whole answers about all candidates, of which observations keep one number each.
+The adaptive attack is ``imia_adaptive``: its imitators train on the candidates themselves.
 """
 
 import jax
@@ -80,12 +77,8 @@ def imia(
     warmup = min(warmup, num_epochs - 1)
     pivots = int((np.bincount(np.asarray(population.y), minlength=num_classes) + 1).sum() // 2)  # at most
 
-    def both(logits: Array, log_p: Array, y: Array) -> jax.Array:
-        squares = jnp.mean((jax.nn.log_softmax(logits) - log_p) ** 2, axis=-1)
-        return (1 - alpha) * _labels(logits, log_p, y) + alpha * squares
-
     def imitate(key: Key, population: Records, log_p: Array, candidates: Records) -> dict[str, Array]:
-        learning, imitating = (imitator.trainer(loss, population.y, log_p) for loss in (_labels, both))
+        learning, both = (imitator.trainer(loss, population.y, log_p) for loss in (labels, imitating(alpha)))
         pool, y = imitation.by_row(population), jnp.asarray(population.y)
         chosen = pivot_rows(log_p, y, pivots)
         known = Records(pool.x[chosen], y[chosen])
@@ -94,7 +87,7 @@ def imia(
             key_rows, key_train, key_pivots = jax.random.split(key, 3)
             rows = imitation.half(key_rows, len(y))
             warm = imitation.epochs(learning, learning.init(key_train, pool.x[:1]), pool, rows, warmup)
-            out = imitation.epochs(imitating, warm, pool, rows, num_epochs - warmup)
+            out = imitation.epochs(both, warm, pool, rows, num_epochs - warmup)
             twin: TrainState = learning.init(key_pivots, pool.x[:1])._replace(params=warm.params)
             twin = imitation.epochs(learning, twin, pool, chosen, pivot_epochs)
             return imitator.phi(out.params, candidates), imitator.phi(twin.params, known)
@@ -106,9 +99,20 @@ def imia(
     return imitation.attack(population, imitate, score)
 
 
-def _labels(logits: Array, log_p: Array, y: Array) -> jax.Array:
+def labels(logits: Array, log_p: Array, y: Array) -> jax.Array:
+    """Cross-entropy [b] of the records' own labels: an ``imitation.Loss``."""
     del log_p
     return optax.softmax_cross_entropy_with_integer_labels(logits, y)
+
+
+def imitating(alpha: float) -> imitation.Loss:
+    """The loss of labels, and with the weight ``alpha`` of how far log-probabilities are from the target's."""
+
+    def both(logits: Array, log_p: Array, y: Array) -> jax.Array:
+        squares = jnp.mean((jax.nn.log_softmax(logits) - log_p) ** 2, axis=-1)
+        return (1 - alpha) * labels(logits, log_p, y) + alpha * squares
+
+    return both
 
 
 def pivot_rows(log_p: Array, y: Array, count: int) -> jax.Array:
@@ -143,5 +147,9 @@ def score(seen: dict[str, np.ndarray]) -> np.ndarray:
         seen: "phi" [n], of the target; "imitated" [n, count]; "pivots" [n].
     """
     phi, inside = (np.asarray(seen[name], np.float64) for name in ("phi", "pivots"))
-    outside = seen["imitated"].astype(np.float64).mean(axis=1)
+    return nearer(phi, seen["imitated"].astype(np.float64).mean(axis=1), inside)
+
+
+def nearer(phi: np.ndarray, outside: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """(phi - outside)^2 - (phi - inside)^2 of float64 [n]; 0 where ``inside`` is the smaller, or NaN."""
     return np.where(inside >= outside, (phi - outside) ** 2 - (phi - inside) ** 2, 0.0)

@@ -13,11 +13,12 @@ The second term is one number for a target. So the records of one target are ord
 them: as by BASE online, wherever as many shadows are IN as are OUT, and as by our RMIA, whose steps the same ratio
 orders. What the term changes is how scores of different targets compare.
 
-The paper could be read in summaries only, and its code not at all. That the divergence is taken over the population's
-records, each weighted by p(z), is how others wrote it down (?). It was looked for again on 2026-11-27: summaries have
-KL(p(z) || p(z | theta)) and no more; Privacy Meter and the first author's copy of it, of April and March 2025, have no
-InfoRMIA; a re-implementation of the token-level attack weights the vocabulary by the reference's probabilities, as this
-weights the population. The paper's token-level attack is not here: records have one label.
+The paper's text and its authors' code could not be had; what is here agrees with two who had the text (looked for on
+2026-11-27 and -28): a reader's notes of arXiv's version 1 copy the derivation line by line, whose divergence is
+sum_z p(z) log [p(z) / p_theta(z)] over the population's records, and an independent re-implementation for classifiers
+weights each by the same p(z), offline as in ``rmia``, and divides by their sum, as here (?: that division, which the
+derivation leaves out, for over a whole vocabulary p(z) sums to 1). Privacy Meter and the first author's copy of it, of
+April and March 2025, have no InfoRMIA. The paper's token-level attack is not here: records have one label.
 
 Without a population the other records asked about stand in for it, as in ``rmia``.
 """

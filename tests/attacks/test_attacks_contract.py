@@ -35,7 +35,7 @@ def played(request):
 def test_the_names_are_those_that_are_documented():
     names = """shokri gap loss confidence entropy modified_entropy calibrated_loss attack_p attack_r lira lira_offline
         lira_fixed lira_offline_fixed rmia rmia_offline base base_offline bavaria bavaria_offline quantile label_only
-        boundary trajectory pmia informia informia_offline glira imia cmia"""
+        boundary trajectory pmia informia informia_offline glira imia cmia imia_adaptive"""
     assert set(ATTACKS) == {*names.split(), "majority"}
     assert all(entry.title and entry.reference for entry in ATTACKS.values())
     assert {name for name, entry in ATTACKS.items() if entry.needed() - ANSWERS} == {
@@ -46,6 +46,7 @@ def test_the_names_are_those_that_are_documented():
         "glira",
         "imia",
         "cmia",
+        "imia_adaptive",
     }
 
 

@@ -158,7 +158,7 @@ MODES = [  # a kind of run, flags that set the mode, flags without a meaning the
         BalancedConfig,
         "--target_kind=amazon --attacks=loss",
         ("model", "hidden"),
-        "without --target_kind=nn, our own networks, or trajectory, glira or imia among --attacks",
+        "without --target_kind=nn, our own networks, or trajectory, glira, imia or imia_adaptive among --attacks",
         "--target_kind=amazon --attacks=trajectory",
     ),
     (BalancedConfig, "", ("dp_clip",), "without --dp_noise_multiplier", "--dp_noise_multiplier=1"),
