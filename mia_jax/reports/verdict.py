@@ -185,9 +185,7 @@ def canaries(results: Results) -> str:
     block, accountant = results["attacks"]["canaries"]["epsilon"], results["target"].get("epsilon")
     at, low = f"delta {block['delta']:g}, {block['confidence']:.0%} confidence", measures.epsilon_low(block)
     if not low:
-        lower = (
-            f"These canaries prove nothing of epsilon ({at}): no leak was found. It does not prove that there is none."
-        )
+        lower = f"These canaries prove nothing of epsilon ({at}){_told_apart(results)}"
     else:
         lower = f"This training is not differentially private for an epsilon below {low:.2f} ({at})."
     upper = measures.value(accountant)
@@ -197,3 +195,18 @@ def canaries(results: Results) -> str:
     if low and low > upper:
         return f"{lower} {promise}: the promise does not hold, or this is the one audit in twenty that proves too much."
     return f"{lower} {promise}: nothing here contradicts it, and what lies between the two is not known."
+
+
+def _told_apart(results: Results) -> str:
+    """Whether canaries that prove no epsilon are told from those left out all the same."""
+    by = {"the model's answers": results["attacks"]["canaries"]["auc"]}
+    if "lira" in results.get("canaries", {}):
+        by["LiRA, which compares several models,"] = results["canaries"]["lira"]["auc"]
+    for who, auc in by.items():
+        if (auc.get("low") or 0.0) > 0.5:
+            return (
+                f"; yet {who} {'tell' if who.endswith('answers') else 'tells'} canaries in training from those left out"
+                f" better than by chance (AUC {auc['value']:.3f}, 95% interval {auc['low']:.3f} to {auc['high']:.3f}):"
+                " there is a leak, though none that proves an epsilon."
+            )
+    return ": no leak was found. It does not prove that there is none."

@@ -158,9 +158,9 @@ def block(scores: Mapping[str, np.ndarray], *, seed: int = 0) -> tuple[dict[str,
     inside = np.atleast_2d(np.asarray(member, bool))
     right, wrong = found.listed & inside, found.listed & ~inside
     told, trained = right.sum(axis=0), inside.sum(axis=0)
-    # First those that most of the targets that they trained tell, then by their p-value.
+    # First those that most of the targets that they trained tell, of these those of most targets; then by p-value.
     share, least = told / np.maximum(trained, 1), np.where(inside, found.p, 2.0).min(axis=0)
-    order = [int(i) for i in np.lexsort((least, -share)) if told[i]][:SHOWN]
+    order = [int(i) for i in np.lexsort((least, -told, -share)) if told[i]][:SHOWN]
     index = scores["index"] if "index" in scores else np.arange(inside.shape[1])
     said = {
         "rate": RATE,

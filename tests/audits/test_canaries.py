@@ -152,6 +152,24 @@ def test_the_coins_do_not_depend_on_how_the_model_is_trained(canary_config):
     np.testing.assert_array_equal(one.pool.y, other.pool.y)
 
 
+def test_canaries_that_are_told_and_prove_no_epsilon_are_a_leak(canary_run):
+    """It was "no leak was found" above LiRA's AUC of .568 [.519, .618] (eight models, Adult)."""
+    auc = {"value": 0.568, "low": 0.519, "high": 0.618}
+    even = {"value": 0.462, "low": 0.397, "high": 0.528}
+    nothing = canary_run["attacks"]["canaries"] | {"auc": even}
+    nothing["epsilon"] = nothing["epsilon"] | {"low": 0.0}
+    nothing["epsilon_gaussian"] = nothing["epsilon_gaussian"] | {"low": 0.0}
+    quiet = canary_run | {"attacks": {"canaries": nothing}}
+    assert "no leak was found" in verdict.verdict(quiet)
+    for told in (
+        quiet | {"canaries": canary_run["canaries"] | {"lira": {"auc": auc}}},
+        quiet | {"attacks": {"canaries": nothing | {"auc": auc}}},
+    ):
+        said = verdict.verdict(told)
+        assert "prove nothing of epsilon" in said and "no leak" not in said
+        assert "(AUC 0.568, 95% interval 0.519 to 0.618): there is a leak" in said
+
+
 # --- kinds of canaries, and several models ---------------------------------------------------------------------------
 
 SEVERAL = dict(canary_kind="clean,mislabelled,ood", num_models=8, num_targets=4, num_epochs=20)

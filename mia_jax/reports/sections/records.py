@@ -143,8 +143,9 @@ def _listed(results: Results) -> list[Block]:
     texts = Paragraphs([_guarantee(results, found)])
     if not rows or not several:
         named = ", ".join(f"{one['index']:,}" for one in found["records"])
-        more = ", ..." if found["members"] > len(found["records"]) else ""
-        return [texts, *([Paragraphs([f"On the list, the surest first: {named}{more}."])] if named else [])]
+        more = found["members"] - len(found["records"])
+        others = f"; and {more:,.0f} others, in scores.npz" if more > 0 else ""
+        return [texts, *([Paragraphs([f"On the list, the surest first: {named}{others}."])] if named else [])]
     head = ["Record", "Told by so many of the targets that it trained"]
     return [texts, Table("Records that may be told as members.", head, rows, css="numbers")]
 
@@ -165,7 +166,7 @@ def _guarantee(results: Results, found: Mapping[str, Any]) -> str:
     return (
         "Which records may be told as members, with a guarantee: somebody who has non-members to compare with can make"
         f" a list on which, on average, at most {found['rate']:.0%} are no members (the false discovery rate), however"
-        f" good the attack is, here {measures.short(results, found['attack'])}. Two fifths of the non-members, drawn at"
+        f" good the attack ({measures.short(results, found['attack'])} here). Two fifths of the non-members, drawn at"
         " random, calibrate (conformal p-values, Bates et al. 2023; Benjamini and Hochberg 1995), two fifths are tested"
         f" with the members, and the rest chose the attack.{said}"
     )
