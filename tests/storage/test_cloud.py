@@ -1,111 +1,22 @@
 """Workdirs at the address of an object store: what a folder's are, and nothing is lost when the store is."""
 
-import datetime
 import json
 import os
 import subprocess
 import sys
 import threading
-from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from mia_jax.storage import artifacts, kept, locks, objects, places, processes
-from mia_jax.targets import answer_store
-from mia_jax.types import Answers, DiskError, InputError, WorkdirHeld
+from mia_jax.storage import artifacts, locks, objects, places
+from mia_jax.types import DiskError, InputError, WorkdirHeld
 
-fsspec = pytest.importorskip("fsspec")
-from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
+pytest.importorskip("fsspec")
+from buckets import CONFIG, URL, Bucket, age, content, names, opened, put
+from fsspec.implementations.memory import MemoryFileSystem
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3)}
-CONFIG = {"seed": 0}
-URL = "bucket://b/run"
-
-
-class Bucket(MemoryFileSystem):
-    """fsspec's store in memory, which counts what it is asked, and can be out of reach."""
-
-    protocol = "bucket"
-    store: ClassVar[dict] = {}
-    pseudo_dirs: ClassVar[list] = [""]
-    calls: ClassVar[list[str]] = []
-    fails: ClassVar[dict[str, Exception]] = {}  # by call; "": all
-
-    @classmethod
-    def _strip_protocol(cls, path):
-        path = path.removeprefix("bucket://").strip("/")
-        return f"/{path}" if path else ""
-
-    def _count(self, name):
-        self.calls.append(name)
-        for call in (name, ""):
-            if call in self.fails:
-                raise self.fails[call]
-
-    def cat_file(self, path, start=None, end=None, **kwargs):
-        self._count("get")
-        return super().cat_file(path, start, end, **kwargs)
-
-    def pipe_file(self, path, value, mode="overwrite", **kwargs):
-        self._count("put")
-        super().pipe_file(path, value, mode, **kwargs)
-
-    def ls(self, path, detail=True, **kwargs):
-        self._count("ls")
-        return super().ls(path, detail, **kwargs)
-
-    def find(self, *args, **kwargs):
-        self._count("find")
-        return super().find(*args, **kwargs)
-
-    def rm_file(self, path):
-        self._count("rm")
-        super()._rm(path)
-
-    def modified(self, path):
-        self._count("head")
-        return super().modified(path)
-
-
-@pytest.fixture
-def machine(tmp_path, monkeypatch):
-    """This process is on another machine from now on: an empty cache, another boot."""
-
-    def on(name):
-        monkeypatch.setenv("MIA_JAX_CACHE_DIR", str(tmp_path / name))
-        monkeypatch.setattr(processes, "place", lambda: f"{name:0>8}"[:8])
-        processes._here.cache_clear()
-
-    yield on
-    monkeypatch.undo()
-    processes._here.cache_clear()
-
-
-@pytest.fixture
-def bucket(machine, monkeypatch):
-    """An empty store, and a machine that knows nothing of it."""
-    fsspec.register_implementation("bucket", Bucket, clobber=True)
-    for name, value in dict(store={}, calls=[], fails={}).items():
-        monkeypatch.setattr(Bucket, name, value)
-    machine("one")
-    return Bucket
-
-
-def names():
-    return sorted(path.removeprefix("/b/run/") for path in Bucket.store)
-
-
-def opened(together=True, config=CONFIG):
-    return artifacts.open_workdir(URL, config, shared=together)
-
-
-def content(name):
-    return Bucket.store[f"/b/run/{name}"].getvalue()
-
-
-def put(name, what):
-    Bucket().pipe_file(f"bucket://b/run/{name}", what)
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -305,10 +216,6 @@ def test_a_folder_needs_no_fsspec(tmp_path):
 # --- locks -----------------------------------------------------------------------------------------------------------
 
 
-def age(name, seconds):
-    Bucket.store[f"/b/run/locks/{name}"].modified -= datetime.timedelta(seconds=seconds)
-
-
 def test_one_machine_at_a_time_makes_a_model(bucket, machine):
     with opened() as first:
         assert first.take("models", {"k": 1}) is None
@@ -387,99 +294,3 @@ def test_a_store_that_creates_without_condition_is_told_of(bucket, monkeypatch):
         assert workdir.take("models", {"k": 1}) is None
         workdir.save("models", {"k": 1}, ARRAYS)
     assert names() == sorted(names()) and len(names()) == 2
-
-
-# --- answers that were paid for --------------------------------------------------------------------------------------
-
-
-def keys(*numbers):
-    return [bytes([number]) * 32 for number in numbers]
-
-
-def asked(folder, *numbers, name="a service"):
-    """Keep answers about these records, and count them."""
-    store = answer_store.AnswerStore(Answers(3), folder, name)
-    store.put(keys(*numbers), np.log(np.full((len(numbers), 3), 1 / 3, np.float32)))
-    count = answer_store.read_count(folder / "asked")
-    answer_store.write_count(folder / "asked", count + len(numbers))
-    return store
-
-
-def folder_of(workdir):
-    return workdir.kept_folder("target", answer_store.merged)
-
-
-def test_answers_are_uploaded_and_fetched(bucket, machine, monkeypatch):
-    monkeypatch.setattr(kept, "EVERY", 0.01)
-    with opened(False) as workdir:
-        asked(folder_of(workdir), 1, 2)
-        while "target/asked" not in names():  # meanwhile, not at the end alone
-            threading.Event().wait(0.01)
-    machine("two")
-    with opened(False) as workdir:
-        store = asked(folder_of(workdir), 3)
-        assert store.find(keys(1, 2, 3, 4))[1].tolist() == [True, True, True, False]
-    assert int(content("target/asked")) == 3
-    machine("one")
-    with opened(False) as workdir:
-        assert len(answer_store.AnswerStore(Answers(3), folder_of(workdir), "a service")) == 3
-
-
-@pytest.mark.parametrize("first", [0, 2])
-def test_answers_of_two_machines_of_which_one_could_not_upload(bucket, machine, first):
-    """None that was paid for is lost, and all are counted."""
-    if first:
-        with opened(False) as workdir:
-            asked(folder_of(workdir), *range(first))
-    with pytest.raises(DiskError), opened(False) as workdir:
-        asked(folder_of(workdir), 10, 11, 12)
-        bucket.fails[""] = ConnectionError("gone")
-    bucket.fails.clear()
-    age("run.lock", locks.GONE + 1)
-    machine("two")
-    with opened(False) as workdir:
-        asked(folder_of(workdir), 12, 13)
-    machine("one")
-    with opened(False) as workdir:
-        folder = folder_of(workdir)
-        store = answer_store.AnswerStore(Answers(3), folder, "a service")
-        assert store.find(keys(*range(first), 10, 11, 12, 13))[1].all() and len(store) == first + 4
-        assert answer_store.read_count(folder / "asked") == first + 5
-    assert int(content("target/asked")) == first + 5
-
-
-def test_an_error_that_ends_a_run_does_not_keep_answers_from_the_store(bucket):
-    with pytest.raises(ZeroDivisionError), opened(False) as workdir:
-        asked(folder_of(workdir), 1)
-        raise ZeroDivisionError
-    assert int(content("target/asked")) == 1
-
-
-def test_answers_that_were_forgotten_stay_forgotten(bucket, machine):
-    """And are kept under another name, on every machine."""
-    for name in ("one", "two"):
-        machine(name)
-        with opened(False) as workdir:
-            asked(folder_of(workdir), 1)
-    with opened(False) as workdir:
-        path = answer_store.store_path(folder_of(workdir), "a service")
-        path.rename(path.with_suffix(".0.old"))
-    machine("one")
-    with opened(False) as workdir:
-        assert len(answer_store.AnswerStore(Answers(3), folder_of(workdir), "a service")) == 0
-    assert f"target/{path.with_suffix('.0.old').name}" in names()
-
-
-def test_what_cannot_be_merged_is_put_aside(bucket, machine):
-    with pytest.raises(DiskError), opened(False) as workdir:
-        (folder_of(workdir) / "other").write_bytes(b"this")
-        bucket.fails[""] = ConnectionError("gone")
-    bucket.fails.clear()
-    age("run.lock", locks.GONE + 1)
-    machine("two")
-    with opened(False) as workdir:
-        (folder_of(workdir) / "other").write_bytes(b"that")
-    machine("one")
-    with opened(False) as workdir:
-        assert sorted(path.read_bytes() for path in folder_of(workdir).glob("other*")) == [b"that", b"this"]
-    assert sorted(content(name) for name in names() if name.startswith("target/other")) == [b"that", b"this"]
