@@ -62,7 +62,7 @@ def without_diverged(
     models, title = trained.models, trained.title
     while True:
         known, total = len(models.lost), len(models.names)
-        which = trained.choose(np.array([k for k in range(total) if k not in models.lost], int))
+        which = trained.choose(models.left)
         if len(which) < trained.least:
             refuse(models, title, run.config)
         if len(which) < total:

@@ -105,6 +105,11 @@ class Models(NamedTuple):
     # are observed.
     lost: Mapping[int, str]
 
+    @property
+    def left(self) -> np.ndarray:
+        """The others, int [K']."""
+        return np.array([k for k in range(len(self.names)) if k not in self.lost], int)
+
 
 class Trained(NamedTuple, Generic[Extra]):
     """What training has made, or found in the workdir."""

@@ -28,7 +28,7 @@ def retraining(run: Run[BalancedConfig], setting: BalancedSetting) -> Retrain:
         job = TrainingJob(TITLE, run.config, setting.schema, setting.pool, digest, keys, rows)
         models = common.train_models(run._replace(progress=silent, shard=None), job)
         observers = Observers(key, {"seen": observe}, setting.defenses, {"attacks": sources(["cmia"])})
-        kept = np.array([k for k in range(len(rows)) if k not in models.lost], int)
+        kept = models.left
         while len(kept):
             asked = np.broadcast_to(candidates, (len(kept), len(candidates)))
             try:

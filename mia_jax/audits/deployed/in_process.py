@@ -105,7 +105,7 @@ def train(run: Run[InProcessConfig], platform: Platform, plan: TrainingPlan, cla
         classes: c.
 
     Raises:
-        InputError: training ends in an error, or what it gives answers nothing, or no number.
+        InputError: training ends in an error, or what it gives answers nothing.
     """
     given = brought(run.config)
     described = descriptions(given, platform, plan)
@@ -129,7 +129,7 @@ def train(run: Run[InProcessConfig], platform: Platform, plan: TrainingPlan, cla
     for line in lost.values():
         run.notify(f"warning: {line}; going on without it")
     if not kept:
-        raise InputError(f"no shadow model is left: {next(iter(lost.values()))}")
+        return Answers(np.zeros((0, len(given.y), classes)), None, np.zeros(0, int), lost)
     p, population = (np.stack([one[name] for one in kept]) if name in kept[0] else None for name in ("p", "population"))
     assert p is not None
     return Answers(p, population, np.array([k for k in range(len(found)) if k not in lost]), lost)

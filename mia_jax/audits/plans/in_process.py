@@ -90,10 +90,19 @@ def prepare(run: Run[InProcessConfig]) -> InProcessSetting:
 
 
 def train(run: Run[InProcessConfig], setting: InProcessSetting) -> Trained[Answers | None]:
-    """The shadows; of another library, what they answer."""
+    """The shadows; of another library, what they answer.
+
+    Raises:
+        InputError: none of them answers with numbers.
+    """
     plan = setting.plan
     if plan is not None and setting.platform is not None:
         answers = in_process.train(run, setting.platform, plan, setting.asked.schema.num_classes)
+        if not len(answers.which):
+            first = next(iter(answers.lost.values()))
+            raise InputError(
+                f"no shadow model is left ({first}): lower the learning rate, or mend what shadows= trains"
+            )
         return Trained(stages.NO_MODELS, "shadow models", answers, np.zeros(0, int), least=0)
     if plan is None or setting.pool is None:
         return Trained(stages.NO_MODELS, "shadow models", None, np.zeros(0, int), least=0)
@@ -222,10 +231,9 @@ def _further(
             "models of a cascade", run.config, setting.schema, setting.pool, run.config.records, keys, rows
         )
         models = common.train_models(run, job)
-        kept = np.array([k for k in range(len(rows)) if k not in models.lost], int)
-        if not len(kept):
-            return np.zeros((0, member.shape[1], setting.asked.schema.num_classes)), kept
-        answers = _of_networks(run, setting, Trained(models, job.title, None, kept))
+        if not len(models.left):
+            return np.zeros((0, member.shape[1], setting.asked.schema.num_classes)), models.left
+        answers = _of_networks(run, setting, Trained(models, job.title, None, models.left))
     return answers.p, answers.which
 
 
