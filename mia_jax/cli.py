@@ -83,6 +83,25 @@ def show_release(workdir: str) -> None:
         show(f"PDF: {place / 'report.pdf'}")
 
 
+def enforce(release: Any, audits: Mapping[str, Mapping[str, Any]], conditions: Sequence[Any] = ()) -> None:
+    """``release.enforce``, and lines that say that each of the models meets the gate's conditions and the policy.
+
+    Raises:
+        GateExceeded, GateUndecided: as ``release.enforce``.
+    """
+    from mia_jax.audits import gate
+    from mia_jax.audits import release as releases
+
+    verdicts = releases.enforce(release, audits, conditions)
+    of_each = f" for each of {len(audits)} models" if len(audits) > 1 else ""
+    if conditions:
+        notes = gate.notes(verdicts) if len(audits) == 1 else []
+        gate_text = ", ".join(condition.text for condition in conditions)
+        show("\n".join([f"The gate holds{of_each}: {gate_text}", *notes]))
+    if release.policy is not None:
+        show(f"The policy is met{of_each}: {release.policy.file}")
+
+
 @functools.cache
 def use_every_core() -> int:
     """One XLA device per core, or cores stay idle; returns the number of cores.

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from mia_jax import attacks, evidence
 from mia_jax.audits import gate, policy_verdict
 from mia_jax.audits import policy as policies
-from mia_jax.audits.config import AuditConfig, CanaryConfig
+from mia_jax.audits.balanced import plan
+from mia_jax.audits.config import AuditConfig, BalancedConfig, CanaryConfig, Config, DeployedConfig
 from mia_jax.audits.policy import Policy
 from mia_jax.evidence.manifest import Print
 from mia_jax.reports import pdf as pdfs
@@ -50,17 +51,25 @@ def asked(
     Raises:
         InputError: the policy cannot be used or asks for other attacks, or nothing here makes a PDF.
     """
-    read = None if policy is None else policies.read(policy, attacks=_names(config))
+    read = None if policy is None else policies.read(policy, attacks=attack_names(config))
     return Release(read, read is not None if evidence is None else evidence, pdfs.printer() if pdf else None)
 
 
-def _names(config: AuditConfig) -> tuple[str, ...]:
-    """The attacks that may run."""
-    if isinstance(config, CanaryConfig):
-        return ("canaries",)
-    wanted = getattr(config, "attacks", "all")
-    named = attacks.named(wanted)
-    return (*attacks.ATTACKS,) if attacks.wants_all(wanted) else tuple(named)
+def attack_names(config: AuditConfig) -> tuple[str, ...]:
+    """The attacks that may run, as far as that is known before any work: those that a gate or a policy may name.
+
+    Raises:
+        InputError: one that was asked for is unknown.
+    """
+    match config:
+        case CanaryConfig():
+            return ("canaries",)
+        case BalancedConfig():
+            return plan.attack_names(config)
+        case Config() | DeployedConfig():
+            named = attacks.named(config.attacks)
+            return (*attacks.ATTACKS,) if attacks.wants_all(config.attacks) else (*named,)
+    raise TypeError(f"{type(config).__name__} is no kind of audit")
 
 
 def judged(release: Release, results: Any) -> Any:

@@ -16,7 +16,7 @@ Interrupt it at any time: the same command goes on where it stopped.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from absl import flags
@@ -50,14 +50,15 @@ def _audit(read_config: Callable, read_release: Callable, read_sharing: Callable
     cli.use_every_core()
     from mia_jax import progress
     from mia_jax.audits import comparison, gate, shared_runs
+    from mia_jax.audits import release as releases
 
     sharing = read_sharing()
     if FLAGS.plan_only:
-        cli.show(shared_runs.predict(_asked(read_config)[0], sharing, notify=cli.say, progress=progress.shown))
+        cli.show(shared_runs.predict(_config(read_config), sharing, notify=cli.say, progress=progress.shown))
         return
     part = shared_runs.part(sharing)
-    config, names = _asked(read_config)
-    conditions = () if FLAGS.fail_if is None else gate.parse(FLAGS.fail_if, attacks=names)
+    config = _config(read_config)
+    conditions = () if FLAGS.fail_if is None else gate.parse(FLAGS.fail_if, attacks=releases.attack_names(config))
     release = read_release(config)
     if len(comparison.files(FLAGS.predictions)) > 1:
         _compare(config, conditions, release)
@@ -68,21 +69,7 @@ def _audit(read_config: Callable, read_release: Callable, read_sharing: Callable
     if results is None:  # a share of the models was made
         return
     cli.show_run(results, csv=FLAGS.csv)
-    _enforce(conditions, release, {"": results})
-
-
-def _enforce(conditions: tuple, release: Any, audits: Mapping[str, Any]) -> None:
-    """Say that the gate and the policy are met by each model, by name. Raises GateExceeded where they are not."""
-    from mia_jax.audits import gate
-    from mia_jax.audits import release as releases
-
-    verdicts = releases.enforce(release, audits, conditions)
-    of_each = f" for each of {len(audits)} models" if len(audits) > 1 else ""
-    if conditions:
-        notes = gate.notes(verdicts) if len(audits) == 1 else []
-        print("\n".join([f"The gate holds{of_each}: {FLAGS.fail_if}", *notes]))
-    if release.policy is not None:
-        cli.show(f"The policy is met{of_each}: {release.policy.file}")
+    cli.enforce(release, {"": results}, conditions)
 
 
 def _compare(config: Any, conditions: tuple, release: Any) -> None:
@@ -104,18 +91,15 @@ def _compare(config: Any, conditions: tuple, release: Any) -> None:
             cli.show(f"Scores as text: {columns.write_csv(results['config']['workdir'])}")
     for results in audits.values():
         cli.show_release(results["config"]["workdir"])
-    _enforce(conditions, release, audits)
+    cli.enforce(release, audits, conditions)
 
 
-def _asked(read_config: Callable) -> tuple[Any, tuple[str, ...]]:
-    """The configuration of the kind of audit that the flags ask for, and the attacks that a gate may name."""
+def _config(read_config: Callable) -> Any:
+    """The configuration of the kind of audit that the flags ask for."""
     from mia_jax import audits
-    from mia_jax.attacks import ATTACKS
-    from mia_jax.audits.balanced.plan import attack_names
 
     if FLAGS["canaries"].present:
-        return read_config(audits.CanaryConfig), ("canaries",)
+        return read_config(audits.CanaryConfig)
     if any(FLAGS[name].present for name in ("target", "data", "predictions")):
-        return read_config(audits.DeployedConfig), (*ATTACKS,)
-    config = read_config(audits.BalancedConfig)
-    return config, tuple(attack_names(config))
+        return read_config(audits.DeployedConfig)
+    return read_config(audits.BalancedConfig)

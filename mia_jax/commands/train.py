@@ -34,7 +34,7 @@ def define(argv: list[str]) -> Callable[[], None]:
 def _train(read_config: Callable, read_release: Callable, read_sharing: Callable) -> None:
     cli.use_every_core()
     from mia_jax import audits, progress
-    from mia_jax.audits import policy_verdict, shared_runs
+    from mia_jax.audits import shared_runs
 
     sharing = read_sharing()
     if flags.FLAGS.plan_only:
@@ -50,6 +50,4 @@ def _train(read_config: Callable, read_release: Callable, read_sharing: Callable
     if results is None:  # a share of the models was made
         return
     cli.show_run(results, csv=flags.FLAGS.csv)
-    if release.policy is not None:
-        policy_verdict.enforce(results)
-        cli.show(f"The policy is met: {release.policy.file}")
+    cli.enforce(release, {"": results})

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from mia_jax import attacks
-from mia_jax.audits import gate
+from mia_jax import attacks, audits
+from mia_jax.audits import gate, release
 from mia_jax.statistics import matched_pairs, metrics
 from mia_jax.types import InputError
 
@@ -195,6 +195,22 @@ def test_what_is_no_condition_is_refused_before_any_work(text, match):
     with pytest.raises(InputError, match=match) as error:
         gate.parse(text, attacks=["lira", "loss"])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "few"),
+    [
+        (audits.DeployedConfig(predictions="p.npz", attacks="loss,lira"), "lira"),  # ran, and was undecided at the end
+        (audits.BalancedConfig(attacks="all"), "lira"),  # which has no cmia, as a policy of it said
+        (audits.CanaryConfig(), "canaries"),
+        (audits.Config(attacks="shokri"), "shokri"),
+    ],
+)
+def test_gates_and_policies_name_attacks_that_run(config, few):
+    names = release.attack_names(config)
+    assert gate.parse(f"{few}:auc>0.5", attacks=names)[0].attack == few
+    with pytest.raises(InputError, match="asks about cmia, and the attacks of this audit are"):
+        gate.parse("cmia:auc>0.5", attacks=names)
 
 
 def test_numbers_may_be_written_in_any_way():
