@@ -31,6 +31,7 @@ from mia_jax.attacks.queries import AUGMENT
 from mia_jax.types import Attack, InputError
 
 OPTIONS = (*python_only("center"), AUGMENT)
+FIXED_BELOW = 64  # models: with fewer, one variance for all records is better (section VI-A)
 VARIANCE_FLOOR = 1e-10  # nats^2: below what float32 resolves of a scaled logit
 
 

@@ -23,7 +23,6 @@ from mia_jax.plans.shards import Shard
 from mia_jax.progress import Progress
 from mia_jax.types import InputError, MiaError
 
-ENGINES = ("local", "slurm", "ray")
 TRIES = 4  # of each share, before its failure is everybody's
 EVERY = 2.0  # seconds between two looks at the tasks
 LOST = 15.0  # seconds after which a job that is in no queue and has left no result has ended

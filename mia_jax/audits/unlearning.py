@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mia_jax.attacks import u_lira
+from mia_jax.attacks import lira, u_lira
 from mia_jax.attacks.common import scaled_logit
 from mia_jax.attacks.u_lira import Scores
 from mia_jax.data import tables
@@ -16,7 +16,6 @@ from mia_jax.statistics.metrics import Measure
 from mia_jax.targets import answer_format, predictors
 from mia_jax.types import Array, InputError
 
-FIXED_BELOW = 64  # models: with fewer, one variance for all records is better (Carlini et al. 2022, section VI-A)
 TARGETS = 8  # judged, unless told otherwise; half of the models at most
 
 
@@ -175,7 +174,7 @@ def unlearning(
     if original is not None and signals["original"].shape != after.shape:
         raise InputError(f"original has shape {np.shape(original)}: it is of the same models and records as unlearned")
     models, count = split(targets, after, signals["retrained"])
-    fixed = models < FIXED_BELOW if fixed is None else fixed
+    fixed = models < lira.FIXED_BELOW if fixed is None else fixed
     efficacy = _judged(u_lira.efficacy(after, mask, signals["retrained"], count, fixed=fixed), of_models=True)
     privacy = before = by_record = None
     if not mask.all():

@@ -11,8 +11,6 @@ import numpy as np
 from mia_jax.attacks import leave_one_out, lira
 from mia_jax.statistics import metrics, over_targets
 
-FIXED_BELOW = 64  # models: with fewer, one variance for all canaries is better (Carlini et al. 2022, section VI-A)
-
 
 def scores(phi: np.ndarray, member: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """LiRA's scores of the canaries, float64 [T, m]: each target's shadows are the other models, less its partner.
@@ -22,7 +20,7 @@ def scores(phi: np.ndarray, member: np.ndarray, targets: np.ndarray) -> np.ndarr
         member: bool [K, m].
         targets: int [T], models.
     """
-    steps = lira.steps(fixed=len(phi) < FIXED_BELOW)
+    steps = lira.steps(fixed=len(phi) < lira.FIXED_BELOW)
     return leave_one_out.shadow_scores(steps, {"phi": phi}, member, models=targets)[targets]
 
 
