@@ -42,23 +42,20 @@ def networks(run: Run, job: TrainingJob) -> Models:
     model, job = prepared(run, job)
     descriptions = describe_each(job, model)
     diverged = _telling_once(job, run.notify)
-    if run.shard is not None:
-        return _share(run, job, model, descriptions, diverged)
-    params = Parameters(run.workdir, descriptions, _template(model, job))
-    found = _trained(run, job, model, descriptions, diverged, keep=params.slim)
-    return _of_artifacts(run, job, model, descriptions, params, found, diverged)
+    make = _all if run.shard is None else _share
+    return make(run, job, model, descriptions, diverged)
 
 
-def _of_artifacts(
+def _all(
     run: Run,
     job: TrainingJob,
     model: Model,
     descriptions: Sequence[dict[str, Any]],
-    params: Parameters,
-    by_number: Mapping[int, Artifact],
     diverged: Callable[[int, int], str],
 ) -> Models:
-    """The networks of these artifacts, all of the job; of their parameters ``params`` tells."""
+    """All networks of a job (of ``prepared``), trained or found."""
+    params = Parameters(run.workdir, descriptions, _template(model, job))
+    by_number, _ = _trained(run, job, model, descriptions, diverged, keep=params.slim)
     found, classes = [by_number[k] for k in range(len(descriptions))], job.schema.num_classes
     loss, accuracy = (np.stack([artifact.arrays[name] for artifact in found]) for name in ("loss", "accuracy"))
     seconds = sum(artifact.info["seconds"] for artifact in found)
@@ -101,13 +98,12 @@ def _share(
     total = len(descriptions)
     if total > 1:
         mine = shards.dealt(run.shard, total)
-        there = sum(run.workdir.has("models", descriptions[k]) for k in mine)
-        _trained(run, job, model, descriptions, diverged, mine, lambda k, artifact: artifact._replace(arrays={}))
+        _, made = _trained(run, job, model, descriptions, diverged, mine, lambda k, one: one._replace(arrays={}))
         missing = sum(not run.workdir.has("models", d) for d in descriptions)
-        raise ShareIsMade(Share(job.title, len(mine), len(mine) - there, total, missing))
+        raise ShareIsMade(Share(job.title, len(mine), made, total, missing))
 
     def target(k: int) -> Target:
-        return networks(run._replace(shard=None), job).target(k)
+        return _all(run._replace(shard=None), job, model, descriptions, diverged).target(k)
 
     return stages.NO_MODELS._replace(names=[artifacts.digest(d) for d in descriptions], target=target)
 
@@ -145,13 +141,14 @@ def _trained(
     diverged: Callable[[int, int], str],
     which: Array | None = None,
     keep: Callable[[int, Artifact], Artifact] = lambda k, artifact: artifact,
-) -> dict[int, Artifact]:
-    """The artifact of each network, or of those in ``which``: parameters, ``loss`` and ``accuracy`` by epoch.
+) -> tuple[dict[int, Artifact], int]:
+    """The artifact of each network, or of those in ``which``; and how many were trained here.
 
-    Missing ones are trained, a chunk at a time where others may train the rest. ``keep`` (number, artifact) -> what of
-    it is given back.
+    An artifact is parameters, ``loss`` and ``accuracy`` by epoch. Missing ones are trained, a chunk at a time where
+    others may train the rest. ``keep`` (number, artifact) -> what of it is given back.
     """
     found: dict[int, Artifact] = {}
+    trained = 0
 
     def is_there(k: int) -> bool:
         if (artifact := run.workdir.load("models", descriptions[k])) is not None:
@@ -161,7 +158,7 @@ def _trained(
     todo = [int(k) for k in (range(len(descriptions)) if which is None else which)]
     missing = [k for k in todo if not is_there(k)]
     if not missing:
-        return found
+        return found, trained
     epochs, train = job.config.num_epochs, _Training(run, job, model, descriptions, diverged, np.array(missing))
     with run.progress(job.title, len(missing) * epochs) as advance:
 
@@ -171,8 +168,10 @@ def _trained(
             return there
 
         for batch in sharing.batches(run, "models", missing, descriptions, by_others, train.at_once):
-            found |= {k: keep(k, made) for k, made in train.some(np.array(batch), advance).items()}
-    return found
+            made = train.some(np.array(batch), advance)
+            found |= {k: keep(k, artifact) for k, artifact in made.items()}
+            trained += len(made)
+    return found, trained
 
 
 class _Training:

@@ -58,7 +58,13 @@ def platform_models(run: Run, job: TrainingJob) -> Models:
         at_once = few if run.workdir.shared else max(1, len(missing))
         trained_before = len(spent)
         with run.progress(job.title, len(missing)) as advance:
-            for batch in sharing.batches(run, "answers", missing, descriptions, asked.is_there, lambda: at_once):
+
+            def by_others(k: int) -> bool:
+                there = asked.is_there(k)
+                advance(there)
+                return there
+
+            for batch in sharing.batches(run, "answers", missing, descriptions, by_others, lambda: at_once):
                 began = time.perf_counter()
                 for k, model in zip(batch, fitted(batch), strict=True):
                     spent.append(time.perf_counter() - began)

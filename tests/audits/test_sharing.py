@@ -1,12 +1,13 @@
 """Several processes on one workdir: each makes its share, none makes what another makes, and bytes are those of one."""
 
 import dataclasses
+import shutil
 import sys
 import threading
 
 import numpy as np
 import pytest
-from small_runs import LOGISTIC, SHADOWS, artifact_files, config, scores
+from small_runs import LOGISTIC, SHADOWS, artifact_files, config, records, scores, write_data
 
 from mia_jax.audits import config as configs
 from mia_jax.audits import engines, pipeline, shared_runs
@@ -15,6 +16,7 @@ from mia_jax.audits.flags import Sharing, of_share
 from mia_jax.plans.shards import Given, Shard
 from mia_jax.progress import silent
 from mia_jax.storage import artifacts
+from mia_jax.storage.locks import Locks
 from mia_jax.types import InputError, WorkdirHeld
 
 LOCAL = Sharing(None, "local", 8, {}, {}, None)
@@ -78,6 +80,17 @@ def test_a_shard_whose_shadows_need_the_target(own, tmp_path, no_pages, method):
 
 
 @pytest.mark.integration
+def test_a_shard_trains_the_target_that_the_run_takes_up(tmp_path, no_pages):
+    """Of records whose columns have units, too: it was trained under another name, and trained again."""
+    own = write_data(tmp_path / "own.npz", x=1000 * records()["x"].astype(np.float32) + np.arange(12))
+    given = config(own, tmp_path / "w", shadow_data="marginal", shadow_records=80)
+    shared(given, 2, (1, 0))
+    before = artifact_files(tmp_path / "w", "models")
+    pipeline.run(given)
+    assert artifact_files(tmp_path / "w", "models") == before and len(before) == SHADOWS + 1
+
+
+@pytest.mark.integration
 def test_a_run_beside_another_waits_and_makes_nothing_twice(finished, own, tmp_path, no_pages):
     """The other one is this process here; what it would make is then there."""
     given, told = config(own, tmp_path / "w"), []
@@ -98,6 +111,30 @@ def test_a_run_beside_another_waits_and_makes_nothing_twice(finished, own, tmp_p
         run.join()
     assert scores(tmp_path / "w") == scores(finished[0])
     assert len([line for line in told if "what it makes is not made twice" in line]) == 1
+
+
+@pytest.mark.integration
+def test_what_another_process_has_made_meanwhile_is_not_made_here(finished, own, tmp_path, no_pages):
+    """The line of a share counted it so."""
+    given, waits, shares = config(own, tmp_path / "w"), threading.Event(), []
+    identity = configs.workdir_identity(configs.resolve(given))
+    with artifacts.open_workdir(tmp_path / "w", identity, shared=True) as workdir:
+        workdir.claim()
+        others = Locks(tmp_path / "w" / "locks")
+        theirs = sorted((finished[0] / "models").iterdir())
+        assert all(others.take(f"models-{path.stem}") is None for path in theirs)
+
+        def notify(line):
+            if "works in the same workdir" in line:
+                waits.set()
+
+        share = threading.Thread(target=lambda: shares.append(pipeline.run_share(given, Shard(1, 2), notify=notify)))
+        share.start()
+        assert waits.wait(60)
+        shutil.copytree(finished[0] / "models", tmp_path / "w" / "models")
+        others.close()
+        share.join()
+    assert str(shares[0]) == "0 of 1 shadow models made here, 1 found; all 3 are there"
 
 
 def test_audits_without_shares(own, tmp_path, canary_config):
