@@ -53,10 +53,10 @@ class Rows:
     def __getitem__(self, key: Any) -> Any:
         rows, columns = key if isinstance(key, tuple) else (key, slice(None))
         if isinstance(rows, int | np.integer):
-            if not isinstance(columns, slice):
+            if not isinstance(columns, slice) or columns.step not in (None, 1):
                 return self[rows][columns]
-            start, stop, step = columns.indices(self.shape[1])
-            return self._read(int(self._which[rows]), slice(start, max(start, stop)))[::step]
+            start, stop, _ = columns.indices(self.shape[1])
+            return self._read(int(self._which[rows]), slice(start, max(start, stop)))
         which = self._which[rows]
         some = Rows((len(which), *self.shape[1:]), self.dtype, self._read, which)
         if not isinstance(key, tuple):

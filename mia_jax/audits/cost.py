@@ -7,7 +7,6 @@ runs are multiples of that. Nothing is written.
 
 import json
 import math
-import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,10 +15,14 @@ import jax
 import numpy as np
 
 from mia_jax.audits import bounds, seen, stages, train_networks
+from mia_jax.audits import config as configs
+from mia_jax.audits.config import AuditConfig
 from mia_jax.audits.outlines import Outline
 from mia_jax.audits.types import Observation, Run, TrainingJob
 from mia_jax.data import limits
 from mia_jax.plans import shards
+from mia_jax.reports.results import printable
+from mia_jax.storage import places
 from mia_jax.targets import black_box, observation
 from mia_jax.training import many, parallel
 from mia_jax.types import Attack, Model, Params, Records, Seen, Target, Trainer
@@ -180,7 +183,7 @@ def predict(run: Run, outline: Outline, count: int) -> Prediction:
     some = jax.vmap(model.init, (0, None))(job.keys[: seen.CHUNK], job.pool.x[:1])
     models, observations = len(described), outline.observations
     observing = {what: _observing(what, asked, some, to_target(asked), models) for what, asked in observations.items()}
-    judged = set() if missing else _judged(run.workdir.path)
+    judged = set() if missing else _judged(run.config)
     attacking = {
         name: _attacking(attack, _fake(outline, name, to_target, params), outline, name)
         for name, attack in outline.attacks.items()
@@ -213,11 +216,15 @@ def predict(run: Run, outline: Outline, count: int) -> Prediction:
     )
 
 
-def _judged(workdir: pathlib.Path) -> set[str]:
-    """Attacks of a finished run, whose scores are there."""
+def _judged(config: AuditConfig) -> set[str]:
+    """Attacks of a finished run of this very configuration, whose scores are there."""
+    asked = configs.identity(config)
+    asked |= {name: getattr(config, name) for name in ("num_models", "num_targets") if hasattr(config, name)}
     try:
-        return {*json.loads((workdir / "results.json").read_text(encoding="utf-8"))["attacks"]}
-    except (OSError, ValueError, KeyError):
+        made = json.loads(places.read(configs.workdir(config), "results.json"))
+        same = all(made["config"][name] == value for name, value in printable(asked).items())
+        return {*made["attacks"]} if same else set()
+    except (OSError, ValueError, KeyError, TypeError):
         return set()
 
 

@@ -19,6 +19,7 @@ from mia_jax.types import DiskError, Params, Records, Seen, Target
 
 CURVES = {"loss", "accuracy"}  # of a network's artifact, by epoch, beside its parameters
 CHUNK = 8  # networks that are observed together
+MOST = 2**10  # bytes that an attack sees of one network and record, as probabilities of 256 classes
 
 
 def question(asked: Observation, index: np.ndarray, model: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,8 +76,7 @@ def of_networks(
             asked.observers.key, ask, lambda part: params(chosen[part]), pool, index[some], chunk=CHUNK
         )
 
-    # Else it is little, whatever it is.
-    if asked.in_parts and index.size * len(asked.observers.by_name) > bounds.HELD // 64:
+    if asked.in_parts and index.size * len(asked.observers.by_name) > bounds.HELD // MOST:
         shapes = one_model(asked, to_target, jax.tree.map(lambda leaf: leaf[0], params(which[:1])), index.shape[1])
         if len(which) * bytes_of(shapes) > bounds.HELD:
             return _on_disk(run, asked, which, descriptions, shapes, see)
@@ -181,7 +181,7 @@ class Parameters:
         artifact = self._workdir.load("models", self._descriptions[k])
         if artifact is None:
             raise DiskError(
-                f"network {k + 1} of {len(self._descriptions)} is gone from {self._workdir.path}: the same command"
+                f"network {k + 1} of {len(self._descriptions)} is gone from {self._workdir}: the same command"
                 " trains it again"
             )
         return artifact.arrays

@@ -15,6 +15,7 @@ from mia_jax.types import DiskError, InputError
 
 Description = Mapping[str, Any]  # JSON values
 ARTIFACT = re.compile(r"[0-9a-f]{32}\.npz")
+MANY = 20  # folders, more than a run has
 
 
 def refuse_url(path: pathlib.Path) -> None:
@@ -161,6 +162,9 @@ def _others(store: ObjectStore) -> list[str]:
     names = [name for name in store.names() if not name.startswith(".") and name != "locks/"]
     if "results.json" in names:
         return []
-    inside = [each for name in names if name.endswith("/") for each in store.names(name.rstrip("/"))]
+    folders = [name.rstrip("/") for name in names if name.endswith("/")]
+    if len(folders) > MANY:  # as of a whole bucket, each of which would be listed
+        return names
+    inside = (each for folder in folders for each in store.names(folder))
     is_run = any(ARTIFACT.fullmatch(each) or each == "asked" or each.startswith("answers-") for each in inside)
     return [] if is_run else names

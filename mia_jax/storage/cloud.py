@@ -129,7 +129,7 @@ class _CloudWorkdir(Workdir):
         if isinstance(found, str):
             path.unlink(missing_ok=True)
             version = None if content is None else hashlib.sha256(content).hexdigest()
-            self._warn_once(path, version, f"{self._store.address / name} {found}")
+            self._warn_once(path, version, f"{path if content is None else self._store.address / name} {found}")
         if not isinstance(found, tuple):
             return None
         artifact, self._used[name] = found

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from mia_jax.storage.files import replacing
 from mia_jax.storage.objects import Merge, ObjectStore
-from mia_jax.types import DiskError
+from mia_jax.types import MiaError
 
 EVERY = 30.0  # seconds
 SAME = ".same"  # folder of the contents that both sides had
@@ -73,7 +73,7 @@ class KeptFolder:
 
     def _from_time_to_time(self) -> None:
         while not self._ended.wait(EVERY):
-            with contextlib.suppress(DiskError, OSError):  # told at the end
+            with contextlib.suppress(MiaError, OSError):  # told at the end
                 self.end()
 
     def _bring_together(self, name: str, theirs: bytes | None, *, was_removed: bool) -> None:

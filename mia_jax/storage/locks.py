@@ -15,7 +15,7 @@ import os
 import pathlib
 import secrets
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator
 from typing import Protocol
 
 from mia_jax.storage import processes
@@ -59,8 +59,8 @@ class Slots(Protocol):
         """Remove a text that is there."""
         ...
 
-    def sign(self, held: Sequence[str]) -> None:
-        """Show that the holder of these names is there."""
+    def sign(self, held: Collection[str]) -> None:
+        """Show that the holder of these names is there; they may become other ones meanwhile."""
         ...
 
     def silent(self, name: str, holder: Process) -> float | None:
@@ -154,7 +154,7 @@ class Locks:
 
     def _beat(self, ended: threading.Event) -> None:
         while not ended.wait(HEARTBEAT):
-            self.slots.sign(list(self._held))
+            self.slots.sign(self._held)
 
     def _read(self, name: str) -> _Lock | None:
         """What a lock says; None: there is none."""
@@ -206,8 +206,8 @@ class _Files:
     def remove(self, name: str) -> None:
         self._file(name).unlink()
 
-    def sign(self, held: Sequence[str]) -> None:
-        for name in held:
+    def sign(self, held: Collection[str]) -> None:
+        for name in list(held):
             with contextlib.suppress(OSError):
                 os.utime(self._file(name))
 
@@ -231,7 +231,7 @@ class Objects:
 
     def __init__(self, store: ObjectStore, folder: str = "locks"):
         self.store, self.folder = store, folder
-        self._signed = False
+        self._signed, self._signing = False, threading.Lock()
 
     def _name(self, name: str) -> str:
         return f"{self.folder}/{name}.lock"
@@ -256,12 +256,13 @@ class Objects:
         """Remove a text."""
         self.store.remove(self._name(name))
 
-    def sign(self, held: Sequence[str]) -> None:
+    def sign(self, held: Collection[str]) -> None:
         """Write the object that says that this process is there."""
-        if held:
-            with contextlib.suppress(DiskError):  # it is told of by who needs the store
-                self.store.write(self._sign_of(processes.this()), b"there\n")
-                self._signed = True
+        with self._signing:
+            if held:
+                with contextlib.suppress(DiskError):  # it is told of by who needs the store
+                    self.store.write(self._sign_of(processes.this()), b"there\n")
+                    self._signed = True
 
     def silent(self, name: str, holder: Process) -> float | None:
         """Seconds since the text was written, or its holder gave a sign."""
@@ -274,9 +275,10 @@ class Objects:
 
     def clear(self) -> None:
         """Remove what says that this process is there."""
-        if self._signed:
-            self._signed = False
-            self.store.remove(self._sign_of(processes.this()))
+        with self._signing:  # or a sign that is on its way would be left
+            if self._signed:
+                self._signed = False
+                self.store.remove(self._sign_of(processes.this()))
 
 
 def create(path: pathlib.Path, text: str) -> bool:

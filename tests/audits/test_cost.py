@@ -1,5 +1,6 @@
 """What a run will take: the arithmetic on injected timings, and a real run beside its prediction."""
 
+import dataclasses
 import json
 
 import jax
@@ -89,6 +90,20 @@ def test_fits_are_those_of_the_run(own, tmp_path, no_pages, monkeypatch, attacks
     monkeypatch.setattr(judging, "fit_and_score", counted)
     pipeline.run(given)
     assert sorted(count for _, count in fitted) == sorted(judging.fits(fitted[0][0], shadows=10, targets=6))
+
+
+@pytest.mark.integration
+def test_scores_are_there_of_the_very_configuration_alone(own, tmp_path, no_pages, monkeypatch):
+    """Another number of targets was foretold to take no time; and those that lie in a bucket were not seen."""
+    memory = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
+    monkeypatch.setattr(memory, "store", {})
+    monkeypatch.setattr(memory, "pseudo_dirs", [""])
+    monkeypatch.setenv("MIA_JAX_CACHE_DIR", str(tmp_path / "one"))
+    given = BalancedConfig(dataset=str(own), workdir="memory://b/run", num_models=4, num_targets=1, attacks="lira")
+    pipeline.run(given)
+    monkeypatch.setenv("MIA_JAX_CACHE_DIR", str(tmp_path / "another"))
+    assert pipeline.predict(given).seconds()["attacks"] == 0
+    assert pipeline.predict(dataclasses.replace(given, num_targets=2)).seconds()["attacks"] > 0
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -111,6 +112,10 @@ def test_damage_is_noticed(bucket, machine):
         whole = local.read_bytes()
         local.write_bytes(whole[:-30])
         assert workdir.load("models", {"k": 1}) is not None and local.read_bytes() == whole  # fetched again
+        bucket.store.pop(f"/b/run/models/{local.name}")
+        local.write_bytes(whole[:-30])
+        with pytest.warns(UserWarning, match=rf"^{re.escape(str(local))} is damaged"):
+            assert workdir.load("models", {"k": 1}) is None
     put(f"models/{local.name}", whole[:-30])
     machine("two")
     with opened() as workdir:
@@ -136,6 +141,15 @@ def test_what_is_somebody_elses_is_left_alone(bucket, there, line):
     with pytest.raises(InputError, match=line), opened():
         pass
     assert names() == sorted(there)
+
+
+def test_the_folders_of_a_whole_bucket_are_not_listed_one_by_one(bucket):
+    for k in range(50):
+        put(f"folder-{k:02}/file", b"theirs")
+    bucket.calls.clear()
+    with pytest.raises(InputError, match=r"holds no run but folder-00/, folder-01/, folder-02/, \.\.\."), opened():
+        pass
+    assert bucket.calls.count("ls") == 1
 
 
 def test_two_configurations_at_once(bucket):
@@ -251,6 +265,32 @@ def test_a_service_is_audited_by_one_machine(bucket, machine):
         age("run.lock", locks.GONE + 1)
         with opened(False):
             pass
+
+
+def test_a_sign_that_was_on_its_way_is_not_left(bucket, monkeypatch):
+    """Of a process that let go of its last lock meanwhile."""
+    monkeypatch.setattr(locks, "HEARTBEAT", 0.001)
+    put_at_once, begun, goes_on = Bucket.pipe_file, threading.Event(), threading.Event()
+
+    def slow(self, path, value, mode="overwrite", **kwargs):
+        if path.endswith(".alive"):
+            begun.set()
+            assert goes_on.wait(60)
+        put_at_once(self, path, value, mode, **kwargs)
+
+    monkeypatch.setattr(Bucket, "pipe_file", slow)
+    before = {*threading.enumerate()}
+    mine = locks.Locks(locks.Objects(objects.open_store(places.place(URL))))
+    assert mine.take("a") is None and begun.wait(60)
+    frees = threading.Thread(target=mine.free, args=("a",))
+    frees.start()
+    frees.join(0.2)
+    goes_on.set()
+    frees.join()
+    mine.close()
+    for thread in {*threading.enumerate()} - before:
+        thread.join()
+    assert names() == []
 
 
 def test_many_at_once_and_one_has_it(bucket):

@@ -33,6 +33,9 @@ def table(tmp_path):
         (0, slice(30, 99)),
         (2, slice(9, 4)),
         (slice(0, 0), slice(2, 5)),
+        (1, slice(None, None, -1)),
+        (2, slice(3, None, 4)),
+        (slice(None), slice(30, 5, -3)),
     ],
 )
 def test_rows_are_read_as_an_array_is(table, key):
