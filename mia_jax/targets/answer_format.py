@@ -146,10 +146,21 @@ def advice(name: str, values: np.ndarray) -> str | None:
         name: of the array, as ``target`` or ``shadows[2]``.
         values: its rows.
     """
-    kind = mistaken_for(values)
+    kind, array = mistaken_for(values), name.partition("[")[0]
+    if kind == "sigmoids" and values.sum(axis=1).max() <= 1:
+        return (
+            f"{name}: its rows sum to less than 1 ({beginning(values[0])}), as where the column of a class is missing:"
+            " save all columns"
+        )
+    if kind == "sigmoids":
+        return (
+            f"{name}: its rows look like independent sigmoids ({beginning(values[0])}), as of a model of several labels"
+            f" at once: audit one label at a time, {array}[..., k] with labels y[:, k]; if each record has one class,"
+            f" save {array} / {array}.sum(axis=-1, keepdims=True)"
+        )
     if kind not in TURNED:
         return None
-    turned = TURNED[kind].format(name.partition("[")[0])
+    turned = TURNED[kind].format(array)
     return f"{name}: its rows look like {kind} ({beginning(values[0])}): save {turned}, which are probabilities"
 
 

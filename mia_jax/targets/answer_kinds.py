@@ -24,6 +24,11 @@ READ = {  # a kind -> how it is read, in words
     "logits of class 1": "one number for each record, beyond [0, 1]: read as the logit of class 1 of two (sigmoid)",
 }
 
+INFINITE: dict[Kind, str] = {  # of a kind in which some numbers are infinite, in words
+    "logits": ", 0 for a class whose logit is -inf",
+    "logits of class 1": ", 1 where it is inf and 0 where it is -inf",
+}
+WHOLE = 1e-3  # how far from 1 the probabilities of a row may sum of which all log-probabilities are there
 MANY = 20  # records of which some are above 0, where their numbers are logits
 
 
@@ -46,11 +51,26 @@ class Read(NamedTuple):
 
     p: np.ndarray  # probabilities [..., c]
     kind: Kind
+    infinite: bool = False  # some logits are: what is masked with -inf, or the logit of 0 or 1
 
     @property
     def note(self) -> str:
         """How they were read, in words; nothing where they were probabilities."""
-        return READ[self.kind]
+        return READ[self.kind] + (INFINITE.get(self.kind, "") if self.infinite else "")
+
+
+def unreadable(values: np.ndarray) -> np.ndarray:
+    """Which rows of numbers are no answers of any kind, bool [b]: NaN, infinity, nothing but -inf.
+
+    A class with -inf is one with probability 0, as a mask among logits or the logarithm of 0; of the one number of a
+    record both infinities are the logits of 0 and 1.
+
+    Args:
+        values: numbers [b, c]; [b] or [b, 1] of two classes.
+    """
+    if values.ndim == 1 or values.shape[1] == 1:
+        return np.isnan(values).reshape(len(values))
+    return (np.isnan(values) | (values == np.inf)).any(axis=1) | (values == -np.inf).all(axis=1)
 
 
 def kind_of(values: np.ndarray, name: str = "p") -> Kind:
@@ -64,38 +84,54 @@ def kind_of(values: np.ndarray, name: str = "p") -> Kind:
         Faulty: they are of no kind; all of them, or a row.
     """
     if values.ndim == 1 or values.shape[1] == 1:
-        if not np.isfinite(values).all():
-            raise Faulty("it is not finite", int(np.argmin(np.isfinite(values).reshape(len(values)))))
-        low, high = float(values.min()), float(values.max())
-        if low >= 0 and high > 1:
-            raise Faulty(
-                f"one number for each record, from {low:.4g} to {high:.4g}: no probabilities of class 1, nor logits, of"
-                f" which some are below 0; of percentages save {name} / 100"
-            )
-        if high <= 0 and len(values) >= MANY:
-            raise Faulty(
-                f"one number for each record, from {low:.4g} to {high:.4g}, none above 0: of log-probabilities of class"
-                f" 1 save np.exp({name}); of logits, by which none is of class 1, np.stack([0 * {name}, {name}], -1)"
-            )
-        return "probabilities of class 1" if low >= 0 and high <= 1 else "logits of class 1"
+        return _of_column(values, name)
     wrong = answer_format.faults(values, answer_format.recognize(np.nan_to_num(values)))
     if not wrong:
         return "probabilities"
-    rows = values[~(np.isnan(values) | (values == np.inf)).any(axis=1)]
-    if 1 < len(rows) <= 2 * len(wrong):
-        kind = answer_format.mistaken_for(rows)
-        if kind == "log-probabilities":
-            return kind
-        if kind == "logits" and (rows < 0).any() and np.isfinite(rows).all():
-            return kind
-        if kind != "logits":
-            raise Faulty(
-                answer_format.advice(name, rows)
-                or f"{name}: its rows look like {kind} ({answer_format.beginning(rows[0])}), each of its own: save"
-                f" {name} / {name}.sum(axis=-1, keepdims=True), if each record has one class"
-            )
-    row, reason = next(iter(wrong.items()))
+    no_answer = unreadable(values)
+    rows = values[~no_answer]
+    if 1 < len(rows) <= 2 * len(wrong) and (kind := _of_rows(rows, name)):
+        return kind
+    row, reason = next(((row, reason) for row, reason in wrong.items() if no_answer[row]), next(iter(wrong.items())))
     raise Faulty(reason, row)
+
+
+def _of_column(values: np.ndarray, name: str) -> Kind:
+    """What one number for each record is, [b] or [b, 1]. Raises Faulty."""
+    low, high = float(values.min()), float(values.max())
+    broken = np.isnan(values) if low < 0 else ~np.isfinite(values)
+    if broken.any():
+        raise Faulty("it is not finite", int(np.argmax(broken.reshape(len(values)))))
+    if low >= 0 and high > 1:
+        raise Faulty(
+            f"one number for each record, from {low:.4g} to {high:.4g}: no probabilities of class 1, nor logits, of"
+            f" which some are below 0; of percentages save {name} / 100"
+        )
+    if high <= 0 and len(values) >= MANY:
+        raise Faulty(
+            f"one number for each record, from {low:.4g} to {high:.4g}, none above 0: of log-probabilities of class"
+            f" 1 save np.exp({name}); of logits, by which none is of class 1, np.stack([0 * {name}, {name}], -1)"
+        )
+    return "probabilities of class 1" if low >= 0 and high <= 1 else "logits of class 1"
+
+
+def _of_rows(rows: np.ndarray, name: str) -> Kind | None:
+    """What kind rows [b, c] are, most of which are no probabilities; None where it cannot be told. Raises Faulty."""
+    kind = answer_format.mistaken_for(rows)
+    if kind == "log-probabilities":
+        return kind
+    if advice := answer_format.advice(name, rows):
+        raise Faulty(advice)
+    if np.isneginf(rows).any() and (rows <= 0).all() and not (p := np.exp(rows)).sum(axis=1).max() > 1 + WHOLE:
+        if not answer_format.faults(p, answer_format.recognize(p)):
+            return "log-probabilities"  # of the k best classes
+        row = int(np.argmin(p.sum(axis=1)))
+        raise Faulty(
+            f"{name}: its rows look like log-probabilities of which the smallest were cut off"
+            f" ({answer_format.beginning(rows[row])}, whose exp sum to {p[row].sum():.3g}): save them before the cut,"
+            " with -inf only where a probability is 0"
+        )
+    return "logits" if (rows < 0).any() else None
 
 
 def probabilities(values: np.ndarray, kind: Kind) -> np.ndarray:
@@ -106,10 +142,14 @@ def probabilities(values: np.ndarray, kind: Kind) -> np.ndarray:
         return np.stack([1 - values, values], axis=-1)
     values = values.astype(np.float32) if values.dtype.itemsize < 4 or values.dtype.kind != "f" else values
     if kind == "logits of class 1":
-        values = np.stack([np.zeros_like(values), values], axis=-1)
-    if kind == "log-probabilities":  # exp, and the last digit of the sum
-        values = np.maximum(values, np.finfo(values.dtype).min)
-    return softmax(values.reshape(-1, values.shape[-1])).reshape(values.shape)
+        ends = np.finfo(values.dtype)  # by which infinity is divided
+        values = np.stack([np.zeros_like(values), values.clip(ends.min, ends.max)], axis=-1)
+    told = np.exp(values) if kind == "log-probabilities" else values
+    p = softmax(values.reshape(-1, values.shape[-1])).reshape(values.shape)
+    if kind == "log-probabilities":  # exp, and the last digit of the sum, but for rows of the k best
+        best = np.isneginf(values).any(axis=-1, keepdims=True) & (told.sum(axis=-1, keepdims=True) < 1 - WHOLE)
+        p = np.where(best, told, p)
+    return p
 
 
 def read(values: np.ndarray, name: str = "p", kind: Kind | None = None) -> Read:
@@ -128,11 +168,10 @@ def read(values: np.ndarray, name: str = "p", kind: Kind | None = None) -> Read:
     found = kind_of(values, name) if kind in (None, "probabilities") else kind  # of few rows others show in nothing
     if found not in (kind, None) and kind is not None:
         raise Faulty(f"its numbers are {found}, and {kind} were seen before")
-    wrong = np.isnan(values) | (values == np.inf) | ((values == -np.inf) & (found != "log-probabilities"))
-    if wrong.any():
-        raise Faulty("it is not finite", int(np.argmax(wrong.reshape(len(values), -1).any(axis=1))))
+    if (wrong := unreadable(values)).any():
+        raise Faulty("it is not finite", int(np.argmax(wrong)))
     column = values.reshape(len(values)) if found.endswith("class 1") else values
-    return Read(probabilities(column, found), found)
+    return Read(probabilities(column, found), found, bool(np.isinf(values).any()))
 
 
 def together(arrays: Mapping[str, np.ndarray]) -> dict[str, Read]:
@@ -183,7 +222,7 @@ def of_models(target: np.ndarray | None, shadows: np.ndarray) -> OfModels:
     """
     arrays = {f"shadows[{k}]": p for k, p in enumerate(shadows)}
     read = together(arrays if target is None else {"target": target, **arrays})
-    one = next(iter(read.values()))
+    one = next(iter(read.values()))._replace(infinite=any(each.infinite for each in read.values()))
     whose = "the shadows" if target is None else "target and shadows"
     note = f"Answers of {whose} are {one.note}." if one.note else ""
     of_shadows = [read[name].p for name in arrays]

@@ -18,8 +18,8 @@ from mia_jax.types import Answers, Array, InputError, Target
 
 FORMAT_RECORDS = 4096  # of a training set, at most, that tell what a model's answers look like
 INSTEAD = {  # what rows of numbers are -> what to return instead
-    "logits": "scipy.special.softmax(p, axis=1), if they are logits",
-    "sigmoids": "p / p.sum(axis=1, keepdims=True), if each record has one class",
+    "sigmoids": "p[:, k] with y[:, k], one label at a time, or p / p.sum(axis=1, keepdims=True), if each record has one"
+    " class",
 }
 
 
@@ -206,17 +206,16 @@ def _check_two(p: np.ndarray, classes: int | None, called: str) -> None:
 
 def _refuse(p: np.ndarray, error: answer_kinds.Faulty, called: str) -> NoReturn:
     """Raises InputError: what is wrong with answers p [n] or [n, c], and what to return instead."""
-    finite = np.isfinite(p).reshape(len(p), -1).all(axis=1)
-    if not finite.all():
+    if (no_answer := answer_kinds.unreadable(p)).any():
         wrong = {} if p.ndim == 1 else answer_format.faults(p, answer_format.recognize(np.nan_to_num(p)))
-        row = int(np.argmin(finite))
+        row = int(np.argmax(no_answer))
         raise NoNumber(called, row, wrong.get(row, "it is not finite"))
-    if error.row is None and p.ndim == 2:
-        kind = answer_format.mistaken_for(p)
+    if error.row is None and p.ndim == 2 and (kind := answer_format.mistaken_for(p)) != "logits":
         instead = INSTEAD.get(kind) or answer_format.TURNED[kind].format("p")
         raise InputError(f"{called}: its rows look like {kind} ({answer_format.beginning(p[0])}): return {instead}")
     if error.row is None:
-        raise InputError(f"{called}: {error.reason}; of a regression give `signal=squared_error`")
+        regression = "; of a regression give `signal=squared_error`" if p.ndim == 1 or p.shape[1] == 1 else ""
+        raise InputError(f"{called}: {error.reason}{regression}")
     nearly = ((p >= 0) & (p <= 1)).all() and (np.abs(p.sum(axis=1) - 1) < 0.25).all()  # rounded or clipped
     move = "p / p.sum(axis=1, keepdims=True)" if nearly else "probabilities, as softmax gives them"
     raise InputError(f"{called}, record {error.row}: {error.reason}; return {move}")

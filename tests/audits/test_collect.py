@@ -135,7 +135,7 @@ BAD = {
     ),
     "neither": (lambda f: np.savez(f / "7.npz", model=3, p=P[3]), "both of model 3|needs probabilities or logits"),
     "labels": (lambda f: np.save(f / "labels.npy", Y[:-1]), r"labels has shape \(119,\)"),
-    "target": (lambda f: np.save(f / "target.npy", P[K][:, :2]), "target.npy.*sigmoids|target has shape"),
+    "target": (lambda f: np.save(f / "target.npy", P[K][:, :2]), "target.npy.*sum to less than 1 .*column of a class"),
     "no target": (lambda f: (f / "target.npy").unlink(), "has no target.npy"),
     "no plan": (lambda f: (f / "plan.npz").unlink(), "has no plan.npz"),
     "no models": (lambda f: [path.unlink() for path in f.glob("run2*")], "no model's file yet"),

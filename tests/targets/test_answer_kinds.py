@@ -96,6 +96,48 @@ def test_infer_reads_them_with_a_warning(name):
         mia.infer("rmia", labels=y, target=values[0], shadows=values[1:], shadow_member=TRAINED, population=population)
 
 
+MASK = np.arange(C) == np.argmin(P, axis=-1)[..., None]  # the class that each model finds least likely
+BEST = np.where(MASK, 0, P)
+VOTES = np.round(TWO * 10) / 10
+with np.errstate(divide="ignore"):
+    INFINITE = {  # answers with -inf, what they are read as, and the word for it
+        "masked logits": (np.where(MASK, -np.inf, LOGITS), BEST / BEST.sum(-1, keepdims=True), "0 for a class whose"),
+        "log-probabilities of the two best": (np.log(BEST), BEST, "log-probabilities"),
+        "in float16": (np.log(BEST).astype(np.float16), BEST, "log-probabilities"),
+        "logits of votes": (
+            np.log(VOTES) - np.log(1 - VOTES),
+            np.stack([1 - VOTES, VOTES], -1),
+            "1 where it is inf and 0 where it is -inf",
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", INFINITE)
+def test_minus_infinity_is_probability_0(name):
+    """A mask among logits, the logarithm of 0: "the probability of class 2 is not finite"."""
+    values, p, told = INFINITE[name]
+    assert np.isneginf(values[0]).any() and np.isneginf(values[1:]).any()
+    found = answer_kinds.of_models(values[0], values[1:])
+    assert told in found.note
+    np.testing.assert_allclose(found.target, p[0], atol=max(near(name), 1e-3))
+    np.testing.assert_allclose(found.shadows, p[1:], atol=max(near(name), 1e-3))
+    target = mia.audit(lambda x: values[0], np.zeros((N, 1)), Y % p.shape[-1], MEMBER, attacks="loss")
+    meant = mia.audit(lambda x: found.target, np.zeros((N, 1)), Y % p.shape[-1], MEMBER, attacks="loss")
+    np.testing.assert_allclose(target["loss"].scores, meant["loss"].scores, rtol=1e-3, atol=1e-5)
+    gathered = mia.collect(mia.plan(N, S), dict(enumerate(values[1:])), notify=lambda line: None)
+    np.testing.assert_allclose(gathered["shadows"], p[1:], atol=max(near(name), 1e-3))
+
+
+def test_independent_sigmoids_are_called_so_at_every_entrance():
+    values = 1 / (1 + np.exp(-LOGITS))
+    own = dict(shadows=values[1:], shadow_member=TRAINED)
+    for given in (P[0], values[0]):
+        with pytest.raises(InputError, match=r"independent sigmoids .*one label at a time"):
+            mia.infer("loss", labels=Y, target=given, **own)
+    with pytest.raises(InputError, match=r"sigmoids .*one label at a time"):
+        mia.audit(lambda x: values[0], np.zeros((N, 1)), Y, MEMBER, attacks="loss")
+
+
 def test_several_kinds_are_refused():
     with pytest.raises(answer_kinds.Faulty, match="target holds probabilities, and shadows holds logits"):
         answer_kinds.together({"target": P[0], "shadows": LOGITS[1]})
@@ -107,7 +149,11 @@ def test_several_kinds_are_refused():
     ("values", "told"),
     [
         (np.abs(LOGITS[0]) + 1, "sum to"),  # without one below 0 these are no logits for sure
-        (RNG.random((N, C)), "look like sigmoids .*, each of its own: save p / p.sum"),
+        (RNG.random((N, C)), r"independent sigmoids .*several labels at once.* p\[..., k\] .*, save p / p.sum"),
+        (np.where(P[0] < 0.05, -np.inf, np.log(P[0])), "log-probabilities of which the smallest were cut off"),
+        (np.where(np.arange(N)[:, None] == 3, np.inf, LOGITS[0]), "not finite"),
+        (np.where(np.arange(N)[:, None] == 3, -np.inf, LOGITS[0]), "not finite"),
+        (np.where(np.arange(N) == 3, np.inf, TWO[0]), "not finite"),
         (100 * P[0], "percentages .*save p / 100"),
         (np.log2(P[0]), "logarithms to base 2"),
         (100 * TWO[0], "no probabilities of class 1, nor logits, .*percentages save p / 100"),

@@ -59,7 +59,7 @@ def as_probabilities(asked: Answered, population: Any) -> tuple[Answered, Any, s
         shadows = shadows[..., 0]
     elif (target.ndim, shadows.ndim) == (2, 2) and target.shape[1] == 1:
         target = target[:, 0]
-    if target.dtype.kind != "f" or target.ndim not in (1, 2) or 0 in target.shape or shadows.ndim != target.ndim + 1:
+    if target.dtype.kind != "f" or target.ndim not in (1, 2) or 0 in target.shape or shadows.shape[1:] != target.shape:
         return asked, population, ""
     try:
         kind = answer_kinds.kind_of(target, "target")
@@ -67,7 +67,7 @@ def as_probabilities(asked: Answered, population: Any) -> tuple[Answered, Any, s
             return asked, population, ""
         read = answer_kinds.of_models(target, shadows)
     except answer_kinds.Faulty as error:
-        if target.ndim == 2 and target.shape[1] > 1 and error.kinds is None:
+        if target.ndim == 2 and target.shape[1] > 1 and error.row is not None:
             return asked, population, ""  # of which ``checked`` says more
         raise InputError(str(error)) from None
     if population is not None:

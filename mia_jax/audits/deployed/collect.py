@@ -231,8 +231,8 @@ def _probabilities(array: np.ndarray, plan: TrainingPlan, whose: str, kind: Any)
         found = answer_kinds.read(array, "p", known.get(kind, kind) if kind else None)
     except answer_kinds.Faulty as error:
         if error.row is None:
-            raise InputError(f"{whose}: {error.reason}") from None
-        if not np.isfinite(array).all():
+            raise InputError(f"{whose}: {error.reason.removeprefix('p: ')}") from None
+        if answer_kinds.unreadable(array).any():
             raise InputError(
                 f"{whose}, record {error.row}: a number is not finite; leave that model out, or train it again"
             ) from None
