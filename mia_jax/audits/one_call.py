@@ -201,15 +201,14 @@ def _records(x: Any, y: Array, whose: str, names: tuple[str, ...]) -> tuple[Any,
     x = _dense(x, whose)
     tables.refuse_unaligned(x, y)
     try:
-        found = class_labels.numbered(tables.plain(y), names=names, whole=False)
+        found = class_labels.beside(y, names=names, called="y")
     except ValueError as error:
         raise InputError(f"{whose}y cannot be used: {error}") from None
     if len(x) != len(found.y):
         raise InputError(
             f"{whose}x has {len(x):,} records and y {len(found.y):,} labels: give one label for each record"
         )
-    doubt = " The answers' columns must be in this order." if found.names and not names else ""
-    return x, found, tuple(f"{note}{doubt}" for note in [found.note] if note)
+    return x, found, tuple(filter(None, [found.note]))
 
 
 def _classes_of(model: Any) -> tuple[str, ...]:

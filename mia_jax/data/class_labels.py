@@ -5,12 +5,12 @@ Whatever was not 0, 1, ... before is said in a sentence, and the names of the cl
 
 import unicodedata
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.data import columns, files
+from mia_jax.data import columns, files, tables
 from mia_jax.data.columns import listed
 
 RENUMBER = "number the classes 0, 1, ... without gaps, as np.unique(y, return_inverse=True)[1] does"
@@ -64,6 +64,62 @@ def numbered(values: np.ndarray, *, names: Sequence[str] = (), whole: bool = Tru
     if numbers is None or (names and np.isin(texts.astype(str), names).all()):
         return _named(texts, names)
     return _of_numbers(numbers, whole)
+
+
+def beside(values: Any, *, names: Sequence[str] = (), classes: int | None = None, called: str = "labels") -> Classes:
+    """The classes of labels beside answers, whose columns are the classes; some may have no record.
+
+    Args:
+        values: labels [n] of any type, or a one-hot code [n, c], of NumPy, pandas, a framework.
+        names: of the columns in their order, where the model tells them.
+        classes: c, where it is known.
+        called: what the labels are called in what to do.
+
+    Raises:
+        ValueError: they are no classes, or none of these columns; the record, and what to do.
+    """
+    found = numbered(tables.plain(values), names=names or in_order(tables.categories(values)), whole=False)
+    if found.names and not names:
+        found = found._replace(note=f"{found.note} The answers' columns must be in this order.")
+    if classes is not None:
+        refuse_beyond(found, classes, called)
+    return found
+
+
+def refuse_beyond(found: Classes, classes: int, called: str) -> None:
+    """Refuse labels that are none of the columns of answers.
+
+    Args:
+        found: the labels, numbered.
+        classes: c, of the answers.
+        called: what the labels are called in what to do.
+
+    Raises:
+        ValueError: what is wrong, and what to do.
+    """
+    if found.names and len(found.names) != classes:
+        raise ValueError(
+            f"they name {len(found.names):,} classes ({listed(found.names)}), and the answers have {classes:,} columns:"
+            f" number the classes from 0, as the columns, or give pandas.Categorical({called}, categories) with a"
+            " category for each column, in their order"
+        )
+    most = int(found.y.max())
+    if most >= classes:
+        move = f"; they count from 1, so give {called} - 1" if found.y.min() == 1 and most == classes else ""
+        raise ValueError(
+            f"the largest is {most}, and the answers have {classes:,} columns: number the classes from 0, as the"
+            f" columns{move}"
+        )
+
+
+def in_order(categories: Sequence[Any]) -> tuple[str, ...]:
+    """The names of categories in their own order; none where they are numbers in order, which number themselves."""
+    values = np.empty(len(categories), object)
+    values[:] = categories
+    numbers = columns.plain_numbers(values)
+    if numbers is not None and (np.diff(numbers) > 0).all():
+        return ()
+    return tuple(columns.as_text(values).tolist())
 
 
 def without(values: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:

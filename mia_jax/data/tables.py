@@ -19,6 +19,22 @@ def take(x: Any, rows: np.ndarray) -> Any:
     return x.iloc[rows] if hasattr(x, "iloc") else x[rows]
 
 
+def categories(values: Any) -> tuple[Any, ...]:
+    """The categories that a column or labels [n] of pandas, polars or pyarrow are said to have; none of other types.
+
+    Where nobody put them in an order (``Categorical`` of polars, a dictionary of pyarrow) they are sorted.
+    """
+    kind = getattr(values, "dtype", None)
+    if hasattr(kind, "categories") and hasattr(kind, "ordered"):  # of pandas
+        return tuple(kind.categories)
+    if hasattr(kind, "categories") and hasattr(values, "to_list"):  # Enum of polars
+        return tuple(kind.categories) if str(kind).startswith("Enum") else tuple(sorted({*values.drop_nulls()}))
+    if hasattr(values, "combine_chunks") and hasattr(values.type, "ordered"):  # a dictionary of pyarrow
+        known = values.unify_dictionaries().chunk(0).dictionary.to_pylist() if values.num_chunks else []
+        return tuple(known if values.type.ordered else sorted(known))
+    return ()
+
+
 def plain(x: Any) -> np.ndarray:
     """Records x [n, *f] as a NumPy array: of a tensor its values, wherever it lies; NaN where a mask lies on numbers.
 

@@ -1,5 +1,7 @@
 """From saved predictions to scores."""
 
+import warnings
+
 import attack_worlds as worlds
 import jax
 import numpy as np
@@ -57,6 +59,35 @@ def test_lists_and_other_floats_will_do():
     np.testing.assert_allclose(infer("loss", **given(target=P[0].astype(np.float64))), scores, rtol=1e-5, atol=1e-6)
 
 
+NAMES = np.array(["low", "mid", "high", "top"])
+LABELS = {  # labels of four classes, and what is said of them
+    "floats": (lambda y: y.astype(float), ""),
+    "objects": (lambda y: y.astype(object), ""),
+    "text of numbers": (lambda y: y.astype(str), ""),
+    "a column": (lambda y: y[:, None], ""),
+    "one-hot": (lambda y: np.eye(4)[y], "one-hot"),
+    "text": (lambda y: np.array([*"abcd"])[y], "a is 0, b is 1, c is 2, d is 3. The answers' columns must be"),
+    "a list": (lambda y: np.array([*"abcd"])[y].tolist(), "a is 0"),
+    "a categorical": (
+        lambda y: pytest.importorskip("pandas").Categorical(NAMES[y], categories=NAMES),
+        "low is 0, mid is 1, high is 2, top is 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", LABELS)
+def test_labels_are_read_as_those_of_an_audit_in_one_call(form):
+    """Floats and text were refused: "labels are integers [n]"."""
+    make, told = LABELS[form]
+    population = dict(labels=make(POPULATION.y), target=Q[0], shadows=Q[SHADOWS])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        scores = infer("rmia", **given(labels=make(WORLD.y)), population=population)
+    assert told in " ".join(str(line.message) for line in said) and bool(said) == bool(told)
+    population = dict(labels=POPULATION.y, target=Q[0], shadows=Q[SHADOWS])
+    np.testing.assert_array_equal(scores, infer("rmia", **given(), population=population))
+
+
 def test_rounded_answers_are_clipped_at_their_precision():
     rounded = np.round(P, 2)
     scores = infer("lira_fixed", **given(target=rounded[0], shadows=rounded[SHADOWS]))
@@ -85,9 +116,10 @@ def test_an_attack_with_queries_is_refused():
 @pytest.mark.parametrize(
     "changed, message",
     [
-        (dict(labels=WORLD.y[:-1]), "labels are integers"),
-        (dict(labels=WORLD.y.astype(float)), "labels are integers"),
-        (dict(labels=WORLD.y + 1), "labels lie between 0 and 3"),
+        (dict(labels=WORLD.y[:-1]), "labels are classes"),
+        (dict(labels=WORLD.y + 0.5), "labels are not whole numbers"),
+        (dict(labels=WORLD.y + 1), "the largest is 4, .* 4 columns: .* count from 1, so give labels - 1"),
+        (dict(labels=np.array([*"abcd"])[WORLD.y % 3]), r"name 3 classes \(a, b, c\), and the answers have 4 columns"),
         (dict(target=P[0, :, 0]), "target holds probabilities"),
         (dict(target=P[0][:, :3]), "shadows hold probabilities"),
         (dict(shadows=P[0]), "shadows hold probabilities"),

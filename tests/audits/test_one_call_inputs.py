@@ -85,7 +85,7 @@ BAD = {
     "text": (dict(predict=lambda x: np.array(["a"] * len(x))), "no numbers"),
     "objects": (dict(predict=lambda x: TARGET(x).astype(object)), r"returns Python objects: .*p.astype\(float\)"),
     "a row": (dict(predict=lambda x: np.where(np.arange(N)[:, None] == 7, 0, TARGET(x))), "record 7: .* abstains"),
-    "one column": (dict(predict=lambda x: X[:, 0]), "the target answers 2 classes"),
+    "one column": (dict(predict=lambda x: X[:, 0]), "the answers have 2 columns"),
     "regression": (
         dict(predict=lambda x: 34.9 + np.arange(len(x)), y=np.arange(N) % 2),
         "no probabilities of class 1, .* of a regression give `signal=squared_error`",
@@ -93,8 +93,15 @@ BAD = {
     "nothing": (dict(predict=3), "is int, which answers nothing"),
     "a class": (dict(predict=Estimator), "is the class Estimator"),
     "raises": (dict(predict=lambda x: 1 / 0), "raised ZeroDivisionError"),
-    "from 1": (dict(y=Y + 1), "y has the label 3, .*: y counts from 1, so give y - 1"),
-    "few classes": (dict(predict=lambda x: np.full((len(x), 2), 0.5)), "y has the label 2, and the target answers 2"),
+    "from 1": (dict(y=Y + 1), "the largest is 3, .*; they count from 1, so give y - 1"),
+    "a class that no record has": (
+        dict(y=np.array([*"ac"])[Y % 2]),
+        r"name 2 classes \(a, c\), and the answers have 3",
+    ),
+    "few classes": (
+        dict(predict=lambda x: np.full((len(x), 2), 0.5)),
+        "the largest is 2, and the answers have 2 columns",
+    ),
     "fractions": (dict(y=Y + 0.5), "not whole numbers; number the classes .*np.unique"),
     "one-hot": (dict(y=np.ones((N, 3))), "y cannot be used: .*record 0 has 3 labels at once"),
     "no label": (dict(y=np.where(MEMBER, np.nan, Y)), "y cannot be used: there is no label of record . and 119 others"),

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from mia_jax.data import files, tables
+from mia_jax.data import class_labels, files, tables
 from mia_jax.targets import answer_format, answer_kinds
 from mia_jax.types import Array, InputError
 
@@ -164,15 +164,37 @@ def truth(member: Array, n: int) -> np.ndarray:
     return member.astype(bool)
 
 
-def _labels(labels: Array, n: int, classes: int, whose: str) -> np.ndarray:
-    y = np.asarray(labels)
-    if y.shape != (n,) or y.dtype.kind not in "iu":
-        raise InputError(f"{whose}labels are integers [{n}], one for each record; they are {y.dtype} {y.shape}")
-    if y.min() in files.IGNORED:
-        raise InputError(f"{whose}labels: {files.UNLABELED}")
-    if y.min() < 0 or y.max() >= classes:
-        raise InputError(f"{whose}labels lie between 0 and {classes - 1}; these lie between {y.min()} and {y.max()}")
-    return y.astype(np.int32)
+def numbered(asked: Answered, population: Any) -> tuple[Answered, Any, str]:
+    """Labels of any kind as classes 0, 1, ..., those of a population by the same names, and what was made of them.
+
+    Args:
+        asked: labels [n] and answers [n, c].
+        population: as of ``of_population``, or None.
+
+    Raises:
+        InputError: as ``checked``.
+    """
+    if np.ndim(asked.target) != 2 or np.shape(asked.shadows)[1:] != np.shape(asked.target):
+        return asked, population, ""  # of which ``membership`` says more
+    n, c = np.shape(asked.target)[0], classes(asked.target)
+    found = _classes(asked.labels, n, c, "")
+    if isinstance(population, Mapping) and "labels" in population and found.names:
+        others = _classes(population["labels"], len(population["labels"]), c, "population: ", found.names)
+        population = {**population, "labels": others.y}
+    return asked._replace(labels=found.y), population, found.note
+
+
+def _classes(labels: Any, n: int, c: int, whose: str, names: tuple[str, ...] = ()) -> class_labels.Classes:
+    """The classes of n labels beside answers over c. Raises InputError."""
+    shape = np.shape(labels)
+    if shape[:1] != (n,) or len(shape) > 2:
+        raise InputError(f"{whose}labels are classes [{n}], one for each record; they have shape {shape}")
+    try:
+        return class_labels.beside(labels, names=names, classes=c)
+    except files.Unlabeled:
+        raise InputError(f"{whose}labels: {files.UNLABELED}") from None
+    except ValueError as error:
+        raise InputError(f"{whose}labels cannot be used: {error}") from None
 
 
 def checked(asked: Answered, classes: int, whose: str) -> Answered:
@@ -204,7 +226,7 @@ def checked(asked: Answered, classes: int, whose: str) -> Answered:
             raise answer_format.WrongAnswer(wrong.record, f"{whose}{who}: {wrong.reason}") from None
         return p
 
-    y = _labels(asked.labels, n, classes, whose)
+    y = _classes(asked.labels, n, classes, whose).y
     target = probabilities(asked.target, "target", "target")
     return Answered(
         y, target, np.stack([probabilities(p, f"shadow {k}", "shadows") for k, p in enumerate(asked.shadows)])

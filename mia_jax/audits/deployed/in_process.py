@@ -11,7 +11,7 @@ import numpy as np
 from mia_jax.audits import stages
 from mia_jax.audits.config import Brought, InProcessConfig
 from mia_jax.audits.types import Run
-from mia_jax.data import tables
+from mia_jax.data import class_labels, tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
 from mia_jax.targets import platforms, predictors, processes
@@ -68,16 +68,13 @@ def ask(run: Run[InProcessConfig]) -> Asked:
     given = brought(run.config)
     p, note, kind = predictors.answers(given.model, given.x, called="the target")
     classes, most = p.shape[1], int(given.y.max())
-    if most >= classes:
-        if p.shape[1] == 2 and note.startswith("its answers are labels"):  # they were all 0 or 1
-            p, note, kind = predictors.answers(given.model, given.x, most + 1, called="the target")
-            classes = most + 1
-        else:
-            move = ": y counts from 1, so give y - 1" if given.y.min() == 1 and most == classes else ""
-            raise InputError(
-                f"y has the label {most}, and the target answers {classes} classes: number them from 0 as the target"
-                f" does{move}"
-            )
+    if most >= classes == 2 and note.startswith("its answers are labels"):  # they were all 0 or 1
+        p, note, kind = predictors.answers(given.model, given.x, most + 1, called="the target")
+        classes = most + 1
+    try:
+        class_labels.refuse_beyond(class_labels.Classes(given.y, given.class_names), classes, "y")
+    except ValueError as error:
+        raise InputError(f"y cannot be used: {error}") from None
     run.workdir.note("the target's answers", p)
     notes = (*given.notes, *([f"The target: {note}."] if note else []))
     for line in notes:

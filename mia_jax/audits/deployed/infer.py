@@ -56,7 +56,8 @@ def infer(
 
     Args:
         attack: a name in ``mia_jax.attacks.ATTACKS``, or an Attack.
-        labels: int [n], the true classes, 0-based.
+        labels: [n], the true classes, numbered from 0 as the columns of the answers; or text whose alphabetical order
+            is that of the columns, booleans, one-hot, a categorical of pandas in its own order: it is said.
         target: probabilities [n, c] that the target answered; or logits, log-probabilities, or one number for each
             record of two classes [n], which are told apart, read as such, and said.
         shadows: the same that S shadow models answered about the same records, in the same order [S, n, c] or [S, n].
@@ -116,6 +117,7 @@ def infer(
     )
     target, shadows = tables.plain(target), tables.plain(shadows)
     asked, population, note = checks.as_probabilities(Answered(labels, target, shadows), population)
+    asked, population, of_labels = checks.numbered(asked, population)
     found = scored(
         attack,
         asked,
@@ -128,7 +130,7 @@ def infer(
     )
     trained, truth = np.asarray(shadow_member, bool), None if member is None else np.asarray(member, bool)
     said = remarks.of_saved(asked, trained, truth, found.formats, found.kept)
-    for line in filter(None, (note, *found.notes, *said.doubts, *said.notes)):
+    for line in filter(None, (note, of_labels, *found.notes, *said.doubts, *said.notes)):
         warnings.warn(line, AnswersWarning, stacklevel=2)
     return found.scores
 

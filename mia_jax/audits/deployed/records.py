@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from mia_jax.audits.deployed import collect
-from mia_jax.data import by_path, files, npz
+from mia_jax.data import by_path, class_labels, npz
 from mia_jax.targets import answer_format, answer_kinds, black_box, defenses
 from mia_jax.types import Array, InputError, Records, Schema
 
@@ -102,15 +102,13 @@ def load_predictions(
         n, classes = target.shape
         if arrays["labels"].shape not in ((n,), (n, 1), (n, classes)):
             raise ValueError(f"labels has shape {arrays['labels'].shape}; needed: [{n}], as target")
-        try:
-            labels = files.labels(npz.numbers(arrays["labels"], "labels"), classes)
-        except files.Unlabeled:
-            raise
-        except ValueError as error:
-            raise ValueError(f"{error}; number the classes as the columns of target, from 0") from None
+        labels = arrays["labels"] if arrays["labels"].dtype.kind in "US" else npz.numbers(arrays["labels"], "labels")
+        labels = class_labels.beside(labels, classes=classes)
+        if labels.note and notify is not None:
+            notify(labels.note)
         trained = arrays.get("shadow_member", np.zeros((0, n), bool))
         shadow_member = _truth(trained, "shadow_member", (len(shadows), n))
-        return Predictions(labels, target, shadows, shadow_member, _member(arrays, n), arrays.get(collect.NUMBERS))
+        return Predictions(labels.y, target, shadows, shadow_member, _member(arrays, n), arrays.get(collect.NUMBERS))
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
 
