@@ -11,7 +11,9 @@ from mia_jax.data import limits
 
 HELD = 2**28  # bytes that are held of each kind of what is known of all models
 PROCESS = 8 * 10**8  # bytes of Python, JAX, compiled programs and their work space
-KINDS = 4  # who trains on what, parameters, what is seen of candidates, and for reports
+# Who trains on what; parameters; what is seen of candidates (by attacks that compare a record with itself, by others),
+# of the population, and for reports.
+KINDS = 6
 COPIES = 3  # of the records: on the host, while they are read, and for each device one more
 SUMS = 100  # float64 of each record that attacks and measures compute with, about
 SEEN = 16  # models of which what is seen is in memory at once, while it is observed and written

@@ -333,4 +333,4 @@ def test_a_store_that_creates_without_condition_is_told_of(bucket, monkeypatch):
     with pytest.warns(UserWarning, match="may make the same twice, to the same bytes"), opened() as workdir:
         assert workdir.take("models", {"k": 1}) is None
         workdir.save("models", {"k": 1}, ARRAYS)
-    assert names() == sorted(names()) and len(names()) == 2
+    assert [name.partition("/")[0] for name in names()] == ["config.json", "models"]
