@@ -18,7 +18,9 @@ class Brought(NamedTuple):
     trainer: Any = None  # what trains the shadows: ``platforms.as_platform``
     shadows: np.ndarray | None = None  # probabilities [S, n, c], that were given
     shadow_member: np.ndarray | None = None  # bool [S, n], who trained those
-    signal: Any = None  # (prediction, y) -> [n], or the name of one, where predictions are no probabilities
+    signal: Any = (
+        None  # (prediction, y) -> [n], the name of one, or a ``Signal``, where predictions are no probabilities
+    )
     digest: str = ""  # of the file that all of this is from, if it is from one
     notes: tuple[str, ...] = ()  # what was made of labels and answers, in sentences
     class_names: tuple[str, ...] = ()  # of classes 0, 1, ..., where labels were not these numbers

@@ -66,11 +66,13 @@ SAVED = Signal("the saved signal", lambda p, y: p)  # of a file, as it is
 
 
 def signal(given: Any) -> Signal:
-    """The signal of a name or of a function.
+    """The signal of a name or of a function; a ``Signal`` is one.
 
     Raises:
         InputError: there is none of this name.
     """
+    if isinstance(given, Signal):
+        return given
     if callable(given):
         return Signal(getattr(given, "__name__", "a number of the user's"), given)
     if given not in SIGNALS:

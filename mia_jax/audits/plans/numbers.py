@@ -12,7 +12,7 @@ from mia_jax import user_code
 from mia_jax.attacks import ATTACKS
 from mia_jax.audits import config as configs
 from mia_jax.audits import stages
-from mia_jax.audits.config import Brought, InProcessConfig
+from mia_jax.audits.config import InProcessConfig
 from mia_jax.audits.deployed import blocks, in_process, numbers
 from mia_jax.audits.deployed.blocks import Found
 from mia_jax.audits.deployed.in_process import brought
@@ -35,7 +35,7 @@ class Setting(NamedTuple):
     signal: Signal
     target: np.ndarray  # float64 [n], the target's numbers
     plan: TrainingPlan
-    trainer: Any  # fit(x, y, *, seed)
+    trainer: Any  # fit(x, y, *, seed); None: the shadows predicted elsewhere
     attacks: list[str]
 
 
@@ -94,44 +94,16 @@ def prepare(run: Run[InProcessConfig]) -> Setting:
     names, chosen = numbers.attack_names(run.config.attacks), numbers.signal(given.signal)
     target = numbers.of_model(given.model, given.x, given.y, chosen, called="the target")
     run.workdir.note("the target's answers", target)
-    if given.shadows is not None:
-        return _with_saved(run, Setting(chosen, target, TrainingPlan(_who(given), np.zeros(0, np.int64)), None, names))
-    plan = plan_of_shadows(run.config, len(given.y))
-    trainer = OfEstimator(given.trainer) if hasattr(given.trainer, "get_params") else given.trainer
-    if not callable(trainer) or isinstance(trainer, type):
-        raise InputError(f"shadows is {given.trainer!r}, which trains nothing: give a function fit(x, y, *, seed)")
-    run.notify(f"{len(given.y):,} records, {chosen.title}, {len(plan.member)} shadows; attacks: {', '.join(names)}")
+    if given.shadows is not None:  # they predicted elsewhere
+        assert given.shadow_member is not None
+        plan, trainer = TrainingPlan(given.shadow_member, np.zeros(0, np.int64)), None
+    else:
+        plan = plan_of_shadows(run.config, len(given.y))
+        trainer = OfEstimator(given.trainer) if hasattr(given.trainer, "get_params") else given.trainer
+        if not callable(trainer) or isinstance(trainer, type):
+            raise InputError(f"shadows is {given.trainer!r}, which trains nothing: give a function fit(x, y, *, seed)")
+    run.notify(f"{len(target):,} records, {chosen.title}, {len(plan.member)} shadows; attacks: {', '.join(names)}")
     return Setting(chosen, target, plan, trainer, names)
-
-
-def _who(given: Brought) -> np.ndarray:
-    assert given.shadow_member is not None
-    return given.shadow_member
-
-
-def _with_saved(run: Run[InProcessConfig], setting: Setting) -> Setting:
-    """The setting of an audit whose shadows predicted elsewhere, said in a line."""
-    count, names = len(setting.plan.member), ", ".join(setting.attacks)
-    run.notify(f"{len(setting.target):,} records, {setting.signal.title}, {count} shadows; attacks: {names}")
-    return setting
-
-
-def prepare_saved(run: Run[InProcessConfig]) -> Setting:
-    """The numbers of a file, which target and shadows gave elsewhere.
-
-    Raises:
-        InputError: an attack needs more.
-    """
-    given = brought(run.config)
-    names, plan = numbers.attack_names(run.config.attacks), TrainingPlan(_who(given), np.zeros(0, np.int64))
-    return _with_saved(run, Setting(numbers.SAVED, given.y, plan, None, names))
-
-
-def had(run: Run[InProcessConfig], setting: Setting) -> Trained[np.ndarray]:
-    """The shadows' numbers [S, n] of a file."""
-    shadows = brought(run.config).shadows
-    assert shadows is not None
-    return Trained(stages.NO_MODELS, "shadow models", shadows, np.zeros(0, int), least=0)
 
 
 def train(run: Run[InProcessConfig], setting: Setting) -> Trained[np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mia_jax.audits import groupings
 from mia_jax.audits.config import Brought, DeployedConfig, InProcessConfig
+from mia_jax.audits.deployed import numbers as of_numbers
 from mia_jax.audits.deployed import records, saved
 from mia_jax.audits.plans import numbers, predictions, without_shadows
 from mia_jax.audits.types import AuditPlan
@@ -45,9 +46,8 @@ def _of_numbers(config: DeployedConfig) -> InProcessConfig:
         raise InputError("`defenses` change probabilities, and a file with signal has none: leave them out")
     signal, shadows, trained, member = saved.load_numbers(_path(config))
     digest = artifacts.array_digest(signal, shadows, trained, *([] if member is None else [member]))
-    given = Brought(
-        None, _records(config, signal), signal, member, None, None, shadows, trained, signal=_same, digest=digest
-    )
+    x = _records(config, signal)
+    given = Brought(signal, x, signal, member, None, None, shadows, trained, signal=of_numbers.SAVED, digest=digest)
     return _in_process(config, given)
 
 
@@ -68,11 +68,5 @@ def _records(config: DeployedConfig, each: np.ndarray) -> np.ndarray:
     return np.zeros((len(each), 0), np.float32) if x is None else x
 
 
-def _same(prediction: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The number of each record [n], which was saved."""
-    del y
-    return prediction
-
-
 TARGET = without_shadows.PLAN._replace(resolve=_of_target)
-NUMBERS = numbers.PLAN._replace(resolve=_of_numbers, prepare=numbers.prepare_saved, train=numbers.had)
+NUMBERS = numbers.PLAN._replace(resolve=_of_numbers)
