@@ -5,6 +5,11 @@ Ensemble", CCS 2025, arXiv 2506.13972). With a **common** threshold, the one for
 a group's TPR and FPR say who is found, and who is wrongly accused, by an attacker who makes no difference. With its
 **own** threshold, for the same rate among the group's non-members, its TPR says what one finds who does.
 
+The FPR is that of **the threshold that was used**, among people of the group who were not seen yet; its interval is
+Clopper and Pearson's (one target), which covers 95 % at least, and more where false alarms are few. The threshold was
+read from the same non-members, and still the group's share scatters as a binomial one about what this threshold does
+(simulated: tests/statistics/test_subgroups.py). About the rate that was asked for it would scatter by less.
+
 Whether a group's members are found more or less often than all others', with the common threshold: Fisher's exact test
 for one target; for several, whose records are the same, a score test whose variance is clustered by record. The
 p-values are Holm's (1979), for there are as many tests as groups. NumPy and SciPy; never imports jax.
@@ -34,7 +39,7 @@ class Group(NamedTuple):
     auc: Measure  # members against others of the group
     tpr_at_fpr: dict[str, Measure]  # with the group's own threshold
     common_tpr: Measure
-    common_fpr: Measure
+    common_fpr: Measure  # of the threshold that was used, and not of one that has the rate exactly
     p: float | None = None  # Holm's, of no difference from the rest; None: not tested
     reason: str = ""  # why there are no numbers
 
