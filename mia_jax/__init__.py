@@ -21,6 +21,7 @@ Attacks
     observe_shadows                 what an attack sees of many networks; of one Target: attack.observe
     score                           one of several models attacked, with the others as its shadows
     infer                           scores in one call, from answers that were saved
+    discoveries                     who may be told as a member, without knowing any: a list at a false discovery rate
     unlearning, audit_unlearning    unlearned models beside models that never saw the records, from answers or functions
 Statistics
     evaluate                        all measures of one attack, with intervals
@@ -80,6 +81,7 @@ if TYPE_CHECKING:  # what the table below says, for type checkers; a test compar
     from mia_jax.attacks.using import attack, score
     from mia_jax.audits import BalancedConfig, CanaryConfig, Config, DeployedConfig, run
     from mia_jax.audits.deployed.collect import collect
+    from mia_jax.audits.deployed.discoveries import discoveries
     from mia_jax.audits.deployed.infer import infer
     from mia_jax.audits.one_call import audit
     from mia_jax.audits.unlearning import unlearning
@@ -130,6 +132,7 @@ _HOMES = {  # module -> what of it has a name here
     "attacks.using": ("attack", "score"),
     "audits": ("BalancedConfig", "CanaryConfig", "Config", "DeployedConfig", "run"),
     "audits.deployed.collect": ("collect",),
+    "audits.deployed.discoveries": ("discoveries",),
     "audits.deployed.infer": ("infer",),
     "audits.one_call": ("audit",),
     "audits.unlearning": ("unlearning",),
@@ -187,6 +190,7 @@ __all__ = [
     "collect",
     "connect",
     "data",
+    "discoveries",
     "draw_roc",
     "evaluate",
     "fit_many",

@@ -112,25 +112,9 @@ def infer(
             "infer takes labels, target and shadows: classes and probabilities; or signal and shadow_signal: one number"
             " per record"
         )
-    checks.refuse_masked(
-        labels=labels, target=target, shadows=shadows, shadow_member=shadow_member, member=member, population=population
-    )
-    target, shadows = tables.plain(target), tables.plain(shadows)
-    asked, population, note = checks.as_probabilities(Answered(labels, target, shadows), population)
-    asked, population, of_labels = checks.numbered(asked, population)
-    found = scored(
-        attack,
-        asked,
-        shadow_member,
-        population=population,
-        member=member,
-        key=key,
-        options=options,
-        progress=progress,
-    )
-    trained, truth = np.asarray(shadow_member, bool), None if member is None else np.asarray(member, bool)
-    said = remarks.of_saved(asked, trained, truth, found.formats, found.kept)
-    for line in filter(None, (note, of_labels, *found.notes, *said.doubts, *said.notes)):
+    more: dict[str, Any] = dict(population=population, member=member, key=key, options=options, progress=progress)
+    found, said = of_answers(attack, labels, target, shadows, shadow_member, **more)
+    for line in said:
         warnings.warn(line, AnswersWarning, stacklevel=2)
     return found.scores
 
@@ -145,6 +129,36 @@ class Scored(NamedTuple):
     kept: np.ndarray  # int [S'], the shadows that were used
     formats: Formats
     control: np.ndarray | None = None  # float64 [T, n], of shadows in the target's place, where it was asked for
+    without_boundary: np.ndarray | None = None  # float64 [n], of the target as ``control``: where players are named
+
+
+def of_answers(
+    attack: str | Attack,
+    labels: Array,
+    target: Array,
+    shadows: Array,
+    shadow_member: Array,
+    *,
+    population=None,
+    member: Array | None = None,
+    **more: Any,
+) -> tuple[Scored, list[str]]:
+    """``infer`` of answers [n, c] and [S, n, c] as they are given, and what it warns of, in sentences.
+
+    Args:
+        attack, labels, target, shadows, shadow_member, population, member: as of ``infer``.
+        more: as of ``scored``.
+    """
+    checks.refuse_masked(
+        labels=labels, target=target, shadows=shadows, shadow_member=shadow_member, member=member, population=population
+    )
+    target, shadows = tables.plain(target), tables.plain(shadows)
+    asked, population, note = checks.as_probabilities(Answered(labels, target, shadows), population)
+    asked, population, of_labels = checks.numbered(asked, population)
+    found = scored(attack, asked, shadow_member, population=population, member=member, **more)
+    trained, truth = np.asarray(shadow_member, bool), None if member is None else np.asarray(member, bool)
+    said = remarks.of_saved(asked, trained, truth, found.formats, found.kept)
+    return found, [*filter(None, (note, of_labels, *found.notes, *said.doubts, *said.notes))]
 
 
 def scored(
@@ -159,6 +173,7 @@ def scored(
     progress: Progress = silent,
     known: Formats | None = None,
     control: bool = False,
+    players: int | None = None,
     more: frozenset[str] = ANSWERS,
 ) -> Scored:
     """``infer``, and what it has to say of the shadows instead of its warnings.
@@ -170,6 +185,7 @@ def scored(
         population, member, key, options, progress: as of ``infer``.
         known: the formats of target and shadows, where they were found out before.
         control: score shadows in the target's place, too (``negative_control``).
+        players: of these shadows, at most; None: a few, for the order of their scores.
         more: what the attack may need, of ``entries.NEEDS``.
     """
     classes = checks.classes(asked.target)
@@ -203,18 +219,31 @@ def scored(
     both = bool(trained.any() and not trained.all())
     choice = Choice(calibration.AS_TARGET, {}, "")
     chooses = len(seen) > 1 and both
+    evidence = Calibration(seen, trained, of_population)
     with progress(title, (parts or 1) * calibration.fits(attack, len(trained), len(seen) if both else 1)) as advance:
         if chooses:
-            evidence = Calibration(seen, trained, of_population)
             choice = (calibration.per_example if attack.per_example else calibration.learned)(key, attack, evidence)
         state = calibration.fit(key, attack, choice, seen[choice.answer], trained, of_population[choice.answer])
         scores = np.asarray(attack.score(state, own[choice.answer]), np.float64)
         if parts is None:
             advance(1)
-    reason = None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}"
-    evidence = Calibration(seen, trained, of_population)
-    beside = negative_control.scores(attack, state, choice, evidence) if control else None
-    return Scored(scores, notes, choice, reason, kept, known, beside)
+    found = Scored(scores, notes, choice, None if both else f"{calibration.NO_BOUNDARY}{ONE_SIDED}", kept, known)
+    if not control:
+        return found
+    beside = negative_control.scores(attack, state, choice, evidence, players or negative_control.MODELS)
+    plain = scores if players is None else _without_boundary(key, attack, choice, evidence, own, scores)
+    return found._replace(control=beside, without_boundary=plain)
+
+
+def _without_boundary(
+    key: Key, attack: Attack, choice: Choice, known: Calibration, own: Mapping[str, Any], scores: np.ndarray
+) -> np.ndarray:
+    """The target's scores [n] on the scale of ``negative_control.scores``, of which a boundary is no part."""
+    if attack.shadow_scores is None:
+        return scores
+    answer, at_zero = choice.answer, choice._replace(boundary=0.0)
+    state = calibration.fit(key, attack, at_zero, known.seen[answer], known.member, known.population[answer])
+    return np.asarray(attack.score(state, own[answer]), np.float64)
 
 
 def _of_population(read, group: Answered, known: Formats, kept: np.ndarray) -> dict[str, Any]:

@@ -20,12 +20,12 @@ MODELS = 4  # shadows that play, at most
 LEAST = 30  # members, and others, that a shadow must not have seen
 
 
-def players(num_shadows: int) -> list[int]:
+def players(num_shadows: int, most: int = MODELS) -> list[int]:
     """The shadows that play the target, evenly spaced."""
-    return sorted({int(k) for k in np.linspace(0, num_shadows - 1, min(MODELS, num_shadows))})
+    return sorted({int(k) for k in np.linspace(0, num_shadows - 1, min(most, num_shadows))})
 
 
-def scores(attack: Attack, state: State, choice: Choice, known: Calibration) -> np.ndarray | None:
+def scores(attack: Attack, state: State, choice: Choice, known: Calibration, most: int = MODELS) -> np.ndarray | None:
     """Scores of shadows that were asked about the records in question, [T, n]; NaN where one trained on the record.
 
     Args:
@@ -33,6 +33,7 @@ def scores(attack: Attack, state: State, choice: Choice, known: Calibration) -> 
         state: of its fit to all of them; of attacks that learn from rows of any records.
         choice: how the shadows answer.
         known: what is seen of them, who trained them.
+        most: shadows that play.
     """
     trained = known.member
     if attack.per_example:
@@ -43,10 +44,11 @@ def scores(attack: Attack, state: State, choice: Choice, known: Calibration) -> 
         every = np.where(trained, np.nan, every)
     else:
         own = known.seen[calibration.read_as(choice.answer)]
-        each = [np.asarray(attack.score(state, _of(own, k)), np.float64) for k in players(len(trained))]
-        every = np.where(trained[players(len(trained))], np.nan, np.stack(each))
+        play = players(len(trained), most)
+        each = [np.asarray(attack.score(state, _of(own, k)), np.float64) for k in play]
+        every = np.where(trained[play], np.nan, np.stack(each))
     every = every[~np.isnan(every).all(axis=1)]
-    return every[players(len(every))] if len(every) else None
+    return every[players(len(every), most)] if len(every) else None
 
 
 def refitted(
