@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mia_jax.statistics import naming
 from mia_jax.types import Array
 
 SHARE, LEAST = 0.03, 10  # of the records that have one answer, and how many they are, at least
@@ -34,6 +35,11 @@ def numbers(p: Array) -> np.ndarray:
     odd = np.random.default_rng(0).integers(0, 2**63, bits.shape[1], np.uint64) * np.uint64(2) + np.uint64(1)
     mixed = (bits ^ (bits >> np.uint64(29))) * odd
     return (mixed ^ (mixed >> np.uint64(32))).sum(axis=1, dtype=np.uint64)
+
+
+def compared(shadows: int) -> np.ndarray:
+    """int [k]: which of so many shadows are looked at."""
+    return np.arange(shadows)[:: -(-max(shadows, 1) // SHADOWS)]
 
 
 def answered(p: Array) -> Answered:
@@ -238,8 +244,8 @@ def _one(exact: Answered, own: Answered, shadows: Sequence[Answered]) -> np.ndar
     return which
 
 
-def _is_bound(answer: np.ndarray, which: np.ndarray, sure: np.ndarray) -> bool:
-    """Whether records have one answer because probabilities are cut at it: shadows are surest of the same records.
+def is_bound(answer: np.ndarray, which: np.ndarray, sure: np.ndarray) -> bool:
+    """Whether records have one answer because probabilities are cut at it: others are surest of the same records.
 
     Args:
         answer: probabilities [c].
@@ -266,7 +272,7 @@ def _filled(
         return np.zeros(len(own.key), bool), False
     answer = np.asarray(p)[which][0]
     sure = np.mean([np.asarray(one)[:, answer.argmax()] for one in others_p], axis=0)
-    return which, _is_bound(answer, which, sure)
+    return which, is_bound(answer, which, sure)
 
 
 def _pairs(
@@ -295,23 +301,26 @@ def _alike(one: Answered, earlier: np.ndarray, later: np.ndarray) -> float:
 
 
 def place(which: np.ndarray) -> str:
-    """Where most of the records bool [n] are, in parentheses, if they are side by side."""
+    """Where the records bool [n] are, in parentheses: most of them side by side, or the first of them."""
     ends = np.flatnonzero(np.diff(np.r_[False, which, False]))
     first, last = max(zip(ends[::2], ends[1::2] - 1, strict=True), key=lambda run: run[1] - run[0])
-    return f" (rows {first} to {last}, counted from 0, among them)" if last - first >= which.sum() / 2 else ""
+    if last - first >= which.sum() / 2:
+        return f" (rows {first} to {last}, counted from 0, among them)"
+    return f" ({naming.some_rows(np.flatnonzero(which))})"
 
 
 def _one_note(which: np.ndarray) -> str:
     return (
         f"{int(which.sum()):,} of {len(which):,} records{place(which)} have one and the same answer of the target, bit"
-        " by bit, and no shadow answers so: a fallback, or rows that were never filled in."
+        " by bit, and no shadow answers so: a fallback, or rows that were never filled in. Ask again, or leave such"
+        " records out."
     )
 
 
 def _distance_note(earlier: np.ndarray, later: np.ndarray, n: int, about: str = "") -> str:
     distance = int(later[0] - earlier[0])
     return (
-        f"{len(later):,} of {n:,} records have, bit by bit, the answer that the target gives to the record {distance}"
-        f" rows before, though the records differ and no shadow answers so: a buffer of {about}{distance} rows,"
-        " perhaps, that is read again."
+        f"{len(later):,} of {n:,} records ({naming.some_rows(np.sort(later))}) have, bit by bit, the answer that the"
+        f" target gives to the record {distance} rows before, though the records differ and no shadow answers so: a"
+        f" buffer of {about}{distance} rows, perhaps, that is read again. Ask again."
     )

@@ -6,7 +6,8 @@ NumPy and SciPy; never imports jax.
 import numpy as np
 from scipy import stats
 
-from mia_jax.types import Array, few_of
+from mia_jax.statistics import naming
+from mia_jax.types import Array
 
 SHARE, FEW = 0.03, 10  # of the records that have one value, and how many they are, at least
 VARIOUS = 0.9  # of the other values differ from each other: else many are equal anyway
@@ -18,7 +19,7 @@ SAME_ORDER = 0.999  # rank correlation of models that order all records alike
 DUE = 6.0  # standard errors by which records at a bound should be easier, or harder, for others than any
 
 
-def doubts(models: Array, trained: Array, member: Array | None = None) -> tuple[str, ...]:
+def doubts(models: Array, trained: Array, member: Array | None = None, rows: Array | None = None) -> tuple[str, ...]:
     """Why numbers of target or shadows may be filled in or cut, in a sentence; () where they seem not to be.
 
     A model that fits its own records without an error gives many of them one number: those are left out. So is what is
@@ -28,15 +29,17 @@ def doubts(models: Array, trained: Array, member: Array | None = None) -> tuple[
         models: float [1 + S, n], of target and shadows.
         trained: bool [S, n], who trained the shadows.
         member: bool [n], who trained the target, where it is known.
+        rows: int [n], what rows are called; None: as they are numbered.
     """
     models = np.asarray(models, np.float64)
+    called = np.arange(models.shape[1]) if rows is None else np.asarray(rows)
     who = np.vstack([np.zeros(models.shape[1], bool) if member is None else member, trained]).astype(bool)
     if member is None:
         who[:] = False
     pairs = list(zip(models, who, strict=True))
-    return _of_target(models, np.array([_frequent(row, of) for row, of in pairs]), member is not None) or _failed(
-        models, np.array([_atom(row, of) for row, of in pairs]), who, member is not None
-    )
+    return _of_target(
+        models, np.array([_frequent(row, of) for row, of in pairs]), called, member is not None
+    ) or _failed(models, np.array([_atom(row, of) for row, of in pairs]), who, called, member is not None)
 
 
 def recurring(sure: Array, trained: Array, member: Array) -> tuple[str, ...]:
@@ -70,13 +73,14 @@ def _frequent(row: np.ndarray, trained: np.ndarray) -> np.ndarray:
     return (row == values[k]) if there else np.zeros(len(row), bool)
 
 
-def _of_target(models: np.ndarray, each: np.ndarray, known: bool) -> tuple[str, ...]:
+def _of_target(models: np.ndarray, each: np.ndarray, called: np.ndarray, known: bool) -> tuple[str, ...]:
     """One value for many records, the same ones in all models, or of the target alone; bool each [1 + S, n]."""
     if not each[0].any():
         return ()
     shares = np.mean(each, axis=1)
     value, share = models[0][each[0]][0], shares[0]
-    said = f"the number of {share:.0%} of the records is {value:.4g}, and all others differ"
+    where = naming.some_rows(called[each[0]])
+    said = f"the number of {share:.0%} of the records ({where}) is {value:.4g}, and all others differ"
     if each[1:].any(axis=1).all() and each.all(axis=0).sum() >= ALL * each.any(axis=0).sum():
         return (
             f"In target and shadows {said}: these, the same ones in all models, seem to be filled in, as where nothing"
@@ -105,7 +109,12 @@ def _of_target(models: np.ndarray, each: np.ndarray, known: bool) -> tuple[str, 
 
 
 def _atom(row: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    """bool [n]: the records that have a value which recurs where no other does."""
+    """bool [n]: the records that have a value which recurs where no other does.
+
+    Records that trained the model count where it is no bound: what is known by heart may be the best that there is.
+    """
+    inner = (row > row.min()) & (row < row.max())
+    trained = trained & ~inner
     values, counts = np.unique(row[~trained], return_counts=True)
     if len(counts) < 3:
         return np.zeros(len(row), bool)
@@ -115,13 +124,13 @@ def _atom(row: np.ndarray, trained: np.ndarray) -> np.ndarray:
     return (row == values[k]) & ~trained if there else np.zeros(len(row), bool)
 
 
-def _failed(models: np.ndarray, each: np.ndarray, who: np.ndarray, known: bool) -> tuple[str, ...]:
+def _failed(models: np.ndarray, each: np.ndarray, who: np.ndarray, called: np.ndarray, known: bool) -> tuple[str, ...]:
     """A value of each model's own that recurs for records that are not the easiest or the hardest of the others."""
     if (low := _each_its_bound(models)) is not None:
         return (
-            f"The same {int(low.sum()):,} records have, in target and shadows, each model's {_bound_name(models, low)}"
-            " number, and no other number recurs: these seem to be filled in, as where nothing was answered. Leave"
-            " them out of all arrays, or ask again.",
+            f"The same {int(low.sum()):,} records ({naming.some_rows(called[low])}) have, in target and shadows, each"
+            f" model's {_bound_name(models, low)} number, and no other number recurs: these seem to be filled in, as"
+            " where nothing was answered. Leave them out of all arrays, or ask again.",
         )
     odd, at_bound = [], []
     plain = np.array([not rows.any() for rows in each])  # models by which is told how easy records are
@@ -142,15 +151,12 @@ def _failed(models: np.ndarray, each: np.ndarray, who: np.ndarray, known: bool) 
     odd.sort()
     if not odd:
         return ()
-    shadows = [k - 1 for k in odd if k]
-    whose = " and ".join(
-        (["the target"] if odd[0] == 0 else []) + ([f"shadow {few_of(shadows)} (counted from 0)"] if shadows else [])
-    )
     k = odd[0]
-    count, value = int((each[k] & ~who[k]).sum()), models[k][each[k]][0]
+    value = models[k][each[k]][0]
     return (
-        f"One value recurs among the numbers of {whose}, and no other does ({value:.4g} {count:,} times, of records new"
-        " to the model): it seems to be filled in where nothing was answered. Ask again, or leave such records out.",
+        f"One value recurs among the numbers of {naming.models(odd)}, and no other does ({value:.4g} in"
+        f" {int(each[k].sum()):,} records, {naming.some_rows(called[each[k]])}): it seems to be filled in where nothing"
+        " was answered. Ask again, or leave such records out.",
     )
 
 

@@ -18,7 +18,7 @@ LOST, THIRD = 3.0, 1 / 3  # standard errors that the model's own is below, and i
 SURE = 6.0  # standard errors between both
 
 
-def doubts(models: Array, trained: Array, member: Array | None = None) -> tuple[str, ...]:
+def doubts(models: Array, trained: Array, member: Array | None = None, rows: Array | None = None) -> tuple[str, ...]:
     """Why rows of a part of the target, or of a shadow, may be mixed up, in a sentence; () where they seem not to be.
 
     Args:
@@ -26,7 +26,9 @@ def doubts(models: Array, trained: Array, member: Array | None = None) -> tuple[
         trained: bool [S, n], who trained the shadows.
         member: bool [n], who trained the target; where it is not known parts are not looked at, for its members may
             be a run of rows that it knows by heart, nor is the target.
+        rows: int [n], what rows are called; None: as they are numbered.
     """
+    called = np.arange(np.shape(models)[1]) if rows is None else np.asarray(rows)
     few = np.r_[0, 1 + np.arange(len(trained))[:: -(-max(len(trained), 1) // COMPARED)]]
     few = few[member is None :]
     if len(few) < 4:
@@ -35,23 +37,22 @@ def doubts(models: Array, trained: Array, member: Array | None = None) -> tuple[
     ranks = np.stack([_scaled(stats.rankdata(row)) for row in np.asarray(models)[few]])
     hard = np.stack([_scaled(_others(ranks, who, k)) for k in range(len(few))])
     numbers = np.asarray(models, np.float64)[few]
-    by_heart = signal_orders.by_heart(numbers, who)
     for k, number in enumerate(few):
         whose = "The target's numbers" if number == 0 else f"The numbers of shadow {number - 1} (counted from 0)"
         if number and (found := slipped_rows.slip(ranks[k][:, None], hard[k][:, None], far=False)):
             far = "" if abs(found.by) == 1 else f"{abs(found.by)} "
             return (
-                f"{whose} in rows {found.first} to {found.last} (counted from 0) fit the others' of the record"
-                f" {far}{'after' if found.by > 0 else 'before'} each: they seem to be shifted there.",
+                f"{whose} in rows {called[found.first]} to {called[found.last]} (counted from 0) fit the others' of the"
+                f" record {far}{'after' if found.by > 0 else 'before'} each: they seem to be shifted there.",
             )
         sides = [np.flatnonzero(~who[k]), np.flatnonzero(who[k]), np.arange(len(who[k]))]
         if _is_lost(ranks, hard, who, k, sides[0], sides[0][:0]):
             return (_said(whose, None),)
-        for side, rows in enumerate(sides if member is not None else ()):
-            run = _run(ranks, hard, who, k, rows) if side != 1 or not by_heart else rows[:0]
+        for side in sides if member is not None else ():
+            run = _run(ranks, hard, who, k, side)
             # In a file in the order of its classes, or of how hard records are, models may differ in a part.
             if len(run) and signal_orders.alone(numbers, who, k, run):
-                return (_said(whose, run),)
+                return (_said(whose, called[run]),)
     return ()
 
 
@@ -90,14 +91,17 @@ def _run(ranks: np.ndarray, hard: np.ndarray, who: np.ndarray, k: int, rows: np.
 
 
 def _is_lost(ranks: np.ndarray, hard: np.ndarray, who: np.ndarray, k: int, run: np.ndarray, rest: np.ndarray) -> bool:
-    """Whether model k does not go with the others in ``run``, rows in which they agree, and does in ``rest``."""
+    """Whether model k does not go with the others in ``run``, rows in which they agree, and does in ``rest``.
+
+    What is known by heart goes with nobody: of a run that trained model k, others are looked at on what trained them.
+    """
     if len(run) < LEAST:
         return False
-    own, each = _correlation(ranks[k][run], hard[k][run]), []
+    own, each, sides = _correlation(ranks[k][run], hard[k][run]), [], np.unique(who[k][run])
     for j in range(len(ranks)):
-        new = run[~who[j][run]]
-        if j != k and len(new) >= LEAST / 2:
-            each.append(_correlation(ranks[j][new], hard[j][new]))
+        like = run[np.isin(who[j][run], sides)]
+        if j != k and len(like) >= LEAST / 2:
+            each.append(_correlation(ranks[j][like], hard[j][like]))
     common, root = float(np.median(each)) if each else 0.0, np.sqrt(len(run))
     for side in (rest[who[k][rest]], rest[~who[k][rest]]):  # who knows its members by heart goes with nobody on them
         if len(side):

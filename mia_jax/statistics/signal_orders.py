@@ -84,14 +84,6 @@ def alone(models: np.ndarray, who: np.ndarray, k: int, rows: np.ndarray) -> bool
     return True
 
 
-def by_heart(models: np.ndarray, who: np.ndarray) -> bool:
-    """Whether models [K, n] go with each other on records new to them, and not on those that trained them, bool."""
-    if min(who.sum(axis=1).min(), (~who).sum(axis=1).min()) < LEAST:
-        return False
-    own, new = (float(np.median(_with_others(models, rows, False))) for rows in (who, ~who))
-    return own < THIRD * new
-
-
 def note(models: Array, trained: Array, member: Array) -> tuple[str, ...]:
     """What is to be said where all models' numbers on their own members go with nothing, in a sentence.
 

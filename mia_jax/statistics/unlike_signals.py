@@ -14,6 +14,8 @@ from mia_jax.statistics import (
     filled_signals,
     memorization,
     mixed_signals,
+    naming,
+    padded_rows,
     repeated_signals,
     signal_orders,
     signal_scales,
@@ -75,8 +77,9 @@ def doubts(
     return (
         _same(models, trained)
         or repeated_signals.doubts(models)
-        or filled_signals.doubts(models, trained, mine)
-        or _order(ranks, trained, mine)
+        or padded_rows.of_numbers(models, trained, mine, rows)
+        or filled_signals.doubts(models, trained, mine, rows)
+        or _order(ranks, trained, mine, rows)
         or _spread(models, trained, mine)
         or signal_scales.moved(models, trained, mine)
         or _sides(ranks, trained, mine)
@@ -84,10 +87,10 @@ def doubts(
         or (() if mine is None or found is None else slipped_members.of_shadows(found, mine, trained, rows))
         or signal_orders.on_members(models, trained, mine)
         or signal_orders.doubts(models, trained, mine, rows, least=2)
-        or mixed_signals.doubts(models, trained, mine)
+        or mixed_signals.doubts(models, trained, mine, rows)
         or signal_orders.doubts(models, trained, mine, rows)
         or (() if mine is None or found is None else _as_shadows(found, trained, mine, rows))
-        or (() if mine is None or related is None else untold_rows.doubts(models, trained, mine, related))
+        or (() if mine is None or related is None else untold_rows.doubts(models, trained, mine, related, rows))
     )
 
 
@@ -173,7 +176,7 @@ def _beyond(each: np.ndarray) -> float:
     return float(apart) if abs(apart) > SPREADS * np.std(each[1:]) else 0.0
 
 
-def _order(ranks: np.ndarray, trained: np.ndarray, mine: np.ndarray | None) -> tuple[str, ...]:
+def _order(ranks: np.ndarray, trained: np.ndarray, mine: np.ndarray | None, rows: np.ndarray) -> tuple[str, ...]:
     """A target whose rows are in another order than the shadows', which agree on what is hard; or of another sign.
 
     What a model remembers is in an order of its own: where ``member`` is known, records new to each model are compared.
@@ -201,10 +204,10 @@ def _order(ranks: np.ndarray, trained: np.ndarray, mine: np.ndarray | None) -> t
             )
     mean = whole / (len(ranks) - 1)
     if found := slipped_rows.slip(ranks[0][:, None], mean[:, None]):
-        far = "" if abs(found.by) == 1 else f"{abs(found.by)} "
+        where = naming.rows(rows[found.first], rows[found.last])
         return (
-            f"The target's numbers in rows {found.first} to {found.last} (counted from 0) fit the shadows' of the"
-            f" record {far}{'after' if found.by > 0 else 'before'} each: they seem to be shifted there.",
+            f"The target's numbers in {where} fit the shadows' of the record {naming.beside(found.by)} each: they seem"
+            " to be shifted there.",
         )
     return ()
 

@@ -7,7 +7,7 @@ that the target was trained on. NumPy and SciPy; never imports jax.
 import numpy as np
 from scipy import stats
 
-from mia_jax.statistics import metrics, slipped_rows
+from mia_jax.statistics import metrics, naming, slipped_rows
 from mia_jax.types import Array
 
 LEAST, SIDE = 40, 12  # rows of a run, and members and others among them
@@ -17,7 +17,7 @@ SURE = 4.5  # standard errors between the target's AUC and the shadows'
 THIRD, PART = 1 / 3, 0.8  # of what shadows are told by; and of the rows, of which a run is a part
 
 
-def doubts(models: Array, trained: Array, member: Array, related: Array) -> tuple[str, ...]:
+def doubts(models: Array, trained: Array, member: Array, related: Array, rows: Array | None = None) -> tuple[str, ...]:
     """Why a part of the rows may be about other records, or of other members, in a sentence; or ().
 
     Args:
@@ -25,7 +25,9 @@ def doubts(models: Array, trained: Array, member: Array, related: Array) -> tupl
         trained: bool [S, n], who trained the shadows.
         member: bool [n], who trained the target.
         related: bool [1 + S, 1 + S], ``membership.related`` of the target and the shadows.
+        rows: int [n], what rows are called; None: as they are numbered.
     """
+    called = np.arange(np.shape(models)[1]) if rows is None else np.asarray(rows)
     few = np.r_[0, 1 + np.arange(len(trained))[:: -(-max(len(trained), 1) // COMPARED)]]
     if len(few) < 1 + SHADOWS or np.shape(models)[1] < 2 * LEAST:
         return ()
@@ -44,7 +46,7 @@ def doubts(models: Array, trained: Array, member: Array, related: Array) -> tupl
         else:
             whose, beside, what = "shadows are", "the target is", "shadow_member seems"
         return (
-            f"In rows {run.start} to {run.stop - 1} (counted from 0) {whose} told with an AUC of {inside:.2f},"
+            f"In {naming.rows(called[run.start], called[run.stop - 1])} {whose} told with an AUC of {inside:.2f},"
             f" elsewhere with {outside:.2f}, and {beside} told there with {usual:.2f}: in these rows {what} to be in"
             " another order than in the training.",
         )

@@ -56,8 +56,8 @@ def test_an_audit_of_saved_answers_says_it():
 PIXELS, DIGITS = load_digits(return_X_y=True)
 
 
-def network(seed, rate, epochs=1):
-    """Answers about the real digits, of a network of 32 units that trains on half of them."""
+def trained(seed, rate, epochs=1):
+    """Answers about the real digits, of a network of 32 units that trains on half of them, and which these are."""
     x, right, drawn = PIXELS / 16, np.eye(10)[DIGITS], np.random.default_rng(seed)
     inner, outer = drawn.normal(size=(64, 32)) * np.sqrt(2 / 64), drawn.normal(size=(32, 10)) * np.sqrt(1 / 32)
 
@@ -66,15 +66,19 @@ def network(seed, rate, epochs=1):
         p = np.exp(hidden @ outer)
         return hidden, p / p.sum(axis=1, keepdims=True)
 
-    members = np.flatnonzero(drawn.random(len(x)) < 0.5)
+    member = drawn.random(len(x)) < 0.5
     for _ in range(epochs):
-        for rows in np.array_split(drawn.permutation(members), len(members) // 32):
+        for rows in np.array_split(drawn.permutation(np.flatnonzero(member)), int(member.sum()) // 32):
             hidden, p = answers(rows)
             error = (p - right[rows]) / len(rows)
             step = x[rows].T @ ((error @ outer.T) * (hidden > 0))
             outer -= rate * hidden.T @ error
             inner -= rate * step
-    return answers(slice(None))[1]
+    return answers(slice(None))[1], member
+
+
+def network(seed, rate, epochs=1):
+    return trained(seed, rate, epochs)[0]
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.005, 0.02])

@@ -15,9 +15,9 @@ from mia_jax.plans import membership
 from mia_jax.statistics import (
     blind_guesses,
     memorization,
+    naming,
     odd_shadows,
     own_members,
-    shadow_names,
     unlike_columns,
     unlike_shadows,
 )
@@ -188,10 +188,9 @@ def test_shadows_are_named_by_their_rows_or_their_models():
     assert remarks.of_saved(*given, numbers=np.arange(S) + 10).notes[-1].startswith("Shadow 13 ")
     text = "shadow 0's answers fit row 1; Shadows 1, 2, ... (counted from 0) and 2 of 3 shadows (0, 2, counted from 0)"
     said = "shadow 5's answers fit row 7; Shadows 7, 9, ... (counted from 0) and 2 of 3 shadows (5, 9, counted from 0)"
-    assert shadow_names.with_numbers(text, [5, 7, 9]) == said
+    assert naming.with_numbers(text, [5, 7, 9]) == said
     assert (
-        shadow_names.with_numbers("and the shadows 76.1% in rows 0 to 2", [5, 7, 9])
-        == "and the shadows 76.1% in rows 0 to 2"
+        naming.with_numbers("and the shadows 76.1% in rows 0 to 2", [5, 7, 9]) == "and the shadows 76.1% in rows 0 to 2"
     )
 
 

@@ -101,6 +101,14 @@ NOTES = {
         dict(p=changed(HALF, lambda p, k: np.concatenate([p[:800], p[736:]])[:N])),
         "Shadows 0, 1, 2, 3 .* give 64 of 1,000 records .rows 800 to 863, .* 64 rows before",
     ),
+    "labels for probabilities in the target": (
+        dict(p=changed([0], lambda p, k: np.eye(CLASSES)[p.argmax(axis=1)])),
+        "The target answers with labels alone .*, and the shadows do not: .*save these",
+    ),
+    "labels for probabilities in all models": (
+        dict(p=changed(ALL, lambda p, k: np.eye(CLASSES)[p.argmax(axis=1)])),
+        "Target and shadows answer with labels alone .*save these",
+    ),
     "a softmax twice in one shadow": (
         dict(p=changed([2], twice)),
         r"The answers of shadow 1 \(counted from 0\) look like a softmax of prob.*z = np.log\(shadows\[1\]\)",

@@ -76,6 +76,23 @@ def labeled_note(share: float, shadows: float | None = None) -> str:
     )
 
 
+def labels_note(known: Formats) -> str | None:
+    """What is to be said of a target, or of target and shadows, that tell no probability; None where they do."""
+    if known.target.kind != "labels":
+        return None
+    if known.shadows.kind == "labels":
+        return (
+            "Target and shadows answer with labels alone (1 for one class, 0 for the others): attacks see no more than"
+            " whether they are right. If the models give probabilities, save these (predict_proba, a softmax, and no"
+            " argmax)."
+        )
+    return (
+        "The target answers with labels alone (1 for one class, 0 for the others), and the shadows do not: they were"
+        " read as labels, too, which tell attacks far less. If the target gives probabilities, save these"
+        " (predict_proba, a softmax, and no argmax)."
+    )
+
+
 def of_saved(target: np.ndarray, shadows: np.ndarray, *, common: bool = True) -> Formats:
     """The formats of saved answers.
 

@@ -18,9 +18,11 @@ from mia_jax.statistics import (
     filled_signals,
     lost_order,
     memorization,
+    naming,
     odd_shadows,
+    other_labels,
     own_members,
-    shadow_names,
+    padded_rows,
     slipped_members,
     slipped_rows,
     temperatures,
@@ -77,8 +79,10 @@ def of_saved(
     found = _beside(used, rows, member, known) if alike else None
     doubted = _doubts(used, rows, member, known, found)
     said = (*_copies(used, member, copies), *(() if doubted else _notes(used, rows, member, known, found)))
+    if alike and not doubted and (note := answer_formats.labels_note(known)):
+        said = (*said, note)
     names = (np.arange(len(trained)) if numbers is None else numbers)[kept]
-    return Remarks(*(tuple(shadow_names.with_numbers(text, names) for text in texts) for texts in (doubted, said)))
+    return Remarks(*(tuple(naming.with_numbers(text, names) for text in texts) for texts in (doubted, said)))
 
 
 def _doubts(
@@ -153,26 +157,29 @@ def _notes(
         asked, trained, member, known, found: as of ``_doubts``, of the shadows that are used.
     """
     plain = {known.target.kind, known.shadows.kind} == {"probabilities"} and known.labeled is None
-    said = list(class_gaps.notes(asked.labels, asked.target, member, asked.shadows))
+    labels = np.asarray(asked.labels)
+    of_target, *sure = (np.asarray(p)[np.arange(len(labels)), labels] for p in (asked.target, *asked.shadows))
+    sure, right = np.stack(sure), np.stack([np.asarray(p).argmax(axis=1) == labels for p in asked.shadows])
+    own = np.zeros((1, len(labels)), bool) if member is None else member[None]
+    related = membership.related(np.concatenate([own, trained]))  # a target of no members is related to nobody
+    said = list(class_gaps.notes(labels, asked.target, member, asked.shadows))
     if known.labeled is not None:
         share = answer_formats.labels_among(np.concatenate(list(asked.shadows)))
         said.append(answer_formats.labeled_note(known.labeled, share))
     if plain:
         twice = temperatures.softmax_twice_note(asked.target, asked.shadows)
         said += [twice] if twice else []
-        said += own_members.notes(asked.labels, asked.target, asked.shadows, trained, member)
+        said += (
+            own_members.notes(labels, asked.target, asked.shadows, trained, member)
+            or (() if member is None else own_members.of_one_side(right, trained, member))
+            or other_labels.notes(labels, asked.target, asked.shadows, trained, member, related)
+        )
     said = said or [*calibrated(asked, trained, member, known)]
     if not said and found:
         said += unlike_shadows.notes(found.models, level=found.level)
     mixed = answer_formats.mixed_note(asked.shadows)
-    labels = np.asarray(asked.labels)
-    sure = np.stack([np.asarray(p)[np.arange(len(labels)), labels] for p in asked.shadows])
     if plain and not mixed:
-        own = np.zeros((1, trained.shape[1]), bool) if member is None else member[None]  # of none: related to nobody
-        related = membership.related(np.concatenate([own, trained]))
-        equal = odd_shadows.equal_rows(asked.target, asked.shadows, related, known.shadows.digits)
-        of_target = np.asarray(asked.target)[np.arange(len(labels)), labels]
-        said += equal or odd_shadows.near_copies(sure, of_target, related)
+        said += _equal(asked, known, related) or odd_shadows.near_copies(sure, of_target, related)
         if member is not None:
             said += filled_signals.recurring(np.concatenate([of_target[None], sure]), trained, member)
     if mixed:
@@ -181,15 +188,22 @@ def _notes(
         said += odd_shadows.of_levels(found.models, level=found.level)
     said = said or [*memorization.unrelated_rows(labels, asked.shadows, trained)]
     if member is not None:
-        right = np.stack([np.asarray(p).argmax(axis=1) == labels for p in asked.shadows])
         target_right = np.asarray(asked.target).argmax(axis=1) == labels
         said = said or [
             *odd_shadows.wrong_members(right, trained, target_right, member),
-            *own_members.of_one_side(right, trained, member),
+            *(() if plain else own_members.of_one_side(right, trained, member)),
             *(unlike_columns.notes(asked.target, asked.shadows) if plain else ()),
         ]
         said += blind_guesses.notes(labels, member, sure, trained, hardness=not said)
     return tuple(said)
+
+
+def _equal(asked: Answered, known: Formats, related: np.ndarray) -> tuple[str, ...]:
+    """What is to be said of rows that are equal bit by bit, in sentences; related as of ``membership.related``."""
+    said = odd_shadows.equal_rows(asked.target, asked.shadows, related, known.shadows.digits)
+    if said or known.target.digits is not None or known.shadows.digits is not None:
+        return said
+    return padded_rows.of_answers(asked.labels, asked.target, asked.shadows)
 
 
 def _copies(asked: Answered, member: np.ndarray | None, group: np.ndarray | None) -> tuple[str, ...]:

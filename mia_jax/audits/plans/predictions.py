@@ -25,7 +25,7 @@ from mia_jax.data.groups import Grouping
 from mia_jax.plans import membership
 from mia_jax.progress import within
 from mia_jax.reports.figures import many
-from mia_jax.statistics import memorization, shadow_names
+from mia_jax.statistics import memorization, naming
 from mia_jax.storage import artifacts
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Schema
@@ -242,7 +242,7 @@ def checked(
     known = formats.of_saved(saved.target, saved.shadows, common=not chosen)
     alike = not chosen or config.adaptive
     said = remarks.of_saved(asked, trained, saved.member, known, kept, alike=alike, copies=copies, numbers=numbers)
-    notes = notes if numbers is None else [shadow_names.with_numbers(note, numbers) for note in notes]
+    notes = notes if numbers is None else [naming.with_numbers(note, numbers) for note in notes]
     return Inputs(saved, digest, names, known, [*notes, *said.notes], list(said.doubts), population)
 
 
