@@ -9,13 +9,14 @@ NumPy and SciPy; never imports jax.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import sparse, special, stats
 from scipy.sparse import csgraph
 
 from mia_jax.statistics import naming
-from mia_jax.statistics.unlike_shadows import SAMPLE, logits
+from mia_jax.statistics.unlike_shadows import SAMPLE
 from mia_jax.types import Array
 
+CLIP = 1e-9  # probabilities nearer to 0 or 1 are taken for this
 COMPARED, SHADOWS = 32, 6  # shadows that are looked at, and without which nothing is said
 LEAST, SHARE = 10, 0.01  # records that shadows contradict, and their share
 SURE = 6.0  # standard errors below 0 of what training on them did
@@ -42,7 +43,7 @@ def notes(
     rows = naming.sample(len(labels), SAMPLE)
     y, inside = np.asarray(labels)[rows], np.asarray(trained, bool)[few][:, rows]
     each = [np.asarray(shadows[k])[rows] for k in few]
-    sure = logits(np.stack([p[np.arange(len(y)), y] for p in each]))
+    sure = special.logit(np.clip(np.stack([p[np.arange(len(y)), y] for p in each]).astype(np.float64), CLIP, 1 - CLIP))
     wrong = np.stack([p.argmax(axis=1) != y for p in each])
     against = 2 * (wrong & ~inside).sum(axis=0) > (~inside).sum(axis=0)
     if against.sum() < LEAST:

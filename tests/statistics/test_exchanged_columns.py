@@ -56,9 +56,9 @@ def test_an_audit_of_saved_answers_says_it():
 PIXELS, DIGITS = load_digits(return_X_y=True)
 
 
-def trained(seed, rate, epochs=1):
+def trained(seed, rate, epochs=1, labels=DIGITS):
     """Answers about the real digits, of a network of 32 units that trains on half of them, and which these are."""
-    x, right, drawn = PIXELS / 16, np.eye(10)[DIGITS], np.random.default_rng(seed)
+    x, right, drawn = PIXELS / 16, np.eye(10)[labels], np.random.default_rng(seed)
     inner, outer = drawn.normal(size=(64, 32)) * np.sqrt(2 / 64), drawn.normal(size=(32, 10)) * np.sqrt(1 / 32)
 
     def answers(rows):
