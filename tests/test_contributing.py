@@ -47,6 +47,14 @@ def test_what_is_to_be_added_can_be(title, tmp_path):
         _run(["sh", "-c", line.replace(".venv/bin/python", sys.executable)], tree)
 
 
+def test_patches_are_of_the_tree_as_it_is():
+    """In the default run, which is the one that whoever changes these lines has made."""
+    patches = blocks(PAGE, "diff")
+    assert len(patches) >= 4
+    for patch in patches:
+        _run(["git", "apply", "--check", "-"], ROOT, input=patch)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_documents_name_are_there(page):
     prose = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
