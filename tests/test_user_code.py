@@ -335,7 +335,9 @@ def audited(own, here, monkeypatch, factory, kind):
 
 
 @pytest.mark.usefixtures("no_pages")
-@pytest.mark.parametrize("kind", ["nn", "sklearn:sklearn.naive_bayes.BernoulliNB"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("nn", marks=pytest.mark.integration), "sklearn:sklearn.naive_bayes.BernoulliNB"]
+)
 def test_an_edited_attack_is_not_given_the_scores_of_the_old_one(own, here, monkeypatch, kind):
     """Its file, a file that it imports, or its options: the same workdir, other scores."""
     write(here, {"mine.py": ATTACK, "helper.py": "SIGN = 1\n"})

@@ -33,6 +33,7 @@ def world(rows, gap, spread, share=0.5, **options):
     return attack.score(state, target), truth, target["y"]
 
 
+@pytest.mark.integration
 def test_differences_of_a_thousandth_are_learned():
     """Four standard deviations apart: the best rule is right on 97.7 %. (The L2 is given: choosing it takes longer.)"""
     score, member, _ = world(400, gap=0.004, spread=0.001, l2=STRENGTHS[0])

@@ -231,7 +231,9 @@ def test_the_amazon_stand_in_learns_from_bins_of_each_models_own_what_no_line_co
 KINDS = ["nn", "logistic", "google", "sklearn:sklearn.tree.DecisionTreeClassifier"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.integration) if kind == "google" else kind for kind in KINDS]
+)
 def test_one_call_trains_on_any_platform(kind):
     x, y = records(900)
     index = np.stack([np.arange(600), np.arange(300, 900)])

@@ -53,6 +53,7 @@ def test_retry_after_is_honored_by_everybody(service):
     assert not any(0.4 < late < 0.9 for late in after)  # before, there may be those that were on their way
 
 
+@pytest.mark.integration
 def test_a_service_that_limits_its_rate_is_asked_until_it_has_answered():
     x = records(60)
     with server.serve(TARGET, (FEATURES,), rate=20) as url:

@@ -284,11 +284,11 @@ def test_a_header_that_is_none_is_one_line(monkeypatch, headers):
 
 def test_whoever_waits_is_told_for_what_and_not_for_ever():
     heard = []
-    with services.raw(lambda body, number: reply(b"slow down", "429 No", retry_after="3")) as url:
-        options = FAST._replace(retries=8, patience=4.0)
-        with pytest.raises(black_box.TargetError, match="asks to wait 3 s; run the same again then"):
+    with services.raw(lambda body, number: reply(b"slow down", "429 No", retry_after="2")) as url:
+        options = FAST._replace(retries=8, patience=3.0)
+        with pytest.raises(black_box.TargetError, match="asks to wait 2 s; run the same again then"):
             connect(url, X, options=options, notify=heard.append)
-    assert len(heard) == 1 and re.search(r"HTTP 429: slow down; waiting 3 s, as it asks for, then try 2 of 4", heard[0])
+    assert len(heard) == 1 and re.search(r"HTTP 429: slow down; waiting 2 s, as it asks for, then try 2 of 4", heard[0])
 
 
 def test_dates_that_no_calendar_has_are_none():
