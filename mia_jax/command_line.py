@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 
-COMMANDS = ("train", "audit", "plan", "synthesize", "serve", "report", "verify", "reproduce")
+COMMANDS = ("train", "audit", "plan", "synthesize", "serve", "report", "verify", "unlearning", "reproduce")
 _NAMED = re.compile(rf"\bmia-jax ({'|'.join(COMMANDS)})\b")
 _SCRIPT = re.compile(r"(python \S*scripts[/\\])\w+\.py\b")
 

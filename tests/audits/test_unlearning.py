@@ -1,5 +1,9 @@
 """Unlearning judged from answers and from functions."""
 
+import json
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -141,3 +145,42 @@ def test_functions_that_do_not_fit_are_refused_in_a_line(changed, message):
     with pytest.raises(InputError, match=message) as caught:
         audit_unlearning(**given)
     assert "\n" not in str(caught.value)
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def command(*argv):
+    """Of ``mia-jax unlearning``: exit code and what it printed."""
+    program = [sys.executable, "-m", "mia_jax", "unlearning", *argv]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.integration
+def test_the_command_says_of_a_file_what_python_says(tmp_path):
+    path, out = tmp_path / "answers.npz", tmp_path / "found.json"
+    arrays = dict(unlearned=answers(PLAIN + FORGOTTEN), retrained=answers(RETRAINED), labels=Y, forgotten=FORGOTTEN)
+    np.savez(path, **arrays)
+    code, printed, _ = command(f"--answers={path}", f"--out={out}", "--targets=6")
+    expected = unlearning(**arrays, targets=6)
+    assert code == 0 and printed.startswith(str(expected))
+    assert json.loads(out.read_text(encoding="utf-8")) == expected.json()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("arrays", "argv", "line"),
+    [
+        (dict(unlearned=PLAIN), [], "cannot be used: it has no array 'retrained', only 'unlearned'"),
+        (dict(unlearned=PLAIN, retrained=RETRAINED[:1]), [], "give two more of each at least"),
+        (dict(unlearned=PLAIN, retrained=RETRAINED), ["--out=found.txt"], "must be a .json in a folder that is there"),
+        (None, [], "there is no file"),
+    ],
+)
+def test_a_file_that_cannot_be_judged_is_one_line(tmp_path, arrays, argv, line):
+    path = tmp_path / "answers.npz"
+    if arrays is not None:
+        np.savez(path, **arrays)
+    code, printed, said = command(f"--answers={path}", *argv)
+    assert code == 2 and printed == "" and line in said and said.startswith("error: ") and said.count("\n") == 1
