@@ -234,6 +234,34 @@ def test_the_worst_group_of_records_decides_and_one_that_is_too_small_leaves_it_
     }
 
 
+def interval(value):
+    return {"value": value, "low": value - 0.05, "high": value + 0.05}
+
+
+def of_towns(**auc):
+    """Results with groups by town that have these AUCs; None: a group that is too small."""
+    count = {"members": 100, "non_members": 100}
+    groups = [
+        {"group": name, **count, **({"reason": "too small"} if v is None else {"auc": interval(v)})}
+        for name, v in auc.items()
+    ]
+    return results(lira=0.0) | {"subgroups": [{"by": "town", "attack": "lira", "rate": 0.01, "groups": groups}]}
+
+
+@pytest.mark.parametrize(
+    ("limit", "groups", "status", "said"),
+    [
+        ("auc = 0.6", dict(Ulm=0.7, Bonn=0.5), "not met", "town Ulm"),
+        ("auc = 0.8", dict(Ulm=0.7, Bonn=0.5), "met", "town Ulm"),
+        ("auc = 0.8", dict(Ulm=0.7, Bonn=None), "undecided", "too small"),
+        ('"tpr@0.01" = 0.2', dict(Ulm=0.7), "undecided", "no such measure"),
+    ],
+)
+def test_a_limit_holds_in_every_group(tmp_path, limit, groups, status, said):
+    [rule] = judged(tmp_path, f"[limits.subgroups]\n{limit}", of_towns(**groups))["rules"]
+    assert rule["status"] == status and said in rule["found"]
+
+
 def test_enforced_it_ends_with_3_or_6_and_names_what_is_against_it(tmp_path):
     found = results(lira=0.3)
     policy_verdict.enforce(found | {"policy": judged(tmp_path, "[limits]\nauc = 0.9", found)})
