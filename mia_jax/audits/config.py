@@ -308,7 +308,7 @@ def _check_attack_options(config: AuditConfig, fields: Collection[str]) -> None:
         if flag in fields:
             raise InputError(f"{flag} is a setting of its own: give {flag}=, not attack_options")
         if flag not in options:
-            raise InputError(f"attack_options: no attack has an option with the flag {flag}")
+            raise InputError(f"attack_options: no attack has an option with the flag {flag}: register yours first")
         check_value(flag, value, options[flag]._asdict())
 
 

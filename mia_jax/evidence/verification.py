@@ -14,6 +14,7 @@ from mia_jax.types import InputError
 
 # Detached signatures of the manifest, which whoever vouches for it puts beside it: GnuPG, minisign, cosign, OpenSSL.
 SIGNATURE = re.compile(re.escape(MANIFEST) + r"\.(asc|sig|minisig|bundle|pem|crt|p7s|sigstore(\.json)?)")
+AGAIN = "get the folder anew from whoever ran the audit"
 NAMED = 5  # files that an error names
 
 
@@ -65,10 +66,10 @@ def verify(folder: str | os.PathLike) -> Verified:
         name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(path)
         raise InputError(f"{name} cannot be read ({error.strerror}), so this evidence is not verified") from None
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
-        raise InputError(f"{path / MANIFEST} is no manifest of evidence, though its digest is right") from None
+        raise InputError(f"{path / MANIFEST} is no manifest of evidence, though its digest is right: {AGAIN}") from None
     if faults:
         more = f", and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
-        raise InputError(f"{path} is not as it was written: {'; '.join(faults[:NAMED])}{more}")
+        raise InputError(f"{path} is not as it was written: {'; '.join(faults[:NAMED])}{more}; {AGAIN}")
     return found
 
 
@@ -95,13 +96,17 @@ def _manifest(path: pathlib.Path) -> tuple[str, dict[str, Any]]:
     """The digest of the manifest, and what it says. Raises InputError where the sidecar says otherwise."""
     for name in (MANIFEST, SIDECAR):
         if not (path / name).is_file():
-            raise InputError(f"{path} is not as it was written: {name} is missing")
+            raise InputError(f"{path} is not as it was written: {name} is missing; {AGAIN}")
     sha256 = file_digest(path / MANIFEST)
     if (path / SIDECAR).read_bytes() != sidecar(sha256):
-        raise InputError(f"{path} is not as it was written: {MANIFEST} or {SIDECAR} was changed, for they differ")
+        raise InputError(
+            f"{path} is not as it was written: {MANIFEST} or {SIDECAR} was changed, for they differ; {AGAIN}"
+        )
     manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     if manifest["schema"] != SCHEMA:
-        raise InputError(f"{path / MANIFEST} has schema {manifest['schema']!r}, not {SCHEMA}: another version wrote it")
+        raise InputError(
+            f"{path / MANIFEST} has schema {manifest['schema']!r}, not {SCHEMA}: verify it by the version that wrote it"
+        )
     return sha256, sanitize.harmless_values(manifest)
 
 

@@ -39,7 +39,8 @@ def write_report(workdir: str | os.PathLike | places.Address) -> places.Place:
         results, scores, digest = read(path)
         if measures.plan(results) not in plots.PLOTS:
             raise InputError(
-                f"{path / 'results.json'} is of the plan {measures.plan(results)!r}, which is not known here"
+                f"{path / 'results.json'} is of the plan {measures.plan(results)!r}, which is not known here:"
+                " the version that ran it shows it"
             )
         drawings = figures.draw(results, scores, plots.of(results))
         page = render.page(Report(results, scores, digest, drawings))

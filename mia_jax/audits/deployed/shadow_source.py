@@ -133,12 +133,16 @@ def _other(
     for note in described.notes[len(other_schema.notes) :]:
         run.notify(note)
     if other_schema.shape != schema.shape:
-        raise InputError(f"{name} has records {other_schema.shape}, and {config.data} {schema.shape}")
+        raise InputError(
+            f"{name} has records {other_schema.shape}, and {config.data} {schema.shape}: shadows need the same features"
+        )
     free = records.apart(other.x, asked)
     pool = Records(np.asarray(other.x)[free], np.asarray(other.y)[free])
     made = {"simulated": "SIMULATED ", "synthesised": "synthesized "}.get(other_schema.source, "")
     if len(pool.y) and int(pool.y.max()) >= schema.num_classes:
-        raise InputError(f"{name} has the label {int(pool.y.max())}; the target has no such class")
+        raise InputError(
+            f"{name} has the label {int(pool.y.max())}; the target has no such class: leave its records out"
+        )
     return pool, f"{made}{name}, without {int((~free).sum()):,} records under question"
 
 
