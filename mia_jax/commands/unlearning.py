@@ -42,7 +42,14 @@ def _unlearning() -> None:
         arrays = npz.read(path, wanted, needed=wanted[:2])
         arrays = {name: npz.numbers(array, name) for name, array in arrays.items()}
     try:
-        found = unlearning(**arrays, targets=FLAGS.targets)
+        found = unlearning(
+            arrays["unlearned"],
+            arrays["retrained"],
+            arrays.get("labels"),
+            forgotten=arrays.get("forgotten"),
+            original=arrays.get("original"),
+            targets=FLAGS.targets,
+        )
     except InputError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
     cli.show(str(found))
