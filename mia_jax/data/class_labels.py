@@ -122,6 +122,12 @@ def in_order(categories: Sequence[Any]) -> tuple[str, ...]:
     return tuple(columns.as_text(values).tolist())
 
 
+def present(categories: Sequence[Any], values: np.ndarray) -> tuple[str, ...]:
+    """The names of those categories, in their own order, that labels [n] have; none where ``in_order`` has none."""
+    there = {*columns.as_text(values).tolist()}
+    return tuple(name for name in in_order(categories) if name in there)
+
+
 def without(values: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
     """Which of the labels [n] are missing: None and NA are classes where others are text, or a class is called so."""
     lacking = columns.missing(values)

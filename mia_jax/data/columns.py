@@ -43,6 +43,7 @@ _SIGN = r"(?:[A-Z]{0,2}\$|[€£¥₹₽₩]|EUR|USD|GBP|CHF|JPY|CNY|kr\.?|zł|R
 _WITH_UNIT = re.compile(  # also (4.74), 4.74-, \u22124.74, 1\u2019200.50
     rf"\(?{_SIGN}?\s*[+\-\u2212\u2013]?\s*{_SIGN}?\d[\d,._ '\u2019\u00a0\u2009\u202f]*\s*(?:%|{_SIGN})?-?\)?"
 )
+_RANGE = re.compile(r"[+-]?\d[\d.]*\s*[-\u2013]\s*\d[\d.]*")  # 18-25
 
 
 class Column(NamedTuple):
@@ -85,6 +86,7 @@ def _is_missing(value: Any) -> bool:
 
 def as_text(values: np.ndarray) -> np.ndarray:
     """The values [n] as text: whole numbers without a point, and no space around."""
+    values = values.astype(str) if values.dtype.kind in "mM" else values  # whose list would be one of integers
     return np.array([_text(value) for value in values.tolist()], object)
 
 
@@ -132,13 +134,14 @@ def _number(value: Any) -> float | None:
 # --- a column --------------------------------------------------------------------------------------------------------
 
 
-def read(name: str, values: np.ndarray, kind: str | None = None) -> Column | None:
+def read(name: str, values: np.ndarray, kind: str | None = None, declared: bool = False) -> Column | None:
     """A column as numbers or categories; None where it is left out.
 
     Args:
         name: of the column.
         values: [n], of any type.
         kind: what the user says that it is, one of ``KINDS``; None: it is inferred.
+        declared: its type says that it holds categories, as pandas' does.
 
     Raises:
         ValueError: it cannot be read; which record, and what to do.
@@ -155,7 +158,9 @@ def read(name: str, values: np.ndarray, kind: str | None = None) -> Column | Non
             return _categorical(name, values, there)
         case "binary":
             return _binary(name, values, there)
-    _refuse_times(name, values, there)
+    _refuse_times(name, values, there, declared)
+    if declared or _is_interval(values[there.argmax()]):
+        return _of_categories(name, values, there)
     if values.dtype.kind == "c":
         raise ValueError(f"column {name} holds complex numbers; give their real and imaginary parts as two columns")
     found = plain_numbers(values)
@@ -168,15 +173,32 @@ def read(name: str, values: np.ndarray, kind: str | None = None) -> Column | Non
     return _of_words(name, values, there)
 
 
-def _of_words(name: str, values: np.ndarray, there: np.ndarray) -> Column:
-    """A column of booleans, words or text, inferred."""
+def _of_categories(name: str, values: np.ndarray, there: np.ndarray) -> Column:
+    """A column of categories, whatever they are: numbers, intervals, text."""
+    found = plain_numbers(values)
+    if found is None or _all_booleans(values, there):
+        return _of_words(name, values, there, declared=True)
+    if there.all() and np.isin(found, (0, 1)).all():
+        return Column(name, "binary", found)
+    column = _of_words(name, values, there, declared=True)
+    told = f"Column {name}: its type says that its numbers are categories; `kinds={name}:number` reads them as numbers."
+    return column._replace(notes=(*column.notes, told))
+
+
+def _is_interval(value: Any) -> bool:
+    return all(hasattr(value, name) for name in ("left", "right", "closed"))  # of pandas, as pd.cut makes them
+
+
+def _of_words(name: str, values: np.ndarray, there: np.ndarray, declared: bool = False) -> Column:
+    """A column of booleans, words or text, inferred; or one whose type says that it holds categories."""
     texts = as_text(values)
     words = {text.lower() for text in texts[there].tolist()}
     if words <= WORDS.keys() and len({WORDS[word] for word in words}) == len(words) == 2:
         if there.all():
             return _binary(name, values, there)
         return _categorical(name, values, there)
-    _refuse_what_looks_like_numbers(name, texts, there)
+    if not declared:
+        _refuse_what_looks_like_numbers(name, texts, there)
     different = len({*texts[there].tolist()})
     if different > max(FEW, int(there.sum()) // 2) or different > MOST:
         raise ValueError(
@@ -184,7 +206,22 @@ def _of_words(name: str, values: np.ndarray, there: np.ndarray) -> Column:
             f" ({sanitize.quoted(str(texts[there.argmax()]))}, ...), as names, identifiers and sentences are: leave it"
             f" out with `kinds={name}:drop`, or say that they are categories with `kinds={name}:category`"
         )
-    return _categorical(name, values, there)
+    column = _categorical(name, values, there)
+    told = () if declared else _begin_with_numbers(name, texts[there])
+    return column._replace(notes=(*column.notes, *told))
+
+
+def _begin_with_numbers(name: str, texts: np.ndarray) -> tuple[str, ...]:
+    """That categories [n] are rather numbers ("47 years", "0x1f", "120/80"), in a sentence; nothing of others."""
+    each = texts.tolist()
+    like = [t.lstrip("+-")[:1].isdigit() and not _CODE.fullmatch(t) and not _RANGE.fullmatch(t) for t in each]
+    example = next((text for text, one in zip(each, like, strict=True) if one and _number(text) is None), None)
+    if example is None or sum(like) <= MOSTLY * len(each):
+        return ()
+    return (
+        f"Column {name}: most of its values begin with a number ({sanitize.quoted(example)}), and each is a category of"
+        f" its own: if they are measured, write plain numbers; else `kinds={name}:category` says that they are such.",
+    )
 
 
 def _all_booleans(values: np.ndarray, there: np.ndarray) -> bool:
@@ -193,20 +230,21 @@ def _all_booleans(values: np.ndarray, there: np.ndarray) -> bool:
     )
 
 
-def _refuse_times(name: str, values: np.ndarray, there: np.ndarray) -> None:
-    dated = values.dtype.kind in "mM" or isinstance(
-        values[there.argmax()], datetime.date | datetime.time | datetime.timedelta
-    )
-    if not dated and values.dtype.kind in "OUS":
+def _refuse_times(name: str, values: np.ndarray, there: np.ndarray, declared: bool) -> None:
+    wrong = values[there.argmax()]
+    dated = values.dtype.kind in "mM" or isinstance(wrong, datetime.date | datetime.time | datetime.timedelta)
+    dated |= type(wrong).__name__ == "Period"  # of pandas
+    if not dated and not declared and values.dtype.kind in "OUS":
         some = as_text(values[there][:100])
         dated = all(_DATE.fullmatch(text) for text in some.tolist())
     if dated:
         raise ValueError(
-            f"column {name} holds dates or times ({values[there.argmax()]!s:.19}), and models take numbers: leave it"
-            f" out with `kinds={name}:drop`, or make a number of it, as the year or the days since a day"
+            f"column {name} holds dates or times ({wrong!s:.19}), and models take numbers: leave it out with"
+            f" `kinds={name}:drop`, or make a number of it, as the year or the days since a day; few different ones may"
+            f" be categories, `kinds={name}:category`"
         )
-    wrong = values[there.argmax()]
-    if values.dtype == object and not isinstance(wrong, str | bytes | bool | np.bool_ | numbers.Real | decimal.Decimal):
+    plain = str | bytes | bool | np.bool_ | numbers.Real | decimal.Decimal
+    if values.dtype == object and not isinstance(wrong, plain) and not _is_interval(wrong):
         raise ValueError(
             f"column {name} holds {type(wrong).__name__} (record {there.argmax()}), and models take numbers: give a"
             f" column for each number, or leave it out with `kinds={name}:drop`"

@@ -2,7 +2,7 @@
 PyTorch and Hugging Face, dicts, structured arrays. None of these libraries is imported here: objects say what they are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()  # of what was made of them, in sentences
     class_names: Mapping[str, tuple[str, ...]] = {}  # of columns of integers that are classes with names
     headless: bool = False  # no line of names: columns are called by their number
+    categories: Mapping[str, tuple[Any, ...]] = {}  # of columns whose type says that they are some, in their order
 
 
 class Arrays(NamedTuple):
@@ -28,6 +29,7 @@ class Arrays(NamedTuple):
     x: np.ndarray  # [n, *f]
     y: np.ndarray  # [n], or a one-hot code [n, c]
     names: tuple[str, ...] = ()  # of the classes, where they are known
+    categories: tuple[Any, ...] = ()  # of labels whose type says that they are some, in their order
 
 
 def held(data: Any, y: Any = None) -> Table | Arrays:
@@ -48,9 +50,9 @@ def held(data: Any, y: Any = None) -> Table | Arrays:
     tables.refuse_unaligned(data, y)
     table = _table(data)
     if table is not None:
-        return table if y is None else table._replace(columns=_with_labels(table.columns, tables.plain(y)))
+        return table if y is None else _with_labels(table, y)
     if y is not None:
-        return Arrays(tables.plain(data), tables.plain(y))
+        return Arrays(tables.plain(data), tables.plain(y), categories=tables.categories(y))
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not hasattr(data, "dtype"):
         return _of_items(data)
     raise InputError(
@@ -63,13 +65,16 @@ TARGET = "target"  # what labels are called that scikit-learn gives
 LABELS = "label"  # what labels are called that were given beside a table
 
 
-def _with_labels(columns: dict[str, np.ndarray], y: np.ndarray) -> dict[str, np.ndarray]:
-    if LABELS in columns:
+def _with_labels(table: Table, y: Any) -> Table:
+    if LABELS in table.columns:
         raise InputError(f"the table has a column {LABELS} and y was given, too: leave one of them out")
-    rows = len(next(iter(columns.values()), y))
-    if rows != len(y):
-        raise InputError(f"the table has {rows:,} records and y {len(y):,} labels: give one label for each record")
-    return {**columns, LABELS: y}
+    labels = tables.plain(y)
+    rows = len(next(iter(table.columns.values()), labels))
+    if rows != len(labels):
+        raise InputError(f"the table has {rows:,} records and y {len(labels):,} labels: give one label for each record")
+    known = tables.categories(y)
+    categories = {**table.categories, LABELS: known} if known else table.categories
+    return table._replace(columns={**table.columns, LABELS: labels}, categories=categories)
 
 
 def _refuse_others(data: Any) -> None:
@@ -92,21 +97,26 @@ def _table(data: Any) -> Table | None:
     """The columns of what has some; None of others."""
     if tables.is_frame(data) and getattr(data, "ndim", 2) == 2:
         names = [*map(_name, data.columns)]
-        if hasattr(data, "iloc"):
-            return Table(_named(names, (data.iloc[:, k].to_numpy() for k in range(len(names)))))
-        return Table(_named(names, (column.to_numpy() for column in data.get_columns())))
+        each = [data.iloc[:, k] for k in range(len(names))] if hasattr(data, "iloc") else data.get_columns()
+        return _of_columns(names, each, lambda column: column.to_numpy())
     if hasattr(data, "features") and hasattr(data, "column_names"):
         return _of_hugging_face(data)
     if hasattr(data, "column_names") and hasattr(data, "to_pydict"):  # pyarrow
-        return Table(_named(map(str, data.column_names), map(_of_arrow, data.columns)))
+        return _of_columns([*map(str, data.column_names)], data.columns, _of_arrow)
     if isinstance(data, Mapping):
-        return Table(_named(map(str, data), (_values(data[name]) for name in data)))
+        return _of_columns([*map(str, data)], [*data.values()], _values)
     if isinstance(data, np.ndarray) and data.dtype.names:
         return Table(_named(data.dtype.names, (data[name] for name in data.dtype.names)))
     if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
         names = dict.fromkeys(name for row in data for name in row)
         return Table(_named(map(str, names), (_values([row.get(name) for row in data]) for name in names)))
     return None
+
+
+def _of_columns(names: Sequence[str], columns: Sequence[Any], values: Callable[[Any], np.ndarray]) -> Table:
+    """Columns of pandas, polars, pyarrow, a dict; some may say themselves that they hold categories."""
+    known = {name: tables.categories(column) for name, column in zip(names, columns, strict=True)}
+    return Table(_named(names, map(values, columns)), categories={name: some for name, some in known.items() if some})
 
 
 def _is_bunch(data: Any) -> bool:

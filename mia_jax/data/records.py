@@ -114,7 +114,7 @@ def of_arrays(found: Arrays, name: str) -> Own:
         return of_table(table, name, How("y"))
     if len(x) != len(found.y):
         raise ValueError(f"x has {len(x):,} records and y {len(found.y):,} labels: give one label for each record")
-    labels = class_labels.numbered(found.y)
+    labels = class_labels.numbered(found.y, names=class_labels.present(found.categories, found.y))
     if found.names and not labels.names and labels.y.max() < len(found.names):
         labels = labels._replace(names=found.names)
     read, schema = local.read({"x": x, "y": labels.y}, name)
@@ -177,7 +177,8 @@ def of_frames(frames: Sequence[Any], y: np.ndarray, name: str) -> tuple[Records,
     tables = [table for table in map(holders.held, frames) if isinstance(table, Table)]
     parts = {column: [table.columns[column] for table in tables] for column in tables[0].columns}
     label = next(free for free in (holders.LABELS, "the label") if free not in parts)
-    whole = Table({column: np.concatenate(part) for column, part in parts.items()} | {label: y})
+    columns = {column: np.concatenate(part) for column, part in parts.items()} | {label: y}
+    whole = Table(columns, categories=tables[0].categories)
     own = of_table(whole, name, How(label, whole=False))
     return own.records, own.schema
 
@@ -240,6 +241,7 @@ def _classes(table: Table, label: list[str], how: How, kinds: Mapping[str, str])
     if known and values.dtype.kind in "iu":
         return class_labels.Classes(values.astype(np.int32), known, f"Classes are {listed(known)}, in this order.")
     names = how.class_names or (how.like.class_names if how.like is not None else ())
+    names = names or class_labels.present(table.categories.get(label[0], ()), values)
     if columns.KINDS.get(kinds.get(label[0], "")) == "categorical" and not names:
         no_names = columns.MISSING_WORDS - class_labels.NAMES
         called = [text for text in columns.in_order(columns.as_text(values)) if text.lower() not in no_names]
@@ -279,7 +281,8 @@ def _encoded(
             continue
         if name in table.class_names and values.dtype.kind in "iu":
             values = np.array(table.class_names[name], object)[values]
-        column = columns.read(name, values, kinds.get(name) or (_WORD[known[name].kind] if name in known else None))
+        kind = kinds.get(name) or (_WORD[known[name].kind] if name in known else None)
+        column = columns.read(name, values, kind, name in table.categories or name in table.class_names)
         if column is None:
             left.append(name)
             continue

@@ -93,7 +93,25 @@ def _parquet(path: pathlib.Path) -> Table:
     table = table.drop_columns(index)
     found = holders.held(table)
     assert isinstance(found, Table)
+    found = found._replace(categories={**found.categories, **_categories_of_pandas(table, found)})
     return found._replace(notes=("Left out: the index of the data frame that was written.",) if index else ())
+
+
+def _categories_of_pandas(table: Any, found: Table) -> dict[str, tuple[Any, ...]]:
+    """Of columns that were categorical in pandas: a file keeps the order of text alone, and only says so of numbers."""
+    try:
+        about = (table.schema.pandas_metadata or {})["columns"]
+        names = {column["name"] for column in about if column["pandas_type"] == "categorical"} & {*found.columns}
+    except (KeyError, TypeError, ValueError):
+        return {}
+    categories = {}
+    for name in names:
+        column, values = table.column(name), found.columns[name]
+        if hasattr(column.type, "ordered") and column.num_chunks:
+            categories[name] = tuple(column.unify_dictionaries().chunk(0).dictionary.to_pylist())
+        else:
+            categories[name] = tuple(np.unique(values[~columns.missing(values)]).tolist())
+    return categories
 
 
 # --- .csv ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,129 @@
+"""Columns as people have them that were read as something else without a word: categoricals, units, identifiers."""
+
+import numpy as np
+import pytest
+
+import mia_jax as mia
+from mia_jax.types import InputError
+
+N = 120
+RNG = np.random.default_rng(0)
+V = RNG.integers(0, 50, N)
+Y = np.arange(N) % 2
+LEVELS = ["low", "mid", "high"]
+NAMES = np.array(LEVELS)[V % 3]
+
+
+def read(column, y=Y, **more):
+    """The field of a column, and what is said of it."""
+    records, schema = mia.records({"age": V + 18, "c": column, "label": y}, notify=lambda line: None, **more)
+    return records, schema, " ".join(schema.notes)
+
+
+def field(schema):
+    return next(f for f in schema.fields if f.name == "c")
+
+
+# --- categories that say so themselves -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pandas():
+    return pytest.importorskip("pandas")
+
+
+@pytest.mark.parametrize("values", [V % 5, V % 5 * 10115, (V % 5).astype(str)])
+def test_categories_that_are_numbers_stay_categories(pandas, values):
+    """They became a numeric column, without a word."""
+    _, schema, said = read(pandas.Categorical(values))
+    assert field(schema).kind == "categorical" and len(field(schema).categories) == 5
+    assert "Column c: its type says that its numbers are categories; `kinds=c:number` reads them as numbers." in said
+    assert field(read(pandas.Categorical(values), kinds={"c": "number"})[1]).kind == "numeric"
+    assert field(read(pandas.Categorical(V % 2))[1]).kind == "binary"
+
+
+@pytest.mark.parametrize("made", ["pd.cut", "intervals"])
+def test_intervals_are_categories(pandas, made):
+    """ "column c holds Interval (record 0), and models take numbers"."""
+    edges = [-1, 10, 20, 60]
+    column = pandas.cut(V, edges)
+    column = column if made == "pd.cut" else pandas.Series(column).astype(column.categories.dtype)
+    assert field(read(column)[1]).categories == ("(-1, 10]", "(10, 20]", "(20, 60]")
+    assert field(read(pandas.cut(V, [5, 10, 20, 60]))[1]).categories[-1] == "(missing)"
+    _, schema, _ = read(V, pandas.cut(V, [-1, 5, 10, 60]))
+    assert schema.class_names == ("(-1, 5]", "(5, 10]", "(10, 60]")  # not in the order of the alphabet
+
+
+def test_periods_are_dates(pandas):
+    months = pandas.PeriodIndex(pandas.Series(pandas.period_range("2000", periods=12, freq="M"))[V % 12])
+    with pytest.raises(
+        InputError, match=r"column c holds dates or times \(2000-\d\d\).*kinds=c:drop.*kinds=c:category"
+    ):
+        read(months)
+    assert len(field(read(months, kinds={"c": "category"})[1]).categories) == 12
+    days = np.datetime64("2020-01-01") + V % 3
+    assert field(read(days, kinds="c:category")[1]).categories == ("2020-01-01", "2020-01-02", "2020-01-03")
+
+
+def test_categoricals_of_identifiers_are_still_refused(pandas):
+    for values in (np.arange(N) * 7, [f"n{k}" for k in range(N)]):
+        with pytest.raises(InputError, match="as names, identifiers and sentences are"):
+            read(pandas.Categorical(values))
+
+
+def labels(kind, pandas):
+    polars = pytest.importorskip("polars") if kind == "Enum" else None
+    return {
+        "categorical": lambda: pandas.Categorical(NAMES, LEVELS),
+        "one that lacks": lambda: pandas.Categorical(NAMES, ["none", *LEVELS]),
+        "Enum": lambda: polars.Series(NAMES).cast(polars.Enum(LEVELS)),
+    }[kind]()
+
+
+@pytest.mark.parametrize("kind", ["categorical", "one that lacks", "Enum"])
+def test_labels_are_numbered_in_the_order_of_their_own_categories(pandas, kind):
+    """It was ignored: high was 0, low 1."""
+    given = labels(kind, pandas)
+    for data in ((np.column_stack([V, V]), given), (pandas.DataFrame({"age": V}), given), {"age": V, "label": given}):
+        data, y = data if isinstance(data, tuple) else (data, None)
+        records, schema = mia.records(data, y, notify=lambda line: None)
+        assert schema.class_names == tuple(LEVELS)
+        np.testing.assert_array_equal(records.y, V % 3)
+        assert "Classes are numbered so: low is 0, mid is 1, high is 2." in schema.notes
+    assert mia.records({"age": V, "label": pandas.Categorical(NAMES)}, notify=print)[1].class_names[0] == "high"
+
+
+def test_answers_have_their_columns_in_the_order_of_the_categories(pandas):
+    p = np.eye(3)[V % 3] * 0.5 + np.full((N, 3), 1 / 6)
+    y = pandas.Series(pandas.Categorical(np.where(V % 3 == 1, "low", NAMES), LEVELS))  # nobody is mid
+    said = []
+    found = mia.audit(lambda x: p, np.zeros((N, 1)), y, Y == 0, attacks="loss", notify=said.append)
+    by_number = mia.audit(lambda x: p, np.zeros((N, 1)), np.where(V % 3 == 2, 2, 0), Y == 0, attacks="loss")
+    np.testing.assert_array_equal(found["loss"].scores, by_number["loss"].scores)
+    assert any("low is 0, mid is 1, high is 2. The answers' columns must be in this order." in line for line in said)
+
+
+def test_a_parquet_file_keeps_the_categories_of_a_frame(pandas, tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame({"age": V, "c": pandas.Categorical(V % 5), "label": pandas.Categorical(NAMES, LEVELS)})
+    frame.to_parquet(tmp_path / "mine.parquet")
+    _, schema = mia.load(str(tmp_path / "mine.parquet"), notify=lambda line: None)
+    assert field(schema).kind == "categorical" and schema.class_names == tuple(LEVELS)
+
+
+# --- numbers that are written with something -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("write", ["{} years", "{} kg", "{}.5kg", "0x{:x}", "-{} C", "{}°C", "{}/80"])
+def test_numbers_with_units_are_told_from_categories(write):
+    """Each became a category of its own, without a word."""
+    values = [write.format(v) for v in V]
+    _, schema, said = read(values)
+    assert field(schema).kind == "categorical"
+    assert "Column c: most of its values begin with a number (" in said and "`kinds=c:category`" in said
+    assert "begin with a number" not in read(values, kinds={"c": "category"})[2]
+
+
+@pytest.mark.parametrize("write", ["0{:04d}", "{0}-{0}", "a{}", "Q{}"])
+def test_codes_ranges_and_words_are_categories(write):
+    assert "begin with a number" not in read([write.format(v) for v in V])[2]
