@@ -187,9 +187,17 @@ def attack(
 
 
 def _control(
-    key: Key, attack: Attack, name: str, choice: Choice, state: State, observed: Observed, *taught: Any
+    key: Key,
+    attack: Attack,
+    name: str,
+    choice: Choice,
+    state: State,
+    observed: Observed,
+    learn: Seen,
+    truth: np.ndarray,
+    proxies: Any,
 ) -> np.ndarray | None:
-    """Scores of shadows in the target's place, [T, n]; ``taught``: what the attack learned from, and its proxies."""
+    """Scores of shadows in the target's place, [T, n]; ``learn``, ``truth``, ``proxies``: what it was fitted to."""
     read = calibration.read_as(choice.answer)
     if not attack.per_example:
         seen, n = observed.asked[name], len(jax.tree.leaves(observed.target[name])[0])
@@ -197,7 +205,6 @@ def _control(
         return negative_control.scores(attack, state, choice, Calibration(seen, never, dict.fromkeys(seen)))
     if ATTACKS[name].parts is not None:  # long work, that would be done again for each
         return None
-    learn, truth, proxies = taught
     r = observed.trained.shape[1]
     own = jax.tree.map(lambda leaf: leaf[:, r:], observed.shadows[name][read])
     return negative_control.refitted(key, attack, choice, learn, truth, own, proxies)
