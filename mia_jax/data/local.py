@@ -15,6 +15,7 @@ from mia_jax.storage import artifacts
 from mia_jax.types import Field, InputError, Records, Schema
 
 SOME = 1000  # records that are looked at for values that become the same
+EXACT, LARGEST = 2.0**53, 2.0**64  # up to where float64 has every whole number; where integers of 64 bits end
 ROUNDED = "Models are trained on float32"  # how a note begins
 NOT_USED = (
     "The file's member is not used: which model trains on which record is drawn here. It is for records that a"
@@ -200,6 +201,8 @@ def float32(x: np.ndarray, names: Sequence[str] = ()) -> tuple[np.ndarray, list[
     if np.isinf(kept).any():
         which = f"column {names[int(np.argwhere(np.isinf(kept))[0][1])]}" if names else "x"
         raise ValueError(f"{which} has values beyond 3e38, where float32 ends; scale them")
+    if note := _beyond_exact(x, names):
+        return kept, [note]
     rows = np.linspace(0, len(x) - 1, min(len(x), SOME)).astype(int)
     whole, near = (a[rows].reshape(len(rows), -1) for a in (x, kept))
     some, rounded = np.sort(whole, axis=0), np.sort(near, axis=0)
@@ -222,6 +225,23 @@ def float32(x: np.ndarray, names: Sequence[str] = ()) -> tuple[np.ndarray, list[
             " smallest value; an identifier is left out."
         ]
     return kept, []
+
+
+def _beyond_exact(x: np.ndarray, names: Sequence[str]) -> str:
+    """That a column of x [n, *f] holds nothing but integers of 64 bits that no float holds, in a sentence; or ""."""
+    flat = x.reshape(len(x), -1)
+    low, high = np.fmin.reduce(flat, axis=0), np.fmax.reduce(flat, axis=0)
+    long = (low >= EXACT) & (high <= LARGEST)
+    if not long.any():
+        return ""
+    column = int(long.argmax())
+    which, move = f"column {column} of x", f"np.delete(x, {column}, axis=1)"
+    if names:
+        which, move = f"column {names[column]}", f"`kinds={names[column]}:drop`"
+    return (
+        f"{ROUNDED}, and all numbers of {which} are beyond 2^53 ({low[column]:.6g}, ...), where floats tell neighbors"
+        f" apart no more, as identifiers are: {move} leaves it out."
+    )
 
 
 def _missing_note(x: np.ndarray) -> list[str]:

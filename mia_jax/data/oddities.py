@@ -7,6 +7,10 @@ import numpy as np
 
 MISSING = (-999.0, -9999.0, -99999.0, -1e6)  # numbers that stand for none, as a rule
 CHANNELS = (1, 3, 4)  # of images
+SOME = 200  # records that are looked at first
+MANY = 100  # records of which none shares a whole number with another, so that it is no accident
+ALL_WHOLE = 2.0**24  # from where on every float32 is a whole number
+FEW = 2  # such columns, at most, that are rather identifiers than measured
 _ID = re.compile(r"(?i:^|[_ .-])(?i:id|uid|uuid|nr|no|key)$|[a-z]I[dD]$|^(?i:id)[_ .-]")  # id, customer_id, userId
 
 
@@ -41,13 +45,12 @@ def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = ()) -> tuple[str,
             f"{which} counts the rows, as the index of a table does: it tells the order of the file,"
             f" which often tells members; {move} leaves it out."
         )
-    for k in (k for k, name in enumerate(names) if _ID.search(name) and k not in counts):
-        if len(np.unique(x[:, k])) == len(x) and not (x[:, k] % 1).any():
-            which, move = column(k)
-            said.append(
-                f"{which} has a value of its own in each record, as identifiers have, by which models can learn records"
-                f" by heart; {move} leaves it out."
-            )
+    for k in (k for k in _of_their_own(x, names) if k not in counts):
+        which, move = column(k)
+        said.append(
+            f"{which} has a value of its own in each record, as identifiers have, by which models can learn records"
+            f" by heart; {move} leaves it out."
+        )
     own = np.flatnonzero((x == y[:, None]).all(axis=0))
     if len(own):
         which, move = column(own[0])
@@ -59,6 +62,18 @@ def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = ()) -> tuple[str,
                 " 0: as a rule it stands for what is missing; fill it in, or write np.nan for a model that takes such."
             )
     return tuple(said)
+
+
+def _of_their_own(x: np.ndarray, names: Sequence[str]) -> list[int]:
+    """The columns of numbers [n, f] that have another whole number in each record: those that are called as identifiers
+    are, and of many records any; not where several have, as counts of something may."""
+    some = x[:SOME]
+    different = (np.diff(np.sort(some, axis=0), axis=0) != 0).all(axis=0)
+    likely = np.flatnonzero(different & (some == np.trunc(some)).all(axis=0))
+    found = [int(k) for k in likely if len(np.unique(x[:, k])) == len(x) and (x[:, k] == np.trunc(x[:, k])).all()]
+    called = [k for k in found if names and _ID.search(names[k])]
+    others = [k for k in found if k not in called and np.abs(x[:, k]).max() < ALL_WHOLE]
+    return sorted([*called, *(others if len(x) >= MANY and len(others) <= FEW else [])])
 
 
 def names_of_labels(texts: Mapping[str, np.ndarray], y: np.ndarray) -> tuple[str, ...]:

@@ -127,3 +127,39 @@ def test_numbers_with_units_are_told_from_categories(write):
 @pytest.mark.parametrize("write", ["0{:04d}", "{0}-{0}", "a{}", "Q{}"])
 def test_codes_ranges_and_words_are_categories(write):
     assert "begin with a number" not in read([write.format(v) for v in V])[2]
+
+
+# --- identifiers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [2**60 + V, 2**60 + V * 10**9, 2**62 - V, RNG.integers(10**17, 10**18, N)])
+def test_integers_that_no_float_holds_are_named(values, tmp_path):
+    """In a .csv all of 2^60 + k are one number, and nothing was said."""
+    told = "all numbers of column c are beyond 2^53"
+    assert told in read(values)[2]
+    lines = [f"{v},{c},{y}" for v, c, y in zip(V, values, Y, strict=True)]
+    (tmp_path / "mine.csv").write_text("\n".join(["age,c,label", *lines]))
+    _, schema = mia.load(str(tmp_path / "mine.csv"), notify=lambda line: None)
+    assert told in " ".join(schema.notes) and "`kinds=c:drop`" in " ".join(schema.notes)
+    np.savez(tmp_path / "mine.npz", x=np.column_stack([V, values]), y=Y)
+    _, schema = mia.load(str(tmp_path / "mine.npz"), notify=lambda line: None)
+    assert "all numbers of column 1 of x are beyond 2^53" in " ".join(schema.notes)
+
+
+def test_large_measured_numbers_are_no_identifiers():
+    assert (
+        "beyond 2^53" not in read(RNG.lognormal(46, 1, N))[2] and "of its own" not in read(RNG.lognormal(46, 1, N))[2]
+    )
+    assert "beyond 2^53" not in read(1577836800000 + V * 86400000)[2]
+
+
+def test_another_whole_number_in_each_record_is_said():
+    """Only of columns that are called id, before."""
+    told = "Column c has a value of its own in each record"
+    assert told in read(RNG.permutation(10_000)[:N])[2] and told in read(RNG.permutation(N) * 7.0)[2]
+    assert told not in read(RNG.normal(size=N))[2]
+    few = {"age": V[:40], "c": RNG.permutation(10_000)[:40], "label": Y[:40]}
+    assert told not in " ".join(mia.records(few, notify=lambda line: None)[1].notes)
+    counts = {f"gene{k}": RNG.permutation(10_000)[:N] for k in range(5)}
+    said = mia.records(counts | {"label": Y}, notify=lambda line: None)[1].notes
+    assert "of its own" not in " ".join(said)
