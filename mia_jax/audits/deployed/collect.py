@@ -100,7 +100,9 @@ def _collected(
         arrays["target"] = read
         if arrays["target"].shape != arrays["shadows"].shape[1:]:
             shape = arrays["shadows"].shape[1:]
-            raise InputError(f"target has shape {arrays['target'].shape}, and each shadow's answers {shape}")
+            raise InputError(
+                f"target has shape {arrays['target'].shape}, and each shadow's answers {shape}: ask all about the same"
+            )
     return arrays, which
 
 
@@ -167,7 +169,7 @@ def _number(plan: TrainingPlan, path: pathlib.Path) -> int:
 
 def _model(plan: TrainingPlan, k: int, whose: str) -> int:
     if not 0 <= k < len(plan.member):
-        raise InputError(f"{whose} is of model {k}, and the plan has models 0 to {len(plan.member) - 1}")
+        raise InputError(f"{whose} is of model {k}, and the plan has models 0 to {len(plan.member) - 1}: rename it")
     return k
 
 
@@ -276,7 +278,9 @@ def _(given: str | pathlib.Path) -> np.ndarray:
 def _model_as_target(plan: TrainingPlan, found: dict[int, np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
     """One of the plan's models, taken out of the shadows, and who trained it."""
     if k not in found:
-        raise InputError(f"target={k}: that model has not answered yet, or the plan has no such model")
+        raise InputError(
+            f"target={k}: that model has not answered yet, or the plan has no such model; name one that has"
+        )
     return found.pop(k), plan.member[k]
 
 
