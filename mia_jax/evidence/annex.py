@@ -14,7 +14,7 @@ What could not be read in the original has a (?) on the page. Nothing is quoted 
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jinja2
@@ -23,7 +23,7 @@ from mia_jax import sanitize
 from mia_jax.reports import measures, render, verdict
 from mia_jax.reports.figures import many
 from mia_jax.reports.measures import Results
-from mia_jax.reports.words import PROOF, PROOF_BY_CANARIES, confounded, doubts, percent, title
+from mia_jax.reports.words import PROOF, PROOF_BY_CANARIES, confounded, doubts, percent, title, with_interval
 
 GUESSING = 0.5
 LONGEST = 350  # characters of a command, and of doubts, for all is on one page
@@ -121,11 +121,11 @@ def _found(results: Results) -> str:
     rate = measures.lowest_rate(results)
     if rate and (best := measures.strongest(results, rate)):
         parts.append(
-            f"{measures.short(results, best[0])} finds {_shown(best[1], percent)} of the members at a false-positive"
-            f" rate of {percent(float(rate))}, where guessing finds {percent(float(rate))}"
+            f"{measures.short(results, best[0])} finds {with_interval(best[1], percent)} of the members at a"
+            f" false-positive rate of {percent(float(rate))}, where guessing finds {percent(float(rate))}"
         )
     if area := _largest(results, "auc"):
-        parts.append(f"the largest AUC is {_shown(area[1])} ({measures.short(results, area[0])}; guessing: 0.5)")
+        parts.append(f"the largest AUC is {with_interval(area[1])} ({measures.short(results, area[0])}; guessing: 0.5)")
     if (bound := measures.largest_epsilon(results)) is not None:
         parts.append(f"epsilon is at least {bound[1]:.2f}, as proven by the attacks")
     return "; ".join(parts) or "too few records were judged to count anything"
@@ -140,14 +140,6 @@ def _largest(results: Results, key: str) -> tuple[str, Any] | None:
         return None
     name = max(known, key=lambda name: measures.value(known[name]) or 0.0)
     return name, known[name]
-
-
-def _shown(measure: Any, words: Callable[[float], str] = "{:.3f}".format) -> str:
-    """A measure, and its interval where there is one."""
-    value = words(measures.value(measure) or 0.0)
-    if not measures.has_interval(measure):
-        return value
-    return f"{value} [{', '.join(words(end) for end in measures.ends(measure))}]"
 
 
 # --- the texts -------------------------------------------------------------------------------------------------------
@@ -170,12 +162,12 @@ def _aisvs(results: Results) -> Text:
         shows = (
             f"Attacks that exceed guessing, so it is not met: of {tried} simulated,"
             f" {many(len(above), 'is', 'are')} better than guessing beyond chance"
-            f" ({names}{', ...' if len(above) > 3 else ''}; AUC up to {_shown(area[1])})."
+            f" ({names}{', ...' if len(above) > 3 else ''}; AUC up to {with_interval(area[1])})."
         )
     else:
         shows = (
             f"No attack that exceeds guessing as far as this audit can tell: {tried} simulated; AUC up to"
-            f" {_shown(area[1])}."
+            f" {with_interval(area[1])}."
         )
     return Text(
         "OWASP AISVS 1.0, C11.2.5 (Level 3)",

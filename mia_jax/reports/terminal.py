@@ -20,7 +20,16 @@ from mia_jax.reports.figures import many
 from mia_jax.reports.measures import Results
 from mia_jax.reports.sections import beside_paper, canary_kinds, epsilon, result
 from mia_jax.reports.sections import unknown as unknown_section
-from mia_jax.reports.words import MEASURES, confounded, doubts, listed, marked_title, percent, table_notes
+from mia_jax.reports.words import (
+    MEASURES,
+    confounded,
+    doubts,
+    listed,
+    marked_title,
+    percent,
+    table_notes,
+    with_interval,
+)
 
 WIDTH = 100  # columns, at most
 FIRST, EACH = 20, 25  # columns of the names of measures, and of each attack, in the table of the paper's run
@@ -97,13 +106,9 @@ def _add(table: Table, cells: Sequence[str]) -> None:
 
 def _number(measure: Any, notes: Notes) -> str:
     """A measure with its interval, or the number of the note that says why it has none."""
-    number = measures.value(measure)
-    if number is None:
+    if measures.value(measure) is None:
         return f"- ({notes.number(measures.reason(measure))})"
-    if not measures.has_interval(measure):
-        return f"{number:.3f}"
-    low, high = measures.ends(measure)
-    return f"{number:.3f} [{low:.3f}, {high:.3f}]"
+    return with_interval(measure)
 
 
 def comparison_table(comparison: Mapping[str, Any], audits: Mapping[str, Results], width: int = WIDTH) -> str:
@@ -298,9 +303,8 @@ def _canaries_parts(results: Results) -> list[RenderableType]:
         bound = block[key]
         guesses = f"{bound['right']:,} of {bound['guesses']:,} guesses right"
         _add(table, [f"at least, {name} ({source})", f">= {measures.epsilon_low(bound):.2f}", guesses])
-    auc = block["auc"]
     accuracies = (
-        f"AUC of the canaries {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]; accuracy of the model on"
+        f"AUC of the canaries {with_interval(block['auc'])}; accuracy of the model on"
         f" training {target['train_accuracy']:.3f}, on test records {target['test_accuracy']:.3f}"
     )
     several = _canaries_by_lira(results) if "lira" in canaries else []

@@ -1,6 +1,6 @@
 """Words that several sections share, for a reader who has never heard of membership inference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mia_jax.reports import measures
@@ -83,6 +83,14 @@ def the_model(results: Results) -> str:
     return kinds.get(target["kind"], target["kind"])
 
 
+def with_interval(measure: Any, number: Callable[[float], str] = "{:.3f}".format) -> str:
+    """A measure that has a value, with its interval where it has one: 0.731 [0.712, 0.750]."""
+    value = number(measures.value(measure) or 0.0)
+    if not measures.has_interval(measure):
+        return value
+    return f"{value} [{', '.join(number(end) for end in measures.ends(measure))}]"
+
+
 # --- sentences -------------------------------------------------------------------------------------------------------
 
 
@@ -132,12 +140,6 @@ def doubts(results: Results) -> str:
     return " ".join(["The numbers below are in doubt.", *results["doubts"]]) if results.get("doubts") else ""
 
 
-def interval(measure: Mapping[str, Any]) -> str:
-    """An AUC with its interval: .73 [.71, .75]."""
-    low, high = measures.ends(measure)
-    return f"{measure['value']:.2f} [{low:.2f}, {high:.2f}]"
-
-
 def confounded(results: Results) -> str:
     """What comes before all numbers where records alone tell who is a member; else empty."""
     if not measures.confounded(results):
@@ -147,8 +149,8 @@ def confounded(results: Results) -> str:
     by = f" Most is told by {', '.join(telling)}." if telling else ""
     return (
         "Members and non-members differ even without the model: a classifier that never asks it tells them apart with"
-        f" an AUC of {interval(found['auc'])}, where a random split would leave 0.50.{by} So the numbers below do not"
-        " say what the model remembers: an attack may find that difference instead. What to do: judge members and"
+        f" an AUC of {with_interval(found['auc'])}, where a random split would leave 0.500.{by} So the numbers below do"
+        " not say what the model remembers: an attack may find that difference instead. What to do: judge members and"
         " non-members that one random draw has divided, or of the same time, place and kind."
     )
 
@@ -181,7 +183,7 @@ def random_split(results: Results) -> str:
         return ""
     blind = (results.get("blind") or {}).get("auc") or {}
     ran = measures.has_interval(blind)
-    alone = f"; without the model, records alone tell no difference: AUC {interval(blind)}" if ran else ""
+    alone = f"; without the model, records alone tell no difference: AUC {with_interval(blind)}" if ran else ""
     return (
         "These numbers tell members from others; what the model remembers they tell only if a random split decided who"
         f" is a member (members that are merely easier, or older, score apart too){alone}"
