@@ -20,7 +20,7 @@ SEEN = 16  # models of which what is seen is in memory at once, while it is obse
 
 
 class Bound(NamedTuple):
-    """At most so many bytes of memory."""
+    """How much memory is taken at most, in bytes, and by what."""
 
     constant: float
     each: float  # for each record
@@ -48,7 +48,7 @@ class Bound(NamedTuple):
 def balanced(
     n: int, record: int, devices: int, seen: int, targets: int, attacks: int, whole: tuple[str, int] = ("", 0)
 ) -> Bound:
-    """Of a balanced audit with our own networks.
+    """The bound of a balanced audit with our own networks.
 
     Args:
         n: records that are asked about.
