@@ -40,8 +40,8 @@ def _plan() -> None:
     from mia_jax.types import InputError
 
     out = pathlib.Path(FLAGS.out)
-    if out.suffix != ".npz" or not out.parent.is_dir():
-        raise InputError(f"--out={out} must be an .npz in a folder that is there")
+    if out.suffix != ".npz":
+        raise InputError(f"--out={out} must end with .npz")
     plan = training_plan.plan(FLAGS.num_records, FLAGS.num_models, train_size=FLAGS.train_size, seed=FLAGS.seed)
     plan.save(out)
     if FLAGS.rows is not None:

@@ -33,13 +33,14 @@ class TrainingPlan(NamedTuple):
         return np.flatnonzero(self.member[k])
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write plan.npz, whole or not at all.
+        """Write plan.npz, whole or not at all, in a folder that is made where it is missing.
 
         Raises:
             InputError: the path cannot be written.
         """
         try:
             arrays = {"member": self.member, "seeds": self.seeds, "digest": np.array(self.digest)}
+            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
             artifacts.write_npz(pathlib.Path(path), arrays)
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror}); choose another path") from None

@@ -173,10 +173,10 @@ def test_the_script_writes_a_plan(tmp_path):
         command = [sys.executable, "scripts/plan.py", *argv]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
-    out = f"--out={tmp_path}/plan.npz"
+    out = f"--out={tmp_path}/answers/plan.npz"  # as in docs/predictions.md: a folder that is not there
     done = script(f"--num_records={N}", f"--num_models={K}", out, f"--rows={tmp_path}/rows")
     assert done.returncode == 0, done.stderr
-    plan = training_plan.load(tmp_path / "plan.npz")
+    plan = training_plan.load(tmp_path / "answers" / "plan.npz")
     np.testing.assert_array_equal(plan.member, PLAN.member)
     np.testing.assert_array_equal(np.loadtxt(tmp_path / "rows" / "rows-3.txt", dtype=int), PLAN.rows(3))
     for wrong in (("--num_records=0", out), ("--num_records=9", "--num_models=3", out), ("--num_records=9", "--out=x")):
