@@ -70,18 +70,21 @@ def _refuse_missing(config: Config | BalancedConfig | CanaryConfig, records: Rec
         )
 
 
-def train_models(run: Run, job: TrainingJob) -> Models:
+def train_models(run: Run, job: TrainingJob, *, target: bool = False) -> Models:
     """The models of a job, trained or found: our own networks or another library's models, by ``target_kind``.
 
-    The first of several shards has a job of a single model, such as the target, to itself, and does all of it.
+    Args:
+        run: its shard makes some of them.
+        job: K models.
+        target: it is the target, which is nobody's share: the first shard has it to itself, others if they ask it.
     """
-    if run.shard is not None and len(job.train) == 1 and run.shard.index == 0:
+    if run.shard is not None and target and run.shard.index == 0:
         run = run._replace(shard=None)
     if job.config.target_kind != "nn":
         return platform_models(run, job)
     if job.config.jobs > 1:
         raise InputError("`jobs` is for other libraries' trainers; our networks train several at once: leave it out")
-    return networks(run, job)
+    return networks(run, job, target=target)
 
 
 def accountant_epsilon(config: AuditConfig, m: int) -> dict[str, Any] | None:

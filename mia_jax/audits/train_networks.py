@@ -29,21 +29,32 @@ from mia_jax.types import Array, EpochInfo, Model, Params, Records, Schema, Seen
 C = TypeVar("C", bound=AuditConfig)
 
 
-def networks(run: Run, job: TrainingJob) -> Models:
+def networks(run: Run, job: TrainingJob, *, target: bool = False) -> Models:
     """Train the networks that the workdir does not hold yet; each is an artifact of its own.
 
     Args:
         run: shows epochs done, and tells which network diverged, as soon as that is known.
         job: K networks.
+        target: it is the target, which is no share of a shard's: it is trained when it is asked.
 
     Returns:
         The networks. ``lost`` says which diverged; observing one of those raises Diverged.
+
+    Raises:
+        ShareIsMade: the networks of this process's shard are there.
     """
     model, job = prepared(run, job)
     descriptions = describe_each(job, model)
     diverged = _telling_once(job, run.notify)
-    make = _all if run.shard is None else _share
-    return make(run, job, model, descriptions, diverged)
+    if run.shard is None:
+        return _all(run, job, model, descriptions, diverged)
+    if not target:
+        raise ShareIsMade(_share(run, job, model, descriptions, diverged))
+
+    def asked(k: int) -> Target:  # trained, or waited for where another process does so
+        return _all(run._replace(shard=None), job, model, descriptions, diverged).target(k)
+
+    return stages.NO_MODELS._replace(names=[artifacts.digest(d) for d in descriptions], target=asked)
 
 
 def _all(
@@ -86,26 +97,12 @@ def _share(
     model: Model,
     descriptions: Sequence[dict[str, Any]],
     diverged: Callable[[int, int], str],
-) -> Models:
-    """Train the networks of this process's shard.
-
-    Returns:
-        Of a job of one network: a target that is trained when it is asked, or waited for where another process does so.
-
-    Raises:
-        ShareIsMade: of several networks, once those of the shard are there.
-    """
-    total = len(descriptions)
-    if total > 1:
-        mine = shards.dealt(run.shard, total)
-        _, made = _trained(run, job, model, descriptions, diverged, mine, lambda k, one: one._replace(arrays={}))
-        missing = sum(not run.workdir.has("models", d) for d in descriptions)
-        raise ShareIsMade(Share(job.title, len(mine), made, total, missing))
-
-    def target(k: int) -> Target:
-        return _all(run._replace(shard=None), job, model, descriptions, diverged).target(k)
-
-    return stages.NO_MODELS._replace(names=[artifacts.digest(d) for d in descriptions], target=target)
+) -> Share:
+    """Train the networks of this process's shard."""
+    mine = shards.dealt(run.shard, len(descriptions))
+    _, made = _trained(run, job, model, descriptions, diverged, mine, lambda k, one: one._replace(arrays={}))
+    missing = sum(not run.workdir.has("models", d) for d in descriptions)
+    return Share(job.title, len(mine), made, len(descriptions), missing)
 
 
 def prepared(run: Run, job: TrainingJob) -> tuple[Model, TrainingJob]:

@@ -54,6 +54,13 @@ def test_models_of_other_libraries_are_observed_once(own, tmp_path, no_pages):
     assert scores(tmp_path / "w") == scores(tmp_path / "one")
 
 
+@pytest.mark.parametrize("kind", ["nn", pytest.param(LOGISTIC, marks=pytest.mark.integration)])
+def test_shards_of_a_single_shadow(own, tmp_path, kind):
+    """It was taken for the target, and ended with a traceback."""
+    shares = shared(config(own, tmp_path / "w", num_shadows=1, num_epochs=1, target_kind=kind), 2, (1, 0))
+    assert [(share.mine, share.made, share.missing) for share in shares] == [(0, 0, 1), (1, 1, 0)]
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("kind", ["nn", LOGISTIC, "amazon"])
 def test_shards_of_a_balanced_audit(own, tmp_path, no_pages, kind):

@@ -127,7 +127,7 @@ class Known(Exception):
 def test_an_attacker_may_know_how_the_target_was_trained(own, tmp_path, monkeypatch, adaptive):
     trained = {}
 
-    def train(run, job):
+    def train(run, job, *, target=False):
         trained[job.title] = (job.config.l2, job.config.dropout, job.config.num_epochs)
         if job.title == "shadow models":
             raise Known

@@ -135,7 +135,7 @@ def train(run: Run[Config], setting: ShokriSetting) -> Trained[TargetAndData]:
 
 def train_target(run: Run[Config], setting: ShokriSetting) -> Models:
     """The target; for another library, as soon as it is asked or observed."""
-    return train_models(run, target_job(run, setting))
+    return train_models(run, target_job(run, setting), target=True)
 
 
 def target_job(run: Run[Config], setting: ShokriSetting) -> TrainingJob:
