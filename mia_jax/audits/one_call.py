@@ -19,7 +19,7 @@ from mia_jax.audits.config import AuditConfig, Brought, DeployedConfig, InProces
 from mia_jax.audits.deployed import checks, collect
 from mia_jax.audits.deployed.infer import AnswersWarning
 from mia_jax.audits.plans import in_process
-from mia_jax.data import class_labels, columns, npz, tables
+from mia_jax.data import class_labels, columns, holders, npz, records, tables
 from mia_jax.data.groups import Grouping
 from mia_jax.progress import Progress, patient
 from mia_jax.reports import notebook
@@ -37,7 +37,7 @@ OF_NETWORKS = frozenset(f.name for f in dataclasses.fields(AuditConfig)) - {
 def audit(
     predict: Any,
     x: Any,
-    y: Array,
+    y: Array | None = None,
     member: Array | None = None,
     *,
     shadows: Any = None,
@@ -146,9 +146,10 @@ def _doubted(result: AuditResult) -> AuditResult:
 
 
 def _brought(
-    predict: Any, x: Any, y: Array, member: Array | None, shadows: Any, population: Any, signal: Any
+    predict: Any, x: Any, y: Array | None, member: Array | None, shadows: Any, population: Any, signal: Any
 ) -> Brought:
     """What was given, as an audit takes it. Raises InputError."""
+    y = _there(x, y)
     predict = collect.loaded(predict) if isinstance(predict, str | os.PathLike) else predict
     names, notes = _classes_of(predict), ()
     if signal is None:
@@ -184,14 +185,24 @@ def _brought(
     return given._replace(shadows=p, shadow_member=trained, notes=(*notes, *filter(None, [note])))
 
 
+def _there(x: Any, y: Array | None) -> Array:
+    """The labels. Raises InputError where none were given."""
+    if y is not None:
+        return y
+    holders.refuse_together(x)
+    named = [name for name in x.columns if str(name).lower() in records.LABELS] if hasattr(x, "columns") else []
+    move = f": y = x[{named[0]!r}], and x without that column" if named else ""
+    raise InputError(f"y is missing, the classes of the records (with `signal`, what is predicted of each){move}")
+
+
 def _grouped(group: Any, x: Any, records: int) -> Grouping | None:
     """The groups of records by a column of theirs, or by values [n]. Raises InputError."""
     if group is None:
         return None
     if not isinstance(group, str):
         return groupings.of_values(group, str(getattr(group, "name", None) or "group"), records)
-    if not tables.is_frame(x) or group not in x.columns:
-        known = f"; there are {', '.join(map(str, x.columns))}" if tables.is_frame(x) else ", which is no data frame"
+    if not hasattr(x, "columns") or group not in x.columns:
+        known = f"; there are {', '.join(map(str, x.columns))}" if hasattr(x, "columns") else ", which is no data frame"
         raise InputError(f"group={group!r} is no column of x{known}: give one, or values [n]")
     return groupings.of_values(x[group], group, records)
 
@@ -204,10 +215,7 @@ def _records(x: Any, y: Array, whose: str, names: tuple[str, ...]) -> tuple[Any,
         found = class_labels.beside(y, names=names, called="y")
     except ValueError as error:
         raise InputError(f"{whose}y cannot be used: {error}") from None
-    if len(x) != len(found.y):
-        raise InputError(
-            f"{whose}x has {len(x):,} records and y {len(found.y):,} labels: give one label for each record"
-        )
+    tables.refuse_unpaired(x, len(found.y), whose)
     return x, found, tuple(filter(None, [found.note]))
 
 
@@ -221,6 +229,7 @@ def _classes_of(model: Any) -> tuple[str, ...]:
 
 def _dense(x: Any, whose: str) -> Any:
     """Records as they came, or lists of them as an array. Raises InputError."""
+    holders.refuse_together(x)
     if hasattr(x, "toarray"):
         raise InputError(f"{whose}x is a sparse matrix, and records are rows of numbers: give x.toarray()")
     return x if hasattr(x, "shape") else tables.plain(x)
@@ -231,8 +240,9 @@ def _predicted(x: Any, y: Array, signal: Any) -> tuple[Any, np.ndarray]:
     x = _dense(x, "")
     tables.refuse_unaligned(x, y)
     values = tables.plain(y)
-    if len(x) != len(values) or not len(values):
-        raise InputError(f"x has {len(x):,} records and y {len(values):,}: give what is to be predicted of each")
+    if not len(values):
+        raise InputError("y is empty: give what is to be predicted of each record")
+    tables.refuse_unpaired(x, len(values))
     if values.dtype == object or (values.dtype.kind in "US" and isinstance(signal, str)):
         numbers = columns.plain_numbers(values) if values.ndim == 1 else None
         if numbers is None and callable(signal) and all(isinstance(value, str) for value in values.flat):
@@ -271,7 +281,8 @@ def _saved_predictions(saved: Mapping[str, Any], records: int) -> tuple[np.ndarr
         raise InputError(f"shadows: {lacking[0]} is missing: give predictions [S, n, ...], and shadow_member [S, n]")
     predicted = collect.loaded(saved["shadows"])
     if predicted.ndim < 2 or predicted.shape[1] != records or 0 in predicted.shape:
-        raise InputError(f"shadows hold predictions [S, {records}, ...]; they have shape {predicted.shape}")
+        hint = tables.turned("shadows", predicted.shape, (None, records, None)[: max(predicted.ndim, 2)])
+        raise InputError(f"shadows hold predictions [S, {records}, ...]; they have shape {predicted.shape}{hint}")
     return predicted, _who(saved, predicted.reshape(*predicted.shape[:2], -1), records)
 
 
@@ -283,7 +294,7 @@ def _saved(saved: Mapping[str, Any], records: int) -> tuple[np.ndarray, np.ndarr
     if p.ndim not in (2, 3) or p.shape[1] != records or 0 in p.shape:
         raise InputError(
             f"shadows hold probabilities [S, {records}, c], of the records in x (of two classes [S, {records}]); they"
-            f" have shape {p.shape}"
+            f" have shape {p.shape}{tables.turned('shadows', p.shape, (None, records, None)[: max(p.ndim, 2)])}"
         )
     try:
         _, p, note = answer_kinds.of_models(None, p)

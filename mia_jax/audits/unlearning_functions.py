@@ -121,6 +121,5 @@ def _records(x: Any, y: Array) -> tuple[Any, np.ndarray]:
         labels = class_labels.numbered(tables.plain(y), whole=False).y
     except ValueError as error:
         raise InputError(f"y cannot be used: {error}") from None
-    if len(x) != len(labels):
-        raise InputError(f"x has {len(x):,} records and y {len(labels):,} labels: give one label for each record")
+    tables.refuse_unpaired(x, len(labels))
     return x, labels.astype(np.int64)

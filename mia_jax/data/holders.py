@@ -10,7 +10,7 @@ import numpy as np
 from mia_jax import sanitize
 from mia_jax.data import tables
 from mia_jax.data.columns import listed
-from mia_jax.types import InputError
+from mia_jax.types import InputError, Records
 
 
 class Table(NamedTuple):
@@ -91,6 +91,44 @@ def _refuse_others(data: Any) -> None:
         raise InputError(f"{kind} has several splits ({listed(data)}): give one of them, as data['{next(iter(data))}']")
     if isinstance(data, str | bytes):
         raise InputError(f"{sanitize.quoted(data)} is text: mia_jax.load(path) reads a file")
+
+
+def refuse_together(x: Any) -> None:
+    """Refuse what is no array, tensor or data frame of records, but as a rule holds their labels, too.
+
+    Raises:
+        InputError: with what takes them apart.
+    """
+    if apart := _apart(x):
+        raise InputError(
+            f"x is {type(x).__name__}, and an array, a tensor or a data frame of records is needed: {apart}"
+        )
+
+
+def _apart(x: Any) -> str:
+    """How such a thing is taken apart; "" where it is none."""
+    read = "records, schema = mia_jax.records({}) takes it apart: give records.x and records.y"
+    if isinstance(x, str | bytes):
+        return "np.load(path) reads an .npy, pandas.read_csv(path) a .csv"
+    if isinstance(x, Records):
+        return "give its .x and .y"
+    if isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], Records):
+        return "records, schema = mia_jax.records(...); give records.x and records.y"
+    if isinstance(getattr(x, "tensors", None), tuple):  # TensorDataset
+        return "x, y = dataset.tensors takes it apart"
+    if hasattr(x, "batch_sampler") or hasattr(x, "collate_fn"):
+        return read.format("loader.dataset")
+    if isinstance(x, Mapping) and any(hasattr(part, "column_names") for part in x.values()):
+        return f"x = data['{next(iter(x))}'].to_pandas() is one of its splits; y = x.pop('label') its labels"
+    if hasattr(x, "column_names") and hasattr(x, "to_pandas"):  # of Hugging Face, pyarrow
+        return "x = data.to_pandas() is one, and y = x.pop('label') its labels"
+    if isinstance(x, Mapping):
+        return "x = pandas.DataFrame(data) is one, and y = x.pop('label') its labels"
+    if hasattr(x, "shape") or hasattr(x, "dtype") or not (hasattr(x, "__getitem__") and hasattr(x, "__len__")):
+        return ""
+    pairs = len(x) and isinstance(x[0], tuple) and len(x[0]) == 2 and hasattr(x[0][0], "shape")
+    items = not isinstance(x, Sequence) and len(x) and isinstance(x[0], tuple | list | dict)  # of PyTorch's kind
+    return read.format("dataset") if pairs or items else ""
 
 
 def _table(data: Any) -> Table | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.data import files, npz, oddities, units
+from mia_jax.data import files, npz, oddities, tables, units
 from mia_jax.data.class_labels import BIN, RENUMBER, countless, of_matrix
 from mia_jax.storage import artifacts
 from mia_jax.types import Field, InputError, Records, Schema
@@ -88,7 +88,8 @@ def read(arrays: Mapping[str, np.ndarray], name: str, *, to_train_on: bool = Tru
         column = "; x[:, None] makes records of single numbers" if x.ndim == 1 else ""
         raise ValueError(f"x has shape {x.shape} and type {x.dtype}; needed: numbers [n, ...], n > 0{column}")
     if y.ndim == 0 or len(x) != len(y):
-        raise ValueError(f"x has shape {x.shape} and y {y.shape}; needed: a label for each record, y [{len(x)}]")
+        hint = tables.turned("x", x.shape, (len(y), None)) if x.ndim == 2 and y.ndim else ""
+        raise ValueError(f"x has shape {x.shape} and y {y.shape}; needed: a label for each record, y [{len(x)}]{hint}")
     _check_finite(x, missing_too=to_train_on)
     if "schema" in arrays:
         return _described(x, y, arrays["schema"])

@@ -34,7 +34,7 @@ def of_records(x: Any, fields: tuple[Field, ...] = ()) -> Features:
     Raises:
         InputError: they are no numbers, texts or tables.
     """
-    if tables.is_frame(x):
+    if tables.is_frame(x) and hasattr(x, "columns"):
         return _of_columns([np.asarray(x[name]) for name in x.columns], [str(name) for name in x.columns])
     array = tables.plain(x)
     if array.ndim == 1 and array.dtype.kind in "OUS":

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax.data import class_labels, columns, holders, local, oddities, units
+from mia_jax.data import class_labels, columns, holders, local, oddities, tables, units
 from mia_jax.data.columns import Column, listed
 from mia_jax.data.holders import Arrays, Table
 from mia_jax.storage import artifacts
@@ -112,8 +112,7 @@ def of_arrays(found: Arrays, name: str) -> Own:
     if x.ndim == 2 and x.dtype.hasobject:
         table = Table({f"x{k}": holders._of_values(x[:, k].tolist()) for k in range(x.shape[1])} | {"y": found.y})
         return of_table(table, name, How("y"))
-    if len(x) != len(found.y):
-        raise ValueError(f"x has {len(x):,} records and y {len(found.y):,} labels: give one label for each record")
+    tables.refuse_unpaired(x, len(found.y))
     labels = class_labels.numbered(found.y, names=class_labels.present(found.categories, found.y))
     if found.names and not labels.names and labels.y.max() < len(found.names):
         labels = labels._replace(names=found.names)

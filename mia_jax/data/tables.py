@@ -1,6 +1,8 @@
 """Rows of whatever holds records: arrays, tensors, data frames; they are handed on as the type that they came in."""
 
 import importlib
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,48 @@ def plain(x: Any) -> np.ndarray:
         return array.astype(np.float32) if array.dtype.name == "bfloat16" else array  # which NumPy takes for no number
     except ValueError as error:  # NumPy's own words name its parts, as "inhomogeneous"
         raise InputError(f"rows of different lengths are no array ({error}): give each as many numbers") from None
+
+
+def turned(name: str, shape: Sequence[int], expected: Sequence[int | None]) -> str:
+    """What makes an array one of the expected shape, where its axes are in another order, or some have length 1.
+
+    Args:
+        name: of the array, in what to do.
+        shape: that it has.
+        expected: lengths of axes; None: any.
+
+    Returns:
+        A clause with a semicolon before it; "" where neither is so.
+    """
+
+    def fits(sizes: Sequence[int]) -> bool:
+        return len(sizes) == len(expected) and all(e in (None, s) for s, e in zip(sizes, expected, strict=True))
+
+    if fits(shape):
+        return ""
+    orders = itertools.permutations(range(len(shape))) if len(shape) <= 4 else ()
+    if fitting := [order for order in orders if fits([shape[k] for k in order])]:
+        move = f"{name}.T" if len(shape) == 2 else f"np.transpose({name}, {' or '.join(map(str, fitting))})"
+        return f"; its axes seem to be in another order: give {move}"
+    return f"; give {name}.squeeze()" if fits([size for size in shape if size > 1]) else ""
+
+
+def refuse_unpaired(x: Any, labels: int, whose: str = "") -> None:
+    """Refuse records and labels of which there are not as many.
+
+    Args:
+        x: records [n, *f].
+        labels: how many there are.
+        whose: in words, for the message.
+
+    Raises:
+        InputError: they differ.
+    """
+    if len(x) != labels:
+        hint = turned("x", np.shape(x), (labels, None)) if np.ndim(x) == 2 else ""
+        raise InputError(
+            f"{whose}x has {len(x):,} records and y {labels:,} labels: give one label for each record{hint}"
+        )
 
 
 def refuse_unaligned(x: Any, y: Any, called: str = "y") -> None:

@@ -168,7 +168,7 @@ def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str, k
     if p.shape[:1] != (rows,) or p.ndim not in (1, 2) or p.shape[1:] == (0,):
         raise InputError(
             f"{called} returns an array of shape {p.shape} for {rows:,} records: return probabilities [{rows}, c], a"
-            " row for each record"
+            f" row for each record{tables.turned('p', p.shape, (rows, classes))}"
         )
     if p.ndim == 1 and p.dtype.kind in "biu":
         found = max(classes or 2, int(p.max()) + 1)

@@ -59,6 +59,8 @@ def as_probabilities(asked: Answered, population: Any) -> tuple[Answered, Any, s
         shadows = shadows[..., 0]
     elif (target.ndim, shadows.ndim) == (2, 2) and target.shape[1] == 1:
         target = target[:, 0]
+    if (target.ndim, shadows.ndim) == (1, 2) and (hint := tables.turned("shadows", shadows.shape, (None, len(target)))):
+        raise InputError(f"shadows are [S, {len(target)}], as target; they have shape {shadows.shape}{hint}")
     if target.dtype.kind != "f" or target.ndim not in (1, 2) or 0 in target.shape or shadows.shape[1:] != target.shape:
         return asked, population, ""
     try:
@@ -80,6 +82,13 @@ def as_probabilities(asked: Answered, population: Any) -> tuple[Answered, Any, s
                 group[name] = answer_kinds.probabilities(values[..., 0] if column else values, kind)
         population = group
     return Answered(asked.labels, cast(np.ndarray, read.target), read.shadows), population, read.note
+
+
+def refuse_turned(labels: Any, target: np.ndarray) -> None:
+    """Refuse answers of the target [c, n] for the n records that have labels. Raises InputError."""
+    n = len(labels)
+    if target.ndim == 2 and len(target) != n and (hint := tables.turned("target", target.shape, (n, None))):
+        raise InputError(f"target holds probabilities [{n}, c], as there are labels; it has shape {target.shape}{hint}")
 
 
 def of_population(
@@ -112,7 +121,10 @@ def classes(target: Array) -> int:
         InputError: they have another shape.
     """
     if np.ndim(target) != 2 or np.shape(target)[0] < 1 or np.shape(target)[1] < 2:
-        raise InputError(f"target holds probabilities [n, c] of two classes or more; it has shape {np.shape(target)}")
+        hint = tables.turned("target", np.shape(target), (None, None))
+        raise InputError(
+            f"target holds probabilities [n, c] of two classes or more; it has shape {np.shape(target)}{hint}"
+        )
     return np.shape(target)[1]
 
 
@@ -131,14 +143,15 @@ def membership(shadow_member: Array, asked: Answered) -> np.ndarray:
         ) from None
     expected = (*shape[:1], *np.shape(asked.target))
     if len(shape) != 3 or shape != expected or shape[0] < 1:
+        wanted = (None, *np.shape(asked.target))
         raise InputError(
             f"shadows hold probabilities [S, n, c], one shadow at least, of the {expected[-2]} records and"
-            f" {expected[-1]} classes of target; they have shape {shape}"
+            f" {expected[-1]} classes of target; they have shape {shape}{tables.turned('shadows', shape, wanted)}"
         )
     if member.shape != shape[:2]:
         raise InputError(
             f"shadow_member is {list(shape[:2])}, [S, n], true where the record trained the shadow; it has shape"
-            f" {member.shape}"
+            f" {member.shape}{tables.turned('shadow_member', member.shape, shape[:2])}"
         )
     if not np.isin(member, (0, 1)).all():
         raise InputError("shadow_member holds something else than true and false (1 and 0)")

@@ -83,7 +83,7 @@ def ask(run: Run[InProcessConfig]) -> Asked:
     if given.population is not None:
         other = predictors.answers(given.model, given.population[0], classes, called="the target", kind=kind).p
     x = given.x
-    shape = (x.shape[1],) if tables.is_frame(x) else tuple(np.shape(x)[1:])
+    shape = tuple((x.shape if tables.is_frame(x) else np.shape(x))[1:])
     digest = run.config.records or given.digest
     names = given.class_names if len(given.class_names) == classes else ()
     return Asked(p, other, Schema(run.config.name, "local", digest, classes, shape, (), notes, names))

@@ -153,6 +153,7 @@ def of_answers(
         labels=labels, target=target, shadows=shadows, shadow_member=shadow_member, member=member, population=population
     )
     target, shadows = tables.plain(target), tables.plain(shadows)
+    checks.refuse_turned(labels, target)
     asked, population, note = checks.as_probabilities(Answered(labels, target, shadows), population)
     asked, population, of_labels = checks.numbered(asked, population)
     found = scored(attack, asked, shadow_member, population=population, member=member, **more)

@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from mia_jax.audits.deployed import collect
-from mia_jax.data import by_path, class_labels, npz
+from mia_jax.data import by_path, class_labels, npz, tables
 from mia_jax.targets import answer_format, answer_kinds, black_box, defenses
 from mia_jax.types import Array, InputError, Records, Schema
 
@@ -94,7 +94,8 @@ def load_predictions(
         shadows = np.zeros((0, *target.shape), target.dtype) if alone else _floats(arrays, "shadows")
         if shadows.ndim != target.ndim + 1 or (len(shadows) == 0 and not alone) or shadows.shape[1:] != target.shape:
             needed = ", ".join(["S", *map(str, target.shape)])
-            raise ValueError(f"shadows has shape {shadows.shape}; needed: [{needed}], as target, S > 0")
+            hint = tables.turned("shadows", shadows.shape, (None, *target.shape))
+            raise ValueError(f"shadows has shape {shadows.shape}; needed: [{needed}], as target, S > 0{hint}")
         read = answer_kinds.of_models(target, shadows)
         target, shadows = cast(np.ndarray, read.target), read.shadows
         if read.note and notify is not None:
@@ -169,7 +170,8 @@ def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 def _truth(values: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
     if values.shape != shape:
-        raise ValueError(f"{name} has shape {values.shape}; needed: {list(shape)}, true where the record trained")
+        hint = tables.turned(name, values.shape, shape)
+        raise ValueError(f"{name} has shape {values.shape}; needed: {list(shape)}, true where the record trained{hint}")
     if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
         raise ValueError(f"{name} holds something else than true and false (1 and 0); needed: bool {list(shape)}")
     return values.astype(bool)
