@@ -1,5 +1,6 @@
 """A plan to train by, and the answers of its models gathered file by file."""
 
+import json
 import subprocess
 import sys
 import warnings
@@ -41,6 +42,62 @@ def test_files_come_together_in_the_order_of_the_plan(folder):
     np.testing.assert_array_equal(found["shadow_member"], PLAN.member)
     with np.load(folder / "out.npz") as written:
         assert {*written.files} == {"labels", "target", "member", "shadows", "shadow_member"}
+
+
+OTHERS = {  # what people save instead of .npy, and what makes it one
+    ".pt": (lambda path, p: path.write_bytes(b"PK"), r"np.save\(path, torch.load\(file, weights_only=True\)"),
+    ".csv": (lambda path, p: np.savetxt(path, p, delimiter=","), r"np.save\(path, np.loadtxt\(file, delimiter=','\)\)"),
+    ".json": (
+        lambda path, p: path.write_text(json.dumps(p.tolist())),
+        r"np.save\(path, np.array\(json.load\(open\(file\)\)\)\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", OTHERS)
+def test_files_of_other_kinds_are_named_with_what_makes_them_npy(suffix, folder):
+    """ "there is no model's file yet", and nothing at all beside other models' .npy."""
+    save, move = OTHERS[suffix]
+    for k in range(K):
+        save(folder / f"run2-model-{k:03d}{suffix}", P[k])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mia.collect(PLAN, folder)  # beside the answers of all they may be checkpoints
+    (folder / "run2-model-003.npy").unlink()
+    with pytest.warns(UserWarning, match=f"missing: 3; run2-model-003{suffix} is not read: {move}"):
+        mia.collect(PLAN, folder)
+    with pytest.raises(InputError, match=f"of a kind that is not read: {move}"):
+        mia.collect(PLAN, {3: folder / f"run2-model-003{suffix}"})
+    for path in folder.glob("run2*.npy"):
+        path.unlink()
+    with pytest.raises(InputError, match=f"no model's file yet; .* and 5 more are not read: {move}"):
+        mia.collect(PLAN, folder)
+
+
+def test_a_target_of_another_kind_is_named(folder):
+    (folder / "target.npy").rename(folder / "target.pt")
+    with pytest.raises(InputError, match=r"has no target.npy; .*; target.pt is not read: .*torch.load"):
+        audits.run(DeployedConfig(predictions=str(folder)))
+
+
+def test_files_that_count_from_1_are_told(folder):
+    """They were "of model 6, and the plan has models 0 to 5", or, without the last one, read as their neighbors'."""
+    for path in folder.glob("run2*.npy"):
+        path.unlink()
+    for k in range(K):
+        np.save(folder / f"model-{k + 1}.npy", P[k])
+    with pytest.raises(
+        InputError, match=r"files count from 1 \(model-1.npy to model-6.npy\), and plans from 0: .*model-0"
+    ):
+        mia.collect(PLAN, folder)
+    (folder / "model-6.npy").unlink()
+    with pytest.warns(
+        UserWarning, match="missing: 0; plans count from 0: if your files count from 1, model-1 is model 0"
+    ):
+        mia.collect(PLAN, folder)
+    np.save(folder / "model-2-epoch20.npy", P[2])
+    with pytest.raises(InputError, match="is of model 20, by the last number in its name, and the plan has"):
+        mia.collect(PLAN, folder)
 
 
 @pytest.mark.integration
@@ -113,7 +170,10 @@ def test_one_of_the_plan_s_models_may_be_the_target(folder):
 
 BAD = {
     "two of one": (lambda f: np.save(f / "m-3.npy", P[3]), r"are both of model 3"),
-    "beyond": (lambda f: np.save(f / "m-9.npy", P[3]), "is of model 9, and the plan has models 0 to 5"),
+    "beyond": (
+        lambda f: np.save(f / "m-9.npy", P[3]),
+        "is of model 9, by the last number in its name, and the plan has models 0 to 5",
+    ),
     "no number": (lambda f: np.save(f / "mine.npy", P[3]), "does not say which model's it is"),
     "rows": (lambda f: np.save(f / "run2-model-003.npy", P[3][:-1]), r"shape \(119, 3\); needed: \[120, c\]"),
     "classes": (lambda f: np.save(f / "run2-model-003.npy", np.full((N, 2), 0.5)), "several numbers of classes"),

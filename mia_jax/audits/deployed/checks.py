@@ -85,7 +85,11 @@ def as_probabilities(asked: Answered, population: Any) -> tuple[Answered, Any, s
 
 
 def refuse_turned(labels: Any, target: np.ndarray) -> None:
-    """Refuse answers of the target [c, n] for the n records that have labels. Raises InputError."""
+    """Refuse answers of the target [c, n] for the n records that have labels.
+
+    Raises:
+        InputError: they are such; with what turns them.
+    """
     n = len(labels)
     if target.ndim == 2 and len(target) != n and (hint := tables.turned("target", target.shape, (n, None))):
         raise InputError(f"target holds probabilities [{n}, c], as there are labels; it has shape {target.shape}{hint}")

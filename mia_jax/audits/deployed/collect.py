@@ -5,6 +5,7 @@ A file holds what one model answers about all records of the plan, in their orde
 last number in the file's name is the model's: answers-007.npy, 7.npz. Files may come in any order, and some later.
 """
 
+import collections
 import functools
 import pathlib
 import re
@@ -23,7 +24,16 @@ from mia_jax.types import InputError
 
 Notify = Callable[[str], None]
 WRITE = "np.save(path, probabilities)"
+LAST = "the last number in its name"
 NUMBERS = "numbers"  # of the models that a folder's shadows are
+INSTEAD = {  # files that are not read -> what makes one that is; torch.load may run code, so that is its user's to call
+    (".pt", ".pth", ".bin"): "np.save(path, torch.load(file, weights_only=True).cpu().numpy())",
+    (".csv", ".tsv", ".txt"): "np.save(path, np.loadtxt(file, delimiter=','))",
+    (".json", ".jsonl"): "np.save(path, np.array(json.load(open(file))))",
+    (".parquet", ".feather"): "np.save(path, pandas.read_parquet(file).to_numpy())",
+    (".pkl", ".pickle", ".joblib"): WRITE,
+    (".safetensors", ".h5", ".hdf5", ".mat"): WRITE,
+}
 OF_THE_FOLDER = ("plan", "labels", "target", "member", "preds")  # what lies beside the models' files
 
 
@@ -86,10 +96,13 @@ def _collected(
     elif target is not None:
         read = _read(plan, target, tell)[1]
     if not found:
-        raise InputError(f"{folder or 'files'}: there is no model's file yet; each is written with {WRITE}")
+        unread = "" if folder is None else _unread(folder)
+        raise InputError(f"{folder or 'files'}: there is no model's file yet; each is written with {WRITE}{unread}")
     missing = [k for k in range(len(plan.member)) if k not in found]
     if missing:
-        tell(f"{len(found)} of {len(plan.member)} models have answered; missing: {_listed(missing)}")
+        from_1 = "; plans count from 0: if your files count from 1, model-1 is model 0" * (sorted(found)[0] == 1)
+        unread = "" if folder is None else _unread(folder, missing)
+        tell(f"{len(found)} of {len(plan.member)} models have answered; missing: {_listed(missing)}{from_1}{unread}")
     which = sorted(found)
     arrays = {"shadows": _stacked(found), "shadow_member": plan.member[which]}
     n = plan.member.shape[1]
@@ -125,7 +138,8 @@ def of_folder(folder: pathlib.Path, notify: Notify | None = None) -> dict[str, n
     arrays, which = _collected(folder / "plan.npz", folder, notify or _warn, None, None, None)
     for name in ("labels", "target"):
         if name not in arrays:
-            raise InputError(f"{folder} has no {name}.npy; write it with np.save, beside the models' files")
+            unread = _unread(folder, stem=name)
+            raise InputError(f"{folder} has no {name}.npy; write it with np.save, beside the models' files{unread}")
     return {**arrays, NUMBERS: np.array(which)}
 
 
@@ -149,28 +163,56 @@ def _numbered(plan: TrainingPlan, files: Any) -> dict[int, Any]:
         files = sorted(p for p in folder.iterdir() if p.suffix in (".npy", ".npz") and p.stem not in OF_THE_FOLDER)
     numbered: dict[int, pathlib.Path] = {}
     for path in map(pathlib.Path, files):
-        k = _number(plan, path)
+        k = _number(path)
         if k in numbered:
-            raise InputError(f"{path} and {numbered[k]} are both of model {k}: leave one of them out")
+            raise InputError(f"{path} and {numbered[k]} are both of model {k}, by {LAST}: leave one of them out")
         numbered[k] = path
+    if sorted(numbered) == [*range(1, len(plan.member) + 1)]:
+        raise InputError(
+            f"files count from 1 ({numbered[1].name} to {numbered[len(plan.member)].name}), and plans from 0: rename"
+            " them, so that model-1 becomes model-0, or give {k - 1: path} for the file of each number k"
+        )
+    for k, path in numbered.items():
+        _model(plan, k, str(path), f", by {LAST}," if path.suffix == ".npy" else "")
     return numbered
 
 
-def _number(plan: TrainingPlan, path: pathlib.Path) -> int:
+def _number(path: pathlib.Path) -> int:
+    """The number of a file's model. Raises InputError for a file that says none."""
     if path.suffix == ".npz":
         there = npz.read_own(path, ("model",), "np.savez(path, probabilities=p, model=k)")
         if "model" in there and there["model"].size == 1 and there["model"].dtype.kind in "iu":
-            return _model(plan, int(there["model"].reshape(())), str(path))
+            return int(there["model"].reshape(()))
     numbers = re.findall(r"\d+", path.stem)
     if not numbers:
         raise InputError(f"{path} does not say which model's it is: name it by its number, as model-007.npy")
-    return _model(plan, int(numbers[-1]), str(path))
+    return int(numbers[-1])
 
 
-def _model(plan: TrainingPlan, k: int, whose: str) -> int:
+def _model(plan: TrainingPlan, k: int, whose: str, how: str = "") -> int:
     if not 0 <= k < len(plan.member):
-        raise InputError(f"{whose} is of model {k}, and the plan has models 0 to {len(plan.member) - 1}: rename it")
+        raise InputError(f"{whose} is of model {k}{how or ','} and the plan has models 0 to {len(plan.member) - 1}")
     return k
+
+
+def _unread(folder: pathlib.Path, missing: Iterable[int] | None = None, stem: str = "") -> str:
+    """What to do with the files of a folder that may be the answers which are missing, in a clause; or ""."""
+    kinds: dict[str, list[str]] = collections.defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        numbers = re.findall(r"\d+", path.stem)
+        of_model = numbers and not path.stem.startswith("rows") and (missing is None or int(numbers[-1]) in missing)
+        if _instead(path) and (path.stem == stem if stem else of_model):
+            kinds[path.suffix].append(path.name)
+    if not kinds:
+        return ""
+    names = max(kinds.values(), key=len)
+    several = f"{names[0]} and {len(names) - 1} more are" if len(names) > 1 else f"{names[0]} is"
+    return f"; {several} not read: {_instead(pathlib.Path(names[0]))} makes what is"
+
+
+def _instead(path: pathlib.Path) -> str:
+    """What makes a file that is read of one of another kind; "" where nothing is known of it."""
+    return next((move for kinds, move in INSTEAD.items() if path.suffix.lower() in kinds), "")
 
 
 def _answers(plan: TrainingPlan, numbered: Mapping[int, Any], tell: Notify) -> dict[int, np.ndarray]:
@@ -259,6 +301,8 @@ def loaded(given: Any) -> np.ndarray:
 @loaded.register(pathlib.Path)
 def _(given: str | pathlib.Path) -> np.ndarray:
     path = pathlib.Path(given)
+    if path.exists() and (move := _instead(path)):
+        raise InputError(f"{path} is of a kind that is not read: {move} makes one that is")
     try:
         with open(path, "rb") as f:
             limits.check(path.stat().st_size, None, str(path))
