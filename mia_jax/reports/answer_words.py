@@ -24,7 +24,7 @@ def shadows(results: Results) -> str:
         )
     if not answers.get("defences"):
         return text
-    defenses = ", ".join(answers["defences"])
+    defenses = ", ".join(map(_plain, answers["defences"]))
     if answers["from"].removeprefix("--") == "defenses":  # with dashes until 2026-11-27
         return f"{text} The shadow models answered through {defenses}, as `defenses` says."
     blocks = {name: block.get("shadows", {}).get("answer") for name, block in results["attacks"].items()}
@@ -38,6 +38,12 @@ def shadows(results: Results) -> str:
     if labels:
         text += f"; {', '.join(labels)} read labels alone, theirs and the target's, which did better on shadow models"
     return f"{text}."
+
+
+def _plain(defense: str) -> str:
+    """A defense's name, with words where it says little: at_least(0.05)."""
+    least = defense.removeprefix("at_least(").removesuffix(")")
+    return f"what is below {least} is told as 0, {defense}" if defense.startswith("at_least(") else defense
 
 
 def unsteady(target: Mapping[str, Any]) -> str:

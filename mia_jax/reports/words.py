@@ -65,6 +65,8 @@ def answers(form: Mapping[str, Any]) -> str:
     text = "probabilities" if form["kind"] == "probabilities" else f"the {form.get('k') or ''} best probabilities"
     if digits := form.get("digits"):
         return f"{text}, rounded to {digits} decimal digit{'s' if digits > 1 else ''}"
+    if steps := form.get("steps"):
+        return f"{text} that are multiples of 1/{steps}, as of {steps} trees or votes"
     return f"{text}, none of them between 0 and {least:.3g}" if (least := form.get("least")) else text
 
 

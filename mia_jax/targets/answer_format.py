@@ -29,6 +29,7 @@ class WrongAnswer(TargetError):
         self.record, self.reason, self.known_as = record, reason, known_as
 
 
+FEW_STEPS, MOST_STEPS = 4, 1000  # different probabilities that a leaf of one tree may give; trees of a forest
 _SUM_TOLERANCE = 1e-3  # of unrounded answers: float16 over some classes, or four significant digits, stay within it
 _HALF_PRECISION = 2**-8  # rows of bfloat16, which keeps 8 binary digits, may sum to .997
 
@@ -232,6 +233,22 @@ def log_probabilities(p: np.ndarray, answers: Answers) -> np.ndarray:
         floor = max(float(np.finfo(t).tiny) for t in types)
     p = np.asarray(p, np.float64).clip(floor, 1.0)
     return np.log(p, out=p).astype(np.float32)
+
+
+def steps(log_p: np.ndarray, answers: Answers) -> int | None:
+    """k, where all probabilities are multiples of 1/k and most multiples are there, as of the votes of k trees.
+
+    Args:
+        log_p: as ``log_probabilities`` gives them [b, c].
+        answers: their format; without a least there are no such steps.
+    """
+    if answers.least is None:
+        return None
+    p = np.unique(np.exp(np.asarray(log_p, np.float64)))
+    p = p[(p > 0.75 * answers.least) & (p < 1 - 1e-6)]  # what is less stands for 0
+    different = 1 + int((np.diff(p) > 1e-6).sum()) if len(p) else 0
+    fits = (k for k in range(2, min(MOST_STEPS, 2 * different) + 1) if np.abs(k * p - np.round(k * p)).max() < 1e-4)
+    return next(fits, None) if different >= FEW_STEPS else None
 
 
 def exact(p: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
+from mia_jax.reports import words
 from mia_jax.targets import answer_format
 from mia_jax.types import Answers
 
@@ -79,3 +80,26 @@ def test_logs_are_exact_where_answers_are_and_floored_where_they_are_not():
     np.testing.assert_allclose(rounded, np.log([[1, 0.005], [0.99, 0.01]]), rtol=1e-6)
     half = answer_format.log_probabilities(np.array([[1.0, 0.0]], np.float16), Answers(2))
     np.testing.assert_allclose(half[0, 1], np.log(float(np.finfo(np.float16).tiny)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("trees", [8, 20, 30])
+def test_votes_of_trees_are_multiples(trees):
+    votes = np.random.default_rng(0).multinomial(trees, [0.6, 0.3, 0.1], 400) / trees
+    known = answer_format.recognize(votes)
+    assert answer_format.steps(answer_format.log_probabilities(votes, known), known) == trees
+    assert words.answers(known._asdict() | {"steps": trees}) == (
+        f"probabilities that are multiples of 1/{trees}, as of {trees} trees or votes"
+    )
+
+
+def test_other_answers_with_zeros_are_no_votes():
+    rng = np.random.default_rng(0)
+    leaves = rng.choice([[1, 0, 0], [0.5, 0.5, 0], [1 / 3, 2 / 3, 0], [0, 0.25, 0.75]], 400)  # of one tree
+    p = rng.dirichlet(np.ones(3), 400)
+    p[::3] = [1, 0, 0]
+    for answers in (leaves, p):
+        known = answer_format.recognize(answers)
+        assert known.least is not None
+        assert answer_format.steps(answer_format.log_probabilities(answers, known), known) is None
+    full = answer_format.recognize(rng.dirichlet(np.ones(3), 400))
+    assert answer_format.steps(np.zeros((1, 3)), full) is None

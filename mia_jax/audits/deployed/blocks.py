@@ -14,7 +14,8 @@ from mia_jax.audits.types import Summary
 from mia_jax.data.groups import Grouping
 from mia_jax.reports import results
 from mia_jax.statistics import matched_pairs
-from mia_jax.types import Field, Schema
+from mia_jax.targets import answer_format
+from mia_jax.types import Answers, Field, Schema
 
 
 class Found(NamedTuple):
@@ -42,6 +43,17 @@ def without_attack(log_p: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray
         "entropy": np.asarray(signals.normalized_entropy(log_p)),
         "correct": log_p.argmax(axis=1) == label,
     }
+
+
+def answers(log_p: np.ndarray, form: Answers) -> dict[str, Any]:
+    """The block of what a target's answers look like.
+
+    Args:
+        log_p: log-probabilities [n, c] that it answered.
+        form: their format.
+    """
+    steps = answer_format.steps(log_p, form)
+    return {**form._asdict(), **({} if steps is None else {"steps": steps})}
 
 
 def attacks(

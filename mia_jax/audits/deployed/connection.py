@@ -11,7 +11,7 @@ import numpy as np
 from mia_jax.audits import common, memory, shadow_data
 from mia_jax.audits import config as configs
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.audits.deployed import infer, own_records, shadow_source
+from mia_jax.audits.deployed import blocks, infer, own_records, shadow_source
 from mia_jax.audits.deployed import records as deployed
 from mia_jax.audits.stages import timed
 from mia_jax.audits.types import Run
@@ -205,7 +205,8 @@ def settle(run: Run[DeployedConfig], inputs: Inputs, service: Service) -> Target
     run.notify(f"Asking the target about {len(inputs.records.y):,} records")
     with naming(functools.partial(_row_name, records_file(run.config), inputs.rows)), timed(run.seconds, "questions"):
         target = black_box.with_recognized_format(service.target, inputs.sent.x)
-    run.notify(f"It answers with {answers_in_words(target.answers._asdict())}{assumed(target, service.names_classes)}")
+    form = answers_in_words(blocks.answers(target.ask(inputs.sent.x), target.answers))
+    run.notify(f"It answers with {form}{assumed(target, service.names_classes)}")
     return target
 
 

@@ -167,6 +167,7 @@ def settings(config: DeployedConfig, attacks: Iterable[str], *more: str) -> dict
 def summary(config: DeployedConfig, setting: Inputs, scored: Mapping[str, infer.Scored], about: Description) -> Summary:
     """What the scores of saved answers came to."""
     saved, known = setting.predictions, setting.formats
+    log_p = answer_format.log_probabilities(saved.target, known.target)
     found = Found(
         scores={name: one.scores for name, one in scored.items()},
         label=saved.labels,
@@ -178,7 +179,7 @@ def summary(config: DeployedConfig, setting: Inputs, scored: Mapping[str, infer.
         group=about.group,
         fields=about.schema.fields,
         control={name: one.control for name, one in scored.items()},
-        **blocks.without_attack(answer_format.log_probabilities(saved.target, known.target), saved.labels),
+        **blocks.without_attack(log_p, saved.labels),
     )
     return blocks.summary(
         config,
@@ -187,7 +188,7 @@ def summary(config: DeployedConfig, setting: Inputs, scored: Mapping[str, infer.
         dataset=blocks.dataset(about.schema.name, about.schema, len(saved.labels), found),
         target={
             **blocks.target(about.target, found),
-            "answers": known.target._asdict(),
+            "answers": blocks.answers(log_p, known.target),
             **({"read_as": [defense.name for defense in known.on_target]} if known.on_target else {}),
         },
         shadows={

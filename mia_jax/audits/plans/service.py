@@ -313,7 +313,7 @@ def _target_block(run: Run[DeployedConfig], setting: ServiceSetting, target: Tar
     return {
         **blocks.target("a service", found),
         "url": run.config.target or "",
-        "answers": target.answers._asdict(),
+        "answers": blocks.answers(target.ask(setting.inputs.sent.x), target.answers),
         **({"assumed": assumed.strip(" ()")} if assumed else {}),
         "records_asked": service.budget.spent,  # by all runs in this workdir
         **({} if unsteady is None else {"unsteady": unsteady}),  # how far a probability was from the one before

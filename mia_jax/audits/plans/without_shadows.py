@@ -118,7 +118,7 @@ def summarize(
         predictions.settings(config, scored, *in_process.named(config)),
         found,
         dataset=blocks.dataset(config.name, setting.asked.schema, len(given.y), found),
-        target={**blocks.target(in_process.kind(config), found), "answers": setting.answers._asdict()},
+        target={**blocks.target(in_process.kind(config), found), "answers": blocks.answers(observed, setting.answers)},
         shadows={"count": 0, "data": "none", "notes": _notes(run, setting)},
         doubts=[],
         judged={name: one.judged for name, one in scored.items() if one.judged is not None},
