@@ -15,7 +15,7 @@ from mia_jax.data.groups import Grouping
 from mia_jax.reports import results
 from mia_jax.statistics import matched_pairs
 from mia_jax.targets import answer_format
-from mia_jax.types import Answers, Field, Schema
+from mia_jax.types import Answers, Array, Field, Schema
 
 
 class Found(NamedTuple):
@@ -45,14 +45,14 @@ def without_attack(log_p: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray
     }
 
 
-def answers(log_p: np.ndarray, form: Answers) -> dict[str, Any]:
+def answers(log_p: Array, form: Answers) -> dict[str, Any]:
     """The block of what a target's answers look like.
 
     Args:
         log_p: log-probabilities [n, c] that it answered.
         form: their format.
     """
-    steps = answer_format.steps(log_p, form)
+    steps = answer_format.steps(np.asarray(log_p), form)
     return {**form._asdict(), **({} if steps is None else {"steps": steps})}
 
 
