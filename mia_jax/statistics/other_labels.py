@@ -19,7 +19,7 @@ from mia_jax.types import Array
 CLIP = 1e-9  # probabilities nearer to 0 or 1 are taken for this
 COMPARED, SHADOWS = 32, 6  # shadows that are looked at, and without which nothing is said
 LEAST, SHARE = 10, 0.01  # records that shadows contradict, and their share
-SURE = 6.0  # standard errors below 0 of what training on them did
+SURE = 4.5  # standard errors below 0 of what training on them did
 LEVEL, TIMES, SIGN = 1e-4, 3, 1.0  # of the target's own answers: chance, times as many as others, standard errors
 
 
@@ -81,10 +81,14 @@ def _of_target(halves: Sequence[np.ndarray], lost: np.ndarray, own: np.ndarray, 
 
 
 def _lost(halves: Sequence[np.ndarray], among: np.ndarray) -> float:
-    """How far below 0 one half's gain is where the other's is, in standard errors; records bool [n]."""
+    """How far below 0 one half's gain is where the other's is, in standard errors; records bool [n].
+
+    The more a record was unlearned by the one, the more it counts.
+    """
     told = []
     for one, other in (halves, halves[::-1]):
-        told.append(other[among & (one < 0) & ~np.isnan(other)])
+        rows = among & (one < 0) & ~np.isnan(other)
+        told.append(-one[rows] * other[rows])
     gain = np.concatenate(told)
     return float(-gain.sum() / np.sqrt(max((gain**2).sum(), 1e-9)))
 

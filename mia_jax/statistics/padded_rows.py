@@ -16,7 +16,9 @@ LEAST, TOLD = 8, 5  # rows, side by side, that repeat others, and those of them 
 FEW, SHARE, TIMES = 6, 0.005, 5  # rows of one answer, their share, and times as many as of the next one
 VARIOUS, REST = 0.9, 30  # of the other answers differ from each other, and how many these are
 ALIKE = 0.2  # of the same rows that other models, at most, answer alike
+CHANCE, LONGER = 1e-9, 3  # of such a run by accident; times as long as any other at this distance
 LAGS = 4  # distances at which most rows recur, that are tried
+FLAT = 1e-6  # between the largest and the smallest probability of an answer that says nothing
 MIXED = 0.7  # of the rows that are sure of one class wrongly, that may be of one class: else it was never learned
 
 
@@ -37,16 +39,14 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
 
     Args:
         labels: int [n].
-        target: probabilities [n, c], not rounded.
-        shadows: probabilities [S, n, c], not rounded.
+        target: probabilities [n, c].
+        shadows: probabilities [S, n, c].
     """
     few = np.r_[0, 1 + equal_answers.compared(len(shadows))]
     labels = np.asarray(labels)
     models = [np.asarray(target if k == 0 else shadows[k - 1]) for k in few]
     each = [_Model(*equal_answers.answered(p)) for p in models]
-    found = _found(each)
-    if not found:
-        found = _constant_and_wrong(labels, models, each)
+    found = _found(each) or _constant_and_wrong(labels, models, each) or _flat(models, each)
     if not found:
         found = {k: rows for k, rows in _recurring(each).items() if not _is_bound(models, k, rows.rows)}
     if not found:
@@ -97,28 +97,42 @@ def _found(models: Sequence[_Model]) -> dict[int, _Padded]:
 
 
 def _run(one: _Model) -> _Padded | None:
-    """The most rows side by side that repeat the rows so many before, where no other rows are equal."""
+    """The most rows side by side that repeat the rows so many before, and do so by no accident.
+
+    Of few leaves, votes or rounded numbers many are equal: as often, and as many side by side, as in the whole file.
+    """
     order = np.argsort(one.key, kind="stable")
     equal = one.key[order[1:]] == one.key[order[:-1]]
     if equal.sum() < LEAST - 1:
         return None
     count = np.bincount((order[1:] - order[:-1])[equal])
-    best = np.zeros(0, int), 0
+    best: _Padded | None = None
     for by in np.argsort(count, kind="stable")[::-1][:LAGS]:
         if count[by] == 0:
             break
-        ends = np.flatnonzero(np.diff(np.r_[False, one.key[by:] == one.key[:-by], False]))
-        lengths = ends[1::2] - ends[::2]
-        at = int(lengths.argmax())
-        rows = np.arange(ends[2 * at] + by - (by == 1), ends[2 * at + 1] + by)  # of one answer, with the first
-        if one.told[rows].sum() > one.told[best[0]].sum():
-            best = rows, int(by)
-    rows, by = best
+        found = _longest(one, int(by))
+        if found is not None and (best is None or len(found.rows) > len(best.rows)):
+            best = found
+    return best
+
+
+def _longest(one: _Model, by: int) -> _Padded | None:
+    """The longest run of rows that repeat the rows ``by`` before; None where such are no rare thing."""
+    alike = one.key[by:] == one.key[:-by]
+    ends = np.flatnonzero(np.diff(np.r_[False, alike, False]))
+    lengths = ends[1::2] - ends[::2]
+    at = int(lengths.argmax())
+    run = np.arange(ends[2 * at], ends[2 * at + 1]) + by
     rest = one.told.copy()
-    rest[rows] = False
-    if len(rows) < LEAST or one.told[rows].sum() < TOLD or not _various(one.key[rest]):
+    rest[run] = False
+    beside = rest[by:] & alike, rest[1:] & (one.key[1:] == one.key[:-1])  # files are in some order
+    usual = (1 + max(int(same.sum()) for same in beside)) / (2 + rest.sum())
+    rows = run if by > 1 else np.r_[run[0] - 1, run]  # of one answer, with the first
+    told, others = int(one.told[rows].sum()), np.delete(lengths, at).max(initial=0)
+    enough = len(rows) >= max(LEAST, LONGER * others) and told >= TOLD and rest.sum() >= REST
+    if not enough or told * np.log(usual) + np.log(len(alike)) > np.log(CHANCE):
         return None
-    return _Padded(rows, 0 if by == 1 else by)
+    return _Padded(rows, by if by > 1 else 0)
 
 
 def _various(key: np.ndarray) -> bool:
@@ -157,6 +171,20 @@ def _recurring(models: Sequence[_Model]) -> dict[int, _Padded]:
         return max(int(np.unique(one.key[rows], return_counts=True)[1].max()) for one in plain)
 
     return {k: one for k, one in found.items() if plain and usual(one.rows) <= max(1, ALIKE * len(one.rows))}
+
+
+def _flat(p: Sequence[np.ndarray], models: Sequence[_Model]) -> dict[int, _Padded]:
+    """The models of which many answers prefer no class, more than are equal otherwise, and of the others few do."""
+    flat = [np.ptp(one, axis=1) < FLAT for one in p]
+    count = np.array([which.sum() for which in flat])
+    others = [
+        np.unique(one.key[one.told & ~which], return_counts=True)[1].max(initial=0)
+        for one, which in zip(models, flat, strict=True)
+    ]
+    many = count >= np.maximum(max(FEW, SHARE * len(flat[0])), 2 * np.array(others))
+    if many.all() or not many.any() or count[~many].max() > ALIKE * count[many].min():
+        return {}
+    return {int(k): _Padded(np.flatnonzero(flat[k]), 0) for k in np.flatnonzero(many)}
 
 
 def _is_bound(p: Sequence[np.ndarray], k: int, rows: np.ndarray) -> bool:

@@ -200,10 +200,9 @@ def _notes(
 
 def _equal(asked: Answered, known: Formats, related: np.ndarray) -> tuple[str, ...]:
     """What is to be said of rows that are equal bit by bit, in sentences; related as of ``membership.related``."""
-    said = odd_shadows.equal_rows(asked.target, asked.shadows, related, known.shadows.digits)
-    if said or known.target.digits is not None or known.shadows.digits is not None:
-        return said
-    return padded_rows.of_answers(asked.labels, asked.target, asked.shadows)
+    return odd_shadows.equal_rows(asked.target, asked.shadows, related, known.shadows.digits) or padded_rows.of_answers(
+        asked.labels, asked.target, asked.shadows
+    )
 
 
 def _copies(asked: Answered, member: np.ndarray | None, group: np.ndarray | None) -> tuple[str, ...]:
