@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, special, stats
 
-from mia_jax.types import Array, few_of
+from mia_jax.statistics import naming
+from mia_jax.types import Array
 
 MARGIN = 3.0  # standard errors above chance that a model must be right on
 KNOWS, FEW = 8.0, 10.0  # standard errors, and records, above chance of a model that knows the classes
@@ -61,7 +62,7 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     bad = np.flatnonzero([_guesses(one, usual) for one in beyond])
     if _knows(own) and len(bad) and not any("The columns of shadow" in text for text in found):
         found.append(
-            f"Shadow {few_of(bad)} (counted from 0) is right on {percent(each_right[bad].mean())} of"
+            f"{naming.shadows(bad).capitalize()} is right on {percent(each_right[bad].mean())} of"
             f" the records, {_no_better(labels)}, and the others on {percent(each_right[good].mean())}: see whether"
             " its rows and columns are those of the target, or leave it out."
         )
@@ -233,7 +234,7 @@ def _of_columns(labels: np.ndarray, answered: np.ndarray, each: np.ndarray, clas
     if not odd or not most_fit:
         return None
     return (
-        f"The columns of shadow {few_of(list(odd))} (counted from 0) do not fit the labels, and those of the target and"
+        f"The columns of {naming.shadows(list(odd))} do not fit the labels, and those of the target and"
         f" of the other shadows do: {next(iter(odd.values()))}. See in which order these files have the classes."
     )
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.statistics import naming
+from mia_jax.statistics import naming, samples
 from mia_jax.types import Array
 
 SHARE, LEAST = 0.03, 10  # of the records that have one answer, and how many they are, at least
@@ -35,11 +35,6 @@ def numbers(p: Array) -> np.ndarray:
     odd = np.random.default_rng(0).integers(0, 2**63, bits.shape[1], np.uint64) * np.uint64(2) + np.uint64(1)
     mixed = (bits ^ (bits >> np.uint64(29))) * odd
     return (mixed ^ (mixed >> np.uint64(32))).sum(axis=1, dtype=np.uint64)
-
-
-def compared(shadows: int) -> np.ndarray:
-    """int [k]: which of so many shadows are looked at."""
-    return np.arange(shadows)[:: -(-max(shadows, 1) // SHADOWS)]
 
 
 def answered(p: Array) -> Answered:
@@ -69,7 +64,7 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array], d
         shadows: probabilities [S, n, c].
         digits: that the target's answers are rounded to.
     """
-    few = slice(None, None, -(-len(shadows) // SHADOWS))
+    few = samples.every(len(shadows), SHADOWS)
     each = [answered(p if digits is None else np.round(p, digits)) for p in shadows[few]]
     own = answered(target)
     which, bound = _filled(own, each, target, shadows[few])

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
-from mia_jax.types import Array, few_of
+from mia_jax.statistics import naming, samples
+from mia_jax.types import Array
 
 CLIP = 1e-7  # probabilities below it are taken for this
 ROWS, COLUMNS = 4096, 64  # rows that are looked at, and columns that are compared with each other
@@ -42,8 +43,8 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     n, classes = np.shape(target)
     if classes < 3 or n < LEAST or not len(shadows):
         return ()
-    some = np.linspace(0, n - 1, min(n, ROWS)).astype(int)
-    few = np.arange(len(shadows))[:: -(-len(shadows) // COMPARED)]
+    some = samples.rows(n, ROWS)
+    few = np.arange(len(shadows))[samples.every(len(shadows), COMPARED)]
     labels = np.asarray(labels)[some]
     own = _columns(np.asarray(target)[some])
     each = [_columns(np.asarray(shadows[k])[some]) for k in few]
@@ -71,7 +72,7 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
         return ()
     names = few[np.array(list(odd)) - 1]
     return (
-        f"The columns of shadow {few_of(names)} (counted from 0) are about other classes than the target's and the"
+        f"The columns of {naming.shadows(names)} are about other classes than the target's and the"
         f" other shadows': class {_pairs(next(iter(odd.values())))}. Save all models' answers in one"
         " order of the classes.",
     )

@@ -6,7 +6,7 @@ NumPy and SciPy; never imports jax.
 import numpy as np
 from scipy import stats
 
-from mia_jax.statistics import naming
+from mia_jax.statistics import naming, samples
 from mia_jax.types import Array
 
 SHARE, FEW = 0.03, 10  # of the records that have one value, and how many they are, at least
@@ -174,7 +174,7 @@ def _each_its_bound(models: np.ndarray) -> np.ndarray | None:
             continue
         various = min(len(np.unique(one[rest])) for one in models) >= VARIOUS * rest.sum()
         ranks = [stats.rankdata(one[rest]) for one in models[:2]]
-        if various and abs(_correlation(*ranks)) < SAME_ORDER:
+        if various and abs(samples.correlation(*ranks)) < SAME_ORDER:
             return rows
     return None
 
@@ -192,7 +192,7 @@ def _easy(models: np.ndarray, k: int, rows: np.ndarray, new: np.ndarray, plain: 
     others = np.mean([stats.rankdata(one) for one in others], axis=0)
     others = (others - others[new].mean()) / max(float(others[new].std()), 1e-9)
     rest = new & ~rows
-    agreed = max(0.0, _correlation(stats.rankdata(models[k][rest]), others[rest]))
+    agreed = max(0.0, samples.correlation(stats.rankdata(models[k][rest]), others[rest]))
     sign = 1 if models[k][rows][0] == models[k].max() else -1
     root = np.sqrt(rows.sum())  # the mean rank of the easiest is sqrt(3) (1 - share) standard deviations
     due = agreed * np.sqrt(3) * (1 - rows.sum() / new.sum()) * root
@@ -207,10 +207,4 @@ def _copies(rows: np.ndarray, others: np.ndarray) -> bool:
 def _goes_with(rows: np.ndarray, shadows: np.ndarray) -> bool:
     """Whether some records, bool [n], are easier or harder than others for shadows [S, n]."""
     hard = np.mean([stats.rankdata(one) for one in shadows], axis=0)
-    return abs(_correlation(rows.astype(np.float64), hard)) * np.sqrt(len(rows)) > ALIKE
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    length = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / length if length > 0 else 0.0
+    return abs(samples.correlation(rows.astype(np.float64), hard)) * np.sqrt(len(rows)) > ALIKE

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mia_jax.statistics import naming
 from mia_jax.statistics.consistency import FEW, KNOWS, MARGIN, Beyond, beyond_chance, percent
-from mia_jax.types import Array, few_of
+from mia_jax.types import Array
 
 THIRD = 1 / 3  # of what others know of that side, below which a model guesses
 
@@ -80,7 +81,7 @@ def _said(
     elif len(shadows) == len(models) - 1:
         whose, one = "Each shadow", True
     else:
-        whose, one = f"Shadow {few_of(shadows)} (counted from 0)", len(shadows) == 1
+        whose, one = naming.shadows(shadows).capitalize(), len(shadows) == 1
     its = "its" if one else "their"
     side, other = f"{its} said members", "the others"
     if not inside:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
+from mia_jax.statistics import naming, samples
 from mia_jax.types import Array, few_of
 
 LEVEL = 1e-5  # of each test, over all shadows together
@@ -46,7 +47,7 @@ def of_members(
     """
     if same := _same(target, shadows, shadow_member):
         return same
-    rows = np.linspace(0, len(labels) - 1, min(len(labels), SAMPLE)).astype(int)
+    rows = samples.rows(len(labels), SAMPLE)
     labels, trained = np.asarray(labels)[rows], np.asarray(shadow_member, bool)[:, rows]
     sure = np.stack([np.asarray(p[rows, labels], np.float64) for p in map(np.asarray, shadows)])
     which = np.flatnonzero(trained.any(axis=1) & ~trained.all(axis=1))
@@ -117,7 +118,7 @@ def unrelated_rows(labels: Array, shadows: Array, shadow_member: Array) -> tuple
         shadows: probabilities [S, n, c].
         shadow_member: bool [S, n].
     """
-    rows = np.linspace(0, len(labels) - 1, min(len(labels), SAMPLE)).astype(int)
+    rows = samples.rows(len(labels), SAMPLE)
     labels, trained = np.asarray(labels)[rows], np.asarray(shadow_member, bool)[:, rows]
     which = np.flatnonzero(trained.any(axis=1) & ~trained.all(axis=1))
     if len(which) < 4 or len(np.unique(trained[which], axis=0)) < len(which):
@@ -129,7 +130,7 @@ def unrelated_rows(labels: Array, shadows: Array, shadow_member: Array) -> tuple
     if usual < 2.5 - stats.norm.ppf(LEVEL) or not odd.any():
         return ()
     return (
-        f"The answers of shadow {few_of(which[odd])} (counted from 0) do not depend on what shadow_member says trained"
+        f"The answers of {naming.shadows(which[odd])} do not depend on what shadow_member says trained"
         f" {'it' if odd.sum() == 1 else 'them'}, and those of the others do: see whether the rows are those of the"
         " models (another seed, another split), and whether these were trained as the others.",
     )
@@ -174,7 +175,7 @@ def _same(target: Array, shadows: Array, shadow_member: Array) -> tuple[str, ...
             )
     if len(own := [k for k, answers in enumerate(shadows) if _identical(answers, target)]):
         found.append(
-            f"Shadow {few_of(own)} (counted from 0) gives the target's own answers, bit by bit: it is the target, or"
+            f"{naming.shadows(own).capitalize()} gives the target's own answers, bit by bit: it is the target, or"
             " the wrong model was asked."
         )
     return tuple(found)
@@ -264,7 +265,7 @@ def _shadows_fit(known: Remembered, sure: np.ndarray, trained: np.ndarray) -> tu
         np.mean([p[m == side].mean() for p, m in zip(sure[inverted], trained[inverted], strict=True)])
         for side in (True, False)
     )
-    whose = "every shadow" if inverted.all() else f"shadow {few_of(known.which[inverted])} (counted from 0)"
+    whose = "every shadow" if inverted.all() else naming.shadows(known.which[inverted])
     return (
         f"The answers of {whose} are surer of records that shadow_member says it did not train on: the true class has a"
         f" mean probability of {off:.2f} there, and of {on:.2f} on its said members. shadow_member seems to be"

@@ -8,7 +8,7 @@ up. NumPy and SciPy; never imports jax.
 import numpy as np
 from scipy import stats
 
-from mia_jax.statistics import signal_orders, slipped_rows
+from mia_jax.statistics import naming, samples, signal_orders, slipped_rows
 from mia_jax.types import Array
 
 LEAST = 40  # rows of a run
@@ -29,8 +29,7 @@ def doubts(models: Array, trained: Array, member: Array | None = None, rows: Arr
         rows: int [n], what rows are called; None: as they are numbered.
     """
     called = np.arange(np.shape(models)[1]) if rows is None else np.asarray(rows)
-    few = np.r_[0, 1 + np.arange(len(trained))[:: -(-max(len(trained), 1) // COMPARED)]]
-    few = few[member is None :]
+    few = samples.models(len(trained), COMPARED, member is not None)
     if len(few) < 4:
         return ()
     who = np.vstack([np.zeros(np.shape(models)[1], bool) if member is None else member, trained])[few].astype(bool)
@@ -38,12 +37,12 @@ def doubts(models: Array, trained: Array, member: Array | None = None, rows: Arr
     hard = np.stack([_scaled(_others(ranks, who, k)) for k in range(len(few))])
     numbers = np.asarray(models, np.float64)[few]
     for k, number in enumerate(few):
-        whose = "The target's numbers" if number == 0 else f"The numbers of shadow {number - 1} (counted from 0)"
+        whose = "The target's numbers" if number == 0 else f"The numbers of {naming.shadows([number - 1])}"
         if number and (found := slipped_rows.slip(ranks[k][:, None], hard[k][:, None], far=False)):
-            far = "" if abs(found.by) == 1 else f"{abs(found.by)} "
+            where = naming.rows(called[found.first], called[found.last])
             return (
-                f"{whose} in rows {called[found.first]} to {called[found.last]} (counted from 0) fit the others' of the"
-                f" record {far}{'after' if found.by > 0 else 'before'} each: they seem to be shifted there.",
+                f"{whose} in {where} fit the others' of the record {naming.beside(found.by)} each: they seem to be"
+                " shifted there.",
             )
         sides = [np.flatnonzero(~who[k]), np.flatnonzero(who[k]), np.arange(len(who[k]))]
         if _is_lost(ranks, hard, who, k, sides[0], sides[0][:0]):
@@ -72,7 +71,7 @@ def _others(ranks: np.ndarray, who: np.ndarray, k: int) -> np.ndarray:
 
 
 def _said(whose: str, run: np.ndarray | None) -> str:
-    where = "" if run is None else f" in rows {run[0]} to {run[-1]} (counted from 0)"
+    where = "" if run is None else f" in {naming.rows(run[0], run[-1])}"
     return (
         f"{whose}{where} do not go with the others', which agree on which records are hard{' there' if where else ''}:"
         " rows seem to be in another order, or about other records. Ask this model again, or leave it out."

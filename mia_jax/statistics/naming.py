@@ -51,8 +51,3 @@ def some_rows(which: np.ndarray) -> str:
 def beside(by: int) -> str:
     """``after``, or ``2 before``: how far the record ``by`` rows on is."""
     return f"{'' if abs(by) == 1 else f'{abs(by)} '}{'after' if by > 0 else 'before'}"
-
-
-def sample(n: int, most: int) -> np.ndarray:
-    """int [k]: ``most`` of n rows, from the first to the last, or all."""
-    return np.linspace(0, n - 1, min(n, most)).astype(int)

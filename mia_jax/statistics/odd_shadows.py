@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from mia_jax.statistics import equal_answers
+from mia_jax.statistics import equal_answers, samples
 from mia_jax.statistics.equal_answers import LEAST, SHADOWS, SHARE, Answered
 from mia_jax.statistics.unlike_shadows import FLOOR, GROSS, WORTH_AREA, WORTH_LEVEL, Beside, logits
 from mia_jax.types import Array, few_of
@@ -37,7 +37,7 @@ def equal_rows(
     """
     if digits is not None or len(shadows) < 2:
         return ()
-    few = np.arange(len(shadows))[:: -(-len(shadows) // SHADOWS)]
+    few = np.arange(len(shadows))[samples.every(len(shadows), SHADOWS)]
     some = np.r_[0, 1 + few]
     models = [equal_answers.answered(p) for p in (target, *(shadows[k] for k in few))]
     said = _filled(models, [target, *(shadows[k] for k in few)], some) or _repeated(models, some)

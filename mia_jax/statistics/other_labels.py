@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse, special, stats
 from scipy.sparse import csgraph
 
-from mia_jax.statistics import naming
+from mia_jax.statistics import naming, samples
 from mia_jax.statistics.unlike_shadows import SAMPLE
 from mia_jax.types import Array
 
@@ -36,11 +36,11 @@ def notes(
         member: bool [n], who trained the target, where it is known.
         related: bool [1 + S, 1 + S], ``membership.related`` of the target and the shadows.
     """
-    few = np.arange(len(shadows))[:: -(-max(len(shadows), 1) // COMPARED)]
+    few = np.arange(len(shadows))[samples.every(len(shadows), COMPARED)]
     groups = _halves(np.asarray(related)[1:, 1:][np.ix_(few, few)])
     if len(few) < SHADOWS or groups is None:
         return ()
-    rows = naming.sample(len(labels), SAMPLE)
+    rows = samples.rows(len(labels), SAMPLE)
     y, inside = np.asarray(labels)[rows], np.asarray(trained, bool)[few][:, rows]
     each = [np.asarray(shadows[k])[rows] for k in few]
     sure = special.logit(np.clip(np.stack([p[np.arange(len(y)), y] for p in each]).astype(np.float64), CLIP, 1 - CLIP))

@@ -42,16 +42,15 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
         target: probabilities [n, c].
         shadows: probabilities [S, n, c].
     """
-    few = np.r_[0, 1 + equal_answers.compared(len(shadows))]
     labels = np.asarray(labels)
-    models = [np.asarray(target if k == 0 else shadows[k - 1]) for k in few]
+    models = [np.asarray(p) for p in (target, *shadows)]
     each = [_Model(*equal_answers.answered(p)) for p in models]
     found = _found(each) or _constant_and_wrong(labels, models, each) or _flat(models, each)
     if not found:
         found = {k: rows for k, rows in _recurring(each).items() if not _is_bound(models, k, rows.rows)}
     if not found:
         return ()
-    return (_said(found, few, len(labels), "answer"),)
+    return (_said(found, len(labels), "answer"),)
 
 
 def of_numbers(
@@ -68,16 +67,14 @@ def of_numbers(
         rows: int [n], what rows are called; None: as they are numbered.
     """
     numbers = np.asarray(numbers, np.float64) + 0.0
-    few = np.r_[0, 1 + equal_answers.compared(len(numbers) - 1)]
     each = []
-    for k in few:
-        row = numbers[k]
+    for k, row in enumerate(numbers):
         new = np.zeros(len(row), bool) if member is None else ~np.asarray(trained[k - 1] if k else member, bool)
         each.append(_Model(row.view(np.uint64), new | ((row > row.min()) & (row < row.max()))))
     found = _found(each)
     if not found:
         return ()
-    return (_said(found, few, numbers.shape[1], "number", rows),)
+    return (_said(found, numbers.shape[1], "number", rows),)
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------
@@ -196,10 +193,10 @@ def _is_bound(p: Sequence[np.ndarray], k: int, rows: np.ndarray) -> bool:
     return equal_answers.is_bound(answer, which, sure)
 
 
-def _said(found: dict[int, _Padded], few: np.ndarray, n: int, what: str, rows: Array | None = None) -> str:
+def _said(found: dict[int, _Padded], n: int, what: str, rows: Array | None = None) -> str:
     first = next(iter(found.values()))
     called = (np.arange(n) if rows is None else np.asarray(rows))[first.rows]
-    whose = naming.models(few[list(found)])
+    whose = naming.models(list(found))
     recurs = f"the {what}s of the rows {first.by} before" if first.by else f"one and the same {what}"
     return (
         f"Of {whose}, {len(called):,} of {n:,} records ({naming.some_rows(called)}) have, bit by bit, {recurs}, and"

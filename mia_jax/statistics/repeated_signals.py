@@ -6,7 +6,8 @@ places, are no accident. NumPy; never imports jax.
 
 import numpy as np
 
-from mia_jax.types import Array, few_of
+from mia_jax.statistics import naming
+from mia_jax.types import Array
 
 SHORT = 3  # equal numbers side by side, at least
 RUNS, SHARE = 4, 0.05  # runs of one length, and the rows that are in such, at least
@@ -23,12 +24,7 @@ def doubts(models: Array) -> tuple[str, ...]:
     found = {k: length for k, row in enumerate(np.asarray(models)) if (length := _length(row))}
     if not found:
         return ()
-    shadows = [k - 1 for k in found if k]
-    whose = " and ".join(
-        (["the target"] if 0 in found else [])
-        + (["the shadows"] if len(shadows) == len(models) - 1 else [])
-        + ([f"shadow {few_of(shadows)} (counted from 0)"] if 0 < len(shadows) < len(models) - 1 else [])
-    )
+    whose = "the target and the shadows" if len(found) == len(models) else naming.models(list(found))
     length = next(iter(found.values()))
     return (
         f"The numbers of {whose} recur {length} times, row after row: they seem to be the mean of a batch, saved for"

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import sparse, stats
 from scipy.sparse import csgraph
 
-from mia_jax.statistics import slipped_rows
-from mia_jax.types import Array, few_of
+from mia_jax.statistics import naming, samples, slipped_rows
+from mia_jax.types import Array
 
 LEVEL = 1e-5  # of all tests of a file together
 CONFIRMED = 3.0  # standard errors of what others have in common, that another test compared a model with
@@ -46,7 +46,7 @@ def doubts(
         rows: int [n], what rows are called; None: as they are numbered.
         least: models without which nothing is said.
     """
-    few = _compared(len(trained), member is not None)
+    few = samples.models(len(trained), COMPARED, member is not None)
     who = np.vstack([np.zeros(np.shape(models)[1], bool) if member is None else member, trained])[few].astype(bool)
     numbers = np.asarray(models, np.float64)[few]
     if len(few) < 4 or numbers.shape[1] < LEAST:
@@ -60,7 +60,7 @@ def doubts(
     if found:
         called = np.arange(whole.stop) if rows is None else np.asarray(rows)
         odd, run = max(found, key=lambda one: one[0].z)
-        where = f" in rows {called[run.start]} to {called[run.stop - 1]} (counted from 0)" if run != whole else ""
+        where = f" in {naming.rows(called[run.start], called[run.stop - 1])}" if run != whole else ""
         return (_said(odd, few, where),)
     return ()
 
@@ -91,7 +91,7 @@ def note(models: Array, trained: Array, member: Array) -> tuple[str, ...]:
         models: float [1 + S, n], of target and shadows.
         trained, member: as of ``doubts``.
     """
-    few = _compared(len(trained), True)
+    few = samples.models(len(trained), COMPARED)
     who = np.vstack([member, trained])[few].astype(bool)
     numbers = np.asarray(models, np.float64)[few]
     if len(few) < 4 or min(who.sum(axis=1).min(), (~who).sum(axis=1).min()) < LEAST:
@@ -108,10 +108,6 @@ def note(models: Array, trained: Array, member: Array) -> tuple[str, ...]:
         f" and on records new to them they do ({np.mean(new):.2f}): members' rows seem to be in an order of each"
         " model's own (a loader that shuffles), unless they are known by heart.",
     )
-
-
-def _compared(count: int, known: bool) -> np.ndarray:
-    return np.r_[0, 1 + np.arange(count)[:: -(-max(count, 1) // COMPARED)]][not known :]
 
 
 def _near_and_far(numbers: np.ndarray, who: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +193,7 @@ def _odd(alike: np.ndarray, rows: int, bar: float) -> Odd | None:
 
 def _said(found: Odd, few: np.ndarray, where: str) -> str:
     names = few[found.which]
-    whose = _names(names)
+    whose = naming.models(names, " and of ")
     why = "of the other sign" if found.own < -THIRD * found.usual else "in another order, or of other records"
     return (
         f"The numbers of {whose}{where} do not go with the other models' (rank correlation {found.own:.2f}, where the"
@@ -205,12 +201,6 @@ def _said(found: Odd, few: np.ndarray, where: str) -> str:
         f" to be {why}{' there' if where else ''}. Ask {'these models' if len(names) > 1 else 'this model'} again, or"
         f" leave {'them' if len(names) > 1 else 'it'} out."
     )
-
-
-def _names(models: np.ndarray) -> str:
-    shadows = [int(k) - 1 for k in models if k]
-    named = [f"shadow {few_of(shadows)} (counted from 0)"] if shadows else []
-    return " and of ".join((["the target"] if 0 in models else []) + named)
 
 
 # --- on their own members ------------------------------------------------------------------------------------------
@@ -232,7 +222,7 @@ def on_members(models: Array, trained: Array, member: Array | None = None) -> tu
         models: float [1 + S, n], of target and shadows.
         trained, member: as of ``doubts``.
     """
-    few = _compared(len(trained), member is not None)
+    few = samples.models(len(trained), COMPARED, member is not None)
     who = np.vstack([np.zeros(np.shape(models)[1], bool) if member is None else member, trained])[few].astype(bool)
     numbers = np.asarray(models, np.float64)[few]
     if len(few) < 4:
@@ -253,8 +243,8 @@ def on_members(models: Array, trained: Array, member: Array | None = None) -> tu
         if not odd.any() or 2 * odd.sum() >= len(each):
             continue
         return (
-            f"On {words} the numbers of {_names(few[odd])} do not go with other models' (rank correlation"
-            f" {each[odd].mean():.2f}, where the others' is {usual:.2f}): the order of these rows seems to be lost (a"
-            " loader that shuffles), or they are known by heart, as no other model knows its own.",
+            f"On {words} the numbers of {naming.models(few[odd], ' and of ')} do not go with other models' (rank"
+            f" correlation {each[odd].mean():.2f}, where the others' is {usual:.2f}): the order of these rows seems to"
+            " be lost (a loader that shuffles), or they are known by heart, as no other model knows its own.",
         )
     return ()

@@ -6,7 +6,8 @@ Compared on records that are new to each model. NumPy and SciPy; never imports j
 import numpy as np
 from scipy import stats
 
-from mia_jax.types import Array, few_of
+from mia_jax.statistics import naming
+from mia_jax.types import Array
 
 MODELS, RECORDS = 4, 100  # by which a note is made
 NOTED, WORTH, ODD = 1e-3, 1.25, 3.0  # level of the target's; times as wide at least; times of a single shadow
@@ -39,7 +40,7 @@ def doubts(shadows: Array, trained: Array) -> tuple[str, ...]:
     if (higher := _group(center, SHIFTED)) is not None:
         by = float(center[higher].mean() - np.delete(center, higher).mean())
         return (
-            f"The shadows' numbers are of two kinds: those of shadow {few_of(np.array(which)[higher])} (counted from 0)"
+            f"The shadows' numbers are of two kinds: those of {naming.shadows(np.array(which)[higher])}"
             f" are larger by {by:.2g} times the range of their middle half, on records new to each: another function of"
             " the error, a constant that some leave out, or far better models. Save the same number of all models.",
         )
@@ -54,8 +55,8 @@ def doubts(shadows: Array, trained: Array) -> tuple[str, ...]:
         if (wider := _group(each, np.log(worth))) is not None:
             times = float(np.exp(each[wider].mean() - np.delete(each, wider).mean()))
             return (
-                f"The shadows' numbers are of two kinds: those of shadow {few_of(np.array(which)[wider])} (counted from"
-                f" 0) {words.format(times)}, on records new to each: they seem to be of another unit, or another"
+                f"The shadows' numbers are of two kinds: those of {naming.shadows(np.array(which)[wider])}"
+                f" {words.format(times)}, on records new to each: they seem to be of another unit, or another"
                 " function of the error, as its square is. Save the same number of all models.",
             )
     return ()
@@ -133,14 +134,14 @@ def notes(target: Array, shadows: Array, shadow_member: Array, member: Array | N
     if len(odd):
         times = np.exp(np.log(wide[1:][odd[0]]) - np.median(each))
         said.append(
-            f"The numbers of shadow {few_of(odd)} (counted from 0) are spread {_times(times)} as the others' (of"
+            f"The numbers of {naming.shadows(odd)} are spread {_times(times)} as the others' (of"
             " records new to each): another unit, as before a scaler is undone, or another kind of model."
         )
         each = each[apart <= np.log(ODD)]
     elif len(each) >= GROUPS and (wider := _group(each, np.log(DOUBLE))) is not None:
         times = np.exp(each[wider].mean() - np.delete(each, wider).mean())
         said.append(
-            f"The shadows' numbers are of two kinds: those of shadow {few_of(which[wider])} (counted from 0) are spread"
+            f"The shadows' numbers are of two kinds: those of {naming.shadows(which[wider])} are spread"
             f" {_times(times)} as the others', on records new to each. Save the same number of all models."
         )
     beyond = np.log(wide[0]) - each.mean() if wide[0] > 0 and member is not None and len(each) >= MODELS else 0.0
@@ -177,11 +178,10 @@ def _rounded(models: np.ndarray) -> list[str]:
     few = np.flatnonzero(various < FEW_VALUES)
     if not len(few) or np.median(various) < VARIOUS:
         return []
-    shadows = [int(k) - 1 for k in few if k]
-    whose = " and ".join(
-        (["the target"] if few[0] == 0 else []) + ([f"shadow {few_of(shadows)} (counted from 0)"] if shadows else [])
-    )
-    return [f"The numbers of {whose} have few digits, or few values, and the others' all differ: round none of them."]
+    return [
+        f"The numbers of {naming.models(few)} have few digits, or few values, and the others' all differ: round none of"
+        " them."
+    ]
 
 
 def _scaled_each(models: np.ndarray) -> str | None:

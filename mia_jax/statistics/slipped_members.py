@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mia_jax.statistics import slipped_rows
+from mia_jax.statistics import naming, samples, slipped_rows
 from mia_jax.statistics.unlike_shadows import SAMPLE, Beside
 from mia_jax.types import Array
 
@@ -66,7 +66,7 @@ def _told(
 ) -> tuple[_Told, list[int], np.ndarray]:
     """The models, the slips that are tried, and what rows are called."""
     n = len(member)
-    some = np.linspace(0, n - 1, min(n, SAMPLE)).astype(int)
+    some = samples.rows(n, SAMPLE)
     who = np.vstack([member, np.asarray(shadow_member)[list(found.numbers)]])[:, some].astype(np.float64)
     told = _Told(np.stack([_ranks(one.score) for one in (found.target, *found.shadows)]), _scaled(who))
     steps = [by for k in range(1, NEAR + 1) for by in (k, -k)] if n <= SAMPLE else []
@@ -100,11 +100,7 @@ def _elsewhere(told: _Told, run: slice) -> np.ndarray | None:
 def _where(run: slice, called: np.ndarray) -> str:
     if run.stop - run.start > WHOLE * len(called):
         return ""
-    return f"In rows {called[run.start]} to {called[run.stop - 1]} (counted from 0) "
-
-
-def _beside(by: int) -> str:
-    return f"{'' if abs(by) == 1 else f'{abs(by)} '}{'after' if by > 0 else 'before'}"
+    return f"In {naming.rows(called[run.start], called[run.stop - 1])} "
 
 
 # --- all shadows -----------------------------------------------------------------------------------------------------
@@ -143,7 +139,8 @@ def _of_shadows(told: _Told, steps: list[int], called: np.ndarray) -> tuple[str,
             " elsewhere: answers have another sign there, or who trained whom is inverted.",
         )
     arrays = "member and shadow_member" if target > 3 else "shadow_member"
-    text = f"{where}{whose} go with who is said to have trained the record {_beside(by)} each, and not with their own"
+    beside = f"the record {naming.beside(by)} each"
+    text = f"{where}{whose} go with who is said to have trained {beside}, and not with their own"
     return (
         f"{text[0].upper()}{text[1:]}: {arrays} or the answers seem to be off by {_rows(by)}{' there' * bool(where)}.",
     )
@@ -169,8 +166,9 @@ def _of_target(told: _Told, steps: list[int], called: np.ndarray) -> tuple[str, 
     if best:
         _, run, by = best
         return (
-            f"{_where(run, called)}the target goes with member of the record {_beside(by)} each, and not with its own,"
-            f" as the shadows go with theirs: member, or the target's answers, seem to be off by {_rows(by)} there.",
+            f"{_where(run, called)}the target goes with member of the record {naming.beside(by)} each, and not with its"
+            f" own, as the shadows go with theirs: member, or the target's answers, seem to be off by {_rows(by)}"
+            " there.",
         )
     return ()
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.statistics import consistency
+from mia_jax.statistics import consistency, naming, samples
 from mia_jax.types import Array
 
 SURE = 6.0  # standard errors by which rows must be nearer to others than to their own
@@ -54,7 +54,7 @@ def of_answers(
     labels, classes = np.asarray(labels), np.shape(target)[1]
     if not len(shadows):
         return ()
-    few = slice(None, None, -(-len(shadows) // COMPARED))
+    few = samples.every(len(shadows), COMPARED)
     each = np.stack([features(p) for p in shadows[few]])
     whole, own, said = each.sum(axis=0), features(target), features(np.eye(classes)[labels])
     of_target, of_labels = (slip(model, whole / len(each)) for model in (own, said))
@@ -72,7 +72,7 @@ def of_answers(
     if len(each) > 2:
         for k, one in zip(range(len(shadows))[few], each, strict=True):
             if found := slip(one, (whole - one) / (len(each) - 1), far=False):
-                rows = f"The answers of shadow {k} (counted from 0) in {_rows(found)}"
+                rows = f"The answers of {naming.shadows([k])} in {_rows(found)}"
                 return (f"{rows} fit the other shadows' {_beside(found.by)}: {_shifted(found)}.",)
     answered = np.stack([np.asarray(p).argmax(axis=1) for p in shadows[few]])
     new = ~np.asarray(shadow_member, bool)[few]
@@ -200,12 +200,11 @@ def _likely(own: np.ndarray, others: np.ndarray, place: np.ndarray, count: int) 
 
 
 def _rows(found: Slip) -> str:
-    return f"rows {found.first} to {found.last} (counted from 0)"
+    return naming.rows(found.first, found.last)
 
 
 def _beside(by: int) -> str:
-    far = "" if abs(by) == 1 else f"{abs(by)} "
-    return f"of the record {far}{'after' if by > 0 else 'before'} each"
+    return f"of the record {naming.beside(by)} each"
 
 
 def _shifted(found: Slip) -> str:
@@ -259,7 +258,7 @@ def _mixed_up(
         first, last = (run.start, run.stop - 1) if rows is None else (rows[run.start], rows[run.stop - 1])
         right, known = (consistency.percent((labels == answered)[some].mean()) for some in (~outside, outside))
         return (
-            f"In rows {first} to {last} (counted from 0) the target is right on {right} of the records, no better than"
+            f"In {naming.rows(first, last)} the target is right on {right} of the records, no better than"
             f" guessing, on {known} of the others, and shadows know them all. Its answers there seem to be in another"
             " order than the records, or to be about records of another kind.",
         )

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.types import Array, few_of
+from mia_jax.statistics import naming
+from mia_jax.types import Array
 
 STEPS = tuple(2.0**k for k in np.arange(-4, 4.25, 0.5).tolist())  # temperatures that are tried
 ENTRIES, ROWS, SHADOWS = 2**17, 2048, 16  # numbers of a model's answers, its rows, and shadows, at most, that tell it
@@ -187,7 +188,7 @@ def softmax_twice_note(target: Array, shadows: Array | Sequence[Array]) -> str |
     elif not own and len(odd) == len(each):
         whose, array = "The shadows' answers", "shadows"
     else:
-        whose = f"The answers of {'the target and of ' * own}shadow {few_of(odd)} (counted from 0)"
+        whose = f"The answers of {'the target and of ' * own}{naming.shadows(odd)}"
         array = f"shadows[{odd[0]}]" if len(odd) == 1 else "these"
         array += ", and of target" * own
     return (

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mia_jax.statistics import metrics
+from mia_jax.statistics import metrics, samples
 from mia_jax.types import Array
 
 LEVEL = 1e-4  # of each prediction interval that makes a doubt, or speaks of a service
@@ -92,7 +92,7 @@ def beside(sure: Array, member: Array, shadow_sure: Array, shadow_member: Array,
         related: bool [1 + S, 1 + S], ``membership.related`` of the target and the shadows: no model is compared with
             one whose training set tells its own.
     """
-    rows = _rows(len(sure))
+    rows = samples.rows(len(sure), SAMPLE)
     trained = np.concatenate([np.asarray(member, bool)[None, rows], np.asarray(shadow_member, bool)[:, rows]])
     p = np.concatenate([np.asarray(sure, np.float64)[None, rows], np.asarray(shadow_sure, np.float64)[:, rows]])
     others = ~np.asarray(related, bool)  # nor with itself
@@ -135,7 +135,7 @@ def doubts(found: Beside, member: Array) -> tuple[str, ...]:
         member: bool [n], of the target.
     """
     areas = [one.area for one in found.shadows]
-    member, rows, score = np.asarray(member, bool), _rows(len(member)), found.target.score
+    member, rows, score = np.asarray(member, bool), samples.rows(len(member), SAMPLE), found.target.score
     area, error = _area(score, member[rows])
     low = found.range("area")[0]
     if min(areas) < TOLD or area >= low or area - 1.96 * error > 0.5:
@@ -258,10 +258,6 @@ def _told(p: np.ndarray, trained: np.ndarray, k: int, others: np.ndarray) -> Tol
         float(beyond[inside].mean() - score[outside].mean()),
         {"area": error, "memory": float(of_memory)},
     )
-
-
-def _rows(n: int) -> np.ndarray:
-    return np.linspace(0, n - 1, min(n, SAMPLE)).astype(int)
 
 
 def logits(p: np.ndarray) -> np.ndarray:

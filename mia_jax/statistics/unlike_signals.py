@@ -17,6 +17,7 @@ from mia_jax.statistics import (
     naming,
     padded_rows,
     repeated_signals,
+    samples,
     signal_orders,
     signal_scales,
     slipped_members,
@@ -25,7 +26,7 @@ from mia_jax.statistics import (
     untold_rows,
 )
 from mia_jax.statistics.unlike_shadows import Beside
-from mia_jax.types import Array, few_of
+from mia_jax.types import Array
 
 LEVEL = 1e-5  # of each test, over all shadows together
 SAMPLE = 1 << 18  # records that are looked at, of more
@@ -64,7 +65,7 @@ def doubts(
         related: bool [1 + S, 1 + S], ``membership.related`` of the target and the shadows; None: no shadow is looked
             at in the target's place.
     """
-    rows = np.linspace(0, np.size(target) - 1, min(np.size(target), SAMPLE)).astype(int)
+    rows = samples.rows(np.size(target), SAMPLE)
     models = np.vstack([np.asarray(target, np.float64)[rows], np.asarray(shadows, np.float64)[:, rows]])
     trained = np.asarray(shadow_member, bool)[:, rows]
     mine = None if member is None or np.all(member) or not np.any(member) else np.asarray(member, bool)[rows]
@@ -121,7 +122,7 @@ def _same(models: np.ndarray, trained: np.ndarray) -> tuple[str, ...]:
             " though other records are said to have trained them: one model was asked twice. Ask again.",
         )
     return (
-        f"Shadow {few_of(own)} (counted from 0) gives the target's own numbers, bit by bit: it is the target, or the"
+        f"{naming.shadows(own).capitalize()} gives the target's own numbers, bit by bit: it is the target, or the"
         " wrong model was asked.",
     )
 
@@ -187,9 +188,9 @@ def _order(ranks: np.ndarray, trained: np.ndarray, mine: np.ndarray | None, rows
     new = np.ones(ranks.shape[1], bool) if mine is None else ~mine
     if min(new.sum(), (~who).sum(axis=1).min()) < SIDE:
         return ()
-    each = [_correlation(one[~of], (whole - one)[~of]) for one, of in zip(ranks[1:], who, strict=True)]
+    each = [samples.correlation(one[~of], (whole - one)[~of]) for one, of in zip(ranks[1:], who, strict=True)]
     common, root = float(np.median(each)), np.sqrt(new.sum())
-    own = _correlation(ranks[0][new], whole[new])
+    own = samples.correlation(ranks[0][new], whole[new])
     if common * root > AGREE:
         if own * root < -OPPOSED and own < -common * THIRD:
             return (
@@ -210,12 +211,6 @@ def _order(ranks: np.ndarray, trained: np.ndarray, mine: np.ndarray | None, rows
             " to be shifted there.",
         )
     return ()
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    length = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / length if length > 0 else 0.0
 
 
 # --- who trained whom ------------------------------------------------------------------------------------------------
@@ -250,7 +245,7 @@ def _of_target(ranks: np.ndarray, trained: np.ndarray, mine: np.ndarray) -> floa
     explained = np.stack([np.ones(len(hard)), hard, hard**2], axis=1)
     both = np.stack([ranks[0][rows], mine[rows].astype(np.float64)], axis=1)
     both = both - explained @ np.linalg.lstsq(explained, both, rcond=None)[0]
-    return _correlation(*both.T) * float(np.sqrt(len(hard) - 3))
+    return samples.correlation(*both.T) * float(np.sqrt(len(hard) - 3))
 
 
 def _bar(tests: int) -> float:
@@ -282,7 +277,7 @@ def _of_shadows(known: Sides) -> tuple[str, ...]:
     if not inverted.any():
         return ()
     return (
-        f"The numbers of shadow {few_of(known.which[inverted])} (counted from 0) are smaller on the records that"
+        f"The numbers of {naming.shadows(known.which[inverted])} are smaller on the records that"
         " shadow_member says trained it than on others, and those of the other shadows are not: these rows of"
         " shadow_member seem to be inverted, or the loss to have been saved for minus the loss.",
     )

@@ -7,7 +7,7 @@ that the target was trained on. NumPy and SciPy; never imports jax.
 import numpy as np
 from scipy import stats
 
-from mia_jax.statistics import metrics, naming, slipped_rows
+from mia_jax.statistics import metrics, naming, samples, slipped_rows
 from mia_jax.types import Array
 
 LEAST, SIDE = 40, 12  # rows of a run, and members and others among them
@@ -28,7 +28,7 @@ def doubts(models: Array, trained: Array, member: Array, related: Array, rows: A
         rows: int [n], what rows are called; None: as they are numbered.
     """
     called = np.arange(np.shape(models)[1]) if rows is None else np.asarray(rows)
-    few = np.r_[0, 1 + np.arange(len(trained))[:: -(-max(len(trained), 1) // COMPARED)]]
+    few = samples.models(len(trained), COMPARED)
     if len(few) < 1 + SHADOWS or np.shape(models)[1] < 2 * LEAST:
         return ()
     who = np.vstack([member, trained])[few].astype(bool)

@@ -1,0 +1,25 @@
+"""Which of many rows and models are looked at, where all would take too long; and how numbers go together. NumPy."""
+
+import numpy as np
+
+
+def rows(n: int, most: int) -> np.ndarray:
+    """int [k]: ``most`` of n rows, from the first to the last, or all."""
+    return np.linspace(0, n - 1, min(n, most)).astype(int)
+
+
+def every(count: int, most: int) -> slice:
+    """Which of so many models: ``most`` at most, evenly spaced, from the first on."""
+    return slice(None, None, -(-max(count, 1) // most))
+
+
+def models(shadows: int, most: int, target: bool = True) -> np.ndarray:
+    """int [k]: which of the target, 0, and the shadows, from 1 on: ``most`` of these, and the target if it is known."""
+    return np.r_[0, 1 + np.arange(shadows)[every(shadows, most)]][not target :]
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's correlation of numbers [n]; 0 where one does not vary."""
+    a, b = a - a.mean(), b - b.mean()
+    length = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / length if length > 0 else 0.0
