@@ -38,7 +38,7 @@ Whole audits, from data to report
 Errors that a user can mend are ``MiaError`` (``InputError`` and others), one line each. Further rooms are modules:
 synthesis (shadow data without data), statistics (bounds on epsilon, means over targets, the overlap of attacks or
 seeds, screens without shadows), training (recipes, L2, DP-SGD, loss traces), targets (output defenses, budgets),
-reports, reproduction (the paper's tables), storage.
+reports, evidence (of a run, and whether it is as it was), reproduction (the paper's tables), storage.
 
 Eight models, trained in complementary pairs on halves of the records; the first is attacked:
 
@@ -67,6 +67,7 @@ if TYPE_CHECKING:  # what the table below says, for type checkers; a test compar
         attacks,
         audits,
         data,
+        evidence,
         models,
         plans,
         reports,
@@ -117,6 +118,7 @@ _ROOMS = (
     "attacks",
     "audits",
     "data",
+    "evidence",
     "models",
     "plans",
     "reports",
@@ -193,6 +195,7 @@ __all__ = [
     "discoveries",
     "draw_roc",
     "evaluate",
+    "evidence",
     "fit_many",
     "from_callable",
     "from_predictions",

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+import mia_jax
+
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PAGES = ["README.md", "BUILD_NOTES.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md"]
@@ -60,6 +62,7 @@ def test_files_that_documents_name_are_there(page):
     prose = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
     links = {*re.findall(r"\]\((?!https?:)([\w./-]+)\)", prose)}
     assert not [name for name in links if not ((ROOT / page).parent / name).exists()]
+    assert {*re.findall(r"`(?:mia|mia_jax)\.(\w+)", prose)} <= {*mia_jax.__all__}  # no import but of mia_jax is needed
     named = {*re.findall(r"(?<![\w./-])([\w-]+(?:/[\w.-]+)*\.(?:py|md))\b", prose)} - {name for name, _ in ADDED}
     assert not [name for name in named if not any(path.as_posix().endswith(f"/{name}") for path in FILES)]
 

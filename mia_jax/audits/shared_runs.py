@@ -56,8 +56,7 @@ def predict(config: AuditConfig, sharing: Sharing, *, notify: Notify, progress: 
     """
     count = sharing.shards
     if sharing.engine == "local":
-        given = _own_shard(sharing)
-        count = 1 if given is None else given.shard.count
+        count = shards.count(sharing.shard, {} if sharing.coordinator else os.environ)
     return "\n".join(pipeline.predict(config, count, notify=notify, progress=progress).lines())
 
 

@@ -74,6 +74,18 @@ def parse(text: str | None, environ: Mapping[str, str]) -> Given | None:
     return Given(_checked(int(found[1]), count, f"`shard={text}`"), "")
 
 
+def count(text: str | None, environ: Mapping[str, str]) -> int:
+    """Of how many shards this process would make one, arguments as of ``parse``; 1: it makes all models.
+
+    Raises:
+        InputError: as ``parse``, but that /n needs no scheduler's task: of n it is, whichever.
+    """
+    if of := re.fullmatch(r"/(\d+)", (text or "").strip()):
+        return _checked(0, int(of[1]), f"`shard={text}`").count
+    given = parse(text, environ)
+    return 1 if given is None else given.shard.count
+
+
 def _of_scheduler(environ: Mapping[str, str], count: int | None) -> Given | None:
     name, index, own_count = _task(environ)
     if not name:

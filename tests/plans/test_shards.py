@@ -48,6 +48,14 @@ SLURM, KUBERNETES, PBS = "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX", "PBS_ARR
 )
 def test_what_a_process_is_given(text, environ, expected):
     assert shards.parse(text, environ) == expected
+    assert shards.count(text, environ) == (1 if expected is None else expected.shard.count)
+
+
+def test_of_how_many_shards_one_is_can_be_told_before_there_is_a_scheduler():
+    """As --plan_only --shard=/8 asks."""
+    assert shards.count("/8", {}) == 8
+    with pytest.raises(InputError, match="there must be one at least"):
+        shards.count("/0", {})
 
 
 @pytest.mark.parametrize(
