@@ -100,22 +100,6 @@ def of_service(
     return _distance_note(earlier, later, len(labels), "about ") if len(later) else None  # some were asked before
 
 
-def filled(own: Answered, others: Sequence[Answered], p: Array, others_p: Sequence[Array]) -> np.ndarray:
-    """bool [n]: the records that one model gives one answer, bit by bit, and others do not; none where it is a bound.
-
-    Args:
-        own, others: the answers of the model and of others.
-        p, others_p: the same as probabilities [n, c].
-    """
-    which, bound = _filled(own, others, p, others_p)
-    return which & (not bound)
-
-
-def most(one: Answered) -> tuple[int, int]:
-    """How many records have the most frequent of the telling answers, and the next one."""
-    return _largest(one, one.telling)[1:3]
-
-
 def variety(one: Answered) -> float:
     """How many of the telling answers differ, as a share; 0 where there are none."""
     return _largest(one, one.telling)[3] / max(int(one.telling.sum()), 1)
@@ -139,30 +123,6 @@ def copies(target: Array, shadows: Array | Sequence[Array]) -> np.ndarray | None
         return None
     _, group = np.unique(whole, return_inverse=True)
     return np.where(copied, group, len(whole) + np.arange(len(whole)))
-
-
-def repeats(one: Answered) -> np.ndarray:
-    """int [k]: the rows that have, bit by bit, the answer of the row so many before, where many do; else none.
-
-    Args:
-        one: the answers of one model.
-    """
-    if variety(one) < VARIOUS:
-        return np.zeros(0, int)
-    return _pairs(np.zeros(len(one.key), int), one, np.ones(len(one.key), bool), turns=False)[1]
-
-
-def distance(one: Answered, later: np.ndarray) -> int:
-    """How many rows before those ``later``, int [k] of ``repeats``, their answers are."""
-    for by in range(NEAR, int(later.min()) + 1):
-        if (one.key[later] == one.key[later - by]).all():
-            return by
-    return 0
-
-
-def as_before(one: Answered, later: np.ndarray, by: int) -> float:
-    """The share of rows ``later``, int [k], that have the answer of the row ``by`` before."""
-    return _alike(one, later - by, later)
 
 
 def padding(target: Array, shadows: Array | Sequence[Array], group: np.ndarray) -> np.ndarray:
@@ -270,9 +230,7 @@ def _filled(
     return which, is_bound(answer, which, sure)
 
 
-def _pairs(
-    labels: np.ndarray, one: Answered, among: np.ndarray, *, turns: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(labels: np.ndarray, one: Answered, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows [k], [k] of equal answers at the distance at which most of such are; empty where there is none."""
     rows = np.flatnonzero(one.telling & among)
     order = rows[np.argsort(one.key[rows], kind="stable")]
@@ -283,9 +241,7 @@ def _pairs(
     gap = later - earlier
     distance = int(np.bincount(gap).argmax())
     at = gap == distance
-    periodic = (
-        turns and (labels[earlier[at]] == labels[later[at]]).mean() > 0.9
-    )  # labels in turn, of a model that has learned
+    periodic = (labels[earlier[at]] == labels[later[at]]).mean() > 0.9  # labels in turn, of a model that has learned
     if distance < NEAR or at.sum() < max(LEAST, SHARE * len(labels)) or at.mean() < 0.5 or periodic:
         return earlier[:0], later[:0]
     return earlier[at], later[at]

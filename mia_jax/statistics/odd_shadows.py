@@ -1,4 +1,4 @@
-"""Whether one shadow, or a few, is unlike the others: rows filled in, taken from another model, replaced or shuffled.
+"""Whether one shadow, or a few, is unlike the others: rows taken from another model, replaced or shuffled.
 
 Such a shadow moves every score a little and stops nothing. Answers of networks are equal, bit by bit, only where one
 was copied; and each shadow, in the target's place, must be told and be as sure as the others. NumPy and SciPy.
@@ -12,11 +12,10 @@ from scipy import stats
 from mia_jax.statistics import equal_answers, samples
 from mia_jax.statistics.equal_answers import LEAST, SHADOWS, SHARE, Answered
 from mia_jax.statistics.unlike_shadows import FLOOR, GROSS, WORTH_AREA, WORTH_LEVEL, Beside, logits
-from mia_jax.types import Array, few_of
+from mia_jax.types import Array
 
 WRONG, FEW, TIMES, SIDE = 0.06, 25, 8.0, 50  # of its members, and how many; times as any other model's; members
 NEAR = 0.03  # times as far apart as other pairs: no two models of different records are
-FINE = 0.01  # of the records, at most, have the most frequent answer of a model whose answers are various
 VARIOUS = 0.5  # of a model's answers differ from each other, where two models cannot have many in common by chance
 LEVEL = 3e-4  # that some honest shadow is named, of all of them and all numbers of each
 ALIKE = 3  # pairs of which one is told by three times as many equal rows: fewer have them for another reason
@@ -24,10 +23,10 @@ APART = 10.0  # of a pair of models' equal rows: median deviations from the medi
 WORTH = {"area": WORTH_AREA, "inside": WORTH_LEVEL, "outside": WORTH_LEVEL}
 
 
-def equal_rows(
+def shared_rows(
     target: Array, shadows: Array | Sequence[Array], related: Array, digits: int | None = None
 ) -> tuple[str, ...]:
-    """What is to be said of rows that are equal, within a shadow or between models, in sentences.
+    """What is to be said of rows that two models answer alike, bit by bit, where others do not, in sentences.
 
     Args:
         target: probabilities [n, c].
@@ -37,11 +36,9 @@ def equal_rows(
     """
     if digits is not None or len(shadows) < 2:
         return ()
-    few = np.arange(len(shadows))[samples.every(len(shadows), SHADOWS)]
-    some = np.r_[0, 1 + few]
-    models = [equal_answers.answered(p) for p in (target, *(shadows[k] for k in few))]
-    said = _filled(models, [target, *(shadows[k] for k in few)], some) or _repeated(models, some)
-    return (said,) if said else tuple(_shared(models, np.asarray(related)[np.ix_(some, some)], some))
+    some = samples.models(len(shadows), SHADOWS)
+    models = [equal_answers.answered(shadows[k - 1] if k else target) for k in some]
+    return tuple(_shared(models, np.asarray(related)[np.ix_(some, some)], some))
 
 
 def doubts(found: Beside) -> tuple[str, ...]:
@@ -122,7 +119,7 @@ def near_copies(sure: Array, of_target: Array, related: Array) -> tuple[str, ...
     Args:
         sure: float [S, n], the shadows' probability of the true class.
         of_target: float [n], the target's.
-        related: as of ``equal_rows``; models of the same records may be the same, once it is known.
+        related: as of ``shared_rows``; models of the same records may be the same, once it is known.
     """
     logit = logits(np.concatenate([np.asarray(of_target)[None], np.asarray(sure)])[: 1 + SHADOWS])
     pairs = [(a, b) for a in range(len(logit)) for b in range(a + 1, len(logit)) if not related[a, b]]
@@ -169,50 +166,6 @@ def _two_groups(found: Beside, name: str, worth: float | None = None) -> tuple[s
     return ()
 
 
-def _filled(models: Sequence[Answered], p: Sequence[Array], some: np.ndarray) -> str | None:
-    """Shadows that give many records one answer, where the target or most of the others do not."""
-    counts = [equal_answers.most(one) for one in models]
-    few = FINE * len(models[0].key)
-    fine = [k for k, (first, _) in enumerate(counts) if first <= few]
-    odd = {}
-    for k in range(1, len(models)):
-        if counts[k][0] <= few or counts[k][1] > few or not fine:  # of a tree many records share a leaf
-            continue
-        which = equal_answers.filled(models[k], [models[j] for j in fine], p[k], [p[j] for j in fine])
-        if which.any():
-            odd[int(some[k]) - 1] = which
-    if not odd:
-        return None
-    first = next(iter(odd.values()))
-    whose = f"{_named(odd)} {'gives' if len(odd) == 1 else 'give'}"
-    others = "neither the target nor the other shadows do" if len(odd) < len(models) - 1 else "the target does not"
-    return (
-        f"{whose} {int(first.sum()):,} of {len(first):,} records{equal_answers.place(first)} one and the same answer,"
-        f" bit by bit, and {others}: padding, or rows that were never filled in. Ask again, or leave such records out."
-    )
-
-
-def _repeated(models: Sequence[Answered], some: np.ndarray) -> str | None:
-    """Shadows that answer one record as another some rows before, bit by bit, where other models do not."""
-    repeats = {k: equal_answers.repeats(one) for k, one in enumerate(models)}
-    odd = {k: found for k, found in repeats.items() if k and len(found)}
-    plain = [models[k] for k, found in repeats.items() if not len(found)]
-    for k, later in list(odd.items()):
-        distance = equal_answers.distance(models[k], later)
-        if not plain or max(equal_answers.as_before(one, later, distance) for one in plain) > 0.5:
-            del odd[k]
-    if not odd:
-        return None
-    k, later = next(iter(odd.items()))
-    distance, names = equal_answers.distance(models[k], later), [int(some[j]) - 1 for j in odd]
-    return (
-        f"Shadow{'s' if len(names) > 1 else ''} {few_of(names)} (counted from 0) give{'s' if len(names) == 1 else ''}"
-        f" {len(later):,} of {len(models[0].key):,} records (rows {later.min()} to {later.max()}, counted from 0), bit"
-        f" by bit, the answer of the record {distance} rows before, and other models do not: a batch that was asked"
-        " twice, or a buffer that is read again. Ask again."
-    )
-
-
 def _shared(models: Sequence[Answered], related: np.ndarray, some: np.ndarray) -> list[str]:
     """Pairs of models with many equal rows, where others have none: rows that were copied from one to the other."""
     various = [k for k, one in enumerate(models) if equal_answers.variety(one) > VARIOUS]  # no trees with few leaves
@@ -234,8 +187,3 @@ def _shared(models: Sequence[Answered], related: np.ndarray, some: np.ndarray) -
             " records, and other pairs of models do not: rows of the one seem to be the other's. Ask the two again."
         )
     return said
-
-
-def _named(odd: dict[int, np.ndarray]) -> str:
-    names = list(odd)
-    return f"Shadow{'' if len(names) == 1 else 's'} {few_of(names)} (counted from 0)"

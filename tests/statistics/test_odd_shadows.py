@@ -18,6 +18,7 @@ from mia_jax.statistics import (
     naming,
     odd_shadows,
     own_members,
+    padded_rows,
     unlike_columns,
     unlike_shadows,
 )
@@ -63,7 +64,7 @@ def replaced(p, shadows, target):
 
 
 FAULTS = {
-    filled: r"Shadow 3 .* gives 90 of 600 records \(rows 200 to 289, .*\) one and the same answer, .* padding",
+    filled: r"Of shadow 3 .* 90 of 600 records \(rows 200 to 289, .*one and the same answer, .* padding",
     copied: "Shadows 3 and 4 .* the same answer, bit by bit, about 90 of 600 records",
     of_the_target: "Shadow 3 and the target .* the same answer, bit by bit, about 90 of 600 records",
     shuffled: r"Shadow 3 is told, in the target's place, with an AUC of 0\.\d+, and the others with 1.00 .* shuffled",
@@ -198,7 +199,7 @@ def test_shadows_that_were_all_padded_are_noted():
     told = world(0, n=N, shadows=S)
     told["shadows"][:, BLOCK] = 0.25
     (doubt,) = said(told).doubts
-    assert "Shadows 0, 1, 2, 3, 4, 5, 6, 7" in doubt and "the target does not" in doubt
+    assert "Of shadow 0, 1, 2, 3, 4, 5, 6, 7 " in doubt and "rows 200 to 289" in doubt
 
 
 @pytest.mark.parametrize(("area", "plain"), [(0.65, False), (0.95, True)])
@@ -247,7 +248,8 @@ def named(told):
     right, of_target_right = shadows.argmax(axis=2) == labels, target.argmax(axis=1) == labels
     plain = kind.kind == "probabilities"
     return (
-        *(odd_shadows.equal_rows(target, shadows, related, kind.digits) if plain else ()),
+        *(odd_shadows.shared_rows(target, shadows, related, kind.digits) if plain else ()),
+        *(padded_rows.of_answers(labels, target, shadows) if plain else ()),
         *(odd_shadows.near_copies(sure, of_target, related) if plain else ()),
         *(unlike_columns.notes(target, shadows) if plain else ()),
         *odd_shadows.wrong_members(right, trained, of_target_right, member),

@@ -131,7 +131,7 @@ def _untold(asked: Answered, trained: np.ndarray, member: np.ndarray | None, fou
     sure = np.stack([np.asarray(p)[rows, asked.labels] for p in (asked.target, *asked.shadows)])
     related = membership.related(np.concatenate([member[None], trained]))
     said = untold_rows.doubts(sure, trained, member, related)
-    return tuple(odd_shadows.equal_rows(asked.target, asked.shadows, related)) or said if said else ()  # padding
+    return (padded_rows.of_answers(*asked) or said) if said else ()
 
 
 def _gross(
@@ -179,7 +179,11 @@ def _notes(
         said += unlike_shadows.notes(found.models, level=found.level)
     mixed = answer_formats.mixed_note(asked.shadows)
     if plain and not mixed:
-        said += _equal(asked, known, related) or odd_shadows.near_copies(sure, of_target, related)
+        said += (
+            padded_rows.of_answers(*asked)
+            or odd_shadows.shared_rows(asked.target, asked.shadows, related, known.shadows.digits)
+            or odd_shadows.near_copies(sure, of_target, related)
+        )
         if member is not None:
             said += filled_signals.recurring(np.concatenate([of_target[None], sure]), trained, member)
     if mixed:
@@ -196,13 +200,6 @@ def _notes(
         ]
         said += blind_guesses.notes(labels, member, sure, trained, hardness=not said)
     return tuple(said)
-
-
-def _equal(asked: Answered, known: Formats, related: np.ndarray) -> tuple[str, ...]:
-    """What is to be said of rows that are equal bit by bit, in sentences; related as of ``membership.related``."""
-    return odd_shadows.equal_rows(asked.target, asked.shadows, related, known.shadows.digits) or padded_rows.of_answers(
-        asked.labels, asked.target, asked.shadows
-    )
 
 
 def _copies(asked: Answered, member: np.ndarray | None, group: np.ndarray | None) -> tuple[str, ...]:
