@@ -16,7 +16,7 @@ from mia_jax.types import Array
 
 LEVEL = 1e-5  # of all tests of a file together
 CONFIRMED = 3.0  # standard errors of what others have in common, that another test compared a model with
-COMPARED = 16  # shadows that are looked at
+COMPARED, SAMPLE = 16, 16384  # shadows that are looked at; and records, by which those that trained a model are
 NEAR = 32  # rows around, whose mean is taken off: classes that one model finds harder may be side by side
 LEAST = 100  # rows of a run, or of each model's members
 AGREE = 0.5  # of the strongest pairs' correlation, above which two models are of one order
@@ -34,35 +34,42 @@ class Odd(NamedTuple):
     z: float  # standard errors between both, of the farthest
 
 
-def doubts(
-    models: Array, trained: Array, member: Array | None = None, rows: Array | None = None, least: int = 1
-) -> tuple[str, ...]:
-    """Why rows of some models may be in another order, or of another sign, in a sentence; () where they seem not to be.
+def odd(models: Array, trained: Array, member: Array | None = None) -> list[tuple[Odd, slice]]:
+    """The models whose rows may be in another order, or of another sign, and in which run of rows.
 
     Args:
         models: float [1 + S, n], of target and shadows, larger where a model fits the record better.
         trained: bool [S, n], who trained the shadows.
         member: bool [n], who trained the target; where it is not known the target is not looked at.
-        rows: int [n], what rows are called; None: as they are numbered.
-        least: models without which nothing is said.
     """
     few = samples.models(len(trained), COMPARED, member is not None)
     who = np.vstack([np.zeros(np.shape(models)[1], bool) if member is None else member, trained])[few].astype(bool)
     numbers = np.asarray(models, np.float64)[few]
     if len(few) < 4 or numbers.shape[1] < LEAST:
-        return ()
+        return []
     whole = slice(0, numbers.shape[1])
     runs = [whole, *(run for run in slipped_rows.runs(whole.stop) if run.stop - run.start >= LEAST)]
     bar = float(stats.norm.isf(LEVEL / (len(runs) * len(few))))
     near, far = _near_and_far(numbers, who)
     found = [(one, run) for run in runs if (one := _both(near, far, who, np.arange(whole.stop)[run], bar))]
-    found = [(kept, run) for one, run in found if len((kept := _as_elsewhere(one, near, who, run)).which) >= least]
-    if found:
-        called = np.arange(whole.stop) if rows is None else np.asarray(rows)
-        odd, run = max(found, key=lambda one: one[0].z)
-        where = f" in {naming.rows(called[run.start], called[run.stop - 1])}" if run != whole else ""
-        return (_said(odd, few, where),)
-    return ()
+    found = [(_as_elsewhere(one, near, who, run), run) for one, run in found]
+    return [(one._replace(which=few[one.which]), run) for one, run in found if len(one.which)]
+
+
+def doubts(found: list[tuple[Odd, slice]], rows: np.ndarray, least: int = 1) -> tuple[str, ...]:
+    """The same in a sentence; () where nothing was found.
+
+    Args:
+        found: of ``odd``.
+        rows: int [n], what rows are called.
+        least: models without which nothing is said.
+    """
+    enough = [one for one in found if len(one[0].which) >= least]
+    if not enough:
+        return ()
+    which, run = max(enough, key=lambda one: one[0].z)
+    where = f" in {naming.rows(rows[run.start], rows[run.stop - 1])}" if run.stop - run.start < len(rows) else ""
+    return (_said(which, where),)
 
 
 def alone(models: np.ndarray, who: np.ndarray, k: int, rows: np.ndarray) -> bool:
@@ -89,11 +96,11 @@ def note(models: Array, trained: Array, member: Array) -> tuple[str, ...]:
 
     Args:
         models: float [1 + S, n], of target and shadows.
-        trained, member: as of ``doubts``.
+        trained, member: as of ``odd``.
     """
-    few = samples.models(len(trained), COMPARED)
-    who = np.vstack([member, trained])[few].astype(bool)
-    numbers = np.asarray(models, np.float64)[few]
+    few, some = samples.models(len(trained), COMPARED), samples.rows(np.shape(models)[1], SAMPLE)
+    who = np.vstack([member, trained])[few][:, some].astype(bool)
+    numbers = np.asarray(models, np.float64)[few][:, some]
     if len(few) < 4 or min(who.sum(axis=1).min(), (~who).sum(axis=1).min()) < LEAST:
         return ()
     own, root = _with_others(numbers, who), np.sqrt(who.sum(axis=1).mean())
@@ -191,8 +198,8 @@ def _odd(alike: np.ndarray, rows: int, bar: float) -> Odd | None:
     return Odd(which, float(own[lost].mean()), usual, bool(together), float(apart.max()))
 
 
-def _said(found: Odd, few: np.ndarray, where: str) -> str:
-    names = few[found.which]
+def _said(found: Odd, where: str) -> str:
+    names = found.which
     whose = naming.models(names, " and of ")
     why = "of the other sign" if found.own < -THIRD * found.usual else "in another order, or of other records"
     return (
@@ -220,11 +227,11 @@ def on_members(models: Array, trained: Array, member: Array | None = None) -> tu
 
     Args:
         models: float [1 + S, n], of target and shadows.
-        trained, member: as of ``doubts``.
+        trained, member: as of ``odd``.
     """
-    few = samples.models(len(trained), COMPARED, member is not None)
-    who = np.vstack([np.zeros(np.shape(models)[1], bool) if member is None else member, trained])[few].astype(bool)
-    numbers = np.asarray(models, np.float64)[few]
+    few, some = samples.models(len(trained), COMPARED, member is not None), samples.rows(np.shape(models)[1], SAMPLE)
+    who = np.vstack([np.zeros(np.shape(models)[1], bool) if member is None else member, trained])
+    who, numbers = who[few][:, some].astype(bool), np.asarray(models, np.float64)[few][:, some]
     if len(few) < 4:
         return ()
     bar = float(stats.norm.isf(LEVEL / (2 * len(few))))

@@ -97,7 +97,14 @@ def beside(sure: Array, member: Array, shadow_sure: Array, shadow_member: Array,
     p = np.concatenate([np.asarray(sure, np.float64)[None, rows], np.asarray(shadow_sure, np.float64)[:, rows]])
     others = ~np.asarray(related, bool)  # nor with itself
     others[:, 0] = False  # the target plays no part where a shadow is in its place
-    each = [_told(p, trained, k, np.flatnonzero(others[k])) for k in range(len(trained))]
+    inside, logit, of = trained.astype(np.float64), logits(p), others.astype(np.float64)
+    means = [
+        _mean(of, side, each) for side, each in ((inside, p), (inside, logit), (1 - inside, p), (1 - inside, logit))
+    ]
+    enough = others.sum(axis=1) >= 2
+    each = [
+        _told(p[k], logit[k], trained[k], *(mean[k] for mean in means)) if enough[k] else None for k in range(len(p))
+    ]
     numbers = tuple(k for k, one in enumerate(each[1:]) if one is not None)
     shadows = tuple(one for one in each[1:] if one is not None)
     return None if each[0] is None or len(shadows) < LEAST else Beside(each[0], shadows, numbers=numbers)
@@ -230,31 +237,42 @@ def _sides(found: Beside) -> list[tuple[str, float]]:
     return []
 
 
-def _told(p: np.ndarray, trained: np.ndarray, k: int, others: np.ndarray) -> Told | None:
-    """Model k of [K, n] beside ``others`` of them; None where too few records can be compared."""
-    if len(others) < 2:
-        return None
-    mine, theirs = trained[k], trained[others]
-    count_in, count_out = theirs.sum(axis=0), (~theirs).sum(axis=0)
-    there_in, there_out = count_in > 0, count_out > 0
-    inside, outside = mine & there_in, ~mine & there_out
+def _mean(others: np.ndarray, side: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """float [K, n]: means of [K, n] over each model's others [K, K] on one side of a record [K, n]; NaN: of none."""
+    count = others @ side
+    return np.divide(others @ (of * side), count, out=np.full(count.shape, np.nan), where=count > 0.5)
+
+
+def _told(
+    p: np.ndarray,
+    logit: np.ndarray,
+    mine: np.ndarray,
+    p_in: np.ndarray,
+    logit_in: np.ndarray,
+    p_out: np.ndarray,
+    logit_out: np.ndarray,
+) -> Told | None:
+    """One model's probabilities and logits [n] beside others' means; None where too few records can be compared.
+
+    Args:
+        p, logit: of the model.
+        mine: bool [n], who trained it.
+        p_in, logit_in: means over others that trained on a record; NaN: there are none.
+        p_out, logit_out: over others that did not.
+    """
+    there_out = ~np.isnan(p_out)
+    inside, outside = mine & ~np.isnan(p_in), ~mine & there_out
     if min(inside.sum(), outside.sum(), (mine & there_out).sum()) < SIDE:
         return None
-
-    def mean(of: np.ndarray, which: np.ndarray, count: np.ndarray) -> np.ndarray:
-        return (of[others] * which).sum(axis=0) / np.maximum(count, 1)
-
-    logit = logits(p)
-    score = np.where(there_out, logit[k] - mean(logit, ~theirs, count_out), np.nan)
-    beyond = logit[k] - mean(logit, theirs, count_in)
+    score, beyond = logit - logit_out, logit - logit_in
     area, error = _area(score, mine)
     of_memory = np.hypot(*(a.std() / np.sqrt(len(a)) for a in (beyond[inside], score[outside])))
     return Told(
         score,
         area,
-        float((p[k] - mean(p, theirs, count_in))[inside].mean()),
-        float((p[k] - mean(p, ~theirs, count_out))[outside].mean()),
-        (float(p[k][inside].mean()), float(p[k][outside].mean())),
+        float((p - p_in)[inside].mean()),
+        float((p - p_out)[outside].mean()),
+        (float(p[inside].mean()), float(p[outside].mean())),
         float(beyond[inside].mean() - score[outside].mean()),
         {"area": error, "memory": float(of_memory)},
     )

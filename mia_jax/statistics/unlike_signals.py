@@ -75,7 +75,7 @@ def doubts(
     found = (
         None if mine is None or related is None else beside(models[0], models[1:], trained, mine, np.asarray(related))
     )
-    return (
+    said = (
         _same(models, trained)
         or repeated_signals.doubts(models)
         or padded_rows.of_numbers(models, trained, mine, rows)
@@ -87,9 +87,14 @@ def doubts(
         or signal_scales.doubts(models[1:], trained)
         or (() if mine is None or found is None else slipped_members.of_shadows(found, mine, trained, rows))
         or signal_orders.on_members(models, trained, mine)
-        or signal_orders.doubts(models, trained, mine, rows, least=2)
+    )
+    if said:
+        return said
+    odd = signal_orders.odd(models, trained, mine)
+    return (
+        signal_orders.doubts(odd, rows, least=2)
         or mixed_signals.doubts(models, trained, mine, rows)
-        or signal_orders.doubts(models, trained, mine, rows)
+        or signal_orders.doubts(odd, rows)
         or (() if mine is None or found is None else _as_shadows(found, trained, mine, rows))
         or (() if mine is None or related is None else untold_rows.doubts(models, trained, mine, related, rows))
     )
