@@ -1,7 +1,9 @@
 """A list of members by who knows none of them: what it is made of, its level in simulated audits, what is refused."""
 
 import attack_worlds as worlds
+import jax
 import numpy as np
+import optax
 import pytest
 from scipy import stats
 
@@ -93,3 +95,28 @@ def test_the_level_is_lost_where_a_target_is_surer_than_its_shadows():
         rates.append((found.listed & ~member[0]).sum() / max(1, found.listed.sum()))
     print(f"\na target that is surer of everything: {np.mean(rates):.4f}")
     assert np.mean(rates) > 0.1
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_lists_on_the_real_location(data_dir):
+    """26 networks on halves of 2,000 records; eight in turn the target, the others but its partner its shadows."""
+    records, _ = mia.load("location", data_dir=data_dir, source="official")
+    some = np.random.default_rng(0).permutation(len(records.y))[:2000]
+    asked = mia.Records(np.asarray(records.x)[some], np.asarray(records.y)[some])
+    plan = mia.plans.balanced(jax.random.key(0), 2000, num_models=26)
+    member, model = mia.plans.membership_matrix(plan, 2000), mia.models.mlp(num_classes=30)
+    trainer = mia.make_trainer(model, optax.adam(1e-3), batch_size=100)
+    params, _ = mia.fit_many(trainer, jax.random.split(jax.random.key(1), 26), asked, plan.train, num_epochs=100)
+    p = np.exp(jax.jit(jax.vmap(lambda one: mia.as_target(model, one, 30).ask(asked.x)))(params))
+    for attack in ("lira_offline_fixed", "lira_fixed", "loss"):
+        wrong, found = [], []
+        for t in range(0, 16, 2):
+            shadows = np.delete(np.arange(26), [t, t + 1])
+            given = dict(labels=asked.y, target=p[t], shadows=p[shadows], shadow_member=member[shadows])
+            listed = mia.discoveries(attack, **given).listed
+            wrong.append((listed & ~member[t]).sum() / max(1, listed.sum()))
+            found.append(listed[member[t]].mean())
+        print(f"\n{attack}: of the list are no members {np.mean(wrong):.4f} ({np.max(wrong):.4f} at most);", end=" ")
+        print(f"{np.mean(found):.3f} of the members are on it")
+        assert np.mean(wrong) <= 0.1 and (attack == "loss" or np.mean(found) > 0.3)
