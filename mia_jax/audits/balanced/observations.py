@@ -67,7 +67,9 @@ def questions(
     """What is to be asked; arguments as of ``observe``."""
     candidates, population, member = setting.candidates, setting.population, setting.member
     every = np.arange(len(member))
-    per_example = [name for name, attack in attacks.items() if attack.per_example and not _trains(attack)]
+    per_example = [
+        name for name, attack in attacks.items() if attack.per_example and not trains_while_observing(attack)
+    ]
     others = [name for name in attacks if name not in per_example]
     costly = [name for name in others if attacks[name].needs & {"queries", "trainer"}]
     plain = [name for name in others if name not in costly]
@@ -99,7 +101,7 @@ def questions(
     return Questions(wanted, per_example, plain, costly, sample_member, few, rows)
 
 
-def _trains(attack: Attack) -> bool:
+def trains_while_observing(attack: Attack) -> bool:
     """Whether it trains models while it observes one, so that few are shown to it, and all of their records at once."""
     return attack.read is None and "trainer" in attack.needs
 

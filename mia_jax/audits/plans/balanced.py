@@ -84,7 +84,8 @@ def memory_bound(run: Run[BalancedConfig], setting: BalancedSetting, attacks: Ma
     if run.config.target_kind != "nn":
         return None
     pool = setting.pool
-    whole = [name for name, attack in attacks.items() if attack.per_example and attack.shadow_scores is None]
+    compare = {n: a for n, a in attacks.items() if a.per_example and not observations.trains_while_observing(a)}
+    whole = [name for name, attack in compare.items() if attack.shadow_scores is None]
     size = 12 * len(setting.member) * len(setting.candidates) * len(whole)
     return bounds.balanced(
         len(setting.candidates),
