@@ -61,6 +61,13 @@ class Records(NamedTuple):
     x: Array  # [n, *f]
     y: Array  # [n] int32, 0-based
 
+    def __repr__(self) -> str:
+        """Types and shapes, for a notebook: of data sets the numbers themselves tell little."""
+        told = [
+            f"{name}={getattr(a, 'dtype', type(a).__name__)}{list(np.shape(a))}" for name, a in self._asdict().items()
+        ]
+        return f"Records({', '.join(told)})"
+
 
 class Field(NamedTuple):
     """What columns ``start:stop`` of a flattened record mean.

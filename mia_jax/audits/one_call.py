@@ -62,9 +62,11 @@ def audit(
         predict: the model: a function of records that gives probabilities [n, c], such as ``model.predict_proba``; an
             estimator that has one; a Target; or its answers themselves, or their .npy. Logits, log-probabilities and,
             of two classes, one number for each record are told apart, read as such, and said.
-        x: records [n, *f], in the type that the model takes: an array, a data frame, a tensor.
+        x: records [n, *f], in the type that the model takes: an array, a data frame, a tensor. A data set that holds
+            records and labels together is taken apart before, as by ``mia_jax.records``.
         y: [n], their classes, numbered from 0 as the columns of the answers; or as ``model.classes_`` has them, text
-            in alphabetical order, booleans, one-hot.
+            in alphabetical order, a categorical of pandas in its own, booleans, one-hot; what was made of them is among
+            ``result.notes``.
         member: bool [n], which of them trained the model; None: not known, and there are scores only.
         shadows: what imitates the model. A function ``fit(x, y, *, seed)`` that trains such a model and returns what
             ``predict`` may be; a classifier of scikit-learn's kind; a platform (``mia_jax.platforms``) or its name, as

@@ -323,7 +323,8 @@ def _what_they_are(read: list[Column], fields: Sequence[Field]) -> str:
     ]
     wide = len(fields) - len(read)
     parts += [f"{wide} in arrays"] if wide else []
-    return f"Columns: {'; '.join(parts)}. They are {fields[-1].stop:,} numbers for each record."
+    count = f"They are {fields[-1].stop:,} numbers" if fields[-1].stop > 1 else "It is one number"
+    return f"Columns: {'; '.join(parts)}. {count} for each record."
 
 
 def _missing(read: list[Column]) -> list[str]:

@@ -73,8 +73,13 @@ class AuditResult(Mapping[str, AttackResult]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is doubted, and what is to be said of shadows and attacks that did not run."""
-        return (*self.results.get("doubts", ()), *self.results["shadows"].get("notes", ()))
+        """What is doubted, what is to be said of shadows and attacks that did not run, and as what data were read."""
+        return (*self.results.get("doubts", ()), *self.results["shadows"].get("notes", ()), *self._read_as())
+
+    def _read_as(self) -> tuple[str, ...]:
+        """As what a user's own records, labels and answers were read, in sentences."""
+        data = self.results["dataset"]
+        return tuple(data.get("notes", ())) if data["source"] == "local" else ()
 
     def rows(self) -> list[dict[str, Any]]:
         """A dictionary for each attack, the strongest first: its measures and the ends of their intervals."""
@@ -118,7 +123,7 @@ class AuditResult(Mapping[str, AttackResult]):
             raise InputError(f"{path} cannot be written ({error.strerror}); choose another folder") from None
 
     def __repr__(self) -> str:
-        return terminal.terminal_table(self.results)
+        return terminal.terminal_table(self.results, notes=self._read_as())
 
     def _repr_html_(self) -> str:
         """The verdict, the table of attacks and the ROC, for a notebook."""
@@ -132,7 +137,7 @@ class AuditResult(Mapping[str, AttackResult]):
                 mark="SIMULATED" if results["dataset"]["source"] == "simulated" else "",
                 heading=verdict.heading(results),
                 verdict=self.verdict,
-                notes=results["shadows"].get("notes", ()),
+                notes=(*results["shadows"].get("notes", ()), *self._read_as()),
                 attacks=[self[name] for name in self] if measures.measured(results) else [],
                 head=["Attack", "AUC", *found, "Balanced accuracy", "Epsilon, at least"],
                 rates=shown,

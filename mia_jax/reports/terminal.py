@@ -45,9 +45,15 @@ def show(results: Results, file: TextIO | None = None) -> None:
     console.print(_everything(results, width), width=width)
 
 
-def terminal_table(results: Results, width: int = WIDTH) -> str:
-    """A run's results as plain text, at most ``width`` columns wide; every plan has its own table."""
-    return _plain(_everything(results, width), width)
+def terminal_table(results: Results, width: int = WIDTH, notes: Iterable[str] = ()) -> str:
+    """A run's results as plain text, at most ``width`` columns wide; every plan has its own table.
+
+    Args:
+        results: of results.json.
+        width: in columns.
+        notes: sentences to be said below.
+    """
+    return _plain(Group(_everything(results, width), *map(_text, notes)), width)
 
 
 def _plain(shown: RenderableType, width: int) -> str:

@@ -85,3 +85,15 @@ def test_a_series_of_texts_is_records():
     """An IndexError, before."""
     texts = pytest.importorskip("pandas").Series(["a b", "c"] * (N // 2))
     assert mia.audit(lambda x: P, texts, Y, MEMBER, attacks="loss")["loss"].auc.value == 0.5
+
+
+def test_what_was_made_of_labels_and_answers_is_said_by_the_result():
+    """It stood in the report alone."""
+    logits = np.stack([-X[:, 0] * 3, X[:, 0] * 3 + 1], 1)
+    found = mia.audit(lambda x: logits, X, np.array(["no", "yes"])[Y], MEMBER, attacks="loss")
+    for told in ("no is 0, yes is 1. The answers", "answers are logits"):
+        assert told in " ".join(found.notes) and told in " ".join(repr(found).split()) and told in found._repr_html_()
+
+
+def test_records_are_shown_by_types_and_shapes():
+    assert repr(mia.Records(X, Y)) == "Records(x=float32[40, 3], y=int64[40])"
