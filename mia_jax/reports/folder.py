@@ -1,7 +1,6 @@
 """A run's folder: its page and its figures written, its values taken with care."""
 
 import contextlib
-import pathlib
 from collections.abc import Generator, Sequence
 
 from mia_jax import sanitize
@@ -30,8 +29,6 @@ def believed(workdir: places.Place) -> Generator[None]:
 
 def write(workdir: places.Place, page: str, drawings: Sequence[figures.Rendered]) -> places.Place:
     """Write report.html and figures/*.png, each whole or not at all; the path of the page."""
-    if isinstance(workdir, pathlib.Path):
-        (workdir / "figures").mkdir(exist_ok=True)
     for drawing in drawings:
         name = f"figures/{drawing.name}.png"
         if drawing.png is None:

@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import io
 import os
-import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -111,8 +110,6 @@ class AuditResult(Mapping[str, AttackResult]):
         """
         path = places.place(folder)
         try:
-            if isinstance(path, pathlib.Path):
-                path.mkdir(parents=True, exist_ok=True)
             with places.writing(path, "scores.npz") as partial, open(partial, "wb") as file:
                 np.savez(file, **self.scores)  # ty: ignore[invalid-argument-type]  (none is called allow_pickle)
             settings = {**self.results["config"], "workdir": str(path)}

@@ -116,11 +116,14 @@ def read(folder: Place, name: str) -> bytes:
 def writing(folder: Place, name: str) -> Generator[pathlib.Path]:
     """Give a temporary path to write to; what was written becomes the file, whole, if the block ends well.
 
+    Folders that are missing are made.
+
     Raises:
         OSError: of a folder: it cannot be written.
         DiskError, InputError: of an address: the store does not take it.
     """
     if isinstance(folder, pathlib.Path):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with replacing(folder / name) as partial:
             yield partial
         return
