@@ -95,6 +95,11 @@ def rounded_of(told, some):
     told["shadows"][some] = np.round(told["shadows"][some], 3)
 
 
+def rounded_to_sums_of_one(told, some):
+    p = np.round(told["shadows"][some], 1)
+    told["shadows"][some] = p / p.sum(axis=-1, keepdims=True)
+
+
 def other_rows(told, some):
     told["shadow_member"][some] = np.random.default_rng(5).random(told["shadow_member"][some].shape) < 0.5
 
@@ -104,6 +109,7 @@ def other_rows(told, some):
     {
         as_labels_of: r"4 of 8 shadows \(0, 2, 4, 6, counted from 0\) answer with labels alone, and the others do not",
         rounded_of: r"4 of 8 shadows \(0, 2, 4, 6, counted from 0\) are rounded, and the others do not",
+        rounded_to_sums_of_one: r"4 of 8 shadows \(0, 2, 4, 6, .*\) have few different answers, and the others do not",
         other_rows: "shadows are of two kinds: shadows 0, 2, 4, 6 .* AUC of 0.[45].*, and the others with (0.99|1.00)",
     }.items(),
 )

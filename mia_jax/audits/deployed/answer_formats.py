@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mia_jax.audits.deployed.calibration import AS_LABELS, AS_TARGET, IN_FULL
+from mia_jax.statistics import equal_answers
 from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers, Array, few_of
@@ -14,6 +15,7 @@ ENTRIES = 2**23  # of the shadows' answers, at most, by which they are recognize
 ROWS, MANY = 1024, 50  # records, and different numbers, by which one shadow's digits are told
 TENTHS = 9  # different numbers, all with one digit, that are no tree's leaves
 EXACT = 99  # digits of answers that are not rounded
+FEW_ANSWERS, VARIOUS = 0.6, 0.95  # of a shadow's answers that differ, if it was rounded, and of the others'
 NEARLY = 0.9  # of a target's answers that are labels, so that it is asked whether all should be read as such
 
 
@@ -120,7 +122,13 @@ def mixed_note(shadows: Array | Sequence[Array]) -> str | None:
         return _mixed(share == 1, "answer with labels alone")
     digits = np.array([_digits(np.asarray(p)) for p in shadows])
     rounded = (digits > 0) & (digits < EXACT)
-    return _mixed(rounded, "are rounded") if rounded.any() and (digits == EXACT).any() else None
+    if rounded.any() and (digits == EXACT).any():
+        return _mixed(rounded, "are rounded")
+    various = np.array([len(np.unique(equal_answers.numbers(p))) / len(p) for p in shadows])
+    few = various < FEW_ANSWERS
+    return (
+        _mixed(few, "have few different answers") if few.any() and np.sort(various)[len(few) // 2] > VARIOUS else None
+    )
 
 
 def _mixed(coarse: np.ndarray, what: str) -> str:
