@@ -141,6 +141,7 @@ def test_strings_are_escaped(tmp_path):
     assert visible(page).count(HOSTILE) >= 10
 
 
+@pytest.mark.integration
 def test_same_input_same_bytes_and_a_figure_that_no_longer_holds_is_removed(written, copied):
     page = report.write_report(copied)
     assert page.read_bytes() == (written / page.name).read_bytes() and drawings(copied) == drawings(written)

@@ -28,6 +28,7 @@ from mia_jax.audits.config import BalancedConfig
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained, TrainingJob
 from mia_jax.reports import examples, results
+from mia_jax.reports.figures import many
 from mia_jax.rows import Rows
 from mia_jax.statistics import matched_pairs, metrics, over_targets, per_record, record_calibration
 from mia_jax.types import Attack, Remember
@@ -122,7 +123,7 @@ def observe(run: Run[BalancedConfig], setting: BalancedSetting, trained: Trained
     """What all attacks see of the models."""
     config, setting = run.config, plan.of_models(setting, trained.which)
     attacks = build_attacks(run, setting)
-    run.notify(f"Observing {len(trained.which)} models for {len(attacks)} attacks")
+    run.notify(f"Observing {len(trained.which)} models for {many(len(attacks), 'attack', 'attacks')}")
     settings, limits = configs.attack_settings(config), limits_of(config, setting)
     seen = observations.observe(stage_key(run.root, "look"), attacks, settings, trained.models, setting, limits)
     run.seconds["shadows"] = trained.models.seconds()
