@@ -12,8 +12,8 @@ from mia_jax.types import Array
 
 LEAST, SIDE = 40, 12  # rows of a run, and members and others among them
 COMPARED, SHADOWS = 16, 4  # shadows that are looked at, and without which nothing is said
-TOLD, CHANCE = 5.0, 2.5  # standard errors above one half by which a model is told, and is not
-SURE = 4.5  # standard errors between the target's AUC and the shadows'
+TOLD, CHANCE = 4.0, 2.5  # standard errors above one half by which a model is told, and is not
+SURE = 4.8  # standard errors between the target's AUC and the shadows'
 THIRD, PART = 1 / 3, 0.8  # of what shadows are told by; and of the rows, of which a run is a part
 
 
