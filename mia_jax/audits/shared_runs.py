@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from mia_jax import command_line
@@ -37,15 +38,15 @@ def part(sharing: Sharing) -> Part:
     """
     if sharing.engine != "local":
         return Part(sharing, None)
-    own = _own_shard(sharing)
+    own = shards.parse(sharing.shard, _environment(sharing))
     if sharing.coordinator is None:
         return Part(sharing, own)
     return Part(sharing, Given(engines.connect(sharing.coordinator, own and own.shard), "jax.distributed"))
 
 
-def _own_shard(sharing: Sharing) -> Given | None:
-    """As it was given, or the scheduler's; with a coordinator the environment's tasks may be several processes each."""
-    return shards.parse(sharing.shard, os.environ if sharing.coordinator is None else {})
+def _environment(sharing: Sharing) -> Mapping[str, str]:
+    """Where a scheduler tells which task this is; with a coordinator a task may be several processes, so nowhere."""
+    return os.environ if sharing.coordinator is None else {}
 
 
 def predict(config: AuditConfig, sharing: Sharing, *, notify: Notify, progress: Progress) -> str:
@@ -56,7 +57,7 @@ def predict(config: AuditConfig, sharing: Sharing, *, notify: Notify, progress: 
     """
     count = sharing.shards
     if sharing.engine == "local":
-        count = shards.count(sharing.shard, {} if sharing.coordinator else os.environ)
+        count = shards.count(sharing.shard, _environment(sharing))
     return "\n".join(pipeline.predict(config, count, notify=notify, progress=progress).lines())
 
 
