@@ -35,7 +35,7 @@ def say(line: str) -> None:
 
 def show(text: str) -> None:
     """Results, on standard output: names in them may be from a file."""
-    print(sanitize.harmless(text))
+    print(_as_typed(text))
 
 
 def define_release_flags(flags: Any) -> Callable[[Any], Any]:
@@ -64,7 +64,7 @@ def show_run(results: Mapping[str, Any], *, csv: bool, workdir: str | None = Non
     from mia_jax.reports import columns, terminal
 
     workdir = workdir or results["config"]["workdir"]
-    terminal.show(results)
+    terminal.show(results, typed=_typed)
     show(f"\nReport: {workdir}/report.html    data: {workdir}/results.json, {workdir}/scores.npz")
     if csv:
         show(f"Scores as text: {columns.write_csv(workdir)}")
@@ -260,8 +260,14 @@ def fail(error: MiaError) -> NoReturn:
 
 def _as_typed(text: str) -> str:
     """A message, harmless, in which settings are this command's flags, and commands are as they are called here."""
-    from absl import flags
+    return _typed(sanitize.harmless(text))
 
-    from mia_jax.audits.flags import as_flags
 
-    return command_line.as_called(as_flags(sanitize.harmless(text), flags.FLAGS))
+def _typed(text: str) -> str:
+    if "`" in text:  # what knows flags imports much
+        from absl import flags
+
+        from mia_jax.audits.flags import as_flags
+
+        text = as_flags(text, flags.FLAGS)
+    return command_line.as_called(text)

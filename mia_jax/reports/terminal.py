@@ -5,7 +5,7 @@ Nothing but plain text goes where there is no terminal; names of files and of at
 
 import io
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -35,14 +35,22 @@ WIDTH = 100  # columns, at most
 FIRST, EACH = 20, 25  # columns of the names of measures, and of each attack, in the table of the paper's run
 
 
-def show(results: Results, file: TextIO | None = None) -> None:
-    """Print a run's results: in bold and as wide as the terminal where there is one, else as ``terminal_table``."""
+def show(results: Results, file: TextIO | None = None, *, typed: Callable[[str], str] = str) -> None:
+    """Print a run's results: in bold and as wide as the terminal where there is one, else as ``terminal_table``.
+
+    Args:
+        results: of results.json.
+        file: by default standard output.
+        typed: the text, with settings and commands as they are typed here.
+    """
     console = Console(file=file or sys.stdout, highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
-        print(terminal_table(results), file=file or sys.stdout)
+        print(typed(terminal_table(results)), file=file or sys.stdout)
         return
     width = min(console.width, WIDTH)
-    console.print(_everything(results, width), width=width)
+    with console.capture() as captured:
+        console.print(_everything(results, width), width=width)
+    print(typed(captured.get()), end="", file=file or sys.stdout)
 
 
 def terminal_table(results: Results, width: int = WIDTH, notes: Iterable[str] = ()) -> str:

@@ -6,6 +6,7 @@ import json
 import pytest
 from report_pages import TINY, audited, paper_run
 
+from mia_jax.audits import flags
 from mia_jax.reports import terminal
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07 [red]b[/red] \u202e"
@@ -42,6 +43,16 @@ def test_colors_are_for_terminals_alone(summary, monkeypatch):
     terminal.show(summary, screen)
     assert "\x1b" not in file.getvalue() and file.getvalue() == terminal.terminal_table(summary) + "\n"
     assert "\x1b[1m" in screen.getvalue()
+
+
+def test_settings_are_shown_as_they_are_typed(summary, monkeypatch):
+    """What they are called in Python, in backticks, was shown by commands too: `dp_noise_multiplier` of canaries."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    summary["dataset"]["title"] = summary["dataset"]["name"] = "with `l2=0.1`"
+    for file, bold in ((io.StringIO(), False), (Screen(), True)):
+        terminal.show(summary, file, typed=lambda text: flags.as_flags(text, {"l2"}))
+        assert "with --l2=0.1" in file.getvalue() and ("\x1b[1m" in file.getvalue()) == bold
 
 
 def test_names_from_files_are_harmless_and_no_markup(summary):
