@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from mia_jax.statistics import naming
 from mia_jax.statistics.consistency import percent
 from mia_jax.types import Array
 
@@ -17,6 +18,7 @@ LEAST = 0.15  # by which shadows must be right more often on their members than 
 FAR = 0.97  # what shadows are right on beside which a target that is never wrong is too good
 OR_BETTER = 0.8  # and beside which it may well be that good
 VALUES = 20  # different probabilities without which a model does not tell how sure it is
+WRONG = 0.05  # of records new to them, at least, that all shadows but one are wrong on
 MANY = 200  # answers about records said to be new without which shadows' are not judged alone
 UNDERCONFIDENT = 40  # times fewer errors than a model's own probabilities promise: no model is, on records new to it
 
@@ -45,7 +47,7 @@ def of_answers(
     labels, trained = np.asarray(labels), np.asarray(shadow_member, bool)
     each = [np.asarray(p) for p in shadows]
     right = np.stack([p.argmax(axis=1) == labels for p in each])
-    if found := _shadows_underconfident(right, each, trained):
+    if found := _one_shadow(right, trained) or _shadows_underconfident(right, each, trained):
         return found
     if member is None or np.all(member) or not np.any(member):
         return ()
@@ -91,6 +93,23 @@ def of_service(
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _one_shadow(right: np.ndarray, trained: np.ndarray) -> tuple[str, ...]:
+    """A shadow that is never wrong on records said to be new to it, where every other one is, often; bool [S, n]."""
+    new = (~trained).sum(axis=1)
+    if len(right) < 3 or not new.all():
+        return ()
+    wrong = (~right & ~trained).sum(axis=1)
+    k = int(np.argmin(wrong / new))
+    least = np.delete(wrong / new, k).min()
+    if wrong[k] or least < WRONG or (1 - least / 2) ** new[k] > LEVEL / len(right):
+        return ()
+    return (
+        f"{naming.shadows([k]).capitalize()} is right on all {new[k]:,} records that it is said not to have trained on,"
+        f" and no other shadow on more than {percent(1 - least)}: the labels are its own answers, or it trained on all"
+        " of the records. Give the labels that the models were trained on, or leave this shadow out.",
+    )
 
 
 def _target(sides: tuple[Side, ...], shadow: tuple[Side, ...], spread: float) -> tuple[str, ...]:
