@@ -13,6 +13,7 @@ from mia_jax.data import class_labels, tables
 from mia_jax.plans import splits
 from mia_jax.progress import Progress, patient
 from mia_jax.targets import predictors
+from mia_jax.targets.trainers import refuse_without_seed
 from mia_jax.types import Array, InputError
 
 
@@ -66,6 +67,7 @@ def audit_unlearning(
     >>> print(mia.audit_unlearning(fit, retrain, x, y))  # doctest: +ELLIPSIS
     Privacy: forgotten records were not told from records that the model never saw, AUC 0.4... [0.4..., 0.5...]; ...
     """
+    refuse_without_seed(fit)
     x, labels = _records(x, y)
     n = len(labels)
     num_forget = max(1, n // 20) if num_forget is None else num_forget

@@ -106,6 +106,7 @@ def _of_column(values: np.ndarray, name: str) -> Kind:
         raise Faulty(
             f"one number for each record, from {low:.4g} to {high:.4g}: no probabilities of class 1, nor logits, of"
             f" which some are below 0; of percentages save {name} / 100"
+            + (f"; of labels {name}.astype(int)" if (values == np.round(values)).all() else "")
         )
     if high <= 0 and len(values) >= MANY:
         raise Faulty(

@@ -5,7 +5,7 @@ in one line that says what the numbers look like and what to return instead.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -131,7 +131,24 @@ def answers(
         predict = _function(model, called)
         with user_code.guarded(f"{called}, asked with records as they were given ({_kind(x)}),"):
             given = predict(x)
+        _refuse_wrapped(given, called)
     return _probabilities(tables.plain(given), len(x), classes, called, kind)
+
+
+def _refuse_wrapped(given: Any, called: str) -> None:
+    """Refuse what has answers inside, as the output of Hugging Face does. Raises InputError."""
+    if given is None:
+        raise InputError(f"{called} returns None: return probabilities [n, c]; is there a return at its end?")
+    inside = [name for name in ("logits", "probabilities", "probs", "scores") if hasattr(given, name)]
+    if not hasattr(given, "shape") and inside:
+        raise InputError(f"{called} returns {type(given).__name__}: return its .{inside[0]}")
+    if isinstance(given, Mapping) and given:
+        raise InputError(
+            f"{called} returns a dict of {', '.join(map(str, given))}: return one of them, its answers [n, c]"
+        )
+    parts = given if isinstance(given, tuple) else ()
+    if len({getattr(part, "shape", None) for part in parts}) > 1 and any(getattr(part, "ndim", 0) for part in parts):
+        raise InputError(f"{called} returns a tuple of {len(parts)}: return the part that has its answers [n, c]")
 
 
 def _kind(x: Any) -> str:
@@ -164,7 +181,10 @@ def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str, k
                 f"{called} returns Python objects: return numbers, p.astype(float), or np.stack(p) where each is"
                 " an array"
             )
-        raise InputError(f"{called} returns {p.dtype}, no numbers: return probabilities [n, c], as predict_proba does")
+        labels = ", or its labels as numbers of classes" if p.dtype.kind in "US" else ""
+        raise InputError(
+            f"{called} returns {p.dtype}, no numbers: return probabilities [n, c], as predict_proba does{labels}"
+        )
     if p.shape[:1] != (rows,) or p.ndim not in (1, 2) or p.shape[1:] == (0,):
         raise InputError(
             f"{called} returns an array of shape {p.shape} for {rows:,} records: return probabilities [{rows}, c], a"

@@ -1,5 +1,6 @@
 """What a platform is, and any function that trains as one: ``fit(x, y, *, seed) -> predict``, in whatever library."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ def of_fit(fit: Callable[..., Any], num_classes: int, *, called: str = "") -> Pl
     Returns:
         A Platform. Its Targets raise InputError where ``fit`` or what it returns does, or for answers that are none.
     """
+    refuse_without_seed(fit)
     name = called or getattr(fit, "title", "") or getattr(fit, "__name__", type(fit).__name__)
 
     def trained(x: Any, y: Array, *, seed: int = 0) -> Target:
@@ -44,6 +46,24 @@ def of_fit(fit: Callable[..., Any], num_classes: int, *, called: str = "") -> Pl
         return predictors.as_target(model, x, num_classes, called=f"what {name} returns")
 
     return Platform(name, trained, in_turn(trained), fit)
+
+
+def refuse_without_seed(fit: Callable[..., Any]) -> None:
+    """Refuse a function that cannot be called as fit(x, y, seed=0).
+
+    Raises:
+        InputError: it cannot; how it is written.
+    """
+    try:
+        inspect.signature(fit).bind(None, None, seed=0)
+    except TypeError as error:
+        called = getattr(fit, "__name__", type(fit).__name__)
+        raise InputError(
+            f"{called} is called as {called}(x, y, seed=0), and takes other arguments ({error}): write"
+            " def fit(x, y, *, seed), which trains with that seed and returns a function of records"
+        ) from None
+    except ValueError:  # of a builtin nothing is known
+        return
 
 
 def _labels(y: Array, x: Any) -> Any:

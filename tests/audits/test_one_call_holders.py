@@ -1,5 +1,7 @@
 """What holds records and labels together, given as the x of one call: a line says how it is taken apart."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,63 @@ def test_the_real_data_sets_of_pytorch_and_hugging_face():
         mia.audit(lambda x: P, torch.utils.data.DataLoader(tensors), member=MEMBER)
     with pytest.raises(InputError, match=r"data.to_pandas"):
         mia.audit(lambda x: P, datasets.Dataset.from_dict({"a": X[:, 0], "label": Y}), Y, MEMBER)
+
+
+WRAPPED = {  # what a model returns that has its answers inside
+    "a dict": (lambda x: {"logits": P}, "returns a dict of logits: return one of them"),
+    "an output": (lambda x: types.SimpleNamespace(logits=P), r"returns SimpleNamespace: return its .logits"),
+    "a tuple": (lambda x: (P, None), "returns a tuple of 2: return the part that has its answers"),
+    "nothing": (lambda x: None, "returns None: .*is there a return at its end"),
+    "text": (lambda x: np.array(["a", "b"])[Y], "or its labels as numbers of classes"),
+    "labels as floats": (lambda x: np.arange(N) % 3 * 1.0, r"of labels p.astype\(int\)"),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_answers_inside_of_something_are_named(name):
+    model, told = WRAPPED[name]
+    with pytest.raises(InputError, match=told):
+        mia.audit(model, X, Y, MEMBER, attacks="loss")
+
+
+def test_a_fit_without_a_seed_is_refused_before_any_work():
+    def fit(x, y):
+        raise AssertionError("nothing is trained")
+
+    told = r"fit is called as fit\(x, y, seed=0\).*write def fit\(x, y, \*, seed\)"
+    with pytest.raises(InputError, match=told):
+        mia.audit(lambda x: P, X, Y, MEMBER, shadows=fit)
+    with pytest.raises(InputError, match=told):
+        mia.audit(lambda x: x[:, 0], X, X[:, 0], MEMBER, shadows=fit, signal="squared_error")
+
+
+TRUTHS = {  # who trained the target, in other words, and what to give
+    "yes and no": (np.where(MEMBER, "yes", "no"), 'give member == "yes"'),
+    "text of booleans": (np.where(MEMBER, "True", "False"), 'give member == "True"'),
+    "-1 and 1": (np.where(MEMBER, 1, -1), "give member == 1"),
+    "a column": (MEMBER[:, None], r"give member.squeeze\(\)"),
+    "rows": (np.flatnonzero(MEMBER), r"np.isin\(np.arange\(n\), member\)"),
+}
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_members_in_other_words_are_told_how_they_are_given(name):
+    """-1 and 1 were taken for the numbers of records, and "False" for the word of a member."""
+    member, told = TRUTHS[name]
+    with pytest.raises(InputError, match=told):
+        mia.audit(lambda x: P, X, Y, member, attacks="loss")
+
+
+def test_shadows_of_which_one_lacks_a_class_or_is_alone():
+    given = dict(labels=Y, target=np.full((N, 3), 1 / 3), shadow_member=np.stack([MEMBER, ~MEMBER]))
+    with pytest.raises(InputError, match="who never saw a class answers 0 for it: give a column for each"):
+        mia.infer("loss", **given, shadows=np.full((2, N, 2), 0.5))
+    with pytest.raises(InputError, match=r"give shadows\[None\] and shadow_member\[None\]"):
+        mia.infer("loss", **given, shadows=np.full((N, 3), 1 / 3))
+    with pytest.raises(InputError, match="where 1 stands for true, give shadow_member == 1"):
+        mia.infer(
+            "loss", **given | dict(shadow_member=np.stack([MEMBER, ~MEMBER]) * 2 - 1), shadows=np.full((2, N, 3), 1 / 3)
+        )
 
 
 def test_labels_that_are_missing():

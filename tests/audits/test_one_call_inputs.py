@@ -111,7 +111,7 @@ BAD = {
     ),
     "sparse": (dict(x=scipy.sparse.csr_matrix(X)), r"x is a sparse matrix.*x.toarray\(\)"),
     "ragged": (dict(x=[[1.0, 2.0], [3.0]] * 120), "rows of different lengths"),
-    "member in words": (dict(member=np.where(MEMBER, "in", "out")), 'write member == "(in|out)"'),
+    "member in words": (dict(member=np.where(MEMBER, "in", "out")), 'give member == "in"'),
     "member by number": (dict(member=np.flatnonzero(MEMBER)), r"np.isin\(np.arange\(n\), member\)"),
     "fewer labels": (dict(y=Y[:-1], member=None), "240 records and y 239 labels"),
     "one side": (dict(member=np.ones(N, bool)), "True everywhere"),

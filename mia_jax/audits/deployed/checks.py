@@ -9,6 +9,9 @@ from mia_jax.data import class_labels, files, tables
 from mia_jax.targets import answer_format, answer_kinds
 from mia_jax.types import Array, InputError
 
+# Words for who trained a model, the surest first.
+TRUE = ("true", "yes", "member", "in", "train", "1", "1.0", "t", "y")
+
 
 class Answered(NamedTuple):
     """Records of which only the answers are left: labels [m], target [m, c], shadows [S, m, c]."""
@@ -126,6 +129,8 @@ def classes(target: Array) -> int:
     """
     if np.ndim(target) != 2 or np.shape(target)[0] < 1 or np.shape(target)[1] < 2:
         hint = tables.turned("target", np.shape(target), (None, None))
+        if np.ndim(target) == 1 and np.asarray(target).dtype.kind in "biu":
+            hint = "; of labels give np.eye(c)[target] and np.eye(c)[shadows], over c classes"
         raise InputError(
             f"target holds probabilities [n, c] of two classes or more; it has shape {np.shape(target)}{hint}"
         )
@@ -147,10 +152,9 @@ def membership(shadow_member: Array, asked: Answered) -> np.ndarray:
         ) from None
     expected = (*shape[:1], *np.shape(asked.target))
     if len(shape) != 3 or shape != expected or shape[0] < 1:
-        wanted = (None, *np.shape(asked.target))
         raise InputError(
             f"shadows hold probabilities [S, n, c], one shadow at least, of the {expected[-2]} records and"
-            f" {expected[-1]} classes of target; they have shape {shape}{tables.turned('shadows', shape, wanted)}"
+            f" {expected[-1]} classes of target; they have shape {shape}{_other_shadows(shape, member, asked)}"
         )
     if member.shape != shape[:2]:
         raise InputError(
@@ -158,8 +162,37 @@ def membership(shadow_member: Array, asked: Answered) -> np.ndarray:
             f" {member.shape}{tables.turned('shadow_member', member.shape, shape[:2])}"
         )
     if not np.isin(member, (0, 1)).all():
-        raise InputError("shadow_member holds something else than true and false (1 and 0)")
+        raise InputError(
+            "shadow_member holds something else than true and false (1 and 0)" + untrue("shadow_member", member)
+        )
     return member.astype(bool)
+
+
+def _other_shadows(shape: tuple[int, ...], member: np.ndarray, asked: Answered) -> str:
+    """What to do with shadows of another shape than [S, *target's], in a clause; or ""."""
+    n, c = np.shape(asked.target)
+    if len(shape) == 3 and shape[1] == n and shape[0] == len(member) and shape[2] < c:
+        return "; who never saw a class answers 0 for it: give a column for each"
+    if shape == (n, c):
+        return "; of one shadow give shadows[None] and shadow_member[None]"
+    return tables.turned("shadows", shape, (len(member) if member.ndim == 2 and member.shape[1] == n else None, n, c))
+
+
+def untrue(name: str, values: np.ndarray) -> str:
+    """What makes true and false of two other values, in a clause with a semicolon before it; "" of others.
+
+    Args:
+        name: of the array, in what to do.
+        values: [n] or [S, n], of any type.
+    """
+    two = np.unique(values) if values.dtype.kind in "biufUS" else np.array([])
+    if len(two) != 2:
+        return ""
+    if values.dtype.kind not in "US":
+        return f"; where {two[1]:g} stands for true, give {name} == {two[1]:g}"
+    words = {str(word).strip().lower(): word for word in two}
+    true = next((words[word] for word in TRUE if word in words), two[-1])
+    return f'; where "{true}" stands for true, give {name} == "{true}"'
 
 
 def truth(member: Array, n: int) -> np.ndarray:
@@ -170,10 +203,8 @@ def truth(member: Array, n: int) -> np.ndarray:
     """
     member = np.asarray(member)
     if member.shape != (n,) or not np.isin(member, (0, 1)).all():
-        move = ""
-        if member.dtype.kind in "US" and member.shape == (n,):
-            move = f': write member == "{member[0]}", or what means that a record trained it'
-        elif member.dtype.kind in "iu" and member.ndim == 1:
+        move = untrue("member", member) if member.shape == (n,) else tables.turned("member", member.shape, (n,))
+        if not move and member.dtype.kind in "iu" and member.ndim == 1:
             move = ": where these are the numbers of records, write np.isin(np.arange(n), member)"
         raise InputError(
             f"member is bool [{n}], true where the record trained the target; it is {member.dtype} {member.shape}{move}"

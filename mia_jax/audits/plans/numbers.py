@@ -25,7 +25,7 @@ from mia_jax.data import duplicates, tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.reports import results
 from mia_jax.targets import processes
-from mia_jax.targets.trainers import Platform
+from mia_jax.targets.trainers import Platform, refuse_without_seed
 from mia_jax.types import Array, InputError, Schema
 
 
@@ -102,6 +102,7 @@ def prepare(run: Run[InProcessConfig]) -> Setting:
         trainer = OfEstimator(given.trainer) if hasattr(given.trainer, "get_params") else given.trainer
         if not callable(trainer) or isinstance(trainer, type):
             raise InputError(f"shadows is {given.trainer!r}, which trains nothing: give a function fit(x, y, *, seed)")
+        refuse_without_seed(trainer)
     run.notify(f"{len(target):,} records, {chosen.title}, {len(plan.member)} shadows; attacks: {', '.join(names)}")
     return Setting(chosen, target, plan, trainer, names)
 
