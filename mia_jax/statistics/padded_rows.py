@@ -18,6 +18,7 @@ VARIOUS, REST = 0.9, 30  # of the other answers differ from each other, and how 
 ALIKE = 0.2  # of the same rows that other models, at most, answer alike
 CHANCE, LONGER = 1e-9, 3  # of such a run by accident; times as long as any other at this distance
 LAGS = 4  # distances at which most rows recur, that are tried
+NEARLY = 0.99  # probability of a class that a model is nearly sure of
 FLAT = 1e-6  # between the largest and the smallest probability of an answer that says nothing
 MIXED = 0.7  # of the rows that are sure of one class wrongly, that may be of one class: else it was never learned
 
@@ -32,6 +33,7 @@ class _Model(NamedTuple):
 class _Padded(NamedTuple):
     rows: np.ndarray  # int, of them
     by: int  # rows before, whose answers these are; 0: all have one
+    answers: int = 1  # or one of so many; 0: each is sure of a class
 
 
 def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -> tuple[str, ...]:
@@ -46,8 +48,12 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     models = [np.asarray(p) for p in (target, *shadows)]
     each = [_Model(*equal_answers.answered(p)) for p in models]
     found = _found(each) or _constant_and_wrong(labels, models, each) or _flat(models, each)
+    found = found or _sure(models, each)
     if not found:
-        found = {k: rows for k, rows in _recurring(each).items() if not _is_bound(models, k, rows.rows)}
+        some = _recurring(each, models[0].shape[1])
+        found = {
+            k: one for k, one in some.items() if not any(_is_bound(models, k, rows) for rows in _apart(each[k], one))
+        }
     if not found:
         return ()
     return (_said(found, len(labels), "answer"),)
@@ -150,24 +156,50 @@ def _constant_and_wrong(labels: np.ndarray, p: Sequence[np.ndarray], models: Seq
     return found
 
 
-def _recurring(models: Sequence[_Model]) -> dict[int, _Padded]:
-    """The models of which one answer recurs, wherever it is, and no other does."""
-    found = {}
+def _recurring(models: Sequence[_Model], most: int) -> dict[int, _Padded]:
+    """The models of which one answer recurs, or up to ``most`` do (a mean of each class), and no other does."""
+    found, usual = {}, {}
     for k, one in enumerate(models):
         values, counts = np.unique(one.key[one.told], return_counts=True)
-        if len(counts) < 2:
-            continue
-        at = int(counts.argmax())
-        second = np.delete(counts, at).max()
-        which = one.told & (one.key == values[at])
-        if counts[at] >= max(FEW, SHARE * len(which), TIMES * second) and _various(one.key[one.told & ~which]):
-            found[k] = _Padded(np.flatnonzero(which), 0)
+        order = np.argsort(-counts, kind="stable")
+        falling = np.r_[counts[order], 0]
+        for few in range(min(most, len(counts) - 1), 0, -1):
+            least = falling[few - 1]
+            if least < max(FEW, SHARE * len(one.key), TIMES * falling[few]):
+                continue
+            which = one.told & np.isin(one.key, values[order[:few]])
+            if _various(one.key[one.told & ~which]):
+                found[k], usual[k] = _Padded(np.flatnonzero(which), 0, few), max(1, ALIKE * least)
+            break
     plain = [one for k, one in enumerate(models) if k not in found]
 
-    def usual(rows: np.ndarray) -> int:
+    def largest(rows: np.ndarray) -> int:
         return max(int(np.unique(one.key[rows], return_counts=True)[1].max()) for one in plain)
 
-    return {k: one for k, one in found.items() if plain and usual(one.rows) <= max(1, ALIKE * len(one.rows))}
+    return {k: one for k, one in found.items() if plain and largest(one.rows) <= usual[k]}
+
+
+def _apart(one: _Model, found: _Padded) -> list[np.ndarray]:
+    """The rows of each of the answers that recur."""
+    return [found.rows[one.key[found.rows] == value] for value in np.unique(one.key[found.rows])]
+
+
+def _sure(p: Sequence[np.ndarray], models: Sequence[_Model]) -> dict[int, _Padded]:
+    """The models that are entirely sure of some records, nearly sure of hardly any, and others are of none: labels."""
+    best = [one.max(axis=1) for one in p]
+    count = np.array([int((~one.told).sum()) for one in models])
+    near = np.array([int((one.told & (sure > NEARLY)).sum()) for one, sure in zip(models, best, strict=True)])
+    many = (count >= max(FEW, SHARE * len(best[0]))) & (near <= count / 10)
+    many &= [_various(one.key[one.told]) for one in models]
+    if many.all() or not many.any() or count[~many].max() > ALIKE * count[many].min():
+        return {}
+    usual = np.mean([sure for sure, filled in zip(best, many, strict=True) if not filled], axis=0)
+    filled = {int(k): ~models[k].told for k in np.flatnonzero(many)}
+    return {
+        k: _Padded(np.flatnonzero(which), 0, 0)
+        for k, which in filled.items()
+        if not equal_answers.is_bound(np.ones(1), which, usual)  # others are sure of these, too
+    }
 
 
 def _flat(p: Sequence[np.ndarray], models: Sequence[_Model]) -> dict[int, _Padded]:
@@ -197,9 +229,16 @@ def _said(found: dict[int, _Padded], n: int, what: str, rows: Array | None = Non
     first = next(iter(found.values()))
     called = (np.arange(n) if rows is None else np.asarray(rows))[first.rows]
     whose = naming.models(list(found))
-    recurs = f"the {what}s of the rows {first.by} before" if first.by else f"one and the same {what}"
+    if first.by:
+        recurs = f", bit by bit, the {what}s of the rows {first.by} before"
+    elif first.answers == 1:
+        recurs = f", bit by bit, one and the same {what}"
+    elif first.answers:
+        recurs = f", bit by bit, one of {first.answers} {what}s"
+    else:
+        recurs = " 1 for one class and 0 for the others, and none of the rest is nearly so"
     return (
-        f"Of {whose}, {len(called):,} of {n:,} records ({naming.some_rows(called)}) have, bit by bit, {recurs}, and"
+        f"Of {whose}, {len(called):,} of {n:,} records ({naming.some_rows(called)}) have{recurs}, and"
         f" other models' {what}s about them differ: padding, a buffer that is read again, or rows that were never"
         " filled in. Ask again, or leave such records out."
     )

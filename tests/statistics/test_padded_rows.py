@@ -7,7 +7,7 @@ import pytest
 import test_slipped_members
 import test_slipped_rows
 import test_unlike_signals
-from test_slipped_members import CLASSES, N, P, said
+from test_slipped_members import CLASSES, N, P, Y, said
 
 from mia_jax.audits.deployed import numbers
 from mia_jax.statistics import filled_signals, padded_rows
@@ -37,6 +37,14 @@ PADDED = {
     "holes": (
         lambda p, k: np.where(HOLES[:, None], ONE, p),
         r"24 of 1,000 records \(rows 3, 11, 92, .*one and the same",
+    ),
+    "each class's mean": (
+        lambda p, k: np.where(HOLES[:, None], np.stack([p[c == Y].mean(axis=0) for c in range(2)])[Y % 2], p),
+        r"24 of 1,000 records \(rows 3, 11, 92, .*one of 2 answers",
+    ),
+    "each label": (
+        lambda p, k: np.where(HOLES[:, None], np.eye(CLASSES)[Y], np.clip(p, 0.005, 0.98)),
+        r"24 of 1,000 records \(rows 3, 11, 92, .*1 for one class and 0 for the others",
     ),
     "the last answer": (tail(0.02, "last"), r"21 of 1,000 records \(rows 979 to 999, .*one and the same answer"),
     "the first answer": (tail(0.01, "first"), r"10 of 1,000 records \(rows 990 to 999, .*one and the same answer"),
@@ -86,7 +94,7 @@ def orders(y, member, hard):
 def test_sure_answers_in_a_file_in_order_are_no_padding():
     p = P.copy()
     p[0] = np.where(P[0].max(axis=1, keepdims=True) > 0.8, np.eye(CLASSES)[P[0].argmax(axis=1)], P[0])
-    y = test_slipped_members.Y
+    y = Y
     for order in orders(y, test_slipped_members.TRAINED[0], P[1:].mean(axis=0).max(axis=1)):
         assert padded_rows.of_answers(y[order], p[0, order], p[1:, order]) == ()
 
