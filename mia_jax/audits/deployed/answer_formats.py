@@ -85,8 +85,8 @@ def labels_note(known: Formats) -> str | None:
     if known.shadows.kind == "labels":
         return (
             "Target and shadows answer with labels alone (1 for one class, 0 for the others): attacks see no more than"
-            " whether they are right. If the models give probabilities, save these (predict_proba, a softmax, and no"
-            " argmax)."
+            " whether they are right. If the models give probabilities, as all but full trees and one nearest neighbor"
+            " do, save these (predict_proba, a softmax, and no argmax)."
         )
     return (
         "The target answers with labels alone (1 for one class, 0 for the others), and the shadows do not: they were"
