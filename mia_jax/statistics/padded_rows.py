@@ -36,19 +36,22 @@ class _Padded(NamedTuple):
     answers: int = 1  # or one of so many; 0: each is sure of a class
 
 
-def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -> tuple[str, ...]:
+def of_answers(
+    labels: Array, target: Array, shadows: Array | Sequence[Array], who: np.ndarray | None = None
+) -> tuple[str, ...]:
     """What is to be said of rows of the target, or of some shadows, that were filled up, in a sentence; or ().
 
     Args:
         labels: int [n].
         target: probabilities [n, c].
         shadows: probabilities [S, n, c].
+        who: bool [1 + S, n], who trained target and shadows, where it is known: they may be sure of these.
     """
     labels = np.asarray(labels)
     models = [np.asarray(p) for p in (target, *shadows)]
     each = [_Model(*equal_answers.answered(p)) for p in models]
     found = _found(each) or _constant_and_wrong(labels, models, each) or _flat(models, each)
-    found = found or _sure(models, each)
+    found = found or ({} if who is None else _sure(models, each, ~who))
     if not found:
         some = _recurring(each, models[0].shape[1])
         found = {
@@ -184,17 +187,21 @@ def _apart(one: _Model, found: _Padded) -> list[np.ndarray]:
     return [found.rows[one.key[found.rows] == value] for value in np.unique(one.key[found.rows])]
 
 
-def _sure(p: Sequence[np.ndarray], models: Sequence[_Model]) -> dict[int, _Padded]:
-    """The models that are entirely sure of some records, nearly sure of hardly any, and others are of none: labels."""
+def _sure(p: Sequence[np.ndarray], models: Sequence[_Model], new: np.ndarray) -> dict[int, _Padded]:
+    """The models that are entirely sure of some records new to them, bool [1 + S, n], nearly sure of hardly any, and
+    others are of none: labels.
+    """
     best = [one.max(axis=1) for one in p]
-    count = np.array([int((~one.told).sum()) for one in models])
-    near = np.array([int((one.told & (sure > NEARLY)).sum()) for one, sure in zip(models, best, strict=True)])
-    many = (count >= max(FEW, SHARE * len(best[0]))) & (near <= count / 10)
+    count = np.array([int((~one.told & rows).sum()) for one, rows in zip(models, new, strict=True)])
+    near = np.array(
+        [int((one.told & rows & (sure > NEARLY)).sum()) for one, rows, sure in zip(models, new, best, strict=True)]
+    )
+    many = (count >= np.maximum(FEW, SHARE * new.sum(axis=1))) & (near <= count / 10)
     many &= [_various(one.key[one.told]) for one in models]
     if many.all() or not many.any() or count[~many].max() > ALIKE * count[many].min():
         return {}
     usual = np.mean([sure for sure, filled in zip(best, many, strict=True) if not filled], axis=0)
-    filled = {int(k): ~models[k].told for k in np.flatnonzero(many)}
+    filled = {int(k): ~models[k].told & new[k] for k in np.flatnonzero(many)}
     return {
         k: _Padded(np.flatnonzero(which), 0, 0)
         for k, which in filled.items()

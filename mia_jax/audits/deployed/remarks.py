@@ -180,7 +180,7 @@ def _notes(
     mixed = answer_formats.mixed_note(asked.shadows)
     if plain and not mixed:
         said += (
-            padded_rows.of_answers(*asked)
+            padded_rows.of_answers(*asked, None if member is None else np.concatenate([own, trained]))
             or odd_shadows.shared_rows(asked.target, asked.shadows, related, known.shadows.digits)
             or odd_shadows.near_copies(sure, of_target, related)
         )
