@@ -107,6 +107,11 @@ TRUTHS = {  # who trained the target, in other words, and what to give
     "yes and no": (np.where(MEMBER, "yes", "no"), 'give member == "yes"'),
     "text of booleans": (np.where(MEMBER, "True", "False"), 'give member == "True"'),
     "-1 and 1": (np.where(MEMBER, 1, -1), "give member == 1"),
+    "codes": (np.where(MEMBER, 2, 1), "has 1 \\d+ times and 2 \\d+ times: give member == 1 or member == 2, whichever"),
+    "unknown words": (np.where(MEMBER, "a", "b"), 'has "a" .*give member == "a" or member == "b", whichever means'),
+    "three parts": (np.array(["val", "train", "test"])[np.arange(N) % 3], '"val" .*times: where "train" .*== "train"'),
+    "objects": (np.where(MEMBER, "in", "out").astype(object), r'give member.astype\(str\) == "in"'),
+    "missing": (np.where(MEMBER, np.nan, 0.0), r"are missing \(NaN\)"),
     "a column": (MEMBER[:, None], r"give member.squeeze\(\)"),
     "rows": (np.flatnonzero(MEMBER), r"np.isin\(np.arange\(n\), member\)"),
 }
