@@ -117,7 +117,7 @@ class Schema(NamedTuple):
         lines = [f"{self.marked_name}: {self.num_classes} classes{classes if self.class_names else ''}; records of"]
         lines[0] += f" shape {list(self.shape)}"
         for f in self.fields[:40]:
-            values = few_of(f.categories)
+            values = few_of([c if c.isprintable() else repr(c) for c in map(str, f.categories[:9])])
             told = values if f.kind == "categorical" else "0 or 1" if f.kind == "binary" else f"{f.low:g} to {f.high:g}"
             count = f" x{f.stop - f.start}" if f.stop - f.start > 1 else ""
             lines.append(f"  {f.name}: {f.kind}{count}, {told}")

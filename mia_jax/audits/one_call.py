@@ -192,7 +192,7 @@ def _there(x: Any, y: Array | None) -> Array:
     if y is not None:
         return y
     holders.refuse_together(x)
-    named = [name for name in x.columns if str(name).lower() in records.LABELS] if hasattr(x, "columns") else []
+    named = [name for name in x.columns if str(name).strip().lower() in records.LABELS] if hasattr(x, "columns") else []
     move = f": y = x[{named[0]!r}], and x without that column" if named else ""
     raise InputError(f"y is missing, the classes of the records (with `signal`, what is predicted of each){move}")
 

@@ -3,14 +3,13 @@
 Whatever was not 0, 1, ... before is said in a sentence, and the names of the classes are kept, in their order.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.data import columns, files, tables
+from mia_jax.data import columns, files, spellings, tables
 from mia_jax.data.columns import listed
 
 RENUMBER = "number the classes 0, 1, ... without gaps, as np.unique(y, return_inverse=True)[1] does"
@@ -186,7 +185,8 @@ def _named(texts: np.ndarray, names: Sequence[str]) -> Classes:
                 f" {len(texts):,} records, as identifiers are; give the column of the classes"
             )
         names = tuple(present.tolist())
-        doubt = _two_spellings(names)
+        doubt = spellings.doubt(names, "classes")
+        doubt = f" {doubt}" if doubt else ""
         words = [name for name in names if name.lower() in NAMES]
         if words:
             doubt += f" {listed(words)} is a class as any other: leave such records out if they have no label."
@@ -196,7 +196,7 @@ def _named(texts: np.ndarray, names: Sequence[str]) -> Classes:
         if unknown.any():
             row = int(unknown.argmax())
             text = str(texts[row])
-            near = [name for name in names if _bare(name) == _bare(text)]
+            near = [name for name in names if spellings.bare(name) == spellings.bare(text)]
             hint = f"; it seems to be {sanitize.quoted(near[0])} in another spelling: write it so" if near else ""
             raise ValueError(
                 f"record {row} has the label {sanitize.quoted(text)}, which is not among the classes"
@@ -205,25 +205,6 @@ def _named(texts: np.ndarray, names: Sequence[str]) -> Classes:
         note = f"Classes are numbered so: {_mapping(names)}."
     code = {name: k for k, name in enumerate(names)}
     return Classes(np.array([code[str(text)] for text in texts], np.int32), tuple(names), note)
-
-
-def _bare(name: str) -> str:
-    """A name without what spellings differ by: case, white space, punctuation at its ends."""
-    text = " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split())
-    return text.strip(".,;:!?'\" ") or text
-
-
-def _two_spellings(names: Sequence[str]) -> str:
-    """What is to be said of classes whose names seem to be one, in a sentence after a space; or "" ."""
-    first: dict[str, str] = {}
-    pairs = [(first[_bare(name)], name) for name in names if first.setdefault(_bare(name), name) != name]
-    if not pairs:
-        return ""
-    more = f" ({len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
-    return (
-        f" {sanitize.line(pairs[0][0], 40)} and {sanitize.line(pairs[0][1], 40)} are two classes{more}, though their"
-        " names differ by case, spaces or punctuation only: write them alike if they are one."
-    )
 
 
 def _of_numbers(y: np.ndarray, whole: bool) -> Classes:

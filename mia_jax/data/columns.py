@@ -4,7 +4,6 @@ Kinds are those of ``Field``. A user's word for a kind wins (``KINDS``). Reasons
 record, counted from 0, and say what to do.
 """
 
-import collections
 import datetime
 import decimal
 import numbers
@@ -15,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from mia_jax import sanitize
+from mia_jax.data import numbers_in_text, spellings
 from mia_jax.types import Field
 
 KINDS = {  # a user's word -> the kind of the field; "" is none
@@ -29,19 +29,14 @@ KINDS = {  # a user's word -> the kind of the field; "" is none
 MISSING_WORDS = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-", "#n/a", "<na>", "nat"))
 MISSING = "(missing)"  # the category of records that have none
 WORDS = {"true": 1, "yes": 1, "t": 1, "y": 1, "false": 0, "no": 0, "f": 0, "n": 0}  # of booleans
+TRUTHS = {**WORDS, "1": 1, "0": 0}  # beside such words
 MOST = 1000  # categories, unless the user says that they are some
 FEW = 10  # different texts that are categories in the smallest table
-MOSTLY = 0.5  # of a column that is numbers, so that the rest stands for none
-NEARLY = 0.9  # of a column that is numbers, so that the rest is an error
 _CODE = re.compile(r"[+-]?0\d+")  # a number that loses its zeros: a ZIP code
 _DATE = re.compile(
     r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}( .*)?|\d{4}/\d{1,2}/\d{1,2}( .*)?"
     r"|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[aApP][mM])?"
     r"|\d{1,2}[-. ]+(?i:jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])\w*[-., ]+(\d{4}|\d{2})( .*)?"
-)
-_SIGN = r"(?:[A-Z]{0,2}\$|[€£¥₹₽₩]|EUR|USD|GBP|CHF|JPY|CNY|kr\.?|zł|Rs\.?)"
-_WITH_UNIT = re.compile(  # also (4.74), 4.74-, \u22124.74, 1\u2019200.50
-    rf"\(?{_SIGN}?\s*[+\-\u2212\u2013]?\s*{_SIGN}?\d[\d,._ '\u2019\u00a0\u2009\u202f]*\s*(?:%|{_SIGN})?-?\)?"
 )
 _RANGE = re.compile(r"[+-]?\d[\d.]*\s*[-\u2013]\s*\d[\d.]*")  # 18-25
 
@@ -192,15 +187,17 @@ def _is_interval(value: Any) -> bool:
 def _of_words(name: str, values: np.ndarray, there: np.ndarray, declared: bool = False) -> Column:
     """A column of booleans, words or text, inferred; or one whose type says that it holds categories."""
     texts = as_text(values)
-    words = {text.lower() for text in texts[there].tolist()}
-    if words <= WORDS.keys() and len({WORDS[word] for word in words}) == len(words) == 2:
-        if there.all():
-            return _binary(name, values, there)
-        return _categorical(name, values, there)
+    found = {*texts[there].tolist()}
+    if _are_booleans(found):
+        several = len({text.lower() for text in found}) < len(found)
+        return _binary(name, values, there) if there.all() else _categorical(name, values, there, several)
+    rows = np.flatnonzero(there)
     if not declared:
-        _refuse_what_looks_like_numbers(name, texts, there)
-    different = len({*texts[there].tolist()})
-    if different > max(FEW, int(there.sum()) // 2) or different > MOST:
+        good = [_number(text) is not None or bool(_CODE.fullmatch(text)) for text in texts[rows].tolist()]
+        numbers_in_text.refuse(name, texts[rows], rows, np.array(good, bool), len(texts))
+    different = len(found)
+    if different > max(FEW, len(rows) // 2) or different > MOST:
+        numbers_in_text.refuse_units(name, texts[rows], rows)
         raise ValueError(
             f"column {name} has {different:,} different texts in {len(values):,} records"
             f" ({sanitize.quoted(str(texts[there.argmax()]))}, ...), as names, identifiers and sentences are: leave it"
@@ -211,12 +208,19 @@ def _of_words(name: str, values: np.ndarray, there: np.ndarray, declared: bool =
     return column._replace(notes=(*column.notes, *told))
 
 
+def _are_booleans(different: set[str]) -> bool:
+    """Whether texts are words for true and false, in any case: two, or more among which are whole ones."""
+    words = {text.lower() for text in different}
+    plain = len(words) == 2 or not words.isdisjoint(("true", "false", "yes", "no"))
+    return plain and words <= TRUTHS.keys() and len({TRUTHS[word] for word in words}) == 2
+
+
 def _begin_with_numbers(name: str, texts: np.ndarray) -> tuple[str, ...]:
     """That categories [n] are rather numbers ("47 years", "0x1f", "120/80"), in a sentence; nothing of others."""
     each = texts.tolist()
     like = [t.lstrip("+-")[:1].isdigit() and not _CODE.fullmatch(t) and not _RANGE.fullmatch(t) for t in each]
     example = next((text for text, one in zip(each, like, strict=True) if one and _number(text) is None), None)
-    if example is None or sum(like) <= MOSTLY * len(each):
+    if example is None or sum(like) <= numbers_in_text.MOSTLY * len(each):
         return ()
     return (
         f"Column {name}: most of its values begin with a number ({sanitize.quoted(example)}), and each is a category of"
@@ -251,37 +255,6 @@ def _refuse_times(name: str, values: np.ndarray, there: np.ndarray, declared: bo
         )
 
 
-def _refuse_what_looks_like_numbers(name: str, texts: np.ndarray, there: np.ndarray) -> None:
-    """Refuse text [n] that is mostly numbers, or numbers with units and separators."""
-    rows = np.flatnonzero(there)
-    good = np.array([bool(_number(text) is not None or _CODE.fullmatch(text)) for text in texts[rows].tolist()], bool)
-    if good.all() or good.mean() < NEARLY:
-        with_unit = texts[rows][~good].tolist()
-        if with_unit and all(map(_WITH_UNIT.fullmatch, with_unit)):
-            row = int(rows[int(np.argmin(good))])
-            raise ValueError(
-                f"column {name} holds numbers with signs or separators ({sanitize.quoted(str(texts[row]))}, record"
-                f" {row}): write plain ones, as 1234.5 and -1234.5, or say that they are categories with"
-                f" `kinds={name}:category`"
-            )
-        if with_unit and good.mean() >= MOSTLY and len({*texts[rows][good].tolist()}) > FEW:
-            words = collections.Counter(texts[rows][~good].tolist())
-            told = [f"{count:,} times {sanitize.quoted(str(text))}" for text, count in words.most_common(3)]
-            raise ValueError(
-                f"column {name} holds numbers in {int(good.sum()):,} of {len(texts):,} records, and"
-                f" {', '.join(told)}{', ...' if len(words) > 3 else ''}: leave these empty where they stand for no"
-                f" number, or say that all are categories with `kinds={name}:category`"
-            )
-        return
-    row = int(rows[int(np.argmin(good))])
-    more = int((~good).sum()) - 1
-    others = f" (nor {'is 1 other' if more == 1 else f'are {more:,} others'})" if more else ""
-    raise ValueError(
-        f"column {name} holds numbers, but {sanitize.quoted(str(texts[row]))} in record {row} is none{others}: mend it,"
-        f" leave it empty, or say that they are categories with `kinds={name}:category`"
-    )
-
-
 def _numeric(name: str, values: np.ndarray) -> Column:
     found = plain_numbers(values)
     if found is None:
@@ -294,12 +267,19 @@ def _numeric(name: str, values: np.ndarray) -> Column:
     return Column(name, "numeric", found)
 
 
-def _categorical(name: str, values: np.ndarray, there: np.ndarray) -> Column:
+def _categorical(name: str, values: np.ndarray, there: np.ndarray, fold: bool = False) -> Column:
+    """A column of categories; ``fold``: upper and lower case are one."""
     texts = as_text(values)
     words = sorted({*filter(None, texts[[not ok and isinstance(v, str) for v, ok in zip(values, there, strict=True)]])})
     texts[~there] = MISSING
     told = f"Column {name}: {listed(map(sanitize.quoted, words))} {'is' if len(words) == 1 else 'are'} read as missing."
-    return Column(name, "categorical", texts, (told,) if words else ())
+    notes = [told] if words else []
+    if fold:
+        notes += [f"Column {name}: words for true and false are read in any case."]
+        texts = np.array([text if text == MISSING else text.lower() for text in texts.tolist()], object)
+    elif doubt := spellings.doubt(sorted({*texts[there].tolist()}), "categories"):
+        notes += [f"Column {name}: {doubt}"]
+    return Column(name, "categorical", texts, tuple(notes))
 
 
 def _binary(name: str, values: np.ndarray, there: np.ndarray) -> Column:
@@ -311,10 +291,10 @@ def _binary(name: str, values: np.ndarray, there: np.ndarray) -> Column:
             " makes that a category of its own"
         )
     lower = [text.lower() for text in different]
-    if len(different) > 2:
+    known = all(text in TRUTHS for text in lower) and len({TRUTHS[text] for text in lower}) == min(2, len(different))
+    if len(different) > 2 and not known:
         raise ValueError(f"column {name} is said to be binary, and has {len(different):,} values: {listed(different)}")
-    known = [text in WORDS for text in lower]
-    one = [bool(WORDS[text]) for text in lower] if all(known) else [text != different[0] for text in different]
+    one = [bool(TRUTHS[text]) for text in lower] if known else [text != different[0] for text in different]
     if all(_number(text) in (0, 1) for text in different):
         one = [_number(text) == 1 for text in different]
     codes = dict(zip(different, map(float, one), strict=True))
@@ -348,6 +328,11 @@ def encoded(column: Column, start: int, like: Field | None = None) -> tuple[np.n
         return values, Field(column.name, "numeric", start, start + 1, low, high)
     categories = in_order(column.values) if like is None else like.categories
     place = {category: k for k, category in enumerate(categories)}
+    place |= {
+        word: place[word.lower()]
+        for word in {*column.values.tolist()} - {*place}
+        if word.lower() in WORDS.keys() & place.keys()
+    }
     codes = np.array([place.get(text, -1) for text in column.values.tolist()])
     if (codes < 0).any():
         row = int((codes < 0).argmax())

@@ -1,7 +1,7 @@
 """What a user's records look like that they should not: an index or the labels among the features, channels first."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 
@@ -14,13 +14,19 @@ FEW = 2  # such columns, at most, that are rather identifiers than measured
 _ID = re.compile(r"(?i:^|[_ .-])(?i:id|uid|uuid|nr|no|key)$|[a-z]I[dD]$|^(?i:id)[_ .-]")  # id, customer_id, userId
 
 
-def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = ()) -> tuple[str, ...]:
+def channels_first(shape: Sequence[int]) -> bool:
+    """Whether records of a shape *f look like images with their channels first."""
+    return len(shape) == 3 and shape[0] in CHANNELS and shape[2] not in CHANNELS and min(shape[1:]) > 4
+
+
+def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = (), said_of: Container[str] = ()) -> tuple[str, ...]:
     """What is to be said of it, in sentences.
 
     Args:
         x: numbers [n, *f].
         y: int [n].
         names: of the columns of x [n, f], where they have some.
+        said_of: the names of columns of which it is known that they say the label.
     """
 
     def column(k: int) -> tuple[str, str]:
@@ -30,7 +36,7 @@ def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = ()) -> tuple[str,
         return f"Column {k} of x", f"np.delete(x, {k}, axis=1)"
 
     said = []
-    if x.ndim == 4 and x.shape[1] in CHANNELS and x.shape[3] not in CHANNELS and min(x.shape[2:]) > 4:
+    if channels_first(x.shape[1:]):
         said.append(
             f"Records have shape {x.shape[1:]}, as images with their channels first; here channels are the last axis,"
             " and a network with convolutions would take columns for channels: np.moveaxis(x, 1, -1)."
@@ -51,8 +57,8 @@ def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = ()) -> tuple[str,
             f"{which} has a value of its own in each record, as identifiers have, by which models can learn records"
             f" by heart; {move} leaves it out."
         )
-    own = np.flatnonzero((x == y[:, None]).all(axis=0))
-    if len(own):
+    own = [k for k in np.flatnonzero((x == y[:, None]).all(axis=0)) if not names or names[k] not in said_of]
+    if own:
         which, move = column(own[0])
         said.append(f"{which} is y itself: models need to learn nothing; {move} leaves it out.")
     for number in MISSING if x.dtype.kind in "if" else ():
@@ -76,20 +82,20 @@ def _of_their_own(x: np.ndarray, names: Sequence[str]) -> list[int]:
     return sorted([*called, *(others if len(x) >= MANY and len(others) <= FEW else [])])
 
 
-def names_of_labels(texts: Mapping[str, np.ndarray], y: np.ndarray) -> tuple[str, ...]:
-    """What is to be said of columns of words that say the label, one word for each class, in sentences.
+def names_of_labels(texts: Mapping[str, np.ndarray], y: np.ndarray) -> dict[str, str]:
+    """What is to be said of columns of words that say the label, one word for each class: a sentence, by their names.
 
     Args:
         texts: values [n] of each column of words, by its name.
         y: int [n].
     """
     classes = len(np.unique(y))
-    said = []
+    said = {}
     for name, values in texts.items():
         words, code = np.unique(values, return_inverse=True)
         if len(y) >= 10 and 1 < classes == len(words) == len(np.unique(np.stack([code, y]), axis=1).T):
-            said.append(
+            said[name] = (
                 f"Column {name} has one value for each class and no other, as the names of the classes: models need to"
                 f" learn nothing; `kinds={name}:drop` leaves it out."
             )
-    return tuple(said)
+    return said

@@ -133,7 +133,7 @@ def of_table(table: Table, name: str, how: How) -> Own:
     features = [column for column in names if column not in label]
     member, notes = None, [*table.notes]
     for column in features:
-        if column.lower() == MEMBER and column not in kinds:
+        if column.strip().lower() == MEMBER and column not in kinds:
             member = table.columns[column]
             features = [other for other in features if other != column]
             break
@@ -146,15 +146,15 @@ def of_table(table: Table, name: str, how: How) -> Own:
     notes += [*said, *more, *filter(None, [labels.note])]
     if how.whole and (labels.y == labels.y[0]).all():
         raise ValueError(f"the column {listed(label)} has a single class; give records of two classes at least")
-    notes += oddities.notes(
-        x.reshape(len(x), -1), labels.y, [field.name for field in fields for _ in range(field.start, field.stop)]
-    )
-    kept = {field.name for field in fields}
-    words = [column for column in features if column in kept and table.columns[column].ndim == 1]
+    names = [field.name for field in fields for _ in range(field.start, field.stop)]
+    kept = {*names}
     texts = {
-        column: columns.as_text(table.columns[column]) for column in words if table.columns[column].dtype == object
+        column: columns.as_text(values)
+        for column, values in table.columns.items()
+        if column in kept and values.ndim == 1 and values.dtype == object
     }
-    notes += oddities.names_of_labels(texts, labels.y)
+    twins = oddities.names_of_labels(texts, labels.y)
+    notes += [*oddities.notes(x.reshape(len(x), -1), labels.y, names, twins), *twins.values()]
     classes = max(int(labels.y.max()) + 1, len(labels.names))
     digest = artifacts.array_digest(x, labels.y)
     schema = Schema(name, "local", digest, classes, x.shape[1:], fields, tuple(notes), labels.names)
@@ -189,7 +189,7 @@ def _label(table: Table, how: How) -> list[str]:
     """The columns of the labels: one, or several of a one-hot code."""
     names = [*table.columns]
     if how.label is None:
-        found = [name for name in names if name.lower() in LABELS]
+        found = [name for name in names if name.strip().lower() in LABELS]
         if len(found) == 1:
             return found
         which = f"several of its columns are called so: {listed(found)}" if found else (
@@ -209,7 +209,7 @@ def _column(table: Table, wanted: str | int) -> str:
     names = [*table.columns]
     if wanted in table.columns:
         return str(wanted)
-    by_case = [name for name in names if name.lower() == str(wanted).strip().lower()]
+    by_case = [name for name in names if name.strip().lower() == str(wanted).strip().lower()]
     if len(by_case) == 1:
         return by_case[0]
     if table.headless and str(wanted).lstrip("-").isdigit() and -len(names) <= int(wanted) < len(names):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax import user_code
+from mia_jax.data import oddities
 from mia_jax.models import convolutions, fast, resnets, tables, vgg16
 from mia_jax.models.own import from_factory, load
 from mia_jax.models.paper import cnn, layer_widths, logistic, mlp
@@ -81,9 +82,12 @@ def _named(name: str, schema: Schema, scale: float, hidden: int | str, dropout: 
             f"the model {name} needs images, and records of {schema.name} have shape {schema.shape}; use model=mlp"
         )
     if least and min(schema.shape[:2]) < least:
+        move = "use model=mlp"
+        if oddities.channels_first(schema.shape):
+            move = "their channels seem to come first: write np.moveaxis(x, 1, -1) as x, or use model=mlp"
         raise InputError(
             f"the model {name} needs images of at least {least}x{least} pixels, and those of {schema.name} have"
-            f" {schema.shape[0]}x{schema.shape[1]}; use model=mlp"
+            f" {schema.shape[0]}x{schema.shape[1]}; {move}"
         )
     match name:
         case "cnn":

@@ -184,7 +184,11 @@ BAD = {
         lambda f: np.save(f / "run2-model-003.npy", np.where(np.arange(N)[:, None] == 7, 0.5, P[3])),
         "record 7: the probabilities sum to 1.5",
     ),
-    "objects": (lambda f: np.save(f / "run2-model-003.npy", np.array([{}]), allow_pickle=True), "cannot be read"),
+    "objects": (lambda f: np.save(f / "run2-model-003.npy", np.array([{}]), allow_pickle=True), "write p.astype"),
+    "labels of objects": (
+        lambda f: np.save(f / "labels.npy", np.array(["a", "b", "c"], object)[Y], allow_pickle=True),
+        r"holds Python objects: write labels.astype\(str\)",
+    ),
     "empty": (lambda f: (f / "run2-model-003.npy").write_bytes(b""), "cannot be read"),
     "another plan": (
         lambda f: (

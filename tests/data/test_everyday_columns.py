@@ -163,3 +163,63 @@ def test_another_whole_number_in_each_record_is_said():
     counts = {f"gene{k}": RNG.permutation(10_000)[:N] for k in range(5)}
     said = mia.records(counts | {"label": Y}, notify=lambda line: None)[1].notes
     assert "of its own" not in " ".join(said)
+
+
+# --- words in several spellings, and what names no category ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ["True TRUE false FALSE", "Yes no YES", "true 0 1 false", "T f t F"])
+def test_words_for_true_and_false_are_read_in_any_case(words):
+    """Those in mixed case were "said to be binary", and have 4 values; or categories."""
+    words = words.split()
+    values = np.array(words)[V % len(words)]
+    true = np.isin(np.char.lower(values), ("true", "yes", "t", "1"))
+    records, schema, said = read(values)
+    assert field(schema).kind == "binary" and f"{words[0]} is 1" in said
+    np.testing.assert_array_equal(records.x[:, 1], true)
+    gaps = np.where(V % 7 == 0, "", values)
+    _, schema, said = read(gaps)
+    if "0" not in words:
+        assert len(field(schema).categories) == 3 and "two categories" not in said
+    if words[0] == "Yes":
+        assert field(schema).categories == ("no", "yes", "(missing)") and "are read in any case" in said
+
+
+def test_codes_of_single_letters_are_no_booleans():
+    assert field(read(np.array(["T", "F", "N"])[V % 3])[1]).kind == "categorical"
+
+
+def test_categories_in_two_spellings_are_noted():
+    """Labels had this note, features none."""
+    said = read(np.array(["Köln", "köln", "Ulm"])[V % 3])[2]
+    assert "Column c: Köln and köln are two categories, though their names differ by case" in said
+    assert "two categories" not in read(NAMES)[2]
+
+
+def test_numbers_with_units_or_words_for_none_are_no_identifiers():
+    """Both were called "names, identifiers and sentences", and amounts of money categories."""
+    weights = [f"{v / 10} kg" for v in range(N)]
+    with pytest.raises(InputError, match=r"numbers with a unit \('0.0 kg', record 0; 'kg'\): write plain numbers, or"):
+        read(weights)
+    words = np.array(["missing", "N.A.", "unknown", ""])[np.arange(N) % 4]
+    gaps = np.where(np.arange(N) % 7 < 4, words, (np.arange(N) / 8).astype(str))
+    with pytest.raises(InputError, match="'missing'.*: leave these empty, which seem to stand for what is missing"):
+        read(gaps)
+    with pytest.raises(InputError, match="as names, identifiers and sentences are"):
+        read([f"{v}{chr(97 + v % 26)}" for v in range(N)])
+    with pytest.raises(InputError) as error:
+        read([f"${v},000.50" for v in range(1, N + 1)])
+    assert "categories" not in str(error.value) and "`kinds=c:drop`" in str(error.value)
+
+
+def test_labels_among_the_features_are_noted_once():
+    said = read(np.array(["no", "yes"])[Y])[2]
+    assert said.count("learn nothing") == 1
+    assert read(Y)[2].count("Column c is y itself") == 1
+
+
+def test_names_with_spaces_and_line_breaks():
+    records, schema = mia.records(
+        {"age": V, "c": np.array(["a\nb", "d"])[V % 2], " label ": Y}, notify=lambda line: None
+    )
+    assert records.y.tolist() == Y.tolist() and len(str(schema).split("\n")) == 3 + len(schema.notes)

@@ -91,6 +91,8 @@ def test_what_is_no_image_is_refused(name):
         networks.build(name, schema((12,)))
     with pytest.raises(InputError, match=rf"^the model {name} needs images of at least (\d+)x\1 pixels, .* have 32x7"):
         networks.build(name, schema((32, 7, 3)))
+    with pytest.raises(InputError, match=r"channels seem to come first: write np.moveaxis\(x, 1, -1\) as x, or"):
+        networks.build(name, schema((3, 32, 32)))
 
 
 @pytest.mark.slow

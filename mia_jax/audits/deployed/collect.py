@@ -312,6 +312,9 @@ def _(given: str | pathlib.Path) -> np.ndarray:
     except limits.TooLarge as error:
         raise InputError(str(error)) from None
     except (OSError, ValueError, EOFError, MemoryError) as error:
+        if "Object arrays" in str(error):  # NumPy's words
+            move = "labels.astype(str), or numbers from 0," if path.stem == "labels" else "p.astype(np.float32)"
+            raise InputError(f"{path} holds Python objects: write {move} with np.save") from None
         raise InputError(f"{path} cannot be read ({error}); write it anew with {WRITE}") from None
     return array
 
