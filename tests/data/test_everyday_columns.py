@@ -203,7 +203,7 @@ def test_numbers_with_units_or_words_for_none_are_no_identifiers():
         read(weights)
     words = np.array(["missing", "N.A.", "unknown", ""])[np.arange(N) % 4]
     gaps = np.where(np.arange(N) % 7 < 4, words, (np.arange(N) / 8).astype(str))
-    with pytest.raises(InputError, match="'missing'.*: leave these empty, which seem to stand for what is missing"):
+    with pytest.raises(InputError, match=r"'missing'.*: leave these empty, which seem to stand for what is missing"):
         read(gaps)
     with pytest.raises(InputError, match="as names, identifiers and sentences are"):
         read([f"{v}{chr(97 + v % 26)}" for v in range(N)])
