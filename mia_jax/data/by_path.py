@@ -1,6 +1,7 @@
 """A user's own file by its path: .npz as ``local`` reads it, .csv, .tsv and .parquet as ``records`` reads tables."""
 
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,5 +79,12 @@ def _of_table(path: pathlib.Path, how: How) -> tuple[Own, np.ndarray]:
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"{path} cannot be used: {error}") from None
+        raise InputError(f"{path} cannot be used: {error}{_line(path, str(error))}") from None
     return own, np.asarray(own.records.x if own.sent is None else own.sent)
+
+
+def _line(path: pathlib.Path, reason: str) -> str:
+    """The line of the record that a reason names, which editors count otherwise, in brackets; "" of others."""
+    named = re.search(r"\brecord (\d+)", reason)
+    line = table_files.line_of(path, int(named[1])) if named else None
+    return f" (record {named[1]} is in line {line} of the file)" if named and line else ""

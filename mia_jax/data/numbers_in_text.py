@@ -81,7 +81,8 @@ def refuse(name: str, texts: np.ndarray, rows: np.ndarray, good: np.ndarray, rec
     different = len({*texts.tolist()})
     if all(map(_WITH_SIGN.fullmatch, others)):
         move = f"say that they are categories with `kinds={name}:category`"
-        move = move if different <= AMOUNTS else f"leave the column out with `kinds={name}:drop`"
+        many = different > min(AMOUNTS, max(FEW, len(texts) // 2))
+        move = move if not many else f"leave the column out with `kinds={name}:drop`"
         raise ValueError(
             f"column {name} holds numbers with signs or separators ({text}, record {row}): write plain ones, as 1234.5"
             f" and -1234.5, or {move}"

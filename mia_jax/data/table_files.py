@@ -12,13 +12,13 @@ import io
 import itertools
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.data import columns, encodings, holders, limits
+from mia_jax.data import columns, decimal_marks, encodings, holders, limits, row_names
 from mia_jax.data.holders import Table
 from mia_jax.types import InputError
 
@@ -46,8 +46,6 @@ INSTEAD = {  # other files that tables come in -> how they become one of these
 SEPARATORS = (",", ";", "\t", "|", " ")  # spaces last: of what np.savetxt and R write
 _BLOCK = 8192  # rows
 _LOOK = 50  # rows that tell what separates values
-_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?([eE][+-]?\d+)?")
-_THOUSANDS = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})*|0)")  # 1.100 is 1100 where a comma is the decimal point
 _ANY_CODE = re.compile(r"^\s*[+-]?0\d", re.MULTILINE)  # among values, a line each
 _LONG = 1 << 20  # characters of a value
 
@@ -123,10 +121,15 @@ def _csv(path: pathlib.Path) -> Table:
         found, thousands = _columns(path, form)
     except csv.Error as error:
         raise ValueError(f"it cannot be read as a table ({error})") from None
-    points = [name for k, name in enumerate(["", *form.names] if form.index else form.names) if k in thousands]
+    names = form.names
+    if form.index:
+        with open(path, encoding=form.encoding, newline="") as f:
+            place, what = row_names.left_out(found, names, "".join(itertools.islice(f, _LOOK)), form.separator)
+        names = [*names, ""] if place else ["", *names]
+    points = [name for k, name in enumerate(names) if k in thousands]
     notes += [f"A point separates thousands in {columns.listed(points)}: 1.100 is 1100."] if points else []
     if form.index:
-        found, notes = found[1:], [*notes, "Left out: the first value of each line, which has no name."]
+        found, notes = (found[:-1] if place else found[1:]), [*notes, f"Left out: {what}."]
     table = dict(zip(form.names, found, strict=True))
     for name in [name for name in table if not name or re.fullmatch(r"Unnamed: \d+", name)]:
         empty, counts = columns.missing(table[name]).all(), _counts_rows(table[name])
@@ -137,12 +140,14 @@ def _csv(path: pathlib.Path) -> Table:
             del table[name]
     if unnamed := [k for k, name in enumerate(table) if not name]:
         raise ValueError(f"column {unnamed[0]} has no name; give it one in the first line")
-    commas = [] if form.separator == "," else [name for name in table if _has_commas(table[name])]
-    if _has_points(table.values()) and (counts := [name for name in commas if not _is_sure(table[name])]):
+    commas = [] if form.separator == "," else [name for name in table if decimal_marks.has_commas(table[name])]
+    if decimal_marks.has_points(table.values()) and (
+        counts := [name for name in commas if not decimal_marks.is_sure(table[name])]
+    ):
         notes.append(f"A comma separates thousands in {columns.listed(counts)}: 1,100 is 1100.")
-        table |= {name: _as_marked(table[name], thousands=",") for name in counts}
+        table |= {name: decimal_marks.as_marked(table[name], thousands=",") for name in counts}
         commas = [name for name in commas if name not in counts]
-    table |= {name: _as_marked(table[name]) for name in commas}
+    table |= {name: decimal_marks.as_marked(table[name]) for name in commas}
     if commas:
         notes.append(f"A comma is the decimal point in {columns.listed(commas)}.")
     return Table(table, tuple(notes), headless=form.headless)
@@ -165,12 +170,12 @@ def _columns(path: pathlib.Path, form: _Form) -> tuple[list[np.ndarray], set[int
     found = [np.concatenate(part) for part in parts]
     if form.separator == "," or not grouped:
         return found, set()
-    pointed = _has_points(values for k, values in enumerate(found) if k not in grouped)
-    comma = any(_has_commas(values) and _is_sure(values) for values in found)
+    pointed = decimal_marks.has_points(values for k, values in enumerate(found) if k not in grouped)
+    comma = any(decimal_marks.has_commas(values) and decimal_marks.is_sure(values) for values in found)
     if (comma and not pointed) or any(found[k].dtype == object for k in grouped):  # 1.100.000
         parts, _, _ = _blocks(path, form, text | grouped)
         for k in grouped:
-            found[k] = _as_marked(np.concatenate(parts[k]))
+            found[k] = decimal_marks.as_marked(np.concatenate(parts[k]))
         return found, grouped
     if form.separator == ";" and (comma or not pointed):
         names = ["", *form.names] if form.index else form.names
@@ -190,30 +195,6 @@ def _numbers_rows(values: np.ndarray) -> bool:
     """Whether a column holds each row's number once, from 0 or 1 on, in any order."""
     ordered = np.sort(values) if values.dtype.kind == "f" else values[:0]
     return len(ordered) > 9 and ordered[0] in (0, 1) and _counts_rows(ordered)
-
-
-def _has_commas(values: np.ndarray) -> bool:
-    if values.dtype != object:
-        return False
-    there = [text for text in values.tolist() if not columns._is_missing(text)]
-    return bool(there) and any("," in text for text in there) and all(map(_COMMA.fullmatch, there))
-
-
-def _has_points(found: Iterable[np.ndarray]) -> bool:
-    """Whether a column of numbers has some with a decimal point."""
-    return any((part[np.isfinite(part)] % 1 != 0).any() for part in found if part.dtype.kind == "f")
-
-
-def _is_sure(values: np.ndarray) -> bool:
-    """Whether a comma can be but the decimal point: in text that has it not before three digits alone."""
-    there = [text for text in values.tolist() if not columns._is_missing(text)]
-    return any("." in text or not _THOUSANDS.fullmatch(text.replace(",", ".")) for text in there)
-
-
-def _as_marked(values: np.ndarray, thousands: str = ".") -> np.ndarray:
-    """Text as numbers, with a mark that separates thousands; a comma that is not it is the decimal point."""
-    plain = [text.replace(thousands, "").replace(",", ".") for text in values.tolist()]
-    return np.array([np.nan if columns._is_missing(text) else float(text) for text in plain])
 
 
 def _form(path: pathlib.Path) -> tuple[_Form, list[str]]:
@@ -248,7 +229,8 @@ def _form(path: pathlib.Path) -> tuple[_Form, list[str]]:
     if len(first) + (not titled) < usual:
         raise ValueError(
             f"its first line ({sanitize.quoted(separator.join(rows[0]))}) has {len(first)} values, and others"
-            f" {usual}, as a comment or a title has: leave out what is above the names"
+            f" {usual}, as a comment or a title has: leave out what is above the names; or values hold the separator,"
+            ' and want quotes (") around them'
         )
     index = not headless and len(rows) > 1 and all(len(row) == len(names) + 1 for row in rows[1:-1] or rows[1:])
     if not headless:
@@ -273,7 +255,7 @@ def _refuse_units(rows: list[list[str]]) -> None:
 
 def _is_number(text: str) -> bool:
     """Whether text is a number, with a comma for the decimal point or not."""
-    return columns._number(text) is not None or bool(_COMMA.fullmatch(text.strip()))
+    return columns._number(text) is not None or bool(decimal_marks.COMMA.fullmatch(text.strip()))
 
 
 def _is_headless(first: list[str]) -> bool:
@@ -338,11 +320,22 @@ def _blocks(path: pathlib.Path, form: _Form, text: set[int]) -> tuple[list[list[
                 parts[k].append(_as_text(values) if numbers is None else numbers)
                 if k in plain and form.separator != ",":
                     some = [value.strip() for value in values if not columns._is_missing(value)]
-                    plain -= set() if all(map(_THOUSANDS.fullmatch, some)) else {k}
+                    plain -= set() if all(map(decimal_marks.THOUSANDS.fullmatch, some)) else {k}
                     points |= {k} if any("." in value for value in some) else set()
             if turned:
                 break
     return parts, turned, plain & points
+
+
+def line_of(path: pathlib.Path, record: int) -> int | None:
+    """The line, counted from 1, in which a record of a .csv that was read ends; None of other files."""
+    if path.suffix.lower() not in CSV:
+        return None
+    form = _form(path)[0]
+    with open(path, encoding=form.encoding, newline="", errors="replace") as f:
+        reader = _rows(f, form.separator)
+        rows = _whole(reader, len(form.names) + form.index, form)
+        return reader.line_num if next(itertools.islice(rows, record, None), None) else None
 
 
 def _whole(reader: Any, width: int, form: _Form) -> Iterator[list[str]]:

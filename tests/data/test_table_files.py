@@ -78,6 +78,7 @@ def refused(path, **more):
         ),
         (csv([(f"r{k}", *row) for k, row in enumerate(ROWS)]), "utf-8", "first value of each line, which has no name"),
         (csv([(*row, "") for row in ROWS], "age,town,label,"), "utf-8", "a column without name or values"),
+        (csv([(*row, "") for row in ROWS]), "utf-8", "the last value of each line, which is empty and has no name"),
         (csv([(*row, "") for row in ROWS], "age,town,label,notes"), "utf-8", "Left out: notes, without a value"),
         (csv([(a, f'"{t}"', y) for a, t, y in ROWS], '"age","town","label"'), "utf-8", ""),
     ],

@@ -1,0 +1,36 @@
+"""Numbers in text whose decimal point is a comma, or whose thousands a mark separates."""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from mia_jax.data import columns
+
+COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?([eE][+-]?\d+)?")
+THOUSANDS = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})*|0)")  # 1.100 is 1100 where a comma is the decimal point
+
+
+def has_commas(values: np.ndarray) -> bool:
+    """Whether values [n] are text of numbers, some with a comma."""
+    if values.dtype != object:
+        return False
+    there = [text for text in values.tolist() if not columns._is_missing(text)]
+    return bool(there) and any("," in text for text in there) and all(map(COMMA.fullmatch, there))
+
+
+def has_points(found: Iterable[np.ndarray]) -> bool:
+    """Whether a column [n] of numbers has some with a decimal point."""
+    return any((part[np.isfinite(part)] % 1 != 0).any() for part in found if part.dtype.kind == "f")
+
+
+def is_sure(values: np.ndarray) -> bool:
+    """Whether a comma can be but the decimal point: in text [n] that has it not before three digits alone."""
+    there = [text for text in values.tolist() if not columns._is_missing(text)]
+    return any("." in text or not THOUSANDS.fullmatch(text.replace(",", ".")) for text in there)
+
+
+def as_marked(values: np.ndarray, thousands: str = ".") -> np.ndarray:
+    """Text [n] as numbers [n], with a mark that separates thousands; a comma that is not it is the decimal point."""
+    plain = [text.replace(thousands, "").replace(",", ".") for text in values.tolist()]
+    return np.array([np.nan if columns._is_missing(text) else float(text) for text in plain])
