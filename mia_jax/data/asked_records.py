@@ -3,7 +3,7 @@
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.data import columns
+from mia_jax.data import columns, truths
 from mia_jax.data.records import Own
 
 
@@ -54,11 +54,13 @@ def truth(values: np.ndarray) -> np.ndarray:
         raise ValueError(f"record {int(np.argmin(there))} has no value in the column member; fill it in with 0 or 1")
     if values.dtype.kind in "biuf":
         return values
-    texts = [text.lower() for text in columns.as_text(values).tolist()]
+    written = columns.as_text(values)
+    texts = [text.lower() for text in written.tolist()]
+    column = "df['member']"  # in pandas, which writes such files
     for row, text in enumerate(texts):
         if text not in columns.WORDS and text not in ("0", "1"):
             raise ValueError(
                 f"record {row} has {sanitize.quoted(text)} in the column member; needed: 1 where the record trained the"
-                " model, and 0"
+                f" model, and 0{truths.untrue(column, written.astype(str))}"
             )
     return np.array([bool(columns.WORDS.get(text, text == "1")) for text in texts])

@@ -333,7 +333,7 @@ def line_of(path: pathlib.Path, record: int) -> int | None:
         return None
     form = _form(path)[0]
     with open(path, encoding=form.encoding, newline="", errors="replace") as f:
-        reader = _rows(f, form.separator)
+        reader: Any = _rows(f, form.separator)
         rows = _whole(reader, len(form.names) + form.index, form)
         return reader.line_num if next(itertools.islice(rows, record, None), None) else None
 

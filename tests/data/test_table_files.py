@@ -219,6 +219,11 @@ def test_records_to_ask_about_say_who_is_a_member(tmp_path):
     rows = [(*row, "maybe") for row in ROWS]
     with pytest.raises(InputError, match="record 0 has 'maybe' in the column member; needed: 1 where"):
         deployed.load_question(write(tmp_path, csv(rows, "age,town,label,member")))
+    rows = [(*row, ("train", "test")[k % 2]) for k, row in enumerate(ROWS)]
+    with pytest.raises(
+        InputError, match=r"""'train' in the column.*has "test" 20 times .*df\['member'\] == "train\""""
+    ):
+        deployed.load_question(write(tmp_path, csv(rows, "age,town,label,member")))
     with pytest.raises(InputError, match="column age lacks a value in record 0, and a model that is asked"):
         deployed.load_question(write(tmp_path, csv([("", *ROWS[0][1:]), *ROWS[1:]])))
     gaps = csv([(a, t, 3 * y) for a, t, y in ROWS])

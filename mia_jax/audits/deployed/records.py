@@ -11,8 +11,8 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from mia_jax.audits.deployed import checks, collect
-from mia_jax.data import by_path, class_labels, npz, tables
+from mia_jax.audits.deployed import collect
+from mia_jax.data import by_path, class_labels, npz, tables, truths
 from mia_jax.targets import answer_format, answer_kinds, black_box, defenses
 from mia_jax.types import Array, InputError, Records, Schema
 
@@ -175,7 +175,7 @@ def _truth(values: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
     if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
         raise ValueError(
             f"{name} holds something else than true and false (1 and 0); needed: bool"
-            f" {list(shape)}{checks.untrue(name, values)}"
+            f" {list(shape)}{truths.untrue(name, values)}"
         )
     return values.astype(bool)
 

@@ -1,0 +1,43 @@
+"""Words and numbers for who trained a model, where true and false were needed."""
+
+import numpy as np
+
+from mia_jax import sanitize
+
+# Words for who trained a model, the surest first.
+TRUE = ("true", "yes", "member", "in", "train", "training", "1", "1.0", "t", "y")
+FEW_VALUES = 4  # of which one or another may stand for true
+
+
+def untrue(name: str, values: np.ndarray) -> str:
+    """What makes true and false of a few other values, in a clause with a semicolon before it; "" of others.
+
+    One is proposed only where its word, or a 1 beside 0 or -1, says that it stands for true.
+
+    Args:
+        name: of the array, in what to do.
+        values: [n] or [S, n], of any type.
+    """
+    if values.dtype.kind == "S" or (values.dtype == object and all(isinstance(v, str) for v in values.flat)):
+        name, values = f"{name}.astype(str)", values.astype(str)
+    if values.dtype.kind not in "biufU":
+        return ""
+    if values.dtype.kind == "f" and (lacking := int(np.isnan(values).sum())):
+        return f"; {lacking:,} of its {values.size:,} values are missing (NaN): leave such records out"
+    found, counts = np.unique(values, return_counts=True)
+    if not 1 < len(found) <= FEW_VALUES:
+        return ""
+    text = values.dtype.kind == "U"
+    written = [f'"{sanitize.line(str(v), 40)}"' if text else f"{v:g}" for v in found.tolist()]
+    told = [f"{each} {count:,} times" for each, count in zip(written, counts.tolist(), strict=True)]
+    if text:
+        true = [each for each, v in zip(written, found.tolist(), strict=True) if v.strip().lower() in TRUE]
+    else:
+        true = ["1"] if found.tolist() in ([-1, 1], [0, 1]) else []
+    if true in (['"1"'], ['"1.0"']) and {*written} - {*true, '"0"', '"0.0"', '"-1"'}:
+        true = []  # 1 and 2 are codes of which either may be
+    if len(true) == 1:
+        move = f"where {true[0]} stands for true, give {name} == {true[0]}"
+    else:
+        move = f"give {' or '.join(f'{name} == {each}' for each in written)}, whichever means that a record trained it"
+    return f"; it has {' and '.join(told)}: {move}"
