@@ -178,7 +178,8 @@ def _columns(path: pathlib.Path, form: _Form) -> tuple[list[np.ndarray], set[int
             found[k] = decimal_marks.as_marked(np.concatenate(parts[k]))
         return found, grouped
     if form.separator == ";" and (comma or not pointed):
-        names = ["", *form.names] if form.index else form.names
+        last = form.index and columns.missing(found[-1]).all()  # a separator at the end of each line
+        names = ["", *form.names] if form.index and not last else form.names
         raise ValueError(
             f"column {names[min(grouped)]} has numbers as 1.100 alone, which may be 1.1 or 1100 in a file with"
             " semicolons: write plain ones, as pandas.read_csv(path, sep=';', thousands='.') reads 1100 and"
@@ -227,10 +228,10 @@ def _form(path: pathlib.Path) -> tuple[_Form, list[str]]:
     usual = sorted(map(len, rows))[len(rows) // 2]
     titled = len(first) == 1 or rows[0][0].startswith("#")
     if len(first) + (not titled) < usual:
+        split = "" if len(first) == 1 else '; or values hold the separator, and want quotes (") around them'
         raise ValueError(
             f"its first line ({sanitize.quoted(separator.join(rows[0]))}) has {len(first)} values, and others"
-            f" {usual}, as a comment or a title has: leave out what is above the names; or values hold the separator,"
-            ' and want quotes (") around them'
+            f" {usual}, as a comment or a title has: leave out what is above the names{split}"
         )
     index = not headless and len(rows) > 1 and all(len(row) == len(names) + 1 for row in rows[1:-1] or rows[1:])
     if not headless:

@@ -185,6 +185,17 @@ def test_words_for_true_and_false_are_read_in_any_case(words):
         assert field(schema).categories == ("no", "yes", "(missing)") and "are read in any case" in said
 
 
+def test_other_records_may_write_booleans_in_another_case(tmp_path):
+    """A category `no` of mixed records is the No of others."""
+    paths = [tmp_path / "mine.csv", tmp_path / "other.csv"]
+    for path, words in zip(paths, (["Yes", "no", "YES", ""], ["No", "Yes", "", "no"]), strict=True):
+        path.write_text("c,label\n" + "".join(f"{words[v % 4]},{y}\n" for v, y in zip(V, Y, strict=True)))
+    schema = mia.load(paths[0], notify=lambda line: None)[1]
+    records, _ = mia.load(paths[1], like=schema, notify=lambda line: None)
+    assert schema.fields[0].categories == ("no", "yes", "(missing)")
+    np.testing.assert_array_equal(records.x.argmax(axis=1), np.array([0, 1, 2, 0])[V % 4])
+
+
 def test_codes_of_single_letters_are_no_booleans():
     assert field(read(np.array(["T", "F", "N"])[V % 3])[1]).kind == "categorical"
 

@@ -47,6 +47,13 @@ def test_values_that_were_split_are_refused(tmp_path, name):
     assert told in str(error.value) and "put quotes" in str(error.value) and "decimal points" in str(error.value)
 
 
+def test_a_separator_at_the_end_of_each_line_shifts_no_name(tmp_path):
+    with pytest.raises(InputError, match=r"column pay has numbers as 1.100 alone"):
+        load(tmp_path, "pay;age;label", [f"1.{v % 7}00;{v};{v % 2};" for v in V])
+    records, schema = load(tmp_path, "pay;age;label", [f"{v}.5;{v};{v % 2};" for v in V])
+    assert (records.x[:, 1] == V).all() and (records.y == V % 2).all()
+
+
 def test_a_record_that_is_refused_is_named_by_its_line(tmp_path):
     lines = [f"{v},{v % 2}" for v in V]
     with pytest.raises(InputError, match=r"no label of record 40.*\(record 40 is in line 43 of the file\)"):
