@@ -25,7 +25,7 @@ from mia_jax.progress import Progress, patient
 from mia_jax.reports import notebook
 from mia_jax.reports.notebook import AuditResult
 from mia_jax.storage import artifacts
-from mia_jax.targets import answer_kinds, platforms
+from mia_jax.targets import answer_kinds, labels_alone, platforms
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import Array, InputError
 
@@ -183,7 +183,7 @@ def _brought(
     given = Brought(predict, x, labels, member, other, trainer, notes=notes, class_names=found.names)
     if saved is None:
         return given
-    p, trained, note = _saved(saved, len(labels))
+    p, trained, note = _saved(saved, len(labels), found.names)
     return given._replace(shadows=p, shadow_member=trained, notes=(*notes, *filter(None, [note])))
 
 
@@ -288,8 +288,11 @@ def _saved_predictions(saved: Mapping[str, Any], records: int) -> tuple[np.ndarr
     return predicted, _who(saved, predicted.reshape(*predicted.shape[:2], -1), records)
 
 
-def _saved(saved: Mapping[str, Any], records: int) -> tuple[np.ndarray, np.ndarray, str]:
-    """What shadows answered [S, n, c], who trained them [S, n], and what was made of it. Raises InputError."""
+def _saved(saved: Mapping[str, Any], records: int, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, str]:
+    """What shadows answered [S, n, c], who trained them [S, n], and what was made of it. Raises InputError.
+
+    Labels alone stay numbers of classes, int [S, n]: how many classes there are, the target tells.
+    """
     if lacking := [name for name in ("shadows", "shadow_member") if name not in saved]:
         raise InputError(f"shadows: {lacking[0]} is missing: give shadows [S, n, c] and shadow_member [S, n]")
     p = collect.loaded(saved["shadows"])
@@ -299,6 +302,8 @@ def _saved(saved: Mapping[str, Any], records: int) -> tuple[np.ndarray, np.ndarr
             f" have shape {p.shape}{tables.turned('shadows', p.shape, (None, records, None)[: max(p.ndim, 2)])}"
         )
     try:
+        if labels := labels_alone.of_models(None, p, names):
+            return labels.shadows, _who(saved, labels.probabilities(2)[1], records), labels.note
         _, p, note = answer_kinds.of_models(None, p)
     except answer_kinds.Faulty as error:
         raise InputError(str(error)) from None

@@ -235,7 +235,12 @@ def worse_than_guessing(results: Results) -> str:
     if measures.targets_in_turn(results):
         why = "the shadows do not imitate the target"
     else:
-        why = "something is inverted (member, shadow_member), or the shadows do not imitate the target"
+        shadows = bool(results.get("shadows", {}).get("count"))
+        why = f"something is inverted (member{', shadow_member' if shadows else ''})"
+        why += "" if "signal" in results["target"] else ", labels are in another order than the answers' columns"
+        why += (
+            ", or the shadows do not imitate the target" if shadows else ", or the records are not those that it says"
+        )
     return (
         f"Worse than guessing, for the whole interval of the AUC lies below .5: {', '.join(below)}; {why}; by chance"
         " one interval in forty does so"

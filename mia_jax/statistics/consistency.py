@@ -74,6 +74,34 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     return tuple(found)
 
 
+def of_target(labels: Array, target: Array, member: Array | None = None) -> tuple[str, ...]:
+    """Why a target's answers, beside which there are no shadows, may not go with the labels, in sentences.
+
+    Where members are known they tell, for of these the target should know most.
+
+    Args:
+        labels: int [n].
+        target: probabilities [n, c].
+        member: bool [n], who trained the target, where that is known.
+    """
+    labels, answer, classes = np.asarray(labels), np.argmax(np.asarray(target), axis=1), np.shape(target)[1]
+    rows = np.ones(len(labels), bool) if member is None else np.asarray(member, bool)
+    labels, answer = labels[rows], answer[rows]
+    exchanged = _exchanged(labels, answer, classes)
+    columns, _ = _renumbered(labels, answer, classes)
+    moved = [k for k in np.unique(labels) if columns[k] != k]
+    if not exchanged or not _knows(beyond_chance(labels, np.argsort(columns)[answer], classes)):
+        return ()
+    whole = beyond_chance(labels, answer, classes).z <= MARGIN
+    if not whole and any((answer[labels == k] == columns[k]).mean() < FITS for k in moved):
+        return ()  # of a network that hardly learned another order fits better, too
+    right = (answer == labels).mean()
+    return (
+        f"The target is right on {percent(right)} of {'the records' if member is None else 'its own members'}"
+        f"{f', {_no_better(labels)}' if whole else ''}: the labels do not fit the columns of its answers; {exchanged}.",
+    )
+
+
 def of_service(labels: Array, answered: Array, classes: int, shadow_accuracy: float) -> tuple[str, ...]:
     """Why the labels of somebody's file may not be a service's classes, in sentences; () where they seem to be.
 

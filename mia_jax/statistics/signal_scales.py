@@ -21,6 +21,30 @@ VARIOUS, FEW_VALUES = 0.95, 0.6  # share of a model's numbers that differ, and o
 LEAST = 50  # records by which that is told
 MOVED, EACH = 0.5, 0.5  # quartile ranges that a target's median lies elsewhere by, and its share that all do
 ELSEWHERE = 1e-5  # level of that
+FAR = 2.0  # times the error of a constant that no model makes, not even on what is new to it
+
+
+def of_errors(errors: Array, constant: Array, member: Array | None) -> tuple[str, ...]:
+    """Why predictions may be in other units than what is predicted, in a sentence: a constant would be nearer.
+
+    Args:
+        errors: float [n], of the target: squared, or absolute.
+        constant: float [n], the same errors of the one constant that is nearest to all records.
+        member: bool [n], who trained the target, where that is known.
+    """
+    errors, constant = np.asarray(errors, np.float64), np.asarray(constant, np.float64)
+    sides = [np.ones(len(errors), bool)] if member is None else [np.asarray(member, bool), ~np.asarray(member, bool)]
+    centers = (np.mean, np.median)
+    far = [min(c(errors[side]) / max(c(constant[side]), 1e-300) for c in centers) for side in sides if side.any()]
+    if len(errors) < LEAST or min(far) < FAR:
+        return ()
+    whom = "members and others alike" if len(sides) > 1 else "the records"
+    times = errors.mean() / max(constant.mean(), 1e-300)
+    return (
+        f"The target's errors are {times:.3g} times those of one constant for all records, on {whom}: what it predicts"
+        " seems to be in another unit than y, as of a model that was trained on a scaled y, or in another order; give"
+        " predictions in the unit of y (scaler.inverse_transform) of target and shadows.",
+    )
 
 
 def doubts(shadows: Array, trained: Array) -> tuple[str, ...]:

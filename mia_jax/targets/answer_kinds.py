@@ -10,6 +10,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from mia_jax import sanitize
+from mia_jax.data import columns
 from mia_jax.targets import answer_format
 from mia_jax.targets.frameworks.heads import softmax
 
@@ -105,8 +107,8 @@ def _of_column(values: np.ndarray, name: str) -> Kind:
     if low >= 0 and high > 1:
         raise Faulty(
             f"one number for each record, from {low:.4g} to {high:.4g}: no probabilities of class 1, nor logits, of"
-            f" which some are below 0; of percentages save {name} / 100"
-            + (f"; of labels {name}.astype(int)" if (values == np.round(values)).all() else "")
+            f" which some are below 0; of percentages save {name.partition('[')[0]} / 100"
+            + (f"; of labels {name.partition('[')[0]}.astype(int)" if (values == np.round(values)).all() else "")
         )
     if high <= 0 and len(values) >= MANY:
         raise Faulty(
@@ -186,6 +188,12 @@ def together(arrays: Mapping[str, np.ndarray]) -> dict[str, Read]:
     """
     out: dict[str, Read] = {}
     for name, values in arrays.items():
+        if values.dtype.kind not in "biuf":
+            flat = values.reshape(-1)
+            if values.dtype.kind in "US" and columns.plain_numbers(flat) is not None:
+                raise Faulty(str(answer_format.of_another_type(name, values)))
+            what = f"text ({sanitize.quoted(str(flat[0]))})" if values.dtype.kind in "US" else str(values.dtype)
+            raise Faulty(f"{name} holds {what}, no numbers: save probabilities")
         try:
             out[name] = read(values, name)
         except Faulty as error:

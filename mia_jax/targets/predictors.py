@@ -5,14 +5,14 @@ in one line that says what the numbers look like and what to return instead.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from mia_jax import user_code
 from mia_jax.data import tables
-from mia_jax.targets import answer_format, answer_kinds, defenses
+from mia_jax.targets import answer_format, answer_kinds, defenses, labels_alone
 from mia_jax.targets.answer_kinds import Kind
 from mia_jax.types import Answers, Array, InputError, Target
 
@@ -21,6 +21,9 @@ INSTEAD = {  # what rows of numbers are -> what to return instead
     "sigmoids": "p[:, k] with y[:, k], one label at a time, or p / p.sum(axis=1, keepdims=True), if each record has one"
     " class",
 }
+
+
+LABELS = "its answers are labels, with no probability"  # a note
 
 
 class Answered(NamedTuple):
@@ -104,7 +107,13 @@ def shared_format(p: np.ndarray, records: int) -> Answers:
 
 
 def answers(
-    model: Any, x: Any, classes: int | None = None, *, called: str = "predict", kind: Kind | None = None
+    model: Any,
+    x: Any,
+    classes: int | None = None,
+    *,
+    called: str = "predict",
+    kind: Kind | None = None,
+    names: Sequence[str] = (),
 ) -> Answered:
     """What a model answers about records.
 
@@ -116,6 +125,7 @@ def answers(
         classes: c, where it is known; labels need it.
         called: what the model is called in messages.
         kind: of its answers, where they were seen before.
+        names: of the classes in their order, by which labels that are text are read.
 
     Raises:
         InputError: it raises, or its answers are none; it says what they look like. ``NoNumber``: one is not finite.
@@ -125,14 +135,47 @@ def answers(
             return Answered(model.ask.probabilities(x))
         asked = x if tables.is_frame(x) and not model.traced else tables.plain(x)
         return Answered(np.asarray(defenses.probabilities(model.ask(asked), model.answers)))
-    if isinstance(model, np.ndarray) or hasattr(model, "detach"):  # answers that were saved, also as a tensor
-        given = model
+    if _is_saved(model):
+        given = _in_columns(model, names)
     else:
         predict = _function(model, called)
         with user_code.guarded(f"{called}, asked with records as they were given ({_kind(x)}),"):
             given = predict(x)
         _refuse_wrapped(given, called)
-    return _probabilities(tables.plain(given), len(x), classes, called, kind)
+        given = _in_columns(given, names)
+    return _probabilities(_named(tables.plain(given), names, called), len(x), classes, called, kind)
+
+
+def _is_saved(model: Any) -> bool:
+    """Whether these are answers that were saved: an array, a tensor, a data frame or series, lists of numbers."""
+    if isinstance(model, np.ndarray | list | tuple) or hasattr(model, "detach"):
+        return not callable(model)
+    return hasattr(model, "__array__") and not callable(model) and not hasattr(model, "predict")
+
+
+def _in_columns(given: Any, names: Sequence[str]) -> Any:
+    """Answers; of a data frame whose columns are called as the classes, in the order of these."""
+    if (
+        names
+        and hasattr(given, "columns")
+        and tables.is_frame(given)
+        and sorted(map(str, given.columns)) == sorted(names)
+    ):
+        of = {str(column): column for column in given.columns}
+        return given[[of[name] for name in names]]
+    return given
+
+
+def _named(p: np.ndarray, names: Sequence[str], called: str) -> np.ndarray:
+    """Answers; of labels [n] that are text the numbers of their classes. Raises InputError for one that is none."""
+    if not names or p.dtype.kind not in "OUS" or not labels_alone.are_labels(p):
+        return p
+    try:
+        read = labels_alone.of_models(p, p[:0], names)
+    except answer_kinds.Faulty as error:
+        raise InputError(f"{called}: {error.reason.removeprefix('target ')}") from None
+    assert read is not None
+    return np.asarray(read.target)
 
 
 def _refuse_wrapped(given: Any, called: str) -> None:
@@ -181,7 +224,7 @@ def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str, k
                 f"{called} returns Python objects: return numbers, p.astype(float), or np.stack(p) where each is"
                 " an array"
             )
-        labels = ", or its labels as numbers of classes" if p.dtype.kind in "US" else ""
+        labels = ", or its labels as numbers of classes" if p.dtype.kind in "US" and p.ndim == 1 else ""
         raise InputError(
             f"{called} returns {p.dtype}, no numbers: return probabilities [n, c], as predict_proba does{labels}"
         )
@@ -190,12 +233,13 @@ def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str, k
             f"{called} returns an array of shape {p.shape} for {rows:,} records: return probabilities [{rows}, c], a"
             f" row for each record{tables.turned('p', p.shape, (rows, classes))}"
         )
-    if p.ndim == 1 and p.dtype.kind in "biu":
+    if labels_alone.are_labels(p):
+        p = p.reshape(rows)
         found = max(classes or 2, int(p.max()) + 1)
         if p.min() < 0:
             raise InputError(f"{called} returns the label {p.min()}: classes are numbered from 0")
         _check_classes(found, classes, called)
-        return Answered(answer_format.one_hot(p.astype(int), found), "its answers are labels, with no probability")
+        return Answered(answer_format.one_hot(p.astype(int), found), LABELS)
     if p.ndim == 1 or p.shape[1] == 1:
         _check_two(p, classes, called)
     else:

@@ -9,6 +9,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 import mia_jax as mia
 from mia_jax.audits.deployed import numbers
+from mia_jax.audits.deployed.infer import AnswersWarning
 from mia_jax.statistics import metrics
 from mia_jax.types import InputError
 
@@ -193,3 +194,20 @@ def test_bad_input_is_one_line(case):
     with pytest.raises(InputError, match=message) as error:
         mia.audit(**given)
     assert "\n" not in str(error.value)
+
+
+def test_predictions_in_another_unit_than_y_are_doubted_and_those_of_bad_models_are_not(regression):
+    def of(y):
+        return (y - Y.mean()) / Y.std()
+
+    trained = np.random.default_rng(1).random((4, N)) < 0.5
+    each = [DecisionTreeRegressor(max_depth=3).fit(X[own], Y[own]).predict(X) for own in trained]
+    shadows, some = {"shadows": np.stack(each), "shadow_member": trained}, dict(attacks="loss", signal="squared_error")
+    scaled = {**shadows, "shadows": of(shadows["shadows"])}
+    for member in (MEMBER, None):
+        with pytest.warns(AnswersWarning, match=r"errors are .* times those of one constant .* unit than y"):
+            mia.audit(of(TARGET.predict(X)), X, Y, member, shadows=scaled, **some)
+    for wrong in (TARGET.predict(X), np.full(N, Y.mean()), Y[np.random.default_rng(2).permutation(N)] / 2 + 76):
+        found = numbers.of_units(-((wrong - Y) ** 2), Y, numbers.SIGNALS["squared_error"], MEMBER)
+        assert found == ()
+    assert regression[0].results["doubts"] == []

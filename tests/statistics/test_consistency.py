@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+import mia_jax as mia
 from mia_jax import audits
 from mia_jax.audits import gate
 from mia_jax.audits.config import DeployedConfig
@@ -42,6 +43,48 @@ def test_what_fits_is_not_doubted(given):
         assert consistency.of_answers(labels, np.round(target, 1), shadows) == (), seed
         assert consistency.of_answers(labels, target, np.round(shadows, 1)) == (), seed
         assert consistency.of_service(labels, target.argmax(axis=1), target.shape[1], 0.5) == (), seed
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, dict(skill=0.3, remembered=0.3), dict(skill=6.0), dict(classes=2, skill=1.0), dict(n=60), dict(n=4000)],
+)
+def test_a_target_alone_is_doubted_where_its_columns_are_exchanged_and_not_else(given):
+    for seed in range(20):
+        trained = np.random.default_rng(seed + 99).random((1, given.get("n", N))) < 0.5
+        labels, target, _ = world(seed, shadows=0, trained=trained, **given)
+        for member in (None, trained[0]):
+            assert consistency.of_target(labels, target, member) == (), seed
+            assert consistency.of_target(labels, np.round(target, 1), member) == (), seed
+            if given.get("skill", 1.5) < 1 or given.get("n", N) < 100:
+                continue
+            classes = target.shape[1]
+            (said,) = consistency.of_target((labels + 1) % classes, target, member)
+            assert re.search(r"the labels do not fit the columns of its answers; they seem to be", said)
+            if given.get("skill", 1.5) < 6:
+                continue
+            swapped = target.copy()
+            swapped[:, [0, 1]] = target[:, [1, 0]]
+            (said,) = consistency.of_target(labels, swapped, member)
+            assert "class 0 is column 1, 1 is column 0" in said
+            assert ("its own members" in said) == (member is not None)
+
+
+def test_without_shadows_the_doubt_comes_first_and_a_gate_fails_closed(tmp_path):
+    trained = np.random.default_rng(5).random((1, N)) < 0.5
+    labels, target, _ = world(1, shadows=0, trained=trained, remembered=4.0)
+    turned = (labels + 1) % C
+    with pytest.warns(AnswersWarning, match="do not fit the columns of its answers"):
+        found = mia.audit(target, np.zeros((N, 1)), turned, trained[0], attacks="loss")
+    assert repr(found).startswith("The numbers below are in doubt. The target is right on")
+    text = repr(found).replace("\n", " ")
+    assert "something is inverted (member), labels are in another order than the answers' columns, or" in text
+    path = tmp_path / "preds.npz"
+    np.savez(path, labels=turned, target=target, member=trained[0])
+    results = audits.run(DeployedConfig(predictions=str(path), attacks="loss", workdir=str(tmp_path / "run")))
+    assert results["doubts"] == found.results["doubts"]
+    with pytest.raises(gate.GateExceeded):
+        gate.enforce(gate.parse("auc>0.99"), results)
 
 
 @pytest.mark.parametrize("seed", range(3))

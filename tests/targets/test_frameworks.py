@@ -87,6 +87,21 @@ def test_a_module_learns_with_every_head(torch, outputs, labels, head):
 
 
 @pytorch
+@pytest.mark.parametrize("ends", ["Sigmoid", "Flatten", "function"])
+def test_a_single_column_of_a_sigmoid_is_no_logit(torch, ends):
+    def make():
+        made = module(torch, 1, torch.nn.Sigmoid())
+        if ends == "function":
+            made.forward = lambda x: torch.sigmoid(made[:-1](x)).squeeze(1)
+        return torch.nn.Sequential(made, torch.nn.Flatten(0)) if ends == "Flatten" else made
+
+    with pytest.raises(InputError, match=r'as of a sigmoid: give head="probabilities", or leave the sigmoid out'):
+        mia.platforms.torch(make, epochs=1)(X, TWO, seed=0)
+    tanh = mia.platforms.torch(lambda: module(torch, 1, torch.nn.Tanh()), epochs=1)(X, TWO, seed=0)
+    assert tanh(X).shape == (N, 2)
+
+
+@pytorch
 def test_a_module_is_asked_without_dropout_in_batches_and_trains_again_to_the_bit(torch):
     fit = mia.platforms.torch(lambda: module(torch), epochs=3, batch_size=32)
     torch.manual_seed(11)

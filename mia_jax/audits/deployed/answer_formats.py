@@ -95,6 +95,17 @@ def labels_note(known: Formats) -> str | None:
     )
 
 
+def coarse_doubt(known: Formats) -> str | None:
+    """What is to be said of shadows that answer with labels alone, and of a target that does not; None of others."""
+    if known.shadows.kind != "labels" or known.target.kind == "labels":
+        return None
+    return (
+        "The shadows answer with labels alone, so the target is judged by labels alone, too, which tell attacks far"
+        " less than what it answers: let shadows answer as the target does, as of a fit(x, y, *, seed) that returns"
+        " model.decision_function or model.predict_proba (which SVC(probability=True) has)."
+    )
+
+
 def of_saved(target: np.ndarray, shadows: np.ndarray, *, common: bool = True) -> Formats:
     """The formats of saved answers.
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from mia_jax.data import class_labels, files, tables, truths
-from mia_jax.targets import answer_format, answer_kinds
+from mia_jax.targets import answer_format, answer_kinds, labels_alone
 from mia_jax.types import Array, InputError
 
 
@@ -61,6 +61,8 @@ def as_probabilities(asked: Answered, population: Any) -> tuple[Answered, Any, s
         target = target[:, 0]
     if (target.ndim, shadows.ndim) == (1, 2) and (hint := tables.turned("shadows", shadows.shape, (None, len(target)))):
         raise InputError(f"shadows are [S, {len(target)}], as target; they have shape {shadows.shape}{hint}")
+    if labels_alone.are_labels(target):
+        return _of_labels(asked, target, shadows, population)
     if target.dtype.kind != "f" or target.ndim not in (1, 2) or 0 in target.shape or shadows.shape[1:] != target.shape:
         return asked, population, ""
     try:
@@ -82,6 +84,22 @@ def as_probabilities(asked: Answered, population: Any) -> tuple[Answered, Any, s
                 group[name] = answer_kinds.probabilities(values[..., 0] if column else values, kind)
         population = group
     return Answered(asked.labels, cast(np.ndarray, read.target), read.shadows), population, read.note
+
+
+def _of_labels(asked: Answered, target: np.ndarray, shadows: np.ndarray, population: Any) -> tuple[Answered, Any, str]:
+    """``as_probabilities`` of a target's labels alone [n]. Raises InputError."""
+    try:
+        known = class_labels.beside(asked.labels)
+    except ValueError:  # of which ``numbered`` says more
+        return asked, population, ""
+    try:
+        found = labels_alone.of_models(target, shadows, known.names)
+    except answer_kinds.Faulty as error:
+        raise InputError(str(error)) from None
+    if found is None or population is not None:
+        return asked, population, ""
+    own, each = found.probabilities(int(known.y.max()) + 1)
+    return Answered(known.y, cast(np.ndarray, own), each), None, found.note
 
 
 def refuse_turned(labels: Any, target: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from mia_jax.data import limits, npz, tables
 from mia_jax.plans import training_plan
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
-from mia_jax.targets import answer_kinds
+from mia_jax.targets import answer_format, answer_kinds, labels_alone
 from mia_jax.types import InputError
 
 Notify = Callable[[str], None]
@@ -115,6 +115,7 @@ def _collected(
             shape = arrays["shadows"].shape[1:]
             raise InputError(
                 f"target has shape {arrays['target'].shape}, and each shadow's answers {shape}: ask all about the same"
+                + ", and save probabilities of all, or labels of all" * (1 in (arrays["target"].ndim, len(shape)))
             )
     return arrays, which
 
@@ -227,7 +228,7 @@ def _answers(plan: TrainingPlan, numbered: Mapping[int, Any], tell: Notify) -> d
         raise InputError(f"the models' answers are of several kinds ({told}): save the same of all")
     if kinds and (kind := next(iter(kinds.values()))) != "probabilities":
         tell(f"the models' answers are {kind}, and are read as such")
-    shapes = {p.shape[1]: k for k, p in found.items()}
+    shapes = {p.shape[1]: k for k, p in found.items() if p.ndim > 1}  # of labels alone there are no columns
     if len(shapes) > 1:
         told = " and ".join(f"model {k} answers {c}" for c, k in shapes.items())
         raise InputError(f"models answer over several numbers of classes ({told}): give all the same columns")
@@ -264,6 +265,10 @@ def _probabilities(array: np.ndarray, plan: TrainingPlan, whose: str, kind: Any)
             f"{whose} has shape {array.shape}; needed: [{n}, c], the records of the plan in their order (of two"
             f" classes [{n}] will do)"
         )
+    if kind is None and labels_alone.are_labels(array):
+        return "labels", array.reshape(n)
+    if array.dtype.kind in "US":
+        raise InputError(f"{whose}: {answer_format.of_another_type('p', array)}")
     if array.dtype.kind != "f":
         what = (
             "bfloat16, which NumPy's files lose: write p.astype(np.float32)" if array.dtype.kind == "V" else array.dtype

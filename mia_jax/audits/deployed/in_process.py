@@ -66,11 +66,14 @@ def ask(run: Run[InProcessConfig]) -> Asked:
         InputError: what it answers is none, or labels or population do not fit.
     """
     given = brought(run.config)
-    p, note, kind = predictors.answers(given.model, given.x, called="the target")
+    p, note, kind = predictors.answers(given.model, given.x, called="the target", names=given.class_names)
     classes, most = p.shape[1], int(given.y.max())
-    if most >= classes == 2 and note.startswith("its answers are labels"):  # they were all 0 or 1
-        p, note, kind = predictors.answers(given.model, given.x, most + 1, called="the target")
-        classes = most + 1
+    if given.signal is None and given.shadows is not None and given.shadows.ndim == 2:  # labels alone
+        most = max(most, int(given.shadows.max()))
+    if most >= classes and note == predictors.LABELS:  # which say of no others that they are there
+        padded = np.zeros((len(p), most + 1), p.dtype)
+        padded[:, :classes] = p
+        p, classes = padded, most + 1
     try:
         class_labels.refuse_beyond(class_labels.Classes(given.y, given.class_names), classes, "y")
     except ValueError as error:
@@ -81,7 +84,8 @@ def ask(run: Run[InProcessConfig]) -> Asked:
         run.notify(line)
     other = None
     if given.population is not None:
-        other = predictors.answers(given.model, given.population[0], classes, called="the target", kind=kind).p
+        of = dict(called="the target", kind=kind, names=given.class_names)
+        other = predictors.answers(given.model, given.population[0], classes, **of).p
     x = given.x
     shape = tuple((x.shape if tables.is_frame(x) else np.shape(x))[1:])
     digest = run.config.records or given.digest

@@ -117,6 +117,22 @@ def of_model(model: Any, x: Any, y: np.ndarray, chosen: Signal, *, called: str) 
     return numbers
 
 
+def of_units(target: np.ndarray, y: np.ndarray, chosen: Signal, member: np.ndarray | None) -> tuple[str, ...]:
+    """The doubt of predictions in other units than y; () of a signal of the user's.
+
+    Args:
+        target: float [n], its numbers.
+        y: what is to be predicted [n, ...].
+        chosen: what the numbers are.
+        member: bool [n], who trained the target, where that is known.
+    """
+    if chosen not in SIGNALS.values():
+        return ()
+    y = np.asarray(y, np.float64)
+    nearest = y.mean(axis=0) if chosen is SIGNALS["squared_error"] else np.median(y, axis=0)
+    return signal_scales.of_errors(-target, -chosen.of(np.broadcast_to(nearest, y.shape), y), member)
+
+
 class Checked(NamedTuple):
     """Numbers that were computed elsewhere."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mia_jax.audits.deployed import collect
 from mia_jax.data import by_path, class_labels, npz, tables, truths
-from mia_jax.targets import answer_format, answer_kinds, black_box, defenses
+from mia_jax.targets import answer_format, answer_kinds, black_box, defenses, labels_alone
 from mia_jax.types import Array, InputError, Records, Schema
 
 
@@ -86,6 +86,8 @@ def load_predictions(
     else:
         arrays = npz.read_own(path, (*needed, "member"), write, needed=needed)
     try:
+        labels = arrays["labels"] if arrays["labels"].dtype.kind in "US" else npz.numbers(arrays["labels"], "labels")
+        arrays, note = _without_labels_alone(arrays, labels, alone)
         target = _floats(arrays, "target")
         if target.ndim not in (1, 2) or 0 in target.shape:
             raise ValueError(
@@ -98,12 +100,11 @@ def load_predictions(
             raise ValueError(f"shadows has shape {shadows.shape}; needed: [{needed}], as target, S > 0{hint}")
         read = answer_kinds.of_models(target, shadows)
         target, shadows = cast(np.ndarray, read.target), read.shadows
-        if read.note and notify is not None:
-            notify(read.note)
+        if (note or read.note) and notify is not None:
+            notify(note or read.note)
         n, classes = target.shape
         if arrays["labels"].shape not in ((n,), (n, 1), (n, classes)):
             raise ValueError(f"labels has shape {arrays['labels'].shape}; needed: [{n}], as target")
-        labels = arrays["labels"] if arrays["labels"].dtype.kind in "US" else npz.numbers(arrays["labels"], "labels")
         labels = class_labels.beside(labels, classes=classes)
         if labels.note and notify is not None:
             notify(labels.note)
@@ -112,6 +113,31 @@ def load_predictions(
         return Predictions(labels.y, target, shadows, shadow_member, _member(arrays, n), arrays.get(collect.NUMBERS))
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
+
+
+def _without_labels_alone(
+    arrays: Mapping[str, np.ndarray], labels: np.ndarray, alone: bool
+) -> tuple[Mapping[str, np.ndarray], str]:
+    """The arrays, probabilities in place of answers that are labels alone, and what was made of these, in a sentence.
+
+    Args:
+        arrays: with target, and shadows where the target is not alone.
+        labels: of the records.
+        alone: there are no shadows.
+
+    Raises:
+        ValueError: a label that is none.
+    """
+    target, shadows = arrays["target"], arrays["target"][:0] if alone else arrays["shadows"]
+    if not labels_alone.are_labels(target):
+        return arrays, ""
+    known = class_labels.beside(labels)
+    found = labels_alone.of_models(target, shadows, known.names)
+    if found is None:
+        return arrays, ""
+    own, each = found.probabilities(int(known.y.max()) + 1)
+    assert own is not None
+    return {**arrays, "target": own, **({} if alone else {"shadows": each})}, found.note
 
 
 def beside(path: str | os.PathLike, records: int) -> np.ndarray | None:

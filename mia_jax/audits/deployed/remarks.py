@@ -81,6 +81,8 @@ def of_saved(
     said = (*_copies(used, member, copies), *(() if doubted else _notes(used, rows, member, known, found)))
     if alike and not doubted and (note := answer_formats.labels_note(known)):
         said = (*said, note)
+    if alike and (coarse := answer_formats.coarse_doubt(known)):
+        doubted = (*doubted, coarse)
     names = (np.arange(len(trained)) if numbers is None else numbers)[kept]
     return Remarks(*(tuple(naming.with_numbers(text, names) for text in texts) for texts in (doubted, said)))
 

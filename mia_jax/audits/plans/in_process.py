@@ -26,7 +26,7 @@ from mia_jax.plans import training_plan
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.reports import results
 from mia_jax.reports.figures import many
-from mia_jax.targets import estimators, platforms
+from mia_jax.targets import estimators, labels_alone, platforms
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import InputError, Key, Records, Schema, Target
 
@@ -121,6 +121,8 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
     if answers is None:
         assert given.shadows is not None and given.shadow_member is not None
         shadows, member, population, which = given.shadows, given.shadow_member, None, None
+        if shadows.ndim == 2:  # labels alone
+            shadows = labels_alone.probabilities(shadows, asked.schema.num_classes)
     else:
         assert setting.plan is not None
         which = answers.which

@@ -197,6 +197,9 @@ def summarize(
     )
     notes = list(dict.fromkeys(note for one in scored.values() for note in one.notes))
     said = numbers.remarks(setting.target, trained.extra, setting.plan.member, given.member)
+    said = said._replace(
+        doubts=(*numbers.of_units(setting.target, given.y, setting.signal, given.member), *said.doubts)
+    )
     group = duplicates.of_records(given.x)
     copied = None if group is None else duplicates.note(group, given.member)
     notes += [*([copied] if copied else []), *said.notes]

@@ -22,7 +22,7 @@ from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.data import duplicates
-from mia_jax.statistics import blind_guesses, class_gaps
+from mia_jax.statistics import blind_guesses, class_gaps, consistency
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Answers, Array, InputError
 
@@ -100,6 +100,9 @@ def summarize(
 ) -> Summary:
     """The blocks of results.json; where nobody told who is a member (bool [n]), attacks have no measures."""
     config, given = run.config, brought(run.config)
+    doubts = consistency.of_target(given.y, setting.asked.p, given.member)
+    for line in doubts:
+        run.notify(f"warning: {line}")
     found = Found(
         scores={name: one.scores for name, one in scored.items()},
         label=given.y,
@@ -120,7 +123,7 @@ def summarize(
         dataset=blocks.dataset(config.name, setting.asked.schema, len(given.y), found),
         target={**blocks.target(in_process.kind(config), found), "answers": blocks.answers(observed, setting.answers)},
         shadows={"count": 0, "data": "none", "notes": _notes(run, setting)},
-        doubts=[],
+        doubts=list(doubts),
         judged={name: one.judged for name, one in scored.items() if one.judged is not None},
     )
 

@@ -11,6 +11,17 @@ from mia_jax.targets.frameworks.heads import Head
 from mia_jax.types import Array, InputError
 
 ASKED = 1024  # records in a batch when a module is only asked
+SHAPING = (
+    "View",
+    "Squeeze",
+    "Reshape",
+    "Select",
+    "Slice",
+    "Clone",
+    "Copy",
+    "Transpose",
+    "TBackward",
+)  # what changes no number
 
 
 def _forward(module: Any, x: Any) -> Any:
@@ -77,6 +88,7 @@ class Trainer:
                 outputs = self.forward(module, x[rows].to(device))
                 if first:
                     heads.check(outputs.detach().float().cpu().numpy(), self.head, "the module")
+                    _refuse_sigmoid(outputs, self.head)
                     first = False
                 optimizer.zero_grad()
                 _loss(outputs, y[rows].to(device), self.head).backward()
@@ -121,6 +133,24 @@ def torch_predictor(module: Any, *, head: Head = "logits", batch_size: int = ASK
         batch_size: records asked about at once.
     """
     return Predictor(module, head, batch_size=batch_size)
+
+
+def _refuse_sigmoid(outputs: Any, head: Head) -> None:
+    """Refuse a single column of "logits" that comes from a sigmoid: its numbers alone could be logits.
+
+    Raises:
+        InputError: it does, by what PyTorch noted of its gradient.
+    """
+    if head != "logits" or not (outputs.ndim == 1 or outputs.shape[1] == 1):
+        return
+    node = outputs.grad_fn
+    while node is not None and any(word in node.name() for word in SHAPING) and node.next_functions:
+        node = node.next_functions[0][0]
+    if node is not None and node.name().startswith("Sigmoid"):
+        raise InputError(
+            'the module gives probabilities already, as of a sigmoid: give head="probabilities", or leave the sigmoid'
+            " out"
+        )
 
 
 def _tensor(x: Any) -> Any:

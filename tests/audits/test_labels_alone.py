@@ -1,0 +1,115 @@
+"""Saved answers that are labels alone, with shadows that answer so: every entrance reads them, and alike."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.svm import SVC
+
+import mia_jax as mia
+from mia_jax.audits import pipeline
+from mia_jax.audits.deployed.infer import AnswersWarning
+from mia_jax.types import InputError
+
+N, S = 200, 6
+NAMES = np.array(["cat", "bird", "ant"])
+
+
+@pytest.fixture(scope="module")
+def world():
+    rng = np.random.default_rng(0)
+    y, member, trained = rng.integers(0, 3, N), rng.random(N) < 0.5, rng.random((S, N)) < 0.5
+
+    def answer(own):  # right on 95% of its members, on 60% of others
+        return np.where(rng.random(N) < np.where(own, 0.95, 0.6), y, (y + rng.integers(1, 3, N)) % 3)
+
+    return y, member, trained, answer(member), np.stack([answer(own) for own in trained])
+
+
+def audited(answer, y, world, alone=False):
+    _, member, trained, own, each = world
+    shadows = None if alone else {"shadows": answer(each), "shadow_member": trained}
+    return mia.audit(answer(own), np.zeros((N, 1)), y, member, shadows=shadows, attacks="loss")["loss"].auc
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (lambda k: k, False),
+        (lambda k: k[..., None], False),
+        (lambda k: k.tolist(), False),
+        (lambda k: NAMES[k], True),
+        (lambda k: NAMES[k].astype(object), True),
+    ],
+    ids=["integers", "a column", "lists", "text", "objects"],
+)
+def test_labels_are_read_alike_at_every_entrance(answer, text, world, tmp_path):
+    y, member, trained, own, each = world
+    labels = NAMES[y] if text else y
+    exact = 0.5 + ((own == y)[member].mean() - (own == y)[~member].mean()) / 2
+    for alone in (True, False):
+        assert audited(answer, labels, world, alone).value == pytest.approx(exact, abs=1e-9)
+    plan = mia.plan(num_records=N, num_models=S)
+    models = {k: answer(one) for k, one in enumerate(each)}
+    with pytest.warns(UserWarning, match="answers are labels, and are read as such"):
+        gathered = mia.collect(plan, models, labels=labels, target=answer(own))
+    np.savez(
+        tmp_path / "preds.npz",
+        **{**gathered, "labels": labels, "shadow_member": trained, "member": member}
+        if gathered["target"].dtype != object
+        else {"labels": y, "target": own, "shadows": each, "shadow_member": trained, "member": member},
+    )
+    config = mia.DeployedConfig(predictions=str(tmp_path / "preds.npz"), attacks="loss", workdir=str(tmp_path / "run"))
+    pipeline.run(config, page=False)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["attacks"]["loss"]["auc"]["value"] == pytest.approx(exact, abs=1e-9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AnswersWarning)
+        scores = mia.infer("loss", labels=labels, target=answer(own), shadows=answer(each), shadow_member=trained)
+    assert mia.auc(scores, member).value == pytest.approx(exact, abs=1e-9)
+
+
+def test_a_class_that_only_a_shadow_answers_is_one(world):
+    y, member, trained, own, each = world
+    each = each.copy()
+    each[2, 5] = 3
+    result = mia.audit(
+        own, np.zeros((N, 1)), y, member, shadows={"shadows": each, "shadow_member": trained}, attacks="loss"
+    )
+    assert result.results["dataset"]["classes"] == 4
+
+
+def test_answers_that_are_text_are_refused_with_what_makes_numbers_of_them(world):
+    y, *_ = world
+    with pytest.raises(InputError, match=r"shadows\[0\] has type <U\d+, numbers written as text .* save shadows\[0\]"):
+        audited(lambda k: np.eye(3)[np.asarray(k)].astype(str), y, world)
+    with pytest.raises(InputError, match=r"shadows\[0\] holds labels as text \(.*\): give the records' own so, too"):
+        audited(lambda k: NAMES[k], y, world)
+    with pytest.raises(InputError, match=r"shadows\[\d\] holds the label cow, and the records' are ant, bird, cat"):
+        audited(lambda k: np.array(["cat", "cow", "ant"])[k], NAMES[y], world)
+
+
+def test_columns_of_a_data_frame_are_taken_by_their_names(world):
+    pandas = pytest.importorskip("pandas")
+    y, member, _, own, _ = world
+    p = pandas.DataFrame(np.eye(3)[own] * 0.7 + 0.1, columns=NAMES)
+    frame = mia.audit(p, np.zeros((N, 1)), NAMES[y], member, attacks="loss")["loss"].auc
+    order = np.argsort(NAMES)
+    lists = mia.audit(p.to_numpy()[:, order].tolist(), np.zeros((N, 1)), NAMES[y], member, attacks="loss")["loss"].auc
+    assert frame.value == lists.value > 0.55
+
+
+def test_shadows_that_answer_labels_alone_beside_probabilities_are_a_warning():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N, 6))
+    y, member = (x[:, 0] + rng.normal(size=N) > 0).astype(int), np.arange(N) % 2 == 0
+    target = SVC().fit(x[member], y[member])
+    some = dict(num_shadows=4, attacks="loss")
+    with pytest.warns(AnswersWarning, match=r"shadows answer with labels alone, so the target is judged by labels"):
+        mia.audit(target.decision_function, x, y, member, shadows=SVC(), **some)
+
+    def fit(x, y, *, seed):
+        return SVC(random_state=seed).fit(x, y).decision_function
+
+    assert mia.audit(target.decision_function, x, y, member, shadows=fit, **some).results["doubts"] == []
