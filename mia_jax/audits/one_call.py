@@ -254,7 +254,10 @@ def _predicted(x: Any, y: Array, signal: Any) -> tuple[Any, np.ndarray]:
                 f"y holds {sanitize.quoted(str(values.flat[0]))}, and a signal is computed from numbers: give"
                 " y.astype(float), or leave signal out where y holds classes"
             )
-        return x, numbers
+        values = numbers
+    if isinstance(signal, str) and values.dtype.kind == "f" and not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))
+        raise InputError(f"y[{row}] is {values[row]}, no finite number: leave that record out of x, y and member")
     return x, values
 
 

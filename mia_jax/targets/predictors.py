@@ -5,6 +5,7 @@ in one line that says what the numbers look like and what to return instead.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -23,6 +24,7 @@ INSTEAD = {  # what rows of numbers are -> what to return instead
 }
 
 
+INSIDE = ("logits", "probabilities", "probs", "scores")  # what answers are called in what holds them
 LABELS = "its answers are labels, with no probability"  # a note
 
 
@@ -182,12 +184,20 @@ def _refuse_wrapped(given: Any, called: str) -> None:
     """Refuse what has answers inside, as the output of Hugging Face does. Raises InputError."""
     if given is None:
         raise InputError(f"{called} returns None: return probabilities [n, c]; is there a return at its end?")
-    inside = [name for name in ("logits", "probabilities", "probs", "scores") if hasattr(given, name)]
+    inside = [name for name in INSIDE if hasattr(given, name)]
     if not hasattr(given, "shape") and inside:
         raise InputError(f"{called} returns {type(given).__name__}: return its .{inside[0]}")
+    if isinstance(given, Mapping) and (named := [name for name in INSIDE if name in given]):
+        raise InputError(f'{called} returns a dict of {", ".join(map(str, given))}: return its ["{named[0]}"]')
     if isinstance(given, Mapping) and given:
         raise InputError(
             f"{called} returns a dict of {', '.join(map(str, given))}: return one of them, its answers [n, c]"
+        )
+    if isinstance(given, list) and given and isinstance(given[0], Mapping):
+        keys = ", ".join(map(str, given[0]))
+        raise InputError(
+            f"{called} returns a list of dicts of {keys}: return pandas.DataFrame(p).to_numpy(), whose columns are the"
+            " classes 0, 1, ... in their order"
         )
     parts = given if isinstance(given, tuple) else ()
     if len({getattr(part, "shape", None) for part in parts}) > 1 and any(getattr(part, "ndim", 0) for part in parts):
@@ -203,6 +213,9 @@ def _kind(x: Any) -> str:
 def _function(model: Any, called: str) -> Callable[[Any], Any]:
     if hasattr(model, "predict_proba") and not isinstance(model, type):
         return model.predict_proba
+    bases = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
+    if {"keras", "torch"} <= bases:  # Keras on PyTorch, whose models are modules, too
+        return functools.partial(model.predict, verbose=0)
     if any(kind.__module__.startswith("torch.nn") for kind in type(model).__mro__):
         raise InputError(
             f"{called} is a PyTorch module, which gives tensors: give mia_jax.platforms.torch_predictor(it)"

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sklearn.svm import SVC
 import mia_jax as mia
 from mia_jax.audits import pipeline
 from mia_jax.audits.deployed.infer import AnswersWarning
+from mia_jax.audits.deployed.records import load_predictions
 from mia_jax.types import InputError
 
 N, S = 200, 6
@@ -113,3 +115,24 @@ def test_shadows_that_answer_labels_alone_beside_probabilities_are_a_warning():
         return SVC(random_state=seed).fit(x, y).decision_function
 
     assert mia.audit(target.decision_function, x, y, member, shadows=fit, **some).results["doubts"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "move"),
+    [
+        (lambda p: {"logits": np.log(p), "loss": 1.0}, r'a dict of logits, loss: return its \["logits"\]'),
+        (lambda p: SimpleNamespace(logits=np.log(p)), r"return its \.logits"),
+        (lambda p: [{"a": row[0], "b": row[1], "c": row[2]} for row in p], r"pandas\.DataFrame\(p\)\.to_numpy\(\)"),
+    ],
+)
+def test_answers_inside_of_something_are_named(given, move, world):
+    y, member, *_ = world
+    with pytest.raises(InputError, match=move):
+        mia.audit(lambda x: given(np.full((N, 3), 1 / 3)), np.zeros((N, 1)), y, member, attacks="loss")
+
+
+def test_files_of_other_kinds_say_what_makes_one_that_is_read(tmp_path):
+    for name, move in (("preds.pt", r"torch\.load\(file, weights_only=True\)"), ("preds.csv", r"np\.savez\(path")):
+        (tmp_path / name).write_bytes(b"PK\3\4")
+        with pytest.raises(InputError, match=rf"{name} is of a kind that is not read: .*{move}"):
+            load_predictions(tmp_path / name)

@@ -211,3 +211,10 @@ def test_predictions_in_another_unit_than_y_are_doubted_and_those_of_bad_models_
         found = numbers.of_units(-((wrong - Y) ** 2), Y, numbers.SIGNALS["squared_error"], MEMBER)
         assert found == ()
     assert regression[0].results["doubts"] == []
+
+
+def test_what_is_to_be_predicted_must_be_a_number():
+    y = Y.copy()
+    y[5] = np.nan
+    with pytest.raises(InputError, match=r"^y\[5\] is nan, no finite number: leave that record out of x, y and member"):
+        mia.audit(TARGET, X, y, MEMBER, shadows=TREE, signal="squared_error", **FEW)

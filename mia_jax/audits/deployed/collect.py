@@ -26,8 +26,9 @@ Notify = Callable[[str], None]
 WRITE = "np.save(path, probabilities)"
 LAST = "the last number in its name"
 NUMBERS = "numbers"  # of the models that a folder's shadows are
+OF_TORCH = (".pt", ".pth", ".bin")
 INSTEAD = {  # files that are not read -> what makes one that is; torch.load may run code, so that is its user's to call
-    (".pt", ".pth", ".bin"): "np.save(path, torch.load(file, weights_only=True).cpu().numpy())",
+    OF_TORCH: "np.save(path, torch.load(file, weights_only=True).cpu().numpy())",
     (".csv", ".tsv", ".txt"): "np.save(path, np.loadtxt(file, delimiter=','))",
     (".json", ".jsonl"): "np.save(path, np.array(json.load(open(file))))",
     (".parquet", ".feather"): "np.save(path, pandas.read_parquet(file).to_numpy())",
@@ -131,7 +132,10 @@ def of_folder(folder: pathlib.Path, notify: Notify | None = None) -> dict[str, n
     if not (folder / "plan.npz").exists() and (folder / "shadows.npy").exists():
         names = ("labels", "target", "shadows", "shadow_member")
         if missing := [name for name in names if not (folder / f"{name}.npy").exists()]:
-            raise InputError(f"{folder} has shadows.npy and no {missing[0]}.npy; write it with np.save, beside it")
+            more = _unread(folder, stem=missing[0])
+            raise InputError(
+                f"{folder} has shadows.npy and no {missing[0]}.npy; write it with np.save, beside it{more}"
+            )
         more = ["member"] if (folder / "member.npy").exists() else []
         return {name: loaded(folder / f"{name}.npy") for name in (*names, *more)}
     if not (folder / "plan.npz").exists():
@@ -202,16 +206,16 @@ def _unread(folder: pathlib.Path, missing: Iterable[int] | None = None, stem: st
     for path in sorted(folder.iterdir()):
         numbers = re.findall(r"\d+", path.stem)
         of_model = numbers and not path.stem.startswith("rows") and (missing is None or int(numbers[-1]) in missing)
-        if _instead(path) and (path.stem == stem if stem else of_model):
+        if unread(path) and (path.stem == stem if stem else of_model):
             kinds[path.suffix].append(path.name)
     if not kinds:
         return ""
     names = max(kinds.values(), key=len)
     several = f"{names[0]} and {len(names) - 1} more are" if len(names) > 1 else f"{names[0]} is"
-    return f"; {several} not read: {_instead(pathlib.Path(names[0]))} makes what is"
+    return f"; {several} not read: {unread(pathlib.Path(names[0]))} makes what is"
 
 
-def _instead(path: pathlib.Path) -> str:
+def unread(path: pathlib.Path) -> str:
     """What makes a file that is read of one of another kind; "" where nothing is known of it."""
     return next((move for kinds, move in INSTEAD.items() if path.suffix.lower() in kinds), "")
 
@@ -306,7 +310,7 @@ def loaded(given: Any) -> np.ndarray:
 @loaded.register(pathlib.Path)
 def _(given: str | pathlib.Path) -> np.ndarray:
     path = pathlib.Path(given)
-    if path.exists() and (move := _instead(path)):
+    if path.exists() and (move := unread(path)):
         raise InputError(f"{path} is of a kind that is not read: {move} makes one that is")
     try:
         with open(path, "rb") as f:

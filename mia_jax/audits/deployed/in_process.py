@@ -84,8 +84,9 @@ def ask(run: Run[InProcessConfig]) -> Asked:
         run.notify(line)
     other = None
     if given.population is not None:
-        of = dict(called="the target", kind=kind, names=given.class_names)
-        other = predictors.answers(given.model, given.population[0], classes, **of).p
+        other = predictors.answers(
+            given.model, given.population[0], classes, called="the target", kind=kind, names=given.class_names
+        ).p
     x = given.x
     shape = tuple((x.shape if tables.is_frame(x) else np.shape(x))[1:])
     digest = run.config.records or given.digest

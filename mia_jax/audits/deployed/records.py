@@ -83,6 +83,10 @@ def load_predictions(
     write = "np.savez(path, labels=y, target=p, shadows=q, shadow_member=s, member=m)"
     if path.is_dir():
         arrays = collect.of_folder(path, notify)
+    elif path.exists() and collect.unread(path):
+        several = "np.savez(path, **{name: p.cpu().numpy() for name, p in torch.load(file, weights_only=True).items()})"
+        move = several if path.suffix.lower() in collect.OF_TORCH else write
+        raise InputError(f"{path} is of a kind that is not read: {move} makes one that is")
     else:
         arrays = npz.read_own(path, (*needed, "member"), write, needed=needed)
     try:
