@@ -16,6 +16,7 @@ ALL = 0.98  # of the records with one value are the same in all models
 ATOM, TIMES = 0.01, 5  # of the records that failed calls are, and times as often as the second most frequent value
 ALONE = 4  # models of which one shadow alone has such records at a bound
 SAME_ORDER = 0.999  # rank correlation of models that order all records alike
+CUT = 0.1  # of each model's numbers that are one value, which is worth a word
 DUE = 6.0  # standard errors by which records at a bound should be easier, or harder, for others than any
 
 
@@ -60,6 +61,39 @@ def recurring(sure: Array, trained: Array, member: Array) -> tuple[str, ...]:
         f"In {len(inner)} of {len(each)} models one probability of the true class recurs, for other records in each,"
         f" and no other does ({value:.4g} {count:,} times): answers seem to be filled in where there were none. Ask"
         " again, or leave such records out.",
+    )
+
+
+def cut(models: Array, trained: Array, member: Array | None = None) -> tuple[str, ...]:
+    """What is to be said of models of which each has one number for many records, other ones each, in a sentence.
+
+    0 is left out, which an error, an overlap or a probability can reach, and what models know by heart.
+
+    Args:
+        models: float [1 + S, n], of target and shadows.
+        trained: bool [S, n], who trained the shadows.
+        member: bool [n], who trained the target, where it is known.
+    """
+    models = np.asarray(models, np.float64)
+    who = np.vstack([np.zeros(models.shape[1], bool) if member is None else member, trained]).astype(bool)
+    each = np.array([_frequent(row, of) for row, of in zip(models, who, strict=True)])
+    shares = each.mean(axis=1)
+    if shares.min() < CUT or each.all(axis=0).sum() >= ALL * each.any(axis=0).sum():
+        return ()
+    values = np.array([row[of][0] for row, of in zip(models, each, strict=True)])
+    if (values == 0).any():
+        return ()
+    low, high = values == models.min(axis=1), values == models.max(axis=1)
+    words = "smallest" if low.all() else "largest" if high.all() else "most frequent"
+    least, most = values.min(), values.max()
+    value = f"{least:.4g}" if least == most else f"{least:.4g} to {most:.4g}"
+    rows = np.flatnonzero(each.any(axis=0))
+    run = len(rows) and rows[0] > models.shape[1] * CUT  # else they are from the whole file
+    where = f", all from row {rows[0]} on (counted from 0)" if run else ""
+    return (
+        f"Each model's {words} number ({value}) is that of {shares.min():.0%} of the records or more ({shares[0]:.0%}"
+        f" in the target){where}, and nearly all others differ: numbers seem to be cut there, which hides how much"
+        " better a model fits its members. Save them uncut.",
     )
 
 

@@ -18,6 +18,7 @@ FEW = 200  # answers about members that tell it
 WRONG, ALIKE = 0.08, 0.58  # of its members, and the AUC of its sureness, where it is as sure when wrong as when right
 LEVEL, ONE_SIDED, FEWER = 1e-5, 0.02, 5.0  # of labels that are contradicted on one side: chance, share, times as many
 KNOWN = 0.01  # standard error of an AUC that is said to be one half
+HALVES, RELATED, SIGNED, APART = 6, 0.5, 100, 5.0  # models, correlation of training sets, records, standard errors
 
 
 class Members(NamedTuple):
@@ -129,19 +130,81 @@ def _members(p: np.ndarray, labels: np.ndarray, trained: np.ndarray) -> Members:
     return Members(float(best.mean()), float(right.mean()), count, area)
 
 
+def of_numbers(models: Array, trained: Array) -> tuple[str, ...]:
+    """What is to be said of models whose numbers are no larger on their said members than on others, in a sentence.
+
+    Args:
+        models: float [K, n], a number of each record and model, larger where the model fits the record better.
+        trained: bool [K, n], who trained them.
+    """
+    numbers, trained = stats.rankdata(np.asarray(models, np.float64), axis=1), np.asarray(trained, bool)
+    if said := _both_ways(numbers, trained):
+        return (said,)
+    if (found := _one_half(numbers, trained)) is None or _one_half(numbers - numbers.mean(axis=0), trained) is None:
+        return ()
+    return (
+        "Models' numbers are no larger on the records that are said to have trained them than on others (AUC"
+        f" {found:.3f}): attacks have little to learn from them. Either such models remember nothing, or all of them"
+        " trained on all records, or the columns of shadow_member and member are in another order than the records'"
+        " numbers (a loader that shuffles, a table that was sorted).",
+    )
+
+
+def _both_ways(numbers: np.ndarray, trained: np.ndarray) -> str | None:
+    """What training moves both ways: up for some records, down for as many others, in one half of models as in another.
+
+    No record is fitted worse by models that trained on it, so that numbers would be signed, or predictions as such.
+    """
+    some = trained.any(axis=1) & ~trained.all(axis=1)
+    numbers, trained = numbers[some], trained[some]
+    if len(trained) < HALVES or np.abs(np.corrcoef(trained))[0::2, 1::2].max() > RELATED:
+        return None  # of few training sets, what the others of a set do is moved, too
+    halves = [_moved_by(numbers[half::2], trained[half::2]) for half in (0, 1)]
+    there = np.isfinite(halves[0]) & np.isfinite(halves[1])
+    one, other = (half[there] for half in halves)
+    if len(one) < SIGNED:
+        return None
+    low, high = np.zeros(2), np.zeros(2)
+    for by, told in ((one, other), (other, one)):
+        for side, out in ((by <= np.quantile(by, 0.25), low), (by >= np.quantile(by, 0.75), high)):
+            out += told[side].mean() / 2, told[side].std() / np.sqrt(side.sum()) / 2
+    down, up = low[0] / max(low[1], 1e-9), high[0] / max(high[1], 1e-9)
+    if down > -APART or up < APART or max(-low[0], high[0]) > 2 * min(-low[0], high[0]):
+        return None
+    return (
+        "Models that trained on a record have a larger number of it in some records, and a smaller one in as many"
+        f" others (by {up:.0f} and {-down:.0f} standard errors): numbers seem to be predictions, or signed errors, and"
+        " not larger where a model fits better. Give minus the loss, as -(prediction - y)**2."
+    )
+
+
+def _moved_by(numbers: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    """float [n]: how much larger each record's number is in models that trained on it; NaN where none, or all, did."""
+    count = trained.sum(axis=0)
+    inside = (numbers * trained).sum(axis=0) / np.where(count > 0, count, np.nan)
+    return inside - (numbers * ~trained).sum(axis=0) / np.where(count < len(trained), len(trained) - count, np.nan)
+
+
 def _remembers_nothing(sure: np.ndarray, trained: np.ndarray) -> list[str]:
     """Shadows [S, n] that are as sure of their said members as of others: the AUC, if it is surely one half."""
-    inside = trained.sum(axis=1)
-    both = (inside > 0) & (inside < trained.shape[1])
-    if not both.any():
-        return []
-    areas, errors = zip(*(metrics.area(*each) for each in zip(sure[both], trained[both], strict=True)), strict=True)
-    weight = 1 / np.square(errors)
-    area, error = float(np.average(areas, weights=weight)), float(1 / np.sqrt(weight.sum()))
-    if error > KNOWN or abs(area - 0.5) > 2 * error:
+    if (area := _one_half(sure, trained)) is None:
         return []
     return [
         f"Shadows are no surer of the records that are said to have trained them than of the others (AUC {area:.3f}):"
         " attacks have little to learn from them. Either such models remember nothing, or all of them trained on all"
         " records, or the columns of shadow_member are in another order than the records."
     ]
+
+
+def _one_half(sure: np.ndarray, trained: np.ndarray) -> float | None:
+    """The AUC of models' numbers [S, n] for their said members, if it is surely one half."""
+    inside = trained.sum(axis=1)
+    both = (inside > 0) & (inside < trained.shape[1])
+    if not both.any():
+        return None
+    areas, errors = zip(*(metrics.area(*each) for each in zip(sure[both], trained[both], strict=True)), strict=True)
+    weight = 1 / np.square(errors)
+    area, error = float(np.average(areas, weights=weight)), float(1 / np.sqrt(weight.sum()))
+    if error > KNOWN or abs(area - 0.5) > 2 * error:
+        return None
+    return area

@@ -78,6 +78,7 @@ def doubts(
     said = (
         _same(models, trained)
         or repeated_signals.doubts(models)
+        or repeated_signals.in_order(models)
         or padded_rows.of_numbers(models, trained, mine, rows)
         or filled_signals.doubts(models, trained, mine, rows)
         or _order(ranks, trained, mine, rows)
@@ -87,6 +88,7 @@ def doubts(
         or signal_scales.doubts(models[1:], trained)
         or (() if mine is None or found is None else slipped_members.of_shadows(found, mine, trained, rows))
         or signal_orders.on_members(models, trained, mine)
+        or repeated_signals.running(models, trained, mine)
     )
     if said:
         return said
@@ -276,7 +278,7 @@ def _of_shadows(known: Sides) -> tuple[str, ...]:
         if known.target is not None and known.target > 2.5:
             return (f"{said}, and the target's are larger on its members: shadow_member seems to be inverted.",)
         if known.target is not None and known.target < -2.5:
-            return (f"{said}, and so are the target's: {loss} fits the record better.",)
+            return (f"{said}, and so are the target's: {loss} fits the record better (or a signed error).",)
         return (f"{said}: {loss} fits the record better; or shadow_member is inverted.",)
     inverted = own < -_bar(count)
     if not inverted.any():

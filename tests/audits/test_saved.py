@@ -112,6 +112,16 @@ def test_numbers_that_do_not_belong_together_are_doubted_everywhere(tmp_path):
         mia.infer("loss", **inverted)
 
 
+def test_what_is_noted_of_numbers_is_said_by_every_entrance(tmp_path):
+    each = np.median(NUMBERS[[0, *SHADOWS]], axis=1, keepdims=True)
+    cut = np.maximum(NUMBERS[[0, *SHADOWS]], each)
+    given = numbers(signal=cut[0], shadow_signal=cut[1:])
+    with pytest.warns(AnswersWarning, match="Each model's smallest number .* 50% .* Save them uncut"):
+        mia.infer("loss", **given)
+    (note,) = [note for note in run(tmp_path, "loss", **given)["shadows"]["notes"] if "Save them uncut" in note]
+    assert note.startswith("Each model's smallest number")
+
+
 BAD = {
     "classes": (dict(attack="entropy"), "entropy needs classes and their probabilities"),
     "an attack": (dict(attack=mia.attack("loss", 2)), "an attack is given by its name"),

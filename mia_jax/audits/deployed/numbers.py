@@ -20,7 +20,7 @@ from mia_jax.audits.deployed.calibration import AS_TARGET, Calibration, Choice
 from mia_jax.audits.deployed.infer import ONE_SIDED, built, equal_counts, lacking
 from mia_jax.data import tables
 from mia_jax.plans import membership
-from mia_jax.statistics import signal_orders, signal_scales, unlike_signals
+from mia_jax.statistics import filled_signals, own_members, signal_orders, signal_scales, unlike_signals
 from mia_jax.types import Array, InputError, Key
 
 LEAVES = frozenset({"phi", "log_p_y"})  # of what attacks read: what a number can stand in for
@@ -350,7 +350,9 @@ def remarks(target: Array, shadows: Array, shadow_member: Array, member: Array |
     doubted = unlike_signals.doubts(target, shadows, shadow_member, member, related)
     if doubted:
         return Remarks(doubted, ())
-    said = signal_scales.notes(target, shadows, shadow_member, member)
+    said = filled_signals.cut(np.vstack([target, shadows]), shadow_member, member)  # which changes how they are spread
+    said = said or signal_scales.notes(target, shadows, shadow_member, member)
+    said = said or own_members.of_numbers(shadows, shadow_member)
     if member is not None and related is not None and not said:
         said = signal_orders.note(np.vstack([target, shadows]), shadow_member, member)
         said = said or unlike_signals.notes(unlike_signals.beside(target, shadows, shadow_member, member, related))
