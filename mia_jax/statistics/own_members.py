@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mia_jax.statistics import metrics
+from mia_jax.statistics import metrics, samples
 from mia_jax.statistics.consistency import percent
 from mia_jax.types import Array
 
@@ -18,6 +18,7 @@ FEW = 200  # answers about members that tell it
 WRONG, ALIKE = 0.08, 0.58  # of its members, and the AUC of its sureness, where it is as sure when wrong as when right
 LEVEL, ONE_SIDED, FEWER = 1e-5, 0.02, 5.0  # of labels that are contradicted on one side: chance, share, times as many
 KNOWN = 0.01  # standard error of an AUC that is said to be one half
+MODELS, SAMPLE = 64, 32768  # models and records that are looked at, of numbers
 HALVES, RELATED, SIGNED, APART = 6, 0.5, 100, 5.0  # models, correlation of training sets, records, standard errors
 
 
@@ -137,7 +138,9 @@ def of_numbers(models: Array, trained: Array) -> tuple[str, ...]:
         models: float [K, n], a number of each record and model, larger where the model fits the record better.
         trained: bool [K, n], who trained them.
     """
-    numbers, trained = stats.rankdata(np.asarray(models, np.float64), axis=1), np.asarray(trained, bool)
+    some, rows = samples.every(len(models), MODELS), samples.rows(np.shape(models)[1], SAMPLE)
+    numbers, trained = np.asarray(models, np.float64)[some][:, rows], np.asarray(trained, bool)[some][:, rows]
+    numbers = stats.rankdata(numbers, axis=1)
     if said := _both_ways(numbers, trained):
         return (said,)
     if (found := _one_half(numbers, trained)) is None or _one_half(numbers - numbers.mean(axis=0), trained) is None:

@@ -20,6 +20,7 @@ HANGS = 0.5  # rank correlation of what neighboring rows differ by from the othe
 # Standard errors by which the step to a record tells who trained on it, and the share of it of the step after it, which
 # tells it as well, with the other sign, where a number is the record's own.
 TOLD, AFTER = 7.0, 1 / 3
+MODELS, SAMPLE = 32, 16384  # that this is told by: rows that stand side by side
 
 
 def doubts(models: Array) -> tuple[str, ...]:
@@ -97,8 +98,10 @@ def running(models: Array, trained: Array, member: Array | None = None) -> tuple
         trained: bool [S, n], who trained the shadows.
         member: bool [n], who trained the target, where it is known.
     """
-    models = np.asarray(models, np.float64)[0 if member is not None else 1 :]
-    who = np.asarray(trained if member is None else np.vstack([member, trained]), bool)
+    some = samples.models(len(trained), MODELS, member is not None)
+    models = np.asarray(models, np.float64)[some, :SAMPLE]
+    who = np.vstack([np.zeros(np.shape(trained)[1], bool) if member is None else member, trained])[some, :SAMPLE]
+    who = who.astype(bool)
     if len(models) < 3 or models.shape[1] <= STEPS:
         return ()
     step = stats.rankdata(np.diff(models, axis=1), axis=1)
