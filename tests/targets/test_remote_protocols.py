@@ -57,16 +57,19 @@ def test_classes_have_names_in_some_services():
     with server.serve(TARGET, (FEATURES,), labels=names) as url:
         for protocol in ("google", "amazon"):
             place = url + server.paths()[protocol]
-            with pytest.raises(InputError, match=r"called 'setosa'.*\(class_names\).*num_classes"):
+            with pytest.raises(InputError, match=r"called 'setosa'.*\(`class_names`\).*`num_classes`"):
                 connect(place, x, protocol=protocol, options=FAST)
-            target = connect(place, x, protocol=protocol, class_names=names, options=FAST)
-            np.testing.assert_allclose(target.ask(x), TARGET.ask(x), rtol=1e-5, atol=1e-5)
+            with pytest.raises(InputError, match=r"called 'setosa'"):  # names of labels that are others
+                connect(place, x, protocol=protocol, label_names=[*names[:4], "c"], options=FAST)
+            for known in (dict(class_names=names), dict(label_names=names)):
+                target = connect(place, x, protocol=protocol, **known, options=FAST)
+                np.testing.assert_allclose(target.ask(x), TARGET.ask(x), rtol=1e-5, atol=1e-5)
 
 
 def test_labels_need_the_number_of_classes():
     with (
         server.serve(TARGET, (FEATURES,), shown=Shown(label_only=True)) as url,
-        pytest.raises(InputError, match=r"number of classes \(num_classes\), .*\(class_names\)"),
+        pytest.raises(InputError, match=r"number of classes \(`num_classes`\), .*\(`class_names`\)"),
     ):
         connect(url + server.paths()["vertex"], records(20), options=FAST)
 

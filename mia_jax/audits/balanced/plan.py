@@ -64,7 +64,10 @@ def check(config: BalancedConfig, schema: Schema, total: int) -> tuple[int, int]
             f" use `num_records={max(total - reserve, 0)}` or less"
         )
     if config.num_targets > config.num_models:
-        raise InputError(f"`num_targets={config.num_targets}` of `num_models={config.num_models}`: give more models")
+        raise InputError(
+            f"`num_targets={config.num_targets}` of `num_models={config.num_models}`: give"
+            f" `num_targets={config.num_models}` or fewer, or more models"
+        )
     if config.target_kind == "nn":
         memory.check_networks(config, schema, n // 2)
     else:

@@ -129,6 +129,7 @@ def connect(run: Run[DeployedConfig], inputs: Inputs) -> tuple[Inputs, Service]:
             protocol=config.protocol,
             num_classes=config.num_classes,
             class_names=inputs.class_names,
+            label_names=inputs.question.schema.class_names,
             cache=cache,
             recheck=config.recheck,
             budget=budget,

@@ -23,6 +23,7 @@ def connect(
     protocol: str = "auto",
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
+    label_names: Sequence[str] = (),
     cache: str | os.PathLike | None = None,
     recheck: int = earlier.RECHECKED,
     budget: Budget | int | None = None,
@@ -48,6 +49,7 @@ def connect(
         protocol: auto (told by the path) or one of ``PROTOCOLS``.
         num_classes: c, where answers do not show it: labels, the k best.
         class_names: the classes' names in order, where the service answers with names that are not 0, 1, ...
+        label_names: those of the labels beside the records, in order: the classes' where the service's names are these.
         cache: directory where answers outlive the process.
         recheck: how many answers of an earlier process are asked for again; eight times as many where answers are
             labels, four times where they are rounded to one digit, which tell less. 0: they are trusted.
@@ -81,6 +83,7 @@ def connect(
     service = Service(
         url, protocol, classes=num_classes, names=class_names, budget=budget, options=options, notify=notify
     )
+    service.beside = tuple(label_names)
     answers, probe = stored_answers(cache, name), None
     if answers is None:
         probe = _probe(service, records)

@@ -164,7 +164,7 @@ class Unchecked:
             raise BudgetSpent(
                 say(
                     f"{len(rows):,} answers are an earlier run's, and the budget has no query left to see whether the"
-                    f" service still gives them: raise it by {self._left} (max_queries), or trust them (recheck=0)"
+                    f" service still gives them: raise it by {self._left} (`max_queries`), or trust them (`recheck=0`)"
                 )
             )
         rows = rows[np.linspace(0, len(rows) - 1, int(min(self._left, room, len(rows)))).round().astype(int)]

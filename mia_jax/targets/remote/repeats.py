@@ -68,7 +68,7 @@ def check(
     if steady:
         notify(
             f"warning: records get other answers in a request of several than alone, by up to {most:.2g}: ask about one"
-            " at a time (rows_per_request=1)"
+            " at a time (`rows_per_request=1`)"
         )
     else:
         notify(
@@ -80,7 +80,7 @@ def check(
 
 def _refuse_other_order(log_p: np.ndarray, answers: Answers, step: int, rows: np.ndarray, now: np.ndarray) -> None:
     """Refuse where the answers [m, c] that ``rows`` of a probe have alone are those of other rows of it."""
-    hint = "ask with rows_per_request=1, or mend the service"
+    hint = "ask with `rows_per_request=1`, or mend the service"
     first = log_p[np.arange(len(log_p)) // step * step]
     if (earlier.distance(log_p, first, answers.digits) <= earlier.ALIKE).all():
         raise OtherOrder(

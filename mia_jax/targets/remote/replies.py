@@ -14,6 +14,7 @@ import numpy as np
 
 from mia_jax import sanitize
 from mia_jax.targets.answer_format import TURNED, TargetError, beginning, faults, mistaken_for, one_hot, recognize
+from mia_jax.targets.remote import class_names
 from mia_jax.types import Answers, InputError
 
 # One element per record: a list of numbers, a label, a number, {class name: score}, or Scored; or an array [b, c].
@@ -39,7 +40,7 @@ class Reading(NamedTuple):
     names: tuple[str, ...] | None  # the classes' names, in order; None: they are called 0, 1, ...
 
 
-NAMES = "(class_names)"
+NAMES = "(`class_names`)"
 
 
 class Unknown(TargetError):
@@ -196,13 +197,16 @@ def _is_number(value: Any) -> bool:
 # --- what replies mean -----------------------------------------------------------------------------------------------
 
 
-def learn(reply: Reply, classes: int | None = None, names: Sequence[str] | None = None) -> Reading:
+def learn(
+    reply: Reply, classes: int | None = None, names: Sequence[str] | None = None, beside: Sequence[str] = ()
+) -> Reading:
     """Find out what a service answers.
 
     Args:
         reply: to some sixteen records; with fewer, rounding and top-k may pass for something else.
         classes: their number; needed where answers do not show it (labels, the k best).
         names: the classes' names in order, where a service answers with names.
+        beside: the names, in order, of the labels beside the records: those of the classes where a service's are these.
 
     Raises:
         InputError: the reply leaves open what only the caller can know.
@@ -215,6 +219,8 @@ def learn(reply: Reply, classes: int | None = None, names: Sequence[str] | None 
     answered = reply
     if any(element is None for element in reply) and not (answered := [one for one in reply if one is not None]):
         raise Unknown("its answer to every record is null: see whether it takes the records as they are sent")
+    if names is None and classes in (None, len(beside)) and class_names.are_called(answered, beside):
+        names, classes = tuple(beside), len(beside)
     form, classes = _form(answered, classes, names)
     reading = Reading(form, Answers(classes), names)
     if form == "labels":
@@ -235,7 +241,7 @@ def learn(reply: Reply, classes: int | None = None, names: Sequence[str] | None 
 
 def _form(reply: Reply, classes: int | None, names: tuple[str, ...] | None) -> tuple[Form, int]:
     first = reply[0]
-    give = "give the number of classes (num_classes), or their names in order (class_names)"
+    give = "give the number of classes (`num_classes`), or their names in order (`class_names`)"
     if isinstance(first, Scored):
         if first.own and classes is None:
             raise InputError(
@@ -250,7 +256,7 @@ def _form(reply: Reply, classes: int | None, names: tuple[str, ...] | None) -> t
             called = ", ".join(sanitize.quoted(name) for name in list(first)[:4])
             raise InputError(
                 f"the service answers with scores of classes called {called}, ...: give the names of all classes in"
-                f" order {NAMES}, or their number where they are called 0, 1, ... (num_classes)"
+                f" order {NAMES}, or their number where they are called 0, 1, ... (`num_classes`)"
             )
         return "scores", classes or named
     if isinstance(first, (list, np.ndarray)):
@@ -259,8 +265,8 @@ def _form(reply: Reply, classes: int | None, names: tuple[str, ...] | None) -> t
             raise Unknown(f"its answer to a record has shape {list(shape)}; needed: one probability for each class")
         if classes not in (None, shape[0]):
             raise InputError(
-                f"the service answers with {shape[0]} probabilities, and you said {classes} classes (num_classes,"
-                " class_names): leave that out, or mend it"
+                f"the service answers with {shape[0]} probabilities, and you said {classes} classes (`num_classes`,"
+                " `class_names`): leave that out, or mend it"
             )
         return "vectors", shape[0]
     if not all(_is_label(value) for value in reply):

@@ -57,10 +57,12 @@ class Service:
     Attributes:
         store: where answers are put; None while nothing is known of them.
         dialect: None until the first probe, which a cache may spare.
+        beside: the names of the labels beside the records, which may be those of the classes.
     """
 
     store: AnswerStore | None = None
     dialect: Dialect | None = None
+    beside: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -255,7 +257,7 @@ class Service:
         if first:
             self._notify(
                 f"{self.shown}: {_count(asked, answered)}, twice in a row; asking about fewer at a time"
-                f" (rows_per_request={max(1, answered)} does so from the beginning)"
+                f" (`rows_per_request={max(1, answered)}` does so from the beginning)"
             )
         raise errors.TooLarge
 
@@ -274,7 +276,7 @@ class Service:
             except errors.TooLarge:
                 raise TargetError(
                     f"{self.shown}: HTTP 413 for {min(len(x), self._step(codec, x))} records in a request; send fewer"
-                    " at a time (rows_per_request)"
+                    " at a time (`rows_per_request`)"
                 ) from None
             except errors.Refused as error:
                 refusals.append(error)
@@ -288,7 +290,7 @@ class Service:
         def fetch(part: Sequence[int]) -> None:
             some = self._ask_once(codec, x[list(part)], stop)
             if len(some) != len(part):
-                fewer = "; ask about fewer at a time (rows_per_request)" if len(some) < len(part) > 1 else ""
+                fewer = "; ask about fewer at a time (`rows_per_request`)" if len(some) < len(part) > 1 else ""
                 raise errors.Refused(self._line(_count(len(part), len(some)) + fewer))
             for row, element in zip(part, some, strict=True):
                 reply[row] = element
@@ -298,7 +300,7 @@ class Service:
             for i in range(0, len(todo), step):
                 self._insist(functools.partial(fetch, todo[i : i + step]), PROBE_TRIES, stop)
             todo = range(len(x))
-            reading = self._understood(replies.learn, reply, self.classes, self.names)
+            reading = self._understood(replies.learn, reply, self.classes, self.names, self.beside)
             p = self._understood(replies.read, reply, len(x), reading)
             wrong = answer_format.faults(p, reading.answers)
             todo = list(wrong)

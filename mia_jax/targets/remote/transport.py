@@ -179,7 +179,7 @@ class Transport:
                 if size > limit:
                     raise TargetError(
                         f"{self.shown}: its answer to {records:,} records is longer than {limit / 2**20:,.0f} MiB: ask"
-                        " about fewer at a time (rows_per_request)"
+                        " about fewer at a time (`rows_per_request`)"
                     )
             return b"".join(parts)
         except zlib.error:
