@@ -67,7 +67,7 @@ def recurring(sure: Array, trained: Array, member: Array) -> tuple[str, ...]:
 def cut(models: Array, trained: Array, member: Array | None = None) -> tuple[str, ...]:
     """What is to be said of models of which each has one number for many records, other ones each, in a sentence.
 
-    0 is left out, which an error, an overlap or a probability can reach, and what models know by heart.
+    0 and 1 are left out, which an error, an overlap or a probability can reach, and what models know by heart.
 
     Args:
         models: float [1 + S, n], of target and shadows.
@@ -81,7 +81,7 @@ def cut(models: Array, trained: Array, member: Array | None = None) -> tuple[str
     if shares.min() < CUT or each.all(axis=0).sum() >= ALL * each.any(axis=0).sum():
         return ()
     values = np.array([row[of][0] for row, of in zip(models, each, strict=True)])
-    if (values == 0).any():
+    if np.isin(values, (0, 1)).any():
         return ()
     low, high = values == models.min(axis=1), values == models.max(axis=1)
     words = "smallest" if low.all() else "largest" if high.all() else "most frequent"
@@ -92,8 +92,8 @@ def cut(models: Array, trained: Array, member: Array | None = None) -> tuple[str
     where = f", all from row {rows[0]} on (counted from 0)" if run else ""
     return (
         f"Each model's {words} number ({value}) is that of {shares.min():.0%} of the records or more ({shares[0]:.0%}"
-        f" in the target){where}, and nearly all others differ: numbers seem to be cut there, which hides how much"
-        " better a model fits its members. Save them uncut.",
+        f" in the target){where}, and nearly all others differ: numbers seem to be cut there, unless what they"
+        " measure ends there, which hides how much better a model fits its members. Save them uncut.",
     )
 
 

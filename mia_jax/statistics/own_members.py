@@ -149,7 +149,8 @@ def of_numbers(models: Array, trained: Array) -> tuple[str, ...]:
         "Models' numbers are no larger on the records that are said to have trained them than on others (AUC"
         f" {found:.3f}): attacks have little to learn from them. Either such models remember nothing, or all of them"
         " trained on all records, or the columns of shadow_member and member are in another order than the records'"
-        " numbers (a loader that shuffles, a table that was sorted).",
+        " numbers (a loader that shuffles, a table that was sorted), or numbers are predictions or signed errors, and"
+        " not larger where a model fits better.",
     )
 
 
