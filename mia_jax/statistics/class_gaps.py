@@ -1,13 +1,15 @@
-"""Classes that a target answers and no label has, or of which no record, or each, is said to be a member. NumPy."""
+"""Classes that no model answers, or no label has, or of which no record, or each, is said to be a member. NumPy."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from mia_jax.statistics import naming
 from mia_jax.types import Array, few_of
 
 MASS = 0.01  # of a target's answers that lie on a class, that is worth a word
 BESIDE = 3.0  # times as much as the shadows'
+LEAST = 12  # members of a class that a model answers with 0 to every record
 LEVEL = 1e-3  # chance that a random split, or a few records, leave some class as it is
 
 
@@ -22,6 +24,41 @@ def notes(labels: Array, target: Array, member: Array | None, shadows: Array | S
     """
     labels, target = np.asarray(labels), np.asarray(target, np.float64)
     return (*_without_label(labels, target, shadows), *_one_sided(labels, target.shape[1], member))
+
+
+def doubts(
+    labels: Array, target: Array, shadows: Array | Sequence[Array], trained: Array, member: Array | None
+) -> tuple[str, ...]:
+    """Why a model may not have trained on what it is said to: the class of some members has probability 0 everywhere.
+
+    Args:
+        labels: int [n].
+        target: probabilities [n, c], and no labels, nor rounded.
+        shadows: probabilities [S, n, c], likewise.
+        trained: bool [S, n], who trained the shadows.
+        member: bool [n], who trained the target, where that is known.
+    """
+    labels, classes = np.asarray(labels), np.shape(target)[1]
+    own = np.zeros(len(labels), bool) if member is None else np.asarray(member, bool)
+    lacking: dict[int, list[int]] = {}
+    for k, (p, mine) in enumerate(zip((target, *shadows), (own, *np.asarray(trained, bool)), strict=True)):
+        many = np.bincount(labels[mine], minlength=classes) >= LEAST
+        for c in np.flatnonzero(many & ~np.any(np.asarray(p) > 0, axis=0)):
+            lacking.setdefault(int(c), []).append(k)
+    if not lacking or len(lacking) == (np.bincount(labels, minlength=classes) > 0).sum():
+        return ()
+    said = []
+    for c, which in list(lacking.items())[:4]:
+        everyone = which == list(range(1, 1 + len(shadows)))
+        whose = "all shadows" if everyone and len(which) > 1 else naming.models(which)
+        said.append(f"the column of class {c} of {whose}")
+    text = " and ".join(said)
+    return (
+        f"{text[0].upper()}{text[1:]} is 0 in every row, though members are of that class (classes are counted from 0):"
+        " such a model never saw the class, and a column was filled in, or its columns are in another place. Train it"
+        " on all classes, with its own members, save its columns in the order of the other models' classes, or leave"
+        " it out.",
+    )
 
 
 def _without_label(labels: np.ndarray, target: np.ndarray, shadows: Array | Sequence[Array]) -> list[str]:

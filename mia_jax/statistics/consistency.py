@@ -11,15 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, special, stats
 
-from mia_jax.statistics import naming
+from mia_jax.statistics import guessing, naming
 from mia_jax.types import Array
 
 MARGIN = 3.0  # standard errors above chance that a model must be right on
 KNOWS, FEW = 8.0, 10.0  # standard errors, and records, above chance of a model that knows the classes
 TELLING = 12.0  # standard errors above chance that a model could be; with fewer, one that guesses says nothing
 SOME = 50  # rows that are sorted, and no fewer
+STRONG = 0.5  # kappa of models beside which one that guesses was not merely trained for too short a time
 FITS = 2 / 3  # of what is right with the best numbering of the columns, that is right as they are
-COMPARED = 16  # shadows whose agreement with the others is compared with the target's
 
 
 class Beyond(NamedTuple):
@@ -52,21 +52,21 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     if not good.any():
         return tuple(_without_good(labels, answer, each, classes, shadows, own, beyond))
     found, usual = [], float(np.median([one.gain for one, knows in zip(beyond, good, strict=True) if knows]))
-    if _guesses(own, usual):
+    guesses = np.array([_guesses(one, usual) for one in (own, *beyond)])
+    kappas = np.array([_kappa(one, share, len(labels)) for one, share in zip(beyond, each_right, strict=True)])
+    strong = bool(np.median(kappas[good]) >= STRONG)
+    gains = np.array([one.gain for one in (own, *beyond)])
+    if guesses[0] and (strong or _exchanged(labels, answer, classes) or guessing.apart(gains, guesses, own.error)[0]):
         found.append(
             f"The target is right on {percent(right)} of the records, {_no_better(labels)}, and the shadows on"
             f" {percent(np.median(each_right))}{_cause(labels, answer, classes, 'its')}"
         )
-    elif said := _of_columns(labels, answer, each, classes):
+    elif said := _of_columns(labels, answer, each, classes, strong):
         found.append(said)
-    bad = np.flatnonzero([_guesses(one, usual) for one in beyond])
-    if _knows(own) and len(bad) and not any("The columns of shadow" in text for text in found):
-        found.append(
-            f"{naming.shadows(bad).capitalize()} is right on {percent(each_right[bad].mean())} of"
-            f" the records, {_no_better(labels)}, and the others on {percent(each_right[good].mean())}: see whether"
-            " its rows and columns are those of the target, or leave it out."
-        )
-    if not found and _out_of_step(labels, target, shadows):
+    bad = np.flatnonzero(guesses[1:])
+    if _knows(own) and strong and len(bad) and not any("The columns of shadow" in text for text in found):
+        found.append(_some_guess(labels, bad, each_right, good))
+    if not found and guessing.out_of_step(labels, target, shadows):
         found.append(
             "The records that are hard for the target are not those that are hard for the shadows, which agree with"
             " each other: the target's rows seem to be in another order than theirs."
@@ -100,6 +100,20 @@ def of_target(labels: Array, target: Array, member: Array | None = None) -> tupl
         f"The target is right on {percent(right)} of {'the records' if member is None else 'its own members'}"
         f"{f', {_no_better(labels)}' if whole else ''}: the labels do not fit the columns of its answers; {exchanged}.",
     )
+
+
+def notes(labels: Array, target: Array, shadows: Array | Sequence[Array]) -> tuple[str, ...]:
+    """What is to be said of shadows that guess beside such as know little; labels int [n], probabilities [S, n, c]."""
+    labels, classes = np.asarray(labels), np.shape(target)[1]
+    each = np.stack([np.argmax(np.asarray(p), axis=1) for p in (target, *shadows)])
+    beyond, right = [beyond_chance(labels, row, classes) for row in each], (each == labels).mean(axis=1)
+    good = np.array([_knows(one) for one in beyond])
+    if not good[1:].any():
+        return ()
+    gains = np.array([one.gain for one in beyond])
+    guesses = np.array([_guesses(one, float(np.median(gains[1:][good[1:]]))) for one in beyond])
+    bad = np.flatnonzero(guessing.apart(gains, guesses, beyond[0].error)[1:])
+    return (_some_guess(labels, bad, right[1:], good[1:]),) if len(bad) else ()
 
 
 def of_service(labels: Array, answered: Array, classes: int, shadow_accuracy: float) -> tuple[str, ...]:
@@ -188,6 +202,23 @@ def _guesses(model: Beyond, usual: float) -> bool:
     return model.z <= MARGIN and model.gain < usual / 3
 
 
+def _kappa(model: Beyond, right: float, n: int) -> float:
+    """Cohen's kappa, of a model that is right on a share of n records."""
+    return model.gain / max(n * (1 - right) + model.gain, 1e-9)
+
+
+def _some_guess(labels: np.ndarray, bad: np.ndarray, each_right: np.ndarray, good: np.ndarray) -> str:
+    """The sentence on shadows int [k] that guess; float [S], what each is right on; bool [S], who knows the classes."""
+    one = len(bad) == 1
+    said = naming.shadows(bad) if one else naming.shadows(bad).replace("shadow", "shadows", 1)
+    return (
+        f"{said.capitalize()} {'is' if one else 'are'} right on {percent(each_right[bad].mean())} of the records,"
+        f" {_no_better(labels)}, and the others on {percent(each_right[good].mean())}: see whether"
+        f" {'its' if one else 'their'} rows and columns are those of the target, or leave"
+        f" {'it' if one else 'them'} out."
+    )
+
+
 def _ranks_classes(labels: np.ndarray, probabilities: Array | Sequence[Array]) -> bool:
     """Whether, for some class, the models' mean probability of it is larger where it is the label: its AUC."""
     mean = np.mean(np.stack([np.asarray(p) for p in probabilities]), axis=0)
@@ -241,13 +272,14 @@ def _exchanged(labels: np.ndarray, answered: np.ndarray, classes: int) -> str | 
     return f"they seem to be in another order: class {pairs}{why} ({percent(right)} are right then)"
 
 
-def _of_columns(labels: np.ndarray, answered: np.ndarray, each: np.ndarray, classes: int) -> str | None:
+def _of_columns(labels: np.ndarray, answered: np.ndarray, each: np.ndarray, classes: int, strong: bool) -> str | None:
     """What is to be said of a target, of all shadows or of some, of which a few columns are exchanged and others' not.
 
     Args:
         labels, answered: int [n].
         each: int [S, n], the shadows' classes.
         classes: their number.
+        strong: shadows know so much that one that does not was not merely trained for too short a time.
     """
     consensus = _consensus(each, classes)
     own, of_shadows = _exchanged(labels, answered, classes), _exchanged(labels, consensus, classes)
@@ -259,7 +291,7 @@ def _of_columns(labels: np.ndarray, answered: np.ndarray, each: np.ndarray, clas
     if of_shadows:
         return f"The shadows' columns do not fit the labels, and the target's do: {of_shadows}."
     odd = {int(k): said for k in range(len(each)) if (said := _exchanged(labels, each[k], classes))}
-    if not odd or not most_fit:
+    if not odd or not most_fit or not strong:
         return None
     return (
         f"The columns of {naming.shadows(list(odd))} do not fit the labels, and those of the target and"
@@ -345,31 +377,6 @@ def _labels(
     if (own == consensus).mean() > chance + 2 * MARGIN * np.sqrt(chance * (1 - chance) / len(labels)):
         return [f"{said}, yet they agree with each other: the labels seem to be in another order than the answers."]
     return []
-
-
-def _out_of_step(labels: np.ndarray, target: Array, shadows: Array | Sequence[Array]) -> bool:
-    """Whether shadows agree with each other on what is hard, within classes, and the target does not with them."""
-    own = np.asarray(target)[np.arange(len(labels)), labels]
-    if len(shadows) < 2 or len(np.unique(own)) < len(labels) / 10:  # a few leaves of a tree say little of a record
-        return False
-
-    def hard(p: Array) -> np.ndarray:
-        rank = stats.rankdata(np.asarray(p)[np.arange(len(labels)), labels])
-        rank -= (np.bincount(labels, rank) / np.maximum(np.bincount(labels), 1))[labels]
-        length = np.sqrt(rank @ rank)
-        return rank / length if length > 0 else rank
-
-    each = np.stack([hard(p) for p in shadows[:COMPARED]])
-    whole = each.sum(axis=0)
-
-    def agreement(rank: np.ndarray, rest: np.ndarray) -> float:
-        length = np.sqrt(rest @ rest)
-        return float(rank @ rest / length) if length > 0 else 0.0
-
-    common = np.median([agreement(rank, whole - rank) for rank in each])
-    sure = np.sqrt(len(labels))
-    own = agreement(hard(target), whole)
-    return bool(common * sure > 3 * MARGIN and own * sure < MARGIN and own < common / 3)
 
 
 def percent(share: float) -> str:

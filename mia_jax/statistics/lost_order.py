@@ -13,6 +13,7 @@ from mia_jax.statistics import naming
 from mia_jax.statistics.consistency import FEW, KNOWS, MARGIN, Beyond, beyond_chance, percent
 from mia_jax.types import Array
 
+FAR = 5.0  # standard errors below the others
 THIRD = 1 / 3  # of what others know of that side, below which a model guesses
 
 
@@ -41,11 +42,15 @@ def of_answers(
     for inside in (True, False):
         here, there = sides[inside], sides[not inside]
         guesses = [k for k in range(first, len(models)) if _guesses(here[k]) and _knows(there[k])]
-        others = [here[k] for k in range(first, len(models)) if k not in guesses and _knows(here[k])]
-        if not guesses or not others:
+        others = [of for k in range(first, len(models)) if k not in guesses and (of := here[k]) is not None]
+        if not guesses or not any(_knows(one) for one in others):
             continue
-        usual = float(np.median([one[1] for one in others if one is not None]))
-        lost = [k for k in guesses if (of := here[k]) is not None and of[1] < THIRD * usual]
+        usual = float(np.median([one[1] for one in others]))  # also of those that know little: else it is too high
+        lost = []
+        for k in guesses:
+            of, rows = here[k], (who[k] == inside).sum()
+            if of is not None and of[1] < min(THIRD * usual, usual - FAR * of[0].error / rows):
+                lost.append(k)
         if lost:
             return (_said(labels, models, who, lost, inside, others),)
     return ()

@@ -57,12 +57,14 @@ def of_members(
     if len(which) > 1 and (trained == trained[0]).all():  # nothing is left without each record's mean
         return ()
     known = _remembered(which, labels, sure, trained)
-    if found := _shadows_fit(known, sure, trained):
-        return found
     if member is None or np.all(member) or not np.any(member):
-        return ()
-    of_target = np.asarray(np.asarray(target)[rows, labels], np.float64)
-    return _target_fits(known, labels, of_target, sure, trained, np.asarray(member, bool)[rows])
+        return _shadows_fit(known, sure, trained)
+    of_target, own = np.asarray(np.asarray(target)[rows, labels], np.float64), np.asarray(member, bool)[rows]
+    return (
+        _exchanged(which, labels, np.vstack([of_target, sure]), np.vstack([own, trained]))
+        or _shadows_fit(known, sure, trained)
+        or _target_fits(known, labels, of_target, sure, trained, own)
+    )
 
 
 def of_service(
@@ -111,12 +113,8 @@ def of_service(
 def unrelated_rows(labels: Array, shadows: Array, shadow_member: Array) -> tuple[str, ...]:
     """What is to be said of shadows whose answers do not depend on their rows, where others' do, in a sentence.
 
-    A shadow whose z is as large as the others' has less than 2.5 once in 100,000 (its z is spread by 1).
-
-    Args:
-        labels: int [n].
-        shadows: probabilities [S, n, c].
-        shadow_member: bool [S, n].
+    A shadow whose z is as large as the others' has less than 2.5 once in 100,000 (its z is spread by 1). Of labels
+    int [n], probabilities [S, n, c] and bool [S, n].
     """
     rows = samples.rows(len(labels), SAMPLE)
     labels, trained = np.asarray(labels)[rows], np.asarray(shadow_member, bool)[:, rows]
@@ -129,10 +127,14 @@ def unrelated_rows(labels: Array, shadows: Array, shadow_member: Array) -> tuple
     odd = own < 2.5
     if usual < 2.5 - stats.norm.ppf(LEVEL) or not odd.any():
         return ()
+    steps = np.sort(own[(own >= own[odd].max()) & (own <= usual)])  # others of their kind may have a little more
+    if len(steps) > 1:
+        odd = own <= steps[int(np.argmax(np.diff(steps)))]
+    them = "it" if odd.sum() == 1 else "them"
     return (
-        f"The answers of {naming.shadows(which[odd])} do not depend on what shadow_member says trained"
-        f" {'it' if odd.sum() == 1 else 'them'}, and those of the others do: see whether the rows are those of the"
-        " models (another seed, another split), and whether these were trained as the others.",
+        f"The answers of {naming.shadows(which[odd])} do not depend on what shadow_member says trained {them}, or"
+        " hardly, and those of the others do: see whether the rows are those of the models (another seed, another"
+        " split), and whether these were trained as the others.",
     )
 
 
@@ -274,6 +276,23 @@ def _shadows_fit(known: Remembered, sure: np.ndarray, trained: np.ndarray) -> tu
 
 
 # --- the target ------------------------------------------------------------------------------------------------------
+
+
+def _exchanged(which: np.ndarray, labels: np.ndarray, sure: np.ndarray, trained: np.ndarray) -> tuple[str, ...]:
+    """Whether the target's answers go with a shadow's row, that shadow's with ``member``, and neither with its own.
+
+    Of float [1 + S', n], the target first, and bool [1 + S', n], ``member`` first.
+    """
+    z = _remembered(np.concatenate([[-1], which]), labels, sure, trained).z
+    both, own, bar = np.minimum(z[0, 1:], z[1:, 0]), np.maximum(z[0, 0], np.diag(z)[1:]), _bar(2 * len(which))
+    k = int(np.argmax(both))
+    if both[k] < bar or own[k] > min(both[k] / 2, both[k] - bar / 2):
+        return ()
+    return (
+        f"The target's answers fit row {which[k]} of shadow_member, those of {naming.shadows(which[k : k + 1])} with"
+        f" member, and neither its own: the files of the target and of shadow {which[k]} seem to be exchanged."
+        " Exchange their answers, or give each the members of its own training.",
+    )
 
 
 def _target_fits(

@@ -21,6 +21,8 @@ LEVEL = 3e-4  # that some honest shadow is named, of all of them and all numbers
 ALIKE = 3  # pairs of which one is told by three times as many equal rows: fewer have them for another reason
 APART = 10.0  # of a pair of models' equal rows: median deviations from the median of all pairs
 WORTH = {"area": WORTH_AREA, "inside": WORTH_LEVEL, "outside": WORTH_LEVEL}
+WORTH_ONE = {"area": WORTH_AREA, "inside": 0.06, "outside": 0.06}  # of many shadows one has few of some class's records
+NAMED = 16  # shadows of a sentence
 
 
 def shared_rows(
@@ -67,18 +69,18 @@ def of_levels(found: Beside, *, level: bool = True) -> tuple[str, ...]:
             rest = np.delete(each, k)
             spread = max(rest.std(ddof=1), FLOOR) * np.sqrt(1 + 1 / len(rest))
             beyond = abs(each[k] - rest.mean()) > stats.t.isf(bar / 2, len(rest) - 1) * spread
-            if beyond and np.abs(each[k] - rest).min() > WORTH[name]:
+            if beyond and np.abs(each[k] - rest).min() > WORTH_ONE[name]:
                 odd.setdefault(k - 1, (name, each[k], rest.mean()))
     if not odd:
         return next((said for name in names if (said := _two_groups(found, name))), ())
     words = {
         "area": "is told, in the target's place, with an AUC of {:.2f}, and the others with {:.2f}",
-        "inside": "is {} of its members than the others are (by {:+.2f} in the mean probability of the true class)",
-        "outside": "is {} of new records than the others are (by {:+.2f} in the mean probability of the true class)",
+        "inside": "is {} of its members than the others are (by {:.2f} in the mean probability of the true class)",
+        "outside": "is {} of new records than the others are (by {:.2f} in the mean probability of the true class)",
     }
     whole = []
     for k, (name, own, usual) in list(odd.items())[:4]:
-        of = (own, usual) if name == "area" else ("surer" if own > usual else "less sure", own - usual)
+        of = (own, usual) if name == "area" else ("surer" if own > usual else "less sure", abs(own - usual))
         whole.append(f"Shadow {found.numbers[k]} {words[name].format(*of)}")
     return (
         f"{'; '.join(whole)}{'; ...' if len(odd) > 4 else ''} (counted from 0). See whether its rows are those of the"
@@ -152,7 +154,7 @@ def _two_groups(found: Beside, name: str, worth: float | None = None) -> tuple[s
     for cut in range(2, count - 1):
         gap, wide = value[cut] - value[cut - 1], max(value[cut - 1] - value[0], value[-1] - value[cut])
         if gap > max(bar * wide, WORTH[name] if worth is None else worth):
-            low = ", ".join(str(found.numbers[k]) for k in np.sort(order[:cut])[:8])
+            low = ", ".join(str(found.numbers[k]) for k in np.sort(order[:cut])[:NAMED])
             what = {
                 "area": f"are told, in the target's place, with an AUC of {value[:cut].mean():.2f}, and the others with"
                 f" {value[cut:].mean():.2f}",
@@ -160,8 +162,8 @@ def _two_groups(found: Beside, name: str, worth: float | None = None) -> tuple[s
                 "outside": f"are less sure of records new to them than the others are (by {gap:.2f})",
             }[name]
             return (
-                f"The shadows are of two kinds: shadows {low}{', ...' if cut > 8 else ''} (counted from 0) {what}. See"
-                " whether their rows of shadow_member are their own, and whether all were trained, and asked, alike.",
+                f"The shadows are of two kinds: shadows {low}{', ...' if cut > NAMED else ''} (counted from 0) {what}."
+                " See whether their rows of shadow_member are their own, and whether all were trained and asked alike.",
             )
     return ()
 

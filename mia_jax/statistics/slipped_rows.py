@@ -69,16 +69,40 @@ def of_answers(
             f"The labels in {_rows(of_labels)} fit the answers of all models {_beside(of_labels.by)}:"
             f" {_shifted(of_labels)}.",
         )
-    if len(each) > 2:
-        for k, one in zip(range(len(shadows))[few], each, strict=True):
-            if found := slip(one, (whole - one) / (len(each) - 1), far=False):
-                rows = f"The answers of {naming.shadows([k])} in {_rows(found)}"
-                return (f"{rows} fit the other shadows' {_beside(found.by)}: {_shifted(found)}.",)
+    if len(each) > 2 and (said := _some_shadows(np.arange(len(shadows))[few], each, own)):
+        return (said,)
     answered = np.stack([np.asarray(p).argmax(axis=1) for p in shadows[few]])
     new = ~np.asarray(shadow_member, bool)[few]
     share = np.stack([np.bincount(row, minlength=classes)[labels] for row in answered]) / len(labels)
     usual = (((answered == labels) - share) * new).sum(axis=0) / np.maximum(new.sum(axis=0), 1)
     return _mixed_up(labels, np.asarray(target).argmax(axis=1), usual, classes, member)
+
+
+def _some_shadows(which: np.ndarray, each: np.ndarray, own: np.ndarray) -> str | None:
+    """The sentence on shadows int [K] some of whose rows slipped; features [K, n, k] of them, and [n, k] of the target.
+
+    A group of shadows of which the same row was lost is half of what the mean over shadows is: what is compared with is
+    the target and the shadows that none was found of.
+    """
+    slipped: dict[int, Slip] = {}
+    for _ in range(2):  # once more, beside those that are left
+        left = [k for k in range(len(each)) if k not in slipped]
+        rest = each[left].sum(axis=0) + own
+        for k in left:
+            if found := slip(each[k], (rest - each[k]) / len(left), far=False):
+                slipped[k] = found
+        if not slipped:
+            for k in left:  # half of all, and as many others: the target alone tells which are which
+                if found := slip(each[k], own, far=False):
+                    slipped[k] = found
+    if not slipped:
+        return None
+    most = max(slipped.values(), key=lambda one: one.z)
+    group = which[[k for k, found in slipped.items() if found.by == most.by]]
+    return (
+        f"The answers of {naming.shadows(np.sort(group))} in {_rows(most)} fit the other models' {_beside(most.by)}:"
+        f" {_shifted(most)}."
+    )
 
 
 def of_service(

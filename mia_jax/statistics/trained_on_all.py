@@ -20,6 +20,7 @@ OR_BETTER = 0.8  # and beside which it may well be that good
 VALUES = 20  # different probabilities without which a model does not tell how sure it is
 WRONG = 0.05  # of records new to them, at least, that all shadows but one are wrong on
 MANY = 200  # answers about records said to be new without which shadows' are not judged alone
+NARROW, NEVER = 0.2, 40  # between the two likeliest classes; records so close of which a vote is wrong on some
 UNDERCONFIDENT = 40  # times fewer errors than a model's own probabilities promise: no model is, on records new to it
 
 
@@ -47,7 +48,9 @@ def of_answers(
     labels, trained = np.asarray(labels), np.asarray(shadow_member, bool)
     each = [np.asarray(p) for p in shadows]
     right = np.stack([p.argmax(axis=1) == labels for p in each])
-    if found := _one_shadow(right, trained) or _shadows_underconfident(right, each, trained):
+    if found := _one_shadow(right, trained) or _vote(labels, each, right, trained):
+        return found
+    if found := _shadows_underconfident(right, each, trained):
         return found
     if member is None or np.all(member) or not np.any(member):
         return ()
@@ -183,6 +186,30 @@ def _shadows(sides: tuple[Side, ...], shadow: tuple[Side, ...]) -> tuple[str, ..
         f" and on {percent(own.right)} of their own; the target is on {percent(outside.right)} and"
         f" {percent(inside.right)}. The shadows seem to have trained on all of the records.",
     )
+
+
+def _vote(labels: np.ndarray, each: list[np.ndarray], right: np.ndarray, trained: np.ndarray) -> tuple[str, ...]:
+    """Whether the shadows together are never wrong, where each is often wrong on its own members.
+
+    Models that are right on what they trained on may well be right together; of records on which they are divided, and
+    each does not know its own, a vote is wrong on some.
+    """
+    if len(each) < 3 or not trained.any() or (~right)[trained].mean() < WRONG:
+        return ()
+    votes, mean = np.zeros(each[0].shape), np.zeros(each[0].shape)
+    for p in each:
+        votes[np.arange(len(labels)), p.argmax(axis=1)] += 1 / len(each)
+        mean += p / len(each)
+    for together in (mean, votes):
+        top = np.partition(together, -2, axis=1)
+        narrow = top[:, -1] - top[:, -2] < NARROW
+        if narrow.sum() >= NEVER and (together.argmax(axis=1) == labels).all():
+            return (
+                f"The shadows are each right on {percent(right[trained].mean())} of their own members, and together"
+                " (their mean, or a vote) on all of the records, also on those on which they are divided: the labels"
+                " seem to be the shadows' own answers. Give the labels that the models were trained on.",
+            )
+    return ()
 
 
 def _shadows_underconfident(right: np.ndarray, each: list[np.ndarray], trained: np.ndarray) -> tuple[str, ...]:

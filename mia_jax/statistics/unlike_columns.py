@@ -43,6 +43,6 @@ def notes(target: Array, shadows: Array | Sequence[Array]) -> tuple[str, ...]:
     return (
         f"The target favors other classes than the shadows do, whatever the record: {most} most (log p is"
         f" {own[most]:.2f} higher) and {least} least ({-own[least]:.2f} lower; counted from 0), where a shadow is"
-        f" {sizes.max():.2f} from the others at most: its priors may have been corrected, or its classes weighted."
-        " Correct the shadows', too.",
+        f" {sizes.max():.2f} from the others at most: its priors may have been corrected, or its classes weighted,"
+        " or the one trained on noisier labels than the others. Train, and correct, the shadows as the target was.",
     )

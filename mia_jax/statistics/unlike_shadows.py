@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mia_jax.statistics import metrics, samples
+from mia_jax.statistics import metrics, naming, samples
 from mia_jax.types import Array
 
 LEVEL = 1e-4  # of each prediction interval that makes a doubt, or speaks of a service
@@ -137,18 +137,25 @@ def beside_service(sure: Array, member: Array, shadow_sure: Array, shadow_member
 def doubts(found: Beside, member: Array) -> tuple[str, ...]:
     """Why ``member`` may not be that of the answers, in sentences: all shadows are told by theirs, the target is not.
 
+    One shadow may be told by chance, too: the one whose answers, or members, the target may have.
+
     Args:
         found: of ``beside``.
         member: bool [n], of the target.
     """
-    areas = [one.area for one in found.shadows]
+    areas, but = [one.area for one in found.shadows], ""
+    if sorted(areas)[0] < TOLD and len(areas) > LEAST:
+        odd = int(np.argmin(areas))
+        but = f" but {naming.shadows([found.numbers[odd]])}" if found.numbers else " but one"
+        found = found._replace(shadows=found.shadows[:odd] + found.shadows[odd + 1 :])
+        areas = [one.area for one in found.shadows]
     member, rows, score = np.asarray(member, bool), samples.rows(len(member), SAMPLE), found.target.score
     area, error = _area(score, member[rows])
     low = found.range("area")[0]
     if min(areas) < TOLD or area >= low or area - 1.96 * error > 0.5:
         return ()
     text = (
-        f"Each shadow, in the target's place, is told with an AUC of {min(areas):.2f} to {max(areas):.2f}, and the"
+        f"Each shadow{but}, in the target's place, is told with an AUC of {min(areas):.2f} to {max(areas):.2f}, and the"
         f" target with {area:.2f}, as by chance: member is not that of these answers (another split, rows in another"
         " order), or the target was trained or answers otherwise than the shadows (regularized, with differential"
         " privacy, a defense, answers held out of its training), or the shadows trained on its records, too."

@@ -14,6 +14,7 @@ LEAST, SIDE = 40, 12  # rows of a run, and members and others among them
 COMPARED, SHADOWS = 16, 4  # shadows that are looked at, and without which nothing is said
 TOLD, CHANCE = 4.0, 2.5  # standard errors above one half by which a model is told, and is not
 SURE = 4.8  # standard errors between the target's AUC and the shadows'
+POOLED = 3.5  # of the target's alone, in rows that were chosen without it
 THIRD, PART = 1 / 3, 0.8  # of what shadows are told by; and of the rows, of which a run is a part
 
 
@@ -44,11 +45,12 @@ def doubts(models: Array, trained: Array, member: Array, related: Array, rows: A
         if len(own) == 1:
             whose, beside, what = "the target is", "shadows in its place are", "member, or the labels or values, seem"
         else:
-            whose, beside, what = "shadows are", "the target is", "shadow_member seems"
+            whose, beside = "shadows are", "the target is"
+            what = "shadow_member, or the shadows' answers, seem"
         return (
             f"In {naming.rows(called[run.start], called[run.stop - 1])} {whose} told with an AUC of {inside:.2f},"
             f" elsewhere with {outside:.2f}, and {beside} told there with {usual:.2f}: in these rows {what} to be in"
-            " another order than in the training.",
+            " another order than in the training, or from another run.",
         )
     return ()
 
@@ -75,11 +77,18 @@ def _untold(
     beside = _mean(score, who, others, inside)
     if here is None or rest is None or beside is None:
         return None
-    error = here[1]  # of one model: those of several hang together
-    usual = beside[0] - 0.5
-    if min(usual / error, (rest[0] - 0.5) / rest[1]) < TOLD or here[0] - 0.5 > min(CHANCE * error, THIRD * usual):
+    error, usual, sure = here[1], beside[0] - 0.5, SURE  # the error of one model
+    if (
+        len(own) > 1
+    ):  # of many models, whose rows the target had no part in choosing; of complementary halves two are one
+        pooled = np.hypot(here[1], rest[1]) * np.sqrt(2 / len(own))
+        if rest[0] - here[0] > SURE * pooled:
+            sure = POOLED
+    if min(usual / error, (rest[0] - 0.5) / rest[1]) < min(TOLD, sure):
         return None
-    if beside[0] - here[0] < SURE * error or rest[0] - 0.5 < usual / 2:
+    if here[0] - 0.5 > min(CHANCE * error, THIRD * usual):
+        return None
+    if beside[0] - here[0] < sure * error or rest[0] - 0.5 < usual / 2:
         return None
     return run, (here[0], rest[0], beside[0])
 

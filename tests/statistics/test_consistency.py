@@ -233,6 +233,30 @@ def accused(seeds):
     return found, looked
 
 
+def guessing(known, n=600, classes=10, seed=0):
+    """Labels, and answers of models that know a share of the records each, and guess the others."""
+    rng = np.random.default_rng(seed)
+    labels, shape = rng.integers(classes, size=n), (len(known), n)
+    answered = np.where(rng.random(shape) < np.array(known)[:, None], labels, rng.integers(classes, size=shape))
+    p = np.eye(classes)[answered] * 0.5 + 0.05
+    return labels, p[0], p[1:]
+
+
+def test_models_that_hardly_learned_are_not_accused_of_guessing():
+    """Digits, five epochs: half of the honest files had a doubt of the target or of a shadow, and no gate passed."""
+    known = [0.15, 0.1, 0.3, 0.01, 0.2, 0.12, 0.02, 0.25, 0.18]
+    for order in (np.arange(9), np.roll(np.arange(9), -3)):  # a shadow guesses; the target does, too
+        told = guessing(np.array(known)[order])
+        assert consistency.of_answers(*told) == consistency.notes(*told) == ()
+    even = guessing([0.2] * 4 + [0.0] + [0.2] * 12)  # a shadow that is no such model as the others: a note
+    (note,) = consistency.notes(*even)
+    assert note.startswith("Shadow 3 (counted from 0) is right on") and consistency.of_answers(*even) == ()
+    (doubt,) = consistency.of_answers(*guessing([0.9] * 4 + [0.0] + [0.9] * 4))
+    assert doubt.startswith("Shadow 3 (counted from 0) is right on")
+    (doubt,) = consistency.of_answers(*guessing([0.0] + [0.2] * 12))
+    assert doubt.startswith("The target is right on")
+
+
 @pytest.mark.slow
 def test_files_of_unequal_classes_are_not_doubted():
     found, looked = accused(range(10))

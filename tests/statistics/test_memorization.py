@@ -70,6 +70,9 @@ MISFITS = {
         shadow_member=np.roll(w["shadow_member"], 1, axis=0)
     ),
     "do not depend on shadow_member: its columns": lambda w: dict(shadow_member=w["shadow_member"][:, ORDER]),
+    r"target's answers fit row 2 of shadow_member, .* shadow 2 \(.* files .* and of shadow 2 .* exchanged": lambda w: (
+        dict(target=w["shadows"][2], shadows=np.concatenate([w["shadows"][:2], w["target"][None], w["shadows"][3:]]))
+    ),
     "less sure of its said members .* member seems to be inverted": lambda w: dict(member=~w["member"]),
     "Shadows 0, 1, 2, 3, 4, 5 .* bit-identical .* reloaded": lambda w: dict(shadows=w["shadows"][[0] * S]),
     "Shadow 3 .* the target's own answers": lambda w: dict(

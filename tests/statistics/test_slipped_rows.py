@@ -42,6 +42,15 @@ def slipped(p, by, start=N // 2, stop=N):
     return p
 
 
+def test_a_group_of_shadows_of_which_a_row_was_lost_is_named(forests):
+    """LiRA had .624 for .677 on real diabetes without a word: half of the shadows are half of their mean, too."""
+    lost = np.array([slipped(p, 1) if k % 2 else p for k, p in enumerate(forests["shadows"])])
+    (said,) = of_answers(forests | dict(shadows=lost))
+    assert re.match(
+        r"The answers of shadow 1, 3, 5, 7 \(counted from 0\) in rows (29|30)\d to 59\d .* after each", said
+    )
+
+
 def of_answers(told):
     return slipped_rows.of_answers(*(told[name] for name in ORDER))
 

@@ -73,6 +73,16 @@ def test_a_member_off_by_one_row_is_doubted_and_mended(by, form, forests):
     assert f"With np.roll(member, {-by}) it is told with 0." in doubt and "off by one row" in doubt
 
 
+def test_a_file_exchanged_with_a_shadows_is_doubted_where_that_shadow_is_told_by_chance_too(forests):
+    """RMIA had .438 for .952 on real digits, without a word: one shadow was not told either."""
+    shadows = forests["shadows"].copy()
+    shadows[2] = forests["target"]
+    told = forests | dict(target=forests["shadows"][2], shadows=shadows)
+    assert said(told)[0][0].startswith("Each shadow but shadow 2 (counted from 0), in the target's place, is told with")
+    (doubt,), notes = in_an_audit(told)
+    assert "the files of the target and of shadow 2 seem to be exchanged" in doubt and notes == ()
+
+
 def test_another_split_and_answers_held_out_are_doubted(forests):
     other = np.random.default_rng(5).permutation(MEMBER[0])
     held_out = forests["target"].copy()

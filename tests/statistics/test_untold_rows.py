@@ -30,9 +30,27 @@ def test_a_part_of_member_in_another_order_is_doubted():
     trained = told["shadow_member"][:, block]
     related = membership.related(np.vstack([told["member"], trained]))
     (doubt,) = untold_rows.doubts(p, trained, told["member"], related)
-    assert re.search("In rows [23].* shadows are told with an AUC of 0.[345].* shadow_member seems", doubt), doubt
+    assert re.search("In rows [23].* shadows are told with an AUC of 0.[345].* shadow_member, or the", doubt), doubt
     (doubt,) = remarks.of_saved(asked, told["shadow_member"], told["member"][block], known).doubts
     assert re.search("In rows [23].* to [56].* the target is told with an AUC of 0.[345].*, elsewhere with [01]", doubt)
+
+
+@pytest.mark.parametrize("name", ["shadow_member", "shadows"])
+def test_half_of_the_rows_of_all_shadows_from_another_seed_is_doubted(name):
+    """LiRA had .595 for .677 on real diabetes, without a word: each shadow of 16 tells little, and all together do."""
+    first, second = (test_memorization.world(seed, n=450, shadows=16, memory=1.2, classes=3) for seed in (1, 1))
+    other = test_memorization.world(2, n=450, shadows=16, memory=1.2, classes=3)
+    second[name] = second[name].copy()
+    second[name][:, 225:] = other[name][:, 225:] if name == "shadow_member" else first[name][::-1, 225:]
+
+    def said(told):
+        known = answer_formats.of_saved(told["target"], told["shadows"])
+        asked = Answered(told["labels"], told["target"], told["shadows"])
+        return remarks.of_saved(asked, told["shadow_member"], told["member"], known)
+
+    assert said(first) == ((), ())
+    (doubt,) = said(second).doubts
+    assert re.search("In rows 2[0-4].* shadows are told with an AUC of 0.[45].* or from another run", doubt), doubt
 
 
 @pytest.mark.integration

@@ -108,6 +108,9 @@ def _doubts(
         equal := equal_answers.of_answers(labels, target, shadows, known.target.digits)
     ):
         return (equal, *consistency.of_answers(labels, target, shadows))
+    plain = all(form.kind == "probabilities" and form.digits is None for form in (known.target, known.shadows))
+    if plain and (said := class_gaps.doubts(labels, target, shadows, trained, member)):
+        return said
     return (
         slipped_rows.of_answers(labels, target, shadows, trained, member)
         or consistency.of_answers(labels, target, shadows)
@@ -164,7 +167,7 @@ def _notes(
     sure, right = np.stack(sure), np.stack([np.asarray(p).argmax(axis=1) == labels for p in asked.shadows])
     own = np.zeros((1, len(labels)), bool) if member is None else member[None]
     related = membership.related(np.concatenate([own, trained]))  # a target of no members is related to nobody
-    said = list(class_gaps.notes(labels, asked.target, member, asked.shadows))
+    said = [*class_gaps.notes(labels, asked.target, member, asked.shadows), *consistency.notes(*asked)]
     if known.labeled is not None:
         share = answer_formats.labels_among(np.concatenate(list(asked.shadows)))
         said.append(answer_formats.labeled_note(known.labeled, share))
