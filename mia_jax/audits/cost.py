@@ -31,6 +31,7 @@ FEW, MORE = 2, 12  # steps of training that are timed
 RECORDS = (256, 4096)  # that networks are asked about, and attacks judge, while they are timed
 COSTLY = (4, 24)  # the same where many questions are asked about each
 SHADOWS = 16  # of an attack that is timed
+LONG = 3.0  # seconds of one piece of work: it is enough to be multiplied
 ENOUGH = 0.2  # seconds of epochs that are timed, where there are so many
 PAGE = 10.0  # seconds that tables, figures and the page take, about
 ARTIFACT = 4096  # bytes of an artifact beside its arrays, about
@@ -182,6 +183,9 @@ def predict(run: Run, outline: Outline, count: int) -> Prediction:
 
     some = jax.vmap(model.init, (0, None))(job.keys[: seen.CHUNK], job.pool.x[:1])
     models, observations = len(described), outline.observations
+    if "costly" in observations:
+        names = ", ".join(observations["costly"].observers.by_name)
+        run.notify(f"That of {names} takes minutes where networks are large; `attacks` can leave them out")
     observing = {what: _observing(what, asked, some, to_target(asked), models) for what, asked in observations.items()}
     judged = set() if missing else _judged(run.config)
     attacking = {
@@ -246,10 +250,10 @@ def _models(asked: Observation, total: int) -> int:
 # --- timing ----------------------------------------------------------------------------------------------------------
 
 
-def _timed(work: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds that compiling takes, and seconds of the work: it is done three times."""
-    took = []
-    for _ in range(3):
+def timed(work: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds that compiling takes, and seconds of the work: it is done three times, or twice where it is ``LONG``."""
+    took: list[float] = []
+    while len(took) < 2 or (len(took) < 3 and took[-1] < LONG):
         began = time.perf_counter()
         work()
         took.append(time.perf_counter() - began)
@@ -268,7 +272,7 @@ def _training(run: Run, job: TrainingJob, model: Model, missing: np.ndarray) -> 
 
     def epochs(records: int, count: int) -> tuple[float, float]:
         index = job.train[some, :records]
-        return _timed(lambda: _fit(trainer, job.keys[some], pool, index, count, chunk, lanes))
+        return timed(lambda: _fit(trainer, job.keys[some], pool, index, count, chunk, lanes))
 
     compiling, short = epochs(few, 1)
     _, long = epochs(more, 1)
@@ -304,8 +308,8 @@ def _observing(
             pass
 
     few, more = (min(n, size) for size in (COSTLY if what == "costly" else RECORDS))
-    compiling, quick = _timed(lambda: see(few))
-    _, slow = _timed(lambda: see(more)) if more > few else (0.0, quick)
+    compiling, quick = timed(lambda: see(few))
+    _, slow = timed(lambda: see(more)) if more > few else (0.0, quick)
     return Observing(models, n, 2 * compiling, Affine.through((few, quick), (more, slow)))
 
 
@@ -339,7 +343,7 @@ def _attacking(attack: Attack, fake: Callable[[int, int], Seen], outline: Outlin
         member = np.concatenate([half, ~half])
         shadows, target = fake(count, records), jax.tree.map(lambda leaf: leaf[0], fake(1, records))
         key = jax.random.key(0)
-        return _timed(lambda: attack.score(attack.fit(key, shadows, member, population), target))[1]
+        return timed(lambda: attack.score(attack.fit(key, shadows, member, population), target))[1]
 
     few, more = (min(outline.judged, size) for size in RECORDS)
     line = Affine.through((few, judge(few)), (more, judge(more)))

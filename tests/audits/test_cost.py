@@ -47,6 +47,15 @@ def test_a_line_through_two_measurements():
     assert Affine.through((50, 1.0), (50, 1.0)) == (0.0, 0.02)
 
 
+@pytest.mark.parametrize("long, times", [(60.0, 3), (0.0, 2)])
+def test_long_work_is_done_no_oftener_than_is_needed(monkeypatch, long, times):
+    """Label-only attacks on a CNN were timed for more than nine minutes, of half an hour that they take."""
+    monkeypatch.setattr(cost, "LONG", long)
+    done = []
+    compiling, seconds = cost.timed(lambda: done.append(1))
+    assert len(done) == times and compiling >= 0 and seconds >= 0
+
+
 def test_seconds_are_those_of_the_steps():
     """Three chunks of 4 and 20 epochs of a second each; two chunks of 8 models observed; 40 fits of 30 ms."""
     seconds = prediction().seconds()
