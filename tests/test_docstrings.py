@@ -10,6 +10,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "mia_jax"
 DONE = (  # rooms and modules that are whole; this list only grows
     "attacks",
     "audits",
+    "checks",
     "commands",
     "data",
     "evidence",

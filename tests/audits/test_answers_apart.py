@@ -12,9 +12,10 @@ from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats, calibration, infer, remarks
 from mia_jax.audits.deployed import attack as shown
+from mia_jax.checks import temperatures
 from mia_jax.models import networks
 from mia_jax.reports import report
-from mia_jax.statistics import metrics, temperatures
+from mia_jax.statistics import metrics
 from mia_jax.targets import black_box, defenses, platforms, server
 from mia_jax.types import Answers, Records, Target
 

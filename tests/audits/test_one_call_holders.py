@@ -76,7 +76,7 @@ def test_the_real_data_sets_of_pytorch_and_hugging_face():
 
 
 WRAPPED = {  # what a model returns that has its answers inside
-    "a dict": (lambda x: {"logits": P}, "returns a dict of logits: return one of them"),
+    "a dict": (lambda x: {"logits": P}, "returns a dict of logits: return its ..logits"),
     "an output": (lambda x: types.SimpleNamespace(logits=P), r"returns SimpleNamespace: return its .logits"),
     "a tuple": (lambda x: (P, None), "returns a tuple of 2: return the part that has its answers"),
     "nothing": (lambda x: None, "returns None: .*is there a return at its end"),

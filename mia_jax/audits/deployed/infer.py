@@ -14,10 +14,10 @@ from mia_jax.audits.deployed import answer_formats, calibration, checks, negativ
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.calibration import Calibration, Choice
 from mia_jax.audits.deployed.checks import Answered
+from mia_jax.checks import memorization
 from mia_jax.data import tables
 from mia_jax.plans import membership
 from mia_jax.progress import Progress, patient, silent
-from mia_jax.statistics import memorization
 from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers, Array, Attack, InputError, Key

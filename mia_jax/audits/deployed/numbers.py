@@ -18,9 +18,9 @@ from mia_jax.attacks.entries import ANSWERS
 from mia_jax.audits.deployed import calibration, checks, negative_control
 from mia_jax.audits.deployed.calibration import AS_TARGET, Calibration, Choice
 from mia_jax.audits.deployed.infer import ONE_SIDED, built, equal_counts, lacking
+from mia_jax.checks import filled_signals, own_members, signal_orders, signal_scales, unlike_signals
 from mia_jax.data import tables
 from mia_jax.plans import membership
-from mia_jax.statistics import filled_signals, own_members, signal_orders, signal_scales, unlike_signals
 from mia_jax.types import Array, InputError, Key
 
 LEAVES = frozenset({"phi", "log_p_y"})  # of what attacks read: what a number can stand in for

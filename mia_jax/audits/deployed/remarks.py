@@ -7,9 +7,7 @@ import numpy as np
 from mia_jax.audits.deployed import answer_formats
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.checks import Answered
-from mia_jax.data import duplicates
-from mia_jax.plans import membership
-from mia_jax.statistics import (
+from mia_jax.checks import (
     blind_guesses,
     class_gaps,
     consistency,
@@ -31,6 +29,8 @@ from mia_jax.statistics import (
     unlike_shadows,
     untold_rows,
 )
+from mia_jax.data import duplicates
+from mia_jax.plans import membership
 from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers, Array

@@ -21,11 +21,11 @@ from mia_jax.audits.deployed.blocks import Found
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
+from mia_jax.checks import memorization, naming
 from mia_jax.data.groups import Grouping
 from mia_jax.plans import membership
 from mia_jax.progress import within
 from mia_jax.reports.figures import many
-from mia_jax.statistics import memorization, naming
 from mia_jax.storage import artifacts
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Schema

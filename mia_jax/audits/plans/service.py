@@ -23,10 +23,7 @@ from mia_jax.audits.deployed.connection import Inputs, Service
 from mia_jax.audits.shadow_data import ShadowData
 from mia_jax.audits.stages import stage_key, timed
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained, TrainingJob
-from mia_jax.data import duplicates
-from mia_jax.plans import splits
-from mia_jax.reports import results
-from mia_jax.statistics import (
+from mia_jax.checks import (
     blind_guesses,
     class_gaps,
     consistency,
@@ -38,6 +35,9 @@ from mia_jax.statistics import (
     trained_on_all,
     unlike_shadows,
 )
+from mia_jax.data import duplicates
+from mia_jax.plans import splits
+from mia_jax.reports import results
 from mia_jax.targets import defenses, remote
 from mia_jax.targets.remote import urls
 from mia_jax.types import Attack, InputError, Target

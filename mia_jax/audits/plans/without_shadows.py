@@ -21,8 +21,8 @@ from mia_jax.audits.deployed.in_process import Asked, brought
 from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
+from mia_jax.checks import blind_guesses, class_gaps, consistency
 from mia_jax.data import duplicates
-from mia_jax.statistics import blind_guesses, class_gaps, consistency
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Answers, Array, InputError
 

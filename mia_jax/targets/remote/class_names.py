@@ -1,10 +1,10 @@
 """Whether a service calls its classes as the labels beside the records are called."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
-def are_called(reply: Sequence[Any], names: Sequence[str]) -> bool:
+def are_called(reply: Iterable[Any], names: Sequence[str]) -> bool:
     """Whether a service calls its classes by these names: each of the scores of a record, or the labels it answers."""
     if not names:
         return False

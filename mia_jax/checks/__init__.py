@@ -1,0 +1,17 @@
+"""Whether what a user gave fits together: labels, answers, numbers, and who is said to have trained what. Never imports
+jax.
+
+Nothing here measures an attack. Each file looks for one mishap that makes numbers wrong without an error, by statistics
+in which honest files are hardly ever accused (simulated in its tests), and says it in a sentence that names models or
+rows and the next move.
+
+* Labels and classes: ``consistency``, ``exchanged_columns``, ``class_gaps``, ``unlike_columns``, ``other_labels``,
+  ``guessing``.
+* Who trained on which record: ``memorization``, ``own_members``, ``trained_on_all``, ``slipped_members``,
+  ``untold_rows``, ``blind_guesses``.
+* Rows: ``slipped_rows``, ``equal_answers``, ``padded_rows``.
+* A model beside the others: ``unlike_shadows``, ``odd_shadows``, ``temperatures``, ``lost_order``.
+* One number per record: ``unlike_signals``, which asks the files on signals.
+
+``audits.deployed.remarks`` and ``numbers`` ask them all. ``samples`` and ``naming`` are shared.
+"""

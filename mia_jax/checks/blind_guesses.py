@@ -1,0 +1,143 @@
+"""How well membership is guessed without the target: from the class alone, and from what shadows find hard.
+
+Where members were not drawn at random, an attack may find what they have in common, and no memory: a blind baseline
+(Das, Zhang and Tramer, "Blind Baselines Beat Membership Inference Attacks for Foundation Models", 2024). Who is a
+member was drawn, says the null, so both guesses have the distribution of Mann and Whitney's statistic. NumPy and SciPy.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from mia_jax.checks import equal_answers
+from mia_jax.statistics import metrics
+from mia_jax.types import Array
+
+LEVEL = 1e-4  # of each of the two guesses
+WORTH, PLAIN = 0.55, 0.75  # AUCs that are worth a word, and that put an attack's in doubt
+SIDE = 30  # members, and others
+
+
+class Guess(NamedTuple):
+    """A guess of who is a member that does not ask the target."""
+
+    area: float  # AUC, above a half
+    error: float  # of the same, by chance
+    higher: bool  # a larger number is a member's
+
+    @property
+    def told(self) -> bool:
+        """Whether it is no accident, and worth a word."""
+        return self.area > max(WORTH, 0.5 + stats.norm.isf(LEVEL / 2) * self.error)
+
+    def __str__(self) -> str:
+        low, high = max(self.area - 1.96 * self.error, 0.5), min(self.area + 1.96 * self.error, 1.0)
+        return f"{self.area:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def by_class(labels: Array, member: Array, copied: float = 1.0) -> Guess | None:
+    """From the class alone: each half of the records by the classes' shares of members in the other half.
+
+    Args:
+        labels: int [n].
+        member: bool [n].
+        copied: how often a record is in the file, on average.
+
+    Returns:
+        The mean AUC of both halves, with the error of one (they are not independent); None of too few records.
+    """
+    labels, member = np.asarray(labels), np.asarray(member, bool)
+    if min(member.sum(), (~member).sum()) < 2 * SIDE:
+        return None
+    half = np.zeros(len(labels), bool)
+    half[np.random.default_rng(0).permutation(len(labels))[::2]] = True
+    areas, errors = [], []
+    for learned, judged in ((half, ~half), (~half, half)):
+        count, inside = (np.bincount(labels[rows], minlength=labels.max() + 1) for rows in (learned, learned & member))
+        share = (inside + member[learned].mean()) / (count + 1)
+        if len({*member[judged]}) < 2:
+            return None
+        area, error = metrics.area(share[labels[judged]], member[judged])
+        areas.append(area)
+        errors.append(error)
+    return Guess(float(np.mean(areas)), max(errors) * np.sqrt(copied), True)
+
+
+def by_hardness(sure: Array, shadow_member: Array, member: Array) -> Guess | None:
+    """From how sure shadows that did not train on a record are of it.
+
+    Args:
+        sure: float [S, n], shadows' probability of the true class.
+        shadow_member: bool [S, n].
+        member: bool [n].
+    """
+    member, new = np.asarray(member, bool), ~np.asarray(shadow_member, bool)
+    count = new.sum(axis=0)
+    there = count > 0
+    if min((member & there).sum(), (~member & there).sum()) < SIDE:
+        return None
+    hard = (np.asarray(sure) * new).sum(axis=0)[there] / count[there]
+    area, error = metrics.area(hard, member[there])
+    return Guess(max(area, 1 - area), error * np.sqrt(_copied(sure)), area > 0.5)
+
+
+def doubts(labels: Array, member: Array) -> tuple[str, ...]:
+    """The doubt about an audit whose members are nearly told by their class, in a sentence; ().
+
+    Args:
+        labels: int [n].
+        member: bool [n].
+    """
+    guess = by_class(labels, member)
+    if guess is None or not guess.told or guess.area - 1.96 * guess.error < PLAIN:
+        return ()
+    return (
+        f"The class alone tells who is a member, with an AUC of {guess}: what an attack finds here may be the class,"
+        " and no memory of a record. Judge records of which each class has the same share of members.",
+    )
+
+
+def notes(
+    labels: Array,
+    member: Array,
+    sure: Array | None = None,
+    shadow_member: Array | None = None,
+    *,
+    hardness: bool = True,
+) -> list[str]:
+    """What is to be said where membership is guessed without the target, in sentences.
+
+    Args:
+        labels: int [n].
+        member: bool [n].
+        sure, shadow_member: as of ``by_hardness``, where there are shadows of the same records.
+        hardness: guess by that, too; not where shadows are known to be off.
+    """
+    said, copied = [], 1.0 if sure is None else _copied(sure)
+    if (guess := by_class(labels, member, copied)) and guess.told:
+        said.append(
+            f"The class alone tells who is a member with an AUC of {guess} (shares of one half of the records, judged"
+            " on the other): members were not drawn at random. Attacks that look at single answers (loss, confidence,"
+            " shokri) find the class, too, and what they have beyond that AUC is memory at most. Judge records of which"
+            " each class has the same share of members."
+        )
+    elif (
+        hardness
+        and sure is not None
+        and shadow_member is not None
+        and (guess := by_hardness(sure, shadow_member, member))
+        and guess.told
+    ):
+        said.append(
+            f"Shadows that did not train on them are {'surer' if guess.higher else 'less sure'} of members than of"
+            f" others (AUC {guess}): members were not drawn at random, or are of another time or place. Attacks that"
+            f" look at single answers (loss, confidence, shokri) find {'more' if guess.higher else 'less'} for that;"
+            " those that compare a record with itself in other models (lira, rmia) do not."
+        )
+    return said
+
+
+def _copied(sure: Array) -> float:
+    """How often a record is in the file, on average, by answers [S, n] that are the same in all shadows."""
+    return np.shape(sure)[1] / len(np.unique(equal_answers.numbers(np.asarray(sure).T)))

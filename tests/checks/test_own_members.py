@@ -1,0 +1,52 @@
+"""Labels that models were not trained on, and models that remember nothing of their members, are remarked upon."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
+
+from mia_jax.audits.deployed import infer
+from mia_jax.checks import own_members
+
+N = 600
+X, Y = make_classification(N, 12, n_informative=6, n_redundant=0, n_classes=4, flip_y=0.15, random_state=0)
+MEMBER = np.array([np.random.default_rng(k).permutation(N) < N // 2 for k in range(7)])
+NOISY = np.where(np.random.default_rng(0).random(N) < 0.4, np.random.default_rng(1).integers(4, size=N), Y)
+KINDS = {
+    "forest": lambda seed: RandomForestClassifier(20, random_state=seed),
+    "logistic": lambda seed: LogisticRegression(max_iter=500),
+    "Bayes": lambda seed: GaussianNB(),
+    "network": lambda seed: MLPClassifier((32,), max_iter=40, learning_rate_init=0.02, random_state=seed),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_in_labels_and_models_of_all_records(kind):
+    """Scores of noisy labels, and of shadows that trained on the whole file, came without a word."""
+
+    def answers(everything):
+        rows = [np.ones(N, bool) if everything else member for member in MEMBER]
+        return np.stack([KINDS[kind](k).fit(X[one], Y[one]).predict_proba(X) for k, one in enumerate(rows)])
+
+    p = answers(False)
+    assert own_members.notes(Y, p[0], p[1:], MEMBER[1:], MEMBER[0]) == ()
+    (said,) = own_members.notes(NOISY, p[0], p[1:], MEMBER[1:], MEMBER[0])
+    assert "The labels may be others than those of the training (noise, another" in said
+    p = answers(True)
+    (said,) = own_members.notes(Y, p[0], p[1:], MEMBER[1:], MEMBER[0])
+    assert "Shadows are no surer of the records that are said to have trained them than of the others (AUC 0." in said
+
+
+def test_labels_of_the_target_alone():
+    """Shadows were trained on the labels in question, as those of a service are, and the target on others."""
+    other = KINDS["forest"](0).fit(X[MEMBER[0]], Y[MEMBER[0]]).predict_proba(X)
+    p = np.stack([KINDS["forest"](k).fit(X[one], NOISY[one]).predict_proba(X) for k, one in enumerate(MEMBER)])
+    assert own_members.notes(NOISY, p[0], p[1:], MEMBER[1:], MEMBER[0]) == ()
+    (said,) = own_members.notes(NOISY, other, p[1:], MEMBER[1:], MEMBER[0])
+    assert said.startswith("The target is right on ") and "it was trained on other labels than these" in said
+    with pytest.warns(infer.AnswersWarning, match="trained on other labels than these"):
+        infer.infer("loss", labels=NOISY, target=other, shadows=p[1:], shadow_member=MEMBER[1:], member=MEMBER[0])
