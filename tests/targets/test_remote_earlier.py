@@ -84,7 +84,7 @@ def test_a_budget_without_room_is_said_and_a_little_room_is_used(tmp_path):
             asked, budget = service.asked.total(), black_box.Budget(left)
             target = connect(url, X, cache=tmp_path, budget=budget, options=FAST)
             if error:
-                with pytest.raises(error, match=r"40 answers are an earlier run's, .*\(max_queries\).*recheck=0"):
+                with pytest.raises(error, match=r"40 answers are an earlier run's, .*\(`max_queries`\).*`recheck=0`"):
                     target.ask(X)
                 assert service.asked.total() == asked
             else:

@@ -129,7 +129,7 @@ def test_a_service_that_answers_some_of_a_large_request_is_asked_about_fewer():
         log_p = connect(url, X, options=FAST._replace(in_flight=1), notify=heard.append).ask(X)
     np.testing.assert_allclose(log_p, np.log(softmax(X @ WEIGHTS[0])), atol=1e-5)
     assert len(heard) == 1 and "256 records were asked about and 100 answered" in heard[0]
-    assert "(rows_per_request=100 " in heard[0]
+    assert "(`rows_per_request=100` " in heard[0]
     assert service.sizes[8:] == [256, 256, 128, 128, 64, 64, 64, 64, 28]
 
 
