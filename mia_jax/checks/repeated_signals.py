@@ -20,6 +20,7 @@ HANGS = 0.5  # rank correlation of what neighboring rows differ by from the othe
 # Standard errors by which the step to a record tells who trained on it, and the share of it of the step after it, which
 # tells it as well, with the other sign, where a number is the record's own.
 TOLD, AFTER = 7.0, 1 / 3
+WINDOW = 5  # rows after, and before, over which means are looked for
 MODELS, SAMPLE = 32, 16384  # that this is told by: rows that stand side by side
 
 
@@ -107,11 +108,36 @@ def running(models: Array, trained: Array, member: Array | None = None) -> tuple
     step = stats.rankdata(np.diff(models, axis=1), axis=1)
     before, after = _together(step, who[:, 1:]), _together(step, who[:, :-1])
     if before < TOLD or abs(after) > AFTER * before:
-        return ()
+        return _of_both_sides(step, who)
     return (
         "Who trained on a record shows in the step from the row before to its number, and not in the step to the row"
         f" after it (by {before:.0f} and {abs(after):.1f} standard errors): numbers seem to be running totals, or means"
         " with the rows before. Save each record's own number.",
+    )
+
+
+def _of_both_sides(step: np.ndarray, who: np.ndarray) -> tuple[str, ...]:
+    """Whether numbers are means with rows after, too: the step to one is the row that enters less one that left.
+
+    Args:
+        step: float [K, n - 1], ranks of the differences from row to row.
+        who: bool [K, n].
+    """
+    n = step.shape[1] - 2 * WINDOW
+    if n <= STEPS:
+        return ()
+    inner = step[:, WINDOW : WINDOW + n]  # to row WINDOW + 1 and on
+    by_row = {by: _together(inner, who[:, WINDOW + 1 + by :][:, :n]) for by in range(-WINDOW - 1, WINDOW + 1)}
+    enters, left = max(by_row, key=by_row.__getitem__), min(by_row, key=by_row.__getitem__)
+    told = by_row[enters]
+    if told < TOLD or by_row[left] > -told / 2 or enters < 1 or left >= 0:  # that of slipped ones is the row before
+        return ()
+    if max(abs(by_row[by]) for by in range(left + 1, enters)) > AFTER * told:
+        return ()
+    return (
+        f"Who trained on a record shows in the step to the number {enters} before it and in the step to the number"
+        f" {-left} after it, and not in those of its own: numbers seem to be means over {enters - left} rows, with the"
+        " rows after. Save each record's own number.",
     )
 
 

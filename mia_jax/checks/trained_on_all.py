@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mia_jax.checks import naming
+from mia_jax.checks import naming, samples
 from mia_jax.checks.consistency import percent
 from mia_jax.types import Array
 
@@ -19,6 +19,7 @@ FAR = 0.97  # what shadows are right on beside which a target that is never wron
 OR_BETTER = 0.8  # and beside which it may well be that good
 VALUES = 20  # different probabilities without which a model does not tell how sure it is
 WRONG = 0.05  # of records new to them, at least, that all shadows but one are wrong on
+RELATED = 6.0  # standard errors between sets of members, beyond which one tells of the other (complementary halves)
 MANY = 200  # answers about records said to be new without which shadows' are not judged alone
 NARROW, NEVER = 0.2, 40  # between the two likeliest classes; records so close of which a vote is wrong on some
 UNDERCONFIDENT = 40  # times fewer errors than a model's own probabilities promise: no model is, on records new to it
@@ -48,7 +49,11 @@ def of_answers(
     labels, trained = np.asarray(labels), np.asarray(shadow_member, bool)
     each = [np.asarray(p) for p in shadows]
     right = np.stack([p.argmax(axis=1) == labels for p in each])
-    if found := _one_shadow(right, trained) or _vote(labels, each, right, trained):
+    if (
+        found := _one_shadow(right, trained)
+        or _a_shadows_answers(right, trained)
+        or _vote(labels, each, right, trained)
+    ):
         return found
     if found := _shadows_underconfident(right, each, trained):
         return found
@@ -115,6 +120,24 @@ def _one_shadow(right: np.ndarray, trained: np.ndarray) -> tuple[str, ...]:
     )
 
 
+def _a_shadows_answers(right: np.ndarray, trained: np.ndarray) -> tuple[str, ...]:
+    """Whether labels are what one shadow answers, by labels of their own that others contradict; bool [S, n]."""
+    drawn = trained.astype(np.float64)
+    for k in np.flatnonzero(right.all(axis=1)):
+        apart = np.array([samples.correlation(row, drawn[k]) for row in drawn])  # not itself, nor its complement
+        others = np.abs(apart) < RELATED / np.sqrt(trained.shape[1])
+        if not others.any():
+            continue
+        inside, outside, chance = _contradicted(right[others], trained[others], trained[k])
+        if chance <= LEVEL / len(right):
+            return (
+                f"{naming.shadows([k]).capitalize()} is right on all of the records, and other shadows are not right on"
+                f" {outside:,} of its non-members and {inside:,} of its members that trained them: the labels seem to"
+                " be its own answers. Give the labels that the models were trained on, or leave this shadow out.",
+            )
+    return ()
+
+
 def _target(sides: tuple[Side, ...], shadow: tuple[Side, ...], spread: float) -> tuple[str, ...]:
     """Whether the target does on its said non-members what shadows do on their members alone."""
     (inside, outside), (own, new) = sides, shadow
@@ -158,18 +181,24 @@ def _own_answers(right: np.ndarray, trained: np.ndarray, member: np.ndarray) -> 
     So it is where shadows trained on other labels than these, and these are what a target that is never wrong answers.
     Who is a member was drawn: the records on which most such shadows are wrong must be members as often as any others.
     """
+    inside, outside, chance = _contradicted(right, trained, member)
+    if chance > LEVEL:
+        return ()
+    return (
+        f"The target is right on all of the records, and shadows are not right on {outside:,} of"
+        f" the target's non-members and {inside:,} of its members that trained them: the labels seem to be the"
+        " target's own answers. Give the labels that the models were trained on.",
+    )
+
+
+def _contradicted(right: np.ndarray, trained: np.ndarray, member: np.ndarray) -> tuple[int, int, float]:
+    """Records that most of the models [S, n] that trained on them are wrong on: members, others, and their chance."""
     count = trained.sum(axis=0)
     there = count > 0
     against = there & (2 * (~right & trained).sum(axis=0) > count)
     inside = int((against & member).sum())
     chance = stats.hypergeom.cdf(inside, int(there.sum()), int((there & member).sum()), int(against.sum()))
-    if chance > LEVEL:
-        return ()
-    return (
-        f"The target is right on all of the records, and shadows are not right on {int(against.sum()) - inside:,} of"
-        f" the target's non-members and {inside:,} of its members that trained them: the labels seem to be the"
-        " target's own answers. Give the labels that the models were trained on.",
-    )
+    return inside, int(against.sum()) - inside, float(chance)
 
 
 def _shadows(sides: tuple[Side, ...], shadow: tuple[Side, ...]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from mia_jax.checks import (
     signal_scales,
     slipped_members,
     slipped_rows,
+    unlike_memberships,
     unlike_shadows,
     untold_rows,
 )
@@ -99,6 +100,7 @@ def doubts(
         or signal_orders.doubts(odd, rows)
         or (() if mine is None or found is None else _as_shadows(found, trained, mine, rows))
         or (() if mine is None or related is None else untold_rows.doubts(models, trained, mine, related, rows))
+        or unlike_memberships.doubts(models, trained, mine, rows)
     )
 
 

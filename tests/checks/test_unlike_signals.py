@@ -45,6 +45,7 @@ IN_BATCHES = np.concatenate([np.random.default_rng(8).permutation(32) + at for a
 TAIL = np.arange(N) >= 640
 PAIRS = np.repeat(SQUARED.reshape(1 + SHADOWS, -1, 2).mean(axis=2), 2, axis=1)
 TOTALS, MOVING = np.cumsum(SQUARED, axis=1), (SQUARED + np.roll(SQUARED, 1, axis=1)) / 2
+AROUND = (np.roll(SQUARED, -1, axis=1) + SQUARED + np.roll(SQUARED, 1, axis=1)) / 3
 OF_BOTH = np.cumsum(np.log(-SQUARED + 0.01) - np.median(np.log(-SQUARED + 0.01)), axis=1) * -1
 
 
@@ -88,6 +89,10 @@ SLIPS = {
     "means with the row before": (
         dict(target=MOVING[0], shadows=MOVING[1:]),
         "shows in the step from the row before .* means with the rows before. Save each record's own number",
+    ),
+    "centered means of three rows": (
+        dict(target=AROUND[0], shadows=AROUND[1:]),
+        "step to the number 1 before it and .* 2 after it, and not .* means over 3 rows, with the rows after",
     ),
     "batches' means in some": (dict(shadows=half(BATCHES)), "of shadow 0, 1, 2, 3, 4, 5 .*recur 25 times"),
     "filled with each minimum": (

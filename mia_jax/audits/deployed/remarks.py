@@ -26,6 +26,7 @@ from mia_jax.checks import (
     temperatures,
     trained_on_all,
     unlike_columns,
+    unlike_memberships,
     unlike_shadows,
     untold_rows,
 )
@@ -122,20 +123,25 @@ def _doubts(
         or (slipped_members.of_shadows(found.models, member, trained) if found and member is not None else ())
         or (slipped_members.of_target(found.models, member, trained) if found and member is not None else ())
         or (odd_shadows.doubts(found.models) if found else ())
-        or _untold(asked, trained, member, found)
+        or _untold(asked, trained, member, known, found)
         or _gross(asked, trained, member, known, found)
         or (() if member is None else blind_guesses.doubts(labels, member))
     )
 
 
-def _untold(asked: Answered, trained: np.ndarray, member: np.ndarray | None, found: _Beside | None) -> tuple[str, ...]:
-    """The doubt of a part of the rows in which the target is told by chance, where answers tell how sure a model is."""
-    if member is None or found is None or not found.level:
+def _untold(
+    asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats, found: _Beside | None
+) -> tuple[str, ...]:
+    """The doubt of a part of the rows in which models are told by chance, where answers tell how sure a model is."""
+    if {known.target.kind, known.shadows.kind} != {"probabilities"} or (found is not None and not found.level):
         return ()
     rows = np.arange(len(asked.labels))
     sure = np.stack([np.asarray(p)[rows, asked.labels] for p in (asked.target, *asked.shadows)])
-    related = membership.related(np.concatenate([member[None], trained]))
-    said = untold_rows.doubts(sure, trained, member, related)
+    said: tuple[str, ...] = ()
+    if member is not None and found is not None:
+        related = membership.related(np.concatenate([member[None], trained]))
+        said = untold_rows.doubts(sure, trained, member, related)
+    said = said or unlike_memberships.of_answers(sure, trained, member)
     return (padded_rows.of_answers(*asked) or said) if said else ()
 
 

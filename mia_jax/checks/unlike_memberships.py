@@ -1,0 +1,122 @@
+"""Rows of a part of a file that no model goes with, the target as little as any shadow: all answers in another order.
+
+Answers and labels of all models that were joined, shuffled or cut together go with each other, and not with the
+memberships. It shows in each record's numbers over models beside who trained on it: nothing in a run of rows, and much
+elsewhere; or as much with the memberships k rows on. NumPy and SciPy; never imports jax.
+"""
+
+import numpy as np
+from scipy import fft, stats
+
+from mia_jax.checks import naming, samples, slipped_rows
+from mia_jax.types import Array
+
+LEAST, PART = 32, 0.85  # rows of a run, and the share of all that it may be where no k explains it
+COMPARED, FEWEST = 24, 5  # shadows that are looked at, and models without which nothing is said
+BY, LOST = 8.0, 1 / 3  # standard errors of the memberships k rows on, and the share of them that the own ones have
+SURE, NOTHING, TENTH = 8.0, 2.5, 0.12  # standard errors of what is missing, and of what is left; and its share
+SPREAD = 0.75  # of models elsewhere, that they must have in the run, too: records that all know are alike to all
+MIDDLE, WIDE = 0.5, 0.9  # quantiles of it, over records
+FLOOR = 0.01  # of probabilities, for forests give 0
+SAMPLE = 1 << 18  # rows that are looked at, of more
+
+
+def doubts(models: Array, trained: Array, member: Array | None, rows: Array | None = None) -> tuple[str, ...]:
+    """Why the answers of all models may be in another order than the memberships in a part, in a sentence; or ().
+
+    Args:
+        models: float [1 + S, n], of target and shadows, larger where a model fits the record better.
+        trained: bool [S, n], who trained the shadows.
+        member: bool [n], who trained the target; None: only shadows are looked at.
+        rows: int [n], what rows are called; None: as they are numbered.
+    """
+    some = samples.rows(np.shape(models)[1], SAMPLE)
+    few = samples.models(len(trained), COMPARED, target=member is not None)
+    if len(few) < FEWEST or len(some) < 2 * LEAST:
+        return ()
+    numbers = np.asarray(models, np.float64)[np.ix_(few, some)]
+    mine = np.zeros(np.shape(models)[1]) if member is None else member
+    who = np.vstack([mine, trained])[np.ix_(few, some)].astype(np.float64)
+    called = some if rows is None else np.asarray(rows)[some]
+    score, drawn = _over_models(stats.rankdata(numbers, axis=0)), _over_models(who)
+    own = _fit(score, drawn)
+    untold = slipped_rows.largest_run(0.5 * own.mean() - own)
+    whole = called[-1] - called[0] == len(called) - 1  # not a sample, in which the record k beside is not
+    for run in (slice(0, len(own)), untold) if whole else ():
+        if run.stop - run.start >= LEAST and (found := _moved(score, drawn, own, run)):
+            part, by = found
+            many = "one row" if abs(by) == 1 else f"{abs(by):,} rows"
+            return (
+                f"In {naming.rows(called[part.start], called[part.stop - 1])} the numbers of all models go with who is"
+                f" said to have trained the record {many} {'after' if by > 0 else 'before'} each, and not with their"
+                f" own: member and shadow_member, or all answers and labels, are off by {many} there. {_NEXT}",
+            )
+    if not LEAST <= untold.stop - untold.start <= PART * len(own) or not _nothing(numbers, own, untold):
+        return ()
+    return (
+        f"In {naming.rows(called[untold.start], called[untold.stop - 1])} no model goes with who is said to have"
+        " trained it, the target as little as the shadows, and elsewhere they do, though models differ there as much:"
+        " member and shadow_member, or all answers and labels, seem to be in another order in these rows (or these"
+        f" records tell nothing; then audit them apart). {_NEXT}",
+    )
+
+
+def of_answers(sure: Array, trained: Array, member: Array | None) -> tuple[str, ...]:
+    """The same of probabilities of the true class, float [1 + S, n]: of their logarithms.
+
+    Args:
+        sure: of target and shadows.
+        trained, member: as of ``doubts``: bool [S, n], bool [n] or None.
+    """
+    return doubts(np.log(np.asarray(sure, np.float64) + FLOOR), trained, member)
+
+
+_NEXT = "Save row numbers with both, and put them in one order."
+
+
+def _over_models(numbers: np.ndarray) -> np.ndarray:
+    """float [K, n]: each record's numbers with mean 0 and length 1 over models; 0 where they are all one."""
+    centered = numbers - numbers.mean(axis=0)
+    length = np.sqrt((centered**2).sum(axis=0))
+    return np.where(length > 1e-9, centered / np.maximum(length, 1e-9), 0.0)
+
+
+def _fit(score: np.ndarray, drawn: np.ndarray, by: int = 0) -> np.ndarray:
+    """float [n]: how well each record's scores go with the memberships ``by`` rows on, of variance 1 by chance."""
+    return (score * np.roll(drawn, -by, axis=1)).sum(axis=0) * np.sqrt(len(score) - 1)
+
+
+def _moved(score: np.ndarray, drawn: np.ndarray, own: np.ndarray, run: slice) -> tuple[slice, int] | None:
+    """The rows, and k, where scores go with the memberships k rows on; that of a run's rows, beside those of all."""
+    n, inside = len(own), np.zeros_like(score)
+    inside[:, run] = score[:, run]
+    by_step = fft.irfft((np.conj(fft.rfft(inside, axis=1)) * fft.rfft(drawn, axis=1)).sum(axis=0), n)
+    by_step[0] = -np.inf
+    by = int(np.argmax(by_step))
+    known = (np.abs(drawn).sum(axis=0) > 0) & (np.abs(score).sum(axis=0) > 0)  # others have no fit of their own
+    there = np.where(known, _fit(score, drawn, by), 0.0)
+    found = slipped_rows.largest_run(there - own)
+    found = slipped_rows.largest_run(there - own - 0.5 * np.mean((there - own)[found]))  # no longer than it is so
+    count = int(known[found].sum())
+    if count < LEAST / 2 or there[found].sum() < BY * np.sqrt(count):
+        return None
+    if own[found].sum() > LOST * there[found].sum():
+        return None
+    return found, by if by <= n // 2 else by - n
+
+
+def _nothing(numbers: np.ndarray, own: np.ndarray, run: slice) -> bool:
+    """Whether records of a run tell nothing of memberships, others do, and models differ on them as much."""
+    inside = np.zeros(len(own), bool)
+    inside[run] = True
+    known = own != 0
+    here, rest = own[inside & known], own[~inside & known]
+    if min(len(here), len(rest)) < LEAST:
+        return False
+    if here.mean() > max(TENTH * rest.mean(), 0.0) or abs(here.mean()) * np.sqrt(len(here)) > NOTHING + 1:
+        return False
+    if (rest.mean() - max(here.mean(), 0.0)) / np.sqrt(1 / len(here) + 1 / len(rest)) < SURE:
+        return False
+    spread = numbers.std(axis=0)
+    within, beyond = (np.quantile(spread[part], [MIDDLE, WIDE]) for part in (inside, ~inside))
+    return bool(np.all(within >= SPREAD * beyond))
