@@ -13,10 +13,11 @@ from mia_jax.types import Array
 
 LEAST, PART = 32, 0.85  # rows of a run, and the share of all that it may be where no k explains it
 COMPARED, FEWEST = 24, 5  # shadows that are looked at, and models without which nothing is said
-BY, LOST = 8.0, 1 / 3  # standard errors of the memberships k rows on, and the share of them that the own ones have
-SURE, NOTHING, TENTH = 8.0, 2.5, 0.12  # standard errors of what is missing, and of what is left; and its share
+BY, LOST = 7.0, 1 / 3  # standard errors of the memberships k rows on, and the share of them that the own ones have
+SURE, NOTHING, TENTH = 7.0, 3.5, 0.12  # standard errors of what is missing, and of what is left; and its share
 SPREAD = 0.75  # of models elsewhere, that they must have in the run, too: records that all know are alike to all
 MIDDLE, WIDE = 0.5, 0.9  # quantiles of it, over records
+VARIOUS = 0.5  # of a run's records that models answer otherwise than any other there
 FLOOR = 0.01  # of probabilities, for forests give 0
 SAMPLE = 1 << 18  # rows that are looked at, of more
 
@@ -113,7 +114,9 @@ def _nothing(numbers: np.ndarray, own: np.ndarray, run: slice) -> bool:
     here, rest = own[inside & known], own[~inside & known]
     if min(len(here), len(rest)) < LEAST:
         return False
-    if here.mean() > max(TENTH * rest.mean(), 0.0) or abs(here.mean()) * np.sqrt(len(here)) > NOTHING + 1:
+    if len(np.unique(numbers[:, inside], axis=1).T) < VARIOUS * inside.sum():  # padding, which others name
+        return False
+    if here.mean() > max(TENTH * rest.mean(), 0.0) or abs(here.mean()) * np.sqrt(len(here)) > NOTHING:
         return False
     if (rest.mean() - max(here.mean(), 0.0)) / np.sqrt(1 / len(here) + 1 / len(rest)) < SURE:
         return False
