@@ -60,8 +60,8 @@ def platform_models(run: Run, job: TrainingJob) -> Models:
         with run.progress(job.title, len(missing)) as advance:
 
             def by_others(k: int) -> bool:
-                there = asked.is_there(k)
-                advance(there)
+                if there := asked.is_there(k):
+                    advance(1)
                 return there
 
             for batch in sharing.batches(run, "answers", missing, descriptions, by_others, lambda: at_once):
