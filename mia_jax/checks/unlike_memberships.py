@@ -40,6 +40,7 @@ def doubts(models: Array, trained: Array, member: Array | None, rows: Array | No
     who = np.vstack([mine, trained])[np.ix_(few, some)].astype(np.float64)
     called = some if rows is None else np.asarray(rows)[some]
     score, drawn = _over_models(stats.rankdata(numbers, axis=0)), _over_models(who)
+    score -= score.mean(axis=1, keepdims=True)
     own = _fit(score, drawn)
     untold = slipped_rows.largest_run(0.5 * own.mean() - own)
     whole = called[-1] - called[0] == len(called) - 1  # not a sample, in which the record k beside is not
@@ -87,6 +88,16 @@ def _fit(score: np.ndarray, drawn: np.ndarray, by: int = 0) -> np.ndarray:
     return (score * np.roll(drawn, -by, axis=1)).sum(axis=0) * np.sqrt(len(score) - 1)
 
 
+def _within(score: np.ndarray, drawn: np.ndarray, rows: np.ndarray, by: int) -> float:
+    """The sum of ``_fit`` over rows int [k], less what models' means in these rows make of it.
+
+    A model whose numbers are smaller than the others' goes with any block that it did not train on.
+    """
+    a, b = score[:, rows], drawn[:, (rows + by) % drawn.shape[1]]
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    return float((a * b).sum() * np.sqrt(len(score) - 1))
+
+
 def _moved(score: np.ndarray, drawn: np.ndarray, own: np.ndarray, run: slice) -> tuple[slice, int] | None:
     """The rows, and k, where scores go with the memberships k rows on; that of a run's rows, beside those of all."""
     n, inside = len(own), np.zeros_like(score)
@@ -98,10 +109,11 @@ def _moved(score: np.ndarray, drawn: np.ndarray, own: np.ndarray, run: slice) ->
     there = np.where(known, _fit(score, drawn, by), 0.0)
     found = slipped_rows.largest_run(there - own)
     found = slipped_rows.largest_run(there - own - 0.5 * np.mean((there - own)[found]))  # no longer than it is so
-    count = int(known[found].sum())
-    if count < LEAST / 2 or there[found].sum() < BY * np.sqrt(count):
+    inner = np.arange(len(own))[found][known[found]]
+    if len(inner) < LEAST / 2:
         return None
-    if own[found].sum() > LOST * there[found].sum():
+    beside, itself = _within(score, drawn, inner, by), _within(score, drawn, inner, 0)
+    if beside < BY * np.sqrt(len(inner)) or itself > LOST * beside:
         return None
     return found, by if by <= n // 2 else by - n
 

@@ -58,6 +58,19 @@ def test_all_numbers_in_another_order_in_a_part_are_doubted(case):
     assert re.search(words, alone), alone
 
 
+def test_a_model_that_is_unlike_the_others_is_no_other_order_where_members_come_first():
+    """Its low numbers went with any block of rows that it did not train on."""
+    rng = np.random.default_rng(3)
+    trained = rng.random((13, N)) < 0.5
+    trained[0] = np.arange(N) < HALF
+    models = (
+        rng.normal(size=trained.shape)
+        + 0.2 * trained
+        - 4.0 * (np.arange(13) == 0)[:, None] * (np.arange(N) >= HALF - 100)[None]
+    )
+    assert unlike_memberships.doubts(models, trained[1:], trained[0]) == ()
+
+
 def appended(models, trained, seed, kind):
     """A third of the records once more, as near-copies, or records that all know, at the end."""
     rng = np.random.default_rng(seed)
