@@ -53,6 +53,25 @@ def above(members: np.ndarray, non_members: np.ndarray) -> np.ndarray:
     return np.concatenate([[0.0], found]) / members.sum()
 
 
+def at_rank(
+    members: np.ndarray, non_members: np.ndarray, members_so_far: np.ndarray, so_far: np.ndarray, rank: float
+) -> float:
+    """``at(above(members, non_members), rank)`` without the whole curve, where it is read at few ranks.
+
+    Args:
+        members, non_members: as of ``above``.
+        members_so_far, so_far: their cumulative sums.
+        rank: in [0, n + 1).
+    """
+    first = min(int(rank), int(so_far[-1]))
+    ranks = np.array([first, min(first + 1, int(so_far[-1]))])
+    group = np.searchsorted(so_far, ranks)  # of the k-th largest non-member
+    place = ranks - (so_far[group] - non_members[group])
+    found = members_so_far[group] - members[group] + members[group] * place / (non_members[group] + 1)
+    found = np.where(ranks > 0, found, 0.0) / members_so_far[-1]
+    return float(np.interp(rank, [first, first + 1], found))
+
+
 def at(curve: np.ndarray, rank: float | np.ndarray) -> np.ndarray:
     """The curve [n + 1] between ranks, by interpolation; ranks beyond its ends are its ends."""
     return np.interp(rank, np.arange(len(curve)), curve)

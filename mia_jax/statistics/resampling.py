@@ -105,6 +105,10 @@ def _of_counts(one: _Arranged, of_members: np.ndarray, of_others: np.ndarray) ->
         np.bincount(at, count, minlength=one.distinct).astype(int)
         for at, count in ((one.members, of_members), (one.non_members, of_others))
     )
-    won = np.cumsum(members) - members / 2
-    curve = low_fpr.above(members, others)
-    return float(others @ won / (members.sum() * others.sum())), [low_fpr.plain(curve, rate) for rate in one.rates]
+    above = np.cumsum(members)
+    won = 2 * above - members  # whole numbers: a product of floating-point ones this long starts threads
+    area = float(others @ won / (2 * above[-1] * len(of_others)))
+    if not one.rates:
+        return area, []
+    below = np.cumsum(others)
+    return area, [low_fpr.at_rank(members, others, above, below, rate * (below[-1] + 1)) for rate in one.rates]

@@ -395,3 +395,12 @@ def test_bad_input_is_refused():
         metrics.evaluate(np.zeros(4), member, np.array([0, 1, 2, 3]), 3)
     with pytest.raises(InputError, match="give one of each"):
         metrics.evaluate(np.zeros(4), member, np.zeros(3, int), 3)
+
+
+def test_a_rate_is_read_at_its_rank_as_from_the_whole_curve():
+    for seed in range(300):
+        members, others = np.random.default_rng(seed).integers(0, 4, (2, 8))
+        curve = low_fpr.above(members, others) if members.sum() and others.sum() else None
+        for rate in (0.0, 0.001, 0.1, 0.5, 0.999, 1.0) if curve is not None else ():
+            sums, rank = (np.cumsum(members), np.cumsum(others)), rate * (others.sum() + 1)
+            assert low_fpr.at_rank(members, others, *sums, rank) == low_fpr.plain(curve, rate)
