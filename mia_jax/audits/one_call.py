@@ -222,8 +222,17 @@ def _records(x: Any, y: Array, whose: str, names: tuple[str, ...]) -> tuple[Any,
 
 
 def _classes_of(model: Any) -> tuple[str, ...]:
-    """The classes that an estimator of scikit-learn's kind, or its method, knows by other names than 0, 1, ..."""
+    """The classes that an estimator of scikit-learn's kind, or its method, knows by other names than 0, 1, ...
+
+    Raises:
+        InputError: it has several outputs.
+    """
     known = getattr(getattr(model, "__self__", model), "classes_", None)
+    if isinstance(known, list) and known and np.ndim(known[0]):
+        raise InputError(
+            f"the model has {len(known)} outputs: audit one at a time, as lambda x: model.predict_proba(x)[0],"
+            " with its y"
+        )
     if known is None or np.ndim(known) != 1 or np.array_equal(known, np.arange(len(known))):
         return ()
     return tuple(columns.as_text(np.asarray(known)).tolist())

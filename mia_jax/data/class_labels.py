@@ -105,6 +105,7 @@ def refuse_beyond(found: Classes, classes: int, called: str) -> None:
     most = int(found.y.max())
     if most >= classes:
         move = f"; they count from 1, so give {called} - 1" if found.y.min() == 1 and most == classes else ""
+        move = move or ", and leave out records of classes that the model was not trained on"
         raise ValueError(
             f"the largest is {most}, and the answers have {classes:,} columns: number the classes from 0, as the"
             f" columns{move}"

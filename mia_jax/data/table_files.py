@@ -28,7 +28,8 @@ SUFFIXES = (*CSV, *PARQUET)
 INSTEAD = {  # other files that tables come in -> how they become one of these
     (".xlsx", ".xls", ".ods"): "pandas.read_excel(path).to_csv('mine.csv', index=False)",
     (".feather", ".arrow"): "pandas.read_feather(path).to_parquet('mine.parquet')",
-    (".json", ".jsonl", ".ndjson"): "pandas.read_json(path).to_csv('mine.csv', index=False)",
+    (".json",): "pandas.read_json(path).to_csv('mine.csv', index=False)",
+    (".jsonl", ".ndjson"): "pandas.read_json(path, lines=True).to_csv('mine.csv', index=False)",
     (".pkl", ".pickle", ".joblib"): "pandas.read_pickle(path).to_csv('mine.csv', index=False), if you trust the file",
     (".gz", ".zip", ".bz2", ".xz", ".zst"): "unpack it first",
     (".npy",): "np.savez('mine.npz', x=np.load(path), y=y)",

@@ -52,7 +52,9 @@ def plain(x: Any) -> np.ndarray:
         array = np.asarray(x)
         return array.astype(np.float32) if array.dtype.name == "bfloat16" else array  # which NumPy takes for no number
     except ValueError as error:  # NumPy's own words name its parts, as "inhomogeneous"
-        raise InputError(f"rows of different lengths are no array ({error}): give each as many numbers") from None
+        raise InputError(
+            f"rows of different lengths are no array ({error}): give each as many numbers, and of several outputs one"
+        ) from None
 
 
 def turned(name: str, shape: Sequence[int], expected: Sequence[int | None]) -> str:
@@ -90,6 +92,10 @@ def refuse_unpaired(x: Any, labels: int, whose: str = "") -> None:
     Raises:
         InputError: they differ.
     """
+    if np.ndim(x) == 0:
+        held = np.asarray(x).item()
+        move = "the model comes first, then the records" if callable(held) else "give what it was made of, as an array"
+        raise InputError(f"{whose}x is a {type(held).__name__} and no records: {move}")
     if len(x) != labels:
         hint = turned("x", np.shape(x), (labels, None)) if np.ndim(x) == 2 else ""
         raise InputError(

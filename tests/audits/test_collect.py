@@ -46,7 +46,10 @@ def test_files_come_together_in_the_order_of_the_plan(folder):
 
 OTHERS = {  # what people save instead of .npy, and what makes it one
     ".pt": (lambda path, p: path.write_bytes(b"PK"), r"np.save\(path, torch.load\(file, weights_only=True\)"),
-    ".csv": (lambda path, p: np.savetxt(path, p, delimiter=","), r"np.save\(path, np.loadtxt\(file, delimiter=','\)\)"),
+    ".csv": (
+        lambda path, p: np.savetxt(path, p, delimiter=","),
+        r"np.save\(path, pandas.read_csv\(file\).to_numpy\(\)\)",
+    ),
     ".json": (
         lambda path, p: path.write_text(json.dumps(p.tolist())),
         r"np.save\(path, np.array\(json.load\(open\(file\)\)\)\)",
@@ -246,3 +249,12 @@ def test_the_script_writes_a_plan(tmp_path):
     for wrong in (("--num_records=0", out), ("--num_records=9", "--num_models=3", out), ("--num_records=9", "--out=x")):
         done = script(*wrong)
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("given", [list, np.stack])
+def test_answers_in_one_list_or_array_are_those_of_models_0_to_the_last(given):
+    """It was a TypeError of pathlib."""
+    p = np.full((len(PLAN.member), PLAN.member.shape[1], 2), 0.5)
+    p[:, :, 0] += np.linspace(0, 0.4, len(p))[:, None]
+    p[:, :, 1] = 1 - p[:, :, 0]
+    np.testing.assert_allclose(mia.collect(PLAN, given([*p]))["shadows"], p)

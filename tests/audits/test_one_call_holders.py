@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 
 import mia_jax as mia
 from mia_jax.types import InputError
@@ -161,3 +162,15 @@ def test_what_was_made_of_labels_and_answers_is_said_by_the_result():
 
 def test_records_are_shown_by_types_and_shapes():
     assert repr(mia.Records(X, Y)) == "Records(x=float32[40, 3], y=int64[40])"
+
+
+def test_models_and_records_in_each_others_place_are_refused():
+    with pytest.raises(InputError, match="x is a function and no records: the model comes first"):
+        mia.audit(X, lambda x: P, Y, MEMBER)
+
+
+def test_a_model_of_several_outputs_is_audited_one_at_a_time():
+    """It was NumPy's ValueError: its answers, and its classes, are lists of arrays of other shapes."""
+    forest = RandomForestClassifier(3).fit(X, np.stack([Y, Y > 0], axis=1))
+    with pytest.raises(InputError, match=r"the model has 2 outputs: .*predict_proba\(x\)\[0\]"):
+        mia.audit(forest.predict_proba, X, Y, MEMBER)

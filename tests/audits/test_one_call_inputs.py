@@ -100,7 +100,7 @@ BAD = {
     ),
     "few classes": (
         dict(predict=lambda x: np.full((len(x), 2), 0.5)),
-        "the largest is 2, and the answers have 2 columns",
+        "the largest is 2, and the answers have 2 columns: .* leave out records of classes that",
     ),
     "fractions": (dict(y=Y + 0.5), "not whole numbers; number the classes .*np.unique"),
     "one-hot": (dict(y=np.ones((N, 3))), "y cannot be used: .*record 0 has 3 labels at once"),

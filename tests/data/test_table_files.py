@@ -197,7 +197,13 @@ def test_what_is_no_table_is_refused_in_a_line(tmp_path, content, told):
 
 
 def test_files_of_other_kinds_are_refused_with_what_makes_tables_of_them(tmp_path):
-    moves = {"mine.xlsx": "read_excel", "mine.csv.gz": "unpack", "mine.json": "read_json", "a.npy": "np.savez"}
+    moves = {
+        "mine.xlsx": "read_excel",
+        "mine.csv.gz": "unpack",
+        "mine.json": "read_json(path)",
+        "mine.jsonl": "lines=True",
+        "a.npy": "np.savez",
+    }
     for name, told in moves.items():
         assert told in refused(write(tmp_path, csv(), name))
     assert "there is no file" in refused(tmp_path / "nothing.csv")

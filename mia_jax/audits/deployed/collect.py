@@ -29,7 +29,7 @@ NUMBERS = "numbers"  # of the models that a folder's shadows are
 OF_TORCH = (".pt", ".pth", ".bin")
 INSTEAD = {  # files that are not read -> what makes one that is; torch.load may run code, so that is its user's to call
     OF_TORCH: "np.save(path, torch.load(file, weights_only=True).cpu().numpy())",
-    (".csv", ".tsv", ".txt"): "np.save(path, np.loadtxt(file, delimiter=','))",
+    (".csv", ".tsv", ".txt"): "np.save(path, pandas.read_csv(file).to_numpy()), with header=None if there is none",
     (".json", ".jsonl"): "np.save(path, np.array(json.load(open(file))))",
     (".parquet", ".feather"): "np.save(path, pandas.read_parquet(file).to_numpy())",
     (".pkl", ".pickle", ".joblib"): WRITE,
@@ -84,6 +84,8 @@ def _collected(
 ) -> tuple[dict[str, np.ndarray], list[int]]:
     """What ``collect`` returns, and the numbers of the models that the shadows are."""
     plan = plan if isinstance(plan, TrainingPlan) else training_plan.load(plan)
+    if isinstance(files, np.ndarray) or (isinstance(files, list | tuple) and any(hasattr(p, "shape") for p in files)):
+        files = dict(enumerate(files))
     folder = pathlib.Path(files) if isinstance(files, str | pathlib.Path) else None
     if folder is not None:
         beside = _beside(folder)
