@@ -56,12 +56,12 @@ def above(members: np.ndarray, non_members: np.ndarray) -> np.ndarray:
 def at_rank(
     members: np.ndarray, non_members: np.ndarray, members_so_far: np.ndarray, so_far: np.ndarray, rank: float
 ) -> float:
-    """``at(above(members, non_members), rank)`` without the whole curve, where it is read at few ranks.
+    """The curve of ``above`` at one rank, as ``at`` reads it, without the whole curve: a float.
 
     Args:
         members, non_members: as of ``above``.
-        members_so_far, so_far: their cumulative sums.
-        rank: in [0, n + 1).
+        members_so_far, so_far: their cumulative sums, [k].
+        rank: in [0, n + 1].
     """
     first = min(int(rank), int(so_far[-1]))
     ranks = np.array([first, min(first + 1, int(so_far[-1]))])
