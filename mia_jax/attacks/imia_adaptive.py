@@ -33,7 +33,7 @@ from mia_jax.attacks.common import scaled_logit
 from mia_jax.attacks.entries import Option, python_only
 from mia_jax.attacks.imitation import Imitator
 from mia_jax.attacks.thresholds import best_threshold, beyond
-from mia_jax.plans import membership
+from mia_jax.plans import membership, splits
 from mia_jax.types import Array, Attack, InputError, Key, Model, Records, Target
 
 NEEDS = frozenset({"in", "out", "queries", "features", "trainer"})
@@ -115,8 +115,8 @@ def halves(key: Key, total: int, count: int) -> jax.Array:
     """
     if total < 2:
         raise InputError("imia_adaptive imitates the target on halves of the records: give two records at least")
-    orders = jax.vmap(lambda k: jax.random.permutation(k, total))(jax.random.split(key, count // 2))
-    return orders[:, : total // 2 * 2].reshape(count, total // 2)
+    pairs = jax.vmap(lambda k: splits.halves(k, total))(jax.random.split(key, count // 2))
+    return pairs.reshape(count, total // 2)
 
 
 def out_means(imitated: Array, rows: Array) -> jax.Array:

@@ -91,8 +91,8 @@ def balanced(key: Key, size: int, num_models: int) -> Plan:
     """
     _refuse_odd(num_models)
     half = size // 2
-    halves = np.asarray(jax.lax.map(_halves(key, size), jnp.arange(num_models // 2)), np.int32)  # [K/2, 2, half]
-    return Plan(train=halves.reshape(num_models, half), test=halves[:, ::-1].reshape(num_models, half))
+    pairs = np.asarray(jax.lax.map(_halves(key, size), jnp.arange(num_models // 2)), np.int32)  # [K/2, 2, half]
+    return Plan(train=pairs.reshape(num_models, half), test=pairs[:, ::-1].reshape(num_models, half))
 
 
 def balanced_pairs(key: Key, size: int, num_models: int) -> Iterator[np.ndarray]:
@@ -118,15 +118,14 @@ def _refuse_odd(num_models: int) -> None:
         )
 
 
+def halves(key: Key, size: int) -> jax.Array:
+    """Two halves of ``size`` records that share none, drawn at random: int32 [2, size // 2]."""
+    return jax.random.permutation(key, size)[: size // 2 * 2].reshape(2, size // 2)
+
+
 def _halves(key: Key, size: int) -> Callable[[Array], jax.Array]:
     """(number of a pair) -> the training sets of its two models, [2, size // 2]."""
-    half = size // 2
-
-    def pair(p):
-        order = jax.random.permutation(jax.random.fold_in(key, p), size)
-        return jnp.stack([order[:half], order[half : 2 * half]])
-
-    return pair
+    return lambda p: halves(jax.random.fold_in(key, p), size)
 
 
 def partners(models: np.ndarray) -> np.ndarray:
