@@ -46,6 +46,18 @@ class Remarks(NamedTuple):
     notes: tuple[str, ...] = ()  # copies among the records; where nothing is doubted, how answers differ
 
 
+class _Given(NamedTuple):
+    """What was saved, of the shadows that are used, and what several checks look at."""
+
+    asked: Answered  # probabilities, and labels
+    trained: np.ndarray  # bool [S, n], who trained the shadows
+    member: np.ndarray | None  # bool [n], who trained the target, where that is known
+    known: Formats
+    related: np.ndarray  # bool [1 + S, 1 + S], of target and shadows; a target of no known members is related to nobody
+    target: np.ndarray  # [n], the target's probabilities of the true classes
+    shadows: np.ndarray  # [S, n], the shadows'
+
+
 class _Beside(NamedTuple):
     """The target and its shadows, each in the target's place."""
 
@@ -76,10 +88,10 @@ def of_saved(
         copies: int [n], ``duplicates.groups`` of the records; None: the answers tell them.
         numbers: int [S], what the shadows are called; None: by their rows.
     """
-    used, rows = Answered(asked.labels, asked.target, np.asarray(asked.shadows)[kept]), trained[kept]
-    found = _beside(used, rows, member, known) if alike else None
-    doubted = _doubts(used, rows, member, known, found)
-    said = (*_copies(used, member, copies), *(() if doubted else _notes(used, rows, member, known, found)))
+    given = _given(Answered(asked.labels, asked.target, np.asarray(asked.shadows)[kept]), trained[kept], member, known)
+    found = _beside(given) if alike else None
+    doubted = _doubts(given, found)
+    said = (*_copies(given.asked, member, copies), *(() if doubted else _notes(given, found)))
     if alike and not doubted and (note := answer_formats.labels_note(known)):
         said = (*said, note)
     if alike and (coarse := answer_formats.coarse_doubt(known)):
@@ -88,22 +100,23 @@ def of_saved(
     return Remarks(*(tuple(naming.with_numbers(text, names) for text in texts) for texts in (doubted, said)))
 
 
-def _doubts(
-    asked: Answered,
-    trained: np.ndarray,
-    member: np.ndarray | None,
-    known: Formats,
-    found: _Beside | None,
-) -> tuple[str, ...]:
+def _given(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> _Given:
+    """What several checks look at; arguments as of ``of_saved``, of the shadows that are used."""
+    labels = np.asarray(asked.labels)
+    target, *shadows = (np.asarray(p)[np.arange(len(labels)), labels] for p in (asked.target, *asked.shadows))
+    own = np.zeros((1, len(labels)), bool) if member is None else member[None]
+    related = membership.related(np.concatenate([own, trained]))
+    return _Given(asked, trained, member, known, related, target, np.stack(shadows))
+
+
+def _doubts(given: _Given, found: _Beside | None) -> tuple[str, ...]:
     """Why labels, target and shadows may not belong together, in sentences.
 
     Args:
-        asked: probabilities, and labels, of the shadows that are used.
-        trained: bool [S, n], who trained these.
-        member: bool [n], who trained the target, where that is known.
-        known: the formats.
+        given: what was saved.
         found: the target beside its shadows.
     """
+    asked, trained, member, known = given[:4]
     labels, target, shadows = asked
     if known.target.kind == "probabilities" and (
         equal := equal_answers.of_answers(labels, target, shadows, known.target.digits)
@@ -123,56 +136,39 @@ def _doubts(
         or (slipped_members.of_shadows(found.models, member, trained) if found and member is not None else ())
         or (slipped_members.of_target(found.models, member, trained) if found and member is not None else ())
         or (odd_shadows.doubts(found.models) if found else ())
-        or _untold(asked, trained, member, known, found)
-        or _gross(asked, trained, member, known, found)
+        or _untold(given, found)
+        or _gross(given, found)
         or (() if member is None else blind_guesses.doubts(labels, member))
     )
 
 
-def _untold(
-    asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats, found: _Beside | None
-) -> tuple[str, ...]:
+def _untold(given: _Given, found: _Beside | None) -> tuple[str, ...]:
     """The doubt of a part of the rows in which models are told by chance, where answers tell how sure a model is."""
+    known, trained, member = given.known, given.trained, given.member
     if {known.target.kind, known.shadows.kind} != {"probabilities"} or (found is not None and not found.level):
         return ()
-    rows = np.arange(len(asked.labels))
-    sure = np.stack([np.asarray(p)[rows, asked.labels] for p in (asked.target, *asked.shadows)])
+    sure = np.stack([given.target, *given.shadows])
     said: tuple[str, ...] = ()
     if member is not None and found is not None:
-        related = membership.related(np.concatenate([member[None], trained]))
-        said = untold_rows.doubts(sure, trained, member, related)
+        said = untold_rows.doubts(sure, trained, member, given.related)
     said = said or unlike_memberships.of_answers(sure, trained, member)
-    return (padded_rows.of_answers(*asked) or said) if said else ()
+    return (padded_rows.of_answers(*given.asked) or said) if said else ()
 
 
-def _gross(
-    asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats, found: _Beside | None
-) -> tuple[str, ...]:
+def _gross(given: _Given, found: _Beside | None) -> tuple[str, ...]:
     """The doubt of a target that is as no shadow is; not where a temperature explains it: a note with a remedy."""
     said = () if found is None else unlike_shadows.gross(found.models)
-    if not said or calibrated(asked, trained, member, known):
+    if not said or calibrated(*given[:4]):
         return ()
-    return () if temperatures.softmax_twice_note(asked.target, asked.shadows) else said
+    return () if temperatures.softmax_twice_note(given.asked.target, given.asked.shadows) else said
 
 
-def _notes(
-    asked: Answered,
-    trained: np.ndarray,
-    member: np.ndarray | None,
-    known: Formats,
-    found: _Beside | None,
-) -> tuple[str, ...]:
-    """How answers differ where nothing is doubted, in sentences.
-
-    Args:
-        asked, trained, member, known, found: as of ``_doubts``, of the shadows that are used.
-    """
+def _notes(given: _Given, found: _Beside | None) -> tuple[str, ...]:
+    """How answers differ where nothing is doubted, in sentences; arguments as of ``_doubts``."""
+    asked, trained, member, known, related, of_target, sure = given
     plain = {known.target.kind, known.shadows.kind} == {"probabilities"} and known.labeled is None
     labels = np.asarray(asked.labels)
-    of_target, *sure = (np.asarray(p)[np.arange(len(labels)), labels] for p in (asked.target, *asked.shadows))
-    sure, right = np.stack(sure), np.stack([np.asarray(p).argmax(axis=1) == labels for p in asked.shadows])
-    own = np.zeros((1, len(labels)), bool) if member is None else member[None]
-    related = membership.related(np.concatenate([own, trained]))  # a target of no members is related to nobody
+    right = np.stack([np.asarray(p).argmax(axis=1) == labels for p in asked.shadows])
     said = [*class_gaps.notes(labels, asked.target, member, asked.shadows), *consistency.notes(*asked)]
     if known.labeled is not None:
         share = answer_formats.labels_among(np.concatenate(list(asked.shadows)))
@@ -191,7 +187,7 @@ def _notes(
     mixed = answer_formats.mixed_note(asked.shadows)
     if plain and not mixed:
         said += (
-            padded_rows.of_answers(*asked, None if member is None else np.concatenate([own, trained]))
+            padded_rows.of_answers(*asked, None if member is None else np.concatenate([member[None], trained]))
             or odd_shadows.shared_rows(asked.target, asked.shadows, related, known.shadows.digits)
             or odd_shadows.near_copies(sure, of_target, related)
         )
@@ -227,15 +223,9 @@ def _copies(asked: Answered, member: np.ndarray | None, group: np.ndarray | None
     return (*said, *(() if note is None else (note,)))
 
 
-def _beside(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> _Beside | None:
-    """How the target is beside its shadows, where all answer in the same format or can be made to; else None.
-
-    Args:
-        asked: probabilities.
-        trained: bool [S, n], who trained the shadows.
-        member: bool [n], who trained the target, where that is known.
-        known: the formats.
-    """
+def _beside(given: _Given) -> _Beside | None:
+    """How the target is beside its shadows, where all answer in the same format or can be made to; else None."""
+    asked, trained, member, known = given[:4]
     if member is None or known.labeled is not None or len(trained) < unlike_shadows.LEAST:
         return None
     formats = [(known.target, known.on_target), (known.shadows, known.on_shadows)]
@@ -254,8 +244,7 @@ def _beside(asked: Answered, trained: np.ndarray, member: np.ndarray | None, kno
         return own[np.arange(len(y)), y]
 
     each = np.stack([sure(p, *formats[1]) for p in asked.shadows])
-    related = membership.related(np.concatenate([member[None], trained]))
-    found = unlike_shadows.beside(sure(asked.target, *formats[0]), member, each, trained, related)
+    found = unlike_shadows.beside(sure(asked.target, *formats[0]), member, each, trained, given.related)
     return None if found is None else _Beside(found, kinds == {"probabilities"})
 
 
