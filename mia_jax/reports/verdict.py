@@ -199,14 +199,14 @@ def canaries(results: Results) -> str:
 
 def _told_apart(results: Results) -> str:
     """Whether canaries that prove no epsilon are told from those left out all the same."""
-    by = {"the model's answers": results["attacks"]["canaries"]["auc"]}
+    by = {"the model's answers tell": results["attacks"]["canaries"]["auc"]}
     if "lira" in results.get("canaries", {}):
-        by["LiRA, which compares several models,"] = results["canaries"]["lira"]["auc"]
-    for who, auc in by.items():
+        by["LiRA, which compares several models, tells"] = results["canaries"]["lira"]["auc"]
+    for who_tells, auc in by.items():
         if (auc.get("low") or 0.0) > 0.5:
             return (
-                f"; yet {who} {'tell' if who.endswith('answers') else 'tells'} canaries in training from those left out"
-                f" better than by chance (AUC {auc['value']:.3f}, 95% interval {auc['low']:.3f} to {auc['high']:.3f}):"
+                f"; yet {who_tells} canaries in training from those left out better than by chance (AUC"
+                f" {auc['value']:.3f}, 95% interval {auc['low']:.3f} to {auc['high']:.3f}):"
                 " there is a leak, though none that proves an epsilon."
             )
     return ": no leak was found. It does not prove that there is none."
