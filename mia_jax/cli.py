@@ -38,6 +38,21 @@ def show(text: str) -> None:
     print(_as_typed(text))
 
 
+def show_help(text: str) -> None:
+    """Text on standard output, of which a reader, as ``head``, may want the first lines alone."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _drop_output()
+
+
+def _drop_output() -> None:
+    """Send what is left of standard output nowhere: its reader has stopped, and Python's end would be a traceback."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 def define_release_flags(flags: Any) -> Callable[[Any], Any]:
     """Define the flags of policy, evidence and PDFs; a function of the configuration reads them (``release.asked``)."""
     flags.DEFINE_string("policy", None, POLICY)
@@ -151,7 +166,7 @@ def start(define: Callable[[list[str]], Main], *, module: str = "__main__", argv
             fail(error)
         if any(re.fullmatch(r"-h|--?help\w*(=.*)?", word) for word in argv[1:]):  # absl would exit with 1
             known = flags.FLAGS.module_help(module if module != "__main__" else sys.argv[0])
-            print(command_line.as_called(f"{sys.modules[module].__doc__}\nFlags:\n{known}"))
+            show_help(command_line.as_called(f"{sys.modules[module].__doc__}\nFlags:\n{known}"))
             sys.exit(0)
         try:
             left = flags.FLAGS(argv)
@@ -176,7 +191,7 @@ def start(define: Callable[[list[str]], Main], *, module: str = "__main__", argv
         except MiaError as error:
             fail(error)
         except BrokenPipeError:  # as of `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its end would be a traceback
+            _drop_output()
             fail(MiaError("whoever read the output has stopped; the results are in the workdir"))
         except OSError as error:
             from mia_jax.storage import disk

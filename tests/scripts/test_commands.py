@@ -1,5 +1,6 @@
 """``mia-jax``, ``python -m mia_jax`` and ``scripts/``: the same commands, which name each other as they were called."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -148,3 +149,12 @@ def test_an_installed_wheel_runs_the_main_job_and_an_audit(installed, shared, tm
     page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
     told = " ".join(re.sub("<[^>]*>", "", page).split())
     assert "python -m mia_jax audit --predictions=preds.npz" in told and (tmp_path / "a" / "scores.csv").exists()
+
+
+def test_help_whose_reader_stops_ends_quietly():
+    """`mia-jax audit --help | head` was a traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as out, contextlib.redirect_stdout(out):
+        cli.show_help("flags " * 100_000)
+        assert os.path.samestat(os.fstat(out.fileno()), os.stat(os.devnull))
