@@ -54,6 +54,10 @@ OTHERS = {  # what people save instead of .npy, and what makes it one
         lambda path, p: path.write_text(json.dumps(p.tolist())),
         r"np.save\(path, np.array\(json.load\(open\(file\)\)\)\)",
     ),
+    ".jsonl": (
+        lambda path, p: path.write_text("\n".join(map(str, p.tolist()))),
+        r"np.save\(path, pandas.read_json\(file, lines=True\).to_numpy\(\)\)",
+    ),
 }
 
 
@@ -251,10 +255,17 @@ def test_the_script_writes_a_plan(tmp_path):
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
 
 
-@pytest.mark.parametrize("given", [list, np.stack])
+@pytest.mark.parametrize("given", [list, np.stack, lambda answers: [p.tolist() for p in answers]])
 def test_answers_in_one_list_or_array_are_those_of_models_0_to_the_last(given):
     """It was a TypeError of pathlib."""
     p = np.full((len(PLAN.member), PLAN.member.shape[1], 2), 0.5)
     p[:, :, 0] += np.linspace(0, 0.4, len(p))[:, None]
     p[:, :, 1] = 1 - p[:, :, 0]
     np.testing.assert_allclose(mia.collect(PLAN, given([*p]))["shadows"], p)
+
+
+@pytest.mark.parametrize("given", [[P[0]], np.stack([*P[:K], P[0]])])
+def test_a_list_of_answers_of_fewer_or_more_models_than_the_plan_has_is_refused(given):
+    """Fewer were taken for those of the first models."""
+    with pytest.raises(InputError, match=rf"answers of {len(given)} models, and the plan has {K}: .*dict\(enumerate\("):
+        mia.collect(PLAN, given)

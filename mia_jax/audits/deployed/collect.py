@@ -30,7 +30,8 @@ OF_TORCH = (".pt", ".pth", ".bin")
 INSTEAD = {  # files that are not read -> what makes one that is; torch.load may run code, so that is its user's to call
     OF_TORCH: "np.save(path, torch.load(file, weights_only=True).cpu().numpy())",
     (".csv", ".tsv", ".txt"): "np.save(path, pandas.read_csv(file).to_numpy()), with header=None if there is none",
-    (".json", ".jsonl"): "np.save(path, np.array(json.load(open(file))))",
+    (".json",): "np.save(path, np.array(json.load(open(file))))",
+    (".jsonl", ".ndjson"): "np.save(path, pandas.read_json(file, lines=True).to_numpy())",
     (".parquet", ".feather"): "np.save(path, pandas.read_parquet(file).to_numpy())",
     (".pkl", ".pickle", ".joblib"): WRITE,
     (".safetensors", ".h5", ".hdf5", ".mat"): WRITE,
@@ -40,7 +41,7 @@ OF_THE_FOLDER = ("plan", "labels", "target", "member", "preds")  # what lies bes
 
 def collect(
     plan: TrainingPlan | str | pathlib.Path,
-    files: str | pathlib.Path | Iterable[str | pathlib.Path] | Mapping[int, Any],
+    files: str | pathlib.Path | Iterable[Any] | Mapping[int, Any],
     *,
     labels: Any = None,
     target: Any = None,
@@ -52,7 +53,8 @@ def collect(
 
     Args:
         plan: of ``mia_jax.plan``, or the path of its plan.npz.
-        files: a folder; paths; or the number of each model -> its file, or its answers [n, c]. Some may be missing.
+        files: a folder; paths; or the number of each model -> its file, or its answers [n, c]. Some may be missing. Or
+            the answers of all models in their order, an array [num_models, n, c] or a list.
         labels: int [n], the classes of the records, or their file; of a folder, its labels.npy.
         target: the target's answers [n, c], or their file; of a folder, its target.npy or target.npz. The number of one
             of the plan's models makes that the target.
@@ -84,8 +86,7 @@ def _collected(
 ) -> tuple[dict[str, np.ndarray], list[int]]:
     """What ``collect`` returns, and the numbers of the models that the shadows are."""
     plan = plan if isinstance(plan, TrainingPlan) else training_plan.load(plan)
-    if isinstance(files, np.ndarray) or (isinstance(files, list | tuple) and any(hasattr(p, "shape") for p in files)):
-        files = dict(enumerate(files))
+    files = _in_order(files, len(plan.member))
     folder = pathlib.Path(files) if isinstance(files, str | pathlib.Path) else None
     if folder is not None:
         beside = _beside(folder)
@@ -121,6 +122,22 @@ def _collected(
                 + ", and save probabilities of all, or labels of all" * (1 in (arrays["target"].ndim, len(shape)))
             )
     return arrays, which
+
+
+def _in_order(files: Any, models: int) -> Any:
+    """Answers of all models in one array or list as model -> its answers; anything else as it came. Raises InputError.
+
+    Fewer answers than models are refused, not taken for the first ones: their order says nothing of which are missing.
+    """
+    listed = isinstance(files, list | tuple) and any(hasattr(p, "shape") or isinstance(p, list | tuple) for p in files)
+    if not listed and not hasattr(files, "shape"):
+        return files
+    if len(files) != models:
+        raise InputError(
+            f"files are answers of {len(files):,} models, and the plan has {models:,}: give one for each, or the number"
+            " of each model -> its answers, dict(enumerate(answers)) where they are the first"
+        )
+    return dict(enumerate(files))
 
 
 def of_folder(folder: pathlib.Path, notify: Notify | None = None) -> dict[str, np.ndarray]:
