@@ -154,6 +154,7 @@ def _brought(
     y = _there(x, y)
     predict = collect.loaded(predict) if isinstance(predict, str | os.PathLike) else predict
     names, notes = _classes_of(predict), ()
+    _refuse_unseen(predict, y)
     if signal is None:
         x, found, notes = _records(x, y, "", names)
         labels, names = found.y, names or found.names
@@ -238,12 +239,34 @@ def _classes_of(model: Any) -> tuple[str, ...]:
     return tuple(columns.as_text(np.asarray(known)).tolist())
 
 
+def _refuse_unseen(model: Any, y: Array) -> None:
+    """Refuse labels of more classes than an estimator of scikit-learn's kind, or its method, was trained on.
+
+    Raises:
+        InputError: naming the classes that it never saw.
+    """
+    known = np.asarray(getattr(getattr(model, "__self__", model), "classes_", ()))
+    labels = tables.plain(y)
+    if known.ndim != 1 or not known.size or labels.ndim != 1 or {known.dtype.kind, labels.dtype.kind} - {*"biuUS"}:
+        return
+    if (known.dtype.kind in "US") != (labels.dtype.kind in "US"):
+        return
+    given = np.unique(labels)
+    unseen = given[~np.isin(given, known)]
+    if 0 < len(unseen) < len(given) and len(given) > len(known):
+        raise InputError(
+            f"y has {len(given):,} classes, and the model was trained on {len(known):,}, without"
+            f" {columns.listed(columns.as_text(unseen).tolist())}: leave out the records of others, by"
+            " seen = np.isin(y, model.classes_)"
+        )
+
+
 def _dense(x: Any, whose: str) -> Any:
     """Records as they came, or lists of them as an array. Raises InputError."""
     holders.refuse_together(x)
     if hasattr(x, "toarray"):
         raise InputError(f"{whose}x is a sparse matrix, and records are rows of numbers: give x.toarray()")
-    return x if hasattr(x, "shape") else tables.plain(x)
+    return x if hasattr(x, "shape") or hasattr(x, "predict") else tables.plain(x)
 
 
 def _predicted(x: Any, y: Array, signal: Any) -> tuple[Any, np.ndarray]:

@@ -92,9 +92,14 @@ def refuse_unpaired(x: Any, labels: int, whose: str = "") -> None:
     Raises:
         InputError: they differ.
     """
-    if np.ndim(x) == 0:
-        held = np.asarray(x).item()
-        move = "the model comes first, then the records" if callable(held) else "give what it was made of, as an array"
+    is_model = callable(getattr(x, "predict", None))  # a forest has a length, and NumPy makes an array of its trees
+    if is_model or np.ndim(x) == 0:
+        held = x if is_model else np.asarray(x).item()
+        move = (
+            "the model comes first, then the records"
+            if is_model or callable(held)
+            else "give what it was made of, as an array"
+        )
         raise InputError(f"{whose}x is a {type(held).__name__} and no records: {move}")
     if len(x) != labels:
         hint = turned("x", np.shape(x), (labels, None)) if np.ndim(x) == 2 else ""

@@ -138,12 +138,14 @@ def answers(
         asked = x if tables.is_frame(x) and not model.traced else tables.plain(x)
         return Answered(np.asarray(defenses.probabilities(model.ask(asked), model.answers)))
     if _is_saved(model):
+        _refuse_outputs(model, called)
         given = _in_columns(model, names)
     else:
         predict = _function(model, called)
         with user_code.guarded(f"{called}, asked with records as they were given ({_kind(x)}),"):
             given = predict(x)
         _refuse_wrapped(given, called)
+        _refuse_outputs(given, called)
         given = _in_columns(given, names)
     return _probabilities(_named(tables.plain(given), names, called), len(x), classes, called, kind)
 
@@ -178,6 +180,15 @@ def _named(p: np.ndarray, names: Sequence[str], called: str) -> np.ndarray:
         raise InputError(f"{called}: {error.reason.removeprefix('target ')}") from None
     assert read is not None
     return np.asarray(read.target)
+
+
+def _refuse_outputs(given: Any, called: str) -> None:
+    """Refuse a list of arrays [n, c], which a model of several outputs answers. Raises InputError."""
+    if isinstance(given, list) and given and all(getattr(part, "ndim", 0) == 2 and len(part) > 1 for part in given):
+        raise InputError(
+            f"{called} gives a list of {len(given)} arrays [n, c], as a model of several outputs does: audit one at a"
+            " time, as lambda x: model.predict_proba(x)[0], with its y"
+        )
 
 
 def _refuse_wrapped(given: Any, called: str) -> None:
@@ -223,6 +234,9 @@ def _function(model: Any, called: str) -> Callable[[Any], Any]:
     if callable(model) and not isinstance(model, type):
         return model
     kind = model.__name__ if isinstance(model, type) else type(model).__name__
+    if kind == "Booster" and not isinstance(model, type):  # of XGBoost or LightGBM
+        move = "lambda x: booster.predict(xgboost.DMatrix(x))" if "xgboost" in bases else "booster.predict"
+        raise InputError(f"{called} is a Booster of {'XGBoost' if 'xgboost' in bases else 'LightGBM'}: give {move}")
     raise InputError(
         f"{called} is {'the class ' if isinstance(model, type) else ''}{kind}, which answers nothing: give a function"
         " of records [n, ...] that returns probabilities [n, c], such as model.predict_proba"

@@ -167,6 +167,38 @@ def test_records_are_shown_by_types_and_shapes():
 def test_models_and_records_in_each_others_place_are_refused():
     with pytest.raises(InputError, match="x is a function and no records: the model comes first"):
         mia.audit(X, lambda x: P, Y, MEMBER)
+    with pytest.raises(InputError, match="x is a RandomForestClassifier and no records: the model comes first"):
+        mia.audit(X, RandomForestClassifier(3).fit(X, Y), Y, MEMBER)
+
+
+@pytest.mark.parametrize("names", [np.arange(3), np.array(["cat", "dog", "eel"])])
+def test_records_of_classes_that_an_estimator_never_saw_are_to_be_left_out(names):
+    y = names[np.arange(N) % 3]
+    seen = np.isin(y, names[:2])
+    forest = RandomForestClassifier(3).fit(X[seen], y[seen])
+    for model in (forest, forest.predict_proba):
+        with pytest.raises(InputError, match=rf"trained on 2, without {names[2]}: .*np.isin\(y, model.classes_\)"):
+            mia.audit(model, X, y, MEMBER)
+    assert mia.audit(forest, X[seen], y[seen], MEMBER[seen], attacks="loss")["loss"].auc
+
+
+def test_boosters_of_xgboost_are_told_the_function_of_records():
+    """They were told model.predict_proba, which they do not have."""
+    xgboost = pytest.importorskip("xgboost")
+    booster = xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(X, Y), 2)
+    with pytest.raises(
+        InputError, match=r"a Booster of XGBoost: give lambda x: booster.predict\(xgboost.DMatrix\(x\)\)"
+    ):
+        mia.audit(booster, X, Y, MEMBER)
+    assert mia.audit(lambda x: booster.predict(xgboost.DMatrix(x)), X, Y, MEMBER, attacks="loss")["loss"].auc
+
+
+def test_boosters_of_lightgbm_are_told_their_method():
+    lightgbm = pytest.importorskip("lightgbm")
+    booster = lightgbm.train({"objective": "binary", "verbose": -1}, lightgbm.Dataset(X, Y), 2)
+    with pytest.raises(InputError, match=r"a Booster of LightGBM: give booster\.predict$"):
+        mia.audit(booster, X, Y, MEMBER)
+    assert mia.audit(booster.predict, X, Y, MEMBER, attacks="loss")["loss"].auc
 
 
 def test_a_model_of_several_outputs_is_audited_one_at_a_time():
@@ -174,3 +206,6 @@ def test_a_model_of_several_outputs_is_audited_one_at_a_time():
     forest = RandomForestClassifier(3).fit(X, np.stack([Y, Y > 0], axis=1))
     with pytest.raises(InputError, match=r"the model has 2 outputs: .*predict_proba\(x\)\[0\]"):
         mia.audit(forest.predict_proba, X, Y, MEMBER)
+    for answers in (forest.predict_proba(X), lambda x: forest.predict_proba(x)):
+        with pytest.raises(InputError, match=r"a list of 2 arrays \[n, c\], .*predict_proba\(x\)\[0\]"):
+            mia.audit(answers, X, Y, MEMBER)
