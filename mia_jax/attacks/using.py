@@ -30,8 +30,8 @@ def attack(name: str, num_classes: int, **options: Any) -> Attack:
     """
     if name not in ATTACKS:
         close = difflib.get_close_matches(str(name).lower(), ATTACKS, n=2)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise InputError(f'there is no attack "{name}"; {hint}There are {", ".join(ATTACKS)}')
+        hint = f"did you mean {' or '.join(close)}? There" if close else "there"
+        raise InputError(f'there is no attack "{name}"; {hint} are {", ".join(ATTACKS)}')
     parameters = list(inspect.signature(ATTACKS[name].factory).parameters.values())[1:]
     known = [parameter.name for parameter in parameters]
     if unknown := [option for option in options if option not in known]:

@@ -133,10 +133,10 @@ def _load_path(name: str, source: str, notify: origins.Notify, **how: Any) -> tu
     path = pathlib.Path(name).expanduser()
     if not by_path.is_file(path) and os.sep not in name and not path.exists():
         close = difflib.get_close_matches(name.lower(), DATASETS, n=2)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        hint = f"did you mean {' or '.join(close)}? There" if close else "there"
         raise InputError(
-            f"unknown data set {name!r}; {hint}There are {', '.join(sorted(DATASETS))}, or the path of an .npz, a"
-            " .csv or a .parquet"
+            f"unknown data set {name!r}; {hint} are {', '.join(sorted(DATASETS))}, or the path of an .npz, a .csv or a"
+            " .parquet"
         )
     if source != "auto":
         raise InputError(f"{name} is your own file, not {source} data: leave data_source={source} out")

@@ -214,9 +214,10 @@ def _column(table: Table, wanted: str | int) -> str:
         return by_case[0]
     if table.headless and str(wanted).lstrip("-").isdigit() and -len(names) <= int(wanted) < len(names):
         return names[int(wanted)]
-    near = difflib.get_close_matches(str(wanted), names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ValueError(f"`label={wanted}` is none of its columns; {hint}There are {listed(names, 40)}")
+    from_the_end = str(wanted).startswith("-") and str(wanted)[1:].isdigit() and 0 < -int(wanted) <= len(names)
+    near = [names[int(wanted)]] if from_the_end else difflib.get_close_matches(str(wanted), names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(f"`label={wanted}` is none of its columns, {listed(names, 40)}{hint}")
 
 
 def _labels_of(table: Table, label: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:

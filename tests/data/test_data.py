@@ -30,7 +30,7 @@ def test_missing_says_what_where_and_what_else(folder, name, source):
     [
         (dict(name_or_path="purchas"), "did you mean purchase"),
         (dict(name_or_path="CIFAR10"), "did you mean cifar10"),
-        (dict(name_or_path="qqqq"), "There are adult, cifar10"),
+        (dict(name_or_path="qqqq"), "there are adult, cifar10"),
         (dict(name_or_path="nowhere.npz"), "no file nowhere.npz"),
         (dict(name_or_path="mnist", source="simulated"), "no simulated MNIST"),
         (dict(name_or_path="x.npz", source="simulated"), "your own file, not simulated data"),

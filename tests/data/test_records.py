@@ -287,7 +287,8 @@ def test_the_label_column_is_named():
     data = {"age": AGE, "Target": CLASS, "town": TOWN}
     assert read(data)[1].class_names == ("no", "yes")
     assert read(data, label="town")[1].num_classes == 3
-    assert "did you mean town? There are age, Target, town" in refused(data, label="twon")
+    assert "none of its columns, age, Target, town; did you mean town?" in refused(data, label="twon")
+    assert "none of its columns, age, Target, town; did you mean Target?" in refused(data, label=-2)
     hot = {"age": AGE, "cat": MARRIED, "dog": ~MARRIED}
     records, schema, _ = read(hot, label=["cat", "dog"])
     assert schema.class_names == ("cat", "dog") and records.y.tolist() == (~MARRIED).astype(int).tolist()

@@ -7,6 +7,7 @@ last number in the file's name is the model's: answers-007.npy, 7.npz. Files may
 
 import collections
 import functools
+import os
 import pathlib
 import re
 import warnings
@@ -54,7 +55,7 @@ def collect(
     Args:
         plan: of ``mia_jax.plan``, or the path of its plan.npz.
         files: a folder; paths; or the number of each model -> its file, or its answers [n, c]. Some may be missing. Or
-            the answers of all models in their order, an array [num_models, n, c] or a list.
+            the answers of the first models in their order, an array [S, n, c] or a list.
         labels: int [n], the classes of the records, or their file; of a folder, its labels.npy.
         target: the target's answers [n, c], or their file; of a folder, its target.npy or target.npz. The number of one
             of the plan's models makes that the target.
@@ -86,7 +87,7 @@ def _collected(
 ) -> tuple[dict[str, np.ndarray], list[int]]:
     """What ``collect`` returns, and the numbers of the models that the shadows are."""
     plan = plan if isinstance(plan, TrainingPlan) else training_plan.load(plan)
-    files = _in_order(files, len(plan.member))
+    files = _in_order(files)
     folder = pathlib.Path(files) if isinstance(files, str | pathlib.Path) else None
     if folder is not None:
         beside = _beside(folder)
@@ -124,20 +125,12 @@ def _collected(
     return arrays, which
 
 
-def _in_order(files: Any, models: int) -> Any:
-    """Answers of all models in one array or list as model -> its answers; anything else as it came. Raises InputError.
-
-    Fewer answers than models are refused, not taken for the first ones: their order says nothing of which are missing.
-    """
-    listed = isinstance(files, list | tuple) and any(hasattr(p, "shape") or isinstance(p, list | tuple) for p in files)
-    if not listed and not hasattr(files, "shape"):
+def _in_order(files: Any) -> Any:
+    """Answers in one array or list as model -> its answers, those of the first models; anything else as it came."""
+    if isinstance(files, str | os.PathLike | Mapping):
         return files
-    if len(files) != models:
-        raise InputError(
-            f"files are answers of {len(files):,} models, and the plan has {models:,}: give one for each, or the number"
-            " of each model -> its answers, dict(enumerate(answers)) where they are the first"
-        )
-    return dict(enumerate(files))
+    each = [*(tables.plain(files) if hasattr(files, "shape") else files)]
+    return each if all(isinstance(one, str | os.PathLike) for one in each) else dict(enumerate(each))
 
 
 def of_folder(folder: pathlib.Path, notify: Notify | None = None) -> dict[str, np.ndarray]:
