@@ -25,7 +25,7 @@ from mia_jax.progress import Progress, patient
 from mia_jax.reports import notebook
 from mia_jax.reports.notebook import AuditResult
 from mia_jax.storage import artifacts
-from mia_jax.targets import answer_kinds, labels_alone, platforms
+from mia_jax.targets import answer_kinds, class_columns, labels_alone, platforms
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import Array, InputError
 
@@ -162,7 +162,7 @@ def _brought(
         x, labels = _predicted(x, y, signal)
     if member is not None:
         tables.refuse_unaligned(x, member, "member")
-        member = checks.truth(tables.plain(member), len(labels))
+        member = checks.truth(member, len(labels))
         if member.all() or not member.any():
             raise InputError(
                 f"member is {bool(member[0])} everywhere, and an evaluation needs both: add records that"
@@ -184,7 +184,7 @@ def _brought(
     given = Brought(predict, x, labels, member, other, trainer, notes=notes, class_names=found.names)
     if saved is None:
         return given
-    p, trained, note = _saved(saved, len(labels), found.names)
+    p, trained, note = _saved(saved, len(labels), found.names or class_columns.own_names(predict))
     return given._replace(shadows=p, shadow_member=trained, notes=(*notes, *filter(None, [note])))
 
 
@@ -330,7 +330,7 @@ def _saved(saved: Mapping[str, Any], records: int, names: tuple[str, ...]) -> tu
     """
     if lacking := [name for name in ("shadows", "shadow_member") if name not in saved]:
         raise InputError(f"shadows: {lacking[0]} is missing: give shadows [S, n, c] and shadow_member [S, n]")
-    p = collect.loaded(saved["shadows"])
+    p = collect.loaded(class_columns.of_models(saved["shadows"], names))
     if p.ndim not in (2, 3) or p.shape[1] != records or 0 in p.shape:
         raise InputError(
             f"shadows hold probabilities [S, {records}, c], of the records in x (of two classes [S, {records}]); they"

@@ -13,7 +13,7 @@ from mia_jax.attacks.u_lira import Scores
 from mia_jax.data import tables
 from mia_jax.statistics import metrics, over_targets, per_record
 from mia_jax.statistics.metrics import Measure
-from mia_jax.targets import answer_format, predictors
+from mia_jax.targets import answer_format, class_columns, predictors
 from mia_jax.types import Array, InputError
 
 TARGETS = 8  # judged, unless told otherwise; half of the models at most
@@ -226,7 +226,10 @@ def _without_interval(measure: Measure) -> Measure:
 
 def _signals(given: dict[str, Array], labels: Array | None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """By name: signals float64 [K, n] of each model, and whether its answers are right [K, n] ({} without labels)."""
-    plain = {name: np.asarray(tables.plain(value)) for name, value in given.items()}
+    some = next(iter(given.values()))
+    names = class_columns.own_names(some[0] if isinstance(some, list | tuple) and some else None)
+    each = {name: class_columns.of_models(value, names, name) for name, value in given.items()}
+    plain = {name: np.asarray(tables.plain(value)) for name, value in each.items()}
     shape = plain["unlearned"].shape
     for name, values in plain.items():
         if values.ndim not in (2, 3) or values.shape[1:] != shape[1:] or values.shape[0] < 1 or values.shape[1] < 2:

@@ -68,7 +68,7 @@ def audit_unlearning(
     Privacy: forgotten records were not told from records that the model never saw, AUC 0.4... [0.4..., 0.5...]; ...
     """
     refuse_without_seed(fit)
-    x, labels = _records(x, y)
+    x, labels, names = _records(x, y)
     n = len(labels)
     num_forget = max(1, n // 20) if num_forget is None else num_forget
     if num_forget < 4 or 2 * num_forget >= n:
@@ -86,7 +86,7 @@ def audit_unlearning(
     def ask(name: str, model: Any) -> Any:
         called = f"{name}, model {len(answers[name])}"
         answer = model if predict is None else functools.partial(predict, model)
-        answers[name].append(predictors.answers(answer, asked, called=called).p)
+        answers[name].append(predictors.answers(answer, asked, called=called, names=names).p)
         return model
 
     with progress("unlearning", 3 * num_models) as advance:
@@ -115,13 +115,13 @@ def audit_unlearning(
     )
 
 
-def _records(x: Any, y: Array) -> tuple[Any, np.ndarray]:
-    """Records as they came, and their labels as classes, int64 [n]. Raises InputError."""
+def _records(x: Any, y: Array) -> tuple[Any, np.ndarray, tuple[str, ...]]:
+    """Records as they came, their labels as classes, int64 [n], and what these are called. Raises InputError."""
     x = x if hasattr(x, "shape") else tables.plain(x)
     tables.refuse_unaligned(x, y)
     try:
-        labels = class_labels.numbered(tables.plain(y), whole=False).y
+        found = class_labels.numbered(tables.plain(y), whole=False)
     except ValueError as error:
         raise InputError(f"y cannot be used: {error}") from None
-    tables.refuse_unpaired(x, len(labels))
-    return x, labels.astype(np.int64)
+    tables.refuse_unpaired(x, len(found.y))
+    return x, found.y.astype(np.int64), found.names

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mia_jax.data import columns
+from mia_jax.data import columns, numbers_in_text
 
 COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?([eE][+-]?\d+)?")
 THOUSANDS = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})*|0)")  # 1.100 is 1100 where a comma is the decimal point
@@ -17,6 +17,25 @@ def has_commas(values: np.ndarray) -> bool:
         return False
     there = [text for text in values.tolist() if not columns._is_missing(text)]
     return bool(there) and any("," in text for text in there) and all(map(COMMA.fullmatch, there))
+
+
+def among_words(values: np.ndarray) -> np.ndarray | None:
+    """Which of text [n] are numbers, some with a comma, bool [n]: nearly all, or all but words for none; else None."""
+    if values.dtype != object:
+        return None
+    there = ~columns.missing(values)
+    good = np.array([bool(COMMA.fullmatch(text)) for text in values.tolist()], bool) & there
+    words = {text.lower() for text in values[there & ~good].tolist()}
+    least = numbers_in_text.SOME if words <= numbers_in_text.NONE_WORDS else numbers_in_text.NEARLY
+    few = not good.any() or good.sum() < least * there.sum()
+    return None if few or not any("," in text for text in values[good].tolist()) else good
+
+
+def plain_among(values: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """Text [n] whose numbers, where ``good``, are written with a decimal point and no other mark."""
+    values = values.copy()
+    values[good] = [text.replace(".", "").replace(",", ".") for text in values[good].tolist()]
+    return values
 
 
 def has_points(found: Iterable[np.ndarray]) -> bool:

@@ -148,7 +148,13 @@ def _csv(path: pathlib.Path) -> Table:
         notes.append(f"A comma separates thousands in {columns.listed(counts)}: 1,100 is 1100.")
         table |= {name: decimal_marks.as_marked(table[name], thousands=",") for name in counts}
         commas = [name for name in commas if name not in counts]
+    sure = any(decimal_marks.is_sure(table[name]) for name in commas)
     table |= {name: decimal_marks.as_marked(table[name]) for name in commas}
+    for name in [] if form.separator == "," else [name for name in table if name not in commas]:
+        good = decimal_marks.among_words(table[name])  # a word among them is named where the column is read
+        if good is not None and (sure or decimal_marks.is_sure(table[name][good])):
+            table[name] = decimal_marks.plain_among(table[name], good)
+            commas.append(name)
     if commas:
         notes.append(f"A comma is the decimal point in {columns.listed(commas)}.")
     return Table(table, tuple(notes), headless=form.headless)

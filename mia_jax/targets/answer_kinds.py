@@ -107,7 +107,8 @@ def _of_column(values: np.ndarray, name: str) -> Kind:
     if low >= 0 and high > 1:
         raise Faulty(
             f"one number for each record, from {low:.4g} to {high:.4g}: no probabilities of class 1, nor logits, of"
-            f" which some are below 0; of percentages save {name.partition('[')[0]} / 100"
+            f" which some are below 0; of percentages save {name.partition('[')[0]} / 100, of logits, by which all are"
+            f" of class 1, 1 / (1 + np.exp(-{name.partition('[')[0]}))"
             + (f"; of labels {name.partition('[')[0]}.astype(int)" if (values == np.round(values)).all() else "")
         )
     if high <= 0 and len(values) >= MANY:

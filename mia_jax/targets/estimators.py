@@ -170,8 +170,10 @@ def fitted(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> Any:
 
 
 def flat(x: Any) -> Any:
-    """Records [n, *f] as rows [n, f]; a data frame stays one, for a pipeline that knows its columns by name."""
+    """Records [n, *f] as rows [n, f]; data frames and texts [n] stay, for pipelines that take such."""
     if tables.is_frame(x):
         return x
     x = np.asarray(x)
+    if x.ndim == 1 and (x.dtype.kind == "U" or all(isinstance(text, str) for text in x.tolist())):
+        return x
     return x.reshape(len(x), -1)

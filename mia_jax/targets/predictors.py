@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from mia_jax import user_code
-from mia_jax.data import tables
-from mia_jax.targets import answer_format, answer_kinds, defenses, labels_alone
+from mia_jax.data import columns, tables
+from mia_jax.targets import answer_format, answer_kinds, class_columns, defenses, labels_alone
 from mia_jax.targets.answer_kinds import Kind
 from mia_jax.types import Answers, Array, InputError, Target
 
@@ -59,9 +59,9 @@ class Asked:
     called: str  # in messages
     kind: Kind | None = None  # what it answers, seen of all of its training records: a few rows may look like another
 
-    def probabilities(self, x: Any) -> np.ndarray:
-        """Records [b, *f] -> probabilities [b, c]."""
-        return answers(self.model, x, self.format.classes, called=self.called, kind=self.kind).p
+    def probabilities(self, x: Any, names: Sequence[str] = ()) -> np.ndarray:
+        """Records [b, *f] -> probabilities [b, c]; by the names of the classes, where there are such."""
+        return answers(self.model, x, self.format.classes, called=self.called, kind=self.kind, names=names).p
 
     def __call__(self, x: Array) -> np.ndarray:
         """Records [b, *f] -> log-probabilities [b, c]."""
@@ -127,26 +127,26 @@ def answers(
         classes: c, where it is known; labels need it.
         called: what the model is called in messages.
         kind: of its answers, where they were seen before.
-        names: of the classes in their order, by which labels that are text are read.
+        names: of the classes in their order, by which labels that are text are read, and columns that have names.
 
     Raises:
         InputError: it raises, or its answers are none; it says what they look like. ``NoNumber``: one is not finite.
     """
     if isinstance(model, Target):
         if isinstance(model.ask, Asked):
-            return Answered(model.ask.probabilities(x))
+            return Answered(model.ask.probabilities(x, names))
         asked = x if tables.is_frame(x) and not model.traced else tables.plain(x)
         return Answered(np.asarray(defenses.probabilities(model.ask(asked), model.answers)))
     if _is_saved(model):
         _refuse_outputs(model, called)
-        given = _in_columns(model, names)
+        given = class_columns.in_order(model, names, called)
     else:
         predict = _function(model, called)
         with user_code.guarded(f"{called}, asked with records as they were given ({_kind(x)}),"):
             given = predict(x)
         _refuse_wrapped(given, called)
         _refuse_outputs(given, called)
-        given = _in_columns(given, names)
+        given = class_columns.in_order(given, names, called)
     return _probabilities(_named(tables.plain(given), names, called), len(x), classes, called, kind)
 
 
@@ -155,19 +155,6 @@ def _is_saved(model: Any) -> bool:
     if isinstance(model, np.ndarray | list | tuple) or hasattr(model, "detach"):
         return not callable(model)
     return hasattr(model, "__array__") and not callable(model) and not hasattr(model, "predict")
-
-
-def _in_columns(given: Any, names: Sequence[str]) -> Any:
-    """Answers; of a data frame whose columns are called as the classes, in the order of these."""
-    if (
-        names
-        and hasattr(given, "columns")
-        and tables.is_frame(given)
-        and sorted(map(str, given.columns)) == sorted(names)
-    ):
-        of = {str(column): column for column in given.columns}
-        return given[[of[name] for name in names]]
-    return given
 
 
 def _named(p: np.ndarray, names: Sequence[str], called: str) -> np.ndarray:
@@ -204,7 +191,7 @@ def _refuse_wrapped(given: Any, called: str) -> None:
         raise InputError(
             f"{called} returns a dict of {', '.join(map(str, given))}: return one of them, its answers [n, c]"
         )
-    if isinstance(given, list) and given and isinstance(given[0], Mapping):
+    if isinstance(given, list) and given and isinstance(given[0], Mapping) and "score" not in given[0]:
         keys = ", ".join(map(str, given[0]))
         raise InputError(
             f"{called} returns a list of dicts of {keys}: return pandas.DataFrame(p).to_numpy(), whose columns are the"
@@ -247,6 +234,8 @@ def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str, k
     """What was answered about so many records as probabilities [n, c]. Raises InputError."""
     if p.dtype.kind not in "biuf":
         if p.dtype == object:
+            if (lacking := columns.missing(p).reshape(len(p), -1).any(axis=1)).any():
+                class_columns.refuse_missing(np.flatnonzero(lacking).tolist(), called)
             raise InputError(
                 f"{called} returns Python objects: return numbers, p.astype(float), or np.stack(p) where each is"
                 " an array"

@@ -4,7 +4,11 @@ import types
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline
+from sklearn.tree import DecisionTreeClassifier
 
 import mia_jax as mia
 from mia_jax.types import InputError
@@ -112,6 +116,7 @@ TRUTHS = {  # who trained the target, in other words, and what to give
     "unknown words": (np.where(MEMBER, "a", "b"), 'has "a" .*give member == "a" or member == "b", whichever means'),
     "three parts": (np.array(["val", "train", "test"])[np.arange(N) % 3], '"val" .*times: where "train" .*== "train"'),
     "objects": (np.where(MEMBER, "in", "out").astype(object), r'give member.astype\(str\) == "in"'),
+    "a list": (np.where(MEMBER, "train", "test").tolist(), r'give np.array\(member\) == "train"'),
     "missing": (np.where(MEMBER, np.nan, 0.0), r"are missing \(NaN\)"),
     "a column": (MEMBER[:, None], r"give member.squeeze\(\)"),
     "rows": (np.flatnonzero(MEMBER), r"np.isin\(np.arange\(n\), member\)"),
@@ -150,6 +155,29 @@ def test_a_series_of_texts_is_records():
     """An IndexError, before."""
     texts = pytest.importorskip("pandas").Series(["a b", "c"] * (N // 2))
     assert mia.audit(lambda x: P, texts, Y, MEMBER, attacks="loss")["loss"].auc.value == 0.5
+
+
+@pytest.mark.parametrize("held", [list, np.array, lambda texts: np.array(texts, object)], ids=["list", "str", "object"])
+def test_a_pipeline_that_begins_with_a_vectorizer_trains_shadows_on_texts(held):
+    """They came to it as [n, 1]: 'numpy.ndarray' object has no attribute 'lower'."""
+    rng = np.random.default_rng(0)
+    texts = [
+        f"film {k} was {'good' if c else 'bad'}" for k, c in zip(rng.integers(30, size=N).tolist(), Y, strict=True)
+    ]
+    model = make_pipeline(TfidfVectorizer(), DecisionTreeClassifier(random_state=0))
+    target = clone(model).fit([text for text, own in zip(texts, MEMBER, strict=True) if own], Y[MEMBER]).predict_proba
+    series = pytest.importorskip("pandas").Series(texts)
+    right, given = (
+        mia.audit(target, x, Y, MEMBER, shadows=model, num_shadows=4, attacks="loss")["loss"]
+        for x in (series, held(texts))
+    )
+    assert given.auc.value == right.auc.value
+
+
+def test_the_move_for_a_list_of_words_works():
+    member = np.where(MEMBER, "train", "test").tolist()
+    right = mia.audit(lambda x: P, X, Y, MEMBER, attacks="loss")["loss"].auc.value
+    assert mia.audit(lambda x: P, X, Y, np.array(member) == "train", attacks="loss")["loss"].auc.value == right
 
 
 def test_what_was_made_of_labels_and_answers_is_said_by_the_result():

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from mia_jax.data import class_labels, files, tables, truths
-from mia_jax.targets import answer_format, answer_kinds, labels_alone
+from mia_jax.targets import answer_format, answer_kinds, class_columns, labels_alone
 from mia_jax.types import Array, InputError
 
 
@@ -38,6 +38,31 @@ def refuse_masked(**given: Any) -> None:
                 f"{name} is a masked array, masked at {where.tolist()} and {int(np.ma.count_masked(value)) - 1:,} other"
                 " places: leave such records out of all arrays, or ask again; nothing is known of what is masked"
             )
+
+
+def in_order(labels: Any, target: Any, shadows: Any, population: Any) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Answers as arrays; of data frames with named columns in the order of the classes.
+
+    Args:
+        labels: of any kind, [n].
+        target: [n, c], an array, a list or a data frame.
+        shadows: [S, n, c], an array or a list of what ``target`` may be.
+        population: as of ``of_population``, or None.
+
+    Raises:
+        InputError: as ``class_columns.in_order``.
+    """
+    names = class_columns.names_of(labels, target)
+    own = tables.plain(class_columns.in_order(target, names, "target"))
+    each = tables.plain(class_columns.of_models(shadows, names))
+    group = (
+        population if isinstance(population, Mapping) else dict(zip(Answered._fields, population or (), strict=False))
+    )
+    if group.keys() == {*Answered._fields}:
+        more = class_columns.in_order(group["target"], names, 'population["target"]')
+        others = class_columns.of_models(group["shadows"], names, 'population["shadows"]')
+        population = {**group, "target": tables.plain(more), "shadows": tables.plain(others)}
+    return own, each, population
 
 
 def as_probabilities(asked: Answered, population: Any) -> tuple[Answered, Any, str]:
@@ -178,9 +203,15 @@ def membership(shadow_member: Array, asked: Answered) -> np.ndarray:
         )
     if not np.isin(member, (0, 1)).all():
         raise InputError(
-            "shadow_member holds something else than true and false (1 and 0)" + truths.untrue("shadow_member", member)
+            "shadow_member holds something else than true and false (1 and 0)"
+            + truths.untrue(_array("shadow_member", shadow_member), member)
         )
     return member.astype(bool)
+
+
+def _array(name: str, given: Any) -> str:
+    """What an argument is called where it is compared with a value: a list has to become an array."""
+    return f"np.array({name})" if isinstance(given, list | tuple) else name
 
 
 def _other_shadows(shape: tuple[int, ...], member: np.ndarray, asked: Answered) -> str:
@@ -199,9 +230,9 @@ def truth(member: Array, n: int) -> np.ndarray:
     Raises:
         InputError: they are no such thing.
     """
-    member = np.asarray(member)
+    called, member = _array("member", member), tables.plain(member)
     if member.shape != (n,) or not np.isin(member, (0, 1)).all():
-        move = truths.untrue("member", member) if member.shape == (n,) else tables.turned("member", member.shape, (n,))
+        move = truths.untrue(called, member) if member.shape == (n,) else tables.turned("member", member.shape, (n,))
         if not move and member.dtype.kind in "iu" and member.ndim == 1:
             move = ": where these are the numbers of records, write np.isin(np.arange(n), member)"
         raise InputError(

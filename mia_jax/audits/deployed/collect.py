@@ -20,7 +20,7 @@ from mia_jax.data import limits, npz, tables
 from mia_jax.plans import training_plan
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
-from mia_jax.targets import answer_format, answer_kinds, labels_alone
+from mia_jax.targets import answer_format, answer_kinds, class_columns, labels_alone
 from mia_jax.types import InputError
 
 Notify = Callable[[str], None]
@@ -87,7 +87,7 @@ def _collected(
 ) -> tuple[dict[str, np.ndarray], list[int]]:
     """What ``collect`` returns, and the numbers of the models that the shadows are."""
     plan = plan if isinstance(plan, TrainingPlan) else training_plan.load(plan)
-    files = _in_order(files)
+    files, target = class_columns.of_plan(_in_order(files), None if labels is None else loaded(labels), target)
     folder = pathlib.Path(files) if isinstance(files, str | pathlib.Path) else None
     if folder is not None:
         beside = _beside(folder)

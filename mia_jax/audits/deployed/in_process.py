@@ -146,7 +146,7 @@ def _in_turn(
     """These models of the plan, one after the other, or as many at once as the platform trains."""
     began = time.perf_counter()
     for k, model in zip(which, _trained(given, platform, plan, which), strict=True):
-        yield k, *_answers(model, asked, classes), time.perf_counter() - began
+        yield k, *_answers(model, asked, classes, given.class_names), time.perf_counter() - began
         began = time.perf_counter()
 
 
@@ -162,18 +162,34 @@ def _side_by_side(
 ) -> Made:
     """These models of the plan in several processes, as they are done."""
     tasks = (
-        (k, platform.fit, tables.take(given.x, rows), given.y[rows], int(plan.seeds[k]), asked, classes)
+        (
+            k,
+            platform.fit,
+            tables.take(given.x, rows),
+            given.y[rows],
+            int(plan.seeds[k]),
+            asked,
+            classes,
+            given.class_names,
+        )
         for k, rows in ((k, plan.rows(k)) for k in which)
     )
     yield from processes.each(_one, tasks, jobs, called="a shadow model")
 
 
 def _one(
-    k: int, fit: Callable[..., Any], x: Any, y: np.ndarray, seed: int, asked: Sequence[Any], classes: int
+    k: int,
+    fit: Callable[..., Any],
+    x: Any,
+    y: np.ndarray,
+    seed: int,
+    asked: Sequence[Any],
+    classes: int,
+    names: Sequence[str],
 ) -> tuple[int, dict[str, np.ndarray], str, float]:
     """One shadow, in a process of its own: records [m, *f], labels [m]."""
     began = time.perf_counter()
-    answers, wrong = _answers(fit(x, y, seed=seed), asked, classes)
+    answers, wrong = _answers(fit(x, y, seed=seed), asked, classes, names)
     return k, answers, wrong, time.perf_counter() - began
 
 
@@ -189,10 +205,10 @@ def _trained(given: Brought, platform: Platform, plan: TrainingPlan, which: Sequ
     return platform.fit_many(pool, np.stack(rows), seeds=[int(plan.seeds[k]) for k in which]) if rows else ()
 
 
-def _answers(model: Any, asked: Sequence[Any], classes: int) -> tuple[dict[str, np.ndarray], str]:
+def _answers(model: Any, asked: Sequence[Any], classes: int, names: Sequence[str]) -> tuple[dict[str, np.ndarray], str]:
     """What a shadow answers about the records and the population; or nothing, and what is wrong with it."""
     try:
-        given = [predictors.answers(model, x, classes, called="it").p for x in asked]
+        given = [predictors.answers(model, x, classes, called="it", names=names).p for x in asked]
     except predictors.NoNumber as error:
         return {}, str(error)
     return dict(zip(("p", "population"), given, strict=False)), ""

@@ -15,7 +15,6 @@ from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.calibration import Calibration, Choice
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.checks import memorization
-from mia_jax.data import tables
 from mia_jax.plans import membership
 from mia_jax.progress import Progress, patient, silent
 from mia_jax.targets import answer_format, defenses
@@ -152,7 +151,7 @@ def of_answers(
     checks.refuse_masked(
         labels=labels, target=target, shadows=shadows, shadow_member=shadow_member, member=member, population=population
     )
-    target, shadows = tables.plain(target), tables.plain(shadows)
+    target, shadows, population = checks.in_order(labels, target, shadows, population)
     checks.refuse_turned(labels, target)
     asked, population, note = checks.as_probabilities(Answered(labels, target, shadows), population)
     asked, population, of_labels = checks.numbered(asked, population)
