@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax.data import asked_records, local, npz, records, table_files
+from mia_jax.data import asked_records, class_labels, local, npz, records, table_files
 from mia_jax.data.records import How, Own
 from mia_jax.data.table import DATASETS
 from mia_jax.types import InputError, Schema
@@ -57,6 +57,8 @@ def load(
     name = path.name if path.stem in DATASETS else path.stem  # none is one of the table's
     try:
         found, schema = local.read(arrays, name, to_train_on=to_train_on)
+        if to_train_on and (said := class_labels.lone(found.y, schema.class_names)):
+            schema = schema._replace(notes=(*schema.notes, said))
         sent = found.x if found.x.dtype == np.uint8 else npz.numbers(arrays["x"], "x")
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
@@ -74,6 +76,8 @@ def _of_table(path: pathlib.Path, how: How) -> tuple[Own, np.ndarray]:
         if not how.whole:
             asked_records.refuse_missing(own)
             asked_records.refuse_unkept(own)
+        notes = tuple(_with_lines(path, note) for note in own.schema.notes)
+        own = own._replace(schema=own.schema._replace(notes=notes))
         if own.member is not None:
             own = own._replace(member=asked_records.truth(own.member))
     except InputError:
@@ -81,6 +85,16 @@ def _of_table(path: pathlib.Path, how: How) -> tuple[Own, np.ndarray]:
     except ValueError as error:
         raise InputError(f"{path} cannot be used: {error}{_line(path, str(error))}") from None
     return own, np.asarray(own.records.x if own.sent is None else own.sent)
+
+
+def _with_lines(path: pathlib.Path, note: str) -> str:
+    """A note; where it names a record in brackets, with its line in the file."""
+
+    def told(record: re.Match[str]) -> str:
+        line = table_files.line_of(path, int(record[1]))
+        return f"(record {record[1]}, line {line})" if line else record[0]
+
+    return re.sub(r"\(record (\d+)\)", told, note)
 
 
 def _line(path: pathlib.Path, reason: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from mia_jax import sanitize
 from mia_jax.data import columns, files, spellings, tables
 from mia_jax.data.columns import listed
+from mia_jax.types import Array
 
 RENUMBER = "number the classes 0, 1, ... without gaps, as np.unique(y, return_inverse=True)[1] does"
 BIN = (
@@ -19,6 +20,7 @@ BIN = (
 )
 NAMES = frozenset(("none", "null", "na", "n/a"))  # words for what is missing that a class may have as its name
 SHOWN = 8  # classes of a sentence
+LONE, BESIDE = 3, 10  # classes of one record, at most, and records of each other class, at least, that make these odd
 
 
 class Countless(ValueError):
@@ -33,6 +35,24 @@ class Classes(NamedTuple):
     note: str = ""  # what was made of them, in a sentence
 
 
+def lone(y: Array, names: Sequence[str] = ()) -> str:
+    """That a few classes have one record each beside large ones, which are rather no records; a sentence, or "".
+
+    Args:
+        y: labels [n], numbers.
+        names: of classes 0, 1, ..., if they have such.
+    """
+    present, counts = np.unique(y, return_counts=True)
+    alone = present[counts == 1].tolist()
+    if not 0 < len(alone) <= LONE or len(alone) == len(present) or counts[counts > 1].min() < BESIDE:
+        return ""
+    told = [
+        f"{sanitize.quoted(names[k] if k < len(names) else str(k))} (record {int((y == k).argmax())})" for k in alone
+    ]
+    which = f"Class {told[0]} has one record" if len(told) == 1 else f"Classes {', '.join(told)} have one record each"
+    return f"{which}: a line of another kind, as of names, units or sums, is to be deleted."
+
+
 def numbered(values: np.ndarray, *, names: Sequence[str] = (), whole: bool = True) -> Classes:
     """The classes of labels.
 
@@ -44,6 +64,13 @@ def numbered(values: np.ndarray, *, names: Sequence[str] = (), whole: bool = Tru
     Raises:
         ValueError: they are no classes; the record, and what to do.
     """
+    found = _numbered(values, names, whole)
+    said = lone(found.y, found.names) if whole else ""
+    return found._replace(note=f"{found.note} {said}".strip()) if said else found
+
+
+def _numbered(values: np.ndarray, names: Sequence[str], whole: bool) -> Classes:
+    """``numbered``, without a note of classes that have one record."""
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim == 2 and values.dtype.kind in "biuf":
@@ -96,11 +123,13 @@ def refuse_beyond(found: Classes, classes: int, called: str) -> None:
     Raises:
         ValueError: what is wrong, and what to do.
     """
+    said = lone(found.y, found.names)
+    odd = f"; {said[0].lower()}{said[1:].rstrip('.')}" if said else ""
     if found.names and len(found.names) != classes:
         raise ValueError(
             f"they name {len(found.names):,} classes ({listed(found.names)}), and the answers have {classes:,} columns:"
             f" number the classes from 0, as the columns, or give pandas.Categorical({called}, categories) with a"
-            " category for each column, in their order"
+            f" category for each column, in their order{odd}"
         )
     most = int(found.y.max())
     if most >= classes:
@@ -108,7 +137,7 @@ def refuse_beyond(found: Classes, classes: int, called: str) -> None:
         move = move or ", and leave out records of classes that the model was not trained on"
         raise ValueError(
             f"the largest is {most}, and the answers have {classes:,} columns: number the classes from 0, as the"
-            f" columns{move}"
+            f" columns{move}{odd}"
         )
 
 
@@ -164,7 +193,10 @@ def of_matrix(y: np.ndarray) -> str:
         ones = y.sum(axis=1)
         if (ones == 1).all():
             return "y.argmax(axis=1) makes them of a one-hot code"
-        row = int((ones != 1).argmax())
+        if ones.max() == 1:
+            such = f"record {int(ones.argmin())} has no label (0 in each column; {int((ones == 0).sum()):,} such)"
+            return f"{such}: leave it out, by keep = y.sum(axis=1) == 1"
+        row = int((ones > 1).argmax())
         return f"record {row} has {ones[row]:g} labels at once: audit one label at a time, with y[:, 0] and so on"
     if y.dtype.kind == "f" and (y >= 0).all() and (np.abs(y.sum(axis=1) - 1) < 1e-3).all():
         return "y.argmax(axis=1) makes them of probabilities"

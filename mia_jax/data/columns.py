@@ -126,6 +126,10 @@ def _number(value: Any) -> float | None:
     return None
 
 
+class Texts(ValueError):
+    """A column of text that is neither numbers nor categories."""
+
+
 # --- a column --------------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +202,7 @@ def _of_words(name: str, values: np.ndarray, there: np.ndarray, declared: bool =
     different = len(found)
     if different > max(FEW, len(rows) // 2) or different > MOST:
         numbers_in_text.refuse_units(name, texts[rows], rows)
-        raise ValueError(
+        raise Texts(
             f"column {name} has {different:,} different texts in {len(values):,} records"
             f" ({sanitize.quoted(str(texts[there.argmax()]))}, ...), as names, identifiers and sentences are: leave it"
             f" out with `kinds={name}:drop`, or say that they are categories with `kinds={name}:category`"

@@ -290,6 +290,10 @@ def _of_items(data: Any) -> Arrays | Table:
             f"{kind} gives {type(first).__name__} for a record{_of_length(first)}, and (x, y) is needed: give"
             " mia_jax.records(x, y)"
         )
+    if np.ndim(first[0]) == 0 and _is_array(first[1]) and not _is_one_hot(first[1]):
+        raise InputError(
+            f"{kind} gives (label, x) for a record, and (x, label) is needed: give [(x, label) for label, x in dataset]"
+        )
     x = [item[0] for item in items]
     labels = [item[1] for item in items]
     names = getattr(data, "classes", None)
@@ -298,6 +302,11 @@ def _of_items(data: Any) -> Arrays | Table:
     if isinstance(x[0], str):
         raise InputError(f"records of {kind} are text ({sanitize.quoted(x[0])}): give the numbers that a model takes")
     return Arrays(_stacked(x) if _is_array(x[0]) else _of_values(x), y, known)
+
+
+def _is_one_hot(value: Any) -> bool:
+    array = np.asarray(value) if _is_image(value) else tables.plain(value)
+    return array.ndim == 1 and array.dtype.kind in "biuf" and sorted({*array.tolist()}) == [0, 1] and array.sum() == 1
 
 
 def _of_length(value: Any) -> str:

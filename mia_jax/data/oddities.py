@@ -10,6 +10,7 @@ CHANNELS = (1, 3, 4)  # of images
 SOME = 200  # records that are looked at first
 MANY = 100  # records of which none shares a whole number with another, so that it is no accident
 ALL_WHOLE = 2.0**24  # from where on every float32 is a whole number
+CODED = 5  # records by which columns exclude each other, and none does both by chance
 FEW = 2  # such columns, at most, that are rather identifiers than measured
 _ID = re.compile(r"(?i:^|[_ .-])(?i:id|uid|uuid|nr|no|key)$|[a-z]I[dD]$|^(?i:id)[_ .-]")  # id, customer_id, userId
 
@@ -19,7 +20,9 @@ def channels_first(shape: Sequence[int]) -> bool:
     return len(shape) == 3 and shape[0] in CHANNELS and shape[2] not in CHANNELS and min(shape[1:]) > 4
 
 
-def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = (), said_of: Container[str] = ()) -> tuple[str, ...]:
+def notes(
+    x: np.ndarray, y: np.ndarray, names: Sequence[str] = (), said_of: Container[str] = (), label: str = ""
+) -> tuple[str, ...]:
     """What is to be said of it, in sentences.
 
     Args:
@@ -27,6 +30,7 @@ def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = (), said_of: Cont
         y: int [n].
         names: of the columns of x [n, f], where they have some.
         said_of: the names of columns of which it is known that they say the label.
+        label: the name of the column that y is, where it has one.
     """
 
     def column(k: int) -> tuple[str, str]:
@@ -61,6 +65,7 @@ def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = (), said_of: Cont
     if own:
         which, move = column(own[0])
         said.append(f"{which} is y itself: models need to learn nothing; {move} leaves it out.")
+    said += _telling(x, y, names, label, {*own} | {k for k, name in enumerate(names) if name in said_of})
     for number in MISSING if x.dtype.kind in "if" else ():
         if (share := (x == number).mean(axis=0)).max() > 1e-3 and not ((x < 0) & (x != number)).any():
             said.append(
@@ -68,6 +73,38 @@ def notes(x: np.ndarray, y: np.ndarray, names: Sequence[str] = (), said_of: Cont
                 " 0: as a rule it stands for what is missing; fill it in, or write np.nan for a model that takes such."
             )
     return tuple(said)
+
+
+def _telling(x: np.ndarray, y: np.ndarray, names: Sequence[str], label: str, known: set[int]) -> list[str]:
+    """That columns of 0 and 1 tell the label, as the rest of a one-hot code of it does; a sentence, or none.
+
+    Args:
+        x, y, names, label: as of ``notes``.
+        known: columns of which it is said elsewhere.
+    """
+    bits = [int(k) for k in np.flatnonzero((x.min(axis=0) == 0) & (x.max(axis=0) == 1)) if k not in known]
+    bits = [k for k in bits if x.dtype.kind in "bui" or np.isin(x[:, k], (0, 1)).all()]
+    single = [k for k in bits if ((x[:, k] == 1) == (y == y[int(x[:, k].argmax())])).all() and x[:, k].sum() >= CODED]
+    if single and len(np.unique(y)) > 2:
+        return [_leak(single, names, "are 1 for one class and 0 for the others: they tell the label")]
+    if sorted({*y.tolist()}) != [0, 1]:
+        return []
+    code = [k for k in bits if not x[y == 1, k].any()]
+    stem = re.match(r".*[_ .-]", label)
+    alike = [k for k in code if names and stem and names[k].startswith(stem[0])]
+    for columns in filter(None, (code, alike)):
+        ones = x[:, columns].sum(axis=1)
+        by_chance = ones.mean() * y.mean() * len(y)  # records with both, if one did not exclude the other
+        if (ones == 1 - y).all() or (columns is alike and (ones <= 1).all() and by_chance >= CODED):
+            how = "make a one-hot code with the label, of which a record has one 1 at most: they tell it"
+            return [_leak(columns, names, how)]
+    return []
+
+
+def _leak(columns: Sequence[int], names: Sequence[str], how: str) -> str:
+    called = [*dict.fromkeys(names[k] if names else str(k) for k in columns)]
+    drop = f"`kinds={','.join(f'{name}:drop' for name in called)}`" if names else f"np.delete(x, {columns}, axis=1)"
+    return f"The columns {', '.join(called)} {how}; {drop} leaves them out."
 
 
 def _of_their_own(x: np.ndarray, names: Sequence[str]) -> list[int]:

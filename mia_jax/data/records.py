@@ -154,7 +154,10 @@ def of_table(table: Table, name: str, how: How) -> Own:
         if column in kept and values.ndim == 1 and values.dtype == object
     }
     twins = oddities.names_of_labels(texts, labels.y)
-    notes += [*oddities.notes(x.reshape(len(x), -1), labels.y, names, twins), *twins.values()]
+    notes += [
+        *oddities.notes(x.reshape(len(x), -1), labels.y, names, twins, label[0] * (len(label) == 1)),
+        *twins.values(),
+    ]
     classes = max(int(labels.y.max()) + 1, len(labels.names))
     digest = artifacts.array_digest(x, labels.y)
     schema = Schema(name, "local", digest, classes, x.shape[1:], fields, tuple(notes), labels.names)
@@ -282,7 +285,17 @@ def _encoded(
         if name in table.class_names and values.dtype.kind in "iu":
             values = np.array(table.class_names[name], object)[values]
         kind = kinds.get(name) or (_WORD[known[name].kind] if name in known else None)
-        column = columns.read(name, values, kind, name in table.categories or name in table.class_names)
+        try:
+            column = columns.read(name, values, kind, name in table.categories or name in table.class_names)
+        except columns.Texts as error:
+            others = [other for other in features if other != name and kinds.get(other) != "drop"]
+            if any(_is_read(other, table.columns[other], kinds) for other in others):
+                raise
+            raise ValueError(
+                f"{str(error).partition(': leave it out')[0]}, and no other column is left: texts are audited with the"
+                f" model that reads them, mia_jax.audit(model, frame[{name!r}], y, member, ...); or make numbers of"
+                " them, as scikit-learn's TfidfVectorizer does, for mia_jax.records(x, y)"
+            ) from None
         if column is None:
             left.append(name)
             continue
@@ -300,6 +313,16 @@ def _encoded(
         [f"Left out: {listed(left)}, {'not among the other columns' if known else 'without a value'}."] if left else []
     )
     return np.concatenate([block.astype(np.float64) for block in blocks], axis=1), tuple(fields), said
+
+
+def _is_read(name: str, values: np.ndarray, kinds: Mapping[str, str]) -> bool:
+    """Whether another column can be learned from."""
+    try:
+        return values.ndim > 1 or columns.read(name, values, kinds.get(name)) is not None
+    except columns.Texts:
+        return False
+    except ValueError:  # which is said where it is read
+        return True
 
 
 def _wide(name: str, values: np.ndarray, start: int) -> tuple[np.ndarray, list[Field]]:

@@ -28,7 +28,8 @@ SUFFIXES = (*CSV, *PARQUET)
 INSTEAD = {  # other files that tables come in -> how they become one of these
     (".xlsx", ".xls", ".ods"): "pandas.read_excel(path).to_csv('mine.csv', index=False)",
     (".feather", ".arrow"): "pandas.read_feather(path).to_parquet('mine.parquet')",
-    (".json",): "pandas.read_json(path).to_csv('mine.csv', index=False)",
+    (".json",): "pandas.read_json(path).to_csv('mine.csv', index=False), of lists x and y np.savez('mine.npz',"
+    " **json.load(open(path)))",
     (".jsonl", ".ndjson"): "pandas.read_json(path, lines=True).to_csv('mine.csv', index=False)",
     (".pkl", ".pickle", ".joblib"): "pandas.read_pickle(path).to_csv('mine.csv', index=False), if you trust the file",
     (".gz", ".zip", ".bz2", ".xz", ".zst"): "unpack it first",
@@ -356,6 +357,11 @@ def _whole(reader: Any, width: int, form: _Form) -> Iterator[list[str]]:
             if skip:
                 skip -= 1
                 continue
+            names = [value.strip() for value in row] if row[-1].strip() == form.names[-1] else []
+            if names[-len(form.names) :] == form.names and not form.headless:
+                raise ValueError(
+                    f"line {reader.line_num} is the line of names again, as where files were joined: delete such lines"
+                )
             if len(row) != width:
                 more = " (a value that contains the separator needs quotes)" if len(row) > width else ""
                 other = "the first line" if form.headless else "the line of names"

@@ -3,10 +3,28 @@
 import numpy as np
 
 from mia_jax import sanitize
+from mia_jax.data import tables
 
 # Words for who trained a model, the surest first.
 TRUE = ("true", "yes", "member", "in", "train", "training", "1", "1.0", "t", "y")
 FEW_VALUES = 4  # of which one or another may stand for true
+
+
+def turned(name: str, values: np.ndarray, shape: tuple[int, ...]) -> str:
+    """What makes true and false of the shape [n] or [S, n] of an array of another one, in a clause; "" of others.
+
+    Args:
+        name: of the array, in what to do.
+        values: it: axes in another order, or the numbers of records.
+        shape: that is needed.
+    """
+    if move := tables.turned(name, values.shape, shape):
+        return move
+    if values.dtype.kind not in "iu" or values.ndim != len(shape) or values.shape[:-1] != shape[:-1]:
+        return ""
+    rows = f"np.isin(np.arange(n), {name})"
+    rows = rows if len(shape) == 1 else f"np.stack([np.isin(np.arange(n), rows) for rows in {name}])"
+    return f": where these are the numbers of records, write {rows}"
 
 
 def untrue(name: str, values: np.ndarray) -> str:

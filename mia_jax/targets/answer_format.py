@@ -179,11 +179,37 @@ def of_another_type(name: str, values: np.ndarray) -> str | None:
         turned = f"np.char.rstrip({name}.astype(str), '% ').astype(float) / 100"
         turned = turned if what == "percentages" else f"{name}.astype(float)"
         return f"{name} has type {values.dtype}, {what} written as text ({some[0]}): save {turned}"
+    if kind == "V":
+        array = name.partition("[")[0]
+        return (
+            f"{name} has type {values.dtype}, as bfloat16 becomes in NumPy's files: save {array}.astype(np.float32), or"
+            f" give {array}.view(ml_dtypes.bfloat16)"
+        )
     if kind in "biu":
         rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 and values.size else None
         needed = f"{name} has type {values.dtype}; needed: floating-point probabilities"
         return (None if rows is None else advice(name, rows)) or needed
     return None
+
+
+def mended(p: np.ndarray, row: int, name: str = "p", verb: str = "save") -> str:
+    """What to do about a row that is no answer, in a clause.
+
+    Args:
+        p: answers [n, c].
+        row: the one that is none.
+        name: of the array.
+        verb: what is done with probabilities: save, return.
+    """
+    left_out, array = "leave that record out of all arrays, or", name.partition("[")[0]
+    if not np.isfinite(p[row]).all():
+        return f"{left_out} ask again"
+    turned = f"{verb} {array} / {array}.sum(axis=-1, keepdims=True)"
+    far = np.abs(p.sum(axis=1) - 1) >= 0.25
+    if (p >= 0).all() and p.max() <= 1 and not far.any():  # rounded or clipped
+        return turned
+    few = far.mean() < 0.1 and not (p < 0).any() and p[row].any()
+    return f"{left_out} {turned}" if few else f"{verb} probabilities, as softmax gives them"
 
 
 def beginning(row: np.ndarray) -> str:

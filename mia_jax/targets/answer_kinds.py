@@ -191,7 +191,7 @@ def together(arrays: Mapping[str, np.ndarray]) -> dict[str, Read]:
     for name, values in arrays.items():
         if values.dtype.kind not in "biuf":
             flat = values.reshape(-1)
-            if values.dtype.kind in "US" and columns.plain_numbers(flat) is not None:
+            if values.dtype.kind == "V" or (values.dtype.kind in "US" and columns.plain_numbers(flat) is not None):
                 raise Faulty(str(answer_format.of_another_type(name, values)))
             what = f"text ({sanitize.quoted(str(flat[0]))})" if values.dtype.kind in "US" else str(values.dtype)
             raise Faulty(f"{name} holds {what}, no numbers: save probabilities")

@@ -240,6 +240,8 @@ def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str, k
                 f"{called} returns Python objects: return numbers, p.astype(float), or np.stack(p) where each is"
                 " an array"
             )
+        if advice := answer_format.of_another_type("p", p) if p.dtype.kind == "V" else None:
+            raise InputError(f"{called}: {advice}")
         labels = ", or its labels as numbers of classes" if p.dtype.kind in "US" and p.ndim == 1 else ""
         raise InputError(
             f"{called} returns {p.dtype}, no numbers: return probabilities [n, c], as predict_proba does{labels}"
@@ -296,6 +298,6 @@ def _refuse(p: np.ndarray, error: answer_kinds.Faulty, called: str) -> NoReturn:
     if error.row is None:
         regression = "; of a regression give `signal=squared_error`" if p.ndim == 1 or p.shape[1] == 1 else ""
         raise InputError(f"{called}: {error.reason}{regression}")
-    nearly = ((p >= 0) & (p <= 1)).all() and (np.abs(p.sum(axis=1) - 1) < 0.25).all()  # rounded or clipped
-    move = "p / p.sum(axis=1, keepdims=True)" if nearly else "probabilities, as softmax gives them"
-    raise InputError(f"{called}, record {error.row}: {error.reason}; return {move}")
+    raise InputError(
+        f"{called}, record {error.row}: {error.reason}; {answer_format.mended(p, error.row, verb='return')}"
+    )

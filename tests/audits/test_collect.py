@@ -107,6 +107,20 @@ def test_files_that_count_from_1_are_told(folder):
         mia.collect(PLAN, folder)
 
 
+def test_the_number_that_differs_is_the_models(folder):
+    """All files were of model 20, "by the last number in its name"."""
+    for k in range(K):
+        (folder / f"run2-model-{k:03d}.npy").rename(folder / f"resnet18_shadow{k}_epoch20.npy")
+    told = r"last number in its name is 20 everywhere.*resnet18_shadow0_epoch20.npy is of model 0"
+    with pytest.warns(UserWarning, match=told):
+        np.testing.assert_array_equal(mia.collect(PLAN, folder)["shadows"], P[:K])
+    np.save(folder / "old-20.npy", P[3])  # and of a third kind
+    with pytest.raises(InputError, match=r"both of model 20, .* or give a dict .* \{0: path, ...\}"):
+        mia.collect(PLAN, folder)
+    paths = {k: folder / f"resnet18_shadow{k}_epoch20.npy" for k in range(K)}
+    np.testing.assert_array_equal(mia.collect(PLAN, paths)["shadows"], P[:K])
+
+
 @pytest.mark.integration
 def test_an_audit_of_the_folder_is_that_of_the_file_and_of_one_call(folder, tmp_path):
     mia.collect(PLAN, folder, out=folder / "preds.npz")

@@ -92,3 +92,26 @@ def test_no_library_of_frames_is_imported_for_a_dict():
     code = "import sys, mia_jax as mia; mia.records({'a': [1, 2, 3], 'y': [0, 1, 0]}); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pandas", "polars", "pyarrow", "torch", "datasets"} & {*loaded}
+
+
+@pytest.mark.parametrize("label", [int, "abc".__getitem__, lambda k: np.int64(k)])
+def test_a_data_set_that_gives_the_label_first_is_named(label):
+    """ "rows of different lengths", or a label that is an image."""
+    x = RNG.random((N, 2, 5), np.float32)
+
+    class Swapped:
+        def __len__(self):
+            return N
+
+        def __getitem__(self, k):
+            if k >= N:
+                raise IndexError
+            return label(k % 3), x[k]
+
+    told = refused(Swapped())
+    assert "Swapped gives (label, x) for a record, and (x, label) is needed" in told
+    records, _, _ = read(eval(told.partition("needed: give ")[2], {"dataset": Swapped()}))
+    np.testing.assert_array_equal(records.x, x)
+    assert records.y.tolist() == [k % 3 for k in range(N)]
+    one_hot = [(0.5 * k, np.eye(3)[k % 3]) for k in range(N)]  # a single number, and a label
+    assert "label, x" not in refused(one_hot)

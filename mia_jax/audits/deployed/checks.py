@@ -177,19 +177,28 @@ def classes(target: Array) -> int:
     return np.shape(target)[1]
 
 
+def of_shadows(shadow_member: Any) -> np.ndarray:
+    """Who trained the shadows, as an array of whatever type and shape.
+
+    Raises:
+        InputError: rows of different lengths, as lists of record numbers are.
+    """
+    try:
+        return tables.plain(shadow_member)
+    except InputError:
+        raise InputError(
+            "shadow_member has rows of different lengths, as lists of record numbers have: give bools [S, n],"
+            " np.stack([np.isin(np.arange(n), rows) for rows in shadow_member])"
+        ) from None
+
+
 def membership(shadow_member: Array, asked: Answered) -> np.ndarray:
     """Which records trained each shadow, bool [S, n].
 
     Raises:
         InputError: they are no such thing, or the shadows' answers are of another shape.
     """
-    try:
-        member, shape = tables.plain(shadow_member), np.shape(asked.shadows)
-    except InputError:
-        raise InputError(
-            "shadow_member has rows of different lengths, as lists of record numbers have: give bools [S, n],"
-            " np.stack([np.isin(np.arange(n), rows) for rows in shadow_member])"
-        ) from None
+    member, shape = of_shadows(shadow_member), np.shape(asked.shadows)
     expected = (*shape[:1], *np.shape(asked.target))
     if len(shape) != 3 or shape != expected or shape[0] < 1:
         raise InputError(
@@ -199,7 +208,7 @@ def membership(shadow_member: Array, asked: Answered) -> np.ndarray:
     if member.shape != shape[:2]:
         raise InputError(
             f"shadow_member is {list(shape[:2])}, [S, n], true where the record trained the shadow; it has shape"
-            f" {member.shape}{tables.turned('shadow_member', member.shape, shape[:2])}"
+            f" {member.shape}{truths.turned('shadow_member', member, shape[:2])}"
         )
     if not np.isin(member, (0, 1)).all():
         raise InputError(
@@ -232,9 +241,7 @@ def truth(member: Array, n: int) -> np.ndarray:
     """
     called, member = _array("member", member), tables.plain(member)
     if member.shape != (n,) or not np.isin(member, (0, 1)).all():
-        move = truths.untrue(called, member) if member.shape == (n,) else tables.turned("member", member.shape, (n,))
-        if not move and member.dtype.kind in "iu" and member.ndim == 1:
-            move = ": where these are the numbers of records, write np.isin(np.arange(n), member)"
+        move = truths.untrue(called, member) if member.shape == (n,) else truths.turned("member", member, (n,))
         raise InputError(
             f"member is bool [{n}], true where the record trained the target; it is {member.dtype} {member.shape}{move}"
         )
@@ -300,7 +307,8 @@ def checked(asked: Answered, classes: int, whose: str) -> Answered:
         try:
             answer_format.check(p, answer_format.recognize(p, few=True), n)
         except answer_format.WrongAnswer as wrong:
-            raise answer_format.WrongAnswer(wrong.record, f"{whose}{who}: {wrong.reason}") from None
+            move = answer_format.mended(p, wrong.record, array)
+            raise answer_format.WrongAnswer(wrong.record, f"{whose}{who}: {wrong.reason}; {move}") from None
         return p
 
     y = _classes(asked.labels, n, classes, whose).y

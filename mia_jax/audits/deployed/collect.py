@@ -94,7 +94,7 @@ def _collected(
         labels = beside.get("labels") if labels is None else labels
         member = beside.get("member") if member is None else member
         target = beside.get("target") if target is None else target
-    found = _answers(plan, _numbered(plan, files), tell)
+    found = _answers(plan, _numbered(plan, files, tell), tell)
     read: np.ndarray | None = None
     if isinstance(target, int) and not isinstance(target, bool):
         read, member = _model_as_target(plan, found, target)
@@ -171,7 +171,7 @@ def _beside(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     return {name: path for name, paths in there.items() for path in paths if path.exists()}
 
 
-def _numbered(plan: TrainingPlan, files: Any) -> dict[int, Any]:
+def _numbered(plan: TrainingPlan, files: Any, tell: Notify) -> dict[int, Any]:
     """The file, or the answers, of each model that has any. Raises InputError for two of one model."""
     if isinstance(files, Mapping):
         return {_model(plan, int(k), str(k)): given for k, given in files.items()}
@@ -179,10 +179,19 @@ def _numbered(plan: TrainingPlan, files: Any) -> dict[int, Any]:
         folder = pathlib.Path(files)
         files = sorted(p for p in folder.iterdir() if p.suffix in (".npy", ".npz") and p.stem not in OF_THE_FOLDER)
     numbered: dict[int, pathlib.Path] = {}
-    for path in map(pathlib.Path, files):
-        k = _number(path)
+    paths = [*map(pathlib.Path, files)]
+    place = _place(paths)
+    how = LAST if place == -1 else "the number that differs in the names"
+    if place != -1:
+        said = f"{LAST} is {_digits(paths[0])[-1]} everywhere, so the one before that differs tells the model"
+        tell(f"{said}: {paths[0].name} is of model {_number(paths[0], place)}")
+    for path in paths:
+        k = _number(path, place)
         if k in numbered:
-            raise InputError(f"{path} and {numbered[k]} are both of model {k}, by {LAST}: leave one of them out")
+            raise InputError(
+                f"{path} and {numbered[k]} are both of model {k}, by {how}: leave one of them out, or give a dict of"
+                " the number of each model and its file, {0: path, ...}"
+            )
         numbered[k] = path
     if sorted(numbered) == [*range(1, len(plan.member) + 1)]:
         raise InputError(
@@ -190,20 +199,32 @@ def _numbered(plan: TrainingPlan, files: Any) -> dict[int, Any]:
             " them, so that model-1 becomes model-0, or give {k - 1: path} for the file of each number k"
         )
     for k, path in numbered.items():
-        _model(plan, k, str(path), f", by {LAST}," if path.suffix == ".npy" else "")
+        _model(plan, k, str(path), f", by {how}," if path.suffix == ".npy" else "")
     return numbered
 
 
-def _number(path: pathlib.Path) -> int:
-    """The number of a file's model. Raises InputError for a file that says none."""
+def _digits(path: pathlib.Path) -> list[str]:
+    return re.findall(r"\d+", path.stem)
+
+
+def _place(paths: list[pathlib.Path]) -> int:
+    """Which number of the names is the model's, counted from the end: the last, but where it is one in all files."""
+    columns = [*zip(*(_digits(path)[::-1] for path in paths), strict=False)]
+    if len(paths) < 2 or not columns or len({*columns[0]}) > 1:
+        return -1
+    return next((-1 - k for k, column in enumerate(columns) if len({*column}) == len(paths)), -1)
+
+
+def _number(path: pathlib.Path, place: int) -> int:
+    """The number of a file's model, at this place in its name. Raises InputError for a file that says none."""
     if path.suffix == ".npz":
         there = npz.read_own(path, ("model",), "np.savez(path, probabilities=p, model=k)")
         if "model" in there and there["model"].size == 1 and there["model"].dtype.kind in "iu":
             return int(there["model"].reshape(()))
-    numbers = re.findall(r"\d+", path.stem)
+    numbers = _digits(path)
     if not numbers:
         raise InputError(f"{path} does not say which model's it is: name it by its number, as model-007.npy")
-    return int(numbers[-1])
+    return int(numbers[place])
 
 
 def _model(plan: TrainingPlan, k: int, whose: str, how: str = "") -> int:
@@ -283,13 +304,10 @@ def _probabilities(array: np.ndarray, plan: TrainingPlan, whose: str, kind: Any)
         )
     if kind is None and labels_alone.are_labels(array):
         return "labels", array.reshape(n)
-    if array.dtype.kind in "US":
+    if array.dtype.kind in "USV":
         raise InputError(f"{whose}: {answer_format.of_another_type('p', array)}")
     if array.dtype.kind != "f":
-        what = (
-            "bfloat16, which NumPy's files lose: write p.astype(np.float32)" if array.dtype.kind == "V" else array.dtype
-        )
-        raise InputError(f"{whose} holds {what}; needed: probabilities or logits, floating-point numbers")
+        raise InputError(f"{whose} holds {array.dtype}; needed: probabilities or logits, floating-point numbers")
     one = array.ndim == 1 or array.shape[1] == 1
     known = {"logits": answer_kinds.OF_CLASS_1, "probabilities": answer_kinds.SURE_OF_CLASS_1} if one else {}
     try:

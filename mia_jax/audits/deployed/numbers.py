@@ -19,7 +19,7 @@ from mia_jax.audits.deployed import calibration, checks, negative_control
 from mia_jax.audits.deployed.calibration import AS_TARGET, Calibration, Choice
 from mia_jax.audits.deployed.infer import ONE_SIDED, built, equal_counts, lacking
 from mia_jax.checks import filled_signals, own_members, signal_orders, signal_scales, unlike_signals
-from mia_jax.data import tables
+from mia_jax.data import tables, truths
 from mia_jax.plans import membership
 from mia_jax.types import Array, InputError, Key
 
@@ -152,18 +152,21 @@ def checked(signal: Array, shadow_signal: Array, shadow_member: Array) -> Checke
     for name, array in given.items():
         if array.dtype.kind not in "biuf" or array.shape[array.ndim - 1 :] != n or array.ndim != 1 + (name != "signal"):
             wanted = "[n], a number for each record" if name == "signal" else f"[S, {n[0] if n else 'n'}], as signal"
-            raise InputError(f"{name} is {array.dtype} {array.shape}; needed: {wanted}")
+            hint = tables.turned(name, array.shape, (None,) if name == "signal" else (None, *n))
+            raise InputError(f"{name} is {array.dtype} {array.shape}; needed: {wanted}{hint}")
         if not array.size:
             raise InputError(f"{name} is empty: give one record and one shadow at least")
         if not np.isfinite(array).all():
             where = np.argwhere(~np.isfinite(array))[0].tolist()
             raise InputError(f"{name} is not finite at {where}: leave that record out of all arrays, or ask again")
-    trained = tables.plain(shadow_member)
+    trained = checks.of_shadows(shadow_member)
     shape = given["shadow_signal"].shape
     if trained.shape != shape or trained.dtype.kind not in "biuf" or not np.isin(trained, (0, 1)).all():
+        same = trained.shape == shape
+        move = truths.untrue("shadow_member", trained) if same else truths.turned("shadow_member", trained, shape)
         raise InputError(
             f"shadow_member is bool {list(shape)}, true where the record trained the shadow; it is {trained.dtype}"
-            f" {trained.shape}"
+            f" {trained.shape}{move}"
         )
     return Checked(*(array.astype(np.float64) for array in given.values()), trained.astype(bool))
 

@@ -200,7 +200,7 @@ def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 def _truth(values: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
     if values.shape != shape:
-        hint = tables.turned(name, values.shape, shape)
+        hint = truths.turned(name, values, shape)
         raise ValueError(f"{name} has shape {values.shape}; needed: {list(shape)}, true where the record trained{hint}")
     if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
         raise ValueError(
