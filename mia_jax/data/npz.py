@@ -226,10 +226,11 @@ def numbers(array: np.ndarray, name: str) -> np.ndarray:
             return array.astype(np.float64)
     if kind in "biuf":
         return array.astype(array.dtype.newbyteorder("="), copy=False)
-    raise ValueError(f"{name} {_odd(array.dtype, name)}")
+    raise ValueError(f"{name} {odd(array.dtype, name)}")
 
 
-def _odd(dtype: np.dtype, name: str) -> str:
+def odd(dtype: np.dtype, name: str) -> str:
+    """What is wrong with an array of a type that is no number, and what to do, in a clause behind its name."""
     if dtype.kind in "US" and name in ("y", "labels"):
         return f"has type {dtype}, text; needed: classes numbered from 0: np.unique({name}, return_inverse=True)[1]"
     if dtype.kind in "US":
@@ -248,4 +249,7 @@ def _odd(dtype: np.dtype, name: str) -> str:
             f"holds Python objects; needed: numbers: {name}.astype(float) where each is a number, np.stack({name})"
             " where each is an array"
         )
-    return f"has type {dtype}, as bfloat16 becomes in a file; needed: numbers: write {name}.astype(np.float32)"
+    return (
+        f"has type {dtype}, as bfloat16 becomes in a file; needed: numbers: write {name}.astype(np.float32), or give"
+        f" {name}.view(ml_dtypes.bfloat16)"
+    )

@@ -7,6 +7,7 @@ and of its shadows differ is in ``audits/deployed/answer_formats.py``.
 
 import numpy as np
 
+from mia_jax.data import npz
 from mia_jax.targets import defenses
 from mia_jax.types import Answers, MiaError
 
@@ -180,11 +181,7 @@ def of_another_type(name: str, values: np.ndarray) -> str | None:
         turned = turned if what == "percentages" else f"{name}.astype(float)"
         return f"{name} has type {values.dtype}, {what} written as text ({some[0]}): save {turned}"
     if kind == "V":
-        array = name.partition("[")[0]
-        return (
-            f"{name} has type {values.dtype}, as bfloat16 becomes in NumPy's files: save {array}.astype(np.float32), or"
-            f" give {array}.view(ml_dtypes.bfloat16)"
-        )
+        return f"{name} {npz.odd(values.dtype, name.partition('[')[0])}"
     if kind in "biu":
         rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 and values.size else None
         needed = f"{name} has type {values.dtype}; needed: floating-point probabilities"

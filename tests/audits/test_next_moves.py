@@ -63,7 +63,7 @@ def test_bfloat16_that_became_bytes(tmp_path, entrance):
     np.save(tmp_path / "p.npy", P.astype(ml_dtypes.bfloat16))
     lost = np.load(tmp_path / "p.npy")
     assert lost.dtype.kind == "V"
-    words = r"as bfloat16 becomes in NumPy's files: save (target|p)\.astype\(np\.float32\), or give"
+    words = r"as bfloat16 becomes in a file; needed: numbers: write (target|p)\.astype\(np\.float32\), or give"
     with pytest.raises(InputError, match=words) as told:
         match entrance:
             case "infer":

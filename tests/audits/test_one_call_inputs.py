@@ -107,7 +107,7 @@ BAD = {
     "no label": (dict(y=np.where(MEMBER, np.nan, Y)), "y cannot be used: there is no label of record . and 119 others"),
     "sum": (
         dict(predict=lambda x: TARGET(x) * np.where(np.arange(N) == 7, 0.9, 1)[:, None]),
-        r"record 7: .* sum to 0.9, .* return p / p.sum\(axis=1",
+        r"record 7: .* sum to 0.9, .* return p / p.sum\(axis=-1",
     ),
     "sparse": (dict(x=scipy.sparse.csr_matrix(X)), r"x is a sparse matrix.*x.toarray\(\)"),
     "ragged": (dict(x=[[1.0, 2.0], [3.0]] * 120), "rows of different lengths"),

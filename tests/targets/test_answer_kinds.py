@@ -204,7 +204,9 @@ def test_bfloat16_of_jax_is_read_wherever_arrays_are_given(tmp_path):
     plan = mia.plan(N, S)
     np.testing.assert_allclose(mia.collect(plan, dict(enumerate(half[1:])))["shadows"], P[1:], atol=5e-3)
     np.save(tmp_path / "0.npy", np.asarray(half[0]))
-    with pytest.raises(InputError, match=r"bfloat16, which NumPy's files lose: write p.astype\(np.float32\)"):
+    with pytest.raises(
+        InputError, match=r"as bfloat16 becomes in a file; needed: numbers: write p.astype\(np.float32\)"
+    ):
         mia.collect(plan, {0: tmp_path / "0.npy"})
 
 
