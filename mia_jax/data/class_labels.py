@@ -50,7 +50,8 @@ def lone(y: Array, names: Sequence[str] = ()) -> str:
         f"{sanitize.quoted(names[k] if k < len(names) else str(k))} (record {int((y == k).argmax())})" for k in alone
     ]
     which = f"Class {told[0]} has one record" if len(told) == 1 else f"Classes {', '.join(told)} have one record each"
-    return f"{which}: a line of another kind, as of names, units or sums, is to be deleted."
+    if_so = "if it is a line of another kind" if len(told) == 1 else "if these are lines of another kind"
+    return f"{which}: {if_so}, as of names, units or sums, leave it out."
 
 
 def numbered(values: np.ndarray, *, names: Sequence[str] = (), whole: bool = True) -> Classes:

@@ -83,10 +83,11 @@ def _telling(x: np.ndarray, y: np.ndarray, names: Sequence[str], label: str, kno
         known: columns of which it is said elsewhere.
     """
     bits = [int(k) for k in np.flatnonzero((x.min(axis=0) == 0) & (x.max(axis=0) == 1)) if k not in known]
+    bits = [k for k in bits if not names or [*names].count(names[k]) == 1]  # a column of words is no such code
     bits = [k for k in bits if x.dtype.kind in "bui" or np.isin(x[:, k], (0, 1)).all()]
     single = [k for k in bits if ((x[:, k] == 1) == (y == y[int(x[:, k].argmax())])).all() and x[:, k].sum() >= CODED]
     if single and len(np.unique(y)) > 2:
-        return [_leak(single, names, "are 1 for one class and 0 for the others: they tell the label")]
+        return [_leak(single, names, "each is 1 for one class and 0 for the others, which tells the label")]
     if sorted({*y.tolist()}) != [0, 1]:
         return []
     code = [k for k in bits if not x[y == 1, k].any()]
@@ -96,15 +97,15 @@ def _telling(x: np.ndarray, y: np.ndarray, names: Sequence[str], label: str, kno
         ones = x[:, columns].sum(axis=1)
         by_chance = ones.mean() * y.mean() * len(y)  # records with both, if one did not exclude the other
         if (ones == 1 - y).all() or (columns is alike and (ones <= 1).all() and by_chance >= CODED):
-            how = "make a one-hot code with the label, of which a record has one 1 at most: they tell it"
+            how = "and the label a record has one 1 at most, as of a one-hot code: they tell the label"
             return [_leak(columns, names, how)]
     return []
 
 
 def _leak(columns: Sequence[int], names: Sequence[str], how: str) -> str:
-    called = [*dict.fromkeys(names[k] if names else str(k) for k in columns)]
+    called = [names[k] if names else str(k) for k in columns]
     drop = f"`kinds={','.join(f'{name}:drop' for name in called)}`" if names else f"np.delete(x, {columns}, axis=1)"
-    return f"The columns {', '.join(called)} {how}; {drop} leaves them out."
+    return f"Of the columns {', '.join(called)} {how}; {drop} leaves them out."
 
 
 def _of_their_own(x: np.ndarray, names: Sequence[str]) -> list[int]:

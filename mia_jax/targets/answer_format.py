@@ -201,12 +201,12 @@ def mended(p: np.ndarray, row: int, name: str = "p", verb: str = "save") -> str:
     left_out, array = "leave that record out of all arrays, or", name.partition("[")[0]
     if not np.isfinite(p[row]).all():
         return f"{left_out} ask again"
-    turned = f"{verb} {array} / {array}.sum(axis=-1, keepdims=True)"
-    far = np.abs(p.sum(axis=1) - 1) >= 0.25
-    if (p >= 0).all() and p.max() <= 1 and not far.any():  # rounded or clipped
-        return turned
-    few = far.mean() < 0.1 and not (p < 0).any() and p[row].any()
-    return f"{left_out} {turned}" if few else f"{verb} probabilities, as softmax gives them"
+    total = p.sum(axis=1)
+    far = np.abs(total - 1) >= 0.25  # of what is rounded or clipped none is
+    if (p < 0).any() or not p[row].any() or (far.mean() > 0.1 and np.ptp(total) > 0.1 * total.max()):
+        return f"{verb} probabilities, as softmax gives them"
+    few = bool(far.any()) and far.mean() <= 0.1
+    return (f"{left_out} " if few else "") + f"{verb} {array} / {array}.sum(axis=-1, keepdims=True)"
 
 
 def beginning(row: np.ndarray) -> str:

@@ -77,7 +77,7 @@ IDS = ",".join(f'"{{""ImportId"":""QID{k}""}}"' for k in range(3))
 
 
 @pytest.mark.parametrize(("top", "end", "told"), [
-    ([QUESTIONS], [], "Class 'Satisfied?' (record 0, line 2) has one record: a line of another kind"),
+    ([QUESTIONS], [], "Class 'Satisfied?' (record 0, line 2) has one record: if it is a line of another kind"),
     ([QUESTIONS, IDS], [], "Classes 'Satisfied?' (record 0, line 2), '{\"ImportId\":\"QID2\"}' (record 1, line 3)"),
     ([], ["all,all,Total"], "Class 'Total' (record 60, line 62) has one record"),
 ])  # fmt: skip
@@ -179,22 +179,30 @@ def test_a_record_without_a_label_is_to_be_left_out():
 def test_the_rest_of_a_one_hot_code_tells_the_label(without):
     move = "`kinds=is_dog:drop,is_eel:drop`"
     said = " ".join(records(coded(without), label="is_cat")[1].notes)
-    assert "The columns is_dog, is_eel make a one-hot code with the label" in said and move in said
+    assert "Of the columns is_dog, is_eel and the label a record has one 1 at most" in said and move in said
     left = records(coded(without), label="is_cat", kinds=move[1:-1].removeprefix("kinds="))[1]
     assert "one-hot" not in " ".join(left.notes) and len(left.fields) == 1
 
 
 def test_the_code_of_several_classes_tells_them():
     said = " ".join(records({**coded(), "label": np.array(["cat", "dog", "eel"])[KIND]})[1].notes)
-    assert "The columns is_cat, is_dog, is_eel are 1 for one class and 0 for the others: they tell the label" in said
+    assert (
+        "Of the columns is_cat, is_dog, is_eel each is 1 for one class and 0 for the others, which tells the label"
+        in said
+    )
     x = np.stack([np.arange(N) % 7, KIND == 1, KIND == 2], axis=1)
     said = " ".join(records(x, (KIND == 0).astype(int))[1].notes)
-    assert "The columns 1, 2 make a one-hot code with the label" in said and "np.delete(x, [1, 2], axis=1)" in said
+    assert (
+        "Of the columns 1, 2 and the label a record has one 1 at most" in said
+        and "np.delete(x, [1, 2], axis=1)" in said
+    )
 
 
 def test_columns_that_exclude_nothing_are_not_named():
     rng = np.random.default_rng(2)
     data = {f"is_{k}": rng.integers(2, size=N) for k in range(5)} | {"is_label": rng.integers(2, size=N)}
-    assert "code" not in " ".join(records(data, label="is_label")[1].notes)
+    assert "the label" not in " ".join(records(data, label="is_label")[1].notes)
     rare = {f"is_{k}": (np.arange(N) == k).astype(int) for k in range(4)}  # few records: exclusive by chance
-    assert "code" not in " ".join(records({**rare, "is_label": np.arange(N) // 30}, label="is_label")[1].notes)
+    assert "the label" not in " ".join(records({**rare, "is_label": np.arange(N) // 30}, label="is_label")[1].notes)
+    words = {"age": [f"{20 + k % 30} J." for k in range(N)], "label": np.arange(N) % 2}  # a category for each number
+    assert "the label" not in " ".join(records(words)[1].notes)
