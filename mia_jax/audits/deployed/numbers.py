@@ -18,7 +18,7 @@ from mia_jax.attacks.entries import ANSWERS
 from mia_jax.audits.deployed import calibration, checks, negative_control
 from mia_jax.audits.deployed.calibration import AS_TARGET, Calibration, Choice
 from mia_jax.audits.deployed.infer import ONE_SIDED, built, equal_counts, lacking
-from mia_jax.checks import filled_signals, own_members, signal_orders, signal_scales, unlike_signals
+from mia_jax.checks import filled_signals, own_members, signal_orders, signal_scales, unlike_signals, unnoticed
 from mia_jax.data import tables, truths
 from mia_jax.plans import membership
 from mia_jax.types import Array, InputError, Key
@@ -340,7 +340,9 @@ class Remarks(NamedTuple):
     notes: tuple[str, ...]  # where nothing is doubted, whose numbers are spread otherwise
 
 
-def remarks(target: Array, shadows: Array, shadow_member: Array, member: Array | None) -> Remarks:
+def remarks(
+    target: Array, shadows: Array, shadow_member: Array, member: Array | None, *, trials: bool = False
+) -> Remarks:
     """What is to be said of numbers, whichever way they came.
 
     Args:
@@ -348,7 +350,17 @@ def remarks(target: Array, shadows: Array, shadow_member: Array, member: Array |
         shadows: float [S, n].
         shadow_member: bool [S, n].
         member: bool [n], where it is known.
+        trials: where nothing is said, make mistakes in copies to see which ones would not be noticed.
     """
+    said = _compared(target, shadows, shadow_member, member)
+    if not trials or any(said):
+        return said
+    given = unnoticed.Given(None, np.asarray(target), np.asarray(shadows), np.asarray(shadow_member, bool), member)
+    return Remarks((), unnoticed.note(given, given.shadows, lambda copy: any(_compared(*copy[1:]))))
+
+
+def _compared(target: Array, shadows: Array, shadow_member: Array, member: Array | None) -> Remarks:
+    """What comparisons of models and memberships say; arguments as of ``remarks``."""
     related = None if member is None else membership.related(np.vstack([member, shadow_member]))
     doubted = unlike_signals.doubts(target, shadows, shadow_member, member, related)
     if doubted:

@@ -28,6 +28,7 @@ from mia_jax.checks import (
     unlike_columns,
     unlike_memberships,
     unlike_shadows,
+    unnoticed,
     untold_rows,
 )
 from mia_jax.data import duplicates
@@ -75,6 +76,7 @@ def of_saved(
     alike: bool = True,
     copies: np.ndarray | None = None,
     numbers: np.ndarray | None = None,
+    trials: bool = False,
 ) -> Remarks:
     """What is to be said of saved answers.
 
@@ -87,17 +89,37 @@ def of_saved(
         alike: target and shadows are meant to be alike; not where a defense of the target alone was asked for.
         copies: int [n], ``duplicates.groups`` of the records; None: the answers tell them.
         numbers: int [S], what the shadows are called; None: by their rows.
+        trials: where nothing is said, make mistakes in copies to see which ones would not be noticed; takes seconds.
     """
     given = _given(Answered(asked.labels, asked.target, np.asarray(asked.shadows)[kept]), trained[kept], member, known)
-    found = _beside(given) if alike else None
-    doubted = _doubts(given, found)
-    said = (*_copies(given.asked, member, copies), *(() if doubted else _notes(given, found)))
+    doubted, noted = _compared(given, alike)
+    if trials and alike and not (doubted or noted):
+        noted = _unnoticed(given)
+    said = (*_copies(given.asked, member, copies), *noted)
     if alike and not doubted and (note := answer_formats.labels_note(known)):
         said = (*said, note)
     if alike and (coarse := answer_formats.coarse_doubt(known)):
         doubted = (*doubted, coarse)
     names = (np.arange(len(trained)) if numbers is None else numbers)[kept]
     return Remarks(*(tuple(naming.with_numbers(text, names) for text in texts) for texts in (doubted, said)))
+
+
+def _compared(given: _Given, alike: bool) -> Remarks:
+    """What comparisons of labels, models and memberships say."""
+    found = _beside(given) if alike else None
+    doubted = _doubts(given, found)
+    return Remarks(doubted, () if doubted else _notes(given, found))
+
+
+def _unnoticed(given: _Given) -> tuple[str, ...]:
+    """The note on mistakes that ``_compared`` would say nothing of."""
+
+    def noticed(copy: unnoticed.Given) -> bool:
+        asked = Answered(copy.labels, copy.target, copy.shadows)
+        return any(_compared(_given(asked, copy.trained, copy.member, given.known), alike=True))
+
+    arrays = (np.asarray(array) for array in given.asked)
+    return unnoticed.note(unnoticed.Given(*arrays, given.trained, given.member), given.shadows, noticed)
 
 
 def _given(asked: Answered, trained: np.ndarray, member: np.ndarray | None, known: Formats) -> _Given:

@@ -196,7 +196,7 @@ def summarize(
         control={name: one.control for name, one in scored.items()},
     )
     notes = list(dict.fromkeys(note for one in scored.values() for note in one.notes))
-    said = numbers.remarks(setting.target, trained.extra, setting.plan.member, given.member)
+    said = numbers.remarks(setting.target, trained.extra, setting.plan.member, given.member, trials=True)
     said = said._replace(
         doubts=(*numbers.of_units(setting.target, given.y, setting.signal, given.member), *said.doubts)
     )

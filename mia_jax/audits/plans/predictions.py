@@ -242,7 +242,9 @@ def checked(
     population = population and population._replace(shadows=population.shadows[kept])
     known = formats.of_saved(saved.target, saved.shadows, common=not chosen)
     alike = not chosen or config.adaptive
-    said = remarks.of_saved(asked, trained, saved.member, known, kept, alike=alike, copies=copies, numbers=numbers)
+    said = remarks.of_saved(
+        asked, trained, saved.member, known, kept, alike=alike, copies=copies, numbers=numbers, trials=True
+    )
     notes = notes if numbers is None else [naming.with_numbers(note, numbers) for note in notes]
     return Inputs(saved, digest, names, known, [*notes, *said.notes], list(said.doubts), population)
 
