@@ -200,9 +200,10 @@ def together(arrays: Mapping[str, np.ndarray]) -> dict[str, Read]:
         except Faulty as error:
             if error.row is None:
                 raise
-            raise Faulty(
-                f"{name}, record {error.row}: {error.reason}; needed: probabilities, or logits of all"
-            ) from None
+            finite = np.isfinite(values[error.row]).all()
+            move = "needed: probabilities, or logits of all"
+            move = move if finite else answer_format.mended(values.reshape(len(values), -1), error.row)
+            raise Faulty(f"{name}, record {error.row}: {error.reason}; {move}") from None
     kinds: dict[Kind, str] = {}
     for name, one in out.items():
         kinds.setdefault(one.kind, name)

@@ -89,6 +89,16 @@ def test_member_of_a_file_as_the_numbers_of_records(tmp_path):
     np.testing.assert_array_equal(records.load_predictions(tmp_path / "preds.npz").member, MEMBER)
 
 
+def test_a_row_of_a_file_that_is_not_finite_is_to_be_left_out(tmp_path):
+    for arrays in (ANSWERS, {name: ANSWERS[name] for name in ("labels", "target")}):
+        wrong = np.where(np.arange(N)[:, None] == 7, np.nan, P[0])
+        np.savez(tmp_path / "preds.npz", **arrays | {"target": wrong})
+        with pytest.raises(
+            InputError, match=r"target, record 7: .*; leave that record out of all arrays, or ask again"
+        ):
+            records.load_predictions(tmp_path / "preds.npz", alone=len(arrays) == 2)
+
+
 @pytest.mark.parametrize("of", ["target", "shadows"])
 def test_rows_that_are_no_answer_say_what_to_do(of):
     wrong = P.copy()
