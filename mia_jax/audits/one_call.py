@@ -184,8 +184,9 @@ def _brought(
     given = Brought(predict, x, labels, member, other, trainer, notes=notes, class_names=found.names)
     if saved is None:
         return given
-    p, trained, note = _saved(saved, len(labels), found.names or class_columns.own_names(predict))
-    return given._replace(shadows=p, shadow_member=trained, notes=(*notes, *filter(None, [note])))
+    names = found.names or class_columns.own_names(predict) or class_columns.own_names(saved.get("shadows"))
+    p, trained, note = _saved(saved, len(labels), names)
+    return given._replace(shadows=p, shadow_member=trained, class_names=names, notes=(*notes, *filter(None, [note])))
 
 
 def _there(x: Any, y: Array | None) -> Array:

@@ -226,8 +226,7 @@ def _without_interval(measure: Measure) -> Measure:
 
 def _signals(given: dict[str, Array], labels: Array | None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """By name: signals float64 [K, n] of each model, and whether its answers are right [K, n] ({} without labels)."""
-    some = next(iter(given.values()))
-    names = class_columns.own_names(some[0] if isinstance(some, list | tuple) and some else None)
+    names = class_columns.own_names(next(iter(given.values())))
     each = {name: class_columns.of_models(value, names, name) for name, value in given.items()}
     plain = {name: np.asarray(tables.plain(value)) for name, value in each.items()}
     shape = plain["unlearned"].shape

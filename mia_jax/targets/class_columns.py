@@ -64,7 +64,7 @@ def of_models(given: Any, names: Sequence[str], called: str = "shadows") -> Any:
     """
     if not isinstance(given, list | tuple):
         return given
-    names = names or own_names(given[0] if given else None)
+    names = names or own_names(given)
     return [in_order(each, names, f"{called}[{k}]") for k, each in enumerate(given)]
 
 
@@ -101,7 +101,8 @@ def names_of(labels: Any, first: Any) -> tuple[str, ...]:
 
 
 def own_names(given: Any) -> tuple[str, ...]:
-    """The columns of a data frame that no rule orders, by which those of other models are ordered; else ()."""
+    """The columns of a data frame, or of the first in a list, that no rule orders, and that order others'; else ()."""
+    given = given[0] if isinstance(given, list | tuple) and given else given
     columns = _columns(given)
     return () if len(columns) < 2 or order_of(columns, ()) is not None else tuple(columns)
 

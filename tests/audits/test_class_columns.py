@@ -85,6 +85,16 @@ def test_audit_reads_the_names_of_saved_shadows(world):
     assert auc(frame(p), [frame(one) for one in q]) == auc(lambda x: frame(p), [frame(one) for one in q]) == right
 
 
+def test_audit_orders_a_function_and_saved_shadows_alike_where_labels_are_numbers(world):
+    y, member, trained, p, q = world
+    own = (0, 1, 2)
+    saved = {"shadows": [frame(one, order=own) for one in q], "shadow_member": trained}
+    x = np.zeros((N, 1))
+    right = mia.audit(p, x, y, member, shadows={**saved, "shadows": q}, attacks="lira")["lira"].auc.value
+    for target in (lambda x: frame(p), frame(p, order=own), lambda x: p):
+        assert mia.audit(target, x, y, member, shadows=saved, attacks="lira")["lira"].auc.value == right
+
+
 def test_audit_reads_the_names_of_what_trained_shadows_answer(world):
     y, member, _, p, _ = world
     x = np.random.default_rng(1).normal(size=(N, 3))
