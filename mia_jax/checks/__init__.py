@@ -13,6 +13,7 @@ rows and the next move.
 * A model beside the others: ``unlike_shadows``, ``odd_shadows``, ``temperatures``, ``lost_order``.
 * One number per record: ``unlike_signals``, which asks the files on signals.
 
+* A target without shadows: ``alone``.
 * What none of them would notice in a file: ``unnoticed``.
 
 ``audits.deployed.remarks`` and ``numbers`` ask them all. ``samples`` and ``naming`` are shared.

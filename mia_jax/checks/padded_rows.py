@@ -62,6 +62,18 @@ def of_answers(
     return (_said(found, len(labels), "answer"),)
 
 
+def of_target(target: Array) -> tuple[str, ...]:
+    """The same of a target's probabilities [n, c] where there are no other models: of rows side by side alone."""
+    run = _run(_Model(*equal_answers.answered(np.asarray(target))))
+    if run is None:
+        return ()
+    recurs = f"the answers of the rows {run.by} before" if run.by else "one and the same answer"
+    return (
+        f"Of the target, {len(run.rows):,} of {len(target):,} records ({naming.some_rows(run.rows)}) have, bit by bit,"
+        f" {recurs}, as hardly any others do: {_FILLED}",
+    )
+
+
 def of_numbers(
     numbers: Array, trained: Array, member: Array | None = None, rows: Array | None = None
 ) -> tuple[str, ...]:
@@ -246,6 +258,10 @@ def _said(found: dict[int, _Padded], n: int, what: str, rows: Array | None = Non
         recurs = " 1 for one class and 0 for the others, and none of the rest is nearly so"
     return (
         f"Of {whose}, {len(called):,} of {n:,} records ({naming.some_rows(called)}) have{recurs}, and"
-        f" other models' {what}s about them differ: padding, a buffer that is read again, or rows that were never"
-        " filled in. Ask again, or leave such records out."
+        f" other models' {what}s about them differ: {_FILLED}"
     )
+
+
+_FILLED = (
+    "padding, a buffer that is read again, or rows that were never filled in. Ask again, or leave such records out."
+)

@@ -34,7 +34,7 @@ def note(given: Given, sure: np.ndarray, noticed: Callable[[Given], bool]) -> tu
     """Which usual mistakes would not be noticed, in a sentence; () where all would be, or memories are strong.
 
     Args:
-        given: of a file of which the checks say nothing.
+        given: of a file of which the checks say nothing; S is 0 where there are no shadows.
         sure: float [S, n], larger where a shadow fits the record better.
         noticed: whether the checks say anything of a copy.
     """
@@ -50,12 +50,14 @@ def note(given: Given, sure: np.ndarray, noticed: Callable[[Given], bool]) -> tu
         return ()
     areas = [metrics.area(*each)[0] for each in zip(own, who, strict=True)]
     told = f" (shadows tell their members from others with an AUC of {np.median(areas):.2f})" if areas else ""
+    why = f"The models remember too little, or the records are too few{told}"
+    if not len(given.shadows):
+        why = "Without shadows there is little to compare with"
     what = "numbers" if given.labels is None else "answers"
     return (
         f"What the checks cannot see in these {what}: of {len(tried)} mistakes, each made in a copy of them, they"
-        f" missed {len(missed)}: {'; '.join(missed)}. The models remember too little, or the records are too few"
-        f"{told}: {what} with such a mistake look as these do, and a low score may come from it. See for yourself that"
-        " rows and memberships are in one order.",
+        f" missed {len(missed)}: {'; '.join(missed)}. {why}: {what} with such a mistake look as these do, and a low"
+        " score may come from it. See for yourself that rows and memberships are in one order.",
     )
 
 

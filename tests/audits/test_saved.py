@@ -49,7 +49,7 @@ def test_a_file_without_shadows_is_audited_as_in_one_call(tmp_path, known):
     assert found["config"]["predictions"].endswith("preds.npz") and "name" not in found["config"]
     notes = " ".join(found["shadows"]["notes"])
     assert "add shadows [S, n, c] and shadow_member [S, n] to the file" in notes
-    assert "fit" not in notes and "cop" not in notes
+    assert "fit" not in notes and "copies of" not in notes.replace("in a copy of them", "")
     assert "name" in beside.results["config"] and "give shadows=fit" in " ".join(beside.results["shadows"]["notes"])
 
 

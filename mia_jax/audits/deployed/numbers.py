@@ -355,7 +355,8 @@ def remarks(
     said = _compared(target, shadows, shadow_member, member)
     if not trials or any(said):
         return said
-    given = unnoticed.Given(None, np.asarray(target), np.asarray(shadows), np.asarray(shadow_member, bool), member)
+    mine = None if member is None else np.asarray(member, bool)
+    given = unnoticed.Given(None, np.asarray(target), np.asarray(shadows), np.asarray(shadow_member, bool), mine)
     return Remarks((), unnoticed.note(given, given.shadows, lambda copy: any(_compared(*copy[1:]))))
 
 

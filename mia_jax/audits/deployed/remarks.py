@@ -115,7 +115,7 @@ def _unnoticed(given: _Given) -> tuple[str, ...]:
     """The note on mistakes that ``_compared`` would say nothing of."""
 
     def noticed(copy: unnoticed.Given) -> bool:
-        asked = Answered(copy.labels, copy.target, copy.shadows)
+        asked = Answered(np.asarray(copy.labels), copy.target, copy.shadows)
         return any(_compared(_given(asked, copy.trained, copy.member, given.known), alike=True))
 
     arrays = (np.asarray(array) for array in given.asked)
@@ -236,7 +236,9 @@ def _copies(asked: Answered, member: np.ndarray | None, group: np.ndarray | None
     seen_by, said = "" if group is not None else SAME, []
     if group is not None and (padded := equal_answers.padding(asked.target, asked.shadows, group)).any():
         said.append(
-            f"Target and shadows give {int(padded.sum()):,} of {len(padded):,} records"
+            "Target and shadows give all records one and the same answer each: such models tell nothing of any record."
+            if padded.all()
+            else f"Target and shadows give {int(padded.sum()):,} of {len(padded):,} records"
             f"{equal_answers.place(padded)} one and the same answer, bit by bit, though the records differ: padding, or"
             " rows that were never filled in. Leave such records out of all arrays, or ask again."
         )

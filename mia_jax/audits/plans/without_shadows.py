@@ -21,7 +21,7 @@ from mia_jax.audits.deployed.in_process import Asked, brought
 from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
-from mia_jax.checks import blind_guesses, class_gaps, consistency
+from mia_jax.checks import alone, blind_guesses, class_gaps, unnoticed
 from mia_jax.data import duplicates
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Answers, Array, InputError
@@ -100,7 +100,7 @@ def summarize(
 ) -> Summary:
     """The blocks of results.json; where nobody told who is a member (bool [n]), attacks have no measures."""
     config, given = run.config, brought(run.config)
-    doubts = consistency.of_target(given.y, setting.asked.p, given.member)
+    doubts = alone.doubts(given.y, setting.asked.p, given.member)
     for line in doubts:
         run.notify(f"warning: {line}")
     found = Found(
@@ -122,7 +122,7 @@ def summarize(
         found,
         dataset=blocks.dataset(config.name, setting.asked.schema, len(given.y), found),
         target={**blocks.target(in_process.kind(config), found), "answers": blocks.answers(observed, setting.answers)},
-        shadows={"count": 0, "data": "none", "notes": _notes(run, setting)},
+        shadows={"count": 0, "data": "none", "notes": _notes(run, setting, bool(doubts))},
         doubts=list(doubts),
         judged={name: one.judged for name, one in scored.items() if one.judged is not None},
     )
@@ -231,7 +231,7 @@ def _advice(config: InProcessConfig) -> str:
     return "give shadows=fit, a function fit(x, y, *, seed) that trains a model as yours was trained"
 
 
-def _notes(run: Run[InProcessConfig], setting: WithoutShadowsSetting) -> list[str]:
+def _notes(run: Run[InProcessConfig], setting: WithoutShadowsSetting, doubted: bool) -> list[str]:
     """What is to be said of the thresholds, of what could not run, and of the records."""
     given = brought(run.config)
     said = [HALF] if given.member is not None else []
@@ -242,9 +242,24 @@ def _notes(run: Run[InProcessConfig], setting: WithoutShadowsSetting) -> list[st
         )
     said += class_gaps.notes(given.y, setting.asked.p, given.member)
     said += [] if given.member is None else blind_guesses.notes(given.y, given.member)
+    said += [] if doubted else _of_answers(given.y, setting.asked.p, given.member)
     group = duplicates.of_records(given.x)
     note = None if group is None else duplicates.note(group, given.member)
     return [*said, *([note] if note else [])]
+
+
+def _of_answers(labels: np.ndarray, p: np.ndarray, member: np.ndarray | None) -> tuple[str, ...]:
+    """How the target's answers are, or else which mistakes would not be seen in them."""
+    if (said := alone.notes(labels, p, member)) or member is None:
+        return said
+
+    def noticed(copy: unnoticed.Given) -> bool:
+        given = np.asarray(copy.labels), copy.target, copy.member
+        return bool(alone.doubts(*given) or alone.notes(*given))
+
+    nobody = np.zeros((0, len(labels)))
+    whole = unnoticed.Given(np.asarray(labels), p, np.zeros((0, *p.shape)), nobody.astype(bool), member)
+    return unnoticed.note(whole, nobody, noticed)
 
 
 PLAN: AuditPlan[InProcessConfig, WithoutShadowsSetting, None, np.ndarray, dict[str, Scored]] = AuditPlan(

@@ -1,0 +1,218 @@
+"""What a target's answers alone tell of whether labels, rows and ``member`` are theirs, where no shadows were given.
+
+On its own members a model is right more often than by chance, wherever they are in the file, and it is no less sure of
+them than of others. All else needs other models to compare with, and that is said. NumPy and SciPy; never imports jax.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from mia_jax.checks import consistency, naming, padded_rows, samples, slipped_rows
+from mia_jax.checks.consistency import MARGIN, TELLING, percent
+from mia_jax.statistics import metrics
+from mia_jax.types import Array
+
+SAMPLE = 1 << 18  # records that are looked at, of more
+NEAR = 3  # rows: every slip up to here is tried
+LEAST, SIDE = 40, 20  # rows of a run, and members and others among them
+OVER = 0.2  # by which a model is surer than right where labels are not its own
+STEADY = 0.1  # by which it may be less sure there than elsewhere: else these records are hard
+KNOWS = 0.5  # Cohen's kappa elsewhere
+FITS, LOST = 7.0, 2.5  # standard errors of what fits the row beside, and of what its own membership tells
+INVERTED = 4.5  # standard errors below one half
+TOLD, APART = 6.0, 6.0  # standard errors by which members are told elsewhere, and between the two AUCs
+
+
+class _Target(NamedTuple):
+    """The records that are looked at."""
+
+    labels: np.ndarray  # int [n]
+    answered: np.ndarray  # int [n], the likeliest class
+    best: np.ndarray  # float [n], its probability
+    sure: np.ndarray  # float [n], the label's
+    member: np.ndarray  # bool [n]
+    rows: np.ndarray  # int [n], what they are called
+    classes: int
+
+    def chosen(self, which: np.ndarray | slice) -> "_Target":
+        """Some of them, int or bool [k], or a run."""
+        arrays = (self.labels, self.answered, self.best, self.sure, self.member, self.rows)
+        return _Target(*(array[which] for array in arrays), self.classes)
+
+    @property
+    def right(self) -> np.ndarray:
+        """bool [n]."""
+        return self.answered == self.labels
+
+    def told(self) -> tuple[float, float] | None:
+        """The AUC of how sure it is of the label, and its standard error by chance; None of too few."""
+        if min(self.member.sum(), (~self.member).sum()) < SIDE:
+            return None
+        return metrics.area(self.sure, self.member)
+
+    def beyond(self) -> consistency.Beyond:
+        """How its answers go with the labels, beyond chance."""
+        return consistency.beyond_chance(self.labels, self.answered, self.classes)
+
+
+def doubts(labels: Array, target: Array, member: Array | None) -> tuple[str, ...]:
+    """Why labels, answers and ``member`` may not belong together, in sentences; () where they seem to.
+
+    Args:
+        labels: int [n].
+        target: probabilities [n, c].
+        member: bool [n], who trained the target; None: not known, and little is told.
+    """
+    if said := consistency.of_target(labels, target, member):
+        return said
+    one = None if member is None else _target(labels, target, member)
+    return () if one is None else _other_labels(one) or _beside(one) or _inverted(one)
+
+
+def notes(labels: Array, target: Array, member: Array | None) -> tuple[str, ...]:
+    """What is to be said where nothing is doubted, in sentences.
+
+    Args:
+        labels, target, member: as of ``doubts``: int [n], probabilities [n, c], bool [n] or None.
+    """
+    said = padded_rows.of_target(target)
+    one = None if member is None else _target(labels, target, member)
+    return said if one is None else (*said, *(_untold_run(one) or _unknown(one)))
+
+
+def _target(labels: Array, target: Array, member: Array) -> _Target | None:
+    """What is looked at; None where few are members, or few others."""
+    labels, p = np.asarray(labels), np.asarray(target)
+    some = samples.rows(len(labels), SAMPLE)
+    labels, p, mine = labels[some], p[some], np.asarray(member, bool)[some]
+    if min(mine.sum(), (~mine).sum()) < LEAST:
+        return None
+    answered, at = p.argmax(axis=1), np.arange(len(some))
+    sure = p[at, labels].astype(np.float64)
+    return _Target(labels, answered, p.max(axis=1).astype(np.float64), sure, mine, some, p.shape[1])
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+def _other_labels(one: _Target) -> tuple[str, ...]:
+    """A target that is sure of its members and right by chance, on all of them or in a run of rows that it knows."""
+    own = one.chosen(one.member)
+    if _mistaken(own):
+        text = f"The target is right on {percent(own.right.mean())} of its own members, as by chance, and is sure of"
+        return (f"{text} its answers (with {own.best.mean():.2f}): {_slipped(one) or _OTHER}.",)
+    expected = np.bincount(own.answered, minlength=one.classes)[own.labels] / len(own.labels)
+    gain = own.right - expected
+    run = slipped_rows.largest_run(0.5 * gain.mean() - gain)
+    outside = np.ones(len(gain), bool)
+    outside[run] = False
+    here, rest = own.chosen(run), own.chosen(outside)
+    if min(len(here.labels), len(rest.labels)) < LEAST or not _mistaken(here):
+        return ()
+    if here.beyond().z < -MARGIN:  # a file in the order of how right it is
+        return ()
+    known = rest.beyond()
+    kappa = known.gain / max(len(rest.labels) * (1 - rest.right.mean()) + known.gain, 1e-9)
+    if kappa < KNOWS or here.best.mean() < rest.best.mean() - STEADY:
+        return ()
+    part = one.chosen((one.rows >= here.rows[0]) & (one.rows <= here.rows[-1]))
+    return (
+        f"In {naming.rows(here.rows[0], here.rows[-1])} the target is right on {percent(here.right.mean())} of its own"
+        f" members, as by chance, and elsewhere on {percent(rest.right.mean())}, and is as sure of its answers:"
+        f" {_slipped(part) or _OTHER} there.",
+    )
+
+
+_OTHER = "the labels, or the answers, seem to be of other records"
+
+
+def _mistaken(own: _Target) -> bool:
+    beyond = own.beyond()
+    return beyond.most >= TELLING and beyond.z <= MARGIN and own.best.mean() - own.right.mean() > OVER
+
+
+def _slipped(one: _Target) -> str | None:
+    """How far rows slipped, where the answers fit the labels so many rows on; else None."""
+    for by in (step for k in range(1, NEAR + 1) for step in (k, -k)):
+        moved = one._replace(labels=np.roll(one.labels, -by))
+        if moved.beyond().z > consistency.KNOWS:
+            return f"they fit the labels of the record {naming.beside(by)} each, so one of both is off by {_many(by)}"
+    return None
+
+
+def _many(by: int) -> str:
+    return "one row" if abs(by) == 1 else f"{abs(by)} rows"
+
+
+# --- who is a member -------------------------------------------------------------------------------------------------
+
+
+def _beside(one: _Target) -> tuple[str, ...]:
+    """A file, or a run of rows, in which the membership of the row beside fits, and its own does not."""
+    if one.rows[-1] - one.rows[0] != len(one.rows) - 1:  # a sample, in which the row beside is not
+        return ()
+    ranks, mine = stats.rankdata(one.sure), one.member.astype(np.float64)
+    ranks = (ranks - ranks.mean()) / max(ranks.std(), 1e-9)
+    best: tuple[float, slice, int, float, float] | None = None
+    for by in (step for k in range(1, NEAR + 1) for step in (k, -k)):
+        run = slipped_rows.largest_run(ranks * (np.roll(mine, -by) - mine))
+        part = one.chosen(run)
+        own, moved = part.told(), part._replace(member=np.roll(one.member, -by)[run]).told()
+        if own is None or moved is None or len(part.rows) < 2 * LEAST:
+            continue
+        z, here = (moved[0] - 0.5) / moved[1], (own[0] - 0.5) / own[1]
+        if z > max(FITS, best[0] if best else 0.0) and here < min(LOST, z / 3):
+            best = z, run, by, own[0], moved[0]
+    if best is None:
+        return ()
+    _, run, by, own_area, area = best
+    where = "" if run.stop - run.start > 0.95 * len(mine) else f" in {naming.rows(one.rows[run][0], one.rows[run][-1])}"
+    return (
+        f"The target's answers{where} tell members with an AUC of {own_area:.2f}, and with {area:.2f} if each row takes"
+        f" the membership of the record {naming.beside(by)}: member, or the answers, seem to be off by {_many(by)}.",
+    )
+
+
+def _inverted(one: _Target) -> tuple[str, ...]:
+    told = one.told()
+    if told is None or (told[0] - 0.5) / told[1] > -INVERTED:
+        return ()
+    return (
+        f"The target is less sure of its said members than of others (AUC {told[0]:.2f}; mean probability of the label"
+        f" {one.sure[one.member].mean():.2f} and {one.sure[~one.member].mean():.2f}): member seems to be inverted, or"
+        " the answers about members to be in another order, or members are harder records, no random part of all.",
+    )
+
+
+def _untold_run(one: _Target) -> tuple[str, ...]:
+    """The note on a run of rows in which members are told by chance, and elsewhere clearly."""
+    ranks, mine = stats.rankdata(one.sure), one.member.astype(np.float64)
+    product = (ranks - ranks.mean()) / max(ranks.std(), 1e-9) * (mine - mine.mean())
+    run = slipped_rows.largest_run(0.5 * product.mean() - product)
+    outside = np.ones(len(mine), bool)
+    outside[run] = False
+    here, rest = one.chosen(run).told(), one.chosen(outside).told()
+    if here is None or rest is None or run.stop - run.start < LEAST:
+        return ()
+    surely = (rest[0] - 0.5) / rest[1] > TOLD and (rest[0] - here[0]) / np.hypot(here[1], rest[1]) > APART
+    if not surely or (here[0] - 0.5) / here[1] > LOST:
+        return ()
+    return (
+        f"In {naming.rows(one.rows[run][0], one.rows[run][-1])} members are told by how sure the target is with an AUC"
+        f" of {here[0]:.2f}, elsewhere with {rest[0]:.2f}: member, labels or answers may be of other records there, or"
+        " these records are as easy for any model. Shadows would tell which.",
+    )
+
+
+def _unknown(one: _Target) -> tuple[str, ...]:
+    told = one.told()
+    if told is None or told[0] - 0.5 > LOST * told[1]:
+        return ()
+    less = told[0] - 0.5 < -LOST * told[1]
+    return (
+        f"The target is {'less sure' if less else 'as sure'} of its said members {'than' if less else 'as'} of others"
+        f" (AUC {told[0]:.2f}). Either it remembers little, or member is not that of these answers ("
+        f"{'inverted, ' if less else ''}another split, rows in another order): without shadows nothing tells which.",
+    )

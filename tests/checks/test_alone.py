@@ -1,0 +1,113 @@
+"""What a target's answers alone tell, without shadows: SIMULATED models, and mistakes made in their files."""
+
+import re
+
+import numpy as np
+import pytest
+
+from mia_jax.checks import alone
+
+
+def world(records=600, classes=3, memory=3.0, seed=0):
+    """SIMULATED labels [n], probabilities [n, c] of a model that is right on most, and members: a random half."""
+    rng = np.random.default_rng(seed)
+    labels, hardness = rng.integers(0, classes, records), rng.normal(0, 1.5, records)
+    member = rng.permutation(records) < records // 2
+    logits = rng.normal(0, 1, (records, classes))
+    logits[np.arange(records), labels] += 2 + hardness + memory * member
+    p = np.exp(2 * (logits - logits.max(axis=1, keepdims=True)))
+    return labels, p / p.sum(axis=1, keepdims=True), member
+
+
+LABELS, P, MEMBER = world()
+HALF = len(LABELS) // 2
+
+
+def half_rolled(array):
+    return np.concatenate([array[:HALF], np.roll(array[HALF:], 1, axis=0)])
+
+
+def members_shuffled():
+    p, rows = P.copy(), np.flatnonzero(MEMBER)
+    p[rows] = p[np.random.default_rng(1).permutation(rows)]
+    return p
+
+
+@pytest.mark.parametrize(
+    ("labels", "p", "member", "told"),
+    [
+        (np.roll(LABELS, 1), P, MEMBER, "of its own members, as by chance, .*the record after each, so one of both is"),
+        (
+            LABELS,
+            members_shuffled(),
+            MEMBER,
+            "as by chance, .*: the labels, or the answers, seem",
+        ),
+        (LABELS, half_rolled(P), MEMBER, r"In rows 3\d\d to 5\d\d .* elsewhere on 9.*the record before each"),
+        (
+            LABELS,
+            P,
+            np.roll(MEMBER, -2),
+            "takes the membership of the record 2 before: .* off by 2 rows",
+        ),
+        (LABELS, P, half_rolled(MEMBER), r"answers in rows \d\d\d to 5\d\d .* seem to be off by one row"),
+        (LABELS, P, ~MEMBER, r"less sure of its said members than of others \(AUC 0\..*member seems to be inverted"),
+        (LABELS, P[:, [1, 0, 2]], MEMBER, "the labels do not fit the columns"),
+    ],
+)
+def test_mistakes_that_are_doubted(labels, p, member, told):
+    said = alone.doubts(labels, p, member)
+    assert len(said) == 1
+    assert re.search(told, said[0]), said[0]
+
+
+def test_an_honest_file_is_neither_doubted_nor_noted():
+    assert alone.doubts(LABELS, P, MEMBER) == () == alone.notes(LABELS, P, MEMBER)
+    assert alone.doubts(LABELS, P, None) == () == alone.notes(LABELS, P, None)
+
+
+def test_rows_that_were_filled_in_are_noted():
+    p = P.copy()
+    p[-75:] = p[-76]
+    [said] = [note for note in alone.notes(LABELS, p, MEMBER) if "one and the same answer" in note]
+    assert "Of the target, 76 of 600 records (rows 524 to 599, counted from 0)" in said and "other models" not in said
+
+
+@pytest.mark.parametrize(("member", "told"), [("other", "as sure of its said members as"), ("less", "inverted, ")])
+def test_nothing_tells_which_of_two_causes_it_is(member, told):
+    if member == "other":
+        given = LABELS, P, np.random.default_rng(3).permutation(MEMBER)
+    else:
+        labels, p, mine = world(memory=0.5)
+        given = labels, p, ~mine
+    assert alone.doubts(*given) == ()
+    [said] = alone.notes(*given)
+    assert told in said and "without shadows nothing tells which" in said
+
+
+def test_a_run_in_which_members_are_not_told_is_noted():
+    member = MEMBER.copy()
+    member[HALF:] = np.random.default_rng(2).permutation(member[HALF:])
+    assert alone.doubts(LABELS, P, member) == ()
+    [said] = alone.notes(LABELS, P, member)
+    assert said.startswith("In rows 3") and "Shadows would tell which." in said
+
+
+def test_few_records_are_told_nothing():
+    assert alone.doubts(LABELS[:60], P[:60], ~MEMBER[:60]) == () == alone.notes(LABELS[:60], P[:60], MEMBER[:60])
+
+
+@pytest.mark.slow
+def test_honest_files_in_any_order_are_not_doubted():
+    """SIMULATED: 2,400 files, by chance, by class, by how right the model is, members first; no memory to much."""
+    doubted = 0
+    for seed in range(400):
+        labels, p, member = world(
+            (120, 300, 1000, 3000)[seed % 4], (2, 3, 10)[seed % 3], (0, 0.2, 0.6, 1.5, 4)[seed % 5], seed
+        )
+        sure = p[np.arange(len(labels)), labels]
+        keys = (np.random.default_rng(seed).random(len(labels)), labels, sure, member, p[:, 0], sure + 10 * labels)
+        for key in keys:
+            order = np.argsort(key, kind="stable")
+            doubted += bool(alone.doubts(labels[order], p[order], member[order]))
+    assert doubted == 0
