@@ -175,7 +175,7 @@ def test_one_hot_labels_and_labels_in_words_are_classes():
         assert len(found.results["dataset"]["notes"]) == 1
 
 
-@pytest.mark.filterwarnings("ignore:The shadows")  # are in doubt after so few epochs
+@pytest.mark.filterwarnings("ignore:The ")  # answers of shadows are in doubt after so few epochs
 @pytest.mark.integration
 def test_our_own_networks_train_on_a_data_frame():
     frame = mixed_frame(pytest.importorskip("pandas"))
