@@ -11,9 +11,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from mia_jax import user_code
 from mia_jax.data import columns, tables
-from mia_jax.targets import answer_format, answer_kinds, class_columns, defenses, labels_alone
+from mia_jax.targets import answer_format, answer_kinds, asked_again, class_columns, defenses, labels_alone, unchanged
 from mia_jax.targets.answer_kinds import Kind
 from mia_jax.types import Answers, Array, InputError, Target
 
@@ -34,6 +33,7 @@ class Answered(NamedTuple):
     p: np.ndarray  # probabilities [n, c], as they were answered
     note: str = ""  # how they were read, where they were none
     kind: Kind | None = None  # what they were, of a function or an estimator
+    in_place: bool = False  # the records were changed, of which the model had a copy
 
 
 class NoNumber(InputError):
@@ -52,28 +52,36 @@ class NoNumber(InputError):
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """``Target.ask`` of a model that answers in this process; ``probabilities`` is what it answers, bit by bit."""
+    """``Target.ask`` of a model that answers in this process; ``answered`` has what it answers, bit by bit."""
 
     model: Any
     format: Answers
     called: str  # in messages
     kind: Kind | None = None  # what it answers, seen of all of its training records: a few rows may look like another
+    changed: bool = False  # what trained it changed the records in place that it was given
 
-    def probabilities(self, x: Any, names: Sequence[str] = ()) -> np.ndarray:
-        """Records [b, *f] -> probabilities [b, c]; by the names of the classes, where there are such."""
-        return answers(self.model, x, self.format.classes, called=self.called, kind=self.kind, names=names).p
+    def answered(self, x: Any, names: Sequence[str] = ()) -> Answered:
+        """What it answers about records [b, *f]; by the names of the classes, where there are such."""
+        return answers(self.model, x, self.format.classes, called=self.called, kind=self.kind, names=names)
 
     def __call__(self, x: Array) -> np.ndarray:
         """Records [b, *f] -> log-probabilities [b, c]."""
         try:
-            p = self.probabilities(x)
+            p = self.answered(x).p
         except NoNumber as wrong:
             raise answer_format.WrongAnswer(wrong.record, wrong.reason) from None
         answer_format.check(p, self.format, len(x))
         return answer_format.log_probabilities(p, self.format)
 
 
-def as_target(model: Any, x: Any, classes: int, *, called: str) -> Target:
+def format_rows(records: int) -> np.ndarray:
+    """int [b]: of so many training records those that tell what a model's answers look like."""
+    return np.unique(np.linspace(0, records - 1, FORMAT_RECORDS).astype(int))
+
+
+def as_target(
+    model: Any, x: Any, classes: int, *, called: str, records: int | None = None, changed: bool = False
+) -> Target:
     """A Target of what answers in this process; its format is that of its answers about some of the records x [n, *f].
 
     Where no digits are certain, a zero is what was not met among n records: a format guessed from one model's answers
@@ -84,19 +92,20 @@ def as_target(model: Any, x: Any, classes: int, *, called: str) -> Target:
         x: records that it was trained on [n, *f].
         classes: c.
         called: what it is called in messages.
+        records: how many it was trained on, where x are some of them.
+        changed: what trained it changed its records in place.
 
     Raises:
         InputError: as ``answers``.
     """
     if isinstance(model, Target):
         return model
-    some = np.unique(np.linspace(0, len(x) - 1, FORMAT_RECORDS).astype(int))
     try:
-        first = answers(model, tables.take(x, some), classes, called=called)
-        known, kind = shared_format(first.p, len(x)), first.kind
+        first = answers(model, tables.take(x, format_rows(len(x))), classes, called=called)
+        known, kind = shared_format(first.p, len(x) if records is None else records), first.kind
     except NoNumber:  # said where it is asked for
         known, kind = Answers(classes), None
-    return Target(Asked(model, known, called, kind), known, traced=False)
+    return Target(Asked(model, known, called, kind, changed), known, traced=False)
 
 
 def shared_format(p: np.ndarray, records: int) -> Answers:
@@ -134,20 +143,40 @@ def answers(
     """
     if isinstance(model, Target):
         if isinstance(model.ask, Asked):
-            return Answered(model.ask.probabilities(x, names))
+            return model.ask.answered(x, names)._replace(note="")
         asked = x if tables.is_frame(x) and not model.traced else tables.plain(x)
         return Answered(np.asarray(defenses.probabilities(model.ask(asked), model.answers)))
+    in_place = False
     if _is_saved(model):
         _refuse_outputs(model, called)
         given = class_columns.in_order(model, names, called)
     else:
         predict = _function(model, called)
-        with user_code.guarded(f"{called}, asked with records as they were given ({_kind(x)}),"):
-            given = predict(x)
+        given, in_place = unchanged.ask(predict, x, called)
         _refuse_wrapped(given, called)
         _refuse_outputs(given, called)
         given = class_columns.in_order(given, names, called)
-    return _probabilities(_named(tables.plain(given), names, called), len(x), classes, called, kind)
+    read = _probabilities(_named(tables.plain(given), names, called), len(x), classes, called, kind)
+    return read._replace(in_place=in_place)
+
+
+def again(model: Any, x: Any, first: Answered, *, names: Sequence[str] = ()) -> asked_again.Again | None:
+    """What a model answered about some records, and what it answers now; None of answers that were saved.
+
+    Args:
+        model, x, names: as of ``answers``.
+        first: what it answered about x.
+    """
+    if isinstance(model, Target):
+        if not isinstance(model.ask, Asked):
+            return None
+    elif _is_saved(model):
+        return None
+
+    def ask(some: Any) -> np.ndarray:
+        return answers(model, some, first.p.shape[1], kind=first.kind, names=names).p
+
+    return asked_again.ask(ask, x, first.p)
 
 
 def _is_saved(model: Any) -> bool:
@@ -200,12 +229,6 @@ def _refuse_wrapped(given: Any, called: str) -> None:
     parts = given if isinstance(given, tuple) else ()
     if len({getattr(part, "shape", None) for part in parts}) > 1 and any(getattr(part, "ndim", 0) for part in parts):
         raise InputError(f"{called} returns a tuple of {len(parts)}: return the part that has its answers [n, c]")
-
-
-def _kind(x: Any) -> str:
-    """What records are, for a message: "numpy.ndarray float32 [200, 30]"."""
-    shape = ", ".join(map(str, getattr(x, "shape", ())))
-    return f"{type(x).__module__.partition('.')[0]}.{type(x).__name__} {getattr(x, 'dtype', '')} [{shape}]"
 
 
 def _function(model: Any, called: str) -> Callable[[Any], Any]:

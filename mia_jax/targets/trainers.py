@@ -8,7 +8,7 @@ import numpy as np
 
 from mia_jax import user_code
 from mia_jax.data import tables
-from mia_jax.targets import predictors
+from mia_jax.targets import predictors, unchanged
 from mia_jax.types import Array, InputError, Records, Target
 
 
@@ -38,12 +38,16 @@ def of_fit(fit: Callable[..., Any], num_classes: int, *, called: str = "") -> Pl
     name = called or getattr(fit, "title", "") or getattr(fit, "__name__", type(fit).__name__)
 
     def trained(x: Any, y: Array, *, seed: int = 0) -> Target:
+        rows = predictors.format_rows(len(x))
+        kept = tables.take(x, rows)  # predict is asked about records as they were
         try:
             with user_code.guarded(f"{name}(x, y, seed={seed})"):
                 model = fit(x, _labels(y, x), seed=seed)
         except ImportError as error:
             raise InputError(f"{name} cannot train: {error}; install what it asks for") from error
-        return predictors.as_target(model, x, num_classes, called=f"what {name} returns")
+        changed = not unchanged.same(kept, tables.take(x, rows))
+        called = f"what {name} returns"
+        return predictors.as_target(model, kept, num_classes, called=called, records=len(x), changed=changed)
 
     return Platform(name, trained, in_turn(trained), fit)
 

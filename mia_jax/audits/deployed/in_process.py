@@ -11,13 +11,17 @@ import numpy as np
 from mia_jax.audits import stages
 from mia_jax.audits.config import Brought, InProcessConfig
 from mia_jax.audits.types import Run
+from mia_jax.checks import other_answers
+from mia_jax.checks.other_answers import Apart
 from mia_jax.data import class_labels, tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
 from mia_jax.targets import platforms, predictors, processes
+from mia_jax.targets.asked_again import Again
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import InputError, Records, Schema
 
+AGAIN = 2  # shadows, of the first, that are asked again: one function trains them all
 PACKAGES = ("numpy", "scikit-learn", "jax")  # whose versions are part of what names a shadow's answers
 
 
@@ -27,6 +31,8 @@ class Asked(NamedTuple):
     p: np.ndarray  # probabilities [n, c]
     population: np.ndarray | None  # [p, c], about records that trained no model
     schema: Schema  # of the records, as far as anybody knows
+    apart: Apart | None = None  # how it answers otherwise, asked again
+    in_place: frozenset[str] = frozenset()  # "target", where it changes the records that it is asked about
 
 
 class Answers(NamedTuple):
@@ -36,6 +42,8 @@ class Answers(NamedTuple):
     population: np.ndarray | None  # [S, p, c]
     which: np.ndarray  # int [S], of the plan's models
     lost: dict[int, str]  # the others -> what is wrong
+    apart: Apart | None = None  # how they answer otherwise, asked again: the first of those that do
+    in_place: frozenset[str] = frozenset()  # "fit", "shadows": who changes the records that are given
 
 
 def brought(config: InProcessConfig) -> Brought:
@@ -66,7 +74,8 @@ def ask(run: Run[InProcessConfig]) -> Asked:
         InputError: what it answers is none, or labels or population do not fit.
     """
     given = brought(run.config)
-    p, note, kind = predictors.answers(given.model, given.x, called="the target", names=given.class_names)
+    first = predictors.answers(given.model, given.x, called="the target", names=given.class_names)
+    p, note, kind, in_place = first
     classes, most = p.shape[1], int(given.y.max())
     if given.signal is None and given.shadows is not None and given.shadows.ndim == 2:  # labels alone
         most = max(most, int(given.shadows.max()))
@@ -82,7 +91,7 @@ def ask(run: Run[InProcessConfig]) -> Asked:
     notes = (*given.notes, *([f"The target: {note}."] if note else []))
     for line in notes:
         run.notify(line)
-    other = None
+    apart, other = _apart(predictors.again(given.model, given.x, first, names=given.class_names)), None
     if given.population is not None:
         other = predictors.answers(
             given.model, given.population[0], classes, called="the target", kind=kind, names=given.class_names
@@ -91,7 +100,19 @@ def ask(run: Run[InProcessConfig]) -> Asked:
     shape = tuple((x.shape if tables.is_frame(x) else np.shape(x))[1:])
     digest = run.config.records or given.digest
     names = given.class_names if len(given.class_names) == classes else ()
-    return Asked(p, other, Schema(run.config.name, "local", digest, classes, shape, (), notes, names))
+    schema = Schema(run.config.name, "local", digest, classes, shape, (), notes, names)
+    return Asked(p, other, schema, apart, frozenset({"target"} if in_place else ()))
+
+
+def remarks(asked: Asked, answers: Answers | None = None) -> other_answers.Remarks:
+    """What is to be said of functions that answer otherwise when they are asked again, or change records."""
+    if answers is None:
+        return other_answers.remarks(asked.apart, in_place=asked.in_place)
+    return other_answers.remarks(asked.apart, answers.apart, in_place=asked.in_place | answers.in_place)
+
+
+def _apart(again: Again | None) -> Apart | None:
+    return None if again is None else other_answers.of_probabilities(*again)
 
 
 # --- shadows of another library --------------------------------------------------------------------------------------
@@ -116,8 +137,8 @@ def train(run: Run[InProcessConfig], platform: Platform, plan: TrainingPlan, cla
     asked = [given.x] if given.population is None else [given.x, given.population[0]]
     with run.progress("shadow models", len(missing)) as advance:
         work = _in_turn if run.config.jobs == 1 else functools.partial(_side_by_side, jobs=run.config.jobs)
-        for k, answers, wrong, seconds in work(given, platform, plan, missing, asked, classes):
-            info = {"seconds": seconds, **({"lost": wrong} if wrong else {})}
+        for k, answers, more, seconds in work(given, platform, plan, missing, asked, classes):
+            info = {"seconds": seconds, **more}
             run.workdir.save("answers", described[k], answers, **info)
             found[k] = artifacts.Artifact(answers, info)
             advance(1)
@@ -127,17 +148,20 @@ def train(run: Run[InProcessConfig], platform: Platform, plan: TrainingPlan, cla
         for k, artifact in enumerate(found)
         if artifact and "lost" in artifact.info
     }
-    kept = [artifact.arrays for k, artifact in enumerate(found) if artifact and k not in lost]
+    left = [artifact for k, artifact in enumerate(found) if artifact and k not in lost]
+    kept = [artifact.arrays for artifact in left]
+    apart = next((Apart(*artifact.info["apart"]) for artifact in left if "apart" in artifact.info), None)
+    in_place = frozenset(who for artifact in left for who in artifact.info.get("in_place", ()))
     for line in lost.values():
         run.notify(f"warning: {line}; going on without it")
     if not kept:
         return Answers(np.zeros((0, len(given.y), classes)), None, np.zeros(0, int), lost)
     p, population = (np.stack([one[name] for one in kept]) if name in kept[0] else None for name in ("p", "population"))
     assert p is not None
-    return Answers(p, population, np.array([k for k in range(len(found)) if k not in lost]), lost)
+    return Answers(p, population, np.array([k for k in range(len(found)) if k not in lost]), lost, apart, in_place)
 
 
-Made = Iterator[tuple[int, dict[str, np.ndarray], str, float]]  # model, its answers, what is wrong, seconds
+Made = Iterator[tuple[int, dict[str, np.ndarray], dict[str, Any], float]]  # model, its answers, about them, seconds
 
 
 def _in_turn(
@@ -146,7 +170,7 @@ def _in_turn(
     """These models of the plan, one after the other, or as many at once as the platform trains."""
     began = time.perf_counter()
     for k, model in zip(which, _trained(given, platform, plan, which), strict=True):
-        yield k, *_answers(model, asked, classes, given.class_names), time.perf_counter() - began
+        yield k, *_answers(model, asked, classes, given.class_names, again=k < AGAIN), time.perf_counter() - began
         began = time.perf_counter()
 
 
@@ -186,11 +210,11 @@ def _one(
     asked: Sequence[Any],
     classes: int,
     names: Sequence[str],
-) -> tuple[int, dict[str, np.ndarray], str, float]:
+) -> tuple[int, dict[str, np.ndarray], dict[str, Any], float]:
     """One shadow, in a process of its own: records [m, *f], labels [m]."""
     began = time.perf_counter()
-    answers, wrong = _answers(fit(x, y, seed=seed), asked, classes, names)
-    return k, answers, wrong, time.perf_counter() - began
+    answers, info = _answers(fit(x, y, seed=seed), asked, classes, names, again=k < AGAIN)
+    return k, answers, info, time.perf_counter() - began
 
 
 def _trained(given: Brought, platform: Platform, plan: TrainingPlan, which: Sequence[int]) -> Any:
@@ -205,13 +229,18 @@ def _trained(given: Brought, platform: Platform, plan: TrainingPlan, which: Sequ
     return platform.fit_many(pool, np.stack(rows), seeds=[int(plan.seeds[k]) for k in which]) if rows else ()
 
 
-def _answers(model: Any, asked: Sequence[Any], classes: int, names: Sequence[str]) -> tuple[dict[str, np.ndarray], str]:
-    """What a shadow answers about the records and the population; or nothing, and what is wrong with it."""
+def _answers(
+    model: Any, asked: Sequence[Any], classes: int, names: Sequence[str], *, again: bool
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What a shadow answers about the records and the population, and what is kept about it; of none only why."""
     try:
-        given = [predictors.answers(model, x, classes, called="it", names=names).p for x in asked]
+        given = [predictors.answers(model, x, classes, called="it", names=names) for x in asked]
     except predictors.NoNumber as error:
-        return {}, str(error)
-    return dict(zip(("p", "population"), given, strict=False)), ""
+        return {}, {"lost": str(error)}
+    apart = _apart(predictors.again(model, asked[0], given[0], names=names)) if again else None
+    who = ["shadows"] * given[0].in_place + ["fit"] * bool(getattr(getattr(model, "ask", None), "changed", False))
+    info = {**({} if apart is None else {"apart": list(apart)}), **({"in_place": who} if who else {})}
+    return dict(zip(("p", "population"), (one.p for one in given), strict=False)), info
 
 
 def descriptions(given: Brought, platform: Platform, plan: TrainingPlan) -> list[dict[str, Any]]:

@@ -133,6 +133,8 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
         others = Answered(given.population[1], asked.population, population)
     retrain = None if given.trainer is None else cascade.not_yet
     inputs = predictions.checked(run.config, saved, others, duplicates.of_records(given.x), retrain)
+    said = in_process.remarks(asked, answers)
+    inputs = inputs._replace(doubts=[*said.doubts, *inputs.doubts], notes=[*said.notes, *inputs.notes])
     predictions.tell(run, inputs)
     about = _shadows(shadows, member, given.y, setting, answers)
     return Observed(inputs, infer.Answered(*inputs.predictions[:3]), about)

@@ -12,7 +12,7 @@ from mia_jax import user_code
 from mia_jax.attacks import ATTACKS
 from mia_jax.audits import config as configs
 from mia_jax.audits import stages
-from mia_jax.audits.config import InProcessConfig
+from mia_jax.audits.config import Brought, InProcessConfig
 from mia_jax.audits.deployed import blocks, in_process, numbers
 from mia_jax.audits.deployed.blocks import Found
 from mia_jax.audits.deployed.in_process import brought
@@ -21,10 +21,12 @@ from mia_jax.audits.plans import predictions
 from mia_jax.audits.plans.in_process import plan_of_shadows
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
+from mia_jax.checks import other_answers
+from mia_jax.checks.other_answers import Apart
 from mia_jax.data import duplicates, tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.reports import results
-from mia_jax.targets import processes
+from mia_jax.targets import processes, unchanged
 from mia_jax.targets.trainers import Platform, refuse_without_seed
 from mia_jax.types import Array, InputError, Schema
 
@@ -37,6 +39,16 @@ class Setting(NamedTuple):
     plan: TrainingPlan
     trainer: Any  # fit(x, y, *, seed); None: the shadows predicted elsewhere
     attacks: list[str]
+    apart: Apart | None = None  # how the target predicts otherwise, asked again
+    in_place: bool = False  # it changes the records
+
+
+class Shadows(NamedTuple):
+    """The shadows' numbers, and how they came."""
+
+    values: np.ndarray  # float64 [S, n]
+    apart: Apart | None = None  # how they predict otherwise, asked again: the first of those that do
+    in_place: frozenset[str] = frozenset()  # "fit", "shadows": who changes the records that are given
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +104,7 @@ def prepare(run: Run[InProcessConfig]) -> Setting:
     """
     given = brought(run.config)
     names, chosen = numbers.attack_names(run.config.attacks), numbers.signal(given.signal)
-    target = numbers.of_model(given.model, given.x, given.y, chosen, called="the target")
+    target, apart, in_place = numbers.of_model(given.model, given.x, given.y, chosen, called="the target", again=True)
     run.workdir.note("the target's answers", target)
     if given.shadows is not None:  # they predicted elsewhere
         assert given.shadow_member is not None
@@ -104,53 +116,60 @@ def prepare(run: Run[InProcessConfig]) -> Setting:
             raise InputError(f"shadows is {given.trainer!r}, which trains nothing: give a function fit(x, y, *, seed)")
         refuse_without_seed(trainer)
     run.notify(f"{len(target):,} records, {chosen.title}, {len(plan.member)} shadows; attacks: {', '.join(names)}")
-    return Setting(chosen, target, plan, trainer, names)
+    return Setting(chosen, target, plan, trainer, names, apart, in_place)
 
 
-def train(run: Run[InProcessConfig], setting: Setting) -> Trained[np.ndarray]:
+def train(run: Run[InProcessConfig], setting: Setting) -> Trained[Shadows]:
     """The shadows' numbers [S, n]; each is an artifact."""
     given, plan = brought(run.config), setting.plan
     if given.shadows is not None:
         of = enumerate(given.shadows)
-        each = [numbers.of_model(p, given.x, given.y, setting.signal, called=f"shadow {k}") for k, p in of]
-        return Trained(stages.NO_MODELS, "shadow models", np.stack(each), np.zeros(0, int), least=0)
+        each = [numbers.of_model(p, given.x, given.y, setting.signal, called=f"shadow {k}").values for k, p in of]
+        return Trained(stages.NO_MODELS, "shadow models", Shadows(np.stack(each)), np.zeros(0, int), least=0)
     name = getattr(setting.trainer, "title", "") or getattr(setting.trainer, "__name__", "fit")
     platform = Platform(f"{name}: {setting.signal.title}", _nothing, _nothing, (setting.trainer, given.signal))
     described = in_process.descriptions(given, platform, plan)
     loaded = {k: run.workdir.load("answers", each) for k, each in enumerate(described)}
     found = {k: artifact.arrays["signal"] for k, artifact in loaded.items() if artifact is not None}
-    seconds = {k: artifact.info["seconds"] for k, artifact in loaded.items() if artifact is not None}
+    infos = {k: artifact.info for k, artifact in loaded.items() if artifact is not None}
     missing = [k for k in loaded if k not in found]
     work = functools.partial(_one, setting.trainer, name, given.x, given.y, setting.signal)
     tasks = [(k, plan.rows(k), int(plan.seeds[k])) for k in missing]
     with run.progress("shadow models", len(missing)) as advance:
-        for k, one, took in processes.each(work, tasks, run.config.jobs, called="a shadow model"):
-            run.workdir.save("answers", described[k], {"signal": one}, seconds=took)
-            found[k], seconds[k] = one, took
+        for k, one, info in processes.each(work, tasks, run.config.jobs, called="a shadow model"):
+            run.workdir.save("answers", described[k], {"signal": one}, **info)
+            found[k], infos[k] = one, info
             advance(1)
-    run.seconds["shadows"] = sum(seconds.values())
-    shadows = np.stack([found[k] for k in sorted(found)])
+    run.seconds["shadows"] = sum(info["seconds"] for info in infos.values())
+    apart = next((Apart(*infos[k]["apart"]) for k in sorted(infos) if "apart" in infos[k]), None)
+    in_place = frozenset(who for info in infos.values() for who in info.get("in_place", ()))
+    shadows = Shadows(np.stack([found[k] for k in sorted(found)]), apart, in_place)
     return Trained(stages.NO_MODELS, "shadow models", shadows, np.zeros(0, int), least=0)
 
 
 def _one(
     fit: Any, name: str, x: Any, y: np.ndarray, chosen: Signal, k: int, rows: np.ndarray, seed: int
-) -> tuple[int, np.ndarray, float]:
-    """The numbers [n] of one shadow, trained on some rows [m], and the seconds that it took."""
+) -> tuple[int, np.ndarray, dict[str, Any]]:
+    """The numbers [n] of one shadow, trained on some rows [m], and what is kept about it."""
     began = time.perf_counter()
+    own = tables.take(x, rows)
+    before = unchanged.some(own)
     with user_code.guarded(f"{name}(x, y, seed={seed})"):
-        model = fit(tables.take(x, rows), y[rows], seed=seed)
-    one = numbers.of_model(model, x, y, chosen, called=f"what {name} returns")
-    return k, one, time.perf_counter() - began
+        model = fit(own, y[rows], seed=seed)
+    called, again = f"what {name} returns", k < in_process.AGAIN
+    one, apart, in_place = numbers.of_model(model, x, y, chosen, called=called, again=again)
+    who = ["shadows"] * in_place + ["fit"] * (not unchanged.same(before, unchanged.some(own)))
+    info = {**({} if apart is None else {"apart": list(apart)}), **({"in_place": who} if who else {})}
+    return k, one, {"seconds": time.perf_counter() - began, **info}
 
 
 def _nothing(*_: Any, **__: Any) -> Any:
     raise AssertionError("this platform only names a trainer")
 
 
-def observe(run: Run[InProcessConfig], setting: Setting, trained: Trained[np.ndarray]) -> OnOneScale:
+def observe(run: Run[InProcessConfig], setting: Setting, trained: Trained[Shadows]) -> OnOneScale:
     """The numbers of target [n] and shadows [S, n], on one scale."""
-    return numbers.on_one_scale(setting.target, trained.extra, setting.plan.member, setting.signal)
+    return numbers.on_one_scale(setting.target, trained.extra.values, setting.plan.member, setting.signal)
 
 
 def attack(run: Run[InProcessConfig], setting: Setting, observed: OnOneScale) -> dict[str, Scored]:
@@ -173,7 +192,7 @@ def attack(run: Run[InProcessConfig], setting: Setting, observed: OnOneScale) ->
 def summarize(
     run: Run[InProcessConfig],
     setting: Setting,
-    trained: Trained[np.ndarray],
+    trained: Trained[Shadows],
     observed: OnOneScale,
     scored: dict[str, Scored],
 ) -> Summary:
@@ -196,10 +215,7 @@ def summarize(
         control={name: one.control for name, one in scored.items()},
     )
     notes = list(dict.fromkeys(note for one in scored.values() for note in one.notes))
-    said = numbers.remarks(setting.target, trained.extra, setting.plan.member, given.member, trials=True)
-    said = said._replace(
-        doubts=(*numbers.of_units(setting.target, given.y, setting.signal, given.member), *said.doubts)
-    )
+    said = _remarks(setting, trained.extra, given)
     group = duplicates.of_records(given.x)
     copied = None if group is None else duplicates.note(group, given.member)
     notes += [*([copied] if copied else []), *said.notes]
@@ -220,6 +236,16 @@ def summarize(
     )
     columns = {name: value for name, value in summary.scores.items() if name not in ("label", "confidence", "entropy")}
     return summary._replace(scores={**columns, "signal": setting.target.astype(np.float32)})
+
+
+def _remarks(setting: Setting, shadows: Shadows, given: Brought) -> numbers.Remarks:
+    """What is to be said of the numbers, and of functions that predict otherwise when they are asked again."""
+    said = numbers.remarks(setting.target, shadows.values, setting.plan.member, given.member, trials=True)
+    in_place = shadows.in_place | (frozenset({"target"}) if setting.in_place else frozenset())
+    unit = "standard deviations of a prediction"
+    again = other_answers.remarks(setting.apart, shadows.apart, unit=unit, in_place=in_place)
+    units = numbers.of_units(setting.target, given.y, setting.signal, given.member)
+    return numbers.Remarks((*again.doubts, *units, *said.doubts), (*again.notes, *said.notes))
 
 
 def _target(config: InProcessConfig, setting: Setting, member: np.ndarray | None) -> results.Target:
@@ -245,6 +271,6 @@ def _shadows(setting: Setting, one: Scored, notes: list[str]) -> results.Shadows
     }
 
 
-PLAN: AuditPlan[InProcessConfig, Setting, np.ndarray, OnOneScale, dict[str, Scored]] = AuditPlan(
+PLAN: AuditPlan[InProcessConfig, Setting, Shadows, OnOneScale, dict[str, Scored]] = AuditPlan(
     "deployed", resolve, prepare, train, observe, attack, summarize
 )
