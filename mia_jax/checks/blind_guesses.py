@@ -129,11 +129,13 @@ def notes(
         and (guess := by_hardness(sure, shadow_member, member))
         and guess.told
     ):
+        began = ", or shadows began from the target's weights" if guess.higher else ""
         said.append(
             f"Shadows that did not train on them are {'surer' if guess.higher else 'less sure'} of members than of"
-            f" others (AUC {guess}): members were not drawn at random, or are of another time or place. Attacks that"
-            f" look at single answers (loss, confidence, shokri) find {'more' if guess.higher else 'less'} for that;"
-            " those that compare a record with itself in other models (lira, rmia) do not."
+            f" others (AUC {guess}): members were not drawn at random, or are of another time or place{began}."
+            " Attacks that look at single answers (loss, confidence, shokri) find"
+            f" {'more' if guess.higher else 'less'} for that; those that compare a record with itself in other models"
+            f" (lira, rmia) do not{', unless shadows began so: train them from the start' * guess.higher}."
         )
     return said
 

@@ -116,7 +116,9 @@ def notes(labels: Array, target: Array, shadows: Array | Sequence[Array]) -> tup
     return (_some_guess(labels, bad, right[1:], good[1:]),) if len(bad) else ()
 
 
-def of_service(labels: Array, answered: Array, classes: int, shadow_accuracy: float) -> tuple[str, ...]:
+def of_service(
+    labels: Array, answered: Array, classes: int, shadow_accuracy: float, *, own: bool = False
+) -> tuple[str, ...]:
     """Why the labels of somebody's file may not be a service's classes, in sentences; () where they seem to be.
 
     Args:
@@ -124,18 +126,20 @@ def of_service(labels: Array, answered: Array, classes: int, shadow_accuracy: fl
         answered: int [n], the class that the service thinks likeliest.
         classes: that the service answers.
         shadow_accuracy: of the shadows, on records that they were not trained on.
+        own: these are the service's said members, and the accuracy is the shadows' on theirs.
     """
     labels, answered = np.asarray(labels), np.asarray(answered)
     right = (answered == labels).mean()
     if shadow_accuracy <= _bar(labels, classes):
         return ()
-    own = beyond_chance(labels, answered, classes)
-    if own.z > MARGIN or (own.most < TELLING and len(np.unique(answered)) > 1):
+    beyond = beyond_chance(labels, answered, classes)
+    if beyond.z > MARGIN or (beyond.most < TELLING and len(np.unique(answered)) > 1):
         exchanged = _exchanged(labels, answered, classes)
         return (f"The file's labels do not fit the service's classes: {exchanged}.",) if exchanged else ()
+    asked, trained = ("its said members", "their own") if own else ("the records", "records new to them")
     return (
-        f"The target is right on {percent(right)} of the records, {_no_better(labels)}, and the shadows on"
-        f" {percent(shadow_accuracy)} of records new to them{_cause(labels, answered, classes, None)}",
+        f"The target is right on {percent(right)} of {asked}, {_no_better(labels)}, and the shadows on"
+        f" {percent(shadow_accuracy)} of {trained}{_cause(labels, answered, classes, None)}",
     )
 
 

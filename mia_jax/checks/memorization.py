@@ -173,7 +173,7 @@ def _same(target: Array, shadows: Array, shadow_member: Array) -> tuple[str, ...
         if (member[group] != member[k]).any():
             found.append(
                 f"Shadows {few_of(group)} (counted from 0) give bit-identical answers, though other records are said to"
-                " have trained them: one model was asked several times; was it reloaded?"
+                " have trained them: one model was asked several times (was it reloaded?), or fit ignores its rows."
             )
     if len(own := [k for k, answers in enumerate(shadows) if _identical(answers, target)]):
         found.append(
@@ -269,9 +269,9 @@ def _shadows_fit(known: Remembered, sure: np.ndarray, trained: np.ndarray) -> tu
     )
     whose = "every shadow" if inverted.all() else naming.shadows(known.which[inverted])
     return (
-        f"The answers of {whose} are surer of records that shadow_member says it did not train on: the true class has a"
-        f" mean probability of {off:.2f} there, and of {on:.2f} on its said members. shadow_member seems to be"
-        " inverted, or its rows to be exchanged.",
+        f"The answers of {whose} are surer of records that shadow_member says it did not train on (mean probability of"
+        f" the true class {off:.2f}) than of its said members ({on:.2f}): shadow_member seems to be inverted, or its"
+        " rows to be exchanged, or answers about members to be in another order (a loader that shuffles).",
     )
 
 
@@ -318,8 +318,8 @@ def _target_fits(
     if z > _bar(1) + 2 and raw > 0 and together < 3 and each.mean() < z / 5:
         return (
             "The target is surer of its members than of others, and the shadows' answers do not depend on"
-            " shadow_member: its columns seem to be in another order than the records, or the shadows do not imitate"
-            " the target.",
+            " shadow_member: its columns seem to be in another order than the records, or fit to train on other rows"
+            " than it is given, or the shadows do not imitate the target.",
         )
     if z < 2.5 and z < each.mean() / 4 and together > 2 * _bar(1):
         return _trained_on_others(labels, of_target, sure, trained, member)

@@ -145,11 +145,18 @@ def _target(sides: tuple[Side, ...], shadow: tuple[Side, ...], spread: float) ->
     never_wrong = inside.errors + outside.errors == 0
     chance = stats.binom.sf(outside.count - outside.errors - 1, outside.count, usual)
     if outside.errors == 0 and max(chance, _bound(inside, 1 - LEVEL) ** outside.count) <= LEVEL:
+        if own.right - new.right > LEAST and inside.right < (own.right + new.right) / 2:  # as of records that are new
+            return (
+                f"The target is right on {percent(inside.right)} of its said members, and on all"
+                f" {outside.count:,} records that it is said not to have trained on, as shadows are on"
+                f" {percent(new.right)} of records new to them and on {percent(own.right)} of their own: member seems"
+                " to be inverted, or the labels of non-members to be the target's own answers.",
+            )
         return (
             f"The target is right on all {outside.count:,} records that it is said not to have trained on, and on"
             f" {percent(inside.right)} of its members; shadows are right on {percent(new.right)} of records new to"
-            " them. The labels of non-members seem to be the target's own answers. Give the labels that the models"
-            " were trained on.",
+            " them. The labels of non-members seem to be the target's own answers, or member to be inverted. Give the"
+            " labels that the models were trained on.",
         )
     if chance * (usual_own**inside.count if never_wrong else 1.0) > LEVEL:
         return ()

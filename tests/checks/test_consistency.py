@@ -156,6 +156,20 @@ def test_labels_of_a_file_that_are_not_the_services_classes():
     assert consistency.of_service(labels[::-1], target.argmax(axis=1), C, 0.3) == ()  # the shadows know nothing, either
 
 
+def test_a_services_own_members_show_the_other_class_where_shadows_know_no_new_records():
+    """A score of class 0: shadows of few records were right on half of new ones, and nothing was doubted."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(300) < 0.4).astype(int)
+    answered = np.where(rng.random(300) < 0.95, labels, 1 - labels)
+    assert consistency.of_service(labels, 1 - answered, 2, 0.6) == ()  # of all records: the shadows guess, too
+    assert consistency.of_service(labels, answered, 2, 0.99, own=True) == ()
+    (found,) = consistency.of_service(labels, 1 - answered, 2, 0.99, own=True)
+    assert "The file's labels do not fit the service's classes: they seem to be in another order: class 0 is" in found
+    (found,) = consistency.of_service(labels, rng.permutation(answered), 2, 0.99, own=True)
+    assert "of its said members, no better than guessing" in found and "on 99% of their own" in found
+    assert "see whether the service was trained on such records" in found
+
+
 @pytest.mark.parametrize("skill", [0.5, 1.5, 4.0])
 def test_columns_of_all_models_sorted_as_text_are_named(skill):
     """Of twelve classes two stay where they are, so that no model is at chance; it was "shadow_member is inverted"."""

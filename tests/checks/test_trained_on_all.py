@@ -112,6 +112,16 @@ def test_labels_of_non_members_that_are_the_targets_own_answers_are_named(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
+def test_an_inverted_member_is_tried_before_labels_that_are_answers(seed):
+    """Of a forest, which is right on all of its members, it was "labels of non-members are the target's answers"."""
+    told = given(seed, memory=40.0)
+    assert of_answers(told) == () and (told["target"].argmax(1) == told["labels"])[told["member"]].all()
+    inverted = told | dict(member=~told["member"])
+    for (said,) in (of_answers(inverted), trained_on_all.of_service(*as_service(inverted))):
+        assert "member seems to be inverted, or the labels of non-members" in said
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_shadows_that_trained_on_all_are_named(seed):
     (said,) = of_answers(given(seed, shadows=True, memory=8.0))
     assert "The shadows seem to have trained on all of the records" in said

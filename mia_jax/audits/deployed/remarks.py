@@ -14,6 +14,7 @@ from mia_jax.checks import (
     equal_answers,
     exchanged_columns,
     filled_signals,
+    ignored_rows,
     lost_order,
     memorization,
     naming,
@@ -154,6 +155,7 @@ def _doubts(given: _Given, found: _Beside | None) -> tuple[str, ...]:
         or lost_order.of_answers(labels, target, shadows, trained, member)
         or trained_on_all.of_answers(labels, target, shadows, trained, member)
         or memorization.of_members(labels, target, shadows, trained, member)
+        or ignored_rows.doubts(given.target, given.shadows, trained, member, labels)
         or (unlike_shadows.doubts(found.models, member) if found and member is not None else ())
         or (slipped_members.of_shadows(found.models, member, trained) if found and member is not None else ())
         or (slipped_members.of_target(found.models, member, trained) if found and member is not None else ())

@@ -13,7 +13,7 @@ from mia_jax.attacks import ATTACKS
 from mia_jax.audits import config as configs
 from mia_jax.audits import stages
 from mia_jax.audits.config import Brought, InProcessConfig
-from mia_jax.audits.deployed import blocks, in_process, numbers
+from mia_jax.audits.deployed import blocks, in_process, numbers, predicted
 from mia_jax.audits.deployed.blocks import Found
 from mia_jax.audits.deployed.in_process import brought
 from mia_jax.audits.deployed.numbers import OnOneScale, Scored, Signal
@@ -104,7 +104,7 @@ def prepare(run: Run[InProcessConfig]) -> Setting:
     """
     given = brought(run.config)
     names, chosen = numbers.attack_names(run.config.attacks), numbers.signal(given.signal)
-    target, apart, in_place = numbers.of_model(given.model, given.x, given.y, chosen, called="the target", again=True)
+    target, apart, in_place = predicted.of_model(given.model, given.x, given.y, chosen, called="the target", again=True)
     run.workdir.note("the target's answers", target)
     if given.shadows is not None:  # they predicted elsewhere
         assert given.shadow_member is not None
@@ -124,7 +124,7 @@ def train(run: Run[InProcessConfig], setting: Setting) -> Trained[Shadows]:
     given, plan = brought(run.config), setting.plan
     if given.shadows is not None:
         of = enumerate(given.shadows)
-        each = [numbers.of_model(p, given.x, given.y, setting.signal, called=f"shadow {k}").values for k, p in of]
+        each = [predicted.of_model(p, given.x, given.y, setting.signal, called=f"shadow {k}").values for k, p in of]
         return Trained(stages.NO_MODELS, "shadow models", Shadows(np.stack(each)), np.zeros(0, int), least=0)
     name = getattr(setting.trainer, "title", "") or getattr(setting.trainer, "__name__", "fit")
     platform = Platform(f"{name}: {setting.signal.title}", _nothing, _nothing, (setting.trainer, given.signal))
@@ -157,7 +157,7 @@ def _one(
     with user_code.guarded(f"{name}(x, y, seed={seed})"):
         model = fit(own, y[rows], seed=seed)
     called, again = f"what {name} returns", k < in_process.AGAIN
-    one, apart, in_place = numbers.of_model(model, x, y, chosen, called=called, again=again)
+    one, apart, in_place = predicted.of_model(model, x, y, chosen, called=called, again=again)
     who = ["shadows"] * in_place + ["fit"] * (not unchanged.same(before, unchanged.some(own)))
     info = {**({} if apart is None else {"apart": list(apart)}), **({"in_place": who} if who else {})}
     return k, one, {"seconds": time.perf_counter() - began, **info}

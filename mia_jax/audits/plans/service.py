@@ -244,6 +244,11 @@ def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: f
     doubted = slipped_rows.of_service(
         np.asarray(inputs.question.records.y), answers, inputs.rows, inputs.member, seen.right
     ) or consistency.of_service(found.label, answers.argmax(axis=1), target.answers.classes, shadow_accuracy)
+    if inputs.member is not None and not doubted:  # shadows of few records may know no others, and do know their own
+        own, right = inputs.member, float(np.asarray(seen.summary["correct"])[seen.member].mean())
+        doubted = consistency.of_service(
+            found.label[own], answers[own].argmax(axis=1), target.answers.classes, right, own=True
+        )
     equal = _equal(inputs, observed)
     if equal or doubted:
         return (*([equal] if equal else []), *doubted)

@@ -1,0 +1,62 @@
+"""Whether shadows remember the target's members, and not the rows that are said to have trained them.
+
+A ``fit`` that trains on a table of its own, and not on its arguments, makes copies of the target: shadows are sure of
+its members, whichever rows they were given. Who is a member was drawn, whatever trained the shadows. NumPy and SciPy.
+"""
+
+import numpy as np
+from scipy import stats
+
+from mia_jax.checks import samples
+from mia_jax.statistics import metrics
+from mia_jax.types import Array
+
+LEVEL = 1e-5  # of shadows that tell the target's members by chance
+WORTH, SHARE = 0.58, 5  # the AUC of theirs, and how many times as far from a half as that of their own rows it is
+SAMPLE = 32768  # records that are looked at
+
+
+def doubts(
+    target: Array, shadows: Array, shadow_member: Array, member: Array | None, labels: Array | None = None
+) -> tuple[str, ...]:
+    """Why shadows may have been trained on the target's members, in a sentence; () where nothing says so.
+
+    Args:
+        target: float [n], larger where the target fits a record better (the probability of its class).
+        shadows: float [S, n].
+        shadow_member: bool [S, n].
+        member: bool [n], where it is known.
+        labels: int [n], classes, among which records are compared; None: there are none.
+    """
+    if member is None or not len(shadows):
+        return ()
+    rows = samples.rows(len(np.asarray(target)), SAMPLE)
+    trained, own = np.asarray(shadow_member, bool)[:, rows], np.asarray(member, bool)[rows]
+    some = trained.any(axis=1) & ~trained.all(axis=1)
+    if own.all() or not own.any() or not some.any():
+        return ()
+    classes = np.zeros(len(rows), int) if labels is None else np.asarray(labels)[rows]
+    numbers = np.stack([_within_classes(one, classes) for one in np.asarray(shadows, np.float64)[some][:, rows]])
+    area, error = metrics.area(numbers.mean(axis=0), own)
+    of_target, _ = metrics.area(_within_classes(np.asarray(target, np.float64)[rows], classes), own)
+    if area < max(WORTH, 0.5 + stats.norm.isf(LEVEL) * error) or of_target < WORTH:
+        return ()
+    of_rows = np.mean([metrics.area(*each)[0] for each in zip(numbers, trained[some], strict=True)])
+    if of_rows - 0.5 > (area - 0.5) / SHARE:
+        return ()
+    return (
+        f"The shadows are surer of the target's members than of others (AUC {area:.2f}), and no surer of the records"
+        f" that are said to have trained them (AUC {of_rows:.2f}): they remember the target's members, whatever rows"
+        " they were given. See whether fit trains on its arguments, and on no table of its own, and whether"
+        " shadow_member is that of these models; else members are of another kind than others, which such models tell"
+        " without memory.",
+    )
+
+
+def _within_classes(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Ranks of values [n] among their class int [n], from 0 to 1."""
+    ranks = np.empty(len(values))
+    for k in np.unique(classes):
+        rows = classes == k
+        ranks[rows] = stats.rankdata(values[rows]) / (rows.sum() + 1)
+    return ranks
