@@ -1,6 +1,7 @@
 """A predict that is no function of a record, or that changes its records: it is told, and no record is changed."""
 
 import functools
+import warnings
 
 import numpy as np
 import pytest
@@ -220,3 +221,14 @@ def test_noise_of_another_batch_size_is_none():
     moved = one.copy()
     moved[0] = np.roll(moved[0], 1)
     assert other_answers.of_probabilities(one, moved).most == 1.0
+
+
+PLAIN = (lambda predict: predict, None)
+
+
+@pytest.mark.parametrize(("spoil", "doubted"), [(shuffled, True), (by_the_batch, False), PLAIN])
+def test_a_target_without_shadows_is_asked_again_too(spoil, doubted):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AnswersWarning)
+        doubts, notes = said(mia.audit(spoil(TARGET), X, Y, MEMBER, attacks="loss"))
+    assert (len(doubts), len(notes)) == {True: (1, 0), False: (0, 1), None: (0, 0)}[doubted]

@@ -100,7 +100,8 @@ def summarize(
 ) -> Summary:
     """The blocks of results.json; where nobody told who is a member (bool [n]), attacks have no measures."""
     config, given = run.config, brought(run.config)
-    doubts = alone.doubts(given.y, setting.asked.p, given.member)
+    again = in_process.remarks(setting.asked)
+    doubts = (*again.doubts, *alone.doubts(given.y, setting.asked.p, given.member))
     for line in doubts:
         run.notify(f"warning: {line}")
     found = Found(
@@ -122,7 +123,7 @@ def summarize(
         found,
         dataset=blocks.dataset(config.name, setting.asked.schema, len(given.y), found),
         target={**blocks.target(in_process.kind(config), found), "answers": blocks.answers(observed, setting.answers)},
-        shadows={"count": 0, "data": "none", "notes": _notes(run, setting, bool(doubts))},
+        shadows={"count": 0, "data": "none", "notes": [*again.notes, *_notes(run, setting, bool(doubts))]},
         doubts=list(doubts),
         judged={name: one.judged for name, one in scored.items() if one.judged is not None},
     )
