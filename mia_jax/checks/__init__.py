@@ -8,10 +8,11 @@ rows and the next move.
 * Labels and classes: ``consistency``, ``exchanged_columns``, ``class_gaps``, ``unlike_columns``, ``other_labels``,
   ``guessing``.
 * Who trained on which record: ``memorization``, ``own_members``, ``trained_on_all``, ``slipped_members``,
-  ``untold_rows``, ``unlike_memberships``, ``blind_guesses``.
+  ``untold_rows``, ``unlike_memberships``, ``blind_guesses``, ``ignored_rows``.
 * Rows: ``slipped_rows``, ``equal_answers``, ``padded_rows``.
 * A model beside the others: ``unlike_shadows``, ``odd_shadows``, ``temperatures``, ``lost_order``.
 * One number per record: ``unlike_signals``, which asks the files on signals.
+* A function that is asked twice: ``other_answers``.
 
 * A target without shadows: ``alone``.
 * What none of them would notice in a file: ``unnoticed``.

@@ -129,7 +129,7 @@ def notes(
         and (guess := by_hardness(sure, shadow_member, member))
         and guess.told
     ):
-        began = ", or shadows began from the target's weights" if guess.higher else ""
+        began = ", or shadows began from the target's weights, or saw its members" if guess.higher else ""
         said.append(
             f"Shadows that did not train on them are {'surer' if guess.higher else 'less sure'} of members than of"
             f" others (AUC {guess}): members were not drawn at random, or are of another time or place{began}."

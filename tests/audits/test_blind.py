@@ -10,6 +10,7 @@ from sklearn.tree import DecisionTreeClassifier
 import mia_jax as mia
 from mia_jax import audits
 from mia_jax.audits import gate
+from mia_jax.checks import blind_guesses
 from mia_jax.reports import verdict
 from mia_jax.targets import black_box, server
 from mia_jax.types import InputError
@@ -183,3 +184,13 @@ def test_a_service_has_both_checks_and_its_shadows_answer_for_the_control(tmp_pa
     for name, block in found["attacks"].items():
         control = block["negative_control"]
         assert control["low"] < 0.5 < control["high"], (name, control)
+
+
+def test_shadows_that_began_from_the_target_are_named_beside_a_split_that_was_not_drawn():
+    rng = np.random.default_rng(4)
+    member, trained = rng.random(600) < 0.5, rng.random((6, 600)) < 0.5
+    sure = rng.normal(size=600) + member + 1.5 * trained + rng.normal(size=(6, 600))
+    [note] = blind_guesses.notes(rng.integers(3, size=600), member, sure, trained)
+    assert "or shadows began from the target's weights" in note and "unless shadows began so" in note
+    [note] = blind_guesses.notes(rng.integers(3, size=600), ~member, sure, trained)
+    assert "less sure of members" in note and "weights" not in note
