@@ -1,7 +1,7 @@
 """Records are given to a user's function as a copy: one that works in place, as ``x /= 255`` does, changes nobody's.
 
-A copy costs as much memory as the records while the question lasts, and a second for some gigabytes. Of more records
-than a gigabyte none is made, and a function that changed them is refused.
+A copy costs as much memory as the records while the question lasts, and up to two seconds for a gigabyte. Of more
+records than a gigabyte none is made, and a function that changed them is refused.
 """
 
 from collections.abc import Callable

@@ -180,7 +180,7 @@ def test_one_hot_labels_and_labels_in_words_are_classes():
 def test_our_own_networks_train_on_a_data_frame():
     frame = mixed_frame(pytest.importorskip("pandas"))
     given = dict(shadows="nn", num_shadows=2, num_epochs=1, attacks="loss", population=(frame[:9], Y[:9]))
-    found = mia.audit(lambda frame: TARGET(X[: len(frame)]), frame, Y, MEMBER, **given)
+    found = mia.audit(lambda frame: TARGET(X[frame.index]), frame, Y, MEMBER, **given)
     assert found["loss"].auc.value is not None
 
 
