@@ -34,6 +34,7 @@ LIBRARY = __name__.partition(".")[0]
 _INSTALLED = {
     pathlib.Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")
 }
+_STYLE = re.compile(r"\x1b\[[\d;]*m")  # colors and bold type, which libraries write into their messages
 _seen: dict[str, tuple[Any, str]] = {}  # loaded module -> its spec (another one after a reload), digest when first seen
 _brought: dict[str, frozenset[str]] = {}  # module that was imported here -> local modules that came with it
 
@@ -97,8 +98,14 @@ def guarded(what: str) -> Generator[None]:
     except SystemExit as error:
         raise InputError(f"{what} calls sys.exit({error.code!r}): nothing may end Python here") from error
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"{what} raised {type(error).__name__}: {reason}") from error
+        raise InputError(f"{what} raised {type(error).__name__}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The line of an error that says what is wrong: the first, but for where Keras says first which layer raised it."""
+    lines = [line.strip() for line in _STYLE.sub("", str(error)).splitlines() if line.strip()]
+    where = len(lines) > 1 and lines[0].startswith("Exception encountered when calling")
+    return lines[where] if lines else ""
 
 
 # --- the source of modules -------------------------------------------------------------------------------------------

@@ -231,6 +231,7 @@ BAD = {  # content of mine.py -> what is told
     "import sys\nsys.exit(0)\n": r"mine calls sys.exit\(0\)",
     "raise SystemExit\n": r"mine calls sys.exit\(None\)",
     "raise RuntimeError('two\\nlines')\n": r"mine raised RuntimeError: two$",
+    "raise ValueError('Exception encountered when calling A().\\n\\n\\x1b[1mno\\x1b[0m')\n": r"Error: no$",
     "def (": r"mine raised SyntaxError",
     "import no_such_module\n": r"No module named 'no_such_module', which mine asks for; install or mend that",
     "from os import no_such_name\n": r"cannot import name 'no_such_name' from 'os'.*, which mine asks for",

@@ -2,6 +2,7 @@
 PyTorch and Hugging Face, dicts, structured arrays. None of these libraries is imported here: objects say what they are.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -56,9 +57,32 @@ def held(data: Any, y: Any = None) -> Table | Arrays:
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not hasattr(data, "dtype"):
         return _of_items(data)
     raise InputError(
-        f"{type(data).__name__} holds records without labels, as far as can be told: give mia_jax.records(x, y), or a"
-        " data frame, a dict of columns, a data set of PyTorch or Hugging Face"
+        f"{type(data).__name__} holds records without labels, as far as can be told: give mia_jax.records(x, y)"
+        + (", the number of a column of labels, as label=-1" if getattr(data, "ndim", 0) == 2 else "")
+        + ", or a data frame, a dict of columns, a data set of PyTorch or Hugging Face"
     )
+
+
+def labels_apart(x: np.ndarray, label: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The columns of an array [n, f] that are features, and that, or those of a one-hot code, of the labels.
+
+    Args:
+        x: the array.
+        label: the number of the column, or its text; several of a one-hot code.
+
+    Raises:
+        InputError: there is no such column.
+    """
+    wanted = [label] if isinstance(label, str) or not isinstance(label, Sequence) else [*label]
+    numbers = []
+    for each in wanted:
+        is_number = isinstance(each, int | np.integer) and not isinstance(each, bool)
+        if not is_number and not re.fullmatch(r"-?\d+", str(each)):
+            raise InputError(f"label={each} is no column of an array: give its number, 0 to {x.shape[1] - 1}")
+        if not -x.shape[1] <= int(each) < x.shape[1]:
+            raise InputError(f"label={each} is no column of an array of shape {x.shape}")
+        numbers.append(int(each))
+    return np.delete(x, numbers, axis=1), x[:, numbers[0] if len(numbers) == 1 else numbers]
 
 
 TARGET = "target"  # what labels are called that scikit-learn gives

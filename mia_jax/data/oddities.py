@@ -47,9 +47,8 @@ def notes(
         )
     if x.ndim != 2 or len(x) < 10:
         return tuple(said)
-    steps = x[1:] - x[:-1].astype(np.float64) if x.dtype.kind == "u" else np.diff(x, axis=0)
-    counts = np.flatnonzero((np.abs(steps) == 1).all(axis=0) & (steps == steps[0]).all(axis=0))
-    if len(counts):
+    counts = [k for k in _counting(x[:SOME]).tolist() if len(_counting(x[:, k : k + 1]))]
+    if counts:
         which, move = column(counts[0])
         said.append(
             f"{which} counts the rows, as the index of a table does: it tells the order of the file,"
@@ -73,6 +72,12 @@ def notes(
                 " 0: as a rule it stands for what is missing; fill it in, or write np.nan for a model that takes such."
             )
     return tuple(said)
+
+
+def _counting(x: np.ndarray) -> np.ndarray:
+    """The columns of numbers [n, f] that rise, or fall, by one from row to row."""
+    steps = np.diff(x.astype(np.float64) if x.dtype.kind in "bu" else x, axis=0)
+    return np.flatnonzero((np.abs(steps) == 1).all(axis=0) & (steps == steps[0]).all(axis=0))
 
 
 def _telling(x: np.ndarray, y: np.ndarray, names: Sequence[str], label: str, known: set[int]) -> list[str]:

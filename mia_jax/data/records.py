@@ -62,9 +62,9 @@ def records(
             tensor [n, *f], with ``y``.
         y: labels [n], or one-hot [n, c], where ``data`` has none: text, booleans, whole numbers.
         label: the column of the labels (several, where they are one-hot); None: the one called label, target, class or
-            y. Of an array without ``y``, the number of a column.
+            y. Of an array without ``y``, the number of a column, or its text.
         kinds: what columns are, where they are not what they look like: column -> "number", "category", "binary" or
-            "drop", or text as "zip:category,id:drop".
+            "drop", or text as "zip:category,id:drop". The columns of an array are called x0, x1, ...
         name: of the records, in messages and reports.
         notify: told a line for each inference.
 
@@ -80,16 +80,23 @@ def records(
     >>> records.x.shape, schema.class_names, schema.fields[1].categories
     ((4, 4), ('no', 'yes'), ('Bonn', 'Ulm', '(missing)'))
     """
-    if isinstance(label, int) and y is None and getattr(data, "ndim", 0) == 2 and not hasattr(data, "columns"):
-        data = holders.tables.plain(data)
-        if not -data.shape[1] <= label < data.shape[1]:
-            raise InputError(f"label={label} is no column of an array of shape {data.shape}")
-        data, y, label = np.delete(data, label, axis=1), data[:, label], None
+    if isinstance(data, tuple) and len(data) == 2 and y is None:
+        data, y = data
+    if label is not None and y is not None:
+        raise InputError("y was given, and `label` names a column of labels: leave one of them out")
+    if label is not None and getattr(data, "ndim", 0) == 2 and not hasattr(data, "columns"):
+        data, y = holders.labels_apart(tables.plain(data), label)
+        label = None
     found = holders.held(data, y)
-    if isinstance(found, Table) and y is not None and label is None:
+    if isinstance(found, Table) and y is not None:
         label = holders.LABELS
     try:
-        own = of_arrays(found, name) if isinstance(found, Arrays) else of_table(found, name, How(label, kinds))
+        if isinstance(found, Arrays):
+            if label is not None:
+                raise InputError(f"{type(data).__name__} gives a label with each record: leave `label` out")
+            own = of_arrays(found, name, kinds)
+        else:
+            own = of_table(found, name, How(label, kinds))
     except ValueError as error:
         if isinstance(error, InputError):
             raise
@@ -102,16 +109,25 @@ def records(
     return own.records, schema
 
 
-def of_arrays(found: Arrays, name: str) -> Own:
+def of_arrays(found: Arrays, name: str, kinds: Any = None) -> Own:
     """Records of arrays x [n, *f] of numbers and labels of any kind.
+
+    Args:
+        found: the arrays.
+        name: of the records.
+        kinds: what columns are, as of ``records``; the first is called x0.
 
     Raises:
         ValueError: what is wrong and what to do.
     """
     x = found.x
-    if x.ndim == 2 and x.dtype.hasobject:
-        table = Table({f"x{k}": holders._of_values(x[:, k].tolist()) for k in range(x.shape[1])} | {"y": found.y})
-        return of_table(table, name, How("y"))
+    if kinds and x.ndim != 2:
+        raise ValueError(f"`kinds` says what columns are, and records of shape {x.shape[1:]} have none: leave it out")
+    if x.ndim == 2 and (x.dtype.hasobject or kinds):
+        tables.refuse_unpaired(x, len(found.y))
+        values = holders._of_values if x.dtype.hasobject else np.asarray
+        table = Table({f"x{k}": values(x[:, k].tolist()) for k in range(x.shape[1])} | {"y": found.y})
+        return of_table(table, name, How("y", kinds))
     tables.refuse_unpaired(x, len(found.y))
     labels = class_labels.numbered(found.y, names=class_labels.present(found.categories, found.y))
     if found.names and not labels.names and labels.y.max() < len(found.names):

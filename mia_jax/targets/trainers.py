@@ -9,6 +9,7 @@ import numpy as np
 from mia_jax import user_code
 from mia_jax.data import tables
 from mia_jax.targets import predictors, unchanged
+from mia_jax.targets.frameworks import keras3
 from mia_jax.types import Array, InputError, Records, Target
 
 
@@ -34,6 +35,7 @@ def of_fit(fit: Callable[..., Any], num_classes: int, *, called: str = "") -> Pl
     Returns:
         A Platform. Its Targets raise InputError where ``fit`` or what it returns does, or for answers that are none.
     """
+    _refuse_model(fit, called or "the trainer")
     refuse_without_seed(fit)
     name = called or getattr(fit, "title", "") or getattr(fit, "__name__", type(fit).__name__)
 
@@ -50,6 +52,16 @@ def of_fit(fit: Callable[..., Any], num_classes: int, *, called: str = "") -> Pl
         return predictors.as_target(model, kept, num_classes, called=called, records=len(x), changed=changed)
 
     return Platform(name, trained, in_turn(trained), fit)
+
+
+def _refuse_model(trainer: Any, called: str) -> None:
+    """Refuse a network of Keras or PyTorch, which is one model and trains none. Raises InputError."""
+    if keras3.is_model(trainer):
+        move = "mia_jax.platforms.keras(lambda: keras.models.clone_model(model)) trains fresh ones of its kind"
+        raise InputError(f"{called} is a Keras model, which trains no other: {move}")
+    if not isinstance(trainer, type) and any(k.__module__.startswith("torch.nn") for k in type(trainer).__mro__):
+        move = "mia_jax.platforms.torch(make_module) trains fresh ones, of a function that makes one"
+        raise InputError(f"{called} is a PyTorch module, which trains no other: {move}")
 
 
 def refuse_without_seed(fit: Callable[..., Any]) -> None:

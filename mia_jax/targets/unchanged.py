@@ -68,7 +68,7 @@ def same(before: Any, after: Any) -> bool:
 def _copy(x: Any) -> Any:
     """A copy of records; themselves where they are too many, or of a type whose values cannot change."""
     if hasattr(x, "iloc"):
-        return x.copy()
+        return x.copy() if np.sum(x.memory_usage()) <= COPIED else x
     if isinstance(x, np.ndarray):
         return x.copy(order="K") if x.nbytes <= COPIED else x  # K: another layout has other last bits in a product
     if hasattr(x, "clone"):  # tensors, and data frames of polars

@@ -163,6 +163,14 @@ def test_records_too_many_to_copy_are_refused_once_they_are_changed(monkeypatch)
     with pytest.raises(mia.InputError, match=r"the target changed the records in place, as x /= 255 does"):
         audit(in_place(TARGET), X.copy(), shadows=fit)
 
+    def predict(frame):
+        frame["0"] = 0.0
+        return np.full((len(frame), 2), 0.5)
+
+    frame = pytest.importorskip("pandas").DataFrame(X)
+    with pytest.raises(mia.InputError, match="changed the records in place"):
+        predictors.answers(predict, frame)
+
 
 @pytest.mark.parametrize("kind", ["pandas", pytest.param("torch", marks=pytest.mark.integration)])
 def test_frames_and_tensors_are_copied(kind):

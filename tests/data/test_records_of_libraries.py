@@ -27,6 +27,35 @@ def test_arrays():
     assert "toarray()" in refused(scipy.sparse.eye(N), np.arange(N) % 2)
 
 
+def test_the_column_of_labels_of_an_array():
+    """Its number, of whatever type, is that of a file without names, where it can only be text."""
+    y = np.arange(N) % 2
+    matrix = np.column_stack([RNG.random((N, 3)), y, 1 - y])
+    for label in (3, "3", np.int64(3), -2, "-2"):
+        records, schema, _ = read(matrix, label=label)
+        np.testing.assert_array_equal(records.y, y)
+        assert [field.name for field in schema.fields] == ["x0", "x1", "x2", "x3"]
+    records, _, _ = read(matrix, label=["4", 3])
+    np.testing.assert_array_equal(records.y, y)
+    assert records.x.shape == (N, 3)
+    for label in (True, 3.0, "age", "1.5"):
+        assert "is no column of an array: give its number, 0 to 4" in refused(matrix, label=label)
+    assert "as label=-1" in refused(matrix)
+
+
+def test_what_would_be_passed_over_is_refused():
+    """``label`` beside labels, of which one was taken for a feature; and ``kinds`` of what has no columns."""
+    x, y = RNG.integers(0, 4, (N, 3)).astype(float), np.arange(N) % 2
+    for data, labels in ((x, y), ({"a": x[:, 0], "b": y}, 1 - y), ((x, y), None)):
+        assert "leave one of them out" in refused(data, labels, label="b")
+    assert "leave `label` out" in refused([*zip(x, y.tolist(), strict=True)], label="b")
+    for labels, label in ((y, None), (None, 2)):
+        schema = read(x, labels, label=label, kinds="x0:category")[1]
+        assert schema.fields[0].kind == "categorical" and len(schema.fields[0].categories) == 4
+    assert "names the column zip" in refused(x, y, kinds="zip:category")
+    assert "leave it out" in refused(RNG.random((N, 3, 5)), y, kinds="x0:category")
+
+
 @pytest.mark.integration  # torch takes seconds to import
 def test_data_sets_of_pytorch():
     torch = pytest.importorskip("torch")
