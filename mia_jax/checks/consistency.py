@@ -86,6 +86,8 @@ def of_target(labels: Array, target: Array, member: Array | None = None) -> tupl
     """
     labels, answer, classes = np.asarray(labels), np.argmax(np.asarray(target), axis=1), np.shape(target)[1]
     rows = np.ones(len(labels), bool) if member is None else np.asarray(member, bool)
+    if not rows.any():
+        return ()
     labels, answer = labels[rows], answer[rows]
     exchanged = _exchanged(labels, answer, classes)
     columns, _ = _renumbered(labels, answer, classes)

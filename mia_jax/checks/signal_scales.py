@@ -177,7 +177,7 @@ def notes(target: Array, shadows: Array, shadow_member: Array, member: Array | N
             " trained otherwise. Save the same number of all models."
         )
     if not said and member is not None:
-        said += [*_shifted(new, which), *_rounded(models)]
+        said += [*(_shifted(new, which) if len(new[0]) >= RECORDS else []), *_rounded(models)]
     return tuple(said)
 
 

@@ -111,9 +111,10 @@ def blocks_of_rows(rows: int) -> np.ndarray:
 def _as_shadows(target: Model, shadows: Sequence[Model]) -> bool:
     """Whether the losses at each model's best temperature are spread as the shadows' are."""
     gaps = [_gap(target, shadows, own) for own in (False, True)]
-    among = [_gap(one, [*shadows[:k], *shadows[k + 1 :]], True) for k, one in enumerate(shadows)]
+    usual = 0.0
+    if len(shadows) > 1:
+        usual = AMONG * max(_gap(one, [*shadows[:k], *shadows[k + 1 :]], True) for k, one in enumerate(shadows))
     accident = 1.63 * np.sqrt(1 / len(target.loss) + 1 / sum(len(one.loss) for one in shadows))  # 1 % of KS tests
-    usual = AMONG * max(among) if len(shadows) > 1 else 0.0
     return gaps[1] <= max(accident, usual, gaps[0] * LEFT)
 
 

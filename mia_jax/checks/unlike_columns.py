@@ -28,7 +28,9 @@ def notes(target: Array, shadows: Array | Sequence[Array]) -> tuple[str, ...]:
     if len(shadows) < LEAST:
         return ()
     some = slice(None, None, max(1, len(target) // ROWS))
-    each = np.stack([np.log(np.maximum(np.asarray(p)[some], CLIP)).mean(axis=0) for p in (target, *shadows)])
+    each = np.stack(
+        [np.log(np.maximum(np.asarray(p)[some].astype(np.float64), CLIP)).mean(axis=0) for p in (target, *shadows)]
+    )
     each -= each.mean(axis=1, keepdims=True)  # how sure a model is of everything is told otherwise
     rest = each[1:]
     own = each[0] - rest.mean(axis=0)
