@@ -3,30 +3,28 @@
 import dataclasses
 import difflib
 import os
-import pathlib
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mia_jax import attacks as attack_table
 from mia_jax import sanitize
-from mia_jax.audits import groupings, pipeline
+from mia_jax.audits import given_shadows, groupings, pipeline
 from mia_jax.audits import release as releases
 from mia_jax.audits.config import AuditConfig, Brought, DeployedConfig, InProcessConfig
 from mia_jax.audits.deployed import checks, collect
 from mia_jax.audits.deployed.infer import AnswersWarning
 from mia_jax.audits.plans import in_process
-from mia_jax.data import class_labels, columns, holders, npz, records, tables
+from mia_jax.data import class_labels, columns, holders, records, tables
 from mia_jax.data.groups import Grouping
 from mia_jax.progress import Progress, patient
 from mia_jax.reports import notebook
 from mia_jax.reports.notebook import AuditResult
 from mia_jax.storage import artifacts
-from mia_jax.targets import answer_kinds, class_columns, labels_alone, platforms
-from mia_jax.targets.trainers import Platform
+from mia_jax.targets import class_columns
 from mia_jax.types import Array, InputError
 
 OF_NETWORKS = frozenset(f.name for f in dataclasses.fields(AuditConfig)) - {
@@ -43,7 +41,7 @@ def audit(
     shadows: Any = None,
     num_shadows: int = 16,
     population: tuple[Any, Array] | None = None,
-    attacks: str = "all",
+    attacks: str | Sequence[str] = "all",
     defenses: str = "",
     signal: str | Callable[[np.ndarray, np.ndarray], Array] | None = None,
     group: Any = None,
@@ -75,7 +73,7 @@ def audit(
         num_shadows: S, to be trained: on complementary halves of the records, in pairs, or on as many as trained the
             target where those are no half (``mia_jax.plan``).
         population: (x, y) of records that trained no model, for the attacks that use such.
-        attacks: names, separated by commas, or all that can run.
+        attacks: names, in a list or separated by commas, or all that can run.
         defenses: what the target does to its answers before anybody sees them, as "round_to(2)".
         signal: where the model predicts no class: "squared_error" or "absolute_error" of a regression, or a function
             (prediction, y) -> [n] of the user's, larger where the model fits the record better: a log-likelihood, or
@@ -112,6 +110,7 @@ def audit(
     >>> print(result["loss"].auc)  # doctest: +ELLIPSIS
     0.7... [0.6..., 0.7...]
     """
+    attacks = attacks if isinstance(attacks, str) else ",".join(map(str, attacks))
     brought = _brought(predict, x, y, member, shadows, population, signal)
     brought = brought._replace(group=_grouped(group, x, len(brought.y)))
     config = InProcessConfig(
@@ -120,7 +119,7 @@ def audit(
         num_shadows=num_shadows,
         attacks=attacks,
         defenses=defenses,
-        name=name,
+        name=str(name),
         seed=seed,
         jobs=jobs,
         workdir=None if workdir is None else os.fspath(workdir),
@@ -178,14 +177,14 @@ def _brought(
         saved = isinstance(shadows, Mapping | tuple | list | os.PathLike) or str(shadows).endswith(".npz")
         if not saved:
             return Brought(predict, x, labels, member, other, shadows, signal=signal)
-        predicted, who = _saved_predictions(_trainer(shadows)[1], len(labels))
+        predicted, who = given_shadows.predictions(given_shadows.parts(shadows)[1], len(labels))
         return Brought(predict, x, labels, member, other, None, predicted, who, signal=signal)
-    trainer, saved = _trainer(shadows)
+    trainer, saved = given_shadows.parts(shadows)
     given = Brought(predict, x, labels, member, other, trainer, notes=notes, class_names=found.names)
     if saved is None:
         return given
     names = found.names or class_columns.own_names(predict) or class_columns.own_names(saved.get("shadows"))
-    p, trained, note = _saved(saved, len(labels), names)
+    p, trained, note = given_shadows.answers(saved, len(labels), names)
     return given._replace(shadows=p, shadow_member=trained, class_names=names, notes=(*notes, *filter(None, [note])))
 
 
@@ -246,8 +245,8 @@ def _refuse_unseen(model: Any, y: Array) -> None:
     Raises:
         InputError: naming the classes that it never saw.
     """
-    known = np.asarray(getattr(getattr(model, "__self__", model), "classes_", ()))
-    labels = tables.plain(y)
+    known = _of_text(np.asarray(getattr(getattr(model, "__self__", model), "classes_", ())))
+    labels = _of_text(tables.plain(y))
     if known.ndim != 1 or not known.size or labels.ndim != 1 or {known.dtype.kind, labels.dtype.kind} - {*"biuUS"}:
         return
     if (known.dtype.kind in "US") != (labels.dtype.kind in "US"):
@@ -260,6 +259,12 @@ def _refuse_unseen(model: Any, y: Array) -> None:
             f" {columns.listed(columns.as_text(unseen).tolist())}: leave out the records of others, by"
             " seen = np.isin(y, model.classes_)"
         )
+
+
+def _of_text(values: np.ndarray) -> np.ndarray:
+    """Values; of objects that are all text, as pandas has it, an array of text."""
+    is_text = values.dtype == object and all(isinstance(value, str) for value in values.flat)
+    return values.astype(str) if is_text else values
 
 
 def _dense(x: Any, whose: str) -> Any:
@@ -292,65 +297,6 @@ def _predicted(x: Any, y: Array, signal: Any) -> tuple[Any, np.ndarray]:
         row = int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))
         raise InputError(f"y[{row}] is {values[row]}, no finite number: leave that record out of x, y and member")
     return x, values
-
-
-def _trainer(shadows: Any) -> tuple[Any, Any]:
-    """What trains shadows, and what shadows answered: one of them, or neither. Raises InputError."""
-    if shadows is None:
-        return None, None
-    if isinstance(shadows, Mapping):
-        return None, shadows
-    if isinstance(shadows, os.PathLike) or (isinstance(shadows, str) and shadows.endswith(".npz")):
-        needed = ("shadows", "shadow_member")
-        write = "np.savez(path, shadows=q, shadow_member=s)"
-        return None, npz.read_own(pathlib.Path(shadows), needed, write, needed=needed)
-    if isinstance(shadows, tuple | list):
-        if len(shadows) != 2:
-            raise InputError("shadows that were asked before are (shadows [S, n, c], shadow_member [S, n])")
-        return None, dict(zip(("shadows", "shadow_member"), shadows, strict=True))
-    if shadows not in in_process.NETWORKS if isinstance(shadows, str) else not isinstance(shadows, Platform):
-        platforms.as_platform(shadows, 2, called="shadows")  # to refuse what trains nothing before any work
-    return shadows, None
-
-
-def _saved_predictions(saved: Mapping[str, Any], records: int) -> tuple[np.ndarray, np.ndarray]:
-    """What shadows predicted [S, n, ...], where a signal is taken of it, and who trained them. Raises InputError."""
-    if lacking := [name for name in ("shadows", "shadow_member") if name not in saved]:
-        raise InputError(f"shadows: {lacking[0]} is missing: give predictions [S, n, ...], and shadow_member [S, n]")
-    predicted = collect.loaded(saved["shadows"])
-    if predicted.ndim < 2 or predicted.shape[1] != records or 0 in predicted.shape:
-        hint = tables.turned("shadows", predicted.shape, (None, records, None)[: max(predicted.ndim, 2)])
-        raise InputError(f"shadows hold predictions [S, {records}, ...]; they have shape {predicted.shape}{hint}")
-    return predicted, _who(saved, predicted.reshape(*predicted.shape[:2], -1), records)
-
-
-def _saved(saved: Mapping[str, Any], records: int, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, str]:
-    """What shadows answered [S, n, c], who trained them [S, n], and what was made of it. Raises InputError.
-
-    Labels alone stay numbers of classes, int [S, n]: how many classes there are, the target tells.
-    """
-    if lacking := [name for name in ("shadows", "shadow_member") if name not in saved]:
-        raise InputError(f"shadows: {lacking[0]} is missing: give shadows [S, n, c] and shadow_member [S, n]")
-    p = collect.loaded(class_columns.of_models(saved["shadows"], names))
-    if p.ndim not in (2, 3) or p.shape[1] != records or 0 in p.shape:
-        raise InputError(
-            f"shadows hold probabilities [S, {records}, c], of the records in x (of two classes [S, {records}]); they"
-            f" have shape {p.shape}{tables.turned('shadows', p.shape, (None, records, None)[: max(p.ndim, 2)])}"
-        )
-    try:
-        if labels := labels_alone.of_models(None, p, names):
-            return labels.shadows, _who(saved, labels.probabilities(2)[1], records), labels.note
-        _, p, note = answer_kinds.of_models(None, p)
-    except answer_kinds.Faulty as error:
-        raise InputError(str(error)) from None
-    return p, _who(saved, p, records), note
-
-
-def _who(saved: Mapping[str, Any], answers: np.ndarray, records: int) -> np.ndarray:
-    """Who trained the shadows that gave these answers [S, n, k], bool [S, n]. Raises InputError."""
-    who = saved["shadow_member"]
-    who = collect.loaded(who) if isinstance(who, str | os.PathLike) else who  # lists are for ``membership`` to read
-    return checks.membership(who, checks.Answered(np.zeros(records), answers[0], answers))
 
 
 def _digest(given: Brought) -> str:

@@ -55,6 +55,8 @@ def check_value(name: str, value: Any, about: Mapping[str, Any]) -> None:
     if isinstance(value, float) and abs(value) > LARGEST:
         raise InputError(f"`{name}={value}` must be at most {LARGEST:g}, where float32 ends soon")
     least = min(layer_widths(value)) if name == "hidden" and isinstance(value, str) else value
+    if isinstance(least, str) and (about["low"], about["above"]) != (None, None):
+        raise InputError(f"`{name}={value!r}` is text, and a number is needed: leave the quotation marks out")
     if about["low"] is not None and value is not None and not least >= about["low"]:
         raise InputError(f"`{name}={value}` must be at least {about['low']}")
     if about["above"] is not None and value is not None and not value > about["above"]:

@@ -289,3 +289,15 @@ def test_answers_in_one_list_of_fewer_models_are_those_of_the_first(given):
 def test_answers_in_one_list_of_more_models_than_the_plan_has_are_refused():
     with pytest.raises(InputError, match=rf"of model {K}, and the plan has models 0 to {K - 1}"):
         mia.collect(PLAN, [*P[:K], P[0]])
+
+
+def test_answers_of_models_by_their_numbers():
+    """None stands for a model that has not answered; numbers of NumPy are numbers, too."""
+    said = []
+    arrays = mia.collect(PLAN, [P[0], None, P[2]], target=np.int64(2), notify=said.append)
+    np.testing.assert_array_equal(arrays["shadows"], P[:1])
+    np.testing.assert_array_equal(arrays["target"], P[2])
+    with pytest.raises(InputError, match=r"'model-0' is no number of a model: give \{0: answers"):
+        mia.collect(PLAN, {"model-0": P[0]})
+    with pytest.raises(InputError, match=rf"are \[S, {N}, c\]; it has shape .* of one model give \{{0: p\}}"):
+        mia.collect(PLAN, P[0])

@@ -45,7 +45,7 @@ def test_a_population_is_a_dict_or_a_tuple():
     scores = infer("rmia", **given(), population=one)
     np.testing.assert_array_equal(scores, infer("rmia", **given(), population=tuple(one.values())))
     assert not np.array_equal(scores, infer("rmia", **given()))
-    for wrong in (dict(one, shadows=Q[SHADOWS[:2]]), dict(one, more=1), (one["labels"], one["target"])):
+    for wrong in (dict(one, shadows=Q[SHADOWS[:2]]), dict(one, more=1), (one["labels"], one["target"]), Q[0]):
         with pytest.raises(InputError, match="population"):
             infer("rmia", **given(), population=wrong)
 

@@ -199,7 +199,7 @@ def test_models_and_records_in_each_others_place_are_refused():
         mia.audit(X, RandomForestClassifier(3).fit(X, Y), Y, MEMBER)
 
 
-@pytest.mark.parametrize("names", [np.arange(3), np.array(["cat", "dog", "eel"])])
+@pytest.mark.parametrize("names", [np.arange(3), np.array(["cat", "dog", "eel"]), np.array(["a", "b", "c"], object)])
 def test_records_of_classes_that_an_estimator_never_saw_are_to_be_left_out(names):
     y = names[np.arange(N) % 3]
     seen = np.isin(y, names[:2])

@@ -222,3 +222,20 @@ def test_what_a_signal_is_computed_from_is_numbers():
     assert str(plain) == str(objects)
     with pytest.raises(InputError, match=r"y holds 'cat', .*y.astype\(float\)"):
         mia.audit(X[:, 1], X, np.array(["cat"] * N, object), MEMBER, **given)
+
+
+def test_settings_of_another_type_are_read_or_refused():
+    found = mia.audit(TARGET, X, Y, MEMBER, attacks=["loss", "entropy"], name=3)
+    assert {*found.results["attacks"]} >= {"loss", "entropy"}
+    for setting in ({"seed": "1"}, {"num_shadows": "4"}):
+        with pytest.raises(InputError, match="is text, and a number is needed: leave the quotation marks out"):
+            mia.audit(TARGET, X, Y, MEMBER, shadows=fit, **setting)
+
+
+@pytest.mark.filterwarnings("ignore::mia_jax.audits.deployed.infer.AnswersWarning")  # the answers are the target's
+def test_one_saved_shadow_has_no_axis_of_its_own():
+    """Turned, as was proposed, it would be read as one number for each record of as many shadows as classes."""
+    p, trained = TARGET(X), RNG.random(N) < 0.5
+    with pytest.raises(InputError, match=r"of one shadow give shadows\[None\] and shadow_member\[None\]"):
+        mia.audit(p, X, Y, MEMBER, shadows=(p, trained))
+    mia.audit(p, X, Y, MEMBER, shadows=(p[None], trained[None]), attacks="rmia")

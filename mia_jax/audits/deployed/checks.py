@@ -55,9 +55,8 @@ def in_order(labels: Any, target: Any, shadows: Any, population: Any) -> tuple[n
     names = class_columns.names_of(labels, target)
     own = tables.plain(class_columns.in_order(target, names, "target"))
     each = tables.plain(class_columns.of_models(shadows, names))
-    group = (
-        population if isinstance(population, Mapping) else dict(zip(Answered._fields, population or (), strict=False))
-    )
+    group = () if population is None else population
+    group = group if isinstance(group, Mapping) else dict(zip(Answered._fields, group, strict=False))
     if group.keys() == {*Answered._fields}:
         more = class_columns.in_order(group["target"], names, 'population["target"]')
         others = class_columns.of_models(group["shadows"], names, 'population["shadows"]')

@@ -87,7 +87,9 @@ def _collected(
 ) -> tuple[dict[str, np.ndarray], list[int]]:
     """What ``collect`` returns, and the numbers of the models that the shadows are."""
     plan = plan if isinstance(plan, TrainingPlan) else training_plan.load(plan)
-    files, target = class_columns.of_plan(_in_order(files), None if labels is None else loaded(labels), target)
+    files, target = class_columns.of_plan(
+        _in_order(files, plan.member.shape[1]), None if labels is None else loaded(labels), target
+    )
     folder = pathlib.Path(files) if isinstance(files, str | pathlib.Path) else None
     if folder is not None:
         beside = _beside(folder)
@@ -96,8 +98,8 @@ def _collected(
         target = beside.get("target") if target is None else target
     found = _answers(plan, _numbered(plan, files, tell), tell)
     read: np.ndarray | None = None
-    if isinstance(target, int) and not isinstance(target, bool):
-        read, member = _model_as_target(plan, found, target)
+    if isinstance(target, int | np.integer) and not isinstance(target, bool):
+        read, member = _model_as_target(plan, found, int(target))
     elif target is not None:
         read = _read(plan, target, tell)[1]
     if not found:
@@ -109,11 +111,13 @@ def _collected(
         unread = "" if folder is None else _unread(folder, missing)
         tell(f"{len(found)} of {len(plan.member)} models have answered; missing: {_listed(missing)}{from_1}{unread}")
     which = sorted(found)
-    arrays = {"shadows": _stacked(found), "shadow_member": plan.member[which]}
+    arrays = {"shadows": np.stack([found[k] for k in which]), "shadow_member": plan.member[which]}
     n = plan.member.shape[1]
     for name, given in (("labels", labels), ("member", member)):
         if given is not None:
-            arrays[name] = _one_each(loaded(given), n, name)
+            arrays[name] = one = loaded(given)
+            if one.shape != (n,):
+                raise InputError(f"{name} has shape {one.shape}; needed: [{n}], one for each record of the plan")
     if read is not None:
         arrays["target"] = read
         if arrays["target"].shape != arrays["shadows"].shape[1:]:
@@ -125,12 +129,21 @@ def _collected(
     return arrays, which
 
 
-def _in_order(files: Any) -> Any:
-    """Answers in one array or list as model -> its answers, those of the first models; anything else as it came."""
+def _in_order(files: Any, n: int) -> Any:
+    """Answers about n records in one array or list as model -> its answers, those of the first models, of which None
+    has not answered; anything else as it came. Raises InputError for an array of another shape.
+    """
     if isinstance(files, str | os.PathLike | Mapping):
         return files
-    each = [*(tables.plain(files) if hasattr(files, "shape") else files)]
-    return each if all(isinstance(one, str | os.PathLike) for one in each) else dict(enumerate(each))
+    if hasattr(files, "shape"):
+        files = tables.plain(files)
+        if files.ndim not in (2, 3) or files.shape[1] != n:
+            move = "; of one model give {0: p}, by its number" if files.shape[:1] == (n,) else ""
+            raise InputError(f"answers in one array are [S, {n}, c]; it has shape {files.shape}{move}")
+    each = [*files]
+    if each and all(isinstance(one, str | os.PathLike) for one in each):
+        return each
+    return {k: one for k, one in enumerate(each) if one is not None}
 
 
 def of_folder(folder: pathlib.Path, notify: Notify | None = None) -> dict[str, np.ndarray]:
@@ -174,6 +187,8 @@ def _beside(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 def _numbered(plan: TrainingPlan, files: Any, tell: Notify) -> dict[int, Any]:
     """The file, or the answers, of each model that has any. Raises InputError for two of one model."""
     if isinstance(files, Mapping):
+        if odd := [k for k in files if not re.fullmatch(r"\d+", str(k))]:
+            raise InputError(f"{odd[0]!r} is no number of a model: give {{0: answers, 1: answers, ...}}")
         return {_model(plan, int(k), str(k)): given for k, given in files.items()}
     if isinstance(files, str | pathlib.Path):
         folder = pathlib.Path(files)
@@ -368,16 +383,6 @@ def _model_as_target(plan: TrainingPlan, found: dict[int, np.ndarray], k: int) -
             f"target={k}: that model has not answered yet, or the plan has no such model; name one that has"
         )
     return found.pop(k), plan.member[k]
-
-
-def _stacked(found: Mapping[int, np.ndarray]) -> np.ndarray:
-    return np.stack([found[k] for k in sorted(found)])
-
-
-def _one_each(array: np.ndarray, n: int, name: str) -> np.ndarray:
-    if array.shape != (n,):
-        raise InputError(f"{name} has shape {array.shape}; needed: [{n}], one for each record of the plan")
-    return array
 
 
 def _write(out: str | pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
