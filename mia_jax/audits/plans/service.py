@@ -248,7 +248,7 @@ def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: f
         own, right = inputs.member, float(np.asarray(seen.summary["correct"])[seen.member].mean())
         doubted = consistency.of_service(
             found.label[own], answers[own].argmax(axis=1), target.answers.classes, right, own=True
-        )
+        ) or consistency.of_target(found.label, answers, own)
     equal = _equal(inputs, observed)
     if equal or doubted:
         return (*([equal] if equal else []), *doubted)
