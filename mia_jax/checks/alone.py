@@ -135,11 +135,18 @@ def _mistaken(own: _Target) -> bool:
 
 def _slipped(one: _Target) -> str | None:
     """How far rows slipped, where the answers fit the labels so many rows on; else None."""
+    if not _side_by_side(one):
+        return None
     for by in (step for k in range(1, NEAR + 1) for step in (k, -k)):
         moved = one._replace(labels=np.roll(one.labels, -by))
         if moved.beyond().z > consistency.KNOWS:
             return f"they fit the labels of the record {naming.beside(by)} each, so one of both is off by {_many(by)}"
     return None
+
+
+def _side_by_side(one: _Target) -> bool:
+    """Whether these are all rows from one to another, and no sample, in which the row beside is not."""
+    return bool(one.rows[-1] - one.rows[0] == len(one.rows) - 1)
 
 
 def _many(by: int) -> str:
@@ -151,7 +158,7 @@ def _many(by: int) -> str:
 
 def _beside(one: _Target) -> tuple[str, ...]:
     """A file, or a run of rows, in which the membership of the row beside fits, and its own does not."""
-    if one.rows[-1] - one.rows[0] != len(one.rows) - 1:  # a sample, in which the row beside is not
+    if not _side_by_side(one):
         return ()
     ranks, mine = stats.rankdata(one.sure), one.member.astype(np.float64)
     ranks = (ranks - ranks.mean()) / max(ranks.std(), 1e-9)
@@ -163,7 +170,7 @@ def _beside(one: _Target) -> tuple[str, ...]:
         if own is None or moved is None or len(part.rows) < 2 * LEAST:
             continue
         z, here = (moved[0] - 0.5) / moved[1], (own[0] - 0.5) / own[1]
-        if z > max(FITS, best[0] if best else 0.0) and here < min(LOST, z / 3):
+        if z > max(FITS, best[0] if best else 0.0) and here < max(LOST, z / 5):
             best = z, run, by, own[0], moved[0]
     if best is None:
         return ()

@@ -213,7 +213,8 @@ def _order(ranks: np.ndarray, trained: np.ndarray, mine: np.ndarray | None, rows
                 f"{'' if mine is not None else ', or it remembers its records as no shadow does'}.",
             )
     mean = whole / (len(ranks) - 1)
-    if found := slipped_rows.slip(ranks[0][:, None], mean[:, None]):
+    whole_file = rows[-1] - rows[0] == len(rows) - 1  # and no sample, in which the row beside is not
+    if whole_file and (found := slipped_rows.slip(ranks[0][:, None], mean[:, None])):
         where = naming.rows(rows[found.first], rows[found.last])
         return (
             f"The target's numbers in {where} fit the shadows' of the record {naming.beside(found.by)} each: they seem"
