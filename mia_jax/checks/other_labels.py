@@ -2,15 +2,15 @@
 
 Whatever a model learns of a record, it is the label that it was trained on. So where shadows that trained on a record
 are less sure of its label than those that did not, it is another one: noise that came later, another version of the
-data, a model's answers. One record tells little, and those that are told by some shadows are judged by the others.
+data, a model's answers. One record tells little, and those that are told by some shadows are judged by the others:
+those that new models contradict, or those that models contradict which trained on them.
 NumPy and SciPy; never imports jax.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import sparse, special, stats
-from scipy.sparse import csgraph
+from scipy import special, stats
 
 from mia_jax.checks import naming, samples
 from mia_jax.checks.unlike_shadows import SAMPLE
@@ -37,7 +37,7 @@ def notes(
         related: bool [1 + S, 1 + S], ``membership.related`` of the target and the shadows.
     """
     few = np.arange(len(shadows))[samples.every(len(shadows), COMPARED)]
-    groups = _halves(np.asarray(related)[1:, 1:][np.ix_(few, few)])
+    groups = samples.halves(np.asarray(related)[1:, 1:][np.ix_(few, few)])
     if len(few) < SHADOWS or groups is None:
         return ()
     rows = samples.rows(len(labels), SAMPLE)
@@ -45,7 +45,7 @@ def notes(
     each = [np.asarray(shadows[k])[rows] for k in few]
     sure = special.logit(np.clip(np.stack([p[np.arange(len(y)), y] for p in each]).astype(np.float64), CLIP, 1 - CLIP))
     wrong = np.stack([p.argmax(axis=1) != y for p in each])
-    against = 2 * (wrong & ~inside).sum(axis=0) > (~inside).sum(axis=0)
+    against = _most(wrong & ~inside, ~inside)
     if against.sum() < LEAST:
         return ()
     sure = sure - sure[:, against].mean(axis=1, keepdims=True)
@@ -54,9 +54,11 @@ def notes(
     new = against if member is None else against & ~np.asarray(member, bool)[rows]
     own = np.asarray(target)[rows].argmax(axis=1) == y
     which, of_target = against & (gain < 0), _of_target(halves, gain < 0, new & own, new & ~own)
-    enough = which.sum() >= max(LEAST, SHARE * len(y))
-    if not of_target and not (enough and _lost(halves, against) > SURE):
-        return ()
+    if not of_target and not (_enough(which) and _lost(halves, (against, against)) > SURE):
+        contradicted = [_most(wrong[half] & inside[half], inside[half]) for half in groups]
+        which = _most(wrong & inside, inside) & (gain < 0)  # fewer, where many records are hard for new models
+        if not _enough(which) or _lost(halves, contradicted) <= SURE:
+            return ()
     if of_target:
         which = which & own
         what = "and the target gives these labels itself: in part the labels seem to be its own answers"
@@ -69,6 +71,15 @@ def notes(
     )
 
 
+def _enough(which: np.ndarray) -> bool:
+    return bool(which.sum() >= max(LEAST, SHARE * len(which)))
+
+
+def _most(of: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """bool [n]: the records of which more than half of the models that are counted do so, bool [S, n] each."""
+    return 2 * of.sum(axis=0) > among.sum(axis=0)
+
+
 def _of_target(halves: Sequence[np.ndarray], lost: np.ndarray, own: np.ndarray, other: np.ndarray) -> bool:
     """Whether what shadows unlearned, bool [n], is what the target answers: ``own`` of the records and not ``other``.
 
@@ -77,17 +88,17 @@ def _of_target(halves: Sequence[np.ndarray], lost: np.ndarray, own: np.ndarray, 
     counts = int((lost & own).sum()), int((lost & other).sum())
     chance = stats.hypergeom.sf(counts[0] - 1, own.sum() + other.sum(), own.sum(), sum(counts))
     enough = counts[0] >= LEAST and counts[0] * other.sum() >= TIMES * max(counts[1], 1) * own.sum()
-    return bool(enough and chance < LEVEL and _lost(halves, own) > SIGN)
+    return bool(enough and chance < LEVEL and _lost(halves, (own, own)) > SIGN)
 
 
-def _lost(halves: Sequence[np.ndarray], among: np.ndarray) -> float:
-    """How far below 0 one half's gain is where the other's is, in standard errors; records bool [n].
+def _lost(halves: Sequence[np.ndarray], among: Sequence[np.ndarray]) -> float:
+    """How far below 0 one half's gain is where the other's is, in standard errors; each half's records, bool [n].
 
-    The more a record was unlearned by the one, the more it counts.
+    The more a record was unlearned by the half that chooses it, the more it counts.
     """
     told = []
-    for one, other in (halves, halves[::-1]):
-        rows = among & (one < 0) & ~np.isnan(other)
+    for (one, mine), other in zip(zip(halves, among, strict=True), halves[::-1], strict=True):
+        rows = mine & (one < 0) & ~np.isnan(other)
         told.append(-one[rows] * other[rows])
     gain = np.concatenate(told)
     return float(-gain.sum() / np.sqrt(max((gain**2).sum(), 1e-9)))
@@ -99,12 +110,3 @@ def _gain(sure: np.ndarray, inside: np.ndarray) -> np.ndarray:
     both = (count > 0) & (count < len(inside))
     own = (sure * inside).sum(axis=0) / np.maximum(count, 1)
     return np.where(both, own - (sure * ~inside).sum(axis=0) / np.maximum(len(inside) - count, 1), np.nan)
-
-
-def _halves(related: np.ndarray) -> list[np.ndarray] | None:
-    """Two groups of shadows whose training sets tell nothing of each other; None where there are none."""
-    count, group = csgraph.connected_components(sparse.csr_matrix(related), directed=False)
-    halves: list[list[int]] = [[], []]
-    for one in np.argsort(-np.bincount(group, minlength=count), kind="stable"):
-        min(halves, key=len).extend(np.flatnonzero(group == one).tolist())
-    return None if min(map(len, halves)) < 2 else [np.array(half) for half in halves]

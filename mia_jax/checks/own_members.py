@@ -162,9 +162,9 @@ def _both_ways(numbers: np.ndarray, trained: np.ndarray) -> str | None:
     """
     some = trained.any(axis=1) & ~trained.all(axis=1)
     numbers, trained = numbers[some], trained[some]
-    if len(trained) < HALVES or np.abs(np.corrcoef(trained))[0::2, 1::2].max() > RELATED:
+    if len(trained) < HALVES or (groups := samples.halves(np.abs(np.corrcoef(trained)) > RELATED)) is None:
         return None  # of few training sets, what the others of a set do is moved, too
-    halves = [_moved_by(numbers[half::2], trained[half::2]) for half in (0, 1)]
+    halves = [_moved_by(numbers[half], trained[half]) for half in groups]
     there = np.isfinite(halves[0]) & np.isfinite(halves[1])
     one, other = (half[there] for half in halves)
     if len(one) < SIGNED:

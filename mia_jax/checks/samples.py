@@ -1,6 +1,10 @@
-"""Which of many rows and models are looked at, where all would take too long; and how numbers go together. NumPy."""
+"""Which of many rows and models are looked at, where all would take too long; and how numbers go together. NumPy
+and SciPy.
+"""
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 
 
 def rows(n: int, most: int) -> np.ndarray:
@@ -23,3 +27,15 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     a, b = a - a.mean(), b - b.mean()
     length = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / length if length > 0 else 0.0
+
+
+def halves(related: np.ndarray) -> list[np.ndarray] | None:
+    """Two groups of models, int [k] each, whose training sets tell nothing of each other; None where there are none.
+
+    Of bool [K, K], which models are related.
+    """
+    count, group = csgraph.connected_components(sparse.csr_matrix(related), directed=False)
+    both: list[list[int]] = [[], []]
+    for one in np.argsort(-np.bincount(group, minlength=count), kind="stable"):
+        min(both, key=len).extend(np.flatnonzero(group == one).tolist())
+    return None if min(map(len, both)) < 2 else [np.array(half) for half in both]

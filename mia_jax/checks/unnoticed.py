@@ -18,6 +18,7 @@ from mia_jax.statistics import metrics
 STRONG = 10.0  # standard errors by which shadows go with who trained them, from which on no mistake is tried
 LARGEST = 1_000_000  # numbers of all shadows together; of more, trials would take longer than attacks
 PART = 5  # a fifth of the records, the last one
+LOST = 5  # rows, as those with missing values
 
 
 class Given(NamedTuple):
@@ -78,17 +79,19 @@ def mistakes(given: Given, seed: int = 0) -> Iterator[tuple[str, Given]]:
         seed: of what is drawn.
     """
     rng, n = np.random.default_rng(seed), len(given.target)
-    moved = np.arange(n)
+    mixed, member = np.arange(n), given.member
     last = slice(n - n // PART, n)
-    moved[last] = rng.permutation(moved[last])
-    member = given.member
+    mixed[last] = rng.permutation(mixed[last])
+    lost = np.linspace(0, n - 1, LOST + 2).astype(int)[1:-1]
+    by_place = np.r_[np.delete(np.arange(n), lost), lost]
     if member is not None and member.any() and not member.all():
         yield "member of another split", given._replace(member=rng.permutation(member))
+        yield f"member by place where {LOST} rows were lost", given._replace(member=member[by_place])
     if (given.trained != given.trained[:, :1]).any():
         rows = np.stack([rng.permutation(row) for row in given.trained])
         yield "shadow_member of other runs", given._replace(trained=rows)
-    yield "the target's answers to a fifth of the records in another order", given._replace(target=given.target[moved])
-    who = given._replace(trained=given.trained[:, moved], member=None if member is None else member[moved])
+    yield "the target's answers to a fifth of the records in another order", given._replace(target=given.target[mixed])
+    who = given._replace(trained=given.trained[:, mixed], member=None if member is None else member[mixed])
     yield "memberships of a fifth of the records in another order than all answers", who
     if given.labels is not None:
-        yield "labels of a fifth of the records exchanged", given._replace(labels=given.labels[moved])
+        yield "labels of a fifth of the records exchanged", given._replace(labels=given.labels[mixed])

@@ -116,6 +116,7 @@ TURNED = {  # what makes probabilities of such numbers, called {0}
     "percentages": "{0} / 100",
     "counts, or quantized scores": "{0} / {0}.sum(axis=-1, keepdims=True)",
     "quantized scores from -128": "({0} + 128.0) / 256",
+    "log-odds of each class": "1 / (1 + np.exp(-{0}))",
 }
 
 
@@ -123,7 +124,7 @@ def mistaken_for(values: np.ndarray) -> str:
     """What rows of numbers [b, c] are that are no probabilities: one of ``TURNED``, sigmoids or logits."""
     values = np.asarray(values, np.float64)
     total, classes = values.sum(axis=1), values.shape[1]
-    if (values <= 0).all():
+    if (values <= 1e-3).all():  # of a p above 1 by a rounding, or by what was added to it
         bases = {"log-probabilities": np.e, "logarithms to base 2": 2.0, "logarithms to base 10": 10.0}
         for kind, base in bases.items():
             if (np.abs((base**values).sum(axis=1) - 1) < 1e-2).all():
@@ -138,6 +139,11 @@ def mistaken_for(values: np.ndarray) -> str:
         return "counts, or quantized scores"
     if rounded and (values >= -128).all() and (np.abs(total + 128 * classes - 256) <= off).all():
         return "quantized scores from -128"
+    if classes > 2 and len(values) > 1:  # of two classes logits may be symmetric, too
+        with np.errstate(over="ignore"):
+            odds = (1 / (1 + np.exp(-values))).sum(axis=1)
+        if (np.abs(odds - 1) < 1e-3).all():
+            return "log-odds of each class"
     return "sigmoids" if (values >= 0).all() and (values <= 1).all() else "logits"
 
 

@@ -221,6 +221,21 @@ class OfModels(NamedTuple):
     note: str  # what was made of them, in a sentence; "" of probabilities
 
 
+def of_one_precision(target: np.ndarray, shadows: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """Target and shadows, both float16 where one is, and what was rounded, in a sentence: attacks compare them.
+
+    Args:
+        target: numbers [n, ...].
+        shadows: numbers [S, n, ...].
+    """
+    sizes = target.dtype.itemsize, shadows.dtype.itemsize
+    if {target.dtype.kind, shadows.dtype.kind} != {"f"} or min(sizes) > 2 or sizes[0] == sizes[1] or not len(shadows):
+        return target, shadows, ""
+    coarse, fine = ("the target", "the shadows") if sizes[0] == 2 else ("the shadows", "the target")
+    said = f"Answers of {coarse} are float16, and those of {fine} were rounded to it, so that both are as exact."
+    return target.astype(np.float16), shadows.astype(np.float16), said
+
+
 def of_models(target: np.ndarray | None, shadows: np.ndarray) -> OfModels:
     """Answers of a target and of shadows about the same records, all of one kind, as probabilities.
 
@@ -231,11 +246,14 @@ def of_models(target: np.ndarray | None, shadows: np.ndarray) -> OfModels:
     Raises:
         Faulty: as ``together``.
     """
+    rounded = ""
+    if target is not None:
+        target, shadows, rounded = of_one_precision(target, shadows)
     arrays = {f"shadows[{k}]": p for k, p in enumerate(shadows)}
     read = together(arrays if target is None else {"target": target, **arrays})
     one = next(iter(read.values()))._replace(infinite=any(each.infinite for each in read.values()))
     whose = "the shadows" if target is None else "target and shadows"
-    note = f"Answers of {whose} are {one.note}." if one.note else ""
+    note = " ".join(filter(None, (rounded, f"Answers of {whose} are {one.note}." if one.note else "")))
     of_shadows = [read[name].p for name in arrays]
     if one.kind != "probabilities":
         shadows = np.stack(of_shadows) if of_shadows else np.zeros((0, *one.p.shape))

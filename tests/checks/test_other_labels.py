@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import test_exchanged_columns
 import test_slipped_rows
+from scipy import special
 from test_slipped_members import CLASSES, TRAINED, N, P, Y, said, world
 
 from mia_jax.checks import other_labels
@@ -78,3 +79,20 @@ def test_nor_are_networks_that_learned_real_digits(rate, epochs, noise):
         made = [test_exchanged_columns.trained(seed + k, rate, epochs, y) for k in range(9)]
         p, trained = (np.stack(each) for each in zip(*made, strict=True))
         assert notes(y, p, trained) == ()
+
+
+def test_labels_that_were_cleaned_are_told_where_many_records_are_hard():
+    """SIMULATED: new models contradict 40 % of the labels, and 10 % are not those of the training."""
+    rng, (n, models, classes) = np.random.default_rng(0), (1000, 13, 4)
+    y, hard = rng.integers(0, classes, n), rng.random(n) < 0.45
+    learned = np.where(rng.random(n) < 0.1, (y + rng.integers(1, classes, n)) % classes, y)
+    who = np.array([rng.permutation(n) < n // 2 for _ in range(models)])
+    logits = rng.normal(0, 3.0, (models, n, classes))
+    logits[:, np.arange(n), y] += np.where(hard, -1.5, 3.0)  # of which records tell, whatever is learned
+    logits[:, np.arange(n), learned] += 5.0 * who
+    p = special.softmax(logits, axis=2)
+    related = np.eye(models, dtype=bool)
+    assert other_labels.notes(learned, p[0], p[1:], who[1:], who[0], related) == ()
+    (said,) = other_labels.notes(y, p[0], p[1:], who[1:], who[0], related)
+    told = int(said.split(" of 1,000 records")[0].split()[-1])
+    assert abs(told - (learned != y).sum()) < 25

@@ -50,3 +50,14 @@ def test_labels_of_the_target_alone():
     assert said.startswith("The target is right on ") and "it was trained on other labels than these" in said
     with pytest.warns(infer.AnswersWarning, match="trained on other labels than these"):
         infer.infer("loss", labels=NOISY, target=other, shadows=p[1:], shadow_member=MEMBER[1:], member=MEMBER[0])
+
+
+def test_signed_errors_of_shadows_in_pairs_are_noted():
+    """SIMULATED: eight shadows in complementary pairs were passed over, as if they were few training sets."""
+    rng = np.random.default_rng(0)
+    half = np.array([rng.permutation(500) < 250 for _ in range(4)])
+    trained = np.stack([half, ~half], axis=1).reshape(8, 500)
+    error = rng.normal(size=500) * np.where(trained, 0.4, 1.0) + 0.3 * rng.normal(size=(8, 500))
+    assert own_members.of_numbers(-(error**2), trained) == ()
+    (said,) = own_members.of_numbers(error, trained)
+    assert "predictions, or signed errors" in said

@@ -83,7 +83,7 @@ def test_what_is_said_to_be_missed_or_seen_is_so_in_other_draws():
 def test_numbers_have_no_labels_that_could_be_exchanged():
     given = of_numbers(world(200, 0.4))
     [note] = numbers.remarks(*given[1:], trials=True).notes
-    assert note.startswith(CANNOT) and "of 4 mistakes" in note and SPLIT in note
+    assert note.startswith(CANNOT) and "of 5 mistakes" in note and SPLIT in note
     assert not any(numbers.remarks(*of_numbers(world(400, 3.0))[1:], trials=True))
 
 
@@ -97,13 +97,13 @@ def test_one_shadow_and_shadows_without_members():
     assert any(CANNOT in note for note in said(given).notes)
     nobody = given._replace(trained=np.zeros_like(given.trained))
     [note] = unnoticed.note(nobody, np.zeros((1, 200)), lambda copy: False)
-    assert "of 4 mistakes" in note and "shadow_member" not in note and "AUC" not in note
+    assert "of 5 mistakes" in note and "shadow_member" not in note and "AUC" not in note
 
 
 def test_each_mistake_changes_something_and_is_asked_about_once():
     given, asked = world(100, 0.1), []
     assert unnoticed.note(given, np.zeros((16, 100)), lambda copy: asked.append(copy) or True) == ()
-    assert len(asked) == 5
+    assert len(asked) == 6
     for copy in asked:
         assert any(not np.array_equal(a, b) for a, b in zip(copy, given, strict=True))
         assert [a.shape for a in copy] == [a.shape for a in given]

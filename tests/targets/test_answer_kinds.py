@@ -224,3 +224,33 @@ def test_doubts_of_one_call_are_python_warnings():
     own = dict(shadows=P[1:], shadow_member=TRAINED)
     with pytest.warns(AnswersWarning, match="labels"):
         mia.audit(P[0], np.arange(N)[:, None], (Y + 1) % C, MEMBER, shadows=own, attacks="loss")
+
+
+def test_logarithms_with_a_floor_and_log_odds_are_no_logits():
+    """Read as logits, a forest's log10(p + 1e-6) moved RMIA from .955 to .930, the log-odds of each class to .922."""
+    p = np.random.default_rng(0).dirichlet(np.full(5, 0.3), 60)
+    p[:, 1] = 0
+    p /= p.sum(axis=1, keepdims=True)
+    p[0] = np.eye(5)[2]
+    for given, told in (
+        (np.log10(p + 1e-6), r"logarithms to base 10 .*: save 10.0 \*\* p"),
+        (np.log((p + 1e-6) / (1 - p + 1e-6)), r"log-odds of each class .*: save 1 / \(1 \+ np.exp\(-p\)\)"),
+    ):
+        with pytest.raises(answer_kinds.Faulty, match=told):
+            answer_kinds.kind_of(given)
+    assert answer_kinds.kind_of(np.log(p + 1e-6)) == "log-probabilities"
+    d = np.linspace(-3, 3, 60)
+    assert answer_kinds.kind_of(np.stack([-d, d], 1)) == "logits"
+
+
+def test_target_and_shadows_are_as_exact_as_each_other():
+    """Shadows in float16 beside a target in float64: LiRA of a forest fell from .920 to .872."""
+    target, shadows = (
+        np.random.default_rng(0).dirichlet(np.ones(3), 20),
+        np.random.default_rng(1).dirichlet(np.ones(3), (4, 20)),
+    )
+    for given in ((target, shadows.astype(np.float16)), (target.astype(np.float16), shadows)):
+        found = answer_kinds.of_models(*given)
+        assert found.target.dtype == found.shadows.dtype == np.float16 and "were rounded to it" in found.note
+    for given in ((target, shadows), (target.astype(np.float32), shadows), (None, shadows.astype(np.float16))):
+        assert answer_kinds.of_models(*given).note == ""

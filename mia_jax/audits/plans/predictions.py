@@ -27,7 +27,7 @@ from mia_jax.plans import membership
 from mia_jax.progress import within
 from mia_jax.reports.figures import many
 from mia_jax.storage import artifacts
-from mia_jax.targets import answer_format, defenses
+from mia_jax.targets import answer_format, answer_kinds, defenses
 from mia_jax.types import Schema
 
 
@@ -229,7 +229,9 @@ def checked(
         InputError: they, or an attack that was asked for, cannot be used.
     """
     numbers = saved.numbers
-    saved = saved._replace(numbers=None)  # a name of each shadow, and nothing of what is judged
+    target, shadows, rounded = answer_kinds.of_one_precision(np.asarray(saved.target), np.asarray(saved.shadows))
+    # without the names of the shadows, which are nothing of what is judged
+    saved = saved._replace(target=target, shadows=shadows, numbers=None)
     digest = artifacts.array_digest(*(array for array in saved if array is not None))
     twins = memorization.twins(saved.shadows)  # before defenses: labels of two models may well be the same
     chosen = defenses.parse(config.defenses)
@@ -246,7 +248,9 @@ def checked(
         asked, trained, saved.member, known, kept, alike=alike, copies=copies, numbers=numbers, trials=True
     )
     notes = notes if numbers is None else [naming.with_numbers(note, numbers) for note in notes]
-    return Inputs(saved, digest, names, known, [*notes, *said.notes], list(said.doubts), population)
+    return Inputs(
+        saved, digest, names, known, [*filter(None, (rounded,)), *notes, *said.notes], list(said.doubts), population
+    )
 
 
 def run_of_attacks(config: DeployedConfig, retrain: Retrain | None) -> tuple[dict[str, Any], frozenset[str]]:
