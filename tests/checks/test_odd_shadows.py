@@ -108,7 +108,7 @@ def other_rows(told, some):
     ("change", "words"),
     {
         as_labels_of: r"4 of 8 shadows \(0, 2, 4, 6, counted from 0\) answer with labels alone, and the others do not",
-        rounded_of: r"4 of 8 shadows \(0, 2, 4, 6, counted from 0\) are rounded, and the others do not",
+        rounded_of: r"4 of 8 shadows \(0, 2, 4, 6, counted from 0\) are rounded, and the others are not",
         rounded_to_sums_of_one: r"4 of 8 shadows \(0, 2, 4, 6, .*\) have few different answers, and the others do not",
         other_rows: "shadows are of two kinds: shadows 0, 2, 4, 6 .* AUC of 0.[45].*, and the others with (0.99|1.00)",
     }.items(),
@@ -119,6 +119,16 @@ def test_shadows_of_two_kinds_are_noted(change, words):
     doubts, notes = said(half(told, change))
     assert any(re.search(words, note) for note in (doubts or notes)), (doubts, notes)
     assert bool(doubts) == (change is other_rows)  # no group comes near the other: a gate fails closed
+
+
+def test_votes_of_trees_of_which_some_have_a_mixed_leaf_are_not_called_rounded():
+    """Of a forest two of eight shadows were said to be rounded, where none of their records fell into a mixed leaf."""
+    rng = np.random.default_rng(0)
+    votes = rng.multinomial(100, [0.5, 0.3, 0.2], (4, 400)) / 100
+    votes[2:, ::40] = rng.dirichlet(np.ones(3), (2, 10))
+    assert answer_formats.mixed_note(votes) is None
+    votes[2:] = rng.dirichlet(np.ones(3), (2, 400))
+    assert "shadows (0, 1, counted from 0) are rounded, and the others are not" in answer_formats.mixed_note(votes)
 
 
 @pytest.mark.parametrize("which", [[2], [0, 1, 2, 3], list(range(S))])

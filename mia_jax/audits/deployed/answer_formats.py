@@ -15,6 +15,7 @@ ENTRIES = 2**23  # of the shadows' answers, at most, by which they are recognize
 ROWS, MANY = 1024, 50  # records, and different numbers, by which one shadow's digits are told
 TENTHS = 9  # different numbers, all with one digit, that are no tree's leaves
 EXACT = 99  # digits of answers that are not rounded
+ALMOST = 0.5  # of the numbers of others that have these digits, too: votes of trees, and no rounding
 FEW_ANSWERS, VARIOUS = 0.6, 0.95  # of a shadow's answers that differ, if it was rounded, and of the others'
 NEARLY = 0.9  # of a target's answers that are labels, so that it is asked whether all should be read as such
 
@@ -133,8 +134,11 @@ def mixed_note(shadows: Array | Sequence[Array]) -> str | None:
         return _mixed(share == 1, "answer with labels alone")
     digits = np.array([_digits(np.asarray(p)) for p in shadows])
     rounded = (digits > 0) & (digits < EXACT)
-    if rounded.any() and (digits == EXACT).any():
-        return _mixed(rounded, "are rounded")
+    exact = digits == EXACT
+    if rounded.any() and exact.any():
+        most = int(digits[rounded].max())
+        if max(_share_of(np.asarray(shadows[k]), most) for k in np.flatnonzero(exact)) < ALMOST:
+            return _mixed(rounded, "are rounded", "are not")
     various = np.array([len(np.unique(equal_answers.numbers(p))) / len(p) for p in shadows])
     few = various < FEW_ANSWERS
     return (
@@ -142,10 +146,16 @@ def mixed_note(shadows: Array | Sequence[Array]) -> str | None:
     )
 
 
-def _mixed(coarse: np.ndarray, what: str) -> str:
+def _share_of(p: np.ndarray, digits: int) -> float:
+    """The share of numbers that have so few digits: nearly all votes of trees, of which some have mixed leaves."""
+    values = 10.0**digits * np.asarray(p, np.float64)
+    return float(np.isclose(values, np.round(values), atol=1e-4).mean())
+
+
+def _mixed(coarse: np.ndarray, what: str, others: str = "do not") -> str:
     names = np.flatnonzero(coarse)
     return (
-        f"{len(names)} of {len(coarse)} shadows ({few_of(names)}, counted from 0) {what}, and the others do not:"
+        f"{len(names)} of {len(coarse)} shadows ({few_of(names)}, counted from 0) {what}, and the others {others}:"
         " attacks that compare a record's models take the format for memory. Ask all of them in the same way."
     )
 

@@ -315,7 +315,7 @@ def _probabilities(array: np.ndarray, plan: TrainingPlan, whose: str, kind: Any)
     if array.ndim not in (1, 2) or len(array) != n or 0 in array.shape:
         raise InputError(
             f"{whose} has shape {array.shape}; needed: [{n}, c], the records of the plan in their order (of two"
-            f" classes [{n}] will do)"
+            f" classes [{n}] will do): ask this model about all of them again, or leave it out"
         )
     if kind is None and labels_alone.are_labels(array):
         return "labels", array.reshape(n)
