@@ -26,7 +26,9 @@ KINDS = {  # a user's word -> the kind of the field; "" is none
     "boolean": "binary",
     "drop": "",
 }
-MISSING_WORDS = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-", "#n/a", "<na>", "nat"))
+MISSING_WORDS = frozenset(
+    ("", "na", "n/a", "nan", "null", "none", "?", "-", "#n/a", "<na>", "nat", r"\n")
+)  # the last as databases write it
 MISSING = "(missing)"  # the category of records that have none
 WORDS = {"true": 1, "yes": 1, "t": 1, "y": 1, "false": 0, "no": 0, "f": 0, "n": 0}  # of booleans
 TRUTHS = {**WORDS, "1": 1, "0": 0}  # beside such words

@@ -152,6 +152,8 @@ def _objects(member: IO[bytes], name: str) -> str:
         return f"holds Python objects, which are arrays: write np.stack({name}), or give them one shape before"
     if not texts and plain and lists == 1:
         return f"holds Python objects, which are numbers: write {name}.astype(float)"
+    if texts and plain and name in ("labels", "member", "shadow_member"):  # of saved answers, where text is read
+        return f"holds text as Python objects: write np.array({name}, dtype=str)"
     if texts and plain:
         return (
             "holds text as Python objects; number it, as names, y = np.unique(y.astype(str), return_inverse=True) does"

@@ -132,7 +132,27 @@ def test_answers_inside_of_something_are_named(given, move, world):
 
 
 def test_files_of_other_kinds_say_what_makes_one_that_is_read(tmp_path):
-    for name, move in (("preds.pt", r"torch\.load\(file, weights_only=True\)"), ("preds.csv", r"np\.savez\(path")):
+    for name, move in (
+        ("preds.pt", r"torch\.load\(file, weights_only=True\)"),
+        ("preds.csv", r"of a table df np\.savez\(path"),
+    ):
         (tmp_path / name).write_bytes(b"PK\3\4")
         with pytest.raises(InputError, match=rf"{name} is of a kind that is not read: .*{move}"):
             load_predictions(tmp_path / name)
+
+
+def test_a_table_of_answers_becomes_a_file_by_what_is_told(tmp_path):
+    """Labels and members of pandas are objects in an .npz; the move was to number them, or to give the .csv again."""
+    pandas = pytest.importorskip("pandas")
+    p = np.random.default_rng(0).dirichlet(np.ones(3), 60)
+    df = pandas.DataFrame(p, columns=["bird", "cat", "dog"])
+    df["label"], df["member"] = df.columns.to_numpy()[p.argmax(axis=1)], np.where(np.arange(60) % 2, "yes", "no")
+    answers = df[["bird", "cat", "dog"]].to_numpy()
+    objects = np.array(df["label"], dtype=object)
+    np.savez(tmp_path / "preds.npz", labels=objects, target=answers, member=df["member"] == "yes")
+    with pytest.raises(InputError, match=r"'labels' holds text as Python objects: write np.array\(labels, dtype=str\)"):
+        load_predictions(tmp_path / "preds.npz", alone=True)
+    given = dict(labels=np.array(df["label"], dtype=str), target=answers, member=df["member"] == "yes")
+    np.savez(tmp_path / "preds.npz", **given)
+    found = load_predictions(tmp_path / "preds.npz", alone=True)
+    assert found.labels.tolist() == p.argmax(axis=1).tolist() and found.member.sum() == 30

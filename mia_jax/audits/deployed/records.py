@@ -86,6 +86,11 @@ def load_predictions(
     elif path.exists() and collect.unread(path):
         several = "np.savez(path, **{name: p.cpu().numpy() for name, p in torch.load(file, weights_only=True).items()})"
         move = several if path.suffix.lower() in collect.OF_TORCH else write
+        if path.suffix.lower() in (".csv", ".tsv", ".parquet", ".feather"):
+            move = (
+                "of a table df np.savez(path, labels=np.array(df['label'], dtype=str), target=df[[...]].to_numpy(),"
+                " member=df['member'] == 'yes'), with shadows and shadow_member if there are any,"
+            )
         raise InputError(f"{path} is of a kind that is not read: {move} makes one that is")
     else:
         arrays = npz.read_own(path, (*needed, "member"), write, needed=needed)
