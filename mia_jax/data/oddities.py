@@ -6,6 +6,8 @@ from collections.abc import Container, Mapping, Sequence
 import numpy as np
 
 MISSING = (-999.0, -9999.0, -99999.0, -1e6)  # numbers that stand for none, as a rule
+CODES = tuple(sign * float("9" * k) for k in range(2, 8) for sign in (1, -1))  # 99, 999, ..., and below 0
+CODED_OFTEN = 3  # records that have one, at least
 CHANNELS = (1, 3, 4)  # of images
 SOME = 200  # records that are looked at first
 MANY = 100  # records of which none shares a whole number with another, so that it is no accident
@@ -65,13 +67,36 @@ def notes(
         which, move = column(own[0])
         said.append(f"{which} is y itself: models need to learn nothing; {move} leaves it out.")
     said += _telling(x, y, names, label, {*own} | {k for k, name in enumerate(names) if name in said_of})
+    before = len(said)
     for number in MISSING if x.dtype.kind in "if" else ():
         if (share := (x == number).mean(axis=0)).max() > 1e-3 and not ((x < 0) & (x != number)).any():
             said.append(
                 f"{number:g} is in {int((share > 0).sum())} of {x.shape[1]} columns, whose other values are none below"
                 " 0: as a rule it stands for what is missing; fill it in, or write np.nan for a model that takes such."
             )
+    if len(said) == before and x.dtype.kind in "if":
+        said += _codes(x, names)
     return tuple(said)
+
+
+def _codes(x: np.ndarray, names: Sequence[str]) -> list[str]:
+    """That a number of nines recurs in columns of x [n, f], far beyond what else is there; a sentence, or none."""
+    found = []
+    for end, other in ((x.max(axis=0), np.max), (x.min(axis=0), np.min)):
+        for k in np.flatnonzero(np.isin(end, CODES)).tolist():
+            coded = x[:, k] == end[k]
+            rest = x[~coded, k]
+            if CODED_OFTEN <= coded.sum() < len(x) and abs(float(end[k]) - float(other(rest))) > np.ptp(rest):
+                found.append((k, float(end[k]), int(coded.sum()), rest))
+    if not found:
+        return []
+    k, code, count, rest = found[0]
+    more = f" (so have {len(found) - 1} other columns)" if len(found) > 1 else ""
+    return [
+        f"{f'Column {names[k]}' if names else f'Column {k} of x'} has {code:.0f} in {count:,} records, and else numbers"
+        f" from {rest.min():g} to {rest.max():g}{more}: as a rule it stands for what is missing; leave it empty,"
+        " fill it in, or write np.nan for a model that takes such."
+    ]
 
 
 def _counting(x: np.ndarray) -> np.ndarray:

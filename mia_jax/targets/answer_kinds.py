@@ -30,6 +30,7 @@ INFINITE: dict[Kind, str] = {  # of a kind in which some numbers are infinite, i
     "logits": ", 0 for a class whose logit is -inf",
     "logits of class 1": ", 1 where it is inf and 0 where it is -inf",
 }
+ROUNDED = 1e-5  # above 1, by the last digits of a sum
 WHOLE = 1e-3  # how far from 1 the probabilities of a row may sum of which all log-probabilities are there
 MANY = 20  # records of which some are above 0, where their numbers are logits
 
@@ -101,6 +102,8 @@ def kind_of(values: np.ndarray, name: str = "p") -> Kind:
 def _of_column(values: np.ndarray, name: str) -> Kind:
     """What one number for each record is, [b] or [b, 1]. Raises Faulty."""
     low, high = float(values.min()), float(values.max())
+    if low >= 0 and high <= 1 + ROUNDED:  # a mean of several in float32 may be a little above 1
+        high = min(high, 1.0)
     broken = np.isnan(values) if low < 0 else ~np.isfinite(values)
     if broken.any():
         raise Faulty("it is not finite", int(np.argmax(broken.reshape(len(values)))))
@@ -143,6 +146,7 @@ def probabilities(values: np.ndarray, kind: Kind) -> np.ndarray:
     if kind == "probabilities":
         return values
     if kind == "probabilities of class 1":
+        values = np.minimum(values, 1)
         return np.stack([1 - values, values], axis=-1)
     values = values.astype(np.float32) if values.dtype.itemsize < 4 or values.dtype.kind != "f" else values
     if kind == "logits of class 1":

@@ -254,3 +254,13 @@ def test_target_and_shadows_are_as_exact_as_each_other():
         assert found.target.dtype == found.shadows.dtype == np.float16 and "were rounded to it" in found.note
     for given in ((target, shadows), (target.astype(np.float32), shadows), (None, shadows.astype(np.float16))):
         assert answer_kinds.of_models(*given).note == ""
+
+
+def test_a_probability_of_class_1_may_be_rounded_above_1():
+    """A vote of ten networks in float32, whose largest is 1.0000001, was refused as numbers from 0 to 1."""
+    p = np.linspace(0, 1, 50, dtype=np.float32)
+    p[-1] = np.nextafter(np.float32(1), np.float32(2))
+    found = answer_kinds.read(p)
+    assert found.kind == answer_kinds.SURE_OF_CLASS_1 and found.p.min() == 0 and found.p.max() == 1
+    with pytest.raises(answer_kinds.Faulty):
+        answer_kinds.read(p * 1.01)
