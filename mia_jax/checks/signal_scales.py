@@ -17,6 +17,7 @@ DOUBLE = 1.5  # times as wide, of two groups: a note
 BENT = 1.7  # times as uneven on both sides of the median: another function of the error
 GROUPS, KIND = 6, 3  # shadows of which two kinds can be told, and those of each kind
 SAME = 1e-4  # spreads that means, and shares that spreads, differ by where each model's numbers were scaled
+MANY_RECORDS, FEWER = 100, 0.25  # records, and the share of them that differ, if all numbers are rounded
 VARIOUS, FEW_VALUES = 0.95, 0.6  # share of a model's numbers that differ, and of one that is rounded
 LEAST = 50  # records by which that is told
 MOVED, EACH = 0.5, 0.5  # quartile ranges that a target's median lies elsewhere by, and its share that all do
@@ -194,6 +195,25 @@ def _shifted(new: list[np.ndarray], which: np.ndarray) -> list[str]:
         " range of their middle half (on records new to each): a constant that one of them leaves out, or a far"
         f" {'better' if off > 0 else 'worse'} model. Save the same number of all models."
     ]
+
+
+def coarse(models: np.ndarray) -> tuple[str, ...]:
+    """What is to be said of numbers that are rounded in all models, in a sentence; of float [K, n]."""
+    n = models.shape[1]
+    if n < MANY_RECORDS or (models == np.round(models)).all():  # whole numbers are counts, or right and wrong
+        return ()
+    different = int(np.median([len(np.unique(row)) for row in models]))
+    if different > FEWER * n:
+        return ()
+    with np.errstate(over="ignore"):
+        single = models.astype(np.float32)
+    bfloat16 = bool((single == models).all() and not (single.view(np.uint32) & 0xFFFF).any())
+    if not bfloat16 and not np.allclose(100 * models, np.round(100 * models), rtol=0, atol=1e-6):
+        return ()
+    return (
+        f"All numbers are {'of bfloat16' if bfloat16 else 'rounded to two decimals'}, {different:,} different ones in a"
+        f" model's {n:,} records: what models remember below such a step is lost. Compute and save them in float32.",
+    )
 
 
 def _rounded(models: np.ndarray) -> list[str]:

@@ -338,6 +338,7 @@ def _compared(target: Array, shadows: Array, shadow_member: Array, member: Array
     if doubted:
         return Remarks(doubted, ())
     said = filled_signals.cut(np.vstack([target, shadows]), shadow_member, member)  # which changes how they are spread
+    said = said or signal_scales.coarse(np.vstack([target, shadows]))
     said = said or signal_scales.notes(target, shadows, shadow_member, member)
     said = said or own_members.of_numbers(shadows, shadow_member)
     if member is not None and related is not None and not said:
