@@ -41,6 +41,12 @@ class _Target(NamedTuple):
         arrays = (self.labels, self.answered, self.best, self.sure, self.member, self.rows)
         return _Target(*(array[which] for array in arrays), self.classes)
 
+    def parted(self, run: slice) -> "tuple[_Target, _Target]":
+        """The records of a run, and all others."""
+        outside = np.ones(len(self.rows), bool)
+        outside[run] = False
+        return self.chosen(run), self.chosen(outside)
+
     @property
     def right(self) -> np.ndarray:
         """bool [n]."""
@@ -106,16 +112,13 @@ def _other_labels(one: _Target) -> tuple[str, ...]:
     expected = np.bincount(own.answered, minlength=one.classes)[own.labels] / len(own.labels)
     gain = own.right - expected
     run = slipped_rows.largest_run(0.5 * gain.mean() - gain)
-    outside = np.ones(len(gain), bool)
-    outside[run] = False
-    here, rest = own.chosen(run), own.chosen(outside)
+    here, rest = own.parted(run)
     if min(len(here.labels), len(rest.labels)) < LEAST or not _mistaken(here):
         return ()
     if here.beyond().z < -MARGIN:  # a file in the order of how right it is
         return ()
-    known = rest.beyond()
-    kappa = known.gain / max(len(rest.labels) * (1 - rest.right.mean()) + known.gain, 1e-9)
-    if kappa < KNOWS or here.best.mean() < rest.best.mean() - STEADY:
+    known = consistency.kappa(rest.beyond(), float(rest.right.mean()), len(rest.labels))
+    if known < KNOWS or here.best.mean() < rest.best.mean() - STEADY:
         return ()
     part = one.chosen((one.rows >= here.rows[0]) & (one.rows <= here.rows[-1]))
     return (
@@ -137,20 +140,17 @@ def _slipped(one: _Target) -> str | None:
     """How far rows slipped, where the answers fit the labels so many rows on; else None."""
     if not _side_by_side(one):
         return None
-    for by in (step for k in range(1, NEAR + 1) for step in (k, -k)):
+    for by in samples.slips(NEAR):
         moved = one._replace(labels=np.roll(one.labels, -by))
         if moved.beyond().z > consistency.KNOWS:
-            return f"they fit the labels of the record {naming.beside(by)} each, so one of both is off by {_many(by)}"
+            many = naming.so_many_rows(by)
+            return f"they fit the labels of the record {naming.beside(by)} each, so one of both is off by {many}"
     return None
 
 
 def _side_by_side(one: _Target) -> bool:
     """Whether these are all rows from one to another, and no sample, in which the row beside is not."""
     return bool(one.rows[-1] - one.rows[0] == len(one.rows) - 1)
-
-
-def _many(by: int) -> str:
-    return "one row" if abs(by) == 1 else f"{abs(by)} rows"
 
 
 # --- who is a member -------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def _beside(one: _Target) -> tuple[str, ...]:
     ranks, mine = stats.rankdata(one.sure), one.member.astype(np.float64)
     ranks = (ranks - ranks.mean()) / max(ranks.std(), 1e-9)
     best: tuple[float, slice, int, float, float] | None = None
-    for by in (step for k in range(1, NEAR + 1) for step in (k, -k)):
+    for by in samples.slips(NEAR):
         run = slipped_rows.largest_run(ranks * (np.roll(mine, -by) - mine))
         part = one.chosen(run)
         own, moved = part.told(), part._replace(member=np.roll(one.member, -by)[run]).told()
@@ -176,9 +176,10 @@ def _beside(one: _Target) -> tuple[str, ...]:
         return ()
     _, run, by, own_area, area = best
     where = "" if run.stop - run.start > 0.95 * len(mine) else f" in {naming.rows(one.rows[run][0], one.rows[run][-1])}"
+    many = naming.so_many_rows(by)
     return (
         f"The target's answers{where} tell members with an AUC of {own_area:.2f}, and with {area:.2f} if each row takes"
-        f" the membership of the record {naming.beside(by)}: member, or the answers, seem to be off by {_many(by)}.",
+        f" the membership of the record {naming.beside(by)}: member, or the answers, seem to be off by {many}.",
     )
 
 
@@ -198,9 +199,7 @@ def _untold_run(one: _Target) -> tuple[str, ...]:
     ranks, mine = stats.rankdata(one.sure), one.member.astype(np.float64)
     product = (ranks - ranks.mean()) / max(ranks.std(), 1e-9) * (mine - mine.mean())
     run = slipped_rows.largest_run(0.5 * product.mean() - product)
-    outside = np.ones(len(mine), bool)
-    outside[run] = False
-    here, rest = one.chosen(run).told(), one.chosen(outside).told()
+    here, rest = (part.told() for part in one.parted(run))
     if here is None or rest is None or run.stop - run.start < LEAST:
         return ()
     surely = (rest[0] - 0.5) / rest[1] > TOLD and (rest[0] - here[0]) / np.hypot(here[1], rest[1]) > APART

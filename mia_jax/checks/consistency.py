@@ -53,7 +53,7 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
         return tuple(_without_good(labels, answer, each, classes, shadows, own, beyond))
     found, usual = [], float(np.median([one.gain for one, knows in zip(beyond, good, strict=True) if knows]))
     guesses = np.array([_guesses(one, usual) for one in (own, *beyond)])
-    kappas = np.array([_kappa(one, share, len(labels)) for one, share in zip(beyond, each_right, strict=True)])
+    kappas = np.array([kappa(one, share, len(labels)) for one, share in zip(beyond, each_right, strict=True)])
     strong = bool(np.median(kappas[good]) >= STRONG)
     gains = np.array([one.gain for one in (own, *beyond)])
     if guesses[0] and (strong or _exchanged(labels, answer, classes) or guessing.apart(gains, guesses, own.error)[0]):
@@ -208,7 +208,7 @@ def _guesses(model: Beyond, usual: float) -> bool:
     return model.z <= MARGIN and model.gain < usual / 3
 
 
-def _kappa(model: Beyond, right: float, n: int) -> float:
+def kappa(model: Beyond, right: float, n: int) -> float:
     """Cohen's kappa, of a model that is right on a share of n records."""
     return model.gain / max(n * (1 - right) + model.gain, 1e-9)
 

@@ -48,6 +48,11 @@ def some_rows(which: np.ndarray) -> str:
     return f"rows {few_of(which)}, counted from 0"
 
 
+def so_many_rows(by: int) -> str:
+    """``one row``, or ``2 rows``: how far something slipped."""
+    return "one row" if abs(by) == 1 else f"{abs(by):,} rows"
+
+
 def beside(by: int) -> str:
     """``after``, or ``2 before``: how far the record ``by`` rows on is."""
     return f"{'' if abs(by) == 1 else f'{abs(by)} '}{'after' if by > 0 else 'before'}"

@@ -22,6 +22,11 @@ def models(shadows: int, most: int, target: bool = True) -> np.ndarray:
     return np.r_[0, 1 + np.arange(shadows)[every(shadows, most)]][not target :]
 
 
+def slips(near: int) -> list[int]:
+    """1, -1, 2, -2, ...: by how many rows a part of a file may have slipped, up to ``near``."""
+    return [by for k in range(1, near + 1) for by in (k, -k)]
+
+
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Pearson's correlation of numbers [n]; 0 where one does not vary."""
     a, b = a - a.mean(), b - b.mean()

@@ -69,7 +69,7 @@ def _told(
     some = samples.rows(n, SAMPLE)
     who = np.vstack([member, np.asarray(shadow_member)[list(found.numbers)]])[:, some].astype(np.float64)
     told = _Told(np.stack([_ranks(one.score) for one in (found.target, *found.shadows)]), _scaled(who))
-    steps = [by for k in range(1, NEAR + 1) for by in (k, -k)] if n <= SAMPLE else []
+    steps = samples.slips(NEAR) if n <= SAMPLE else []
     return told, steps, some if rows is None else np.asarray(rows)[some]
 
 
@@ -140,14 +140,9 @@ def _of_shadows(told: _Told, steps: list[int], called: np.ndarray) -> tuple[str,
         )
     arrays = "member and shadow_member" if target > 3 else "shadow_member"
     beside = f"the record {naming.beside(by)} each"
+    many = naming.so_many_rows(by)
     text = f"{where}{whose} go with who is said to have trained {beside}, and not with their own"
-    return (
-        f"{text[0].upper()}{text[1:]}: {arrays} or the answers seem to be off by {_rows(by)}{' there' * bool(where)}.",
-    )
-
-
-def _rows(by: int) -> str:
-    return "one row" if abs(by) == 1 else f"{abs(by)} rows"
+    return (f"{text[0].upper()}{text[1:]}: {arrays} or the answers seem to be off by {many}{' there' * bool(where)}.",)
 
 
 # --- the target ------------------------------------------------------------------------------------------------------
@@ -167,8 +162,8 @@ def _of_target(told: _Told, steps: list[int], called: np.ndarray) -> tuple[str, 
         _, run, by = best
         return (
             f"{_where(run, called)}the target goes with member of the record {naming.beside(by)} each, and not with its"
-            f" own, as the shadows go with theirs: member, or the target's answers, seem to be off by {_rows(by)}"
-            " there.",
+            f" own, as the shadows go with theirs: member, or the target's answers, seem to be off by"
+            f" {naming.so_many_rows(by)} there.",
         )
     return ()
 

@@ -208,7 +208,7 @@ def _errors(terms: np.ndarray) -> float:
 def _likely(own: np.ndarray, others: np.ndarray, place: np.ndarray, count: int) -> list[int]:
     """By how many rows answers may have slipped: the nearest, and ``count`` where neighbors' differences correlate."""
     n = len(others)
-    near = [by for k in range(1, min(NEAR, n - 1) + 1) for by in (k, -k)]
+    near = samples.slips(min(NEAR, n - 1))
     if not count:
         return near
     size = 1 << int(np.ceil(np.log2(2 * n)))

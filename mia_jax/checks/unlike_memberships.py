@@ -47,7 +47,7 @@ def doubts(models: Array, trained: Array, member: Array | None, rows: Array | No
     for run in (slice(0, len(own)), untold) if whole else ():
         if run.stop - run.start >= LEAST and (found := _moved(score, drawn, own, run)):
             part, by = found
-            many = "one row" if abs(by) == 1 else f"{abs(by):,} rows"
+            many = naming.so_many_rows(by)
             return (
                 f"In {naming.rows(called[part.start], called[part.stop - 1])} the numbers of all models go with who is"
                 f" said to have trained the record {many} {'after' if by > 0 else 'before'} each, and not with their"
