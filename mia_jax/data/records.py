@@ -148,6 +148,8 @@ def of_table(table: Table, name: str, how: How) -> Own:
     kinds = columns.parse_kinds(how.kinds, names)
     features = [column for column in names if column not in label]
     member, notes = None, [*table.notes]
+    if how.label is None and how.whole:
+        notes.append(f"Labels are the column {listed(label)}; `label=COLUMN` takes another.")
     for column in features:
         if column.strip().lower() == MEMBER and column not in kinds:
             member = table.columns[column]

@@ -286,6 +286,8 @@ def test_labels_that_are_none_are_refused(labels, told):
 def test_the_label_column_is_named():
     data = {"age": AGE, "Target": CLASS, "town": TOWN}
     assert read(data)[1].class_names == ("no", "yes")
+    said = "Labels are the column Target; `label=COLUMN` takes another."  # it may be a feature that is called so
+    assert said in read(data)[1].notes and said not in read(data, label="town")[1].notes
     assert read(data, label="town")[1].num_classes == 3
     assert "none of its columns, age, Target, town; did you mean town?" in refused(data, label="twon")
     assert "none of its columns, age, Target, town; did you mean Target?" in refused(data, label=-2)

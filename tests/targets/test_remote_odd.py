@@ -231,6 +231,23 @@ def test_odd_elements_are_one_line():
                 told(url, **given)
 
 
+@pytest.mark.parametrize("hangs_up", [None, [b"HTTP/1.1 2"]], ids=["reset", "half a line"])
+def test_whoever_hangs_up_on_a_dialect_is_asked_in_the_next(hangs_up):
+    """Of a server that knows one body and drops the connection on any other."""
+
+    def only(key, answer):
+        return lambda body, number: answer(len(json.loads(body)[key])) if key in json.loads(body) else hangs_up
+
+    with services.raw(only("data", lambda n: reply({"predictions": GOOD[:n]})), path="/predict") as url:
+        assert told(url) == ""
+    with services.raw(only("instances", lambda n: reply({"pong": 1})), path="/predict") as url:
+        said = told(url)
+    assert "pong" in said and "is it running" not in said, said
+    with services.raw(lambda body, number: hangs_up, path="/predict") as url:
+        said = told(url)
+    assert "closed before a whole answer came" in said and "its log may say why" in said, said
+
+
 def test_odd_tensors_are_one_line():
     for tensor in ODD_TENSORS:
         with services.raw(lambda _, number, tensor=tensor: reply(tensor), "/v2/models/m/infer") as url:

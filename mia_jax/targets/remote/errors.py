@@ -19,10 +19,19 @@ class Passing(Exception):
         wait: seconds that the service asks for.
         limited: it works, and is asked too often.
         spoken: it was reached and did not understand; where that does not pass, another dialect may help.
+        closed: it was reached and hung up, as some do on a request that they do not understand.
     """
 
-    def __init__(self, reason: str | WrongAnswer, *, wait: float = 0.0, limited: bool = False, spoken: bool = False):
-        self.reason, self.wait, self.limited, self.spoken = reason, wait, limited, spoken
+    def __init__(
+        self,
+        reason: str | WrongAnswer,
+        *,
+        wait: float = 0.0,
+        limited: bool = False,
+        spoken: bool = False,
+        closed: bool = False,
+    ):
+        self.reason, self.wait, self.limited, self.spoken, self.closed = reason, wait, limited, spoken, closed
 
     @property
     def words(self) -> str:

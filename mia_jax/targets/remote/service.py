@@ -356,6 +356,8 @@ class Service:
         line = f"{fault.reason}, {tries} times in a row"
         if fault.spoken:
             raise errors.Refused(self._line(line)) from None
+        if fault.closed and self.dialect is None:
+            raise errors.Refused(self._line(f"{line}: its log may say why")) from None
         raise TargetError(self._line(f"{line}: is it running? The same again goes on where this stopped")) from None
 
     def _arrived(self) -> int:

@@ -33,6 +33,7 @@ _NEVER_SENT = (
     httpcore.ProxyError,
     httpcore.UnsupportedProtocol,
 )
+_CLOSED = (httpcore.RemoteProtocolError, httpcore.ReadError)
 _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError, httpcore.UnsupportedProtocol)
 
 
@@ -124,6 +125,9 @@ class Transport:
             raise TargetError(
                 f"{self.shown}: a header in MIA_JAX_HEADERS is none that HTTP has: mend its name or value"
             ) from None
+        except _CLOSED as error:
+            reason = f"the connection was closed before a whole answer came ({type(error).__name__})"
+            raise errors.Passing(reason, closed=True) from None
         except _BROKEN as error:  # by its type: its text may hold headers
             raise errors.Passing(f"the connection failed ({type(error).__name__})") from None
 
