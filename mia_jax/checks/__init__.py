@@ -15,6 +15,7 @@ rows and the next move.
 * A function that is asked twice: ``other_answers``.
 
 * A target without shadows: ``alone``.
+* Records for shadows beside those in question: ``other_units``.
 * What none of them would notice in a file: ``unnoticed``.
 
 ``audits.deployed.remarks`` and ``numbers`` ask them all. ``samples`` and ``naming`` are shared.

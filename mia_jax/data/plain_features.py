@@ -48,10 +48,11 @@ def of_records(x: Any, fields: tuple[Field, ...] = ()) -> Features:
     if array.ndim > 2 and array.shape[1] > 1 and array.size:
         return _of_images(array)
     flat = array.reshape(len(array), -1)
-    return Features(_finite(flat), _names(flat.shape[1], fields))
+    return Features(_finite(flat), names(flat.shape[1], fields))
 
 
-def _names(columns: int, fields: tuple[Field, ...]) -> list[str]:
+def names(columns: int, fields: tuple[Field, ...]) -> list[str]:
+    """What so many columns of flattened records are called: by their fields, where these are known."""
     names = [f"column {k}" for k in range(columns)]
     for field in fields:
         for k in range(field.start, min(field.stop, columns)):

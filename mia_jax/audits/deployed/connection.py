@@ -32,6 +32,7 @@ class Inputs(NamedTuple):
     sent: Records  # [n], as the target is asked about them
     member: np.ndarray | None  # bool [n], where it is known
     aside: Records  # set aside for the shadows
+    other: shadow_source.Given | None  # another data set, for the shadows
     m: int  # training records of a shadow: as many as of the target, where that is known
     attacks: list[str]
     class_names: list[str] | None
@@ -85,7 +86,8 @@ def load(run: Run[DeployedConfig]) -> Inputs:
     asked_besides = own_records.fewest(config, attacks, m, len(aside))
     left = shadow_source.queries_left(config, np.asarray(sent.x), m, classes, asked_besides)
     own = _take(question.records, aside)
-    return Inputs(question, rows, records, sent, member, own, m, attacks, class_names, left)
+    other = shadow_source.given(run, config, question)
+    return Inputs(question, rows, records, sent, member, own, other, m, attacks, class_names, left)
 
 
 def records_file(config: DeployedConfig) -> str:

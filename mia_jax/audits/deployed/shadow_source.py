@@ -2,7 +2,7 @@
 non-members that is set aside before anything else. Never from a record under question.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,12 +13,21 @@ from mia_jax.audits.deployed import records
 from mia_jax.audits.shadow_data import Adversary, ShadowData
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import Run
-from mia_jax.data import by_path, duplicates
+from mia_jax.checks import other_units
+from mia_jax.data import by_path, duplicates, plain_features
 from mia_jax.plans import splits
 from mia_jax.storage import artifacts
 from mia_jax.targets import estimators
 from mia_jax.targets.black_box import record_keys
-from mia_jax.types import InputError, Key, Records, Schema
+from mia_jax.types import InputError, Key, Records
+
+
+class Given(NamedTuple):
+    """Another data set that shadows are trained on."""
+
+    pool: Records  # [N], without the records under question
+    origin: str  # in words
+    notes: list[str]  # how it seems to differ from the records under question, in sentences
 
 
 def set_aside(config: DeployedConfig, root, question: records.Question) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +88,13 @@ def queries_left(config: DeployedConfig, x: np.ndarray, m: int, classes: int, ow
     return config.max_queries - question
 
 
-def obtain(run: Run[DeployedConfig], config: DeployedConfig, adversary: Adversary, asked: np.ndarray) -> ShadowData:
+def obtain(
+    run: Run[DeployedConfig],
+    config: DeployedConfig,
+    adversary: Adversary,
+    asked: np.ndarray,
+    other: Given | None = None,
+) -> ShadowData:
     """What the shadows are trained on, and who of them on which.
 
     Args:
@@ -87,9 +102,10 @@ def obtain(run: Run[DeployedConfig], config: DeployedConfig, adversary: Adversar
         config: ``shadow_data`` and its options; of ``max_queries``, what is left for them.
         adversary: what there is to begin with; ``own`` has been set aside.
         asked: the records in question [n, *f].
+        other: the data set that ``shadow_data`` names, where it names one.
 
     Raises:
-        InputError: records of another shape, or too few.
+        InputError: labels that the target has no classes for, or too few records.
         BudgetSpent: as ``shadow_data.obtain``.
     """
     key = stage_key(run.root, "shadows/split")
@@ -100,7 +116,12 @@ def obtain(run: Run[DeployedConfig], config: DeployedConfig, adversary: Adversar
     if config.shadow_data is None:
         pool, origin = adversary.own, "a half of the non-members, set aside"
     else:
-        pool, origin = _other(run, config, config.shadow_data, adversary.schema, asked)
+        assert other is not None
+        pool, origin = other.pool, other.origin
+        if len(pool.y) and (most := int(pool.y.max())) >= adversary.schema.num_classes:
+            raise InputError(
+                f"{config.shadow_data} has the label {most}; the target has no such class: leave its records out"
+            )
     wanted, m = adversary.m, min(adversary.m, len(pool.y) // 2)
     if m < 1:
         raise InputError(f"{len(pool.y)} records are too few to train shadows on; give `shadow_data=other.npz`")
@@ -117,10 +138,20 @@ def _planned(config: DeployedConfig, key: Key, pool: Records, m: int, origin: st
     return ShadowData(pool, artifacts.array_digest(*map(np.asarray, pool)), plan, origin, info)
 
 
-def _other(
-    run: Run[DeployedConfig], config: DeployedConfig, name: str, schema: Schema, asked: np.ndarray
-) -> tuple[Records, str]:
-    """Another data set without the records under question, and what it is in words."""
+def given(run: Run[DeployedConfig], config: DeployedConfig, question: records.Question) -> Given | None:
+    """The data set that ``shadow_data`` names, looked at before anything is asked; None where it names none.
+
+    Args:
+        run: told of what is made of its records, and how they seem to differ from those under question.
+        config: ``shadow_data``, and how a table is read.
+        question: the records under question.
+
+    Raises:
+        InputError: it cannot be used, or has records of another shape.
+    """
+    name, schema, asked = config.shadow_data, question.schema, np.asarray(question.records.x)
+    if name is None or name in ("noisy", "marginal", "search"):
+        return None
     table: dict[str, Any] = {}
     if by_path.is_table(name):
         table = {
@@ -139,11 +170,12 @@ def _other(
     free = records.apart(other.x, asked)
     pool = Records(np.asarray(other.x)[free], np.asarray(other.y)[free])
     made = {"simulated": "SIMULATED ", "synthesised": "synthesized "}.get(other_schema.source, "")
-    if len(pool.y) and int(pool.y.max()) >= schema.num_classes:
-        raise InputError(
-            f"{name} has the label {int(pool.y.max())}; the target has no such class: leave its records out"
-        )
-    return pool, f"{made}{name}, without {int((~free).sum()):,} records under question"
+    columns = plain_features.names(int(np.prod(schema.shape)), schema.fields)
+    unlike = other_units.found(asked, np.asarray(other.x), columns, (config.data or "", name))
+    notes = [] if unlike is None else [unlike.note]
+    for line in notes:
+        run.notify(f"warning: {line}")
+    return Given(pool, f"{made}{name}, without {int((~free).sum()):,} records under question", notes)
 
 
 def _without(

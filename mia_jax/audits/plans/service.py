@@ -180,6 +180,7 @@ def summarize(
     )
     doubted = _doubts(inputs, observed, found, float(accuracy[1].mean()))
     notes = [] if doubted else _notes(run, inputs, observed)
+    noted = inputs.other.notes if inputs.other is not None else []  # and told before
     for line in (*doubted, *notes):
         run.notify(f"warning: {line}")
     return blocks.summary(
@@ -188,7 +189,7 @@ def summarize(
         found,
         dataset=blocks.dataset(connection.records_file(config), service.schema, len(inputs.question.records.y), found),
         target=_target_block(run, setting, target, found),
-        shadows=_shadows_block(config, inputs, trained, accuracy) | {"notes": notes},
+        shadows=_shadows_block(config, inputs, trained, accuracy) | {"notes": [*noted, *notes]},
         doubts=list(doubted),
     )
 
@@ -205,7 +206,7 @@ def _shadow_data(run: Run[DeployedConfig], setting: ServiceSetting, answered: Ca
     about = {"target": f"{run.config.target}{again}", "data": service.schema.digest}
     with connection.naming(lambda record: "a synthesized record"):
         adversary = shadow_data.Adversary(inputs.aside, service.schema, inputs.m, answered, about)
-        return shadow_source.obtain(run, config, adversary, np.asarray(inputs.records.x))
+        return shadow_source.obtain(run, config, adversary, np.asarray(inputs.records.x), inputs.other)
 
 
 # --- attack ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,64 @@
+"""Other data for the shadows of a service that are not in the units of the records in question. The digits are real."""
+
+import functools
+
+import numpy as np
+import pytest
+from sklearn import datasets
+from sklearn.linear_model import LogisticRegression
+
+from mia_jax import audits
+from mia_jax.audits.config import DeployedConfig
+from mia_jax.targets import black_box, remote, server
+
+pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
+
+X, Y = datasets.load_digits(return_X_y=True)
+N = 120  # of the records in question
+
+
+@pytest.fixture
+def audited(tmp_path, monkeypatch, no_pages):
+    """An audit of a real service of digits of 0 to 16, what it told, and what had been asked when it was told."""
+    monkeypatch.setattr(remote, "Options", functools.partial(remote.Options, backoff=0.01, retries=2))
+    model, asked = LogisticRegression(max_iter=200).fit(X[: N // 2], Y[: N // 2]), []
+
+    def ask(x):
+        asked.append(len(x))
+        return model.predict_log_proba(np.asarray(x, float))
+
+    np.savez(tmp_path / "mine.npz", x=X[:N], y=Y[:N], member=np.arange(N) < N // 2)
+
+    def audited(x, y):
+        np.savez(tmp_path / "other.npz", x=x, y=y)
+        told = []
+        config = DeployedConfig(
+            data=str(tmp_path / "mine.npz"),
+            shadow_data=str(tmp_path / "other.npz"),
+            workdir=str(tmp_path / "run"),
+            num_shadows=2,
+            attacks="loss",
+            target_kind="sklearn:sklearn.naive_bayes.GaussianNB",
+            target="to be known",
+        )
+        target = black_box.Target(ask, black_box.Answers(10), traced=False)
+        with server.serve(target, (64,)) as url:
+            from dataclasses import replace
+
+            config = replace(config, target=url + server.paths()["oip"])
+            found = audits.run(config, notify=lambda line: told.append((line, sum(asked))))
+        return found, told
+
+    return audited
+
+
+def test_another_unit_is_said_before_anything_is_asked(audited):
+    found, told = audited(X[600:800] / 16, Y[600:800])
+    [(line, asked)] = [(line, asked) for line, asked in told if line.startswith("warning: The numbers of")]
+    assert asked == 0 and "about 1/16 of those of" in line and "Give it x * 16" in line
+    assert line.removeprefix("warning: ") in found["shadows"]["notes"]
+
+
+def test_nothing_is_said_of_other_digits(audited):
+    found, told = audited(X[600:800], Y[600:800])
+    assert not any("unit" in line for line, _ in told) and not any("unit" in note for note in found["shadows"]["notes"])
