@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mia_jax.checks import equal_answers
+from mia_jax.checks import equal_answers, unlike_shadows
 from mia_jax.statistics import metrics
 from mia_jax.types import Array
 
-LEVEL = 1e-4  # of each of the two guesses
+LEVEL = 1e-4  # of the guess by the class, which may become a doubt
+NOTED = 5e-4  # of each of the two by hardness, which are notes: one honest file in 1,000 has one
 WORTH, PLAIN = 0.55, 0.75  # AUCs that are worth a word, and that put an attack's in doubt
 SIDE = 30  # members, and others
 
@@ -25,11 +26,12 @@ class Guess(NamedTuple):
     area: float  # AUC, above a half
     error: float  # of the same, by chance
     higher: bool  # a larger number is a member's
+    level: float = LEVEL
 
     @property
     def told(self) -> bool:
         """Whether it is no accident, and worth a word."""
-        return self.area > max(WORTH, 0.5 + stats.norm.isf(LEVEL / 2) * self.error)
+        return self.area > max(WORTH, 0.5 + stats.norm.isf(self.level / 2) * self.error)
 
     def __str__(self) -> str:
         low, high = max(self.area - 1.96 * self.error, 0.5), min(self.area + 1.96 * self.error, 1.0)
@@ -65,21 +67,30 @@ def by_class(labels: Array, member: Array, copied: float = 1.0) -> Guess | None:
 
 
 def by_hardness(sure: Array, shadow_member: Array, member: Array) -> Guess | None:
-    """From how sure shadows that did not train on a record are of it.
+    """From how sure shadows that did not train on a record are of it: as it is, or beside those that did.
+
+    The latter takes most of a record's own hardness away, so that less is left of chance: the logit's mean over shadows
+    that did not train on a record, less what is linear in the mean over those that did (no square: a mean over fewer
+    shadows is spread further, and each record's number of shadows may tell a member).
 
     Args:
         sure: float [S, n], shadows' probability of the true class.
         shadow_member: bool [S, n].
         member: bool [n].
+
+    Returns:
+        The guess that tells more; None of too few records.
     """
-    member, new = np.asarray(member, bool), ~np.asarray(shadow_member, bool)
-    count = new.sum(axis=0)
-    there = count > 0
-    if min((member & there).sum(), (~member & there).sum()) < SIDE:
-        return None
-    hard = (np.asarray(sure) * new).sum(axis=0)[there] / count[there]
-    area, error = metrics.area(hard, member[there])
-    return Guess(max(area, 1 - area), error * np.sqrt(_copied(sure)), area > 0.5)
+    member, trained = np.asarray(member, bool), np.asarray(shadow_member, bool)
+    sure = np.asarray(sure, np.float64)
+    logit, more = unlike_shadows.logits(sure), np.sqrt(_copied(sure))
+    (hard, there), (outside, _), (inside, both) = _mean(sure, ~trained), _mean(logit, ~trained), _mean(logit, trained)
+    guesses = [_guess(hard, member, there, more)]
+    if (both := both & there).any():
+        spread = np.cov(inside[both], outside[both])
+        guesses.append(_guess(outside - spread[0, 1] / max(spread[0, 0], 1e-12) * inside, member, both, more))
+    found = [guess for guess in guesses if guess is not None]
+    return max(found, key=lambda guess: (guess.area - 0.5) / guess.error) if found else None
 
 
 def doubts(labels: Array, member: Array) -> tuple[str, ...]:
@@ -138,6 +149,20 @@ def notes(
             f" (lira, rmia) do not{', unless shadows began so: train them from the start' * guess.higher}."
         )
     return said
+
+
+def _mean(of: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means [n] over the models of [S, n] that are used, and where there is one."""
+    count = used.sum(axis=0)
+    return (of * used).sum(axis=0) / np.maximum(count, 1), count > 0
+
+
+def _guess(score: np.ndarray, member: np.ndarray, there: np.ndarray, more: float) -> Guess | None:
+    """What scores [n] tell of the records that are there [n]; errors are multiplied by ``more``."""
+    if min((member & there).sum(), (~member & there).sum()) < SIDE:
+        return None
+    area, error = metrics.area(score[there], member[there])
+    return Guess(max(area, 1 - area), error * more, area > 0.5, NOTED)
 
 
 def _copied(sure: Array) -> float:

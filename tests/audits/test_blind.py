@@ -1,10 +1,13 @@
 """The blind baseline and the negative control in whole audits, the page that says what they found, and the gate."""
 
+import copy
 import dataclasses
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 import mia_jax as mia
@@ -12,6 +15,7 @@ from mia_jax import audits
 from mia_jax.audits import gate
 from mia_jax.checks import blind_guesses
 from mia_jax.reports import verdict
+from mia_jax.statistics import metrics
 from mia_jax.targets import black_box, server
 from mia_jax.types import InputError
 
@@ -194,3 +198,54 @@ def test_shadows_that_began_from_the_target_are_named_beside_a_split_that_was_no
     assert "or shadows began from the target's weights" in note and "unless shadows began so" in note
     [note] = blind_guesses.notes(rng.integers(3, size=600), ~member, sure, trained)
     assert "less sure of members" in note and "weights" not in note
+
+
+def test_shadows_that_began_from_the_target_are_told_beside_each_records_own_hardness():
+    rng = np.random.default_rng(5)
+    member, trained = rng.random(600) < 0.5, rng.random((16, 600)) < 0.5
+    hard = 3 * rng.normal(size=600)
+    logit = hard + np.maximum(0.3 * member, 1.5 * trained) + 0.5 * rng.normal(size=(16, 600))
+    sure = 1 / (1 + np.exp(-logit))
+    raw = np.array([sure[~own, k].mean() for k, own in enumerate(trained.T)])
+    assert metrics.area(raw, member)[0] < 0.58  # not told by hardness alone
+    assert blind_guesses.by_hardness(sure, trained, member).told
+    assert "began from the target's weights" in blind_guesses.notes(rng.integers(3, size=600), member, sure, trained)[0]
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_honest_plans_are_not_told_by_hardness(pairs):
+    """SIMULATED: two-sided 5e-4 of each of two guesses; 400 files, a dozen told is impossible at that level."""
+    told = 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        half = rng.random((3, 300)) < 0.5
+        trained = np.concatenate([half, ~half])
+        own, others = (trained[3], trained[[1, 2, 4, 5]]) if pairs else (rng.random(300) < 0.5, trained)
+        logit = 3 * rng.normal(size=300) + 2 * others + 0.3 * rng.normal(size=others.shape)
+        told += blind_guesses.by_hardness(1 / (1 + np.exp(-logit)), others, own).told
+    assert told <= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_networks_that_begin_from_the_targets_weights_are_named(seed):
+    """Of real networks on noisy digits, 600 records; from the start nothing is said."""
+    x, y = load_digits(return_X_y=True)
+    rng = np.random.default_rng(seed)
+    some = rng.permutation(len(y))[:600]
+    x, y = x[some] / 16 + rng.normal(0, 0.3, (600, 64)), y[some]
+    trained = rng.random((17, 600)) < 0.5
+
+    def fit(start, rows, epochs, key):
+        net = start or MLPClassifier((64,), random_state=key, learning_rate_init=2e-3)
+        for epoch in range(epochs):
+            shuffled = np.random.default_rng((key, epoch)).permutation(np.flatnonzero(rows))
+            for batch in np.array_split(shuffled, 10):
+                net.partial_fit(x[batch], y[batch], classes=np.arange(10))
+        return net
+
+    target = fit(None, trained[0], 30, seed)
+    for start, told in ((None, False), (target, True)):
+        shadows = [fit(copy.deepcopy(start), rows, 15, 50 + k) for k, rows in enumerate(trained[1:])]
+        sure = np.stack([net.predict_proba(x)[np.arange(600), y] for net in shadows])
+        assert blind_guesses.by_hardness(sure, trained[1:], trained[0]).told == told
