@@ -1,5 +1,6 @@
 """Other data for the shadows of a service that are not in the units of the records in question. The digits are real."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -27,9 +28,8 @@ def audited(tmp_path, monkeypatch, no_pages):
         asked.append(len(x))
         return model.predict_log_proba(np.asarray(x, float))
 
-    np.savez(tmp_path / "mine.npz", x=X[:N], y=Y[:N], member=np.arange(N) < N // 2)
-
-    def audited(x, y):
+    def audited(x, y, mine=X[:N]):
+        np.savez(tmp_path / "mine.npz", x=mine, y=Y[:N], member=np.arange(N) < N // 2)
         np.savez(tmp_path / "other.npz", x=x, y=y)
         told = []
         config = DeployedConfig(
@@ -43,9 +43,7 @@ def audited(tmp_path, monkeypatch, no_pages):
         )
         target = black_box.Target(ask, black_box.Answers(10), traced=False)
         with server.serve(target, (64,)) as url:
-            from dataclasses import replace
-
-            config = replace(config, target=url + server.paths()["oip"])
+            config = dataclasses.replace(config, target=url + server.paths()["oip"])
             found = audits.run(config, notify=lambda line: told.append((line, sum(asked))))
         return found, told
 
@@ -53,7 +51,12 @@ def audited(tmp_path, monkeypatch, no_pages):
 
 
 def test_another_unit_is_said_before_anything_is_asked(audited):
-    found, told = audited(X[600:800] / 16, Y[600:800])
+    rows = np.r_[:30, 600:800]  # of which the first are in question
+    found, told = audited(X[rows] / 16, Y[rows])
+    assert found["shadows"]["data"].endswith("without 30 records under question")
+    assert any(
+        "30 records of" in line and "under question but for rounding, in another unit" in line for line, _ in told
+    )
     [(line, asked)] = [(line, asked) for line, asked in told if line.startswith("warning: The numbers of")]
     assert asked == 0 and "about 1/16 of those of" in line and "Give it x * 16" in line
     assert line.removeprefix("warning: ") in found["shadows"]["notes"]
@@ -62,3 +65,14 @@ def test_another_unit_is_said_before_anything_is_asked(audited):
 def test_nothing_is_said_of_other_digits(audited):
     found, told = audited(X[600:800], Y[600:800])
     assert not any("unit" in line for line, _ in told) and not any("unit" in note for note in found["shadows"]["notes"])
+
+
+def test_copies_that_were_rounded_train_no_shadow(audited):
+    """They differ in the sixth digit from those in question: 40 of these, and 200 others, all in fewer digits."""
+    rng = np.random.default_rng(0)
+    x = X + 0.001 * rng.random(X.shape)  # no two numbers are equal
+    rows = np.r_[20:60, 600:800]
+    found, told = audited(np.array([[float(f"{v:.6g}") for v in row] for row in x[rows]]), Y[rows], mine=x[:N])
+    assert found["shadows"]["data"].endswith("without 40 records under question")
+    assert sum("40 records of" in line and line.endswith("no shadow is trained on them") for line, _ in told) == 1
+    assert not any("in another unit" in line for line, _ in told)

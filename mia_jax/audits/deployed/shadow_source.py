@@ -14,7 +14,7 @@ from mia_jax.audits.shadow_data import Adversary, ShadowData
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import Run
 from mia_jax.checks import other_units
-from mia_jax.data import by_path, duplicates, plain_features
+from mia_jax.data import by_path, duplicates, near_copies, plain_features
 from mia_jax.plans import splits
 from mia_jax.storage import artifacts
 from mia_jax.targets import estimators
@@ -167,11 +167,19 @@ def given(run: Run[DeployedConfig], config: DeployedConfig, question: records.Qu
         raise InputError(
             f"{name} has records {other_schema.shape}, and {config.data} {schema.shape}: shadows need the same features"
         )
-    free = records.apart(other.x, asked)
-    pool = Records(np.asarray(other.x)[free], np.asarray(other.y)[free])
-    made = {"simulated": "SIMULATED ", "synthesised": "synthesized "}.get(other_schema.source, "")
     columns = plain_features.names(int(np.prod(schema.shape)), schema.fields)
     unlike = other_units.found(asked, np.asarray(other.x), columns, (config.data or "", name))
+    free = records.apart(other.x, asked)
+    unit = (None, 0.0) if unlike is None else (unlike.scale, unlike.offset)
+    near = near_copies.found(np.asarray(other.x)[free], asked, *unit)
+    if near.any():
+        run.notify(
+            f"{int(near.sum()):,} records of {name} are records under question but for rounding"
+            f"{'' if unit[0] is None else ', in another unit'}: no shadow is trained on them"
+        )
+    free[free] = ~near
+    pool = Records(np.asarray(other.x)[free], np.asarray(other.y)[free])
+    made = {"simulated": "SIMULATED ", "synthesised": "synthesized "}.get(other_schema.source, "")
     notes = [] if unlike is None else [unlike.note]
     for line in notes:
         run.notify(f"warning: {line}")
