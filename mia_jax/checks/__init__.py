@@ -6,14 +6,13 @@ in which honest files are hardly ever accused (simulated in its tests), and says
 rows and the next move.
 
 * Labels and classes: ``consistency``, ``exchanged_columns``, ``class_gaps``, ``unlike_columns``, ``other_labels``,
-  ``guessing``.
+  ``guessing``, ``own_class``.
 * Who trained on which record: ``memorization``, ``own_members``, ``trained_on_all``, ``slipped_members``,
   ``untold_rows``, ``unlike_memberships``, ``blind_guesses``, ``ignored_rows``.
 * Rows: ``slipped_rows``, ``equal_answers``, ``padded_rows``.
 * A model beside the others: ``unlike_shadows``, ``odd_shadows``, ``temperatures``, ``lost_order``.
 * One number per record: ``unlike_signals``, which asks the files on signals.
 * A function that is asked twice: ``other_answers``.
-
 * A target without shadows: ``alone``.
 * Records for shadows beside those in question: ``other_units``.
 * What none of them would notice in a file: ``unnoticed``.

@@ -141,9 +141,9 @@ def of_numbers(models: Array, trained: Array) -> tuple[str, ...]:
     """
     some, rows = samples.every(len(models), MODELS), samples.rows(np.shape(models)[1], SAMPLE)
     numbers, trained = np.asarray(models, np.float64)[some][:, rows], np.asarray(trained, bool)[some][:, rows]
-    numbers = stats.rankdata(numbers, axis=1)
     if said := _both_ways(numbers, trained):
         return (said,)
+    numbers = stats.rankdata(numbers, axis=1)
     if (found := _one_half(numbers, trained)) is None or _one_half(numbers - numbers.mean(axis=0), trained) is None:
         return ()
     return (
@@ -164,6 +164,7 @@ def _both_ways(numbers: np.ndarray, trained: np.ndarray) -> str | None:
     numbers, trained = numbers[some], trained[some]
     if len(trained) < HALVES or (groups := samples.halves(np.abs(np.corrcoef(trained)) > RELATED)) is None:
         return None  # of few training sets, what the others of a set do is moved, too
+    numbers = numbers / np.maximum(numbers.std(axis=0), 1e-12)  # where all predictions are far from y, they move little
     halves = [_moved_by(numbers[half], trained[half]) for half in groups]
     there = np.isfinite(halves[0]) & np.isfinite(halves[1])
     one, other = (half[there] for half in halves)
@@ -178,8 +179,9 @@ def _both_ways(numbers: np.ndarray, trained: np.ndarray) -> str | None:
         return None
     return (
         "Models that trained on a record have a larger number of it in some records, and a smaller one in as many"
-        f" others (by {up:.0f} and {-down:.0f} standard errors): numbers seem to be predictions, or signed errors, and"
-        " not larger where a model fits better. Give minus the loss, as -(prediction - y)**2."
+        f" others (by {up:.0f} and {-down:.0f} standard errors): numbers seem to be predictions, or signed errors, or"
+        " errors beside another y (its unit, its logarithm), and not larger where a model fits better. Give minus the"
+        " loss, as -(prediction - y)**2, both in one unit."
     )
 
 

@@ -43,8 +43,8 @@ def of_errors(errors: Array, constant: Array, member: Array | None) -> tuple[str
     times = errors.mean() / max(constant.mean(), 1e-300)
     return (
         f"The target's errors are {times:.3g} times those of one constant for all records, on {whom}: what it predicts"
-        " seems to be in another unit than y, as of a model that was trained on a scaled y, or in another order; give"
-        " predictions in the unit of y (scaler.inverse_transform) of target and shadows.",
+        " seems to be in another unit than y, as of a model that was trained on a scaled y or its logarithm, or in"
+        " another order; give predictions in the unit of y (scaler.inverse_transform) of target and shadows.",
     )
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from sklearn.datasets import make_classification
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.datasets import load_diabetes, make_classification
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
@@ -61,3 +61,15 @@ def test_signed_errors_of_shadows_in_pairs_are_noted():
     assert own_members.of_numbers(-(error**2), trained) == ()
     (said,) = own_members.of_numbers(error, trained)
     assert "predictions, or signed errors" in said
+
+
+@pytest.mark.parametrize("other", [lambda p: p + 100, lambda p: p / 1000, lambda p: np.log(p)], ids=["+", "/", "log"])
+def test_errors_beside_another_y_are_named(other):
+    """Of real forests on diabetes: a thousandth of y was not said at all, 100 more was told as an order of rows."""
+    x, y = load_diabetes(return_X_y=True)
+    trained = np.random.default_rng(0).random((9, len(y))) < 0.5
+    forests = [RandomForestRegressor(10, random_state=k).fit(x[mine], y[mine]) for k, mine in enumerate(trained)]
+    p = np.stack([forest.predict(x) for forest in forests])
+    assert own_members.of_numbers(-((p - y) ** 2), trained) == ()
+    (said,) = own_members.of_numbers(-((other(p) - y) ** 2), trained)
+    assert "errors beside another y (its unit, its logarithm)" in said

@@ -20,6 +20,7 @@ from mia_jax.checks import (
     naming,
     odd_shadows,
     other_labels,
+    own_class,
     own_members,
     padded_rows,
     slipped_members,
@@ -148,8 +149,10 @@ def _doubts(given: _Given, found: _Beside | None) -> tuple[str, ...]:
     plain = all(form.kind == "probabilities" and form.digits is None for form in (known.target, known.shadows))
     if plain and (said := class_gaps.doubts(labels, target, shadows, trained, member)):
         return said
+    everyone = _everyone(given)
     return (
-        slipped_rows.of_answers(labels, target, shadows, trained, member)
+        own_class.doubts(labels, *everyone, np.shape(target)[1])
+        or slipped_rows.of_answers(labels, target, shadows, trained, member)
         or consistency.of_answers(labels, target, shadows)
         or exchanged_columns.of_answers(labels, target, shadows)
         or lost_order.of_answers(labels, target, shadows, trained, member)
@@ -164,6 +167,13 @@ def _doubts(given: _Given, found: _Beside | None) -> tuple[str, ...]:
         or _gross(given, found)
         or (() if member is None else blind_guesses.doubts(labels, member))
     )
+
+
+def _everyone(given: _Given) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of the true classes [K, n] and memberships of all models whose members are known."""
+    if given.member is None:
+        return given.shadows, given.trained
+    return np.concatenate([given.target[None], given.shadows]), np.concatenate([given.member[None], given.trained])
 
 
 def _untold(given: _Given, found: _Beside | None) -> tuple[str, ...]:
