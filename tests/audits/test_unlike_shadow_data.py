@@ -1,4 +1,4 @@
-"""Other data for the shadows of a service that are not in the units of the records in question. The digits are real."""
+"""Other records beside those in question, of a service or in process: units, rounded copies. The digits are real."""
 
 import dataclasses
 import functools
@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from sklearn import datasets
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 
+import mia_jax as mia
 from mia_jax import audits
-from mia_jax.audits.config import DeployedConfig
+from mia_jax.audits.config import Brought, DeployedConfig
+from mia_jax.audits.deployed import populations
+from mia_jax.progress import silent
 from mia_jax.targets import black_box, remote, server
 
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
@@ -76,3 +80,26 @@ def test_copies_that_were_rounded_train_no_shadow(audited):
     assert found["shadows"]["data"].endswith("without 40 records under question")
     assert sum("40 records of" in line and line.endswith("no shadow is trained on them") for line, _ in told) == 1
     assert not any("in another unit" in line for line, _ in told)
+
+
+@pytest.mark.parametrize("shadows", [None, GaussianNB()])
+def test_a_population_of_records_in_question_or_in_another_unit_is_noted(shadows):
+    """Both were silent: of such records the target and the shadows answer otherwise than of any population."""
+    model, member = GaussianNB().fit(X[: N // 2], Y[: N // 2]), np.arange(N) < N // 2
+
+    def notes(rows, times):
+        given = dict(shadows=shadows, num_shadows=4, attacks="attack_p", progress=silent)
+        found = mia.audit(model.predict_proba, X[:N], Y[:N], member, population=(X[rows] * times, Y[rows]), **given)
+        return " ".join(found.results["shadows"]["notes"])
+
+    honest, both = notes(np.r_[600:800], 1), notes(np.r_[30:50, 600:800], 1 / 16)
+    assert "unit" not in honest and "population" not in honest
+    assert "The numbers of the population are about 1/16 of those of x" in both and "Give it x * 16" in both
+    assert "20 of the 220 records of the population are records in question" in both
+
+
+def test_records_of_few_values_are_equal_by_chance():
+    x = (np.arange(200)[:, None] >> np.arange(5)) & 1
+    given = Brought(None, x, np.arange(200) % 2, None, (x[:50], np.arange(50) % 2))
+    assert populations.notes(given) == []
+    assert "50 of the 50 records" in populations.notes(given._replace(x=np.unique(x, axis=0)))[0]

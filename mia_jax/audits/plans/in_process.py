@@ -13,7 +13,7 @@ import numpy as np
 from mia_jax.audits import common, memory, stages
 from mia_jax.audits import config as configs
 from mia_jax.audits.config import InProcessConfig
-from mia_jax.audits.deployed import cascade, in_process, infer
+from mia_jax.audits.deployed import cascade, in_process, infer, populations
 from mia_jax.audits.deployed import records as deployed
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.audits.deployed.in_process import Answers, Asked, brought
@@ -134,7 +134,9 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
     retrain = None if given.trainer is None else cascade.not_yet
     inputs = predictions.checked(run.config, saved, others, duplicates.of_records(given.x), retrain)
     said = in_process.remarks(asked, answers)
-    inputs = inputs._replace(doubts=[*said.doubts, *inputs.doubts], notes=[*said.notes, *inputs.notes])
+    inputs = inputs._replace(
+        doubts=[*said.doubts, *inputs.doubts], notes=[*said.notes, *populations.notes(given), *inputs.notes]
+    )
     predictions.tell(run, inputs)
     about = _shadows(shadows, member, given.y, setting, answers)
     return Observed(inputs, infer.Answered(*inputs.predictions[:3]), about)

@@ -15,7 +15,7 @@ from mia_jax.attacks.entries import ANSWERS, NEEDS
 from mia_jax.audits import config as configs
 from mia_jax.audits import stages
 from mia_jax.audits.config import InProcessConfig
-from mia_jax.audits.deployed import blocks, calibration, in_process
+from mia_jax.audits.deployed import blocks, calibration, in_process, populations
 from mia_jax.audits.deployed.blocks import Found
 from mia_jax.audits.deployed.in_process import Asked, brought
 from mia_jax.audits.plans import predictions
@@ -246,7 +246,7 @@ def _notes(run: Run[InProcessConfig], setting: WithoutShadowsSetting, doubted: b
     said += [] if doubted else _of_answers(given.y, setting.asked.p, given.member)
     group = duplicates.of_records(given.x)
     note = None if group is None else duplicates.note(group, given.member)
-    return [*said, *([note] if note else [])]
+    return [*said, *([note] if note else []), *populations.notes(given)]
 
 
 def _of_answers(labels: np.ndarray, p: np.ndarray, member: np.ndarray | None) -> tuple[str, ...]:
