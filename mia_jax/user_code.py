@@ -3,7 +3,8 @@ only while the source is the same.
 
 Local code is what lies neither in the standard library nor in site-packages: those have versions, local files change.
 A module's source is its own file and those of all local modules that it imports, transitively, wherever in the file the
-import stands; content decides, paths do not. What code reads from files of other kinds or the environment is not seen.
+import stands; content decides, paths do not. Settings among a module's globals count by their values
+(``user_globals``). What code reads from files of other kinds or the environment is not seen.
 """
 
 import ast
@@ -27,6 +28,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mia_jax import user_globals
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError
 
@@ -269,7 +271,9 @@ def _described(value: Any, modules: set[str], above: tuple[int, ...]) -> Any:
             return ["module", value.__name__]
         case type():
             modules.add(value.__module__)
-            return ["type", value.__module__, value.__qualname__, *_interactive(value, down)]
+            methods = [each for each in vars(value).values() if isinstance(each, types.FunctionType)]
+            more = [*_interactive(value, down), *_settings(methods, down)]
+            return ["type", value.__module__, value.__qualname__, *more]
         case functools.partial():
             return ["partial", down(value.func), down(value.args), down(value.keywords)]
         case types.MethodType():
@@ -278,7 +282,8 @@ def _described(value: Any, modules: set[str], above: tuple[int, ...]) -> Any:
             modules.add(value.__module__ or "__main__")  # none where code was executed in a namespace without a name
             cells = [_cell(cell, down) for cell in value.__closure__ or ()]
             defaults = [down(value.__defaults__), down(value.__kwdefaults__)]
-            return ["function", value.__module__, value.__qualname__, cells, defaults, *_interactive(value, down)]
+            more = [*_interactive(value, down), *_settings([value], down)]
+            return ["function", value.__module__, value.__qualname__, cells, defaults, *more]
         case types.BuiltinFunctionType() | np.ufunc():
             return ["function", getattr(value, "__module__", None), getattr(value, "__qualname__", value.__name__)]
     if hasattr(value, "__wrapped__"):  # jit, cache
@@ -305,6 +310,19 @@ def _state(value: Any) -> Any:
         more = [list(each) if isinstance(each, Iterator) else each for each in kept[1:5]]
         return more
     return kept if isinstance(kept, str) else re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _settings(functions: Iterable[types.FunctionType], down: Callable[[Any], Any]) -> Iterator[Any]:
+    """What functions of a local module read from its globals, where those are settings."""
+    for function in functions:
+        if _is_local(function.__module__ or "__main__"):
+            for name, value in user_globals.of_function(function, _is_local):
+                yield ["setting", name, down(value)]
+
+
+def _is_local(module: str) -> bool:
+    """Whether a module is the user's, and has a file."""
+    return module.partition(".")[0] != LIBRARY and _file(module) is not None
 
 
 def _interactive(thing: Any, down: Callable[[Any], Any]) -> Iterable[Any]:

@@ -377,3 +377,56 @@ def test_every_attack_of_ours_has_a_source_of_its_own():
     found = attacks.sources(["lira", "rmia", "shokri"])
     assert len(set(found.values())) == 3 and attacks.sources(["lira", "rmia", "shokri"]) == found
     assert attacks.sources(["nobody's"]) == {"nobody's": ""}
+
+
+SETTINGS = """
+import argparse, types
+import helper
+EPOCHS = 40
+NET = {"width": [64, 32]}
+calls = 0
+log = []
+args = argparse.Namespace(epochs=3, workdir="a")
+
+class Config:
+    rate = 0.1
+
+class Net:
+    def __init__(self):
+        self.width = NET["width"]
+
+def train(x, y, seed):
+    return Net(), EPOCHS, Config.rate
+
+def fit(x, y, *, seed):
+    global calls
+    calls += 1
+    log.append(object())
+    return train(x, y, seed), args.epochs, helper.scaled(x, helper.BY)
+
+def apart(x, y, *, seed):
+    return seed
+"""
+
+
+def test_settings_among_the_globals_count(here):
+    """A script that set EPOCHS from its arguments was given the shadows of its last run from the same workdir."""
+    write(here, {"mine.py": SETTINGS, "helper.py": HELPER + "BY = 2\n"})
+    mine = user_code.load("mine:fit", "trainer=mine:fit").__globals__
+    first, apart = user_code.describe(mine["fit"]), user_code.describe(mine["apart"])
+    changes = {
+        "EPOCHS": lambda: mine.update(EPOCHS=2),
+        "NET": lambda: mine["NET"]["width"].append(8),
+        "args": lambda: setattr(mine["args"], "epochs", 4),
+        "Config": lambda: setattr(mine["Config"], "rate", 0.2),
+        "helper": lambda: setattr(mine["helper"], "BY", 3),
+    }
+    found = [first]
+    for change in changes.values():
+        change()
+        found.append(user_code.describe(mine["fit"]))
+    assert len(set(found)) == 1 + len(changes)
+    assert user_code.describe(mine["apart"]) == apart  # it reads none of them
+    mine["fit"](0, 0, seed=0)
+    mine["args"].workdir = "b"
+    assert user_code.describe(mine["fit"]) == found[-1]  # what it writes itself, and what it does not read

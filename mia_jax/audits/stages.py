@@ -62,6 +62,14 @@ def timed(seconds: dict[str, float], stage: str) -> Generator[None]:
     seconds[stage] = time.perf_counter() - began
 
 
+def trained_before(count: int, total: int, title: str, where: Any) -> str:
+    """The line on models that are taken from a workdir: settings may have changed that no name of theirs holds."""
+    return (
+        f"{title}: {count} of {total} are taken from {where}, trained before; what training reads from files or the"
+        " environment may have changed since: another workdir trains them anew"
+    )
+
+
 def remembering(workdir: artifacts.Workdir, stage: str, done: Callable[[float], Any]) -> Remember:
     """Parts of long work as artifacts of a stage; ``done`` is told of each, and what it took an earlier run."""
 

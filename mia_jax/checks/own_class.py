@@ -40,7 +40,7 @@ def doubts(labels: Array, sure: Array, trained: Array, classes: int) -> tuple[st
 
 
 def _of_class(sure: np.ndarray, trained: np.ndarray) -> tuple[float, float] | None:
-    """How often models [K, n] are right on their members of a class, and how training moves them, in standard errors."""
+    """How often models [K, n] are right on members of a class, and how training moves them, in standard errors."""
     enough = np.minimum(trained.sum(axis=1), (~trained).sum(axis=1)) >= SIDE
     if not enough.any():
         return None

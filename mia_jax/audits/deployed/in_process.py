@@ -134,6 +134,8 @@ def train(run: Run[InProcessConfig], platform: Platform, plan: TrainingPlan, cla
     described = descriptions(given, platform, plan)
     found = [run.workdir.load("answers", each) for each in described]
     missing = [k for k, artifact in enumerate(found) if artifact is None]
+    if len(missing) < len(found):
+        run.notify(stages.trained_before(len(found) - len(missing), len(found), "shadow models", run.workdir))
     asked = [given.x] if given.population is None else [given.x, given.population[0]]
     with run.progress("shadow models", len(missing)) as advance:
         work = _in_turn if run.config.jobs == 1 else functools.partial(_side_by_side, jobs=run.config.jobs)
