@@ -14,7 +14,7 @@ rows and the next move.
 * One number per record: ``unlike_signals``, which asks the files on signals.
 * A function that is asked twice: ``other_answers``.
 * A target without shadows: ``alone``.
-* Records for shadows beside those in question: ``other_units``.
+* Records for shadows beside those in question: ``other_units``, ``other_order``.
 * What none of them would notice in a file: ``unnoticed``.
 
 ``audits.deployed.remarks`` and ``numbers`` ask them all. ``samples`` and ``naming`` are shared.

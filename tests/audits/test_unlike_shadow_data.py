@@ -19,7 +19,7 @@ from mia_jax.targets import black_box, remote, server
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
 
 X, Y = datasets.load_digits(return_X_y=True)
-N = 120  # of the records in question
+N = 240  # of the records in question
 
 
 @pytest.fixture
@@ -66,8 +66,16 @@ def test_another_unit_is_said_before_anything_is_asked(audited):
     assert line.removeprefix("warning: ") in found["shadows"]["notes"]
 
 
+def test_classes_in_another_order_are_said(audited):
+    found, told = audited(X[240:480], 9 - Y[240:480])
+    [(line, asked)] = [(line, asked) for line, asked in told if "seem to be numbered otherwise" in line]
+    assert asked == 0 and "class 0 is as 9 there" in line
+    assert line.removeprefix("warning: ") in found["shadows"]["notes"]
+
+
 def test_nothing_is_said_of_other_digits(audited):
     found, told = audited(X[600:800], Y[600:800])
+    assert not any("seem" in line for line, _ in told)
     assert not any("unit" in line for line, _ in told) and not any("unit" in note for note in found["shadows"]["notes"])
 
 

@@ -13,7 +13,7 @@ from mia_jax.audits.deployed import records
 from mia_jax.audits.shadow_data import Adversary, ShadowData
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import Run
-from mia_jax.checks import other_units
+from mia_jax.checks import other_order, other_units
 from mia_jax.data import by_path, duplicates, near_copies, plain_features
 from mia_jax.plans import splits
 from mia_jax.storage import artifacts
@@ -168,7 +168,9 @@ def given(run: Run[DeployedConfig], config: DeployedConfig, question: records.Qu
             f"{name} has records {other_schema.shape}, and {config.data} {schema.shape}: shadows need the same features"
         )
     columns = plain_features.names(int(np.prod(schema.shape)), schema.fields)
-    unlike = other_units.found(asked, np.asarray(other.x), columns, (config.data or "", name))
+    called, x = (config.data or "", name), np.asarray(other.x)
+    order = other_order.of_columns(asked, x, columns, called)
+    unlike = None if order else other_units.found(asked, x, columns, called)
     free = records.apart(other.x, asked)
     unit = (None, 0.0) if unlike is None else (unlike.scale, unlike.offset)
     near = near_copies.found(np.asarray(other.x)[free], asked, *unit)
@@ -180,7 +182,9 @@ def given(run: Run[DeployedConfig], config: DeployedConfig, question: records.Qu
     free[free] = ~near
     pool = Records(np.asarray(other.x)[free], np.asarray(other.y)[free])
     made = {"simulated": "SIMULATED ", "synthesised": "synthesized "}.get(other_schema.source, "")
-    notes = [] if unlike is None else [unlike.note]
+    if order is None and unlike is None:
+        order = other_order.of_classes((asked, np.asarray(question.records.y)), (x, np.asarray(other.y)), called)
+    notes = [*filter(None, [order, unlike and unlike.note])]
     for line in notes:
         run.notify(f"warning: {line}")
     return Given(pool, f"{made}{name}, without {int((~free).sum()):,} records under question", notes)
