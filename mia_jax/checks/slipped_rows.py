@@ -16,6 +16,7 @@ from mia_jax.types import Array
 
 SURE = 6.0  # standard errors by which rows must be nearer to others than to their own
 NEAR, FAR = 8, 6  # rows: every slip up to here is tried, and of longer ones those that look likeliest
+OWN = 0.5  # of what rows gain far away, beside any record, that they must gain beside their own
 COLUMNS = 32  # classes, of more of which random sums are compared
 COMPARED = 16  # shadows that are looked at
 BLOCKS, LEAST = 16, 40  # parts of a file in which rows may be mixed up, of so many rows
@@ -188,6 +189,8 @@ def slip(own: np.ndarray, others: np.ndarray, place: np.ndarray | None = None, *
         if len(rows) < SURE**2:  # no sum of so few terms is as many standard errors
             continue
         references = [here[rows], *(average(rows, window[rows]) for window in (place, at))]
+        if abs(by) > NEAR and (here[rows] - beside[rows]).sum() < OWN * (references[1] - beside[rows]).sum():
+            continue  # rows fit their own record well, and a near copy of it far away
         z = min(_errors(reference - beside[rows]) for reference in references)
         if z > (best.z if best else SURE) and _errors(around(at)[rows] - beside[rows]) > SURE:
             best = Slip(run.start, run.stop - 1, by, z)
