@@ -37,13 +37,19 @@ def found(x: np.ndarray, known: np.ndarray, scale: np.ndarray | None = None, off
         offset: that is added then.
     """
     b, a = x.reshape(len(x), -1), known.reshape(len(known), -1)
-    none = np.zeros(len(x), bool)
-    if not len(a) or not len(b):
-        return none
-    if scale is None and _are_whole(a) and _are_whole(b):  # nothing was rounded
-        return none
+    if not len(a) or not len(b) or (scale is None and _are_whole(a) and _are_whole(b)):  # nothing was rounded
+        return np.zeros(len(x), bool)
     digits = [_digits(each) for each in (a, b)]
-    unit = np.ones(a.shape[1]) if scale is None else np.asarray(scale, np.float64)
+    if scale is None:
+        return _found(a, b, digits, np.ones(a.shape[1]), 0.0)
+    unit, exact = np.asarray(scale, np.float64), _Digits(np.zeros_like(digits[0].bound))
+    copies = _found(a, b, [exact, digits[1]], unit, offset)  # whole numbers in another unit: they were not rounded
+    return copies if copies.any() else _found(a, b, digits, unit, offset)
+
+
+def _found(a: np.ndarray, b: np.ndarray, digits: list[_Digits], unit: np.ndarray, offset: float) -> np.ndarray:
+    """bool [N], which of the records b [N, f] are copies of records a [n, f], where these digits tell it."""
+    none = np.zeros(len(b), bool)
     near = _Near(a, digits, unit, offset)
     alike = near.like(a, itself=True).mean()
     if alike > CHANCE:
@@ -104,8 +110,10 @@ class _Near:
         self._same = (digits[0].bound == digits[1].bound).all(axis=0) & (scale == 1)
         self._noise = NOISE * np.std(known, axis=0, dtype=np.float64)
         weights = np.random.default_rng(0).normal(size=(known.shape[1], 2))
-        with np.errstate(divide="ignore"):
-            self._weights = np.where(self._noise > 0, 1 / self._noise, 0.0)[:, None] * weights
+        some = _some(known)
+        usual = np.median(self._tolerance((some - offset) / scale, some), axis=0) + NOISE * self._noise
+        tells = self._noise > NOISE * usual  # a column that varies by no more than its numbers may be off tells nothing
+        self._weights = np.divide(1, usual, out=np.zeros_like(usual), where=tells)[:, None] * weights
         along = np.concatenate([each @ self._weights for _, each in self._blocks(known)])
         first = np.unique(along, axis=0, return_index=True)[1]  # of equal records one is enough
         self._known, self._along = known[first], along[first]

@@ -50,6 +50,10 @@ def test_a_unit_is_undone_with_its_rounding():
     other = (x[half - COPIES :] / 16).round(3).astype(np.float32)
     found = near_copies.found(other, x[:half], np.full(64, 16.0))
     np.testing.assert_array_equal(found, np.arange(len(other)) < COPIES)
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 64)) * (np.arange(64) < 40)
+    pixels[:, 30:40] *= np.random.default_rng(1).random((300, 10)) < 0.02  # seldom used: windows were as wide as all
+    found = near_copies.found((pixels[100:] / 255).astype(np.float32), pixels[:200], np.full(64, 255.0))
+    np.testing.assert_array_equal(found, np.arange(200) < 100)
     signed = (x[half - COPIES :] / 8 - 1).astype(np.float32)
     found = near_copies.found(signed.reshape(-1, 8, 8), x[:half].reshape(-1, 8, 8), np.full(64, 8.0), 8.0)
     np.testing.assert_array_equal(found, np.arange(len(other)) < COPIES)
