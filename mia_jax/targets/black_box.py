@@ -176,14 +176,23 @@ class Budget:
         path: a file that keeps the count. Processes that are given it in turn share one budget; ``spent`` is then what
             it holds.
 
+    Attributes:
+        reserved: records that later questions need: what is asked only to be sure leaves room for them.
+
     Raises:
         InputError: the file holds something else, or cannot be written.
     """
+
+    reserved = 0
 
     def __init__(self, max_queries: float = math.inf, spent: int = 0, *, path: pathlib.Path | None = None):
         self.max_queries, self.path = max_queries, path
         self.spent = spent if path is None else read_count(path)
         self._lock = threading.Lock()
+
+    def spare(self, records: int = 0) -> float:
+        """Records that may be asked besides those of later questions and so many that this question still needs."""
+        return self.max_queries - self.spent - self.reserved - records
 
     def allow(self, records: int) -> None:
         """Refuse a question that would pass the budget; spends nothing.

@@ -1,6 +1,7 @@
 """Services whose answers are not what they seem: noisy, of two models, of other rows, of some of the rows only."""
 
 import json
+import re
 import threading
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_a_steady_service_is_asked_no_more_than_the_repeat_and_scores_stay():
         with services.answering(service) as url:
             target = connect(url, X, options=FAST._replace(repeat=repeat), notify=heard.append)
             asked[repeat] = target.ask(X)
-        assert sum(service.sizes) == N + 8 * repeat and unsteady(target) is None and not heard
+        assert sum(service.sizes) == N + (8 + 8) * repeat and unsteady(target) is None and not heard
     np.testing.assert_array_equal(asked[True], asked[False])
     tight = Service()
     with services.answering(tight) as url:  # no room in the budget
@@ -130,7 +131,7 @@ def test_a_service_that_answers_some_of_a_large_request_is_asked_about_fewer():
     np.testing.assert_allclose(log_p, np.log(softmax(X @ WEIGHTS[0])), atol=1e-5)
     assert len(heard) == 1 and "256 records were asked about and 100 answered" in heard[0]
     assert "(`rows_per_request=100` " in heard[0]
-    assert service.sizes[8:] == [256, 256, 128, 128, 64, 64, 64, 64, 28]
+    assert service.sizes[8:] == [256, 256, 128, 128, 64, 64, 64, 64, 8, 28]
 
 
 def test_a_service_that_answers_none_is_one_line():
@@ -180,3 +181,86 @@ def test_an_abstention_is_of_a_record(abstains, row):
         connect(url, X, options=FAST).ask(X)
     assert error.value.record == row and ("it is null, or NaN" in str(error.value)) == (abstains is None)
     assert abstains is None or "all 0, as of a model that abstains" in str(error.value)
+
+
+def last(p, k):
+    p[k:] = p[k - 1]
+
+
+def first(p, k):
+    p[k:] = p[0]
+
+
+def prior(p, k):
+    p[k:] = p.mean(axis=0)
+
+
+def uniform(p, k):
+    p[k:] = 1 / C
+
+
+def around(p, k):
+    p[k:] = p[np.arange(k, len(p)) % k]
+
+
+@pytest.mark.parametrize("digits", [16, 2, "labels"])
+@pytest.mark.parametrize("k", [20, 100, 200])
+@pytest.mark.parametrize("spoil", [last, first, prior, uniform, around])
+def test_rows_of_a_large_request_that_get_no_answers_of_their_own_are_refused(tmp_path, spoil, k, digits):
+    def told(p):
+        return p.argmax(axis=1) if digits == "labels" else np.round(p, digits)
+
+    def cut(p, x, number):
+        if len(p) > k:
+            spoil(p, k)
+        return told(p)
+
+    service, given = Service(cut), dict(cache=tmp_path, num_classes=C)
+    with services.answering(service) as url:
+        with pytest.raises(black_box.TargetError, match=r"answers to .* of a request are repeated") as error:
+            connect(url, X, options=FAST, **given).ask(X)
+        assert error.value.exit_code == 2 and sum(service.sizes) <= 24 + 256 + 16
+        rows = int(re.search(r"`rows_per_request=(\d+)`", str(error.value))[1])
+        assert k - 8 <= rows <= k and re.search(f"rows past number {rows} ", str(error.value))
+        log_p = connect(url, X, options=FAST._replace(rows_per_request=rows), **given).ask(X)  # nothing wrong was kept
+    right = softmax(X @ WEIGHTS[0])
+    if digits == "labels":
+        np.testing.assert_array_equal(log_p.argmax(axis=1), right.argmax(axis=1))
+    else:
+        np.testing.assert_allclose(np.exp(log_p), right, atol=0.03)
+
+
+@pytest.mark.parametrize("digits", [16, 2, 1, "labels"])
+def test_equal_answers_that_are_right_are_not_refused(digits):
+    step, heard = np.repeat(np.random.default_rng(3).dirichlet(np.ones(C), 4), N // 4, axis=0), []
+    rows = {json.dumps(one.tolist()): i for i, one in enumerate(X)}
+
+    def tree(p, x, number):  # four leaves, and the records in their order
+        told = np.stack([step[rows[json.dumps(one.tolist())]] for one in x])
+        return told.argmax(axis=1) if digits == "labels" else np.round(told, digits)
+
+    for spoil in (tree, lambda p, x, n: p.argmax(axis=1) if digits == "labels" else np.round(p, digits)):
+        service = Service(spoil)
+        with services.answering(service) as url:
+            connect(url, X, num_classes=C, options=FAST, notify=heard.append).ask(X)
+        assert not heard and sum(service.sizes) == N + 8 + 8
+
+
+def test_batches_that_move_answers_of_large_requests_only_are_told():
+    def moved(p, x, number):
+        return p if len(p) <= 16 else softmax(np.log(p) + 0.5 * x[:, :C] / len(p) ** 0.1)
+
+    heard = []
+    with services.answering(Service(moved)) as url:
+        connect(url, X, options=FAST, notify=heard.append).ask(X)
+    assert len(heard) == 1 and "in a request of 256 than in one of 8" in heard[0] and "rows_per_request=16" in heard[0]
+
+
+@pytest.mark.parametrize(("room", "reserved", "asked"), [(15, 0, 0), (16, 0, 8), (16, 1, 0), (17, 1, 8)])
+def test_late_rows_are_looked_at_where_the_budget_has_room_beside_what_is_reserved(room, reserved, asked):
+    service, budget = Service(), black_box.Budget(N + 8 + room)
+    with services.answering(service) as url:
+        target = connect(url, X, options=FAST, budget=budget)
+        budget.reserved = reserved
+        target.ask(X)
+    assert sum(service.sizes) == N + 8 + asked == budget.spent

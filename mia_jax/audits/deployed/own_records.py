@@ -92,7 +92,7 @@ def sent_as(x: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 def check_budget(budget: Budget, answered: Callable[[np.ndarray], np.ndarray], question: np.ndarray, own: Own) -> None:
-    """Refuse what ``max_queries`` does not hold, before anything of it is asked.
+    """Refuse what ``max_queries`` does not hold, before anything of it is asked; reserve the adversary's share of it.
 
     Args:
         budget: what is spent, and what may be.
@@ -109,6 +109,7 @@ def check_budget(budget: Budget, answered: Callable[[np.ndarray], np.ndarray], q
     asked = set(record_keys(question[~answered(question)]))
     more = set(record_keys(beside[~answered(beside)])) - asked
     needed = budget.spent + len(asked) + len(more)
+    budget.reserved = len(more)
     if more and needed > budget.max_queries:
         why = " and ".join(
             ["attacks that imitate the target"] * bool(len(own.imitated))

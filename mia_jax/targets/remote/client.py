@@ -116,9 +116,8 @@ def _probe(service: Service, x: np.ndarray) -> _Probe:
     rows = np.sort(np.array(list(first.values())))  # a record that occurs twice is asked once
     log_p = answer_format.exact(service.probe(x[rows], rows))
     missing = len(set(black_box.record_keys(x))) - len(rows)
-    room = service.budget.max_queries - service.budget.spent - missing
-    again = service.options.repeat and room >= repeats.REPEATED
-    return _Probe(black_box.record_keys(x[rows]), log_p, service.repeat(x, rows, log_p) if again else None)
+    again = service.options.repeat and service.budget.spare(missing) >= repeats.REPEATED
+    return _Probe(black_box.record_keys(x[rows]), log_p, service.twice.probe(x[rows], log_p) if again else None)
 
 
 def unsteady(target: Target) -> float | None:

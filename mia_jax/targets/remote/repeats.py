@@ -1,7 +1,8 @@
-"""Whether a service gives the same answer to the same question: a few records are asked about again, and alone.
+"""Whether a service gives the same answer to the same question: a few records are asked about again, alone or with few.
 
 Answers that differ each time, of a model with noise or of two models that take turns, make scores noisy: that is told.
-Answers that stand in another order than the records of a request belong to nobody: such a service is refused.
+Answers that stand in another order than the records of a request belong to nobody: such a service is refused; and one
+that answers rows past the k-th of a request with what is no answer about them: its last one again, a constant.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from mia_jax.types import Answers
 
 REPEATED = 8  # questions: three records alone, the same once more, and two in a request
 ALONE = 3
+LATE = 8  # rows of the second half of the first large request, asked about again in a small one
+GARBAGE = 0.1  # total variation; no batch of another size moves an answer so far
 COARSE_DIGITS = 1  # so few, or labels: many records have the same answer, and no place in a batch can be told
 
 
@@ -76,6 +79,71 @@ def check(
             f" probability differs by up to {most:.2g}; scores are noisy by that, of this run and of the next"
         )
     return most
+
+
+def late(rows: int) -> np.ndarray:
+    """Which rows of a request of so many are asked about again in a small one."""
+    return np.unique(np.linspace(rows // 2, rows - 1, LATE).round().astype(int))
+
+
+def check_large(
+    log_p: np.ndarray,
+    answers: Answers,
+    few: int,
+    ask: Callable[[np.ndarray], np.ndarray],
+    notify: Callable[[str], None],
+) -> None:
+    """Ask about the late rows of a large request again, in a small one, and once more where they differ.
+
+    Args:
+        log_p: what was answered to a large request [b, c], about records that differ.
+        answers: their format.
+        few: records of a request that is small, as the probe was.
+        ask: places in the request -> log-probabilities [places, c] as they are answered now.
+        notify: gets a warning where answers differ.
+
+    Raises:
+        OtherOrder: rows past some place get the answer of another row, or one and the same answer.
+    """
+    rows = late(len(log_p))
+    then, now = log_p[rows], ask(rows)
+    moved = earlier.distance(then, now, answers.digits) > earlier.ALIKE
+    if not moved.any():
+        return
+    again = ask(rows[moved])
+    most = earlier.largest(then[moved], now[moved])
+    if (earlier.distance(now[moved], again, answers.digits) > earlier.ALIKE / 10).any():
+        notify(
+            f"warning: the service answers differently each time: {len(rows)} records were asked about twice, and a"
+            f" probability differs by up to {most:.2g}; scores are noisy by that, of this run and of the next"
+        )
+        return
+    _, same = np.unique(log_p, axis=0, return_inverse=True)
+    same = same.reshape(-1)
+    repeated = (np.bincount(same)[same[rows[moved]]] > 1).all()
+    far = 0.5 * np.abs(np.exp(then[moved]) - np.exp(now[moved])).sum(axis=1).max() > GARBAGE
+    coarse = answers.kind == "labels" or (answers.digits or 9) <= COARSE_DIGITS
+    if repeated and far and moved.sum() > coarse:
+        place = _repeated_from(same)
+        where = f"rows past number {place}" if place else "late rows"
+        raise OtherOrder(
+            f"{int(moved.sum())} of {len(rows)} late rows of a request of {len(log_p)} have the answer of another row,"
+            f" and another one when asked with few: answers to {where} of a request are repeated, or a constant; ask"
+            f" with `rows_per_request={place or few}`, or mend the service"
+        )
+    notify(
+        f"warning: records get other answers in a request of {len(log_p)} than in one of {len(rows)}, by up to"
+        f" {most:.2g}: ask about few at a time (`rows_per_request={few}`)"
+    )
+
+
+def _repeated_from(same: np.ndarray) -> int:
+    """After how many rows a request's answers, as numbers int [b], are one that stays, or begin anew; 0: neither."""
+    other = np.flatnonzero(same != same[-1])
+    end = int(other[-1]) + 1 if len(other) else 0  # from there on all are the same
+    if end and len(same) - end > 2:
+        return end
+    return next((k for k in range(1, len(same) - LATE) if (same[k:] == same[:-k]).all()), 0)
 
 
 def _refuse_other_order(log_p: np.ndarray, answers: Answers, step: int, rows: np.ndarray, now: np.ndarray) -> None:

@@ -18,7 +18,8 @@ from mia_jax.progress import Progress
 from mia_jax.targets import answer_format
 from mia_jax.targets.answer_store import AnswerStore
 from mia_jax.targets.black_box import Budget, TargetError, WrongAnswer
-from mia_jax.targets.remote import credentials, earlier, errors, protocols, repeats, replies, urls
+from mia_jax.targets.remote import credentials, earlier, errors, protocols, replies, urls
+from mia_jax.targets.remote.asked_twice import PROBE_ROWS, PROBE_TRIES, AskedTwice
 from mia_jax.targets.remote.options import Options
 from mia_jax.targets.remote.protocols import Codec
 from mia_jax.targets.remote.replies import Reading
@@ -26,8 +27,6 @@ from mia_jax.types import Answers, InputError
 
 T = TypeVar("T")
 
-PROBE_ROWS = 16  # enough to tell rounded and top-k answers from others
-PROBE_TRIES = 3
 LONGEST_WAIT = 30.0  # seconds between two tries, where the service does not ask for more
 TOLD_WAIT = 2.0  # seconds; whoever waits longer is told for what
 REPLY_BYTES = 16 * 2**20  # of an answer, at most, and for each number that is expected of it
@@ -57,6 +56,7 @@ class Service:
     Attributes:
         store: where answers are put; None while nothing is known of them.
         dialect: None until the first probe, which a cache may spare.
+        twice: what came of asking some records twice.
         beside: the names of the labels beside the records, which may be those of the classes.
     """
 
@@ -86,8 +86,9 @@ class Service:
         self.url, self.shown, self.protocol = url, urls.public(url), protocol
         self.classes, self.names, self.budget, self.options = classes, names, budget, options
         self._transport = Transport(url, headers, budget, options, notify)
-        self._notify, self._lock = notify, threading.Lock()
+        self.notify, self._lock = notify, threading.Lock()
         self._most = math.inf  # records of a request that are all answered, where some were not
+        self.twice = AskedTwice(self)
 
     def __repr__(self) -> str:
         return f"<service {self.shown}, {self.protocol}>"
@@ -119,11 +120,12 @@ class Service:
             self._compare(store.answers)
             store.put(keys[:PROBE_ROWS], answer_format.exact(p))
             rows, keys = rows[PROBE_ROWS:], keys[PROBE_ROWS:]
-        step = self._step(self.known().codec, x)
+        step = self.step(self.known().codec, x)
         parts: queue.SimpleQueue = queue.SimpleQueue()
-        for i in range(0, len(rows), step):
-            parts.put((rows[i : i + step], keys[i : i + step]))
         stop, kept = threading.Event(), len(store)
+        first = step if self.twice.is_larger(min(step, len(rows)), len(rows)) else 0
+        for i in range(first, len(rows), step):
+            parts.put((rows[i : i + step], keys[i : i + step]))
 
         def work() -> None:  # part after part: a future for each costs as much as checking its answers
             with contextlib.suppress(queue.Empty):
@@ -133,6 +135,9 @@ class Service:
         pool = concurrent.futures.ThreadPoolExecutor(self.options.in_flight, "mia-jax-remote")
         with progress(f"asking {self.shown}", len(rows)) as advance:
             try:
+                if first:
+                    ask_first = functools.partial(self._finish, x=x, rows=rows[:first], keys=keys[:first], stop=stop)
+                    self.twice.large(ask_first, store, x[rows[:first]], keys[:first])
                 left = {pool.submit(work) for _ in range(min(self.options.in_flight, parts.qsize()))}
                 while left:  # now and then, not at each answer: waking up for each costs a tenth of the throughput
                     done, left = concurrent.futures.wait(left, 0.2, concurrent.futures.FIRST_EXCEPTION)
@@ -152,7 +157,7 @@ class Service:
                 self._compare(self.store.answers)
             return answer_format.exact(p)
         codec, reading = self.dialect
-        step, stop = min(self._step(codec, x), -(-len(rows) // parts)), threading.Event()
+        step, stop = min(self.step(codec, x), -(-len(rows) // parts)), threading.Event()
         answers = reading.answers if self.store is None else self.store.answers
         retries = self.options.retries if retries is None else retries
 
@@ -166,27 +171,6 @@ class Service:
         pieces = [rows[i : i + step] for i in range(0, len(rows), step)]
         return np.concatenate([self._insist(functools.partial(ask, piece), retries, stop) for piece in pieces])
 
-    def repeat(self, x: np.ndarray, rows: np.ndarray, log_p: np.ndarray) -> float | None:
-        """Whether it answers a few of the ``rows`` of its probe, [b, c], in the same way again: ``repeats.check``.
-
-        Asked only to learn that: a service that does not answer now is found out by the next question.
-        """
-
-        codec, reading = self.known()
-
-        def ask(places: np.ndarray, parts: int) -> np.ndarray:
-            return self.ask_again(x, rows[places], parts, min(self.options.retries, PROBE_TRIES))
-
-        def say(line: str) -> None:
-            self._notify(line.replace("warning: ", f"warning: {self.shown}: ", 1))
-
-        try:
-            return repeats.check(log_p, reading.answers, self._step(codec, x), ask, say)
-        except repeats.OtherOrder as error:
-            raise TargetError(self.show(str(error))) from None
-        except TargetError:
-            return None
-
     def _compare(self, then: Answers) -> None:
         """Is this still the service whose answers the cache holds?"""
         reading = self.known().reading
@@ -197,8 +181,8 @@ class Service:
                 f" {then.classes}: {earlier.ANEW}"
             )
 
-    def _step(self, codec: Codec, x: np.ndarray) -> int:
-        """Records a request: as many as rows and bytes allow."""
+    def step(self, codec: Codec, x: np.ndarray) -> int:
+        """How many of the records x [n, *f] a request holds: as many as rows and bytes allow."""
         size = len(codec.encode(x[:8])) / min(8, len(x))
         fit = int(self.options.max_bytes / size)
         return max(1, min(self.options.rows_per_request, fit, codec.max_rows or fit))
@@ -255,7 +239,7 @@ class Service:
         with self._lock:
             first, self._most = self._most == math.inf, min(self._most, asked // 2)
         if first:
-            self._notify(
+            self.notify(
                 f"{self.shown}: {_count(asked, answered)}, twice in a row; asking about fewer at a time"
                 f" (`rows_per_request={max(1, answered)}` does so from the beginning)"
             )
@@ -275,7 +259,7 @@ class Service:
                 return self._probe(codec, x, rows)
             except errors.TooLarge:
                 raise TargetError(
-                    f"{self.shown}: HTTP 413 for {min(len(x), self._step(codec, x))} records in a request; send fewer"
+                    f"{self.shown}: HTTP 413 for {min(len(x), self.step(codec, x))} records in a request; send fewer"
                     " at a time (`rows_per_request`)"
                 ) from None
             except errors.Refused as error:
@@ -284,7 +268,7 @@ class Service:
 
     def _probe(self, codec: Codec, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
         reply: list[Any] = [None] * len(x)
-        step, stop = self._step(codec, x), threading.Event()
+        step, stop = self.step(codec, x), threading.Event()
         todo: Sequence[int] = range(len(x))
 
         def fetch(part: Sequence[int]) -> None:
