@@ -23,7 +23,7 @@ from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.checks import other_answers
 from mia_jax.checks.other_answers import Apart
-from mia_jax.data import duplicates, tables
+from mia_jax.data import duplicates, jittered, tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.reports import results
 from mia_jax.targets import processes, unchanged
@@ -218,7 +218,7 @@ def summarize(
     said = _remarks(setting, trained.extra, given)
     group = duplicates.of_records(given.x)
     copied = None if group is None else duplicates.note(group, given.member)
-    notes += [*([copied] if copied else []), *said.notes]
+    notes += [*filter(None, [copied, jittered.note(given.x, given.member)]), *said.notes]
     for line in (*said.doubts, *notes):
         run.notify(f"warning: {line}")
     shape = tuple(np.shape(given.x)[1:])
