@@ -12,7 +12,7 @@ from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.reports import answer_words
 from mia_jax.targets import answer_format, black_box
-from mia_jax.targets.remote import Options, answers_one_number, connect, unsteady
+from mia_jax.targets.remote import Options, answers_one_number, ask_oldest_again, connect, unsteady
 from mia_jax.types import InputError
 
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
@@ -264,3 +264,88 @@ def test_late_rows_are_looked_at_where_the_budget_has_room_beside_what_is_reserv
         budget.reserved = reserved
         target.ask(X)
     assert sum(service.sizes) == N + 8 + asked == budget.spent
+
+
+# --- a model that is replaced under the questions ---------------------------------------------------------------------
+
+SMALL = FAST._replace(rows_per_request=32, in_flight=1)
+
+
+def replaced_at(at, told=lambda p: p, back=10**9):
+    return Service(lambda p, x, number: told(p if number < at or number >= back else softmax(x @ WEIGHTS[1])))
+
+
+def settled(url, heard=(), **given):
+    """As an audit asks."""
+    target = connect(url, X, num_classes=C, notify=getattr(heard, "append", str), **({"options": SMALL} | given))
+    black_box.with_recognized_format(target, X)
+    ask_oldest_again(target, X)
+    return target
+
+
+TOLD = {"exact": lambda p: p, "2 digits": lambda p: p.round(2), "labels": lambda p: p.argmax(axis=1)}
+
+
+@pytest.mark.parametrize("told", TOLD)
+@pytest.mark.parametrize("at", [11, 14, 19])  # of 10 + 9 requests
+def test_a_model_that_is_replaced_in_between_is_refused(tmp_path, at, told):
+    service = replaced_at(at, TOLD[told])
+    with services.answering(service) as url:
+        with pytest.raises(black_box.TargetError, match=r"asked again after all others, \d+ of the first") as error:
+            settled(url, cache=tmp_path)
+        assert "fresh forgets" in str(error.value) and error.value.exit_code == 2
+        with pytest.raises(black_box.TargetError, match="replaced since"):  # nothing is trusted later, either
+            settled(url, cache=tmp_path)
+
+
+@pytest.mark.parametrize(("told", "more"), [("exact", 16), ("2 digits", 16), ("labels", 37)])
+def test_a_model_that_stays_is_asked_a_little_more(told, more):
+    service, heard = replaced_at(10**9, TOLD[told]), []
+    with services.answering(service) as url:
+        settled(url, heard)
+        assert sum(service.sizes) == N + 8 + 8 + more and not heard
+        settled(url, options=SMALL._replace(repeat=False))
+        assert sum(service.sizes) == 2 * N + 8 + 8 + more
+
+
+@pytest.mark.parametrize(("room", "asked"), [(31, 8), (32, 8 + 16)])
+def test_a_budget_without_room_asks_no_oldest_again(room, asked):
+    service = replaced_at(10**9)
+    with services.answering(service) as url:
+        target = connect(url, X, options=SMALL, budget=N + 8 + room - 8)
+        target.ask(X)
+        ask_oldest_again(target, X)
+    assert sum(service.sizes) == N + 8 + asked
+
+
+def test_few_questions_answers_of_earlier_runs_and_noise_that_is_known_cost_no_more(tmp_path):
+    service, few = replaced_at(10**9), X[:127]
+    with services.answering(service) as url:
+        for x, cost in ((few, 127 + 8 + 8), (few, 8), (X, 173 + 8 + 16)):  # 8: of the late rows, or the recheck's
+            before = sum(service.sizes)
+            target = connect(url, x, cache=tmp_path, options=SMALL)
+            target.ask(x)
+            ask_oldest_again(target, x)
+            assert sum(service.sizes) - before == cost + (8 if len(x) == N else 0)
+    noise = Service(noisy)
+    with services.answering(noise) as url:
+        assert unsteady(settled(url)) > 0.01 and sum(noise.sizes) == N + 8
+
+
+def test_noise_that_begins_late_is_no_other_model_and_a_service_that_is_gone_no_error():
+    service, heard = Service(lambda p, x, number: p if number < 12 else noisy(p, x, number)), []
+    with services.answering(service) as url:
+        target = settled(url, heard)
+    assert len(heard) == 1 and "answers differently each time" in heard[0] and unsteady(target) > 0.01
+    with services.answering(replaced_at(10**9)) as url:
+        target = connect(url, X, options=SMALL)
+        target.ask(X)
+    ask_oldest_again(target, X)
+    assert unsteady(target) is None
+
+
+def test_an_audit_of_a_model_that_is_replaced_in_between_ends(tmp_path):
+    np.savez(tmp_path / "mine.npz", x=X, y=np.arange(N) % C, member=np.arange(N) >= 150)
+    small = dict(num_shadows=2, num_epochs=1, hidden=4, attacks="loss", rows_per_request=32, in_flight=1)
+    with services.answering(replaced_at(14)) as url, pytest.raises(black_box.TargetError, match="replaced in between"):
+        audits.run(DeployedConfig(target=url, data=str(tmp_path / "mine.npz"), workdir=str(tmp_path / "run"), **small))

@@ -209,6 +209,7 @@ def settle(run: Run[DeployedConfig], inputs: Inputs, service: Service) -> Target
     run.notify(f"Asking the target about {len(inputs.records.y):,} records")
     with naming(functools.partial(_row_name, records_file(run.config), inputs.rows)), timed(run.seconds, "questions"):
         target = black_box.with_recognized_format(service.target, inputs.sent.x)
+        remote.ask_oldest_again(service.target, inputs.sent.x)
     form = answers_in_words(blocks.answers(target.ask(inputs.sent.x), target.answers))
     run.notify(f"It answers with {form}{assumed(target, service.names_classes)}")
     return target

@@ -1,6 +1,6 @@
 """Prediction services over HTTP, as Targets."""
 
-from mia_jax.targets.remote.client import answers_one_number, connect, names_classes, unsteady
+from mia_jax.targets.remote.client import answers_one_number, ask_oldest_again, connect, names_classes, unsteady
 from mia_jax.targets.remote.earlier import Earlier, answered, forget, kept
 from mia_jax.targets.remote.options import Options
 from mia_jax.targets.remote.urls import PROTOCOLS
@@ -11,6 +11,7 @@ __all__ = [
     "Options",
     "answered",
     "answers_one_number",
+    "ask_oldest_again",
     "connect",
     "forget",
     "kept",

@@ -1,4 +1,4 @@
-"""When a service is asked twice: about some records of the probe, and about late rows of the first large request.
+"""When a service is asked twice: about some of the probe, late rows of the first large request, the oldest at the end.
 
 Asked only to learn whether answers can be trusted (``repeats``): a service that does not answer now, or a budget that
 is spent, is found out by the next question.
@@ -12,13 +12,15 @@ import numpy as np
 
 from mia_jax.targets.answer_store import AnswerStore
 from mia_jax.targets.black_box import BudgetSpent, TargetError
-from mia_jax.targets.remote import errors, repeats
+from mia_jax.targets.remote import earlier, errors, repeats
 
 if TYPE_CHECKING:
     from mia_jax.targets.remote.service import Service
 
 PROBE_ROWS = 16  # enough to tell rounded and top-k answers from others
 PROBE_TRIES = 3
+OLDEST = 16  # answers that are asked for again when all are had; more where each tells less
+ONE_OF = 8  # so many are not asked again for each that is
 
 
 class AskedTwice:
@@ -28,14 +30,16 @@ class AskedTwice:
         service: that is asked.
 
     Attributes:
-        steady: it gives the same answer to the same question, as far as that is known.
+        unsteady: how far a probability was from what the same question brought before; None where by no more than
+            rounding, as far as that is known.
     """
 
     def __init__(self, service: "Service"):
-        self._service, self.steady = service, True
+        self._service = service
+        self.unsteady: float | None = None
         self._large = 0  # records of the largest request whose late rows were asked about again
 
-    def probe(self, x: np.ndarray, log_p: np.ndarray) -> float | None:
+    def probe(self, x: np.ndarray, log_p: np.ndarray) -> None:
         """Whether it answers a few of the records x [b, *f] of its probe in the same way again: ``repeats.check``.
 
         Args:
@@ -47,13 +51,12 @@ class AskedTwice:
         codec, reading = self._service.known()
         try:
             step = self._service.step(codec, x)
-            unsteady = repeats.check(log_p, reading.answers, step, lambda *some: self._ask(x, *some), self._say)
+            with contextlib.suppress(errors.Stopped):
+                self.unsteady = repeats.check(
+                    log_p, reading.answers, step, lambda *some: self._ask(x, *some), self._say
+                )
         except repeats.OtherOrder as error:
             raise TargetError(self._service.show(str(error))) from None
-        except errors.Stopped:
-            return None
-        self.steady = unsteady is None
-        return unsteady
 
     def is_larger(self, records: int, missing: int) -> bool:
         """Whether a request of so many records is larger than any that was looked at, and is to be.
@@ -64,7 +67,8 @@ class AskedTwice:
         """
         service = self._service
         room = service.budget.spare(missing) >= 2 * repeats.LATE
-        return service.options.repeat and self.steady and records > max(PROBE_ROWS, 1.5 * self._large) and room
+        larger = records > max(PROBE_ROWS, 1.5 * self._large)
+        return service.options.repeat and self.unsteady is None and larger and room
 
     def large(
         self, finish: Callable[[AnswerStore], None], store: AnswerStore, x: np.ndarray, keys: Sequence[bytes]
@@ -86,7 +90,9 @@ class AskedTwice:
             self._large = len(x)
             with contextlib.suppress(BudgetSpent, errors.Stopped):
                 if found.all():
-                    repeats.check_large(log_p, store.answers, PROBE_ROWS, lambda some: self._ask(x, some, 1), self._say)
+                    self.unsteady = repeats.check_large(
+                        log_p, store.answers, PROBE_ROWS, lambda some: self._ask(x, some, 1), self._say
+                    )
         except repeats.OtherOrder as error:
             scratch = AnswerStore(store.answers)
             raise TargetError(self._service.show(str(error))) from None
@@ -94,6 +100,40 @@ class AskedTwice:
             log_p, found = scratch.find(keys)
             if found.any():  # what was paid for is kept, whatever happens
                 store.put([key for key, one in zip(keys, found, strict=True) if one], log_p[found])
+
+    def oldest(self, store: AnswerStore, since: int, x: np.ndarray, keys: Sequence[bytes]) -> None:
+        """Ask about the records of x [n, *f] again that were answered first, now that all are.
+
+        Args:
+            store: where all answers are.
+            since: how many it had when this process began.
+            keys: of ``x``.
+
+        Raises:
+            TargetError: the model was replaced in between.
+        """
+        number, rows = np.unique(store.numbers(keys), return_index=True)
+        rows = rows[number >= since]
+        count = min(OLDEST * earlier.times(store.answers), len(rows) // ONE_OF)
+        service, room = self._service, self._service.budget.spare()
+        if not service.options.repeat or self.unsteady is not None or count < OLDEST or room < count:
+            return
+        rows = rows[:count]
+        then, _ = store.find([keys[row] for row in rows])
+        try:
+            came = earlier.compare(then, lambda parts: self._ask(x, rows, parts), store.answers.digits, room)
+        except (BudgetSpent, errors.Stopped):
+            return
+        if came.replaced:
+            raise TargetError(
+                service.show(
+                    f"asked again after all others, {came.other} of the first {count} records have other answers than"
+                    f" before, so the model was replaced in between, and answers are of two models: {earlier.ANEW}"
+                )
+            )
+        if came.unsteady is not None:
+            self.unsteady = came.unsteady
+            self._say(repeats.differs(count, came.unsteady))
 
     def _ask(self, x: np.ndarray, places: np.ndarray, parts: int) -> np.ndarray:
         try:

@@ -38,8 +38,9 @@ def connect(
     holds them, nor what the URL's query does. Records are sent in the type that they have.
 
     Every answer is checked, and kept as it arrives: about no record is the service asked twice, by this Target or, with
-    ``cache``, by another process later. But for two exceptions: a few of the first records are asked about again, and
-    alone, to see whether the service answers in the same way and in the order of the records; and before answers of an
+    ``cache``, by another process later. But for three exceptions: a few of the first records are asked about again, and
+    alone, to see whether the service answers in the same way and in the order of the records; a few of the late ones of
+    the first large request again in a small one, to see whether all its rows are answered; and before answers of an
     earlier process are used, a few of them are asked for again, so that a model that was replaced is noticed.
 
     Args:
@@ -93,7 +94,7 @@ def connect(
             f"the answers kept in {cache} have {answers.classes} classes, not {num_classes}: choose another cache"
         )
     store = service.store = AnswerStore(answers, cache, name)
-    unchecked = earlier.Unchecked(store, recheck, notify, None if probe is None else probe.unsteady)
+    unchecked = earlier.Unchecked(store, recheck, notify)
     if probe is not None:
         store.put(probe.keys, probe.log_p)
     form = earlier.form(cache, name) if service.dialect is None else service.dialect.reading.form
@@ -106,7 +107,6 @@ class _Probe(NamedTuple):
 
     keys: Sequence[bytes]  # [b], of the records
     log_p: np.ndarray  # [b, c], ``answer_format.exact``
-    unsteady: float | None  # see ``unsteady``
 
 
 def _probe(service: Service, x: np.ndarray) -> _Probe:
@@ -116,13 +116,14 @@ def _probe(service: Service, x: np.ndarray) -> _Probe:
     rows = np.sort(np.array(list(first.values())))  # a record that occurs twice is asked once
     log_p = answer_format.exact(service.probe(x[rows], rows))
     missing = len(set(black_box.record_keys(x))) - len(rows)
-    again = service.options.repeat and service.budget.spare(missing) >= repeats.REPEATED
-    return _Probe(black_box.record_keys(x[rows]), log_p, service.twice.probe(x[rows], log_p) if again else None)
+    if service.options.repeat and service.budget.spare(missing) >= repeats.REPEATED:
+        service.twice.probe(x[rows], log_p)
+    return _Probe(black_box.record_keys(x[rows]), log_p)
 
 
 def unsteady(target: Target) -> float | None:
     """How far a probability was from what the same question brought before, where that is more than rounding."""
-    return target.ask.unchecked.unsteady if isinstance(target.ask, _Questions) else None
+    return target.ask.unsteady() if isinstance(target.ask, _Questions) else None
 
 
 def answers_one_number(target: Target) -> bool:
@@ -133,6 +134,19 @@ def answers_one_number(target: Target) -> bool:
 def names_classes(target: Target) -> bool:
     """Whether the service behind a target answers with the names of classes, so that one-hot answers are no guess."""
     return isinstance(target.ask, _Questions) and target.ask.names_classes
+
+
+def ask_oldest_again(target: Target, x: Array) -> None:
+    """Ask about the first records of x [n, *f] again, when all are answered: a service may change under the questions.
+
+    Sixteen of those of this process, or more where answers tell less, as long as it asked about eight times as many,
+    and the budget has room. Others than services are not asked.
+
+    Raises:
+        TargetError: the model was replaced in between.
+    """
+    if isinstance(target.ask, _Questions):
+        target.ask.oldest_again(_records(x))
 
 
 class _Questions(black_box.AsAnswered):
@@ -170,6 +184,15 @@ class _Questions(black_box.AsAnswered):
             service.ask(store, x, rows, keys, self._progress)
 
         return black_box.ask_missing(store, ask, records)
+
+    def oldest_again(self, x: np.ndarray) -> None:
+        """Ask about some of x [n, *f] again, all of which were answered."""
+        self._service.twice.oldest(self._store, self.unchecked.size, x, black_box.record_keys(x))
+
+    def unsteady(self) -> float | None:
+        """The largest difference of a probability between answers to the same question, where that is known."""
+        known = [one for one in (self.unchecked.unsteady, self._service.twice.unsteady) if one is not None]
+        return max(known, default=None)
 
     def __call__(self, x: Array) -> np.ndarray:
         """Log-probabilities [b, c], their zeros at the precision that the answers have as far as they are known."""

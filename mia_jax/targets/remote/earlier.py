@@ -17,7 +17,7 @@ from mia_jax.storage import artifacts
 from mia_jax.targets.answer_store import AnswerStore, store_path, stored_answers
 from mia_jax.targets.black_box import Budget, BudgetSpent, TargetError, record_keys
 from mia_jax.targets.remote import urls
-from mia_jax.types import Array, InputError
+from mia_jax.types import Answers, Array, InputError
 
 RECHECKED = 8  # answers that are asked for again
 COARSE = {"labels": 8, 1: 4}  # so many times more where answers tell less: labels, one digit
@@ -110,6 +110,11 @@ def form(directory: str | os.PathLike | None, name: str) -> str | None:
     return None if directory is None else _read(directory, name).form
 
 
+def times(answers: Answers) -> int:
+    """So many times more answers are asked for again, as each tells less."""
+    return COARSE.get("labels" if answers.kind == "labels" else answers.digits, 1)
+
+
 class Unchecked:
     """The answers that a process found in its store, until it has asked for some of them again.
 
@@ -117,6 +122,8 @@ class Unchecked:
         store: as it was opened.
         count: how many are asked for again; 0: none.
         notify: gets a line about what came of it.
+
+    Attributes:
         unsteady: the largest difference of a probability between answers to the same question, as far as it is known.
     """
 
@@ -125,13 +132,11 @@ class Unchecked:
         store: AnswerStore,
         count: int,
         notify: Callable[[str], None] = lambda line: None,
-        unsteady: float | None = None,
     ):
-        self.size, self.unsteady, self._notify = len(store), unsteady, notify
+        self.size, self._notify = len(store), notify
+        self.unsteady: float | None = None
         self._store = store
-        answers = store.answers
-        times = COARSE.get("labels" if answers.kind == "labels" else answers.digits, 1)
-        self._left = count * times if self.size else 0
+        self._left = count * times(store.answers) if self.size else 0
 
     def check(
         self,
@@ -169,23 +174,16 @@ class Unchecked:
             )
         rows = rows[np.linspace(0, len(rows) - 1, int(min(self._left, room, len(rows)))).round().astype(int)]
         then, _ = self._store.find(record_keys(x[rows]))
-        now = ask_again(x, rows, 1)
-        digits = self._store.answers.digits
-        other = distance(then, now, digits) > ALIKE
-        if other.any():
-            again = ask_again(x, rows, 2) if room >= 2 * len(rows) else now  # once more, in other batches
-            steady = (distance(now, again, digits) <= ALIKE / 10).all()  # else it answers differently each time
-            odd = steady or odd_one_out(then, now, again)
-            if odd and not steady and room >= 4 * len(rows):  # two noisy answers may be alike by chance, once
-                odd = odd_one_out(then, ask_again(x, rows, 1), ask_again(x, rows, 2))
-            if odd:
-                raise TargetError(
-                    say(
-                        f"{other.sum()} of {len(rows)} records that were asked about again have other answers than an"
-                        f" earlier run had, so the model was replaced since: {ANEW}"
-                    )
+        came = compare(then, lambda parts: ask_again(x, rows, parts), self._store.answers.digits, room)
+        if came.replaced:
+            raise TargetError(
+                say(
+                    f"{came.other} of {len(rows)} records that were asked about again have other answers than an"
+                    f" earlier run had, so the model was replaced since: {ANEW}"
                 )
-            self.unsteady = largest(then, now)
+            )
+        if came.unsteady is not None:
+            self.unsteady = came.unsteady
             self._notify(
                 f"warning: {len(rows)} of them were asked again, and a probability differs by up to"
                 f" {self.unsteady:.2g}: the service answers differently each time"
@@ -193,6 +191,35 @@ class Unchecked:
         else:
             self._notify(f"{len(rows)} of them were asked again: the same answers")
         self._left = 0
+
+
+class Compared(NamedTuple):
+    """What came of asking again."""
+
+    other: int  # answers that differ
+    replaced: bool  # they are another model's
+    unsteady: float | None  # the largest difference of a probability, where they are those of one that is noisy
+
+
+def compare(then: np.ndarray, ask: Callable[[int], np.ndarray], digits: int | None, room: float) -> Compared:
+    """Ask again, and up to three times more where answers differ: of another model, or of one that is noisy?
+
+    Args:
+        then: answers [n, c].
+        ask: (in how many parts at least) -> answers to the same questions now [n, c].
+        digits: that answers are rounded to.
+        room: records that may be asked about.
+    """
+    now = ask(1)
+    other = distance(then, now, digits) > ALIKE
+    if not other.any():
+        return Compared(0, False, None)
+    again = ask(2) if room >= 2 * len(then) else now  # once more, in other batches
+    steady = (distance(now, again, digits) <= ALIKE / 10).all()  # else it answers differently each time
+    odd = steady or odd_one_out(then, now, again)
+    if odd and not steady and room >= 4 * len(then):  # two noisy answers may be alike by chance, once
+        odd = odd_one_out(then, ask(1), ask(2))
+    return Compared(int(other.sum()), bool(odd), None if odd else largest(then, now))
 
 
 def distance(then: np.ndarray, now: np.ndarray, digits: int | None) -> np.ndarray:

@@ -74,11 +74,16 @@ def check(
             " at a time (`rows_per_request=1`)"
         )
     else:
-        notify(
-            "warning: the service answers differently each time: a few records were asked about twice, and a"
-            f" probability differs by up to {most:.2g}; scores are noisy by that, of this run and of the next"
-        )
+        notify(differs(len(alone), most))
     return most
+
+
+def differs(records: int, most: float) -> str:
+    """The warning about a service that answers differently each time, by up to ``most``."""
+    return (
+        f"warning: the service answers differently each time: {records} records were asked about twice, and a"
+        f" probability differs by up to {most:.2g}; scores are noisy by that, of this run and of the next"
+    )
 
 
 def late(rows: int) -> np.ndarray:
@@ -92,7 +97,7 @@ def check_large(
     few: int,
     ask: Callable[[np.ndarray], np.ndarray],
     notify: Callable[[str], None],
-) -> None:
+) -> float | None:
     """Ask about the late rows of a large request again, in a small one, and once more where they differ.
 
     Args:
@@ -102,6 +107,9 @@ def check_large(
         ask: places in the request -> log-probabilities [places, c] as they are answered now.
         notify: gets a warning where answers differ.
 
+    Returns:
+        The largest difference of a probability; None where answers differ by no more than rounding.
+
     Raises:
         OtherOrder: rows past some place get the answer of another row, or one and the same answer.
     """
@@ -109,15 +117,12 @@ def check_large(
     then, now = log_p[rows], ask(rows)
     moved = earlier.distance(then, now, answers.digits) > earlier.ALIKE
     if not moved.any():
-        return
+        return None
     again = ask(rows[moved])
     most = earlier.largest(then[moved], now[moved])
     if (earlier.distance(now[moved], again, answers.digits) > earlier.ALIKE / 10).any():
-        notify(
-            f"warning: the service answers differently each time: {len(rows)} records were asked about twice, and a"
-            f" probability differs by up to {most:.2g}; scores are noisy by that, of this run and of the next"
-        )
-        return
+        notify(differs(len(rows), most))
+        return most
     _, same = np.unique(log_p, axis=0, return_inverse=True)
     same = same.reshape(-1)
     repeated = (np.bincount(same)[same[rows[moved]]] > 1).all()
@@ -135,6 +140,7 @@ def check_large(
         f"warning: records get other answers in a request of {len(log_p)} than in one of {len(rows)}, by up to"
         f" {most:.2g}: ask about few at a time (`rows_per_request={few}`)"
     )
+    return most
 
 
 def _repeated_from(same: np.ndarray) -> int:
