@@ -270,7 +270,9 @@ def _exchanged(labels: np.ndarray, answered: np.ndarray, classes: int) -> str | 
     steps = np.unique((columns[used] - used) % classes)
     if len(steps) == 1 and len(used) > 2:
         by = int(steps[0]) if steps[0] <= classes // 2 else int(steps[0]) - classes
-        return f"they seem to be shifted: class k of the labels is column k {'+' if by > 0 else '-'} {abs(by)}"
+        pairs = ", or columns are decisions between pairs of classes (decision_function_shape='ovo')"
+        text = f"they seem to be shifted: class k of the labels is column k {'+' if by > 0 else '-'} {abs(by)}"
+        return text + pairs * (classes == 3)
     wrong = [k for k in used if columns[k] != k]
     pairs = ", ".join(f"{k} is column {columns[k]}" for k in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
     text = any(np.array_equal(columns[used], _as_text(classes, first)[used]) for first in (0, 1))
@@ -338,7 +340,8 @@ def _cause(labels: np.ndarray, answered: np.ndarray, classes: int, whose: str | 
             return f": the file's labels do not fit the service's classes; {exchanged}."
         return f": {whose} columns do not fit the labels; {exchanged}."
     if len(np.unique(answered)) == 1:
-        return f": the answer is class {answered[0]} everywhere."
+        lost = "" if answered[0] else "; rows that are sorted, the best first, have lost their classes"
+        return f": the answer is class {answered[0]} everywhere{lost}."
     if whose is None:
         return ": see whether the service was trained on such records, with these labels and these features."
     return f": {whose} rows seem to be in another order than the labels, or {whose} columns to be no classes of these."

@@ -11,6 +11,7 @@ from mia_jax.checks import (
     blind_guesses,
     class_gaps,
     consistency,
+    cut_answers,
     equal_answers,
     exchanged_columns,
     filled_signals,
@@ -231,6 +232,8 @@ def _notes(given: _Given, found: _Beside | None) -> tuple[str, ...]:
         said.append(mixed)
     elif found:
         said += odd_shadows.of_levels(found.models, level=found.level)
+    if plain:
+        said += cut_answers.notes(asked.target, asked.shadows)
     said = said or [*memorization.unrelated_rows(labels, asked.shadows, trained)]
     if member is not None:
         target_right = np.asarray(asked.target).argmax(axis=1) == labels
