@@ -40,7 +40,16 @@ class Passing(Exception):
 
 
 class Refused(TargetError):
-    """The service does not understand; another dialect may help."""
+    """The service does not understand, or is not understood; another dialect may help.
+
+    Args:
+        reason: in one line.
+        answered: it did answer, in a form that is none.
+    """
+
+    def __init__(self, reason: str, *, answered: bool = False):
+        super().__init__(reason)
+        self.answered = answered
 
 
 class TooLarge(Exception):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax import sanitize
+from mia_jax.targets.remote import tensors
 from mia_jax.targets.remote.replies import Reply, elements
 from mia_jax.targets.remote.urls import public
 
@@ -130,15 +131,7 @@ def oip(input_name: str = "input-0", datatype: str | None = None, output: str | 
         return dumps({"id": "mia", "inputs": [tensor], **({"outputs": [{"name": output}]} if output else {})})
 
     def decode(body: bytes, b: int) -> Reply:
-        del b
-        outputs = loads(body)["outputs"]
-        likely = [o for o in outputs if "prob" in o["name"].lower()] or [
-            o for o in outputs if o["datatype"][:2] == "FP"
-        ]
-        tensor = (likely or outputs)[0]
-        kind = object if tensor["datatype"] == "BYTES" else np.float64  # null becomes NaN, and is found out later
-        values = np.asarray(tensor["data"], kind).reshape(tensor["shape"])
-        return values.reshape(len(values), -1)[:, 0].tolist() if values.size == len(values) else values
+        return tensors.answers(loads(body)["outputs"], b)
 
     return Codec(f"outputs {output or 'of its own'}", JSON, encode, decode)
 
@@ -182,10 +175,10 @@ def dialects(protocol: str, url: str, metadata: Mapping[str, Any] | None = None)
     match protocol:
         case "oip":
             inputs, outputs = (_tensors(metadata, key) for key in ("inputs", "outputs"))
-            wanted = next((o["name"] for o in outputs if "prob" in o["name"].lower()), "predict_proba")
+            likely = [o["name"] for o in outputs if "prob" in o["name"].lower()] or ["predict_proba"]
             name, datatype = (inputs[0]["name"], inputs[0].get("datatype")) if inputs else ("input-0", None)
             first = (name, datatype if isinstance(datatype, str) else None)
-            return [oip(*first, output) for output in (wanted, None)]
+            return [oip(*first, output) for output in (*likely[: len(likely) == 1], None)]  # a class each, perhaps
         case "vertex":
             return [INSTANCES]
         case "sagemaker":

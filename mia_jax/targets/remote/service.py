@@ -251,7 +251,7 @@ class Service:
         """Find the dialect that the service understands and what it answers; returns its answers to x [b, c].
 
         Raises:
-            TargetError: no dialect is understood. The reason given is that of the first.
+            TargetError: no dialect is understood. The reason given is that of the first, as a rule.
         """
         refusals = []
         for codec in protocols.dialects(self.protocol, self.url, self._metadata()):
@@ -264,7 +264,10 @@ class Service:
                 ) from None
             except errors.Refused as error:
                 refusals.append(error)
-        raise TargetError(str(refusals[0]) + errors.sent(str(refusals[0]), x.shape[1:])) from None
+        # Open Inference servers refuse the name of an output that they have not: what they answer without tells more.
+        told = [each for each in refusals if each.answered and self.protocol == "oip"]
+        refusal = str((told or refusals)[0])
+        raise TargetError(refusal + errors.sent(refusal, x.shape[1:])) from None
 
     def _probe(self, codec: Codec, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
         reply: list[Any] = [None] * len(x)
@@ -362,7 +365,7 @@ class Service:
             return function(*arguments)
         except TargetError as error:
             if isinstance(error, replies.Unknown) and not (said and self.dialect):  # else it answered well before
-                raise errors.Refused(self.show(str(error))) from None
+                raise errors.Refused(self.show(str(error)), answered=True) from None
             raise errors.Passing(self._transport.show(str(error), LONGEST_LINE), spoken=True) from None
         except InputError as error:
             raise InputError(self._transport.show(str(error), LONGEST_LINE)) from None
