@@ -15,7 +15,7 @@ rows and the next move.
 * One number per record: ``unlike_signals``, which asks the files on signals.
 * A function that is asked twice: ``other_answers``.
 * A target without shadows: ``alone``.
-* Records for shadows beside those in question: ``other_units``, ``other_order``.
+* Records for shadows beside those in question: ``other_units``, ``other_order``, ``unlike_records``.
 * What none of them would notice in a file: ``unnoticed``.
 
 ``audits.deployed.remarks`` and ``numbers`` ask them all. ``samples`` and ``naming`` are shared.

@@ -6,7 +6,6 @@ A member's near copy among the non-members was as good as seen, as an exact copy
 from typing import Any
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from mia_jax.data import tables
 from mia_jax.types import Array
@@ -43,6 +42,8 @@ def note(x: Any, member: Array | None = None) -> str | None:
 
 def _near(flat: np.ndarray) -> float | None:
     """The share of records [n, f] that have a near copy and no exact one, if it is worth a word."""
+    from sklearn.neighbors import NearestNeighbors  # takes a second to import
+
     rng = np.random.default_rng(0)
     some = flat[np.sort(rng.permutation(len(flat))[:SAMPLE])].astype(np.float64)
     middle, spread = np.diff(np.nanquantile(some, [0.25, 0.75], axis=0), axis=0)[0], np.nanstd(some, axis=0)

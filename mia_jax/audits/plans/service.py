@@ -33,6 +33,7 @@ from mia_jax.checks import (
     slipped_rows,
     temperatures,
     trained_on_all,
+    unlike_records,
     unlike_shadows,
 )
 from mia_jax.data import duplicates
@@ -179,7 +180,8 @@ def summarize(
         **{name: np.asarray(value) for name, value in observed.seen.target["summary"].items() if name != "tempered"},
     )
     doubted = _doubts(inputs, observed, found, float(accuracy[1].mean()))
-    notes = [] if doubted else _notes(run, inputs, observed)
+    unlike = None if doubted else _unlike(inputs, observed, float(accuracy[1].mean()))
+    notes = [] if doubted else [*([] if unlike is None else [unlike.text]), *_notes(run, inputs, observed)]
     noted = inputs.other.notes if inputs.other is not None else []  # and told before
     for line in (*doubted, *notes):
         run.notify(f"warning: {line}")
@@ -250,6 +252,9 @@ def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: f
         doubted = consistency.of_service(
             found.label[own], answers[own].argmax(axis=1), target.answers.classes, right, own=True
         ) or consistency.of_target(found.label, answers, own)
+    unlike = _unlike(inputs, observed, shadow_accuracy)
+    if unlike is not None and unlike.gross and not doubted:
+        doubted = (unlike.text,)
     equal = _equal(inputs, observed)
     if equal or doubted:
         return (*([equal] if equal else []), *doubted)
@@ -265,6 +270,16 @@ def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: f
         seen.member,
         float(inputs.member.sum() / len(inputs.question.records.y)),
     )
+
+
+def _unlike(inputs: Inputs, observed: Observed, shadow_accuracy: float) -> unlike_records.Unlike | None:
+    """Whether shadows of the records that a user gave for them do not know those in question."""
+    target, seen, _ = observed
+    if inputs.other is None or seen.right is None:
+        return None
+    label = np.asarray(inputs.records.y)
+    right = np.asarray(target.ask(inputs.sent.x)).argmax(axis=1) == label
+    return unlike_records.found(label, right, seen.right, shadow_accuracy)
 
 
 def _equal(inputs: Inputs, observed: Observed) -> str | None:
