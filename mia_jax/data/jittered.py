@@ -42,7 +42,7 @@ def note(x: Any, member: Array | None = None) -> str | None:
 
 def _near(flat: np.ndarray) -> float | None:
     """The share of records [n, f] that have a near copy and no exact one, if it is worth a word."""
-    from sklearn.neighbors import NearestNeighbors  # takes a second to import
+    from sklearn.neighbors import NearestNeighbors  # not before it is needed: importing mia_jax is cheap
 
     rng = np.random.default_rng(0)
     some = flat[np.sort(rng.permutation(len(flat))[:SAMPLE])].astype(np.float64)
