@@ -13,7 +13,7 @@ rows and the next move.
 * All models' answers: ``cut_answers``.
 * A model beside the others: ``unlike_shadows``, ``odd_shadows``, ``temperatures``, ``lost_order``.
 * One number per record: ``unlike_signals``, which asks the files on signals.
-* A function that is asked twice: ``other_answers``.
+* A function that is asked twice: ``other_answers``, ``lone_signals``.
 * A target without shadows: ``alone``.
 * Records for shadows beside those in question: ``other_units``, ``other_order``, ``unlike_records``.
 * What none of them would notice in a file: ``unnoticed``.

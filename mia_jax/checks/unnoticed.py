@@ -19,6 +19,7 @@ STRONG = 10.0  # standard errors by which shadows go with who trained them, from
 LARGEST = 1_000_000  # numbers of all shadows together; of more, trials would take longer than attacks
 PART = 5  # a fifth of the records, the last one
 LOST = 5  # rows, as those with missing values
+START = "What the checks cannot see"  # how the note begins
 
 
 class Given(NamedTuple):
@@ -56,7 +57,7 @@ def note(given: Given, sure: np.ndarray, noticed: Callable[[Given], bool]) -> tu
         why = "Without shadows there is little to compare with"
     what = "numbers" if given.labels is None else "answers"
     return (
-        f"What the checks cannot see in these {what}: of {len(tried)} mistakes, each made in a copy of them, they"
+        f"{START} in these {what}: of {len(tried)} mistakes, each made in a copy of them, they"
         f" missed {len(missed)}: {'; '.join(missed)}. {why}: {what} with such a mistake look as these do, and a low"
         " score may come from it. See for yourself that rows and memberships are in one order.",
     )

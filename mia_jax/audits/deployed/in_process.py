@@ -3,7 +3,7 @@
 import functools
 import importlib.metadata
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from mia_jax.audits import stages
 from mia_jax.audits.config import Brought, InProcessConfig
 from mia_jax.audits.types import Run
-from mia_jax.checks import other_answers
+from mia_jax.checks import other_answers, unnoticed
 from mia_jax.checks.other_answers import Apart
 from mia_jax.data import class_labels, tables
 from mia_jax.plans.training_plan import TrainingPlan
@@ -23,6 +23,11 @@ from mia_jax.types import InputError, Records, Schema
 
 AGAIN = 2  # shadows, of the first, that are asked again: one function trains them all
 PACKAGES = ("numpy", "scikit-learn", "jax")  # whose versions are part of what names a shadow's answers
+OF_FIT = (  # where shadow_member is blamed, which the user never gave
+    " shadow_member was drawn here, so that fit is to be looked at: whether it trains on all of its arguments and no"
+    " more (no x[:200], no table of its own), anew each time (no network or warm start that calls share), and whether"
+    " its answers come in the order of the records."
+)
 
 
 class Asked(NamedTuple):
@@ -109,6 +114,19 @@ def remarks(asked: Asked, answers: Answers | None = None) -> other_answers.Remar
     if answers is None:
         return other_answers.remarks(asked.apart, in_place=asked.in_place)
     return other_answers.remarks(asked.apart, answers.apart, in_place=asked.in_place | answers.in_place)
+
+
+def of_drawn(texts: Iterable[str]) -> list[str]:
+    """Sentences on ``shadow_member``, where it was drawn here: that ``fit`` is to be looked at is added to the first.
+
+    Args:
+        texts: doubts, or notes, of checks that do not know who drew it.
+    """
+    said = list(texts)
+    at = next((k for k, one in enumerate(said) if "shadow_member" in one and not one.startswith(unnoticed.START)), None)
+    if at is not None:
+        said[at] += OF_FIT
+    return said
 
 
 def _apart(again: Again | None) -> Apart | None:

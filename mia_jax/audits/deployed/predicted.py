@@ -7,7 +7,7 @@ import numpy as np
 
 from mia_jax import user_code
 from mia_jax.audits.deployed.numbers import SIGNALS, Signal
-from mia_jax.checks import other_answers
+from mia_jax.checks import lone_signals, other_answers
 from mia_jax.checks.other_answers import Apart
 from mia_jax.data import tables
 from mia_jax.targets import asked_again, unchanged
@@ -20,6 +20,7 @@ class Numbers(NamedTuple):
     values: np.ndarray  # float64 [n], larger where it fits better
     apart: Apart | None = None  # how it predicts otherwise, asked again
     in_place: bool = False  # it changed the records, of which it had a copy
+    mixed: bool = False  # a record's number depends on the other records
 
 
 def of_model(model: Any, x: Any, y: np.ndarray, chosen: Signal, *, called: str, again: bool = False) -> Numbers:
@@ -52,13 +53,16 @@ def of_model(model: Any, x: Any, y: np.ndarray, chosen: Signal, *, called: str, 
     with user_code.guarded(f"signal of what {called} predicts"):
         numbers = tables.plain(chosen.of(prediction, y)).astype(np.float64)
     if numbers.shape != (len(y),):
+        why = lone_signals.unlike_shapes(prediction, y)
         raise InputError(
             f"signal gives an array of shape {numbers.shape}; needed: [{len(y)}], a number for each record"
+            + (f": {why}" if why else "")
         )
     if not np.isfinite(numbers).all():
         row = int(np.argmin(np.isfinite(numbers)))
         raise InputError(f"{called}, record {row}: its signal is {numbers[row]}, no finite number")
-    return Numbers(numbers, apart, in_place)
+    mixed = chosen not in SIGNALS.values() and lone_signals.mixes(chosen.of, prediction, y, numbers)
+    return Numbers(numbers, apart, in_place, mixed)
 
 
 def _apart(predict: Callable[[Any], Any], x: Any, prediction: np.ndarray, called: str) -> Apart | None:

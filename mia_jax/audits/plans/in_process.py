@@ -135,7 +135,10 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
     inputs = predictions.checked(run.config, saved, others, duplicates.of_records(given.x), retrain)
     said = in_process.remarks(asked, answers)
     about = [*populations.notes(given), *filter(None, [jittered.note(given.x, given.member)])]
-    inputs = inputs._replace(doubts=[*said.doubts, *inputs.doubts], notes=[*said.notes, *about, *inputs.notes])
+    doubts, notes = inputs.doubts, inputs.notes
+    if setting.platform is not None:
+        doubts, notes = in_process.of_drawn(doubts), in_process.of_drawn(notes)
+    inputs = inputs._replace(doubts=[*said.doubts, *doubts], notes=[*said.notes, *about, *notes])
     predictions.tell(run, inputs)
     about = _shadows(shadows, member, given.y, setting, answers)
     return Observed(inputs, infer.Answered(*inputs.predictions[:3]), about)

@@ -21,7 +21,7 @@ from mia_jax.audits.plans import predictions
 from mia_jax.audits.plans.in_process import plan_of_shadows
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
-from mia_jax.checks import other_answers
+from mia_jax.checks import lone_signals, other_answers
 from mia_jax.checks.other_answers import Apart
 from mia_jax.data import duplicates, jittered, tables
 from mia_jax.plans.training_plan import TrainingPlan
@@ -41,6 +41,7 @@ class Setting(NamedTuple):
     attacks: list[str]
     apart: Apart | None = None  # how the target predicts otherwise, asked again
     in_place: bool = False  # it changes the records
+    mixed: bool = False  # a record's number depends on the other records
 
 
 class Shadows(NamedTuple):
@@ -104,7 +105,8 @@ def prepare(run: Run[InProcessConfig]) -> Setting:
     """
     given = brought(run.config)
     names, chosen = numbers.attack_names(run.config.attacks), numbers.signal(given.signal)
-    target, apart, in_place = predicted.of_model(given.model, given.x, given.y, chosen, called="the target", again=True)
+    own = predicted.of_model(given.model, given.x, given.y, chosen, called="the target", again=True)
+    target = own.values
     run.workdir.note("the target's answers", target)
     if given.shadows is not None:  # they predicted elsewhere
         assert given.shadow_member is not None
@@ -116,7 +118,7 @@ def prepare(run: Run[InProcessConfig]) -> Setting:
             raise InputError(f"shadows is {given.trainer!r}, which trains nothing: give a function fit(x, y, *, seed)")
         refuse_without_seed(trainer)
     run.notify(f"{len(target):,} records, {chosen.title}, {len(plan.member)} shadows; attacks: {', '.join(names)}")
-    return Setting(chosen, target, plan, trainer, names, apart, in_place)
+    return Setting(chosen, target, plan, trainer, names, own.apart, own.in_place, own.mixed)
 
 
 def train(run: Run[InProcessConfig], setting: Setting) -> Trained[Shadows]:
@@ -157,8 +159,9 @@ def _one(
     with user_code.guarded(f"{name}(x, y, seed={seed})"):
         model = fit(own, y[rows], seed=seed)
     called, again = f"what {name} returns", k < in_process.AGAIN
-    one, apart, in_place = predicted.of_model(model, x, y, chosen, called=called, again=again)
-    who = ["shadows"] * in_place + ["fit"] * (not unchanged.same(before, unchanged.some(own)))
+    of = predicted.of_model(model, x, y, chosen, called=called, again=again)
+    one, apart = of.values, of.apart
+    who = ["shadows"] * of.in_place + ["fit"] * (not unchanged.same(before, unchanged.some(own)))
     info = {**({} if apart is None else {"apart": list(apart)}), **({"in_place": who} if who else {})}
     return k, one, {"seconds": time.perf_counter() - began, **info}
 
@@ -241,11 +244,14 @@ def summarize(
 def _remarks(setting: Setting, shadows: Shadows, given: Brought) -> numbers.Remarks:
     """What is to be said of the numbers, and of functions that predict otherwise when they are asked again."""
     said = numbers.remarks(setting.target, shadows.values, setting.plan.member, given.member, trials=True)
+    if setting.trainer is not None:
+        said = numbers.Remarks(*(tuple(in_process.of_drawn(texts)) for texts in (said.doubts, said.notes)))
     in_place = shadows.in_place | (frozenset({"target"}) if setting.in_place else frozenset())
     unit = "standard deviations of a prediction"
     again = other_answers.remarks(setting.apart, shadows.apart, unit=unit, in_place=in_place)
     units = numbers.of_units(setting.target, given.y, setting.signal, given.member)
-    return numbers.Remarks((*again.doubts, *units, *said.doubts), (*again.notes, *said.notes))
+    notes = (*([lone_signals.MIXES] if setting.mixed else []), *again.notes, *said.notes)
+    return numbers.Remarks((*again.doubts, *units, *said.doubts), notes)
 
 
 def _target(config: InProcessConfig, setting: Setting, member: np.ndarray | None) -> results.Target:
