@@ -67,7 +67,7 @@ def mixes(
 
 
 def unlike_shapes(prediction: np.ndarray, y: np.ndarray) -> str:
-    """What is to be said of predictions that have another shape than y, and as many numbers; "" of others."""
+    """What is to be said of predictions [n, 1] beside y [n], or such; "" where shapes are one, or sizes differ."""
     if prediction.shape == y.shape or prediction.size != y.size:
         return ""
     return (
