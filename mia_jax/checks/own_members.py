@@ -19,6 +19,7 @@ FEW = 200  # answers about members that tell it
 WRONG, ALIKE = 0.08, 0.58  # of its members, and the AUC of its sureness, where it is as sure when wrong as when right
 LEVEL, ONE_SIDED, FEWER = 1e-5, 0.02, 5.0  # of labels that are contradicted on one side: chance, share, times as many
 KNOWN = 0.01  # standard error of an AUC that is said to be one half
+OWN, PLAIN = 50, 5.0  # members, and standard errors by which others know records that are new to them better
 MODELS, SAMPLE = 64, 32768  # models and records that are looked at, of numbers
 HALVES, RELATED, SIGNED, APART = 6, 0.5, 100, 5.0  # models, correlation of training sets, records, standard errors
 
@@ -78,7 +79,36 @@ def of_target(labels: Array, target: Array, member: Array, shadow: Members) -> s
         f"The target is right on {percent(own.right)} of the records that are said to have trained it, and its"
         f" best class has a mean probability of {own.sure:.2f} there; shadows are right on {percent(shadow.right)} of"
         " theirs. Either it was trained on other labels than these (noise that came later, another version of the"
-        " data), or on other records than member says."
+        " data), or on other records than member says, or it gets records otherwise than in its training (unit,"
+        " scaling, order of features)."
+    )
+
+
+def below_new(labels: Array, right: Array, member: Array, shadow_right: Array, shadow_member: Array) -> tuple[str, ...]:
+    """The doubt of a target that is right on fewer of its own members than shadows are of records new to them.
+
+    Args:
+        labels: int [n].
+        right: bool [n], which records the target answers rightly.
+        member: bool [n].
+        shadow_right: bool [S, k], of each shadow's records.
+        shadow_member: bool [S, k].
+    """
+    right, member = np.asarray(right, bool), np.asarray(member, bool)
+    of, new = np.asarray(shadow_right, bool), ~np.asarray(shadow_member, bool)
+    each = np.array([row[there].mean() for row, there in zip(of, new, strict=True) if there.any()])
+    if not len(each) or member.sum() < OWN:
+        return ()
+    own, usual, rare = float(right[member].mean()), float(each.mean()), int(new.sum(axis=1).min())
+    chance = float(np.bincount(np.asarray(labels)).max() / len(right))
+    error = np.sqrt(own * (1 - own) / member.sum() + usual * (1 - usual) / max(rare, 1) + each.var())
+    if min(each.min(), usual - max(WRONG, PLAIN * error)) <= own or usual - chance < max(WRONG, PLAIN * error):
+        return ()
+    return (
+        f"The target is right on {percent(own)} of its own members, and shadows on {percent(usual)} of records that are"
+        " new to them: it seems to get records otherwise than in its training (unit, scaling, order of features), or it"
+        " was trained on other labels or other records, or is a far weaker model. Ask it with records as they trained"
+        " it; train the shadows as it was.",
     )
 
 

@@ -73,3 +73,15 @@ def test_errors_beside_another_y_are_named(other):
     assert own_members.of_numbers(-((p - y) ** 2), trained) == ()
     (said,) = own_members.of_numbers(-((other(p) - y) ** 2), trained)
     assert "errors beside another y (its unit, its logarithm)" in said
+
+
+def test_a_target_that_gets_other_records_than_in_its_training_is_a_doubt():
+    """It is right on fewer of its own members than shadows are of records that are new to them."""
+    models = [KINDS["forest"](k).fit(X[one], Y[one]) for k, one in enumerate(MEMBER)]
+    right = np.stack([one.predict(X) == Y for one in models])
+    assert own_members.below_new(Y, right[0], MEMBER[0], right[1:], MEMBER[1:]) == ()
+    for other in (X[:, ::-1], X / 16 - 5):
+        wrong = models[0].predict(other) == Y
+        (said,) = own_members.below_new(Y, wrong, MEMBER[0], right[1:], MEMBER[1:])
+        assert "it seems to get records otherwise than in its training (unit, scaling, order of features)" in said
+        assert own_members.below_new(Y, wrong, MEMBER[0], np.stack([wrong] * 4), MEMBER[1:5]) == ()

@@ -110,7 +110,7 @@ def of_saved(
 def _compared(given: _Given, alike: bool) -> Remarks:
     """What comparisons of labels, models and memberships say."""
     found = _beside(given) if alike else None
-    doubted = _doubts(given, found)
+    doubted = _doubts(given, found, alike)
     return Remarks(doubted, () if doubted else _notes(given, found))
 
 
@@ -134,12 +134,13 @@ def _given(asked: Answered, trained: np.ndarray, member: np.ndarray | None, know
     return _Given(asked, trained, member, known, related, target, np.stack(shadows))
 
 
-def _doubts(given: _Given, found: _Beside | None) -> tuple[str, ...]:
+def _doubts(given: _Given, found: _Beside | None, alike: bool = True) -> tuple[str, ...]:
     """Why labels, target and shadows may not belong together, in sentences.
 
     Args:
         given: what was saved.
         found: the target beside its shadows.
+        alike: no defense of the target alone was asked for.
     """
     asked, trained, member, known = given[:4]
     labels, target, shadows = asked
@@ -160,6 +161,7 @@ def _doubts(given: _Given, found: _Beside | None) -> tuple[str, ...]:
         or trained_on_all.of_answers(labels, target, shadows, trained, member)
         or memorization.of_members(labels, target, shadows, trained, member)
         or ignored_rows.doubts(given.target, given.shadows, trained, member, labels)
+        or (_below_new(given) if alike else ())
         or (unlike_shadows.doubts(found.models, member) if found and member is not None else ())
         or (slipped_members.of_shadows(found.models, member, trained) if found and member is not None else ())
         or (slipped_members.of_target(found.models, member, trained) if found and member is not None else ())
@@ -168,6 +170,15 @@ def _doubts(given: _Given, found: _Beside | None) -> tuple[str, ...]:
         or _gross(given, found)
         or (() if member is None else blind_guesses.doubts(labels, member))
     )
+
+
+def _below_new(given: _Given) -> tuple[str, ...]:
+    """The doubt of a target that knows its own members less than shadows know what is new to them."""
+    if given.member is None:
+        return ()
+    labels = np.asarray(given.asked.labels)
+    right, *each = (np.asarray(p).argmax(axis=1) == labels for p in (given.asked.target, *given.asked.shadows))
+    return own_members.below_new(labels, right, given.member, np.stack(each), given.trained)
 
 
 def _everyone(given: _Given) -> tuple[np.ndarray, np.ndarray]:

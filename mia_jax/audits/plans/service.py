@@ -261,14 +261,16 @@ def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: f
     if inputs.member is None:
         return ()
     correct, confidence = (np.asarray(seen.summary[name]) for name in ("correct", "confidence"))
-    return trained_on_all.of_service(
-        found.correct, found.confidence, inputs.member, correct, confidence, seen.member
-    ) or memorization.of_service(
-        found.confidence,
-        inputs.member,
-        confidence,
-        seen.member,
-        float(inputs.member.sum() / len(inputs.question.records.y)),
+    return (
+        own_members.below_new(found.label, found.correct, inputs.member, correct, seen.member)
+        or trained_on_all.of_service(found.correct, found.confidence, inputs.member, correct, confidence, seen.member)
+        or memorization.of_service(
+            found.confidence,
+            inputs.member,
+            confidence,
+            seen.member,
+            float(inputs.member.sum() / len(inputs.question.records.y)),
+        )
     )
 
 
