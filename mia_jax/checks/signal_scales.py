@@ -22,6 +22,7 @@ VARIOUS, FEW_VALUES = 0.95, 0.6  # share of a model's numbers that differ, and o
 LEAST = 50  # records by which that is told
 MOVED, EACH = 0.5, 0.5  # quartile ranges that a target's median lies elsewhere by, and its share that all do
 ELSEWHERE = 1e-5  # level of that
+NEARER, GOOD = 0.33, 0.5  # of the error as it is, and of y's variance: what is left where a function is undone
 FAR = 2.0  # times the error of a constant that no model makes, not even on what is new to it
 
 
@@ -45,6 +46,39 @@ def of_errors(errors: Array, constant: Array, member: Array | None) -> tuple[str
         f"The target's errors are {times:.3g} times those of one constant for all records, on {whom}: what it predicts"
         " seems to be in another unit than y, as of a model that was trained on a scaled y or its logarithm, or in"
         " another order; give predictions in the unit of y (scaler.inverse_transform) of target and shadows.",
+    )
+
+
+def of_functions(prediction: Array, y: Array, member: Array | None) -> tuple[str, ...]:
+    """Why predictions may be a function of y and not y, in a sentence: undone, they are far nearer.
+
+    Args:
+        prediction, y: float [n].
+        member: bool [n], who trained the target, where that is known: those that it knows best.
+    """
+    p, y = np.asarray(prediction, np.float64), np.asarray(y, np.float64)
+    if member is not None:
+        p, y = p[np.asarray(member, bool)], y[np.asarray(member, bool)]
+    if len(y) < LEAST or not y.std() > 0:
+        return ()
+    error = float(np.mean((p - y) ** 2))
+    with np.errstate(over="ignore"):
+        undone = {
+            "its logarithm, log(1 + y); undo it by np.expm1": np.expm1(p),
+            "its logarithm; undo it by np.exp": np.exp(p),
+            "its logarithm to the base 10; undo it by 10**p": 10.0**p,
+            "its square root; undo it by p**2": p * p,
+            "y scaled to mean 0 and deviation 1; undo it by scaler.inverse_transform": p * y.std() + y.mean(),
+            "y scaled to 0..1; undo it by scaler.inverse_transform": p * np.ptp(y) + y.min(),
+        }
+        left = {words: float(np.mean((q - y) ** 2)) for words, q in undone.items()}
+    best = min(left, key=lambda words: left[words])
+    if not left[best] < min(NEARER * error, GOOD * float(y.var())):
+        return ()
+    return (
+        f"Predictions rise with y and are not in its unit: they seem to be {best}, in target and shadows (the target's"
+        f" mean squared error {'on its members ' if member is not None else ''}is {error:.3g}, and {left[best]:.3g}"
+        " then).",
     )
 
 

@@ -103,6 +103,20 @@ def of_units(target: np.ndarray, y: np.ndarray, chosen: Signal, member: np.ndarr
     return signal_scales.of_errors(-target, -chosen.of(np.broadcast_to(nearest, y.shape), y), member)
 
 
+def of_functions(
+    prediction: np.ndarray | None, y: np.ndarray, chosen: Signal, member: np.ndarray | None
+) -> tuple[str, ...]:
+    """The doubt of predictions that are a logarithm of y, its root or y scaled; () of a signal of the user's.
+
+    Args:
+        prediction: [n, ...], the target's.
+        y, chosen, member: as of ``of_units``: [n, ...], the signal, bool [n] or None.
+    """
+    if chosen not in SIGNALS.values() or prediction is None or np.size(y) != len(y):
+        return ()
+    return signal_scales.of_functions(np.ravel(prediction), np.ravel(y), member)
+
+
 class Checked(NamedTuple):
     """Numbers that were computed elsewhere."""
 

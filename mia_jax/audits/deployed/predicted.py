@@ -21,6 +21,7 @@ class Numbers(NamedTuple):
     apart: Apart | None = None  # how it predicts otherwise, asked again
     in_place: bool = False  # it changed the records, of which it had a copy
     mixed: bool = False  # a record's number depends on the other records
+    prediction: np.ndarray | None = None  # [n, ...], what it predicted
 
 
 def of_model(model: Any, x: Any, y: np.ndarray, chosen: Signal, *, called: str, again: bool = False) -> Numbers:
@@ -62,7 +63,7 @@ def of_model(model: Any, x: Any, y: np.ndarray, chosen: Signal, *, called: str, 
         row = int(np.argmin(np.isfinite(numbers)))
         raise InputError(f"{called}, record {row}: its signal is {numbers[row]}, no finite number")
     mixed = chosen not in SIGNALS.values() and lone_signals.mixes(chosen.of, prediction, y, numbers)
-    return Numbers(numbers, apart, in_place, mixed)
+    return Numbers(numbers, apart, in_place, mixed, prediction)
 
 
 def _apart(predict: Callable[[Any], Any], x: Any, prediction: np.ndarray, called: str) -> Apart | None:

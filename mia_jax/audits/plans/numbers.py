@@ -42,6 +42,7 @@ class Setting(NamedTuple):
     apart: Apart | None = None  # how the target predicts otherwise, asked again
     in_place: bool = False  # it changes the records
     mixed: bool = False  # a record's number depends on the other records
+    prediction: np.ndarray | None = None  # [n, ...], the target's
 
 
 class Shadows(NamedTuple):
@@ -118,7 +119,7 @@ def prepare(run: Run[InProcessConfig]) -> Setting:
             raise InputError(f"shadows is {given.trainer!r}, which trains nothing: give a function fit(x, y, *, seed)")
         refuse_without_seed(trainer)
     run.notify(f"{len(target):,} records, {chosen.title}, {len(plan.member)} shadows; attacks: {', '.join(names)}")
-    return Setting(chosen, target, plan, trainer, names, own.apart, own.in_place, own.mixed)
+    return Setting(chosen, target, plan, trainer, names, own.apart, own.in_place, own.mixed, own.prediction)
 
 
 def train(run: Run[InProcessConfig], setting: Setting) -> Trained[Shadows]:
@@ -250,6 +251,7 @@ def _remarks(setting: Setting, shadows: Shadows, given: Brought) -> numbers.Rema
     unit = "standard deviations of a prediction"
     again = other_answers.remarks(setting.apart, shadows.apart, unit=unit, in_place=in_place)
     units = numbers.of_units(setting.target, given.y, setting.signal, given.member)
+    units = units or numbers.of_functions(setting.prediction, given.y, setting.signal, given.member)
     notes = (*([lone_signals.MIXES] if setting.mixed else []), *again.notes, *said.notes)
     return numbers.Remarks((*again.doubts, *units, *said.doubts), notes)
 

@@ -1,0 +1,50 @@
+"""Predictions of a regression that are a function of y are told by which one; honest ones are not."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes, make_friedman1
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+from sklearn.linear_model import Ridge
+from sklearn.neighbors import KNeighborsRegressor
+
+from mia_jax.checks import signal_scales
+
+X, Y = load_diabetes(return_X_y=True)
+Y = Y / 60
+MEMBER = np.random.default_rng(0).permutation(len(Y)) < len(Y) // 2
+FUNCTIONS = {
+    "np.expm1": np.log1p,
+    "np.exp": np.log,
+    "p**2": np.sqrt,
+    "mean 0 and deviation 1": lambda y: (y - y.mean()) / y.std(),
+    "scaled to 0..1": lambda y: (y - y.min()) / np.ptp(y),
+}
+
+
+@pytest.mark.parametrize(("undo", "function"), FUNCTIONS.items(), ids=FUNCTIONS)
+def test_a_function_that_was_not_undone_is_told(undo, function):
+    p = RandomForestRegressor(40, random_state=0).fit(X[MEMBER], function(Y[MEMBER])).predict(X)
+    (said,) = signal_scales.of_functions(p, Y, MEMBER)
+    assert undo in said and "not in its unit" in said
+
+
+MODELS = {
+    "forest": RandomForestRegressor(20, random_state=0),
+    "leaves": RandomForestRegressor(20, min_samples_leaf=30, random_state=0),
+    "boosted": GradientBoostingRegressor(random_state=0),
+    "too few trees": GradientBoostingRegressor(n_estimators=10, max_depth=10, learning_rate=0.05, random_state=0),
+    "quantile": GradientBoostingRegressor(loss="quantile", alpha=0.9, random_state=0),
+    "ridge": Ridge(),
+    "shrunk": Ridge(1000),
+    "no level": Ridge(fit_intercept=False),
+    "neighbors": KNeighborsRegressor(1),
+}
+
+
+@pytest.mark.parametrize("data", ["diabetes", "friedman", "heavy tails"])
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_honest_models_are_not_accused(model, data):
+    x, y = (X, Y) if data == "diabetes" else make_friedman1(442, noise=1, random_state=2)
+    y = np.exp(y / 5) + np.random.default_rng(0).pareto(1.5, 442) if data == "heavy tails" else y
+    p = model.fit(x[MEMBER], y[MEMBER]).predict(x)
+    assert signal_scales.of_functions(p, y, MEMBER) == signal_scales.of_functions(p, y, None) == ()
