@@ -344,7 +344,10 @@ def _cause(labels: np.ndarray, answered: np.ndarray, classes: int, whose: str | 
         return f": the answer is class {answered[0]} everywhere{lost}."
     if whose is None:
         return ": see whether the service was trained on such records, with these labels and these features."
-    return f": {whose} rows seem to be in another order than the labels, or {whose} columns to be no classes of these."
+    return (
+        f": {whose} rows seem to be in another order than the labels, or {whose} columns to be no classes of these, or"
+        " it was asked about records otherwise than in its training (unit, scaling, order of features)."
+    )
 
 
 def _without_good(
