@@ -161,6 +161,7 @@ def _brought(
         x, labels = _predicted(x, y, signal)
     if member is not None:
         tables.refuse_unaligned(x, member, "member")
+        tables.refuse_unaligned(y, member, "member", "y")
         member = checks.truth(member, len(labels))
         if member.all() or not member.any():
             raise InputError(

@@ -108,8 +108,13 @@ def refuse_unpaired(x: Any, labels: int, whose: str = "") -> None:
         )
 
 
-def refuse_unaligned(x: Any, y: Any, called: str = "y") -> None:
+def refuse_unaligned(x: Any, y: Any, called: str = "y", first: str = "x") -> None:
     """Refuse records and labels of pandas whose indexes pair them otherwise than their order does.
+
+    Args:
+        x: records, or what else has one for each.
+        y: labels, or what else has one for each.
+        called, first: what ``y`` and ``x`` are called.
 
     Raises:
         InputError: the indexes differ, and share labels.
@@ -120,12 +125,12 @@ def refuse_unaligned(x: Any, y: Any, called: str = "y") -> None:
         return
     same = x.index.isin(y.index).all() and x.index.is_unique and y.index.is_unique
     raise InputError(
-        f"x and {called} are paired by their order, and their indexes have the same labels in another order:"
-        f" {called}.loc[x.index] aligns them"
+        f"{first} and {called} are paired by their order, and their indexes have the same labels in another order:"
+        f" {called}.loc[{first}.index] aligns them"
         if same
-        else f"x and {called} are paired by their order, and their indexes share labels but differ"
-        f" ({called}.index[0] is {y.index[0]!s:.40}, x.index[0] {x.index[0]!s:.40}): where the order is right, give"
-        f" {called}.set_axis(x.index), else align them with pandas' join"
+        else f"{first} and {called} are paired by their order, and their indexes share labels but differ"
+        f" ({called}.index[0] is {y.index[0]!s:.40}, {first}.index[0] {x.index[0]!s:.40}): where the order is right,"
+        f" give {called}.set_axis({first}.index), else align them with pandas' join"
     )
 
 

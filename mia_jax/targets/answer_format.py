@@ -190,7 +190,8 @@ def of_another_type(name: str, values: np.ndarray) -> str | None:
         return f"{name} {npz.odd(values.dtype, name.partition('[')[0])}"
     if kind in "biu":
         rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 and values.size else None
-        needed = f"{name} has type {values.dtype}; needed: floating-point probabilities"
+        alone = f"; where these are classes, np.eye(c)[{name}] says so" if values.ndim == 1 else ""
+        needed = f"{name} has type {values.dtype}; needed: floating-point probabilities, as of predict_proba{alone}"
         return (None if rows is None else advice(name, rows)) or needed
     return None
 

@@ -209,6 +209,8 @@ def test_labels_and_members_in_the_order_of_another_index():
         mia.audit(TARGET, frame, y[::-1], member)
     with pytest.raises(InputError, match=r"member\.loc\[x\.index\]"):
         mia.audit(TARGET, frame, y, member[::-1])
+    with pytest.raises(InputError, match=r"y and member are paired by their order.*member\.loc\[y\.index\]"):
+        mia.audit(TARGET, X, y, member[::-1])  # of an array the labels' index tells; members were paired by place
 
 
 def test_what_a_signal_is_computed_from_is_numbers():

@@ -103,7 +103,8 @@ def coarse_doubt(known: Formats) -> str | None:
     return (
         "The shadows answer with labels alone, so the target is judged by labels alone, too, which tell attacks far"
         " less than what it answers: let shadows answer as the target does, as of a fit(x, y, *, seed) that returns"
-        " model.decision_function or model.predict_proba (which SVC(probability=True) has)."
+        " model.decision_function or model.predict_proba (which SVC(probability=True) has). A tree that is grown to"
+        " the end answers 0 and 1 by nature: take shadows of the target's kind."
     )
 
 
