@@ -11,7 +11,7 @@ from mia_jax.audits.config import AuditConfig, BalancedConfig, CanaryConfig, Con
 from mia_jax.audits.train_networks import networks
 from mia_jax.audits.train_platforms import platform_models
 from mia_jax.audits.types import Models, Notify, Run, TrainingJob
-from mia_jax.data import duplicates, jittered, missing, shifted_labels
+from mia_jax.data import duplicates, missing, neighbors
 from mia_jax.statistics import epsilon
 from mia_jax.targets import estimators
 from mia_jax.training import dp_sgd
@@ -28,9 +28,9 @@ def load(
     """
     records, schema = read_records(config, notify, functools.partial(check, config))
     _refuse_missing(config, records)
-    schema = noted(schema, duplicates.note(duplicates.groups(records.x)), notify)
-    schema = noted(schema, jittered.note(records.x), notify)
-    return records, noted(schema, shifted_labels.note(records.x, records.y), notify)
+    for note in (duplicates.note(duplicates.groups(records.x)), *neighbors.notes(*records)):
+        schema = noted(schema, note, notify)
+    return records, schema
 
 
 def read_records(

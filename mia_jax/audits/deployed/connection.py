@@ -15,7 +15,7 @@ from mia_jax.audits.deployed import blocks, infer, own_records, shadow_source
 from mia_jax.audits.deployed import records as deployed
 from mia_jax.audits.stages import timed
 from mia_jax.audits.types import Run
-from mia_jax.data import duplicates, jittered, shifted_labels
+from mia_jax.data import duplicates, neighbors
 from mia_jax.models.networks import NAMES
 from mia_jax.reports.words import answers as answers_in_words
 from mia_jax.targets import answer_store, black_box, platforms, remote
@@ -160,9 +160,9 @@ def connect(run: Run[DeployedConfig], inputs: Inputs) -> tuple[Inputs, Service]:
     question = inputs.question
     schema = question.schema._replace(num_classes=classes)
     schema = common.noted(schema, numbered, run.notify)
-    schema = common.noted(schema, duplicates.note(duplicates.groups(question.sent), question.member), run.notify)
-    schema = common.noted(schema, jittered.note(question.sent, question.member), run.notify)
-    schema = common.noted(schema, shifted_labels.note(question.sent, question.records.y), run.notify)
+    copies = duplicates.note(duplicates.groups(question.sent), question.member)
+    for note in (copies, *neighbors.notes(question.sent, question.records.y, question.member)):
+        schema = common.noted(schema, note, run.notify)
     run.notify(f"{config.target} answers over {classes} classes")
     return inputs, Service(target, schema, remote.names_classes(target), budget, earlier)
 

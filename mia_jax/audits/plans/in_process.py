@@ -20,7 +20,7 @@ from mia_jax.audits.deployed.in_process import Answers, Asked, brought
 from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Observation, Observers, Run, Summary, Trained, TrainingJob
-from mia_jax.data import duplicates, jittered, local, shifted_labels, tables
+from mia_jax.data import duplicates, local, neighbors, tables
 from mia_jax.data.records import of_frames
 from mia_jax.plans import training_plan
 from mia_jax.plans.training_plan import TrainingPlan
@@ -134,14 +134,11 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
     retrain = None if given.trainer is None else cascade.not_yet
     inputs = predictions.checked(run.config, saved, others, duplicates.of_records(given.x), retrain)
     said = in_process.remarks(asked, answers)
-    about = [
-        *populations.notes(given),
-        *filter(None, [jittered.note(given.x, given.member), shifted_labels.note(given.x, given.y)]),
-    ]
+    of_records = [*populations.notes(given), *neighbors.notes(given.x, given.y, given.member)]
     doubts, notes = inputs.doubts, inputs.notes
     if setting.platform is not None:
         doubts, notes = in_process.of_drawn(doubts), in_process.of_drawn(notes)
-    inputs = inputs._replace(doubts=[*said.doubts, *doubts], notes=[*said.notes, *about, *notes])
+    inputs = inputs._replace(doubts=[*said.doubts, *doubts], notes=[*said.notes, *of_records, *notes])
     predictions.tell(run, inputs)
     about = _shadows(shadows, member, given.y, setting, answers)
     return Observed(inputs, infer.Answered(*inputs.predictions[:3]), about)

@@ -23,7 +23,7 @@ from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.checks import lone_signals, other_answers
 from mia_jax.checks.other_answers import Apart
-from mia_jax.data import duplicates, jittered, tables
+from mia_jax.data import duplicates, neighbors, tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.reports import results
 from mia_jax.targets import processes, unchanged
@@ -222,7 +222,7 @@ def summarize(
     said = _remarks(setting, trained.extra, given)
     group = duplicates.of_records(given.x)
     copied = None if group is None else duplicates.note(group, given.member)
-    notes += [*filter(None, [copied, jittered.note(given.x, given.member)]), *said.notes]
+    notes += [*([copied] if copied else []), *neighbors.notes(given.x, member=given.member), *said.notes]
     for line in (*said.doubts, *notes):
         run.notify(f"warning: {line}")
     shape = tuple(np.shape(given.x)[1:])

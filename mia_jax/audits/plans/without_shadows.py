@@ -22,7 +22,7 @@ from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.checks import alone, blind_guesses, class_gaps, unnoticed
-from mia_jax.data import duplicates, jittered
+from mia_jax.data import duplicates, neighbors
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Answers, Array, InputError
 
@@ -246,8 +246,8 @@ def _notes(run: Run[InProcessConfig], setting: WithoutShadowsSetting, doubted: b
     said += [] if doubted else _of_answers(given.y, setting.asked.p, given.member)
     group = duplicates.of_records(given.x)
     note = None if group is None else duplicates.note(group, given.member)
-    copies = filter(None, [note, jittered.note(given.x, given.member)])
-    return [*said, *copies, *populations.notes(given)]
+    of_records = [*neighbors.notes(given.x, given.y, given.member), *populations.notes(given)]
+    return [*said, *([note] if note else []), *of_records]
 
 
 def _of_answers(labels: np.ndarray, p: np.ndarray, member: np.ndarray | None) -> tuple[str, ...]:
