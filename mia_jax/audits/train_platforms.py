@@ -36,7 +36,6 @@ def platform_models(run: Run, job: TrainingJob) -> Models:
     took: dict[int, float] = {}  # by model, whenever it was trained
     spent: list[float] = []  # here and now
     lost: dict[int, str] = {}
-    told: list[bool] = []  # whether models that were there have been spoken of
 
     @functools.cache
     def platform() -> Platform:
@@ -58,9 +57,8 @@ def platform_models(run: Run, job: TrainingJob) -> Models:
         few = max(platforms.AT_ONCE * jax.local_device_count(), 2 * job.config.jobs)
         at_once = few if run.workdir.shared else max(1, len(missing))
         trained_before = len(spent)
-        if len(missing) < len(mine) and not told and not spent:
+        if len(missing) < len(mine) and not took:  # nor asked before by this process
             run.notify(stages.trained_before(len(mine) - len(missing), len(mine), job.title, run.workdir))
-        told.append(True)
         with run.progress(job.title, len(missing)) as advance:
 
             def by_others(k: int) -> bool:

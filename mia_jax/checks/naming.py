@@ -56,3 +56,11 @@ def so_many_rows(by: int) -> str:
 def beside(by: int) -> str:
     """``after``, or ``2 before``: how far the record ``by`` rows on is."""
     return f"{'' if abs(by) == 1 else f'{abs(by)} '}{'after' if by > 0 else 'before'}"
+
+
+def ranges(column: str, mine: tuple[float, float], other: tuple[float, float], called: tuple[str, str]) -> str:
+    """From where to where a column's numbers are in the second of two files, and in the first."""
+    return (
+        f"{column} from {other[0]:.4g} to {other[1]:.4g} in {called[1]}, and from {mine[0]:.4g} to {mine[1]:.4g} in"
+        f" {called[0]}"
+    )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import optimize
 
-from mia_jax.checks import samples
+from mia_jax.checks import naming, samples
 
 ROWS, COLUMNS = 500, 100  # records that are looked at; columns, beyond which they are not compared with one another
 FEW = 50  # records of each file
@@ -45,10 +45,7 @@ def of_columns(mine: np.ndarray, other: np.ndarray, names: Sequence[str], called
     some = np.flatnonzero(alone)[:3]
     told = ", ".join(f"what is {names[k]} in {called[0]} is in the place of {names[match[k]]}" for k in some)
     k = int(some[0])
-    ranges = (
-        f"{names[k]} from {np.nanmin(b[:, k]):.4g} to {np.nanmax(b[:, k]):.4g} in {called[1]}, and from"
-        f" {np.nanmin(a[:, k]):.4g} to {np.nanmax(a[:, k]):.4g} in {called[0]}"
-    )
+    ranges = naming.ranges(names[k], *((np.nanmin(x[:, k]), np.nanmax(x[:, k])) for x in (a, b)), called)
     return (
         f"The columns of {called[1]} seem to be in another order than in {called[0]}: {told} ({ranges}). Give them in"
         " the order in which the target is asked, or shadows learn from other numbers."

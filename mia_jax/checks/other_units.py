@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.checks import samples
+from mia_jax.checks import naming, samples
 
 ROWS, VALUES = 4096, 2**22  # records, and numbers, that are looked at of each file
 FEW = 20  # values of a column that tell its shape, and records without which nothing is said
@@ -31,9 +31,7 @@ class Found(NamedTuple):
     """How the units of two files differ."""
 
     note: str  # in a sentence or two
-    scale: np.ndarray | None = (
-        None  # [f], by which columns of the other file are in the unit of mine, where it is known
-    )
+    scale: np.ndarray | None = None  # [f], by which the other file's columns are in the unit of mine, if it is known
     offset: float = 0.0  # that is added then
 
 
@@ -279,7 +277,4 @@ def _widest(one: _Columns, which: np.ndarray) -> int:
 
 
 def _ranges(one: _Columns, two: _Columns, k: int, names: Sequence[str], called: tuple[str, str]) -> str:
-    return (
-        f"{names[k]} from {two.low[k]:.4g} to {two.high[k]:.4g} in {called[1]}, and from {one.low[k]:.4g} to"
-        f" {one.high[k]:.4g} in {called[0]}"
-    )
+    return naming.ranges(names[k], (one.low[k], one.high[k]), (two.low[k], two.high[k]), called)

@@ -7,7 +7,7 @@ import numpy as np
 from mia_jax.audits.config import Brought
 from mia_jax.audits.deployed import records
 from mia_jax.checks import other_units
-from mia_jax.data import duplicates, near_copies, tables
+from mia_jax.data import duplicates, near_copies, plain_features, tables
 
 
 def notes(given: Brought) -> list[str]:
@@ -22,7 +22,7 @@ def notes(given: Brought) -> list[str]:
     if x is None or other is None or x.shape[1:] != other.shape[1:]:
         return []
     names = [str(name) for name in getattr(given.x, "columns", ())]
-    names = names or [f"column {k}" for k in range(int(np.prod(x.shape[1:])))]
+    names = names or plain_features.names(int(np.prod(x.shape[1:])), ())
     unlike = other_units.found(x, other, names, ("x", "the population"))
     copies = ~records.apart(other, x)
     if not copies.all():

@@ -60,6 +60,7 @@ class _Given(NamedTuple):
     related: np.ndarray  # bool [1 + S, 1 + S], of target and shadows; a target of no known members is related to nobody
     target: np.ndarray  # [n], the target's probabilities of the true classes
     shadows: np.ndarray  # [S, n], the shadows'
+    right: np.ndarray  # bool [1 + S, n], which records target and shadows answer rightly
 
 
 class _Beside(NamedTuple):
@@ -131,10 +132,11 @@ def _given(asked: Answered, trained: np.ndarray, member: np.ndarray | None, know
     target, *shadows = (np.asarray(p)[np.arange(len(labels)), labels] for p in (asked.target, *asked.shadows))
     own = np.zeros((1, len(labels)), bool) if member is None else member[None]
     related = membership.related(np.concatenate([own, trained]))
-    return _Given(asked, trained, member, known, related, target, np.stack(shadows))
+    right = np.stack([np.asarray(p).argmax(axis=1) == labels for p in (asked.target, *asked.shadows)])
+    return _Given(asked, trained, member, known, related, target, np.stack(shadows), right)
 
 
-def _doubts(given: _Given, found: _Beside | None, alike: bool = True) -> tuple[str, ...]:
+def _doubts(given: _Given, found: _Beside | None, alike: bool) -> tuple[str, ...]:
     """Why labels, target and shadows may not belong together, in sentences.
 
     Args:
@@ -176,9 +178,7 @@ def _below_new(given: _Given) -> tuple[str, ...]:
     """The doubt of a target that knows its own members less than shadows know what is new to them."""
     if given.member is None:
         return ()
-    labels = np.asarray(given.asked.labels)
-    right, *each = (np.asarray(p).argmax(axis=1) == labels for p in (given.asked.target, *given.asked.shadows))
-    return own_members.below_new(labels, right, given.member, np.stack(each), given.trained)
+    return own_members.below_new(given.asked.labels, given.right[0], given.member, given.right[1:], given.trained)
 
 
 def _everyone(given: _Given) -> tuple[np.ndarray, np.ndarray]:
@@ -211,10 +211,10 @@ def _gross(given: _Given, found: _Beside | None) -> tuple[str, ...]:
 
 def _notes(given: _Given, found: _Beside | None) -> tuple[str, ...]:
     """How answers differ where nothing is doubted, in sentences; arguments as of ``_doubts``."""
-    asked, trained, member, known, related, of_target, sure = given
+    asked, trained, member, known, related, of_target, sure, all_right = given
     plain = {known.target.kind, known.shadows.kind} == {"probabilities"} and known.labeled is None
     labels = np.asarray(asked.labels)
-    right = np.stack([np.asarray(p).argmax(axis=1) == labels for p in asked.shadows])
+    right = all_right[1:]
     said = [*class_gaps.notes(labels, asked.target, member, asked.shadows), *consistency.notes(*asked)]
     if known.labeled is not None:
         share = answer_formats.labels_among(np.concatenate(list(asked.shadows)))
@@ -247,9 +247,8 @@ def _notes(given: _Given, found: _Beside | None) -> tuple[str, ...]:
         said += cut_answers.notes(asked.target, asked.shadows)
     said = said or [*memorization.unrelated_rows(labels, asked.shadows, trained)]
     if member is not None:
-        target_right = np.asarray(asked.target).argmax(axis=1) == labels
         said = said or [
-            *odd_shadows.wrong_members(right, trained, target_right, member),
+            *odd_shadows.wrong_members(right, trained, all_right[0], member),
             *(() if plain else own_members.of_one_side(right, trained, member)),
             *(unlike_columns.notes(asked.target, asked.shadows) if plain else ()),
         ]

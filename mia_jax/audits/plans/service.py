@@ -179,8 +179,8 @@ def summarize(
         control=scored.control,
         **{name: np.asarray(value) for name, value in observed.seen.target["summary"].items() if name != "tempered"},
     )
-    doubted = _doubts(inputs, observed, found, float(accuracy[1].mean()))
-    unlike = None if doubted else _unlike(inputs, observed, float(accuracy[1].mean()))
+    unlike = _unlike(inputs, observed, found, float(accuracy[1].mean()))
+    doubted = _doubts(inputs, observed, found, float(accuracy[1].mean()), unlike)
     notes = [] if doubted else [*([] if unlike is None else [unlike.text]), *_notes(run, inputs, observed)]
     noted = inputs.other.notes if inputs.other is not None else []  # and told before
     for line in (*doubted, *notes):
@@ -240,8 +240,14 @@ def _labeled(inputs: Inputs, target: Target) -> float | None:
     return answer_formats.labeled(p, target.answers)
 
 
-def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: float) -> tuple[str, ...]:
-    """Why the labels or the memberships may not be the target's, in sentences."""
+def _doubts(
+    inputs: Inputs,
+    observed: Observed,
+    found: Found,
+    shadow_accuracy: float,
+    unlike: unlike_records.Unlike | None,
+) -> tuple[str, ...]:
+    """Why the labels or the memberships may not be the target's, or the shadows know others, in sentences."""
     target, seen, _ = observed
     answers = np.exp(np.asarray(target.ask(inputs.sent.x)))
     doubted = slipped_rows.of_service(
@@ -252,7 +258,6 @@ def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: f
         doubted = consistency.of_service(
             found.label[own], answers[own].argmax(axis=1), target.answers.classes, right, own=True
         ) or consistency.of_target(found.label, answers, own)
-    unlike = _unlike(inputs, observed, shadow_accuracy)
     if unlike is not None and unlike.gross and not doubted:
         doubted = (unlike.text,)
     equal = _equal(inputs, observed)
@@ -274,14 +279,11 @@ def _doubts(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: f
     )
 
 
-def _unlike(inputs: Inputs, observed: Observed, shadow_accuracy: float) -> unlike_records.Unlike | None:
+def _unlike(inputs: Inputs, observed: Observed, found: Found, shadow_accuracy: float) -> unlike_records.Unlike | None:
     """Whether shadows of the records that a user gave for them do not know those in question."""
-    target, seen, _ = observed
-    if inputs.other is None or seen.right is None:
+    if inputs.other is None or observed.seen.right is None:
         return None
-    label = np.asarray(inputs.records.y)
-    right = np.asarray(target.ask(inputs.sent.x)).argmax(axis=1) == label
-    return unlike_records.found(label, right, seen.right, shadow_accuracy)
+    return unlike_records.found(found.label, found.correct, observed.seen.right, shadow_accuracy)
 
 
 def _equal(inputs: Inputs, observed: Observed) -> str | None:
