@@ -124,6 +124,8 @@ SOFT = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
         (LOGITS[:, :1], "look like logits .*sigmoid"),
         (np.log(SOFT), "look like log-probabilities"),
         (100 * SOFT, "look like percentages"),
+        (99.5 * SOFT[:, :1], "one number for each record, from .* of percentages serve each / 100"),
+        (99.5 * SOFT[:, 0], "one number for each record, from .* of percentages serve each / 100"),
         (np.log2(SOFT), "look like logarithms to base 2"),
         (np.round(255 * SOFT).astype(int), "look like counts, or quantized scores"),
         (np.round(1000 * SOFT).astype(int), "look like counts, or quantized scores"),
@@ -142,6 +144,17 @@ def test_numbers_that_are_no_probabilities_are_named_and_asked_once(values, said
     with services.answering(predict) as url, pytest.raises(black_box.TargetError, match=said) as error:
         connect(url, X, options=FAST)
     assert asked == [16] and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("digits", [2, 3])
+def test_whole_percentages_are_named_beside_labels(digits):
+    """They were taken for labels of a hundred classes, and nothing else was said."""
+    scores = np.round(10**digits * SOFT[:, 0]).astype(int)
+    for values, named in ((scores, True), (np.arange(16) % 10, False)):
+        answering = services.answering(lambda x, values=values: values[: len(x)].tolist())
+        with answering as url, pytest.raises(InputError, match="answers with labels") as error:
+            connect(url, X, options=FAST)
+        assert ("where they are percentages, or another score" in str(error.value)) == named
 
 
 @pytest.mark.parametrize(

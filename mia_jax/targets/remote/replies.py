@@ -41,6 +41,7 @@ class Reading(NamedTuple):
 
 
 NAMES = "(`class_names`)"
+MANY = 20  # above it, whole numbers may well be percentages, and labels only of as many classes
 
 
 class Unknown(TargetError):
@@ -277,7 +278,10 @@ def _form(reply: Reply, classes: int | None, names: tuple[str, ...] | None) -> t
             )
         return "positive", 2
     if classes is None:
-        raise InputError(f"the service answers with labels ({sanitize.quoted(first)}): {give}")
+        numbers = [value for value in reply if isinstance(value, (int, float))]
+        many = len(numbers) == len(reply) and max(numbers) > MANY and min(numbers) >= 0
+        scores = "; where they are percentages, or another score, of the second of two classes, serve probabilities"
+        raise InputError(f"the service answers with labels ({sanitize.quoted(first)}): {give}{scores * many}")
     return "labels", classes
 
 
@@ -303,6 +307,11 @@ def _is_of_second_class(reply: Reply, classes: int | None, names: tuple[str, ...
 
 def _no_probabilities(values: np.ndarray) -> str:
     """What numbers are that are no probabilities, and what to do."""
+    if values.shape[1] == 1 and values.min() >= 0:
+        return (
+            f"its answers are one number for each record, from {values.min():.4g} to {values.max():.4g}: no"
+            " probabilities of the second class, nor logits, of which some are below 0; of percentages serve each / 100"
+        )
     example = beginning(values[0])
     match kind := mistaken_for(values):
         case "percentages" | "counts, or quantized scores":
