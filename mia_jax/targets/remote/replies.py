@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.targets.answer_format import TURNED, TargetError, beginning, faults, mistaken_for, one_hot, recognize
-from mia_jax.targets.remote import class_names
+from mia_jax.targets.answer_format import TargetError, faults, one_hot, recognize
+from mia_jax.targets.remote import class_names, no_probabilities
 from mia_jax.types import Answers, InputError
 
 # One element per record: a list of numbers, a label, a number, {class name: score}, or Scored; or an array [b, c].
@@ -236,7 +236,7 @@ def learn(
         answers = answers._replace(kind="top_k", k=max(len(_by_class(row)) for row in answered), least=None)
     finite = p[np.isfinite(p).all(axis=1)]
     if 1 < len(finite) <= 2 * len(faults(finite, answers)):  # most of them are none: no accident
-        raise Unknown(_no_probabilities(finite if form != "positive" else finite[:, 1:]))
+        raise Unknown(no_probabilities.told(finite if form != "positive" else finite[:, 1:]))
     return reading._replace(answers=answers)
 
 
@@ -303,30 +303,6 @@ def _is_of_second_class(reply: Reply, classes: int | None, names: tuple[str, ...
             return True
         return classes in (None, 2) and not scored[0].own
     return False
-
-
-def _no_probabilities(values: np.ndarray) -> str:
-    """What numbers are that are no probabilities, and what to do."""
-    if values.shape[1] == 1 and values.min() >= 0:
-        return (
-            f"its answers are one number for each record, from {values.min():.4g} to {values.max():.4g}: no"
-            " probabilities of the second class, nor logits, of which some are below 0; of percentages serve each / 100"
-        )
-    example = beginning(values[0])
-    match kind := mistaken_for(values):
-        case "percentages" | "counts, or quantized scores":
-            return f"its answers look like {kind} ({example}): serve probabilities, which sum to 1"
-        case _ if kind in TURNED:
-            return f"its answers look like {kind} ({example}): serve the probabilities themselves"
-        case "sigmoids":
-            return (
-                f"its answers are a probability for each class that do not sum to 1 ({example} sums to"
-                f" {values[0].sum():.4g}), as several sigmoids give them: serve a softmax over the classes"
-            )
-    return (
-        f"its answers look like logits ({example} is negative somewhere, or does not sum to 1): serve probabilities,"
-        " as by a softmax (of one output: a sigmoid) at the end of the served model"
-    )
 
 
 def _is_label(value: Any) -> bool:
