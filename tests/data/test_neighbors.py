@@ -40,7 +40,7 @@ def test_honest_sets_are_passed_over(name):
 
 @pytest.mark.parametrize("by", [1, -1, 2, 3])
 def test_labels_that_slipped_are_noted(by):
-    """All models learned the pairs by heart: RMIA's AUC was .998 where .944 is right, and nothing said so."""
+    """All models learned the pairs by heart, attacks told nearly all members, and nothing said so."""
     (said,) = neighbors.notes(X, np.roll(Y, by))
     assert (
         said is not None and f"{abs(by)} row" in said and ("down" if by > 0 else "up") in said and "in rows" not in said
@@ -84,7 +84,7 @@ def test_honest_sets_have_no_near_copies(name):
 @pytest.mark.parametrize("noise", [1e-6, 1e-4, 1e-3])
 @pytest.mark.parametrize("times", [2, 5])
 def test_augmented_copies_are_said(noise, times):
-    """All records twice, with a little noise: RMIA's AUC was .925 where .979 is right, and nothing said so."""
+    """Of records that are there twice, with a little noise, attacks tell less than is right, and nothing said so."""
     some = DIGITS[:400]
     x = np.concatenate([some, *(some + RNG.normal(0, noise, some.shape) for _ in range(times - 1))])
     (said,) = neighbors.notes(x, member=RNG.random(len(x)) < 0.5)

@@ -210,7 +210,7 @@ def test_columns_that_exclude_nothing_are_not_named():
 
 @pytest.mark.parametrize("code", [999, -9999, 99])
 def test_nines_far_beyond_what_else_is_in_a_column_are_noted(code):
-    """999 in 2 % of nine columns took LiRA of a network from .771 to .521, for all else was scaled to nothing."""
+    """999 in 2 % of nine columns took LiRA of a network to one half, for all else was scaled to nothing."""
     x = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
     y = np.arange(300) % 2
     assert not any("stands for" in note for note in mia.records(x, y, notify=lambda line: None)[1].notes)
