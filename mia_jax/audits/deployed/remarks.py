@@ -9,6 +9,7 @@ from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.checks import (
     blind_guesses,
+    by_heart,
     class_gaps,
     consistency,
     cut_answers,
@@ -253,7 +254,7 @@ def _notes(given: _Given, found: _Beside | None) -> tuple[str, ...]:
             *(unlike_columns.notes(asked.target, asked.shadows) if plain else ()),
         ]
         said += blind_guesses.notes(labels, member, sure, trained, hardness=not said)
-    return tuple(said)
+    return (*said, *by_heart.notes(labels, (asked.target, *asked.shadows), (member, *trained)))
 
 
 def _copies(asked: Answered, member: np.ndarray | None, group: np.ndarray | None) -> tuple[str, ...]:
