@@ -216,10 +216,9 @@ def kappa(model: Beyond, right: float, n: int) -> float:
 def _some_guess(labels: np.ndarray, bad: np.ndarray, each_right: np.ndarray, good: np.ndarray) -> str:
     """The sentence on shadows int [k] that guess; float [S], what each is right on; bool [S], who knows the classes."""
     one = len(bad) == 1
-    said = naming.shadows(bad) if one else naming.shadows(bad).replace("shadow", "shadows", 1)
     return (
-        f"{said.capitalize()} {'is' if one else 'are'} right on {percent(each_right[bad].mean())} of the records,"
-        f" {_no_better(labels)}, and the others on {percent(each_right[good].mean())}: see whether"
+        f"{naming.shadows(bad).capitalize()} {'is' if one else 'are'} right on {percent(each_right[bad].mean())} of"
+        f" the records, {_no_better(labels)}, and the others on {percent(each_right[good].mean())}: see whether"
         f" {'its' if one else 'their'} rows and columns are those of the target, or leave"
         f" {'it' if one else 'them'} out."
     )

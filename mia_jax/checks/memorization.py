@@ -177,8 +177,8 @@ def _same(target: Array, shadows: Array, shadow_member: Array) -> tuple[str, ...
             )
     if len(own := [k for k, answers in enumerate(shadows) if _identical(answers, target)]):
         found.append(
-            f"{naming.shadows(own).capitalize()} gives the target's own answers, bit by bit: it is the target, or"
-            " the wrong model was asked."
+            f"{naming.shadows(own).capitalize()} {'gives' if len(own) == 1 else 'give'} the target's own answers, bit"
+            " by bit: the target was saved for a shadow, or the wrong model was asked."
         )
     return tuple(found)
 
@@ -267,11 +267,11 @@ def _shadows_fit(known: Remembered, sure: np.ndarray, trained: np.ndarray) -> tu
         np.mean([p[m == side].mean() for p, m in zip(sure[inverted], trained[inverted], strict=True)])
         for side in (True, False)
     )
-    whose = "every shadow" if inverted.all() else naming.shadows(known.which[inverted])
+    whose = "all shadows" if inverted.all() else naming.shadows(known.which[inverted])
     return (
-        f"The answers of {whose} are surer of records that shadow_member says it did not train on (mean probability of"
-        f" the true class {off:.2f}) than of its said members ({on:.2f}): shadow_member seems to be inverted, or its"
-        " rows to be exchanged, or answers about members to be in another order (a loader that shuffles).",
+        f"The answers of {whose} are surer of records that by shadow_member did not train them (mean probability of the"
+        f" true class {off:.2f}) than of those that did ({on:.2f}): shadow_member seems to be inverted, or its rows to"
+        " be exchanged, or answers about members to be in another order (a loader that shuffles).",
     )
 
 

@@ -26,12 +26,12 @@ def with_numbers(text: str, numbers: Sequence[int] | np.ndarray) -> str:
 
 
 def shadows(which: Sequence[int] | np.ndarray) -> str:
-    """``shadow 2, 5 (counted from 0)``, of shadows' places int [k]."""
-    return f"shadow {few_of(which)} (counted from 0)"
+    """``shadow 2 (counted from 0)``, or ``shadows 2, 5``, of shadows' places int [k]."""
+    return f"shadow{'s' * (len(which) > 1)} {few_of(which)} (counted from 0)"
 
 
 def models(which: Sequence[int] | np.ndarray, between: str = " and ") -> str:
-    """``the target and shadow 2 (counted from 0)``, of models int [k]: 0 is the target, 1 + k shadow k."""
+    """``the target and shadows 2, 5 (counted from 0)``, of models int [k]: 0 is the target, 1 + k shadow k."""
     of_shadows = [int(k) - 1 for k in which if k]
     return between.join((["the target"] if 0 in which else []) + ([shadows(of_shadows)] if of_shadows else []))
 

@@ -131,8 +131,8 @@ def _same(models: np.ndarray, trained: np.ndarray) -> tuple[str, ...]:
             " though other records are said to have trained them: one model was asked twice. Ask again.",
         )
     return (
-        f"{naming.shadows(own).capitalize()} gives the target's own numbers, bit by bit: it is the target, or the"
-        " wrong model was asked.",
+        f"{naming.shadows(own).capitalize()} {'gives' if len(own) == 1 else 'give'} the target's own numbers, bit by"
+        " bit: the target was saved for a shadow, or the wrong model was asked.",
     )
 
 

@@ -18,7 +18,7 @@ SLIPS = {
     "all shadows": (lambda p, q: (p, q[:, :, ORDER]), "The shadows' columns "),
     "the target": (lambda p, q: (p[:, ORDER], q), "The target's columns "),
     "one shadow": (lambda p, q: (p, np.concatenate([q[:2], q[2:3, :, ORDER], q[3:]])), "of shadow 2 "),
-    "half of the shadows": (lambda p, q: (p, np.concatenate([q[:3], q[3:, :, ORDER]])), "of shadow 3, 4, 5 "),
+    "half of the shadows": (lambda p, q: (p, np.concatenate([q[:3], q[3:, :, ORDER]])), "of shadows 3, 4, 5 "),
 }
 
 

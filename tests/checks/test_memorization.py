@@ -60,7 +60,7 @@ def as_labels(p):
 
 
 MISFITS = {
-    "every shadow .* surer of records .* it did not train on.* inverted": lambda w: dict(
+    "all shadows are surer of records .* did not train them .* inverted": lambda w: dict(
         shadow_member=~w["shadow_member"]
     ),
     r"answers of shadow 2 \(counted from 0\) are surer": lambda w: dict(
@@ -260,7 +260,7 @@ def test_an_audit_says_it_first_and_the_gate_closes(tmp_path):
     results = audited(tmp_path, given)
     (doubt,) = results["doubts"]
     assert "shadow_member seems to be inverted" in doubt
-    assert report.terminal_table(results).startswith("The numbers below are in doubt. The answers of every")
+    assert report.terminal_table(results).startswith("The numbers below are in doubt. The answers of all")
     assert "shadow_member seems to be inverted" in (tmp_path / "run" / "report.html").read_text()
     with pytest.raises(gate.GateExceeded, match=r"cannot tell .*inverted"):
         gate.enforce(gate.parse("auc>0.99"), results)

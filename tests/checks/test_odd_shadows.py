@@ -138,7 +138,11 @@ def test_a_class_that_models_never_saw_is_named(which):
     lacking = np.where(np.arange(4) == 1, 0, told["shadows"])
     told["shadows"][which] = (lacking / lacking.sum(axis=2, keepdims=True))[which]
     (doubt,) = said(told).doubts
-    whose = "all shadows" if len(which) == S else f"shadow {', '.join(map(str, which))} (counted from 0)"
+    whose = (
+        "all shadows"
+        if len(which) == S
+        else f"shadow{'s' * (len(which) > 1)} {', '.join(map(str, which))} (counted from 0)"
+    )
     assert doubt.startswith(f"The column of class 1 of {whose} is 0 in every row, though members are of that class")
 
 
@@ -147,7 +151,7 @@ def test_all_shadows_that_remember_little_are_named():
     weak, told = (world(0, n=400, shadows=8, memory=memory) for memory in (0.3, 2.0))
     told["shadows"] = np.where((np.arange(8) % 2 == 0)[:, None, None], weak["shadows"], told["shadows"])
     (note,) = memorization.unrelated_rows(told["labels"], told["shadows"], told["shadow_member"])
-    assert note.startswith("The answers of shadow 0, 2, 4, 6 (counted from 0) do not depend on")
+    assert note.startswith("The answers of shadows 0, 2, 4, 6 (counted from 0) do not depend on")
 
 
 def test_a_small_difference_of_one_of_many_shadows_is_not_noted():
@@ -166,7 +170,9 @@ def test_rows_of_another_seed_show_where_models_remember_little():
     told = world(0, n=1200, shadows=S, memory=0.7)
     assert said(told) == ((), ())
     (note,) = said(half(told, other_rows)).notes
-    assert note.startswith("The answers of shadow 0, 2, 4, 6 (counted from 0) do not depend on what shadow_member says")
+    assert note.startswith(
+        "The answers of shadows 0, 2, 4, 6 (counted from 0) do not depend on what shadow_member says"
+    )
 
 
 @pytest.mark.parametrize("shadows", [4, 8])
@@ -245,7 +251,7 @@ def test_shadows_that_were_all_padded_are_noted():
     told = world(0, n=N, shadows=S)
     told["shadows"][:, BLOCK] = 0.25
     (doubt,) = said(told).doubts
-    assert "Of shadow 0, 1, 2, 3, 4, 5, 6, 7 " in doubt and "rows 200 to 289" in doubt
+    assert "Of shadows 0, 1, 2, 3, 4, 5, 6, 7 " in doubt and "rows 200 to 289" in doubt
 
 
 @pytest.mark.parametrize(("area", "plain"), [(0.65, False), (0.95, True)])

@@ -95,11 +95,11 @@ NOTES = {
     ),
     "the last row repeated in half of the shadows": (
         dict(p=changed(HALF, lambda p, k: p[LAST])),
-        "Of shadow 0, 1, 2, 3 .* 101 of 1,000 records .rows 899 to 999",
+        "Of shadows 0, 1, 2, 3 .* 101 of 1,000 records .rows 899 to 999",
     ),
     "a batch twice in half of the shadows": (
         dict(p=changed(HALF, lambda p, k: np.concatenate([p[:800], p[736:]])[:N])),
-        "Of shadow 0, 1, 2, 3 .* 64 of 1,000 records .rows 800 to 863, .* rows 64 before",
+        "Of shadows 0, 1, 2, 3 .* 64 of 1,000 records .rows 800 to 863, .* rows 64 before",
     ),
     "labels for probabilities in the target": (
         dict(p=changed([0], lambda p, k: np.eye(CLASSES)[p.argmax(axis=1)])),

@@ -47,7 +47,7 @@ def test_a_group_of_shadows_of_which_a_row_was_lost_is_named(forests):
     lost = np.array([slipped(p, 1) if k % 2 else p for k, p in enumerate(forests["shadows"])])
     (said,) = of_answers(forests | dict(shadows=lost))
     assert re.match(
-        r"The answers of shadow 1, 3, 5, 7 \(counted from 0\) in rows (29|30)\d to 59\d .* after each", said
+        r"The answers of shadows 1, 3, 5, 7 \(counted from 0\) in rows (29|30)\d to 59\d .* after each", said
     )
 
 

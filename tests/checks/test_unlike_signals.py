@@ -76,7 +76,7 @@ SLIPS = {
     ),
     "six sorted": (
         dict(shadows=half(np.sort(SQUARED))),
-        "of shadow 0, 1, 2, 3, 4, 5 .* rise, or fall, from row to row",
+        "of shadows 0, 1, 2, 3, 4, 5 .* rise, or fall, from row to row",
     ),
     "running totals": (
         dict(target=TOTALS[0], shadows=TOTALS[1:]),
@@ -94,12 +94,15 @@ SLIPS = {
         dict(target=AROUND[0], shadows=AROUND[1:]),
         "step to the number 1 before it and .* 2 after it, and not .* means over 3 rows, with the rows after",
     ),
-    "batches' means in some": (dict(shadows=half(BATCHES)), "of shadow 0, 1, 2, 3, 4, 5 .*recur 25 times"),
+    "batches' means in some": (dict(shadows=half(BATCHES)), "of shadows 0, 1, 2, 3, 4, 5 .*recur 25 times"),
     "filled with each minimum": (
         dict(target=AT_LEAST[0], shadows=AT_LEAST[1:]),
         f"The same {PADDED.sum()} records .rows .* have, .* smallest number",
     ),
-    "filled with each minimum in half": (dict(shadows=half(AT_LEAST)), "recurs among the numbers of shadow 0, 1, 2, 3"),
+    "filled with each minimum in half": (
+        dict(shadows=half(AT_LEAST)),
+        "recurs among the numbers of shadows 0, 1, 2, 3",
+    ),
     "one file twice": (dict(shadows=of_shadow(4, SQUARED[3])), "Shadows 2 and 4 .* same numbers, bit by bit"),
     "a block of member off by one": (
         dict(member=TRAINED[0][BY_ONE]),
@@ -127,11 +130,11 @@ SLIPS = {
     ),
     "a block of half of the shadows off by one": (
         dict(shadows=half(SQUARED[:, BY_ONE])),
-        "of shadow 0, 1, 2, .*5 .*in rows .* do not go with the other models' .*but with each other",
+        "of shadows 0, 1, 2, .*5 .*in rows .* do not go with the other models' .*but with each other",
     ),
     "half of the shadows shuffled in batches": (
         dict(shadows=half(SQUARED[:, IN_BATCHES])),
-        "The numbers of shadow 0, 1, 2, 3, 4, 5 .* do not go with the other models'.*but with each other",
+        "The numbers of shadows 0, 1, 2, 3, 4, 5 .* do not go with the other models'.*but with each other",
     ),
     "the target's members shuffled": (
         dict(target=among_members(0)),
@@ -150,7 +153,7 @@ SLIPS = {
     "the target's filled in": (dict(target=np.where(HOLES, -0.5, SQUARED[0])), "Of the target .* filled in"),
     "the target's cut": (dict(target=np.maximum(SQUARED[0], np.median(SQUARED[0]))), "the target's seem to be cut"),
     "inverted": (dict(trained=~TRAINED[1:]), "shadow_member seems to be inverted"),
-    "some inverted": (dict(trained=np.r_[~TRAINED[1:5], TRAINED[5:]]), "of shadow 0, 1, 2, 3 .* seem to be inverted"),
+    "some inverted": (dict(trained=np.r_[~TRAINED[1:5], TRAINED[5:]]), "of shadows 0, 1, 2, 3 .* seem to be inverted"),
     "off by one file": (dict(trained=np.roll(TRAINED[1:], 1, axis=0)), "shadow 0's numbers fit row 1, shadow 1's"),
     "member inverted": (dict(member=~TRAINED[0]), "member seems to be inverted"),
     "member off by one": (dict(member=np.roll(TRAINED[0], 1)), "member seems to be off by one row"),
@@ -165,14 +168,14 @@ SLIPS = {
     ),
     "a shadow shuffled": (dict(shadows=of_shadow(4, SQUARED[5][SHUFFLED])), "shadow 4 .* do not go with the others'"),
     "a shadow slipped": (dict(shadows=of_shadow(4, slipped(SQUARED[5]))), "shadow 4 .* the record before each"),
-    "failed calls are 0": (failed(0.0), "recurs among the numbers of the target and shadow 0, 1, .*filled in"),
-    "failed calls are the mean": (failed(SQUARED.mean(axis=1, keepdims=True)), "of the target and shadow 0, 1, "),
-    "failed calls are -1": (failed(-1.0), "of the target and shadow 0, 1, .*-1 "),
+    "failed calls are 0": (failed(0.0), "recurs among the numbers of the target and shadows 0, 1, .*filled in"),
+    "failed calls are the mean": (failed(SQUARED.mean(axis=1, keepdims=True)), "of the target and shadows 0, 1, "),
+    "failed calls are -1": (failed(-1.0), "of the target and shadows 0, 1, .*-1 "),
     "half of another function": (
         dict(shadows=np.r_[SQUARED[1:7], -np.abs(ERROR[7:])]),
-        "of two kinds: those of shadow (0, 1, 2, 3, 4, 5|6, 7, 8, 9, 10, 11) .* another function of the error",
+        "of two kinds: those of shadows (0, 1, 2, 3, 4, 5|6, 7, 8, 9, 10, 11) .* another function of the error",
     ),
-    "half in another unit": (dict(shadows=np.r_[SQUARED[1:7], 5 * SQUARED[7:]]), "two kinds: those of shadow 6, 7, 8"),
+    "half in another unit": (dict(shadows=np.r_[SQUARED[1:7], 5 * SQUARED[7:]]), "two kinds: those of shadows 6, 7, 8"),
     "a shadow's failed calls are 0": (
         dict(shadows=of_shadow(4, np.where(FAILED[5], 0, SQUARED[5]))),
         "among the numbers of shadow 4 ",
@@ -230,7 +233,7 @@ UNIT = np.where(np.isin(np.arange(SHADOWS), (2, 5, 9)), 8.0, 1.0)[:, None]
 STANDARD = (SQUARED - SQUARED.mean(axis=1, keepdims=True)) / SQUARED.std(axis=1, keepdims=True)
 BETWEEN = (SQUARED - SQUARED.min(axis=1, keepdims=True)) / np.ptp(SQUARED, axis=1, keepdims=True)
 NOTED = {
-    "three shadows in another unit": (dict(shadows=UNIT * SQUARED[1:]), "shadow 2, 5, 9 .* [789].* times as wid"),
+    "three shadows in another unit": (dict(shadows=UNIT * SQUARED[1:]), "shadows 2, 5, 9 .* [789].* times as wid"),
     "each standardized": (
         dict(target=STANDARD[0], shadows=STANDARD[1:]),
         "the same mean and the same standard deviation .* and 1.: .* scaled by themselves",
