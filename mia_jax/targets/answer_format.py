@@ -108,6 +108,8 @@ def faults(p: np.ndarray, answers: Answers) -> dict[int, str]:
     return {int(row): _reason(p[row], answers) for row in np.flatnonzero(~usable)}
 
 
+OVER_RECORDS = "a softmax over the records"
+
 TURNED = {  # what makes probabilities of such numbers, called {0}
     "log-probabilities": "np.exp({0})",
     "logarithms to base 2": "np.exp2({0})",
@@ -121,7 +123,7 @@ TURNED = {  # what makes probabilities of such numbers, called {0}
 
 
 def mistaken_for(values: np.ndarray) -> str:
-    """What rows of numbers [b, c] are that are no probabilities: one of ``TURNED``, sigmoids or logits."""
+    """What rows of numbers [b, c] are that are no probabilities: of ``TURNED``, OVER_RECORDS, sigmoids or logits."""
     values = np.asarray(values, np.float64)
     total, classes = values.sum(axis=1), values.shape[1]
     if (values <= 1e-3).all():  # of a p above 1 by a rounding, or by what was added to it
@@ -144,7 +146,19 @@ def mistaken_for(values: np.ndarray) -> str:
             odds = (1 / (1 + np.exp(-values))).sum(axis=1)
         if (np.abs(odds - 1) < 1e-3).all():
             return "log-odds of each class"
-    return "sigmoids" if (values >= 0).all() and (values <= 1).all() else "logits"
+    if (values < 0).any() or (values > 1).any():
+        return "logits"
+    return OVER_RECORDS if _batch_of_columns(values) else "sigmoids"
+
+
+def _batch_of_columns(values: np.ndarray) -> int:
+    """How many rows of numbers [b, c] in [0, 1] there are in each batch whose columns sum to 1; 0: in none."""
+    off = np.abs(values.cumsum(axis=0) - 1).max(axis=1)
+    for size in (len(values), int(np.argmin(off)) + 1):
+        sums = np.add.reduceat(values, np.arange(0, len(values), size), axis=0)
+        if size > 2 and (np.abs(sums - 1) < 1e-2).all():
+            return size
+    return 0
 
 
 def advice(name: str, values: np.ndarray) -> str | None:
@@ -155,6 +169,14 @@ def advice(name: str, values: np.ndarray) -> str | None:
         values: its rows.
     """
     kind, array = mistaken_for(values), name.partition("[")[0]
+    if kind == OVER_RECORDS:
+        batch = _batch_of_columns(np.asarray(values, np.float64))
+        within = "" if batch == len(values) else f" in each batch of {batch} rows"
+        return (
+            f"{name}: its columns sum to 1{within}, and its rows do not ({beginning(values[0])}): softmax was taken"
+            " over the records (dim=0) and not over the classes: save the softmax of the logits over the last axis"
+            " (dim=-1)"
+        )
     if kind == "sigmoids" and values.sum(axis=1).max() <= 1:
         return (
             f"{name}: its rows sum to less than 1 ({beginning(values[0])}), as where the column of a class is missing:"

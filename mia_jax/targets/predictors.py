@@ -20,6 +20,7 @@ FORMAT_RECORDS = 4096  # of a training set, at most, that tell what a model's an
 INSTEAD = {  # what rows of numbers are -> what to return instead
     "sigmoids": "p[:, k] with y[:, k], one label at a time, or p / p.sum(axis=1, keepdims=True), if each record has one"
     " class",
+    answer_format.OVER_RECORDS: "the softmax of the logits over the last axis (dim=-1): columns sum to 1 here",
 }
 
 

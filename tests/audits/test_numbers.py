@@ -218,3 +218,16 @@ def test_what_is_to_be_predicted_must_be_a_number():
     y[5] = np.nan
     with pytest.raises(InputError, match=r"^y\[5\] is nan, no finite number: leave that record out of x, y and member"):
         mia.audit(TARGET, X, y, MEMBER, shadows=TREE, signal="squared_error", **FEW)
+
+
+def test_predictions_of_another_shape_than_y_are_refused_in_a_whole_sentence():
+    """ "and y has (442,): as many" was all that was said."""
+    mean, std = TARGET.predict(X), np.full(len(X), 0.3)
+    given = dict(shadows=TREE, signal="squared_error", **FEW)
+    for pair, move in (((mean, std), r"p\[0\]"), (np.stack([mean, std], 1), r"p\[\.\.\., 0\]")):
+        with pytest.raises(
+            InputError, match=rf"as many numbers are needed as y has; .*return_std=True.* alone, {move}$"
+        ):
+            mia.audit(lambda x, pair=pair: pair, X, Y, MEMBER, **given)
+    with pytest.raises(InputError, match=r"as many numbers are needed as y has$"):
+        mia.audit(lambda x: np.stack([mean] * 3, 1), X, Y, MEMBER, **given)

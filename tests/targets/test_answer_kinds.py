@@ -264,3 +264,27 @@ def test_a_probability_of_class_1_may_be_rounded_above_1():
     assert found.kind == answer_kinds.SURE_OF_CLASS_1 and found.p.min() == 0 and found.p.max() == 1
     with pytest.raises(answer_kinds.Faulty):
         answer_kinds.read(p * 1.01)
+
+
+@pytest.mark.parametrize("batch", [N, 64, 40])
+def test_a_softmax_over_the_records_is_named(batch):
+    """A column of a class was said to be missing, or the rows to be independent sigmoids."""
+    logits = 3 * LOGITS
+    turned = np.concatenate(
+        [
+            np.exp(part) / np.exp(part).sum(1, keepdims=True)
+            for part in np.split(logits, range(batch, N, batch), axis=1)
+        ],
+        1,
+    )
+    given = dict(labels=Y, shadow_member=TRAINED, member=MEMBER)
+    where = "" if batch == N else f" in each batch of {batch} rows"
+    for dtype in (np.float64, np.float32):
+        p = turned.astype(dtype)
+        with pytest.raises(InputError, match=rf"^target: its columns sum to 1{where}, .*over the records \(dim=0\)"):
+            mia.infer("lira", target=p[0], shadows=p[1:], **given)
+    with pytest.raises(InputError, match=r"look like a softmax over the records .*over the last axis"):
+        mia.audit(lambda x: turned[0], np.zeros((N, 1)), Y, MEMBER, attacks="loss")
+    thirds = P[..., [0]] * RNG.dirichlet(np.ones(3), (S + 1, N))  # of which a column is missing
+    with pytest.raises(InputError, match=r"column of a class is missing"):
+        mia.infer("lira", target=thirds[0], shadows=thirds[1:], **given)

@@ -49,7 +49,7 @@ def of_model(model: Any, x: Any, y: np.ndarray, chosen: Signal, *, called: str, 
         raise InputError(f"{called} is {what}, which predicts nothing: give a function of records, or [{len(y)}, ...]")
     if chosen in SIGNALS.values():
         if prediction.size != y.size or len(prediction) != len(y):
-            raise InputError(f"{called} predicts an array of shape {prediction.shape}, and y has {y.shape}: as many")
+            raise InputError(_unlike_values(prediction, y, called))
         prediction = prediction.reshape(y.shape).astype(np.float64)
     with user_code.guarded(f"signal of what {called} predicts"):
         numbers = tables.plain(chosen.of(prediction, y)).astype(np.float64)
@@ -64,6 +64,23 @@ def of_model(model: Any, x: Any, y: np.ndarray, chosen: Signal, *, called: str, 
         raise InputError(f"{called}, record {row}: its signal is {numbers[row]}, no finite number")
     mixed = chosen not in SIGNALS.values() and lone_signals.mixes(chosen.of, prediction, y, numbers)
     return Numbers(numbers, apart, in_place, mixed, prediction)
+
+
+def _unlike_values(prediction: np.ndarray, y: np.ndarray, called: str) -> str:
+    """What is wrong with predictions of another shape than y [n, ...] has, and what to do."""
+    text = (
+        f"{called} predicts an array of shape {prediction.shape} for y of shape {y.shape}: as many numbers are needed"
+        " as y has"
+    )
+    if prediction.size != 2 * y.size or prediction.dtype.kind not in "fiu":
+        return text
+    for move, shape, axis in (("p[0]", (2, *y.shape), 0), ("p[..., 0]", (*y.shape, 2), -1)):
+        if prediction.shape == shape and (np.take(prediction, 1, axis) >= 0).all():
+            return (
+                f"{text}; these seem to be means and standard deviations, as predict(x, return_std=True) gives them:"
+                f" return the means alone, {move}"
+            )
+    return text
 
 
 def _apart(predict: Callable[[Any], Any], x: Any, prediction: np.ndarray, called: str) -> Apart | None:

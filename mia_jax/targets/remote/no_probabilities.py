@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mia_jax.targets.answer_format import TURNED, beginning, mistaken_for
+from mia_jax.targets.answer_format import OVER_RECORDS, TURNED, beginning, mistaken_for
 
 
 def told(values: np.ndarray) -> str:
@@ -22,6 +22,11 @@ def told(values: np.ndarray) -> str:
             return f"its answers look like {kind} ({example}): serve probabilities, which sum to 1"
         case _ if kind in TURNED:
             return f"its answers look like {kind} ({example}): serve the probabilities themselves"
+        case _ if kind == OVER_RECORDS:
+            return (
+                f"its answers look like {kind} of a question (columns sum to 1, rows do not: {example}): serve a"
+                " softmax over the classes, the last axis"
+            )
         case "sigmoids":
             return (
                 f"its answers are a probability for each class that do not sum to 1 ({example} sums to"
