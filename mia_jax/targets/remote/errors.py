@@ -39,6 +39,10 @@ class Passing(Exception):
         return self.reason.reason if isinstance(self.reason, WrongAnswer) else self.reason
 
 
+class Unknown(TargetError):
+    """A reply that is whole, and of no form that is known: the same question would bring it again."""
+
+
 class Refused(TargetError):
     """The service does not understand, or is not understood; another dialect may help.
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from mia_jax import sanitize
 from mia_jax.targets.answer_format import TargetError, faults, one_hot, recognize
-from mia_jax.targets.remote import class_names, no_probabilities
+from mia_jax.targets.remote import answer_keys, class_names, no_probabilities
+from mia_jax.targets.remote.errors import Unknown
 from mia_jax.types import Answers, InputError
 
 # One element per record: a list of numbers, a label, a number, {class name: score}, or Scored; or an array [b, c].
@@ -44,10 +45,6 @@ NAMES = "(`class_names`)"
 MANY = 20  # above it, whole numbers may well be percentages, and labels only of as many classes
 
 
-class Unknown(TargetError):
-    """A reply that is whole, and of no form that is known: the same question would bring it again."""
-
-
 class OtherForm(TargetError):
     """A reply that is not of the form that was learned."""
 
@@ -56,18 +53,22 @@ class OtherForm(TargetError):
 
 _SCORES = ("probabilities", "scores", "predict_proba", "confidences", "score", "confidence", "probability")
 _ROWS = ("probabilities", "predict_proba", "scores", "prediction", "outputs", "output", "results", "result")  # of all
-_LABELS = ("classes", "labels", "displayNames", "label", "displayName", "class", "predicted_label")
+_LABELS = answer_keys.LABELS
 
 
 def elements(value: Any, b: int) -> Reply:
     """One element for each of b records from the JSON forms in use: ``{"predictions": [...]}``, or the bare list.
 
-    A list of b under another usual name is read, too, where it is the only one.
+    A list of b under another usual name is read, too, where it is the only one; of labels and probabilities side by
+    side the latter, with a note (``answer_keys.Noted``).
 
     Raises:
-        Unknown: it is of another form; its outline is told.
+        Unknown: it is of another form, and its outline is told; or two keys hold probabilities.
     """
     value = _without_percent_signs(value)
+    if picked := answer_keys.pick(value, b):
+        read = elements(picked.rows, b)
+        return answer_keys.Noted(read, picked.said) if picked.said else read
     rows = _rows(value, b) if isinstance(value, dict) else value
     if not isinstance(rows, list):
         raise _unknown(value)

@@ -273,12 +273,15 @@ class Service:
         reply: list[Any] = [None] * len(x)
         step, stop = self.step(codec, x), threading.Event()
         todo: Sequence[int] = range(len(x))
+        said = ""
 
         def fetch(part: Sequence[int]) -> None:
+            nonlocal said
             some = self._ask_once(codec, x[list(part)], stop)
             if len(some) != len(part):
                 fewer = "; ask about fewer at a time (`rows_per_request`)" if len(some) < len(part) > 1 else ""
                 raise errors.Refused(self._line(_count(len(part), len(some)) + fewer))
+            said = getattr(some, "said", said)  # of ``answer_keys.Noted``
             for row, element in zip(part, some, strict=True):
                 reply[row] = element
 
@@ -294,6 +297,8 @@ class Service:
             if wrong:
                 raise errors.Passing(WrongAnswer(int(rows[todo[0]]), wrong[todo[0]]))
             self.dialect = Dialect(codec, reading)
+            if said:
+                self.notify(self.show(said))
             return p
 
         return self._insist(once, PROBE_TRIES, stop)

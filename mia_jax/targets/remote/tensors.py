@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mia_jax import sanitize
+from mia_jax.targets.remote import answer_keys
 from mia_jax.targets.remote.replies import Reply, Scored, Unknown
 
 OFF = 0.05  # from 1, of the sum of probabilities that are rounded
@@ -24,12 +25,12 @@ def answers(outputs: Sequence[Mapping[str, Any]], b: int) -> Reply:
         ValueError, KeyError, TypeError: it is none.
     """
     likely = [o for o in outputs if "prob" in o["name"].lower()] or [o for o in outputs if _is_float(o)]
-    tensor = (likely or outputs)[0]
+    tensor = _of_all(outputs, b) or (likely or outputs)[0]
     values = _values(tensor)
     if values.dtype != object:
         _refuse_transposed(values, b)
     if values.size != len(values):
-        return values
+        return _noted(tensor, values, outputs)
     column = values.reshape(-1)
     if len(outputs) > 1 and _is_float(tensor) and len(column) == b:
         if (by_class := _by_class(outputs, b)) is not None:
@@ -38,6 +39,30 @@ def answers(outputs: Sequence[Mapping[str, Any]], b: int) -> Reply:
             own = bool((labels > 1).any())  # of two classes it may be the second one's
             return [Scored(label, score, own) for label, score in zip(labels.tolist(), column.tolist(), strict=True)]
     return column.tolist()
+
+
+def _of_all(outputs: Sequence[Mapping[str, Any]], b: int) -> Mapping[str, Any] | None:
+    """Which of several outputs of more than one number for each record is read; None where there are no several.
+
+    Raises:
+        Unknown: several hold probabilities, and they differ.
+    """
+    wide = {o["name"]: o for o in outputs if _is_float(o) and len(o["shape"]) == 2 and o["shape"][0] == b < _size(o)}
+    named = [name for name in wide if answer_keys.rank(name) < answer_keys.OTHER] or [*wide]
+    if len(wide) < 2:
+        return None
+    named = sorted(named, key=answer_keys.rank)
+    return wide[answer_keys.one(named, {name: _values(wide[name]) for name in named})]
+
+
+def _noted(tensor: Mapping[str, Any], values: np.ndarray, outputs: Sequence[Mapping[str, Any]]) -> Reply:
+    """The reply with what is to be said: which output was read, and which were left."""
+    name, how = tensor["name"], ""
+    if answer_keys.are_logarithms(name) and values.dtype != object:
+        values, how = answer_keys.softmax(values), answer_keys.AS_LOGITS
+    left = [o["name"] for o in outputs if o["name"] != name]
+    said = answer_keys.said(name, left, how)
+    return answer_keys.Noted([*values], said) if said else values
 
 
 def _is_float(tensor: Mapping[str, Any]) -> bool:

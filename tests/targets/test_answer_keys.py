@@ -1,0 +1,137 @@
+"""Labels and probabilities side by side in a service's answer: which is read, what is said, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import services
+
+from mia_jax.targets.remote import Options, connect, protocols, replies, tensors
+
+B, C = 16, 5
+Z = np.random.default_rng(0).normal(scale=2, size=(B, C))
+P = np.exp(Z) / np.exp(Z).sum(axis=1, keepdims=True)
+LABELS = P.argmax(axis=1).tolist()
+OTHER = (0.9 * P + 0.1 / C).tolist()
+ROWS = P.tolist()
+
+
+def read(answer, classes=None):
+    """The reply to B records, what is said of it, and the probabilities that are read."""
+    reply = protocols.INSTANCES.decode(json.dumps(answer).encode(), B)
+    reading = replies.learn(reply, classes)
+    return getattr(reply, "said", ""), replies.read(reply, B, reading)
+
+
+def objects(**columns):
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+PLAIN = "of its answers 'probabilities' is read, and 'predictions' beside it is left"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"predictions": LABELS, "probabilities": ROWS}, PLAIN),
+        ({"probabilities": ROWS, "predictions": [str(k) for k in LABELS], "model": "m", "id": [*range(B)]}, PLAIN),
+        ({"predictions": np.eye(C)[LABELS].tolist(), "probabilities": ROWS}, PLAIN),
+        ({"outputs": {"labels": LABELS, "scores": ROWS}}, "'scores' is read, and 'labels' beside"),
+        ({"predictions": {"classes": LABELS, "proba": ROWS}}, "'proba' is read, and 'classes' beside"),
+        ({"predictions": LABELS, "logits": Z.tolist()}, "'logits' is read, as logits by a softmax, and 'predictions'"),
+        ({"predictions": LABELS, "log_probs": np.log(P).tolist()}, "'log_probs' is read, as logits by a softmax"),
+        ({"predictions": ROWS, "labels": LABELS}, "'predictions' is read, and 'labels' beside it is left"),
+        ({"predictions": LABELS, "logits": Z.tolist(), "probabilities": ROWS}, "and 'predictions' and 'logits' beside"),
+        ({"predictions": LABELS, "raw_scores": Z.tolist(), "class_probabilities": ROWS}, "'class_probabilities' is"),
+        ({"scores": ROWS, "probabilities": ROWS}, "'probabilities' is read, and 'scores' beside"),
+        (objects(prediction=LABELS, probabilities=ROWS), "'probabilities' is read, and 'prediction' beside"),
+        ({"instances": objects(predicted_class=LABELS, confidence=ROWS)}, "'confidence' is read"),
+        ({"outputs": objects(label=LABELS, score=P.max(axis=1).tolist(), probs=ROWS)}, "'label' and 'score' beside"),
+        ({"predictions": objects(label=LABELS, scores=[dict(enumerate(row)) for row in ROWS])}, "'scores' is read"),
+        ({"predictions": ROWS}, ""),
+        ({"probas": ROWS}, ""),
+        ({"outputs": {"probabilities": ROWS}}, ""),
+    ],
+)  # fmt: skip
+def test_probabilities_of_all_classes_are_read_where_they_lie_beside_labels(answer, said):
+    """The labels were, without a word, or nothing."""
+    told, p = read(answer)
+    np.testing.assert_allclose(p, P, atol=1e-12)
+    assert said in told and bool(said) == bool(told)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"predictions": LABELS, "probabilities": ROWS, "calibrated_probabilities": OTHER},
+        {"predictions": ROWS, "calibrated_probabilities": OTHER},
+        objects(label=LABELS, probabilities=ROWS, calibrated_probabilities=OTHER),
+    ],
+)
+def test_two_keys_of_other_probabilities_are_refused(answer):
+    with pytest.raises(replies.Unknown, match=r"and '(calibrated_probabilities|predictions)' of its .* serve one of"):
+        read(answer)
+
+
+def test_labels_stay_labels_beside_what_is_not_called_probabilities():
+    told, p = read({"predictions": LABELS, "attention": ROWS}, C)
+    np.testing.assert_array_equal(p, np.eye(C)[LABELS])
+    assert "'predictions' is read, and 'attention' beside it is left: where it is probabilities, name it so" in told
+    told, p = read({"predictions": LABELS, "embedding": Z.tolist(), "ids": [*range(B)]}, C)
+    np.testing.assert_array_equal(p, np.eye(C)[LABELS])
+    assert told == ""
+
+
+def test_labels_and_their_scores_under_two_keys_are_read_together():
+    best = P.max(axis=1)
+    told, p = read({"predictions": LABELS, "probabilities": best.tolist()}, C)
+    np.testing.assert_allclose(p[np.arange(B), LABELS], best)
+    assert told == "of its answers 'predictions' is read with 'probabilities' beside"
+    told, p = read(objects(prediction=LABELS, confidence=best.tolist()), C)
+    np.testing.assert_allclose(p[np.arange(B), LABELS], best)
+    order = np.argsort(-P, axis=1)[:, :2]
+    _, p = read({"classes": order.tolist(), "scores": np.take_along_axis(P, order, 1).tolist()}, C)
+    assert ((p > 0).sum(axis=1) == 2).all() and np.allclose(p.max(axis=1), best)
+
+
+def test_the_choice_does_not_hang_on_the_numbers_of_one_request():
+    """A row without an answer, or one record alone, is read under the same key."""
+    for some in (ROWS[:1], [None, *ROWS[1:3]], [[0.0, 2.0, None, 0.0, -1.0], [None] * C]):
+        body = {"predictions": LABELS[: len(some)], "probabilities": some, "scores": some}
+        assert protocols.INSTANCES.decode(json.dumps(body).encode(), len(some)) == some
+
+
+def output(name, values):
+    values = np.asarray(values)
+    kind = "FP64" if values.dtype.kind == "f" else "INT64"
+    return {"name": name, "datatype": kind, "shape": [*values.shape], "data": values.reshape(-1).tolist()}
+
+
+def test_of_several_tensors_the_probabilities_are_read():
+    """The first of a float type was."""
+    labels, p, z = output("label", LABELS), output("probabilities", P), output("logits", Z)
+    for outputs, left in (([labels, p], "'label'"), ([z, p], "'logits'"), ([p], "")):
+        reply = tensors.answers(outputs, B)
+        np.testing.assert_array_equal(np.asarray(reply), P)
+        assert bool(left) == hasattr(reply, "said") and left in getattr(reply, "said", "")
+    np.testing.assert_array_equal(np.asarray(tensors.answers([output("out0", Z), output("out1", P)], B)), P)
+    np.testing.assert_allclose(np.asarray(tensors.answers([labels, z], B)), P)
+    with pytest.raises(replies.Unknown, match="'probabilities' and 'calibrated_prob' of its answers all hold"):
+        tensors.answers([p, output("calibrated_prob", OTHER)], B)
+
+
+def test_what_was_read_is_said_once():
+    pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
+    x, heard = np.random.default_rng(1).normal(size=(40, C)), []
+
+    def respond(body, number):
+        z = np.array(json.loads(body)["instances"])
+        p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        return services.reply({"predictions": p.argmax(axis=1).tolist(), "probabilities": p.tolist()})
+
+    with services.raw(respond, "/predict") as url:
+        options = Options(timeout=5.0, backoff=0.001)
+        target = connect(url, x, protocol="json", options=options, notify=heard.append)
+        found = np.exp(target.ask(x))
+    np.testing.assert_allclose(found, np.exp(x) / np.exp(x).sum(axis=1, keepdims=True), rtol=1e-6)
+    assert target.answers.kind == "probabilities" and heard == [f"{url}: {PLAIN}"]
