@@ -17,6 +17,7 @@ REPEATED = 8  # questions: three records alone, the same once more, and two in a
 ALONE = 3
 LATE = 8  # rows of the second half of the first large request, asked about again in a small one
 GARBAGE = 0.1  # total variation; no batch of another size moves an answer so far
+SAME = earlier.ALIKE / 10  # nats between answers that are one and the same
 COARSE_DIGITS = 1  # so few, or labels: many records have the same answer, and no place in a batch can be told
 
 
@@ -70,12 +71,36 @@ def check(
     most = max(earlier.largest(*pair) for pair in pairs)
     if steady:
         notify(
-            f"warning: records get other answers in a request of several than alone, by up to {most:.2g}: ask about one"
-            " at a time (`rows_per_request=1`)"
+            f"warning: records get other answers in a request of several than alone, by up to {most:.2g}:"
+            f" {_of_the_rest(then, now, answers)}"
         )
     else:
         notify(differs(len(alone), most))
     return most
+
+
+def _of_the_rest(then: np.ndarray, now: np.ndarray, answers: Answers) -> str:
+    """What to do where the answer to a record depends on the others of its request.
+
+    Args:
+        then, now: answers [m, c] to the same records among others, and to each alone.
+        answers: their format.
+    """
+    cause = "preprocessing that is fitted to each request (a scaler), or batch statistics, does so"
+
+    def are_one(log_p: np.ndarray) -> bool:
+        return bool(
+            (earlier.distance(log_p[1:], np.repeat(log_p[:1], len(log_p) - 1, 0), answers.digits) <= SAME).all()
+        )
+
+    if len(now) > 1 and are_one(now) and not are_one(then):  # by one row at a time the answers would be lost
+        return (
+            f"{cause}, and asked alone {len(now)} different records get one and the same answer, so"
+            " `rows_per_request=1` would not help: ask how the service preprocesses, and have it use the training's"
+            " statistics; until then give records in random order, members among the others, so that each (large)"
+            " request has as many of both"
+        )
+    return f"ask about one at a time (`rows_per_request=1`), and ask how the service preprocesses: {cause}"
 
 
 def differs(records: int, most: float) -> str:
