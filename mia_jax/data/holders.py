@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.data import tables
+from mia_jax.data import read_again, tables
 from mia_jax.data.columns import listed
 from mia_jax.types import InputError, Records
 
@@ -31,6 +31,7 @@ class Arrays(NamedTuple):
     y: np.ndarray  # [n], or a one-hot code [n, c]
     names: tuple[str, ...] = ()  # of the classes, where they are known
     categories: tuple[Any, ...] = ()  # of labels whose type says that they are some, in their order
+    notes: tuple[str, ...] = ()  # of what was made of them, in sentences
 
 
 def held(data: Any, y: Any = None) -> Table | Arrays:
@@ -297,7 +298,7 @@ def _of_hugging_face(data: Any) -> Table:
                 f"record {row} has {numbers[row]} in the column {name}, which stands for no class of"
                 f" {listed(categories)}: leave such records out"
             )
-    return Table(columns, (), names)
+    return Table(columns, read_again.notes(data), names)
 
 
 def _of_items(data: Any) -> Arrays | Table:
@@ -306,9 +307,9 @@ def _of_items(data: Any) -> Arrays | Table:
     if not len(data):
         raise InputError(f"there are no records in {kind}")
     items = [data[k] for k in range(len(data))]
-    first = items[0]
+    first, notes = items[0], () if isinstance(data, Sequence) else read_again.notes(data)
     if isinstance(first, Mapping):
-        return Table(_named(map(str, first), (_values([item[name] for item in items]) for name in first)))
+        return Table(_named(map(str, first), (_values([item[name] for item in items]) for name in first)), notes)
     if not isinstance(first, tuple | list) or len(first) != 2:
         raise InputError(
             f"{kind} gives {type(first).__name__} for a record{_of_length(first)}, and (x, y) is needed: give"
@@ -325,7 +326,7 @@ def _of_items(data: Any) -> Arrays | Table:
     y = _stacked(labels) if _is_array(labels[0]) else _of_values(labels)
     if isinstance(x[0], str):
         raise InputError(f"records of {kind} are text ({sanitize.quoted(x[0])}): give the numbers that a model takes")
-    return Arrays(_stacked(x) if _is_array(x[0]) else _of_values(x), y, known)
+    return Arrays(_stacked(x) if _is_array(x[0]) else _of_values(x), y, known, notes=notes)
 
 
 def _is_one_hot(value: Any) -> bool:

@@ -126,14 +126,14 @@ def of_arrays(found: Arrays, name: str, kinds: Any = None) -> Own:
     if x.ndim == 2 and (x.dtype.hasobject or kinds):
         tables.refuse_unpaired(x, len(found.y))
         values = holders._of_values if x.dtype.hasobject else np.asarray
-        table = Table({f"x{k}": values(x[:, k].tolist()) for k in range(x.shape[1])} | {"y": found.y})
+        table = Table({f"x{k}": values(x[:, k].tolist()) for k in range(x.shape[1])} | {"y": found.y}, found.notes)
         return of_table(table, name, How("y", kinds))
     tables.refuse_unpaired(x, len(found.y))
     labels = class_labels.numbered(found.y, names=class_labels.present(found.categories, found.y))
     if found.names and not labels.names and labels.y.max() < len(found.names):
         labels = labels._replace(names=found.names)
     read, schema = local.read({"x": x, "y": labels.y}, name)
-    notes = (*schema.notes, *filter(None, [labels.note]))
+    notes = (*found.notes, *schema.notes, *filter(None, [labels.note]))
     return Own(read, schema._replace(class_names=labels.names, notes=notes))
 
 
@@ -156,7 +156,8 @@ def of_table(table: Table, name: str, how: How) -> Own:
             features = [other for other in features if other != column]
             break
     if len(features) == 1 and table.columns[features[0]].ndim > 2 and how.like is None:  # images keep their shape
-        own = of_arrays(Arrays(table.columns[features[0]], *_labels_of(table, label)), name)
+        images = Arrays(table.columns[features[0]], *_labels_of(table, label))
+        own = of_arrays(images._replace(notes=table.notes), name)
         return own._replace(member=member)
     labels = _classes(table, label, how, kinds)
     written, fields, said = _encoded(table, features, kinds, how.like)
