@@ -54,5 +54,6 @@ def test_audit_says_it():
     x, y = load_digits(return_X_y=True)
     x, y = x[:600], np.random.default_rng(0).permutation(y[:600])
     p, member = trained(x, y, models=9)
-    found = mia.audit(p[0], x, y, member[0], shadows={"shadows": p[1:], "shadow_member": member[1:]})
+    shadows = {"shadows": p[1:], "shadow_member": member[1:]}
+    found = mia.audit(p[0], x, y, member[0], shadows=shadows, attacks="loss")
     assert sum("no better than guessing" in note for note in found.notes) == 1

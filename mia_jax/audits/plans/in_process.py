@@ -20,6 +20,7 @@ from mia_jax.audits.deployed.in_process import Answers, Asked, brought
 from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Observation, Observers, Run, Summary, Trained, TrainingJob
+from mia_jax.checks import held_out
 from mia_jax.data import duplicates, local, neighbors, tables
 from mia_jax.data.records import of_frames
 from mia_jax.plans import training_plan
@@ -135,6 +136,7 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
     inputs = predictions.checked(run.config, saved, others, duplicates.of_records(given.x), retrain)
     said = in_process.remarks(asked, answers)
     of_records = [*populations.notes(given), *neighbors.notes(given.x, given.y, given.member)]
+    of_records += held_out.of_estimators(given.model, given.trainer, given.member, len(given.y))
     doubts, notes = inputs.doubts, inputs.notes
     if setting.platform is not None:
         doubts, notes = in_process.of_drawn(doubts), in_process.of_drawn(notes)

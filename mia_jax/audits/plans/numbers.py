@@ -21,7 +21,7 @@ from mia_jax.audits.plans import predictions
 from mia_jax.audits.plans.in_process import plan_of_shadows
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
-from mia_jax.checks import lone_signals, other_answers
+from mia_jax.checks import held_out, lone_signals, other_answers
 from mia_jax.checks.other_answers import Apart
 from mia_jax.data import duplicates, neighbors, tables
 from mia_jax.plans.training_plan import TrainingPlan
@@ -223,6 +223,7 @@ def summarize(
     group = duplicates.of_records(given.x)
     copied = None if group is None else duplicates.note(group, given.member)
     notes += [*([copied] if copied else []), *neighbors.notes(given.x, member=given.member), *said.notes]
+    notes += held_out.of_estimators(given.model, given.trainer, given.member, len(given.y))
     for line in (*said.doubts, *notes):
         run.notify(f"warning: {line}")
     shape = tuple(np.shape(given.x)[1:])

@@ -21,7 +21,7 @@ from mia_jax.audits.deployed.in_process import Asked, brought
 from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
-from mia_jax.checks import alone, blind_guesses, class_gaps, unnoticed
+from mia_jax.checks import alone, blind_guesses, class_gaps, held_out, unnoticed
 from mia_jax.data import duplicates, neighbors
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Answers, Array, InputError
@@ -247,6 +247,7 @@ def _notes(run: Run[InProcessConfig], setting: WithoutShadowsSetting, doubted: b
     group = duplicates.of_records(given.x)
     note = None if group is None else duplicates.note(group, given.member)
     of_records = [*neighbors.notes(given.x, given.y, given.member), *populations.notes(given)]
+    of_records += held_out.of_estimators(given.model, None, given.member, len(given.y))
     return [*said, *([note] if note else []), *of_records]
 
 

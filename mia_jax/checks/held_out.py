@@ -1,0 +1,110 @@
+"""Records that are said to have trained a model, and did not: held out inside ``fit``.
+
+Early stopping, a validation set and a loader that drops its last batch keep records from the training that somebody
+gave for it. Where all models do so, they look like models that remember less. But some of their members are remembered
+plainly, and the others not at all: half of what was held out is answered below the median of models that are known not
+to have it. Of models that remember all of their members a little, or some of them more, such answers are rare.
+NumPy and SciPy.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from mia_jax.checks import samples
+from mia_jax.types import Array
+
+MODELS, JUDGED, SAMPLE = 64, 16, 4096  # models, those that are judged by the others, and records
+OTHERS = 3  # models with a record, and without it, beside the one that is judged
+PLAIN = 3.0  # spreads between models with a record and without it, above which it is remembered plainly
+SURE = 0.05  # probabilities beyond 1 less this are not told apart, nor those below it: they are of no size there
+LEAST, SHARE = 100, 0.1  # plain records, and their share of all that are judged
+LOW, SOME = 10, 0.015  # of them, answers below the median of models without the record
+AUTOMATIC = 10_000  # records above which early_stopping="auto" of scikit-learn stops early
+AS_NEW = 0.35  # of the answers nearer to those of models without the record: below their median; one half of new ones
+
+
+def notes(sure: Array, member: Array) -> tuple[str, ...]:
+    """What is to be said of members that are answered as new records, in a sentence.
+
+    Args:
+        sure: probabilities of the true class [K, n].
+        member: bool [K, n], who is said to have trained each model.
+    """
+    rows = samples.rows(np.shape(sure)[1], SAMPLE)
+    sure, member = np.asarray(sure)[:MODELS, rows], np.asarray(member, bool)[:MODELS, rows]
+    scores = special.logit(np.clip(sure, SURE, 1 - SURE))
+    new = np.where(member, np.nan, scores)
+    enough = (~member).sum(axis=0) >= OTHERS
+    outside, spread = _middle(new, enough)
+    floor = np.nanmedian(spread) if enough.any() else 0.0
+    asked, plain, nearer, below = 0, 0, 0, []
+    for k in range(min(len(scores), JUDGED)):
+        others = np.where(member, scores, np.nan)
+        others[k] = np.nan
+        there = member[k] & enough & ((member.sum(axis=0) - member[k]) >= OTHERS)
+        inside, width = _middle(others, there)
+        apart = inside - outside
+        told = there & (apart > PLAIN * np.maximum(np.maximum(width, spread), floor))
+        asked, plain = asked + int(there.sum()), plain + int(told.sum())
+        nearer += int((scores[k, told] < (outside + apart / 2)[told]).sum())
+        below.append(int((scores[k, told] < outside[told]).sum()))
+    low = sum(below)
+    if plain < max(LEAST, SHARE * asked) or low < max(LOW, SOME * plain) or low < AS_NEW * nearer:
+        return ()
+    if np.mean(np.array(below) > 0) < 0.5:  # of one model among others, of which other checks say more
+        return ()
+    return (
+        f"About {2 * low / plain:.0%} of the records that are said to have trained a model are answered as records that"
+        " are new to it, where other models that they trained know them plainly: they seem to be held out inside fit"
+        " (early stopping, a validation set), left out by a loader, or marked as members by mistake. As marked, attacks"
+        " find less than there is: mark what trained each model, or let it train on all of that.",
+    )
+
+
+def of_estimators(target: Any, trainer: Any, member: Array | None, n: int) -> tuple[str, ...]:
+    """What is to be said of estimators whose own settings hold records out, in a sentence.
+
+    Args:
+        target: what may be an estimator of scikit-learn's kind, or a method of one.
+        trainer: of shadows, what may be one.
+        member: bool [n], who trained the target, where that is known.
+        n: records; half of them train a shadow.
+    """
+    m = n // 2 if member is None else int(np.sum(member))
+    shares = {"the target": _share(getattr(target, "__self__", target), m), "each shadow": _share(trainer, m)}
+    found = {name: share for name, share in shares.items() if share}
+    if not found:
+        return ()
+    whose, hold = " and ".join(found), "holds" if len(found) == 1 else "hold"
+    return (
+        f"{whose[0].upper()}{whose[1:]} {hold} out {next(iter(found.values()))} of the records that are given to fit"
+        " (early_stopping): they do not train it, and are marked as members all the same, so attacks find less than"
+        " among those that do. Turn it off, or mark and give to fit what trains, and hold others out.",
+    )
+
+
+def _share(estimator: Any, m: int) -> str:
+    """How much an estimator holds out of m records, by its settings; "" for nothing."""
+    try:
+        settings = estimator.get_params()
+    except Exception:  # no estimator, or a class of one
+        return ""
+    for name, share in settings.items():
+        start = name.removesuffix("validation_fraction")
+        if start == name or share is None:
+            continue
+        stops = settings.get(f"{start}early_stopping", settings.get(f"{start}n_iter_no_change") is not None)
+        if stops is True or (stops == "auto" and m > AUTOMATIC):
+            return f"{share:.0%}" if isinstance(share, float) else f"{share:,}"
+    return ""
+
+
+def _middle(values: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Medians [n] over models of float [K, n], and the spread about them (of a normal distribution); NaN elsewhere."""
+    middle, spread = (np.full(values.shape[1], np.nan) for _ in range(2))
+    some = values[:, there]
+    middle[there] = np.nanmedian(some, axis=0)
+    spread[there] = 1.4826 * np.nanmedian(np.abs(some - middle[there]), axis=0)
+    return middle, spread
