@@ -52,14 +52,15 @@ def note(given: Given, sure: np.ndarray, noticed: Callable[[Given], bool]) -> tu
         return ()
     areas = [metrics.area(*each)[0] for each in zip(own, who, strict=True)]
     told = f" (shadows tell their members from others with an AUC of {np.median(areas):.2f})" if areas else ""
-    why = f"The models remember too little, or the records are too few{told}"
+    why, lists = f"The models remember too little, or the records are too few{told}", ""
     if not len(given.shadows):
         why = "Without shadows there is little to compare with"
+        lists = ", and that member names all records that trained the target (a later release may have had more)"
     what = "numbers" if given.labels is None else "answers"
     return (
         f"{START} in these {what}: of {len(tried)} mistakes, each made in a copy of them, they"
         f" missed {len(missed)}: {'; '.join(missed)}. {why}: {what} with such a mistake look as these do, and a low"
-        " score may come from it. See for yourself that rows and memberships are in one order.",
+        f" score may come from it. See for yourself that rows and memberships are in one order{lists}.",
     )
 
 

@@ -52,6 +52,17 @@ def test_strong_memories_are_told_nothing():
     assert said(world(600, 3.0)) == remarks.Remarks()
 
 
+def test_without_shadows_a_list_that_lacks_members_is_thought_of():
+    """Of a target that trained on more records than its list names, nothing else says that without shadows."""
+    given = world(300, 0.3)
+    alone = given._replace(shadows=given.shadows[:0], trained=given.trained[:0])
+    more = "and that member names all records that trained the target (a later release may have had more)."
+    [note] = unnoticed.note(alone, np.zeros((0, 300)), lambda copy: False)
+    assert note.endswith(more)
+    [note] = said(given).notes
+    assert more not in note
+
+
 def test_where_nothing_was_asked_for_no_mistake_is_made():
     assert said(world(300, 0.3), trials=False) == remarks.Remarks()
 
