@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from mia_jax.checks import equal_answers, unlike_shadows
+from mia_jax.plans import row_groups
 from mia_jax.statistics import metrics
 from mia_jax.types import Array
 
@@ -44,7 +45,7 @@ def by_class(labels: Array, member: Array, copied: float = 1.0) -> Guess | None:
     Args:
         labels: int [n].
         member: bool [n].
-        copied: how often a record is in the file, on average.
+        copied: how often a record is in the file, on average, or how many were drawn together.
 
     Returns:
         The mean AUC of both halves, with the error of one (they are not independent); None of too few records.
@@ -83,7 +84,7 @@ def by_hardness(sure: Array, shadow_member: Array, member: Array) -> Guess | Non
     """
     member, trained = np.asarray(member, bool), np.asarray(shadow_member, bool)
     sure = np.asarray(sure, np.float64)
-    logit, more = unlike_shadows.logits(sure), np.sqrt(_copied(sure))
+    logit, more = unlike_shadows.logits(sure), np.sqrt(_copied(sure, trained))
     (hard, there), (outside, _), (inside, both) = _mean(sure, ~trained), _mean(logit, ~trained), _mean(logit, trained)
     guesses = [_guess(hard, member, there, more)]
     if (both := both & there).any():
@@ -93,14 +94,15 @@ def by_hardness(sure: Array, shadow_member: Array, member: Array) -> Guess | Non
     return max(found, key=lambda guess: (guess.area - 0.5) / guess.error) if found else None
 
 
-def doubts(labels: Array, member: Array) -> tuple[str, ...]:
+def doubts(labels: Array, member: Array, shadow_member: Array | None = None) -> tuple[str, ...]:
     """The doubt about an audit whose members are nearly told by their class, in a sentence; ().
 
     Args:
         labels: int [n].
         member: bool [n].
+        shadow_member: bool [S, n], which tells rows that were drawn together; None: there is none.
     """
-    guess = by_class(labels, member)
+    guess = by_class(labels, member, _together(shadow_member))
     if guess is None or not guess.told or guess.area - 1.96 * guess.error < PLAIN:
         return ()
     return (
@@ -125,7 +127,7 @@ def notes(
         sure, shadow_member: as of ``by_hardness``, where there are shadows of the same records.
         hardness: guess by that, too; not where shadows are known to be off.
     """
-    said, copied = [], 1.0 if sure is None else _copied(sure)
+    said, copied = [], 1.0 if sure is None else _copied(sure, shadow_member)
     if (guess := by_class(labels, member, copied)) and guess.told:
         said.append(
             f"The class alone tells who is a member with an AUC of {guess} (shares of one half of the records, judged"
@@ -165,6 +167,12 @@ def _guess(score: np.ndarray, member: np.ndarray, there: np.ndarray, more: float
     return Guess(max(area, 1 - area), error * more, area > 0.5, NOTED)
 
 
-def _copied(sure: Array) -> float:
-    """How often a record is in the file, on average, by answers [S, n] that are the same in all shadows."""
-    return np.shape(sure)[1] / len(np.unique(equal_answers.numbers(np.asarray(sure).T)))
+def _copied(sure: Array, shadow_member: Array | None) -> float:
+    """How often a record is in the file, by answers [S, n] that are the same in all shadows; or how many were drawn."""
+    copies = np.shape(sure)[1] / len(np.unique(equal_answers.numbers(np.asarray(sure).T)))
+    return max(copies, _together(shadow_member))
+
+
+def _together(shadow_member: Array | None) -> float:
+    """How many rows were drawn together, as all visits of a patient, as shadows' members [S, n] tell it."""
+    return 1.0 if shadow_member is None else row_groups.size(shadow_member)

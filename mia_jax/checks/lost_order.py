@@ -11,6 +11,7 @@ import numpy as np
 
 from mia_jax.checks import naming
 from mia_jax.checks.consistency import FEW, KNOWS, MARGIN, Beyond, beyond_chance, percent
+from mia_jax.plans import row_groups
 from mia_jax.types import Array
 
 FAR = 5.0  # standard errors below the others
@@ -33,7 +34,7 @@ def of_answers(
     models = [np.asarray(p).argmax(axis=1) for p in (target, *shadows)]
     none = np.zeros(len(labels), bool)
     who = [none if member is None else np.asarray(member, bool), *np.asarray(shadow_member, bool)]
-    sides = {}
+    sides, more = {}, np.sqrt(row_groups.size(np.asarray(shadow_member)))  # rows that were drawn together are one
     for inside in (True, False):
         sides[inside] = [
             _beyond(labels, answered, mine == inside, classes) for answered, mine in zip(models, who, strict=True)
@@ -49,7 +50,7 @@ def of_answers(
         lost = []
         for k in guesses:
             of, rows = here[k], (who[k] == inside).sum()
-            if of is not None and of[1] < min(THIRD * usual, usual - FAR * of[0].error / rows):
+            if of is not None and of[1] < min(THIRD * usual, usual - FAR * more * of[0].error / rows):
                 lost.append(k)
         if lost:
             return (_said(labels, models, who, lost, inside, others),)

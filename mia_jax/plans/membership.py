@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from mia_jax.plans import row_groups
 from mia_jax.rows import Rows, rows_of
 from mia_jax.types import Array, InputError, few_of
 
@@ -28,6 +29,7 @@ SMALL = 32  # records below which a correlation tells nothing, and only exact ha
 FEW_SETS = 4  # of records, of which several shadows each are worth little more than one each
 CHANCE = 1e-6  # of counts as even as these, were the rows independent
 SIGNIFICANCE = 1e-4  # an honest design is refused in one of ten thousand
+USUAL = 10.0  # rows of a group, where few shadows do not tell: a refusal must be sure even so
 SAMPLE = 2048  # records that are looked at first, of many
 TELLS = (
     "shadow_member tells who trained the target: {}; draw each shadow's records at random, whoever trained the target,"
@@ -231,7 +233,16 @@ def examine(
             f" and {len(rows) - count.max()} others, drawn at random, are used."
         )
     elif member is not None and per_example and (told := _association(rows, member, kept)):
-        raise InputError(TELLS.format(told))
+        together = row_groups.size(rows)
+        known = together > 1 or len(rows) > row_groups.FEW
+        if sure := _association(rows, member, kept, together if known else USUAL):
+            raise InputError(TELLS.format(sure))
+        if not known:
+            notes.append(
+                f"shadow_member may tell who trained the target: {told}. That is beyond chance if each row was drawn"
+                " for itself; where rows were drawn in groups, as all visits of a patient, so few shadows do not tell"
+                f" it from chance, and {row_groups.FEW + 1} do. Draw each shadow's records whoever trained the target."
+            )
     if note := _few_sets(rows):
         notes.append(note)
     return Design(kept, fixed, tuple(notes))
@@ -253,16 +264,19 @@ def _few_sets(rows: np.ndarray) -> str | None:
     )
 
 
-def _association(rows: np.ndarray, member: np.ndarray, numbers: np.ndarray) -> str | None:
+def _association(rows: np.ndarray, member: np.ndarray, numbers: np.ndarray, together: float = 1.0) -> str | None:
     """How rows tell membership beyond chance, in words; None if they do not.
 
     Any row (hypergeometric, Bonferroni's correction), their number (its mean over members, a permutation's variance),
-    a linear combination (the F test), each at a third of ``SIGNIFICANCE``.
+    a linear combination (the F test), each at a third of ``SIGNIFICANCE``. Where so many rows go ``together``
+    (``row_groups.size``), there are so many times fewer draws, and normal laws of these.
     """
     level, n = SIGNIFICANCE / 3, len(member)
     inside, size = (rows & member).sum(axis=1), rows.sum(axis=1)
     law = stats.hypergeom(n, int(member.sum()), size)
     p = 2 * np.minimum(law.cdf(inside), law.sf(inside - 1)) * max(len(rows), 1)
+    if together > 1:
+        p = 2 * stats.norm.sf(np.abs(_correlation(member[None], rows)[0]) * np.sqrt(n / together)) * max(len(rows), 1)
     if len(p) and (k := int(p.argmin())) >= 0 and p[k] < level:
         return (
             f"shadow {numbers[k]} (counted from 0) trained on {inside[k] / max(member.sum(), 1):.0%} of the members and"
@@ -270,28 +284,29 @@ def _association(rows: np.ndarray, member: np.ndarray, numbers: np.ndarray) -> s
         )
     count, taken = rows.sum(axis=0), int(member.sum())
     if count.min() < count.max() and 0 < taken < n:
-        error = np.sqrt(count.var(ddof=1) / taken * (1 - taken / n))
+        error = np.sqrt(together * count.var(ddof=1) / taken * (1 - taken / n))
         p = 2 * stats.norm.sf(abs(count[member].mean() - count.mean()) / error)
         if p < level:
             return (
                 f"members trained {count[member].mean():.2f} of {len(rows)} shadows on average, and others"
                 f" {count[~member].mean():.2f} (p = {p:.1g})"
             )
-    return _combination(rows, member, level)
+    return _combination(rows, member, level, together)
 
 
-def _combination(rows: np.ndarray, member: np.ndarray, level: float) -> str | None:
+def _combination(rows: np.ndarray, member: np.ndarray, level: float, together: float) -> str | None:
     n = len(member)
     if n < 10 * len(rows) + 50 or member.all() or not member.any():
         return None
     x = np.concatenate([np.ones((1, n)), rows]).astype(np.float64)
     fit, _, rank, _ = np.linalg.lstsq(x @ x.T, x @ member, rcond=None)
     k = rank - 1  # of complementary rows one tells all
-    if k < 1:
+    free = n / together - 1 - k
+    if k < 1 or free < 10:
         return None
     total = ((member - member.mean()) ** 2).sum()
     left = max(float(((member - fit @ x) ** 2).sum()), 1e-12)
-    p = stats.f.sf((total - left) / k / (left / (n - 1 - k)), k, n - 1 - k)
+    p = stats.f.sf((total - left) / k / (left / free), k, free)
     if p >= level:
         return None
     return f"a sum of its rows, weighted, explains {1 - left / total:.0%} of the variance of membership (p = {p:.1g})"

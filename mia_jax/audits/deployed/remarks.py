@@ -172,7 +172,7 @@ def _doubts(given: _Given, found: _Beside | None, alike: bool) -> tuple[str, ...
         or (odd_shadows.doubts(found.models) if found else ())
         or _untold(given, found)
         or _gross(given, found)
-        or (() if member is None else blind_guesses.doubts(labels, member))
+        or (() if member is None else blind_guesses.doubts(labels, member, trained))
     )
 
 
