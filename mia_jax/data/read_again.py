@@ -26,7 +26,7 @@ def notes(data: Any) -> tuple[str, ...]:
     if row is None:
         return ()
     return (
-        f"{type(data).__name__} gives another record {row} each time it is read, as with a random transform"
+        f"Record {row} of {type(data).__name__} is another one each time it is read, as with a random transform"
         " (augmentation), and these are its records of one reading. An audit asks about records as a model gets them in"
         " evaluation: give the data set with the transform of evaluation, or none.",
     )

@@ -47,12 +47,12 @@ def _plain(defense: str) -> str:
 
 
 def unsteady(target: Mapping[str, Any]) -> str:
-    """That a service answers differently each time, where it does."""
+    """That a service does not answer the same record in one way, where that is so."""
     if target.get("unsteady") is None:
         return ""
     return (
-        " The service answers differently each time: a few records were asked about twice, and a probability differed"
-        f" by up to {target['unsteady']:.2g}; the scores hold that noise."
+        " The service does not answer in one way: a few records were asked about again, alone or among others, and a"
+        f" probability differed by up to {target['unsteady']:.2g}; the scores hold that noise."
     )
 
 

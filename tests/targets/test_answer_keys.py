@@ -7,6 +7,7 @@ import pytest
 import services
 
 from mia_jax.targets.remote import Options, connect, protocols, replies, tensors
+from mia_jax.types import InputError
 
 B, C = 16, 5
 Z = np.random.default_rng(0).normal(scale=2, size=(B, C))
@@ -69,7 +70,7 @@ def test_probabilities_of_all_classes_are_read_where_they_lie_beside_labels(answ
     ],
 )
 def test_two_keys_of_other_probabilities_are_refused(answer):
-    with pytest.raises(replies.Unknown, match=r"and '(calibrated_probabilities|predictions)' of its .* serve one of"):
+    with pytest.raises(InputError, match=r"and '(calibrated_probabilities|predictions)' of its .* serve one of"):
         read(answer)
 
 
@@ -116,7 +117,7 @@ def test_of_several_tensors_the_probabilities_are_read():
         assert bool(left) == hasattr(reply, "said") and left in getattr(reply, "said", "")
     np.testing.assert_array_equal(np.asarray(tensors.answers([output("out0", Z), output("out1", P)], B)), P)
     np.testing.assert_allclose(np.asarray(tensors.answers([labels, z], B)), P)
-    with pytest.raises(replies.Unknown, match="'probabilities' and 'calibrated_prob' of its answers all hold"):
+    with pytest.raises(InputError, match="'probabilities' and 'calibrated_prob' of its answers all hold"):
         tensors.answers([p, output("calibrated_prob", OTHER)], B)
 
 
@@ -129,8 +130,16 @@ def test_what_was_read_is_said_once():
         p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
         return services.reply({"predictions": p.argmax(axis=1).tolist(), "probabilities": p.tolist()})
 
+    options, numbers = Options(timeout=5.0, backoff=0.001), []
+
+    def two(body, number):
+        numbers.append(number)
+        return services.reply({"probabilities": ROWS, "calibrated_probabilities": OTHER})
+
+    with services.raw(two, "/predict") as url, pytest.raises(InputError, match="all hold probabilities"):
+        connect(url, x, protocol="json", options=options)
+    assert numbers == [1]  # of four dialects, for the first was understood
     with services.raw(respond, "/predict") as url:
-        options = Options(timeout=5.0, backoff=0.001)
         target = connect(url, x, protocol="json", options=options, notify=heard.append)
         found = np.exp(target.ask(x))
     np.testing.assert_allclose(found, np.exp(x) / np.exp(x).sum(axis=1, keepdims=True), rtol=1e-6)

@@ -133,7 +133,10 @@ def test_what_came_of_asking_again_is_said(tmp_path):
 def test_the_report_says_that_answers_differ():
     told = {"records": 5, "oldest": "2026-01-01", "newest": "2026-01-01", "rechecked": True}
     text = answer_words.earlier({"answers_of_earlier_runs": told, "unsteady": 0.43})
-    assert "had not changed" not in text and "0.43" in answer_words.unsteady({"unsteady": 0.43})
+    assert "had not changed" not in text
+    assert "alone or among others, and a probability differed by up to 0.43" in answer_words.unsteady(
+        {"unsteady": 0.43}
+    )
     assert "had not changed" in answer_words.earlier({"answers_of_earlier_runs": told})
 
 

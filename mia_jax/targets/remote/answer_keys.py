@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.targets.remote.errors import Unknown
+from mia_jax.types import InputError
 
 LABELS = (
     *("classes", "labels", "displayNames", "label", "displayName", "class", "predicted_label", "prediction"),
@@ -63,7 +63,7 @@ def pick(value: Any, b: int) -> Picked | None:
             of objects.
 
     Raises:
-        Unknown: several keys hold probabilities of all classes, and they differ.
+        InputError: several keys hold probabilities of all classes, and they differ.
     """
     if isinstance(value, dict):
         columns = {str(key): rows for key, rows in value.items() if isinstance(rows, list) and len(rows) == b}
@@ -171,7 +171,7 @@ def one(found: Sequence[str], columns: Mapping[str, Sequence[Any] | np.ndarray])
         columns: what they hold, a row for each record.
 
     Raises:
-        Unknown: several hold probabilities, and they differ.
+        InputError: several hold probabilities, and they differ.
     """
     if len(found) == 1:
         return found[0]
@@ -182,7 +182,7 @@ def one(found: Sequence[str], columns: Mapping[str, Sequence[Any] | np.ndarray])
     first = tables[soft[0]]
     others = [name for name in soft[1:] if not _alike(first, tables[name])]
     if others:
-        raise Unknown(
+        raise InputError(
             f"{_listed([soft[0], *others])} of its answers all hold probabilities, other ones each, and which the"
             " attack is on cannot be told: serve one of them, or ask the service yourself and give what it answered"
             " (`mia_jax.audit(p, x, y, member)`)"

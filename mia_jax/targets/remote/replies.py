@@ -63,7 +63,8 @@ def elements(value: Any, b: int) -> Reply:
     side the latter, with a note (``answer_keys.Noted``).
 
     Raises:
-        Unknown: it is of another form, and its outline is told; or two keys hold probabilities.
+        Unknown: it is of another form; its outline is told.
+        InputError: two keys hold probabilities, and they differ.
     """
     value = _without_percent_signs(value)
     if picked := answer_keys.pick(value, b):

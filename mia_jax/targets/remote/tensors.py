@@ -45,7 +45,7 @@ def _of_all(outputs: Sequence[Mapping[str, Any]], b: int) -> Mapping[str, Any] |
     """Which of several outputs of more than one number for each record is read; None where there are no several.
 
     Raises:
-        Unknown: several hold probabilities, and they differ.
+        InputError: several hold probabilities, and they differ.
     """
     wide = {o["name"]: o for o in outputs if _is_float(o) and len(o["shape"]) == 2 and o["shape"][0] == b < _size(o)}
     named = [name for name in wide if answer_keys.rank(name) < answer_keys.OTHER] or [*wide]
