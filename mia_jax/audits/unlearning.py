@@ -10,6 +10,7 @@ import numpy as np
 from mia_jax.attacks import lira, u_lira
 from mia_jax.attacks.common import scaled_logit
 from mia_jax.attacks.u_lira import Scores
+from mia_jax.checks import unlearned as checks
 from mia_jax.data import tables
 from mia_jax.statistics import metrics, over_targets, per_record
 from mia_jax.statistics.metrics import Measure
@@ -50,11 +51,13 @@ class Unlearning:
     models: int  # K, unlearned ones
     retrained: int  # R
     targets: int  # T, of them judged
+    doubts: tuple[str, ...] = ()  # whether the answers belong together, in sentences; the verdict begins with them
 
     @property
     def verdict(self) -> str:
         """What the numbers support, a sentence a line."""
-        lines = [_privacy_verdict(self.privacy), _efficacy_verdict(self.efficacy, self.efficacy_by_record)]
+        efficacy = _efficacy_verdict(self.efficacy, self.efficacy_by_record, self.targets)
+        lines = [_privacy_verdict(self.privacy, self.targets), efficacy]
         if self.before is not None:
             lines.insert(1, f"Before unlearning the same guess had an AUC of {self.before.auc}.")
         if self.accuracy:
@@ -62,7 +65,7 @@ class Unlearning:
                 f"Accuracy on records never seen: {self.accuracy['unlearned']:.3f} unlearned,"
                 f" {self.accuracy['retrained']:.3f} retrained."
             )
-        return "\n".join(lines)
+        return "\n".join([*(f"Doubt: {text}" for text in self.doubts), *lines])
 
     def __str__(self) -> str:
         """The verdict, and of how many models."""
@@ -78,40 +81,49 @@ class Unlearning:
             for name, judged in (("privacy", self.privacy), ("efficacy", self.efficacy), ("before", self.before))
         }
         counts = {"models": self.models, "retrained": self.retrained, "targets": self.targets}
-        return {**games, **counts, "accuracy": self.accuracy, "verdict": self.verdict}
+        told = {"accuracy": self.accuracy, "doubts": [*self.doubts], "verdict": self.verdict}
+        return {**games, **counts, **told}
 
 
-def _told(judged: Judged) -> bool | None:
+def _told(judged: Judged, targets: int) -> bool | None:
     """Whether guesses are better than chance; None: one target gives no interval."""
-    return None if judged.auc.low is None else judged.auc.low > 0.5
+    if judged.auc.low is not None:
+        return judged.auc.low > 0.5
+    return None if targets < 2 or judged.auc.value is None else judged.auc.value > 0.5  # the same of every target
 
 
-def _privacy_verdict(privacy: Judged | None) -> str:
+def _auc(measure: Measure) -> str:
+    return f"AUC {measure}" + ("" if measure.low is not None else f", without an interval ({measure.reason})")
+
+
+def _privacy_verdict(privacy: Judged | None, targets: int) -> str:
     if privacy is None:
         return "Privacy: each model forgot all of the records, so there are none to tell the forgotten ones from."
-    match _told(privacy):
+    auc = _auc(privacy.auc)
+    match _told(privacy, targets):
         case True:
-            return f"Privacy: forgotten records can be told from records that the model never saw, AUC {privacy.auc}."
+            return f"Privacy: forgotten records can be told from records that the model never saw, {auc}."
         case False:
             return (
-                "Privacy: forgotten records were not told from records that the model never saw, AUC"
-                f" {privacy.auc}; a better attack may."
+                f"Privacy: forgotten records were not told from records that the model never saw, {auc}; a better"
+                " attack may."
             )
-    return f"Privacy: AUC {privacy.auc}, without an interval."
+    return f"Privacy: {auc}."
 
 
-def _efficacy_verdict(efficacy: Judged, by_record: np.ndarray) -> str:
-    match _told(efficacy):
+def _efficacy_verdict(efficacy: Judged, by_record: np.ndarray, targets: int) -> str:
+    auc = _auc(efficacy.auc)
+    match _told(efficacy, targets):
         case True:
             way = "surer of them: too little is forgotten" if np.median(by_record) > 0 else "less sure: too much is"
             return (
                 f"Efficacy: by their answers about forgotten records unlearned models can be told from retrained ones,"
-                f" AUC {efficacy.auc} (most often they are {way})."
+                f" {auc} (most often they are {way})."
             )
         case False:
             return (
                 "Efficacy: by their answers about forgotten records unlearned models were not told from retrained"
-                f" ones, AUC {efficacy.auc}."
+                f" ones, {auc}."
             )
     return f"Efficacy: AUC {efficacy.auc.value:.3f} of one model beside one, which tells nothing yet: judge several."
 
@@ -150,7 +162,8 @@ def unlearning(
 
     Returns:
         An Unlearning: ``privacy``, ``efficacy`` and ``before`` with AUC, accuracy and TPRs, intervals over targets (for
-        other models and other records of the kind); ``verdict``; numbers by record.
+        other models and other records of the kind); ``verdict``; numbers by record; ``doubts``, where retrained models
+        know which records were forgotten, or unlearned ones seem to have forgotten the wrong ones.
 
     Raises:
         InputError: shapes or labels that do not fit, or too few models.
@@ -168,7 +181,7 @@ def unlearning(
     0.9... [0.8..., 0.9...]
     """
     given = {"unlearned": unlearned, "retrained": retrained} | ({} if original is None else {"original": original})
-    signals, right = _signals(given, labels)
+    signals, right = signals_of(given, labels)
     after = signals["unlearned"]
     mask = _forgotten(forgotten, after)
     if original is not None and signals["original"].shape != after.shape:
@@ -200,7 +213,18 @@ def unlearning(
         models,
         len(signals["retrained"]),
         count,
+        _doubts(signals, right, mask, unlearned),
     )
+
+
+def _doubts(
+    signals: dict[str, np.ndarray], right: dict[str, np.ndarray], mask: np.ndarray, answers: Array
+) -> tuple[str, ...]:
+    said = checks.retrained(signals["retrained"], mask)
+    if right and not said:
+        shape = np.shape(answers)
+        said = checks.lost(right, mask, right.get("original"), shape[2] if len(shape) == 3 else 2)
+    return said
 
 
 def _judged(scores: Scores, *, of_models: bool = False) -> Judged:
@@ -224,7 +248,7 @@ def _without_interval(measure: Measure) -> Measure:
     return Measure(measure.value, reason=measure.reason or "one model beside one: no interval over models")
 
 
-def _signals(given: dict[str, Array], labels: Array | None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def signals_of(given: dict[str, Array], labels: Array | None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """By name: signals float64 [K, n] of each model, and whether its answers are right [K, n] ({} without labels)."""
     names = class_columns.own_names(next(iter(given.values())))
     each = {name: class_columns.of_models(value, names, name) for name, value in given.items()}

@@ -6,6 +6,7 @@ The file holds unlearned [K, n, c], what each of K models answers about n record
 retrained [R, n, c], the same of models that never saw these; labels int [n]; forgotten bool [K, n], true where a model
 was trained on the record and forgot it (left out: all); original as unlearned, before, if you like. In place of answers
 and labels, one number per record [K, n] will do, larger where a model fits it better. mia_jax.unlearning is the same.
+Arrays that seem not to belong together are a doubt, with which the verdict begins.
 """
 
 import pathlib

@@ -7,6 +7,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 import mia_jax as mia
@@ -129,6 +130,62 @@ def test_functions_train_and_unlearn_and_retraining_is_the_control():
     assert asked.privacy == found.privacy and asked.accuracy == found.accuracy
 
 
+def forest(x, y, *, seed):
+    return RandomForestClassifier(10, random_state=seed).fit(x, y)
+
+
+def test_an_unlearner_that_keeps_what_it_should_forget_is_doubted():
+    """Its parameters' names say nothing; it was a perfect unlearner that was condemned, without a word."""
+    honest = audit_unlearning(forest, lambda model, a, b, seed: forest(*a, seed=seed), X, LABELS, num_models=8)
+    found = audit_unlearning(forest, lambda model, a, b, seed: forest(*b, seed=seed), X, LABELS, num_models=8)
+    (doubt,) = found.doubts
+    assert "are forget and retain exchanged?" in doubt and honest.doubts == () and str(found).startswith("Doubt: ")
+
+
+@pytest.mark.parametrize(
+    "unlearn",
+    [
+        lambda model, forget, retain, *, seed: model,
+        lambda model, to_delete, x, *, seed: model,
+        lambda model, data, kept, seed: model,
+        lambda model, forgottenSet, all_but_forgotten, seed: model,
+    ],
+)
+def test_an_unlearner_that_takes_forget_first_is_refused_before_any_work(unlearn):
+    def no_fit(x, y, *, seed):
+        raise AssertionError("it trained")
+
+    with pytest.raises(InputError, match=r"by position, .*Exchange the two parameters, or give unlearn=lambda"):
+        audit_unlearning(no_fit, unlearn, X, LABELS, num_models=8)
+
+
+@pytest.mark.parametrize(
+    "unlearn",
+    [
+        lambda model, retain, forget, *, seed: model,
+        lambda model, keep, deleted, seed: model,
+        lambda model, all_but_forgotten, forgotten, seed: model,
+        lambda model, first, second, seed: model,
+        lambda *given, seed: given[0],
+        lambda model, not_forgotten, rows, seed: model,
+    ],
+)
+def test_an_unlearner_whose_names_are_in_order_or_say_nothing_is_taken(unlearn):
+    assert audit_unlearning(tree, unlearn, X, LABELS, num_models=8).doubts == ()
+
+
+def test_several_models_that_are_all_told_are_no_model_beside_one():
+    """Four of eight were judged, each with an AUC of 1.000, and it said that one model tells nothing yet."""
+    found = unlearning(PLAIN + 50, RETRAINED, forgotten=FORGOTTEN)
+    assert found.efficacy.auc.value == 1 and found.efficacy.auc.low is None and found.targets == 8
+    assert "unlearned models can be told from retrained ones, AUC 1.000, without an interval (all 8" in found.verdict
+    assert "judge several" not in found.verdict and "too little is forgotten" in found.verdict
+
+
+def uniform(n, classes):
+    return np.full((n, classes), 1 / classes)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -138,6 +195,7 @@ def test_functions_train_and_unlearn_and_retraining_is_the_control():
         (dict(unlearn=lambda model, retain, forget: model), "unlearn.*raised TypeError"),
         (dict(unlearn=lambda model, retain, forget, seed: None), "unlearned, model 0"),
         (dict(y=LABELS[:9]), "400 records"),
+        (dict(predict=lambda model, x: uniform(len(x), 2 + (len(x) == 40))), "retrained, model 0, answers with 3"),
     ],
 )
 def test_functions_that_do_not_fit_are_refused_in_a_line(changed, message):

@@ -1,0 +1,103 @@
+"""Unlearning whose parts were exchanged, and honest ones. All data are SIMULATED."""
+
+import numpy as np
+import pytest
+
+from mia_jax.audits.unlearning import unlearning
+from mia_jax.checks import unlearned
+
+HONEST = 200
+
+
+def masks(rng, kind, models, n):
+    """bool [K, n]: complementary halves in pairs, free draws, or the same third in all models."""
+    if kind == "pairs":
+        halves = [rng.permutation(n) < n // 2 for _ in range(models // 2)]
+        return np.stack([m for half in halves for m in (half, ~half)])
+    if kind == "same":
+        return np.tile(np.arange(n) < n // 3, (models, 1))
+    drawn = rng.random((models, n)) < rng.uniform(0.2, 0.7, size=(models, 1))
+    drawn[:, 0] = True
+    return drawn
+
+
+def signals(rng, models, n):
+    """[K, n]: models of unequal quality about records of unequal hardness, at times with heavy tails or rounded."""
+    noise = rng.standard_t(2, size=(models, n)) if rng.random() < 0.3 else rng.normal(size=(models, n))
+    spread = rng.uniform(0.7, 1.3, size=(models, 1)) * rng.normal(size=n) * rng.choice([0.5, 2, 5])
+    found = spread + noise + rng.normal(size=(models, 1))
+    return np.round(found) if rng.random() < 0.2 else found
+
+
+def test_honest_retrained_models_are_not_doubted():
+    rng, doubted = np.random.default_rng(0), 0
+    for _ in range(HONEST):
+        models, n = int(rng.choice([4, 6, 8, 16])), int(rng.choice([8, 12, 50, 300]))
+        forgotten = masks(rng, rng.choice(["pairs", "free", "same"]), models, n)
+        doubted += bool(unlearned.retrained(signals(rng, models, n), forgotten))
+    assert doubted == 0
+
+
+@pytest.mark.parametrize(("models", "n"), [(6, 60), (8, 100), (16, 300)])
+def test_models_retrained_without_their_own_forgotten_records_only_are_doubted(models, n):
+    rng = np.random.default_rng(1)
+    forgotten = masks(rng, "pairs", models, n)
+    plain = rng.normal(size=n) + rng.normal(size=(models, n))
+    rest = plain + 2 * ~forgotten
+    after = rng.normal(size=n) + rng.normal(size=(models, n))
+    for retrained, said in ((rest, "without its own forgotten"), (plain + 2 * forgotten, "models before unlearning")):
+        found = unlearning(after, retrained, forgotten=forgotten)
+        (doubt,) = found.doubts
+        assert said in doubt and "without any of the n records" in doubt and found.json()["doubts"] == [doubt]
+        assert found.verdict.startswith(f"Doubt: {doubt}\n")
+    assert unlearning(after, plain, forgotten=forgotten).doubts == ()
+    free = masks(rng, "free", models, n)
+    assert len(unlearned.retrained(plain + 2 * ~free, free)) == 1 and unlearned.retrained(rest, free) == ()
+
+
+def answers(rng, right, y):
+    """Probabilities [K, n, 4] that are largest at the label where ``right`` is true, else at another class."""
+    other = (y + rng.integers(1, 4, size=right.shape)) % 4
+    top = np.where(right, y, other)
+    return np.where(top[..., None] == np.arange(4), 0.7, 0.1) + rng.uniform(0, 0.001, size=(*right.shape, 4))
+
+
+@pytest.mark.parametrize("original", [False, True])
+def test_saved_models_that_lost_all_but_what_they_should_forget_are_doubted(original):
+    rng, models, n = np.random.default_rng(2), 8, 120
+    y, forgotten = rng.integers(4, size=n), masks(np.random.default_rng(3), "pairs", 8, 120)
+
+    def made(on_forgotten, on_others):
+        return answers(rng, rng.random((models, n)) < np.where(forgotten, on_forgotten, on_others), y)
+
+    before = {"original": made(1.0, 0.7)} if original else {}
+    retrained = made(0.7, 0.7)
+    found = unlearning(made(1.0, 0.3), retrained, y, forgotten=forgotten, **before)
+    (doubt,) = found.doubts
+    assert "are forget and retain exchanged?" in doubt and "100% of the records" in doubt
+    for on_forgotten, on_others in ((1.0, 0.7), (0.7, 0.7), (0.3, 0.3), (0.0, 0.5), (1.0, 0.6)):
+        honest = unlearning(made(on_forgotten, on_others), retrained, y, forgotten=forgotten, **before)
+        assert honest.doubts == ()
+
+
+def test_models_that_move_all_records_alike_are_not_said_to_have_exchanged_any():
+    rng, doubted = np.random.default_rng(4), 0
+    for _ in range(HONEST):
+        models, n, m = int(rng.choice([4, 6, 8, 16])), int(rng.choice([8, 12, 50, 300])), int(rng.choice([8, 50, 200]))
+        forgotten = masks(rng, rng.choice(["pairs", "free"]), models, n)
+        gain = signals(rng, models, n + m) - forgotten_by(rng, forgotten, m)
+        doubted += bool(unlearned.exchanged(gain[:, :n], gain[:, n:], forgotten))
+    assert doubted == 0
+
+
+def forgotten_by(rng, forgotten, m):
+    """[K, n + m]: what is unlearned: nothing, or something."""
+    return np.pad(rng.choice([0, 0, 1, 3]) * forgotten.astype(float), ((0, 0), (0, m)))
+
+
+def test_models_that_are_surer_of_what_they_should_forget_are_said_to_have_exchanged_it():
+    rng = np.random.default_rng(5)
+    forgotten, gain = masks(rng, "pairs", 6, 60), rng.normal(size=(6, 160))
+    (doubt,) = unlearned.exchanged(gain[:, :60] + 1, gain[:, 60:] - 2, forgotten)
+    assert "are forget and retain exchanged?" in doubt and "unlearn(model, retain, forget, seed=...)" in doubt
+    assert unlearned.exchanged(np.zeros((6, 60)), np.zeros((6, 100)), forgotten) == ()
