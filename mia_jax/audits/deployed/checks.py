@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from mia_jax.checks import largest_of_two
 from mia_jax.data import class_labels, files, tables, truths
 from mia_jax.targets import answer_format, answer_kinds, class_columns, labels_alone
 from mia_jax.types import Array, InputError
@@ -312,6 +313,6 @@ def checked(asked: Answered, classes: int, whose: str) -> Answered:
 
     y = _classes(asked.labels, n, classes, whose).y
     target = probabilities(asked.target, "target", "target")
-    return Answered(
-        y, target, np.stack([probabilities(p, f"shadow {k}", "shadows") for k, p in enumerate(asked.shadows)])
-    )
+    shadows = np.stack([probabilities(p, f"shadow {k}", "shadows") for k, p in enumerate(asked.shadows)])
+    largest_of_two.refuse(y, [target, *shadows])
+    return Answered(y, target, shadows)

@@ -11,12 +11,12 @@ import numpy as np
 from mia_jax.audits import stages
 from mia_jax.audits.config import Brought, InProcessConfig
 from mia_jax.audits.types import Run
-from mia_jax.checks import other_answers, unnoticed
+from mia_jax.checks import largest_of_two, other_answers, unnoticed
 from mia_jax.checks.other_answers import Apart
 from mia_jax.data import class_labels, tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
-from mia_jax.targets import platforms, predictors, processes
+from mia_jax.targets import answer_kinds, platforms, predictors, processes
 from mia_jax.targets.asked_again import Again
 from mia_jax.targets.trainers import Platform
 from mia_jax.types import InputError, Records, Schema
@@ -92,6 +92,8 @@ def ask(run: Run[InProcessConfig]) -> Asked:
         class_labels.refuse_beyond(class_labels.Classes(given.y, given.class_names), classes, "y")
     except ValueError as error:
         raise InputError(f"y cannot be used: {error}") from None
+    if kind == answer_kinds.SURE_OF_CLASS_1:
+        largest_of_two.refuse(given.y, [p], "the target")
     run.workdir.note("the target's answers", p)
     notes = (*given.notes, *([f"The target: {note}."] if note else []))
     for line in notes:

@@ -21,7 +21,7 @@ from mia_jax.audits.deployed.blocks import Found
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
-from mia_jax.checks import memorization, naming
+from mia_jax.checks import largest_of_two, memorization, naming
 from mia_jax.data.groups import Grouping
 from mia_jax.plans import membership
 from mia_jax.progress import within
@@ -229,6 +229,7 @@ def checked(
         InputError: they, or an attack that was asked for, cannot be used.
     """
     numbers = saved.numbers
+    largest_of_two.refuse(saved.labels, [saved.target, *saved.shadows])
     target, shadows, rounded = answer_kinds.of_one_precision(np.asarray(saved.target), np.asarray(saved.shadows))
     # without the names of the shadows, which are nothing of what is judged
     saved = saved._replace(target=target, shadows=shadows, numbers=None)

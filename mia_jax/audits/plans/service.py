@@ -28,6 +28,7 @@ from mia_jax.checks import (
     class_gaps,
     consistency,
     equal_answers,
+    largest_of_two,
     memorization,
     own_members,
     slipped_rows,
@@ -250,6 +251,8 @@ def _doubts(
     """Why the labels or the memberships may not be the target's, or the shadows know others, in sentences."""
     target, seen, _ = observed
     answers = np.exp(np.asarray(target.ask(inputs.sent.x)))
+    if larger := largest_of_two.told(found.label, [answers], "the target"):
+        return (f"{larger[0].upper()}{larger[1:]}.",)
     doubted = slipped_rows.of_service(
         np.asarray(inputs.question.records.y), answers, inputs.rows, inputs.member, seen.right
     ) or consistency.of_service(found.label, answers.argmax(axis=1), target.answers.classes, shadow_accuracy)
