@@ -144,3 +144,36 @@ def test_what_was_read_is_said_once():
         found = np.exp(target.ask(x))
     np.testing.assert_allclose(found, np.exp(x) / np.exp(x).sum(axis=1, keepdims=True), rtol=1e-6)
     assert target.answers.kind == "probabilities" and heard == [f"{url}: {PLAIN}"]
+
+
+NAMES = ["d", "b", "e", "a", "c"]  # of the columns, as the service lists them
+ORDER = np.argsort(NAMES)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"classes": NAMES, "probabilities": ROWS},
+        {"class_names": NAMES, "predictions": ROWS},
+        {"labels": NAMES, "scores": ROWS},
+        {"result": {"classes": NAMES, "probabilities": ROWS}},
+        {"predictions": [NAMES[k] for k in LABELS], "probabilities": ROWS, "classes": NAMES},
+    ],
+)
+def test_columns_are_those_of_the_classes_that_are_listed_beside_them(answer):
+    """The list was passed over, and columns in another order were read as they came."""
+    reply = protocols.INSTANCES.decode(json.dumps(answer).encode(), B)
+    p = replies.read(reply, B, replies.learn(reply, beside=sorted(NAMES)))
+    np.testing.assert_allclose(p, P[:, ORDER], atol=1e-12)
+    with pytest.raises(InputError, match=r"scores of classes called 'd', 'b', .*give the names of all"):
+        replies.learn(reply)
+
+
+def test_lists_that_name_no_column():
+    """Numbers in order say nothing new; of as many records as classes, each record's label is none of the columns."""
+    for names in ([*range(C)], [str(k) for k in range(C)], NAMES[:3], ["a"] * C):
+        np.testing.assert_allclose(read({"classes": names, "probabilities": ROWS})[1], P, atol=1e-12)
+    np.testing.assert_allclose(read({"classes": [3, 1, 4, 0, 2], "probabilities": ROWS})[1], P[:, ORDER], atol=1e-12)
+    best = [3, 1, 4, 0, 2]
+    each = (0.6 * np.eye(C)[best] + 0.08).tolist()
+    assert replies.elements({"classes": best, "probabilities": each}, C) == each

@@ -69,6 +69,8 @@ def elements(value: Any, b: int) -> Reply:
     value = _without_percent_signs(value)
     if picked := answer_keys.pick(value, b):
         read = elements(picked.rows, b)
+        if isinstance(value, dict) and (called := class_names.of_columns(value, read)):
+            read = [None if row is None else dict(zip(called, row, strict=True)) for row in read]
         return answer_keys.Noted(read, picked.said) if picked.said else read
     rows = _rows(value, b) if isinstance(value, dict) else value
     if not isinstance(rows, list):
