@@ -8,7 +8,8 @@ rows and the next move.
 * Labels and classes: ``consistency``, ``exchanged_columns``, ``class_gaps``, ``unlike_columns``, ``other_labels``,
   ``guessing``, ``own_class``, ``largest_of_two``, ``by_heart``.
 * Who trained on which record: ``memorization``, ``own_members``, ``trained_on_all``, ``slipped_members``,
-  ``untold_rows``, ``unlike_memberships``, ``blind_guesses``, ``ignored_rows``, ``held_out``.
+  ``untold_rows``, ``unlike_memberships``, ``blind_guesses``, ``ignored_rows``, ``held_out``,
+  ``drawn_together``.
 * Rows: ``slipped_rows``, ``equal_answers``, ``padded_rows``.
 * All models' answers: ``cut_answers``.
 * A model beside the others: ``unlike_shadows``, ``odd_shadows``, ``temperatures``, ``lost_order``.

@@ -28,12 +28,12 @@ def told(labels: Array, models: Array | Sequence[Array], whose: str = "target an
     zero, one = int((labels == 0).sum()), int((labels == 1).sum())
     if not len(models) or np.shape(models[0])[1:] != (2,) or min(zero, one) < max(LEAST, SHARE * len(labels)):
         return None
-    for p in models:
-        p = np.asarray(p, np.float64)[:, 1]
-        if np.isnan(p).any() or p.min() < 0.5 - 1e-6 or p.mean() < (labels == 1).mean() + MORE:
-            return None
-        if len(np.unique(p)) < VARIOUS or metrics.area(p, labels == 1)[0] > KNOWS:
-            return None
+    second = [np.asarray(p, np.float64)[:, 1] for p in models]
+    if any(np.isnan(p).any() or p.min() < 0.5 - 1e-6 or len(np.unique(p)) < VARIOUS for p in second):
+        return None
+    areas = [metrics.area(p, labels == 1)[0] for p in second]  # one of many may be surer of a class by chance
+    if np.median([p.mean() for p in second]) < (labels == 1).mean() + MORE or np.median(areas) > KNOWS:
+        return None
     return (
         f"answers of {whose} are all .5 or more, and {percent(zero / len(labels))} of the labels are class 0: they seem"
         " to be the larger of the two probabilities (a confidence), and are read as the probability of class 1. Give"

@@ -100,5 +100,8 @@ def test_models_that_guess_or_know_another_share_are_not_refused():
     sure = 0.5 + 0.5 * rng.random((3, 400))
     with pytest.raises(InputError):
         largest_of_two.refuse(y, [two(one) for one in sure])
+    sure[2] = np.where(y == 1, np.sqrt(2 * sure[2] - 1), 2 * sure[2] - 1) / 2 + 0.5  # one of them is surer of a class
+    with pytest.raises(InputError):
+        largest_of_two.refuse(y, [two(one) for one in sure])
     sure[2, 7] = 0.4
     largest_of_two.refuse(y, [two(one) for one in sure])

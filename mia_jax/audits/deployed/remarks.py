@@ -13,6 +13,7 @@ from mia_jax.checks import (
     class_gaps,
     consistency,
     cut_answers,
+    drawn_together,
     equal_answers,
     exchanged_columns,
     filled_signals,
@@ -161,8 +162,8 @@ def _doubts(given: _Given, found: _Beside | None, alike: bool) -> tuple[str, ...
         or slipped_rows.of_answers(labels, target, shadows, trained, member)
         or consistency.of_answers(labels, target, shadows)
         or exchanged_columns.of_answers(labels, target, shadows)
-        or lost_order.of_answers(labels, target, shadows, trained, member)
-        or trained_on_all.of_answers(labels, target, shadows, trained, member)
+        or _caused(given, lost_order.of_answers(labels, target, shadows, trained, member))
+        or _caused(given, trained_on_all.of_answers(labels, target, shadows, trained, member))
         or memorization.of_members(labels, target, shadows, trained, member)
         or ignored_rows.doubts(given.target, given.shadows, trained, member, labels)
         or (_below_new(given) if alike else ())
@@ -171,7 +172,7 @@ def _doubts(given: _Given, found: _Beside | None, alike: bool) -> tuple[str, ...
         or (slipped_members.of_target(found.models, member, trained) if found and member is not None else ())
         or (odd_shadows.doubts(found.models) if found else ())
         or _untold(given, found)
-        or _gross(given, found)
+        or _caused(given, _gross(given, found))
         or (() if member is None else blind_guesses.doubts(labels, member, trained))
     )
 
@@ -201,6 +202,12 @@ def _untold(given: _Given, found: _Beside | None) -> tuple[str, ...]:
         said = untold_rows.doubts(sure, trained, member, given.related)
     said = said or unlike_memberships.of_answers(sure, trained, member)
     return (padded_rows.of_answers(*given.asked) or said) if said else ()
+
+
+def _caused(given: _Given, said: tuple[str, ...]) -> tuple[str, ...]:
+    """Doubts about shadows that are unlike the target, the last with its likely cause, where that can be told."""
+    cause = drawn_together.cause(given.member, given.trained, given.asked.shadows) if said else ""
+    return (*said[:-1], said[-1] + cause) if cause else said
 
 
 def _gross(given: _Given, found: _Beside | None) -> tuple[str, ...]:

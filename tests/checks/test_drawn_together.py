@@ -1,0 +1,59 @@
+"""Members that were drawn by patient, beside shadows whose members were drawn by visit. SIMULATED patients."""
+
+import numpy as np
+import pytest
+
+import mia_jax as mia
+from mia_jax.audits.deployed.infer import AnswersWarning
+from mia_jax.checks import drawn_together
+
+PATIENTS, VISITS, CLASSES = 120, 6, 4
+
+
+def answers(seed, target_by_patient, shadows_by_patient, shuffled, models=12):
+    """Of kernel ridge models: what ``mia.infer`` takes."""
+    rng, n = np.random.default_rng(seed), PATIENTS * VISITS
+    patient = np.repeat(np.arange(PATIENTS), VISITS)
+    patient = rng.permutation(patient) if shuffled else patient
+    x = rng.normal(size=(PATIENTS, 60))[patient] + 0.35 * rng.normal(size=(n, 60))
+    y = rng.integers(CLASSES, size=PATIENTS)[patient]
+
+    def drawn(by_patient):
+        half = rng.permutation(PATIENTS if by_patient else n) % 2 == 0
+        return half[patient] if by_patient else half
+
+    trained = np.array([drawn(target_by_patient), *(drawn(shadows_by_patient) for _ in range(models))])
+    square = (x**2).sum(axis=1)
+    kernel = np.exp(-(square[:, None] + square - 2 * x @ x.T) / 120)
+    p = []
+    for mine in trained:
+        weights = np.linalg.solve(
+            kernel[np.ix_(mine, mine)] + 0.5 * np.eye(mine.sum()), np.eye(CLASSES)[y[mine]] - 0.25
+        )
+        z = np.exp(4 * kernel[:, mine] @ weights + 0.05 * rng.normal(size=(n, CLASSES)))
+        p.append(z / z.sum(axis=1, keepdims=True))
+    return dict(labels=y, target=p[0], shadows=np.stack(p[1:]), shadow_member=trained[1:], member=trained[0])
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_the_cause_is_named(shuffled):
+    """It was said that shadows trained on all of the records, or that the order of the rows was lost."""
+    for seed in range(3):
+        with pytest.warns(AnswersWarning, match=r"members were drawn in groups, .*Then draw the shadows' in groups"):
+            mia.infer("lira", **answers(seed, True, False, shuffled))
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("by_patient", [(False, False), (True, True), (False, True)])
+def test_it_is_not_named_where_it_is_not_so(by_patient, shuffled):
+    for seed in range(3):
+        given = answers(seed, *by_patient, shuffled)
+        assert drawn_together.cause(given["member"], given["shadow_member"], given["shadows"]) == ""
+
+
+def test_a_file_of_members_first_is_no_group():
+    given = answers(0, False, False, shuffled=True)
+    order = np.argsort(~given["member"], kind="stable")
+    member, trained, shadows = given["member"][order], given["shadow_member"][:, order], given["shadows"][:, order]
+    assert drawn_together.cause(member, trained, shadows) == ""
+    assert drawn_together.cause(None, trained, shadows) == ""
