@@ -9,6 +9,7 @@ import numpy as np
 from mia_jax.types import Array
 
 FEW = 6  # models that tell groups by their runs alone
+WORTH = 1.5  # rows of a group, on average, from which groups are told
 SURE = 6.0  # standard errors by which neighbours are more often equal than by chance
 
 
@@ -36,6 +37,14 @@ def size(rows: Array) -> float:
     pairs = float((times[various].astype(np.float64) ** 2).sum())
     found = (pairs - n**2 * squares) / (spread * n) if spread > 0 else 1.0
     return max(found, in_runs(rows), 1.0)
+
+
+def told(rows: Array) -> np.ndarray | None:
+    """Which rows were drawn together, int [n], the same for those of a group, as bool [S, n] tells it; None: none."""
+    rows = np.asarray(rows, bool)
+    if len(rows) <= FEW or size(rows) < WORTH:
+        return None
+    return np.unique(_numbered(rows), return_inverse=True)[1]
 
 
 def in_runs(rows: Array) -> float:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import mia_jax as mia
+from mia_jax import audits
 from mia_jax.audits.deployed.infer import AnswersWarning
 from mia_jax.checks import drawn_together
 
@@ -57,3 +58,16 @@ def test_a_file_of_members_first_is_no_group():
     member, trained, shadows = given["member"][order], given["shadow_member"][:, order], given["shadows"][:, order]
     assert drawn_together.cause(member, trained, shadows) == ""
     assert drawn_together.cause(None, trained, shadows) == ""
+
+
+def test_a_blind_guess_does_not_know_patients_by_their_other_visits(tmp_path):
+    """Members were told by their features with an AUC of .9 and more, as if they had not been drawn at random."""
+    rng = np.random.default_rng(0)
+    patient = rng.permutation(np.repeat(np.arange(PATIENTS), VISITS))
+    drawn = np.array([(rng.permutation(PATIENTS) % 2 == 0)[patient] for _ in range(9)])
+    x, y = rng.normal(size=(PATIENTS, 8))[patient] + 0.1 * rng.normal(size=(len(patient), 8)), patient % CLASSES
+    p = rng.dirichlet(np.ones(CLASSES), (9, len(y)))
+    np.savez(tmp_path / "p.npz", labels=y, target=p[0], shadows=p[1:], shadow_member=drawn[1:], member=drawn[0], x=x)
+    config = audits.DeployedConfig(predictions=str(tmp_path / "p.npz"), workdir=str(tmp_path / "run"), attacks="loss")
+    found = audits.run(config)["blind"]
+    assert found["told"] is False and found["auc"]["value"] < 0.7

@@ -3,6 +3,8 @@
 from typing import Any, cast
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from mia_jax.data import duplicates, plain_features
 from mia_jax.reports.results import Blind
@@ -14,7 +16,14 @@ NO_RECORDS = (
 )
 
 
-def block(x: Any | None, fields: tuple[Field, ...], label: np.ndarray | None, member: np.ndarray, seed: int) -> Blind:
+def block(
+    x: Any | None,
+    fields: tuple[Field, ...],
+    label: np.ndarray | None,
+    member: np.ndarray,
+    seed: int,
+    together: np.ndarray | None = None,
+) -> Blind:
     """How well members are told without the target; or why that is not known.
 
     Args:
@@ -23,6 +32,7 @@ def block(x: Any | None, fields: tuple[Field, ...], label: np.ndarray | None, me
         label: int [n], their classes; None: there are none.
         member: bool [n].
         seed: of the folds.
+        together: int [n], rows that were drawn together, which are in one fold as copies are; None: none.
     """
     if x is None:
         return absent(NO_RECORDS)
@@ -31,6 +41,7 @@ def block(x: Any | None, fields: tuple[Field, ...], label: np.ndarray | None, me
     except (InputError, TypeError, ValueError) as error:
         return absent(f"the records cannot be read as numbers: {error}")
     copies = duplicates.groups(features.x)
+    copies = copies if together is None else _joined(copies, together)
     found = blind_baseline.blind(features.x, features.names, label, member, copies=copies, seed=seed)
     told = {
         "auc": found.auc.json(),
@@ -41,6 +52,13 @@ def block(x: Any | None, fields: tuple[Field, ...], label: np.ndarray | None, me
         "columns": [{"column": name, "auc": round(area, 4)} for name, area in found.columns],
     }
     return cast(Blind, told)
+
+
+def _joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Groups int [n] of rows that share one of either kind, or are linked by such."""
+    one, other = (np.unique(groups, return_inverse=True)[1] for groups in (one, other))
+    nodes, link = one.max() + other.max() + 2, other + one.max() + 1
+    return csgraph.connected_components(sparse.coo_array((np.ones(len(one)), (one, link)), (nodes, nodes)))[1][one]
 
 
 def absent(reason: str) -> Blind:

@@ -33,6 +33,7 @@ class Found(NamedTuple):
     x: Any = None  # the records [n, *f], whatever holds them; None: they are not there
     fields: tuple[Field, ...] = ()  # what their columns mean, where it is known
     group: Grouping | None = None  # of the records, by a column of the user's
+    together: np.ndarray | None = None  # int [n], rows that were drawn together (``row_groups.told``); None: none
     control: Mapping[str, np.ndarray | None] = {}  # attack -> scores [T, n] of models that did not see the records
 
 
@@ -138,7 +139,7 @@ def summary(
     }
     if found.member is not None:
         label = found.label if dataset["classes"] > 1 else None
-        blocks["blind"] = blind.block(found.x, found.fields, label, found.member, config.seed)
+        blocks["blind"] = blind.block(found.x, found.fields, label, found.member, config.seed, found.together)
     return Summary(settings, blocks, {**known, **shared, **columns}, found.group)
 
 

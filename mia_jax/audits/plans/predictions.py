@@ -23,7 +23,7 @@ from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.checks import largest_of_two, memorization, naming
 from mia_jax.data.groups import Grouping
-from mia_jax.plans import membership
+from mia_jax.plans import membership, row_groups
 from mia_jax.progress import within
 from mia_jax.reports.figures import many
 from mia_jax.storage import artifacts
@@ -177,6 +177,7 @@ def summary(config: DeployedConfig, setting: Inputs, scored: Mapping[str, infer.
         no_boundary={name: one.no_boundary for name, one in scored.items() if one.no_boundary},
         x=about.x,
         group=about.group,
+        together=row_groups.told(saved.shadow_member),
         fields=about.schema.fields,
         control={name: one.control for name, one in scored.items()},
         **blocks.without_attack(log_p, saved.labels),
