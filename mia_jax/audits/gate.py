@@ -113,7 +113,11 @@ def _condition(text: str, attacks: Collection[str] | None) -> Condition:
     close = "".join(text.split())
     matched = CONDITION.fullmatch(close) or CONDITION.fullmatch(close.lower())
     if matched is None:
-        raise InputError(f"gate: {text!r} is no condition; one is written tpr@0.01>0.05, or lira:auc>0.6")
+        below = " (so > or >=, and never <)" if "<" in text else ""
+        raise InputError(
+            f"gate: {text!r} is no condition. A gate states what fails the audit{below}, as in tpr@0.01>0.05 or"
+            " lira:auc>0.6"
+        )
     attack, measure, at, end, sign, bound = matched.groups()
     if attack == BLIND and measure not in ("auc", "tpr"):
         raise InputError(f"gate: {text!r} asks of the blind baseline for {measure}; it has auc and tpr@...")

@@ -127,7 +127,9 @@ def _found(results: Results) -> str:
     if area := _largest(results, "auc"):
         parts.append(f"the largest AUC is {with_interval(area[1])} ({measures.short(results, area[0])}; guessing: 0.5)")
     if (bound := measures.largest_epsilon(results)) is not None:
-        parts.append(f"epsilon is at least {bound[1]:.2f}, as proven by the attacks")
+        shown = f"epsilon is at least {bound[1]:.2f}, as proven by the attacks"
+        loose = measures.loose_delta(results).rstrip(".")
+        parts.append(f"{shown} ({loose[0].lower()}{loose[1:]})" if loose else shown)
     return "; ".join(parts) or "too few records were judged to count anything"
 
 

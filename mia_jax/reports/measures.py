@@ -242,3 +242,21 @@ def largest_epsilon(results: Results) -> tuple[str, float] | None:
 def epsilon_block(results: Results) -> Mapping[str, Any] | None:
     """An ``epsilon`` block of the run, or None; blocks of several attacks differ in their numbers only."""
     return next((block["epsilon"] for block in results["attacks"].values() if "epsilon" in block), None)
+
+
+def proves(block: Any) -> bool:
+    """Whether an ``epsilon`` block proves more than nothing, at the two decimals that are shown."""
+    return (epsilon_low(block) or 0.0) >= 0.005
+
+
+def loose_delta(results: Results) -> str:
+    """A sentence where the run's delta is above 1 / n, of n training records; else empty."""
+    target, block = results["target"], epsilon_block(results) or results["target"].get("epsilon")
+    n, delta = target.get("train_records") or 0, block.get("delta", 0) if isinstance(block, Mapping) else 0
+    if n < 2 or delta * n <= 1:
+        return ""
+    return (
+        f"Delta {delta:g} is above 1/{n:,}, one over the number of training records: who publishes one of them in whole"
+        " keeps such a promise, whatever epsilon is, so it protects no single record. Take a smaller one"
+        f" (`dp_delta={10.0 ** math.floor(-math.log10(n)):g}` at most)."
+    )

@@ -184,17 +184,19 @@ def canaries(results: Results) -> str:
     """The lower bound on epsilon, beside what the privacy accountant computes from above."""
     block, accountant = results["attacks"]["canaries"]["epsilon"], results["target"].get("epsilon")
     at, low = f"delta {block['delta']:g}, {block['confidence']:.0%} confidence", measures.epsilon_low(block)
-    if not low:
+    loose = " ".join(["", *filter(None, [measures.loose_delta(results)])])
+    if not measures.proves(block):
         lower = f"These canaries prove nothing of epsilon ({at}){_told_apart(results)}"
     else:
         lower = f"This training is not differentially private for an epsilon below {low:.2f} ({at})."
     upper = measures.value(accountant)
     if upper is None:
-        return f"{lower} It promises no epsilon: only noise does (DP-SGD, `dp_noise_multiplier`)."
+        return f"{lower} It promises no epsilon: only noise does (DP-SGD, `dp_noise_multiplier`).{loose}"
     promise = f"DP-SGD promises, by the privacy accountant, that epsilon is at most {upper:.2f}"
-    if low and low > upper:
-        return f"{lower} {promise}: the promise does not hold, or this is the one audit in twenty that proves too much."
-    return f"{lower} {promise}: nothing here contradicts it, and what lies between the two is not known."
+    if low and measures.proves(block) and low > upper:
+        broken = "the promise does not hold, or this is the one audit in twenty that proves too much."
+        return f"{lower} {promise}: {broken}{loose}"
+    return f"{lower} {promise}: nothing here contradicts it, and what lies between the two is not known.{loose}"
 
 
 def _told_apart(results: Results) -> str:

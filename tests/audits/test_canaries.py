@@ -19,6 +19,7 @@ from mia_jax.audits.canaries import lira as by_lira
 from mia_jax.audits.plans import canaries
 from mia_jax.plans import membership
 from mia_jax.reports import columns, report, results, verdict
+from mia_jax.reports.sections import result
 from mia_jax.statistics import one_run
 from mia_jax.types import Field, InputError, Records, Schema
 
@@ -72,6 +73,27 @@ def test_a_promise_that_is_broken_is_said(canary_run):
     assert "the promise does not hold" in verdict.verdict(told)
     told["target"] = told["target"] | {"epsilon": {"value": 2 * low, "delta": 1e-5}}
     assert "nothing here contradicts it" in verdict.verdict(told)
+
+
+def test_a_delta_above_one_over_the_training_records_is_said_beside_epsilon(canary_run):
+    """ "At most 0.86" stood there at delta 0.1, which promises nothing of a single record, without a word."""
+    block, n = canary_run["attacks"]["canaries"], canary_run["target"]["train_records"]
+    for delta, said in ((0.1, True), (1e-5, False), (0.99 / n, False), (1.01 / n, True)):
+        own = {"epsilon": block["epsilon"] | {"delta": delta}}
+        accountant = {"epsilon": {"value": 9.0, "delta": delta}}
+        for target in (canary_run["target"], canary_run["target"] | accountant):
+            told = canary_run | {"attacks": {"canaries": block | own}, "target": target}
+            text = " ".join(report.terminal_table(told).split())
+            assert ("it protects no single record" in text) == said
+            assert (f"Delta {delta:g} is above 1/{n:,}" in text) == said
+        assert ("it protects no single record" in result._accountant_tile(told)[0].hint) == said
+
+
+def test_a_bound_that_is_shown_as_nothing_proves_nothing(canary_run):
+    """It was "not differentially private for an epsilon below 0.00"."""
+    block = canary_run["attacks"]["canaries"]
+    told = canary_run | {"attacks": {"canaries": block | {"epsilon": block["epsilon"] | {"low": 0.004}}}}
+    assert "prove nothing of epsilon" in verdict.verdict(told) and "below 0.00" not in verdict.verdict(told)
 
 
 def test_plain_canaries_keep_their_labels(canary_config, tmp_path):

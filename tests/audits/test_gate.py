@@ -180,7 +180,7 @@ def test_an_attack_that_calls_nobody_a_member_has_no_precision_to_exceed():
         ("epsilon>=0", "is always met"),
         ("auc", "is no condition"),
         ("auc>much", "is no condition"),
-        ("auc<0.5", "is no condition"),
+        ("auc<0.5", r"is no condition. A gate states what fails the audit \(so > or >=, and never <\), as in tpr@"),
         ("auc>0.5,", "is no condition"),
         ("auc>0.5 and accuracy>0.5", "is no condition"),
         ("area>0.5", "there are auc, accuracy, .*tpr@"),

@@ -219,6 +219,15 @@ def test_the_annex_of_a_model_that_tells_nothing_does_not_say_that_it_is_safe(tm
     assert "SIMULATED" in text and "That the model is anonymous" in text
 
 
+def test_the_annex_says_that_a_delta_promises_nothing(tmp_path):
+    made(tmp_path / "w", leak=2.5)
+    found = results.read(tmp_path / "w").results
+    assert "protects no single record" not in page(tmp_path, found)
+    for block in found["attacks"].values():
+        block["epsilon"] = {"low": 1.5, "delta": 0.5, "confidence": 0.95}
+    assert "(delta 0.5 is above 1/" in page(tmp_path, found)
+
+
 def test_the_annex_says_first_that_a_split_is_confounded(tmp_path):
     made(tmp_path / "w")
     found = results.read(tmp_path / "w").results

@@ -219,6 +219,19 @@ def test_unequal_sides_are_told_beside_the_numbers(tmp_path):
         assert told in flat
     folder = folder_of(tmp_path / "run", summary, member=member, label=label, index=np.arange(n))
     shown = visible(report.write_report(folder).read_text())
+    assert "protects no single record" not in flat + shown
+    for block in blocks.values():
+        block["epsilon"]["delta"] = 0.01
+    loose = (
+        report.terminal_table(summary),
+        visible(
+            report.write_report(
+                folder_of(tmp_path / "loose", summary, member=member, label=label, index=np.arange(n))
+            ).read_text()
+        ),
+    )
+    for text in loose:
+        assert "Delta 0.01 is above 1/2,400" in " ".join(text.split())
     assert "Balanced accuracy" in shown and "guessing alone has an accuracy of 80%" in shown
     assert shown.index("only if a random split decided") < shown.index("The model under attack is")
     assert "guessing: 0.500, if a random split decided who is a member" in shown

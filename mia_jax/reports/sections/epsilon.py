@@ -36,9 +36,11 @@ def below_table(results: Results) -> str:
     together = ""
     if best is not None and block.get("attacks", 1) > 1:
         together = f"; the largest, corrected for {block['attacks']} attacks: {best[1]:.2f}"
+    loose = "".join(f". {text}" for text in [measures.loose_delta(results)] if text)
     return (
         f"epsilon >= x: the attack proves that training is not (epsilon, {block['delta']:g})-differentially private for"
-        f" an epsilon below x{given} ({block['confidence']:.0%}, each attack by itself{together}); 0: it proves nothing"
+        f" an epsilon below x{given} ({block['confidence']:.0%}, each attack by itself{together}); 0: it proves"
+        f" nothing{loose}"
     )
 
 
@@ -58,6 +60,8 @@ def _blocks(report: Report) -> list[Block]:
         f" {block['confidence']:.0%} confidence means that of twenty audits one may prove too much; in the table that"
         f" holds for each attack by itself.{_together(results, block)}",
     ]
+    if loose := measures.loose_delta(results):
+        texts.insert(1, loose)
     if (certifiable := block.get("provable")) is not None:
         texts.append(
             f"An audit of this size proves an epsilon of {certifiable:.2f} at most, even if every guess is right."

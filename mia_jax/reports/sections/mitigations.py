@@ -31,7 +31,7 @@ def leaks(results: Results) -> bool:
     """Whether the run found more than guessing does."""
     attacks = results["attacks"]
     if measures.by_canaries(results):
-        return bool(measures.epsilon_low(attacks["canaries"]["epsilon"]))
+        return measures.proves(attacks["canaries"]["epsilon"])
     if measures.plan(results) == "shokri":
         return measures.above_guessing(attacks[measures.main_attack(results)].get("accuracy"), 0.5, 1)
     return any(measures.above_guessing(block.get("auc"), 0.5, len(attacks)) for block in attacks.values())

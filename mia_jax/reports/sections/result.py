@@ -146,6 +146,8 @@ def _accountant_tile(results: Results) -> list[Tile]:
     if not isinstance(accountant, Mapping):
         return []
     hint = f"the privacy accountant's, of differentially private training, at delta {accountant.get('delta', 0):g}"
+    if loose := measures.loose_delta(results):
+        hint += f". {loose}"
     measure = accountant if measures.value(accountant) is not None else {"reason": "none: there is no noise"}
     return [Tile("Epsilon, at most", hint, measure_cell(measure, True))]
 
