@@ -42,7 +42,7 @@ def told(labels: Array, models: Array | Sequence[Array], whose: str = "target an
 
 
 def refuse(labels: Array, models: Array | Sequence[Array], whose: str = "target and shadows") -> None:
-    """Refuse what ``told`` tells, with the same arguments.
+    """Refuse what ``told`` tells of labels int [n] and probabilities [n, 2] of each model.
 
     Raises:
         InputError: no model has a number below a half, though many records are of class 0.

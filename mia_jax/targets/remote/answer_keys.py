@@ -168,7 +168,7 @@ def one(found: Sequence[str], columns: Mapping[str, Sequence[Any] | np.ndarray])
 
     Args:
         found: the keys, the best named first.
-        columns: what they hold, a row for each record.
+        columns: what they hold, a row for each record [b, ...].
 
     Raises:
         InputError: several hold probabilities, and they differ.
