@@ -11,8 +11,7 @@ import numpy as np
 from scipy import stats
 
 from mia_jax.checks import equal_answers, unlike_shadows
-from mia_jax.plans import row_groups
-from mia_jax.statistics import metrics
+from mia_jax.statistics import metrics, row_groups
 from mia_jax.types import Array
 
 LEVEL = 1e-4  # of the guess by the class, which may become a doubt

@@ -8,7 +8,7 @@ import numpy as np
 
 from mia_jax.checks import samples
 from mia_jax.checks.unlike_shadows import logits
-from mia_jax.plans import row_groups
+from mia_jax.statistics import row_groups
 from mia_jax.types import Array
 
 RUNS = 40  # of members or others: fewer are parts of a file

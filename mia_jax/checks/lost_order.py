@@ -11,7 +11,7 @@ import numpy as np
 
 from mia_jax.checks import naming
 from mia_jax.checks.consistency import FEW, KNOWS, MARGIN, Beyond, beyond_chance, percent
-from mia_jax.plans import row_groups
+from mia_jax.statistics import row_groups
 from mia_jax.types import Array
 
 FAR = 5.0  # standard errors below the others

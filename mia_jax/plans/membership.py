@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mia_jax.plans import row_groups
 from mia_jax.rows import Rows, rows_of
+from mia_jax.statistics import row_groups
 from mia_jax.types import Array, InputError, few_of
 
 VERSION = 1  # of who is left out of what: raise it when the same plan would give an attack other shadows

@@ -23,9 +23,10 @@ from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.checks import largest_of_two, memorization, naming
 from mia_jax.data.groups import Grouping
-from mia_jax.plans import membership, row_groups
+from mia_jax.plans import membership
 from mia_jax.progress import within
 from mia_jax.reports.figures import many
+from mia_jax.statistics import row_groups
 from mia_jax.storage import artifacts
 from mia_jax.targets import answer_format, answer_kinds, defenses
 from mia_jax.types import Schema

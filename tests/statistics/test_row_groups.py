@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mia_jax.checks import blind_guesses, lost_order
-from mia_jax.plans import membership, row_groups
+from mia_jax.plans import membership
+from mia_jax.statistics import row_groups
 from mia_jax.types import InputError
 
 PATIENTS, VISITS = 200, 6

@@ -1,7 +1,7 @@
 """Rows that were drawn together, as all visits of a patient: how many independent draws a membership matrix holds.
 
 Chance is counted in draws. Where rows come in groups, what two models have in common by chance is that of so many
-groups, and of rows it would be none. NumPy and SciPy; never imports jax.
+groups, and of rows it would be none. NumPy and SciPy.
 """
 
 import numpy as np
