@@ -16,6 +16,7 @@ rows and the next move.
 * One number per record: ``unlike_signals``, which asks the files on signals.
 * A function that is asked twice: ``other_answers``, ``lone_signals``.
 * A target without shadows: ``alone``.
+* Records beside answers about them: ``other_records``.
 * Records for shadows beside those in question: ``other_units``, ``other_order``, ``unlike_records``.
 * What none of them would notice in a file: ``unnoticed``.
 

@@ -6,7 +6,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from mia_jax.data import duplicates, plain_features
+from mia_jax.audits.deployed.records import Predictions
+from mia_jax.checks import other_records
+from mia_jax.data import duplicates, neighbors, plain_features
 from mia_jax.reports.results import Blind
 from mia_jax.statistics import blind_baseline, metrics
 from mia_jax.types import Field, InputError
@@ -52,6 +54,23 @@ def block(
         "columns": [{"column": name, "auc": round(area, 4)} for name, area in found.columns],
     }
     return cast(Blind, told)
+
+
+def beside(x: Any, saved: Predictions) -> list[str]:
+    """What is to be said of records x [n, *f] beside answers that were saved, in sentences.
+
+    Args:
+        x: the records, whatever holds them; None: they are not there.
+        saved: the answers.
+    """
+    if x is None:
+        return []
+    try:
+        features = plain_features.of_records(x).x
+    except (InputError, TypeError, ValueError):  # which ``block`` says
+        return []
+    answers, who = (saved.target, *saved.shadows), (saved.member, *saved.shadow_member)
+    return other_records.notes(features, saved.labels, answers, who) or neighbors.notes(x, saved.labels, saved.member)
 
 
 def _joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:

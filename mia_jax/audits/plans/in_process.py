@@ -13,7 +13,7 @@ import numpy as np
 from mia_jax.audits import common, memory, stages
 from mia_jax.audits import config as configs
 from mia_jax.audits.config import InProcessConfig
-from mia_jax.audits.deployed import cascade, in_process, infer, populations
+from mia_jax.audits.deployed import blind, cascade, in_process, infer, populations
 from mia_jax.audits.deployed import records as deployed
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.audits.deployed.in_process import Answers, Asked, brought
@@ -135,7 +135,9 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
     retrain = None if given.trainer is None else cascade.not_yet
     inputs = predictions.checked(run.config, saved, others, duplicates.of_records(given.x), retrain)
     said = in_process.remarks(asked, answers)
-    of_records = [*populations.notes(given), *neighbors.notes(given.x, given.y, given.member)]
+    live = given.shadows is None  # and answers about these very records
+    beside = neighbors.notes(given.x, given.y, given.member) if live else blind.beside(given.x, saved)
+    of_records = [*populations.notes(given), *beside]
     of_records += held_out.of_estimators(given.model, given.trainer, given.member, len(given.y))
     doubts, notes = inputs.doubts, inputs.notes
     if setting.platform is not None:

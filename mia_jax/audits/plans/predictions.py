@@ -14,7 +14,7 @@ from mia_jax.audits import flags, groupings, stages
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats as formats
 from mia_jax.audits.deployed import attack as deployed_attack
-from mia_jax.audits.deployed import blocks, infer, remarks
+from mia_jax.audits.deployed import blind, blocks, infer, remarks
 from mia_jax.audits.deployed import records as deployed
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.blocks import Found
@@ -84,7 +84,8 @@ def prepare(run: Run[DeployedConfig]) -> Inputs:
     inputs = checked(run.config, deployed.load_predictions(_path(run.config), lines.append))
     x = deployed.beside(_path(run.config), len(inputs.predictions.labels))
     group = groupings.of_file(run.config.group, _path(run.config), len(inputs.predictions.labels))
-    inputs = inputs._replace(notes=[*lines, *inputs.notes], x=x, group=group)
+    notes = [*lines, *blind.beside(x, inputs.predictions), *inputs.notes]
+    inputs = inputs._replace(notes=notes, x=x, group=group)
     tell(run, inputs)
     return inputs
 
