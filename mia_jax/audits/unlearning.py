@@ -10,6 +10,7 @@ import numpy as np
 from mia_jax.attacks import lira, u_lira
 from mia_jax.attacks.common import scaled_logit
 from mia_jax.attacks.u_lira import Scores
+from mia_jax.checks import one_run
 from mia_jax.checks import unlearned as checks
 from mia_jax.data import tables
 from mia_jax.statistics import metrics, over_targets, per_record
@@ -163,7 +164,7 @@ def unlearning(
     Returns:
         An Unlearning: ``privacy``, ``efficacy`` and ``before`` with AUC, accuracy and TPRs, intervals over targets (for
         other models and other records of the kind); ``verdict``; numbers by record; ``doubts``, where retrained models
-        know which records were forgotten, or unlearned ones seem to have forgotten the wrong ones.
+        know which records were forgotten or are checkpoints of one run, or unlearned ones seem to have forgotten the wrong ones.
 
     Raises:
         InputError: shapes or labels that do not fit, or too few models.
@@ -220,7 +221,9 @@ def unlearning(
 def _doubts(
     signals: dict[str, np.ndarray], right: dict[str, np.ndarray], mask: np.ndarray, answers: Array
 ) -> tuple[str, ...]:
-    said = checks.retrained(signals["retrained"], mask)
+    said = checks.retrained(signals["retrained"], mask) or one_run.doubts(signals["retrained"], "retrained")
+    if mask.all():
+        said = said or one_run.doubts(signals["unlearned"], "unlearned")
     if right and not said:
         shape = np.shape(answers)
         said = checks.lost(right, mask, right.get("original"), shape[2] if len(shape) == 3 else 2)

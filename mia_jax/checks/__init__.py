@@ -18,6 +18,7 @@ rows and the next move.
 * A target without shadows: ``alone``.
 * Records beside answers about them: ``other_records``.
 * Records for shadows beside those in question: ``other_units``, ``other_order``, ``unlike_records``.
+* Unlearning: ``unlearned``, ``one_run``.
 * What none of them would notice in a file: ``unnoticed``.
 
 ``audits.deployed.remarks`` and ``numbers`` ask them all. ``samples`` and ``naming`` are shared.
