@@ -164,7 +164,8 @@ def unlearning(
     Returns:
         An Unlearning: ``privacy``, ``efficacy`` and ``before`` with AUC, accuracy and TPRs, intervals over targets (for
         other models and other records of the kind); ``verdict``; numbers by record; ``doubts``, where retrained models
-        know which records were forgotten or are checkpoints of one run, or unlearned ones seem to have forgotten the wrong ones.
+        know which records were forgotten or are checkpoints of one run, or unlearned ones seem to have forgotten the
+        wrong ones.
 
     Raises:
         InputError: shapes or labels that do not fit, or too few models.

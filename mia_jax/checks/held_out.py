@@ -21,6 +21,9 @@ PLAIN = 3.0  # spreads between models with a record and without it, above which 
 SURE = 0.05  # probabilities beyond 1 less this are not told apart, nor those below it: they are of no size there
 LEAST, SHARE = 100, 0.1  # plain records, and their share of all that are judged
 LOW, SOME = 10, 0.015  # of them, answers below the median of models without the record
+UNSURE = 0.3, 0.8  # mean probability of models without a record, between which training on it shows
+MOVED = 3.0  # standard errors by which training moves such a record, the median
+UNMOVED = 0.33  # of those that it moves by less than half of that: moved the wrong way
 AUTOMATIC = 10_000  # records above which early_stopping="auto" of scikit-learn stops early
 AS_NEW = 0.35  # of the answers nearer to those of models without the record: below their median; one half of new ones
 
@@ -60,6 +63,41 @@ def notes(sure: Array, member: Array) -> tuple[str, ...]:
         " are new to it, where other models that they trained know them plainly: they seem to be held out inside fit"
         " (early stopping, a validation set), left out by a loader, or marked as members by mistake. As marked, attacks"
         " find less than there is: mark what trained each model, or let it train on all of that.",
+    )
+
+
+def unmoved(sure: Array, member: Array) -> tuple[str, ...]:
+    """What is to be said of records that all models trained on, or none, beside such as tell, in a sentence.
+
+    Of records that models without them are not sure of, those that trained all models alike are answered no otherwise
+    by models that are said to have trained on them: less surely in half of the cases, and the others hardly ever.
+
+    Args:
+        sure: probabilities of the true class [K, n].
+        member: bool [K, n], who is said to have trained each model.
+    """
+    rows = samples.rows(np.shape(sure)[1], SAMPLE)
+    sure, member = np.asarray(sure)[:MODELS, rows], np.asarray(member, bool)[:MODELS, rows]
+    there = np.minimum(member.sum(axis=0), (~member).sum(axis=0)) > OTHERS
+    sure, member = sure[:, there], member[:, there]
+    count = member.sum(axis=0), (~member).sum(axis=0)
+    without = np.where(member, 0.0, sure).sum(axis=0) / np.maximum(count[1], 1)
+    between = (without > UNSURE[0]) & (without < UNSURE[1])
+    if between.sum() < LEAST:
+        return ()
+    scores = special.logit(np.clip(sure[:, between], SURE, 1 - SURE))
+    inside, outside = (np.where(side, scores, np.nan) for side in (member[:, between], ~member[:, between]))
+    spread = (np.nanvar(inside, axis=0, ddof=1) + np.nanvar(outside, axis=0, ddof=1)) / 2
+    error = np.sqrt(spread * (1 / count[0] + 1 / count[1])[between])
+    gain = (np.nanmean(inside, axis=0) - np.nanmean(outside, axis=0)) / np.maximum(error, 1e-9)
+    usual, low = float(np.median(gain)), int((gain < 0).sum())
+    if usual < MOVED or low < max(LOW, 0.03 * len(gain)) or low < UNMOVED * (gain < usual / 2).sum():
+        return ()
+    return (
+        f"Of the records that models are not sure of, about {2 * low / len(gain):.0%} are answered alike by models that"
+        " are said to have trained on them and by the others, and the rest are not: they seem to have trained all"
+        " models, whatever the memberships say (a core set that every training adds), or none (filtered out, left out"
+        " by a loader). As marked, attacks find less than there is: mark what trained each model.",
     )
 
 

@@ -25,6 +25,7 @@ MEMBER = np.array([np.random.default_rng(k).permutation(N) < N // 2 for k in ran
 KINDS = {
     "bags of three": lambda seed: BaggingClassifier(n_estimators=3, random_state=seed),
     "forests": lambda seed: RandomForestClassifier(20, random_state=seed),
+    "many trees": lambda seed: RandomForestClassifier(60, min_samples_leaf=2, random_state=seed),
     "boosting": lambda seed: GradientBoostingClassifier(n_estimators=10, max_depth=5, random_state=seed),
     "trees": lambda seed: DecisionTreeClassifier(random_state=seed),
     "leaves of five": lambda seed: DecisionTreeClassifier(min_samples_leaf=5, max_features=4, random_state=seed),
@@ -66,6 +67,17 @@ def test_records_that_are_marked_and_held_out(kind, share):
 
 def test_few_models_tell_nothing():
     assert held_out.notes(sure(KINDS["extra trees"])[:4], more(0.25)[:4]) == ()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_records_that_trained_all_models(kind):
+    """A core set that every training added to its rows lowered all numbers without a word."""
+    core = np.random.default_rng(5).random(N) < 0.25
+    models = [KINDS[kind](k).fit(X[mine | core], Y[mine | core]) for k, mine in enumerate(MEMBER)]
+    said = held_out.unmoved(np.stack([m.predict_proba(X)[np.arange(N), Y] for m in models]), MEMBER)
+    assert held_out.unmoved(sure(KINDS[kind]), MEMBER) == ()
+    assert bool(said) == (kind in ("forests", "many trees"))  # others are sure of what they know, or remember little
+    assert all("a core set that every training adds" in note for note in said)
 
 
 SETTINGS = {

@@ -254,7 +254,7 @@ def _notes(given: _Given, found: _Beside | None) -> tuple[str, ...]:
         said += odd_shadows.of_levels(found.models, level=found.level)
     if plain:
         said += cut_answers.notes(asked.target, asked.shadows)
-        said += held_out.notes(*_everyone(given))
+        said += held_out.notes(*_everyone(given)) or held_out.unmoved(*_everyone(given))
     said = said or [*memorization.unrelated_rows(labels, asked.shadows, trained)]
     if member is not None:
         said = said or [
