@@ -18,7 +18,7 @@ from mia_jax.audits.config import AuditConfig, Brought, DeployedConfig, InProces
 from mia_jax.audits.deployed import checks, collect
 from mia_jax.audits.deployed.infer import AnswersWarning
 from mia_jax.audits.plans import in_process
-from mia_jax.data import class_labels, columns, holders, records, tables
+from mia_jax.data import class_labels, columns, holders, records, row_order, tables
 from mia_jax.data.groups import Grouping
 from mia_jax.progress import Progress, patient
 from mia_jax.reports import notebook
@@ -79,7 +79,8 @@ def audit(
             (prediction, y) -> [n] of the user's, larger where the model fits the record better: a log-likelihood, or
             minus a loss. ``y`` is then what is predicted. Shadows are a ``fit``, a regressor, or a dict of what saved
             ones predicted, shadows [S, n, ...] and shadow_member; ``predict`` may be saved predictions [n, ...].
-        group: a column of x, where it is a data frame, or values [n], by which measures are told, too (``subgroups``).
+        group: a column of x, where it is a data frame, or values [n], by which measures are told, too (``subgroups``);
+            a Series of pandas in another order than x or y, as its index tells, is refused.
         name: what the records are called in the report.
         seed: of everything random.
         jobs: processes that train shadows side by side, each one at a time; each imports what the first has imported.
@@ -112,7 +113,7 @@ def audit(
     """
     attacks = attacks if isinstance(attacks, str) else ",".join(map(str, attacks))
     brought = _brought(predict, x, y, member, shadows, population, signal)
-    brought = brought._replace(group=_grouped(group, x, len(brought.y)))
+    brought = brought._replace(group=_grouped(group, x, y, len(brought.y)))
     config = InProcessConfig(
         brought=brought,
         records=_digest(brought),
@@ -154,6 +155,7 @@ def _brought(
     predict = collect.loaded(predict) if isinstance(predict, str | os.PathLike) else predict
     names, notes = _classes_of(predict), ()
     _refuse_unseen(predict, y)
+    _refuse_other_order(predict, shadows, {"x": x, "y": y})
     if signal is None:
         x, found, notes = _records(x, y, "", names)
         labels, names = found.y, names or found.names
@@ -199,11 +201,22 @@ def _there(x: Any, y: Array | None) -> Array:
     raise InputError(f"y is missing, the classes of the records (with `signal`, what is predicted of each){move}")
 
 
-def _grouped(group: Any, x: Any, records: int) -> Grouping | None:
+def _refuse_other_order(predict: Any, shadows: Any, beside: Mapping[str, Any]) -> None:
+    """Refuse saved answers whose index, or columns, are another order of the records' own. Raises InputError."""
+    row_order.refuse_answers(predict, "predict", beside)
+    answered, trained = shadows if isinstance(shadows, tuple | list) and len(shadows) == 2 else (None, None)
+    if isinstance(shadows, Mapping):
+        answered, trained = shadows.get("shadows"), shadows.get("shadow_member")
+    row_order.refuse_answers(answered, "shadows", beside)
+    row_order.refuse_shadow_member(trained, beside)
+
+
+def _grouped(group: Any, x: Any, y: Any, records: int) -> Grouping | None:
     """The groups of records by a column of theirs, or by values [n]. Raises InputError."""
     if group is None:
         return None
     if not isinstance(group, str):
+        row_order.refuse_values(group, "group", {"x": x, "y": y})
         return groupings.of_values(group, str(getattr(group, "name", None) or "group"), records)
     if not hasattr(x, "columns") or group not in x.columns:
         known = f"; there are {', '.join(map(str, x.columns))}" if hasattr(x, "columns") else ", which is no data frame"

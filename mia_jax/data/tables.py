@@ -124,9 +124,10 @@ def refuse_unaligned(x: Any, y: Any, called: str = "y", first: str = "x") -> Non
     if not x.index.isin(y.index).any():
         return
     same = x.index.isin(y.index).all() and x.index.is_unique and y.index.is_unique
+    numbered = f"; where {called} is in {first}'s order, {called}.set_axis({first}.index) says so"
     raise InputError(
         f"{first} and {called} are paired by their order, and their indexes have the same labels in another order:"
-        f" {called}.loc[{first}.index] aligns them"
+        f" {called}.loc[{first}.index] aligns them{numbered if type(y.index).__name__ == 'RangeIndex' else ''}"
         if same
         else f"{first} and {called} are paired by their order, and their indexes share labels but differ"
         f" ({called}.index[0] is {y.index[0]!s:.40}, {first}.index[0] {x.index[0]!s:.40}): where the order is right,"

@@ -15,6 +15,7 @@ from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.calibration import Calibration, Choice
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.checks import memorization
+from mia_jax.data import row_order
 from mia_jax.plans import membership
 from mia_jax.progress import Progress, patient, silent
 from mia_jax.targets import answer_format, defenses
@@ -151,6 +152,10 @@ def of_answers(
     checks.refuse_masked(
         labels=labels, target=target, shadows=shadows, shadow_member=shadow_member, member=member, population=population
     )
+    row_order.refuse_answers(target, "target", {"labels": labels})
+    row_order.refuse_answers(shadows, "shadows", {"labels": labels, "target": target})
+    row_order.refuse_shadow_member(shadow_member, {"labels": labels, "target": target})
+    row_order.refuse_values(member, "member", {"labels": labels})
     target, shadows, population = checks.in_order(labels, target, shadows, population)
     checks.refuse_turned(labels, target)
     asked, population, note = checks.as_probabilities(Answered(labels, target, shadows), population)

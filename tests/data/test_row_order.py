@@ -1,0 +1,100 @@
+"""What pandas holds beside records, in another order: an index that says so is not passed over."""
+
+import numpy as np
+import pytest
+
+import mia_jax as mia
+from mia_jax.data import row_order
+from mia_jax.types import InputError
+
+pandas = pytest.importorskip("pandas")
+RNG = np.random.default_rng(0)
+N, C = 600, 3
+ORDER = RNG.permutation(N)
+TOWN = pandas.Series(np.where(np.arange(N) % 3 == 0, "Ulm", "Bonn"))
+X = pandas.DataFrame(RNG.random((N, 4)), columns=list("abcd")).loc[ORDER]
+Y = pandas.Series(np.arange(N) % C).loc[ORDER]
+MEMBER = np.arange(N) < N // 2
+WHO = RNG.random((4, N)) < 0.5
+ANSWERS = np.exp(RNG.normal(size=(5, N, C)) + 2 * np.eye(C)[Y] * (1 + np.stack([MEMBER, *WHO])[..., None]))
+P, *SHADOWS = ANSWERS / ANSWERS.sum(axis=-1, keepdims=True)
+SHADOWS = np.stack(SHADOWS)
+
+
+def audit(x=X, y=Y, predict=P, **more):
+    return mia.audit(predict, x, y, MEMBER, attacks="loss", **more)
+
+
+def test_a_group_in_another_order_is_refused():
+    with pytest.raises(InputError, match=r"group\.loc\[x\.index\] aligns them; where group is in x's order"):
+        audit(group=TOWN)
+    with pytest.raises(InputError, match=r"group\.loc\[y\.index\]"):
+        audit(X.to_numpy(), group=TOWN)
+    with pytest.raises(InputError, match=r"group\.loc\[x\.index\]"):
+        audit(X, Y.to_numpy(), group=TOWN.astype("category"))
+    found = audit(group=TOWN.loc[X.index]).results["subgroups"]
+    counts = {one["group"]: one["members"] for block in found if block["by"] == "group" for one in block["groups"]}
+    assert counts == {"Ulm": int((ORDER[MEMBER] % 3 == 0).sum()), "Bonn": int((ORDER[MEMBER] % 3 > 0).sum())}
+
+
+def test_a_group_of_more_records_is_refused_with_what_takes_theirs():
+    with pytest.raises(InputError, match=r"600 values, and there are 300 records.*group\.loc\[x\.index\] takes theirs"):
+        mia.audit(P[150:450], X[150:450], Y[150:450], MEMBER[150:450], attacks="loss", group=TOWN)
+    named = TOWN[:300].set_axis([*X.index[150:300], *range(5000, 5150)])
+    with pytest.raises(InputError, match=r"share labels but differ"):
+        mia.audit(P[150:450], X[150:450], Y[150:450], MEMBER[150:450], attacks="loss", group=named)
+
+
+@pytest.mark.parametrize("group", ["plain", "numbered", "other names", "array"])
+def test_groups_by_position_stay(group):
+    part = slice(150, 450)
+    values = TOWN.loc[X.index[part]]
+    given = {
+        "plain": values,
+        "numbered": values.reset_index(drop=True),
+        "other names": values.set_axis([f"r{k}" for k in range(300)]),
+        "array": values.to_numpy(),
+    }
+    of = mia.audit(P[part], X[part], Y[part], MEMBER[part], attacks="loss", group=given[group]).results["subgroups"]
+    assert any(block["by"] == "group" for block in of)
+
+
+def test_saved_answers_in_another_order_are_refused():
+    frame = pandas.DataFrame(P, index=X.index)
+    with pytest.raises(InputError, match=r"x and predict are paired.*predict\.loc\[x\.index\]"):
+        audit(predict=frame.sort_index().set_axis(sorted(ORDER)))
+    audit(predict=frame)
+    audit(predict=frame.reset_index(drop=True))  # as a frame of predict_proba(x) is numbered
+    shadows = [pandas.DataFrame(p, index=X.index) for p in SHADOWS]
+    shadows[2] = shadows[2].sort_index().set_axis(sorted(ORDER))
+    with pytest.raises(InputError, match=r"shadows\[2\]\.loc\[x\.index\]"):
+        audit(shadows={"shadows": shadows, "shadow_member": WHO})
+
+
+def test_who_trained_shadows_by_columns_in_another_order_is_refused():
+    who = pandas.DataFrame(WHO, columns=X.index)
+    turned = who[[*sorted(ORDER)]]
+    for shadows in ({"shadows": SHADOWS, "shadow_member": turned}, (SHADOWS, turned)):
+        with pytest.raises(InputError, match=r"shadow_member\[x\.index\] aligns them"):
+            audit(shadows=shadows)
+    audit(shadows={"shadows": SHADOWS, "shadow_member": who})
+    audit(shadows={"shadows": SHADOWS, "shadow_member": pandas.DataFrame(WHO)})
+
+
+def test_infer_refuses_what_has_another_order_than_the_labels():
+    def infer(**more):
+        return mia.infer("rmia", **{**dict(labels=Y, target=P, shadows=SHADOWS, shadow_member=WHO), **more})
+
+    with pytest.raises(InputError, match=r"member\.loc\[labels\.index\]"):
+        infer(member=pandas.Series(MEMBER, index=Y.index).sort_index())
+    with pytest.raises(InputError, match=r"target\.loc\[labels\.index\]"):
+        infer(target=pandas.DataFrame(P, index=Y.index).sort_index().set_axis(sorted(ORDER)))
+    with pytest.raises(InputError, match=r"shadow_member\[labels\.index\]"):
+        infer(shadow_member=pandas.DataFrame(WHO, columns=Y.index)[[*sorted(ORDER)]])
+    assert len(infer(target=pandas.DataFrame(P), member=pandas.Series(MEMBER, index=Y.index))) == N
+
+
+def test_frames_of_other_libraries_have_no_index():
+    row_order.refuse_values([1] * N, "group", {"x": X, "y": Y})
+    row_order.refuse_shadow_member(WHO, {"x": X})
+    row_order.refuse_answers(P, "predict", {"x": X})
