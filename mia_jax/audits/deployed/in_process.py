@@ -13,7 +13,7 @@ from mia_jax.audits.config import Brought, InProcessConfig
 from mia_jax.audits.types import Run
 from mia_jax.checks import largest_of_two, other_answers, unnoticed
 from mia_jax.checks.other_answers import Apart
-from mia_jax.data import class_labels, tables
+from mia_jax.data import class_labels, cut_texts, tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
 from mia_jax.targets import answer_kinds, platforms, predictors, processes
@@ -60,6 +60,12 @@ def brought(config: InProcessConfig) -> Brought:
 def records(given: Brought) -> Any | None:
     """The records [n, *f] that were brought; None where a file holds answers alone."""
     return None if np.shape(given.x)[1:] == (0,) else given.x
+
+
+def cut(given: Brought) -> list[str]:
+    """That texts seem to be cut, in sentences; nothing where answers were saved, of whatever texts."""
+    saved = hasattr(given.model, "shape") or isinstance(given.model, list | tuple)
+    return [] if saved else cut_texts.notes(given.x)
 
 
 def kind(config: InProcessConfig) -> str:
