@@ -1,7 +1,7 @@
 """Numbers in text whose decimal point is a comma, or whose thousands a mark separates."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -9,6 +9,8 @@ from mia_jax.data import columns, numbers_in_text
 
 COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?([eE][+-]?\d+)?")
 THOUSANDS = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})*|0)")  # 1.100 is 1100 where a comma is the decimal point
+
+BOTH = 5  # numbers with a point, and without, of a column of thousands where a comma separates no decimals
 
 
 def has_commas(values: np.ndarray) -> bool:
@@ -41,6 +43,23 @@ def plain_among(values: np.ndarray, good: np.ndarray) -> np.ndarray:
 def has_points(found: Iterable[np.ndarray]) -> bool:
     """Whether a column [n] of numbers has some with a decimal point."""
     return any((part[np.isfinite(part)] % 1 != 0).any() for part in found if part.dtype.kind == "f")
+
+
+def in_groups(values: Sequence[str], numbers: np.ndarray | None) -> tuple[int, int] | None:
+    """How many values [n] are as 1.100, with three digits after each point, and how many as 57; None: others are there.
+
+    No program writes decimals so: 1.100 is 1.1, and beside it 57 is 57.0.
+
+    Args:
+        values: as they are written.
+        numbers: float64 [n], the same; None: they are no numbers.
+    """
+    if numbers is not None and "." not in "".join(values):
+        known = numbers[np.isfinite(numbers)]
+        return (0, len(known)) if ((known % 1 == 0) & (np.abs(known) < 1000)).all() else None
+    there = [value.strip() for value in values if not columns._is_missing(value)]
+    pointed = sum("." in value for value in there)
+    return (pointed, len(there) - pointed) if all(map(THOUSANDS.fullmatch, there)) else None
 
 
 def is_sure(values: np.ndarray) -> bool:

@@ -169,29 +169,29 @@ def _columns(path: pathlib.Path, form: _Form) -> tuple[list[np.ndarray], set[int
     """
     text: set[int] = set()  # columns that are no numbers
     while True:
-        parts, turned, grouped = _blocks(path, form, text)
+        parts, turned, grouped, mixed = _blocks(path, form, text)
         if not turned:
             break
         text |= turned  # what was read as numbers before lost its writing: 007, 1.0
     if not parts[0]:
         raise ValueError("it has a line of names and no records")
     found = [np.concatenate(part) for part in parts]
-    if form.separator == "," or not grouped:
+    if not grouped:
         return found, set()
     pointed = decimal_marks.has_points(values for k, values in enumerate(found) if k not in grouped)
     comma = any(decimal_marks.has_commas(values) and decimal_marks.is_sure(values) for values in found)
     if (comma and not pointed) or any(found[k].dtype == object for k in grouped):  # 1.100.000
-        parts, _, _ = _blocks(path, form, text | grouped)
+        parts, *_ = _blocks(path, form, text | grouped)
         for k in grouped:
             found[k] = decimal_marks.as_marked(np.concatenate(parts[k]))
         return found, grouped
-    if form.separator == ";" and (comma or not pointed):
+    if (form.separator == ";" or mixed) and (comma or not pointed):
         last = form.index and columns.missing(found[-1]).all()  # a separator at the end of each line
         names = ["", *form.names] if form.index and not last else form.names
         raise ValueError(
-            f"column {names[min(grouped)]} has numbers as 1.100 alone, which may be 1.1 or 1100 in a file with"
-            " semicolons: write plain ones, as pandas.read_csv(path, sep=';', thousands='.') reads 1100 and"
-            " pandas.read_csv(path, sep=';') 1.1, and to_csv('mine.csv', index=False) writes them"
+            f"column {names[min(grouped)]} has numbers as 1.100, with three digits after the point, which may be 1.1 or"
+            f" 1100: write plain ones, as pandas.read_csv(path, sep={form.separator!r}, thousands='.') reads 1100 and"
+            f" pandas.read_csv(path, sep={form.separator!r}) 1.1, and to_csv('mine.csv', index=False) writes them"
         )
     return found, set()
 
@@ -307,15 +307,15 @@ def _rows(f: Any, separator: str) -> Iterator[list[str]]:
     return csv.reader(f, delimiter=separator, skipinitialspace=True, strict=False)
 
 
-def _blocks(path: pathlib.Path, form: _Form, text: set[int]) -> tuple[list[list[np.ndarray]], set[int], set[int]]:
-    """The columns in blocks of rows, numbers where they are some; those that turned out to be none later; and those
-    that could be whole numbers whose thousands a point separates."""
+def _blocks(path: pathlib.Path, form: _Form, text: set[int]) -> tuple[list[list[np.ndarray]], set[int], set[int], bool]:
+    """The columns in blocks of rows, numbers where they are some; those that turned out to be none later; those that
+    could be whole numbers whose thousands a point separates; and whether one of these has numbers below 1,000, too."""
     width = len(form.names) + form.index
     parts: list[list[np.ndarray]] = [[] for _ in range(width)]
     turned: set[int] = set()
     text = set(text)
     plain = set(range(width))  # columns of 1.100 and 57 alone
-    points: set[int] = set()
+    points = np.zeros((width, 2), int)  # numbers with a point, and without
     # What is not decoded now was looked at: the file has changed since.
     with open(path, encoding=form.encoding, newline="", errors="replace") as f:
         reader = _rows(f, form.separator)
@@ -327,13 +327,14 @@ def _blocks(path: pathlib.Path, form: _Form, text: set[int]) -> tuple[list[list[
                     text.add(k)
                     turned |= {k} if parts[k] else set()
                 parts[k].append(_as_text(values) if numbers is None else numbers)
-                if k in plain and form.separator != ",":
-                    some = [value.strip() for value in values if not columns._is_missing(value)]
-                    plain -= set() if all(map(decimal_marks.THOUSANDS.fullmatch, some)) else {k}
-                    points |= {k} if any("." in value for value in some) else set()
+                if k in plain:
+                    counts = decimal_marks.in_groups(values, numbers)
+                    plain -= {k} if counts is None else set()
+                    points[k] += (0, 0) if counts is None else counts
             if turned:
                 break
-    return parts, turned, plain & points
+    grouped = {k for k in plain if points[k, 0]}
+    return parts, turned, grouped, any((points[k] >= decimal_marks.BOTH).all() for k in grouped)
 
 
 def line_of(path: pathlib.Path, record: int) -> int | None:

@@ -294,6 +294,31 @@ def test_points_that_separate_thousands(tmp_path):
     assert "column count" in told and "thousands='.'" in told
 
 
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_points_beside_whole_numbers_below_a_thousand_are_no_decimals(tmp_path, separator):
+    """1.234 was read as 1.234 beside 987, and 1.100.000 as text, without a word: no program writes decimals so."""
+
+    def told(*values, more=""):
+        rows = [(value, *more[k : k + 1], "cd"[k % 2]) for k, value in enumerate(values)]
+        names = "count,more,label" if more else "count,label"
+        return write(tmp_path, csv(rows, names, separator), "mine.tsv" if separator == "\t" else "mine.csv")
+
+    mixed = [f"{k}.{100 + k}" if k % 2 else str(30 * k) for k in range(1, 30)]
+    assert "column count has numbers as 1.100" in refused(told(*mixed))
+    records, _, said = read(told(*mixed[:-1], "1.100.000"))
+    np.testing.assert_array_equal(records.x[[0, 1, 28], 0], [1101, 60, 1.1e6])
+    assert "A point separates thousands in count" in said
+    for values in (
+        [f"{k}.{100 + k}" for k in range(1, 30)],  # all have a point
+        [f"{k}.5" if k % 2 else str(k) for k in range(1, 30)],
+        [f"0.{100 + k}" if k % 2 else str(k) for k in range(1, 30)],
+        [f"{k}.125" if k < 4 else str(k) for k in range(1, 30)],  # few have one
+        [f"{k}.{100 + k}" if k % 2 else str(1000 + k) for k in range(1, 30)],
+    ):
+        np.testing.assert_allclose(read(told(*values))[0].x[:, 0], [*map(float, values)], rtol=1e-6)
+    read(told(*mixed, more=[str(k + 0.25) for k in range(29)]))  # where the point is seen to be the decimal point
+
+
 @pytest.mark.parametrize("separator", [";", "\t"])
 @pytest.mark.parametrize("names", ["length,width,label", "length,town,label", "length,label"])
 def test_a_table_in_which_every_number_has_a_decimal_comma(tmp_path, names, separator):
