@@ -90,6 +90,14 @@ def test_copies_that_were_rounded_train_no_shadow(audited):
     assert not any("in another unit" in line for line, _ in told)
 
 
+def test_the_same_records_a_little_changed_are_said(audited):
+    """Next year's export of the same customers trained the shadows: they knew the records, without a word."""
+    changed = X[:N] + 0.3 * X[:N].std(axis=0) * np.random.default_rng(0).normal(size=(N, 64))
+    found, told = audited(changed, Y[:N])
+    assert any("seem to be in" in line and "a little changed" in line for line, asked in told if not asked)
+    assert any("a little changed" in note for note in found["shadows"]["notes"])
+
+
 @pytest.mark.parametrize("shadows", [None, GaussianNB()])
 def test_a_population_of_records_in_question_or_in_another_unit_is_noted(shadows):
     """Both were silent: of such records the target and the shadows answer otherwise than of any population."""

@@ -7,7 +7,7 @@ import numpy as np
 from mia_jax.audits.config import Brought
 from mia_jax.audits.deployed import records
 from mia_jax.checks import other_units
-from mia_jax.data import duplicates, near_copies, plain_features, tables
+from mia_jax.data import duplicates, near_copies, near_twins, plain_features, tables
 
 
 def notes(given: Brought) -> list[str]:
@@ -37,6 +37,10 @@ def notes(given: Brought) -> list[str]:
             f"{int(copies.sum()):,} of the {len(other):,} records of the population are records in question, and a"
             f" population is of records that trained no model: {move}."
         )
+    if unlike is None and not copies.any():
+        move = "Members among them make members look like others: leave them out."
+        twins = near_twins.note(other, x, ("the population", "the records x"), move)
+        said += [twins] if twins else []
     return said
 
 

@@ -14,7 +14,7 @@ from mia_jax.audits.shadow_data import Adversary, ShadowData
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import Run
 from mia_jax.checks import other_order, other_units
-from mia_jax.data import by_path, duplicates, near_copies, plain_features
+from mia_jax.data import by_path, duplicates, near_copies, near_twins, plain_features
 from mia_jax.plans import splits
 from mia_jax.storage import artifacts
 from mia_jax.targets import estimators
@@ -184,7 +184,11 @@ def given(run: Run[DeployedConfig], config: DeployedConfig, question: records.Qu
     made = {"simulated": "SIMULATED ", "synthesised": "synthesized "}.get(other_schema.source, "")
     if order is None and unlike is None:
         order = other_order.of_classes((asked, np.asarray(question.records.y)), (x, np.asarray(other.y)), called)
-    notes = [*filter(None, [order, unlike and unlike.note])]
+    twins = None
+    if order is None and unlike is None:
+        move = "Shadows then know the records in question, and attacks find less: leave such records out."
+        twins = near_twins.note(pool.x, asked, (name, "the records in question"), move)
+    notes = [*filter(None, [order, unlike and unlike.note, twins])]
     for line in notes:
         run.notify(f"warning: {line}")
     return Given(pool, f"{made}{name}, without {int((~free).sum()):,} records under question", notes)
