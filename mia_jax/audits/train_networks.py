@@ -113,7 +113,8 @@ def prepared(run: Run, job: TrainingJob) -> tuple[Model, TrainingJob]:
         job = job._replace(digest=artifacts.digest({"data": job.digest, "units": artifacts.array_digest(*scaling)}))
     if model.arithmetic:
         run.notify(f"`model={config.model}`: {model.arithmetic}")
-    return model, job._replace(config=fitting(config, job.schema.shape, job.train.shape[1], run.notify))
+    trained = int((job.train >= 0).sum(axis=1).max()) if isinstance(job.train, np.ndarray) else None
+    return model, job._replace(config=fitting(config, job.schema.shape, job.train.shape[1], run.notify, trained))
 
 
 def _telling_once(job: TrainingJob, notify: Notify) -> Callable[[int, int], str]:
@@ -312,7 +313,9 @@ def build_network(config: AuditConfig, schema: Schema) -> Model:
     return models.build(network(config), schema, hidden=config.hidden, dropout=config.dropout, precision=precision)
 
 
-def fitting(config: C, shape: Sequence[int], m: int, notify: Notify = lambda line: None) -> C:
+def fitting(
+    config: C, shape: Sequence[int], m: int, notify: Notify = lambda line: None, trained: int | None = None
+) -> C:
     """The configuration as it is for these records, and a word about what is changed.
 
     A batch has at most the m training records. What a recipe does to images is not done to records that are none.
@@ -322,6 +325,7 @@ def fitting(config: C, shape: Sequence[int], m: int, notify: Notify = lambda lin
         shape: of a record, *f.
         m: training records of one network.
         notify: told what is changed.
+        trained: of the m, those that do train the network with the most, where coins leave some out.
 
     Raises:
         InputError: an augmentation of images that was asked for, and records that are none.
@@ -332,7 +336,9 @@ def fitting(config: C, shape: Sequence[int], m: int, notify: Notify = lambda lin
         config = dataclasses.replace(config, image_augmentation="")
     augmentations.check(augmentations.parse(config.image_augmentation), shape)
     if config.batch_size > m:
-        notify(f"`batch_size={config.batch_size}` is above the {m:,} training records: each step takes all of them")
+        some = trained is not None and trained < m
+        called = f"{m:,} records that may train, of which {trained:,} do" if some else f"{m:,} training records"
+        notify(f"`batch_size={config.batch_size}` is above the {called}: each step takes all of them")
         config = dataclasses.replace(config, batch_size=m)
     steps, over = recipe_of(config).steps(m), 1 / (1 - config.ema)
     if steps < over:  # the average of nearly all that the network ever was

@@ -19,7 +19,7 @@ EXACT, LARGEST = 2.0**53, 2.0**64  # up to where float64 has every whole number;
 ROUNDED = "Models are trained on float32"  # how a note begins
 NOT_USED = (
     "The file's member is not used: which model trains on which record is drawn here. It is for records that a"
-    " deployed model is asked about."
+    " deployed model is asked about. A feature of that name is kept once it is renamed (the column, or the array)."
 )
 ANEW = "leave that array out, or write it anew with mia_jax.data.save"
 

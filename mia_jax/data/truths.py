@@ -8,6 +8,7 @@ from mia_jax.data import tables
 # Words for who trained a model, the surest first.
 TRUE = ("true", "yes", "member", "in", "train", "training", "1", "1.0", "t", "y")
 FEW_VALUES = 4  # of which one or another may stand for true
+MOST_DRAWS = 16  # as often may a bootstrap have drawn a record
 
 
 def turned(name: str, values: np.ndarray, shape: tuple[int, ...]) -> str:
@@ -43,8 +44,11 @@ def untrue(name: str, values: np.ndarray) -> str:
     if values.dtype.kind == "f" and (lacking := int(np.isnan(values).sum())):
         return f"; {lacking:,} of its {values.size:,} values are missing (NaN): leave such records out"
     found, counts = np.unique(values, return_counts=True)
+    numbers = found.dtype.kind in "iuf" and len(found) > 2
+    drawn = numbers and bool((found == np.round(found)).all()) and found[0] == 0 and found[-1] <= MOST_DRAWS
+    bootstrap = f"; where its numbers count how often a record was drawn (a bootstrap), give {name} > 0" if drawn else ""
     if not 1 < len(found) <= FEW_VALUES:
-        return ""
+        return bootstrap
     text = values.dtype.kind == "U"
     written = [f'"{sanitize.line(str(v), 40)}"' if text else f"{v:g}" for v in found.tolist()]
     told = [f"{each} {count:,} times" for each, count in zip(written, counts.tolist(), strict=True)]
@@ -58,4 +62,4 @@ def untrue(name: str, values: np.ndarray) -> str:
         move = f"where {true[0]} stands for true, give {name} == {true[0]}"
     else:
         move = f"give {' or '.join(f'{name} == {each}' for each in written)}, whichever means that a record trained it"
-    return f"; it has {' and '.join(told)}: {move}"
+    return f"; it has {' and '.join(told)}: {move}{bootstrap}"

@@ -205,7 +205,7 @@ def together(arrays: Mapping[str, np.ndarray]) -> dict[str, Read]:
             if error.row is None:
                 raise
             finite = np.isfinite(values[error.row]).all()
-            move = "needed: probabilities, or logits of all"
+            move = "needed: probabilities of all classes in every row, or logits of all classes in every row"
             move = move if finite else answer_format.mended(values.reshape(len(values), -1), error.row)
             raise Faulty(f"{name}, record {error.row}: {error.reason}; {move}") from None
     kinds: dict[Kind, str] = {}

@@ -13,6 +13,7 @@ from small_runs import C, F, N, config, own_module, records
 
 from mia_jax import audits
 from mia_jax.attacks import shokri
+from mia_jax.audits import train_networks
 from mia_jax.audits.config import BalancedConfig, CanaryConfig, DeployedConfig
 from mia_jax.audits.divergence import Diverged
 from mia_jax.models import networks
@@ -287,3 +288,12 @@ def test_a_batch_is_at_most_the_training_set(own, tmp_path, no_pages):
         told.count(f"`batch_size=1000000000` is above the {N // 4} training records: each step takes all of them") == 1
     )
     assert big["attacks"] == all_at_once["attacks"]
+
+
+def test_a_batch_above_a_set_that_coins_thin_out_is_told_with_both_numbers(own, tmp_path):
+    """700 was said beside "trained on 606 records"."""
+    told = []
+    train_networks.fitting(config(own, tmp_path, batch_size=2000), (4,), 700, told.append, 606)
+    assert told == [
+        "`batch_size=2000` is above the 700 records that may train, of which 606 do: each step takes all of them"
+    ]

@@ -156,6 +156,7 @@ def test_a_member_in_a_data_set_is_said_to_be_of_no_use(tmp_path):
     said = []
     _, schema = data.load(tmp_path / "own.npz", notify=said.append)
     assert said == list(schema.notes) and said[-1].startswith("The file's member is not used")
+    assert "kept once it is renamed (the column" in said[-1]
     data.save(tmp_path / "again.npz", data.load(tmp_path / "own.npz")[0], schema, member=np.arange(len(LY)) < 3)
     assert data.load(tmp_path / "again.npz")[1].notes == schema.notes
 
