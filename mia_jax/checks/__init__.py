@@ -10,7 +10,7 @@ rows and the next move.
 * Who trained on which record: ``memorization``, ``own_members``, ``trained_on_all``, ``slipped_members``,
   ``untold_rows``, ``unlike_memberships``, ``blind_guesses``, ``ignored_rows``, ``held_out``,
   ``drawn_together``.
-* Rows: ``slipped_rows``, ``equal_answers``, ``padded_rows``.
+* Rows: ``slipped_rows``, ``equal_answers``, ``near_answers``, ``padded_rows``.
 * All models' answers: ``cut_answers``.
 * A model beside the others: ``unlike_shadows``, ``odd_shadows``, ``temperatures``, ``lost_order``.
 * One number per record: ``unlike_signals``, which asks the files on signals.

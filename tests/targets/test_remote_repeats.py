@@ -12,7 +12,7 @@ from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.reports import answer_words
 from mia_jax.targets import answer_format, black_box
-from mia_jax.targets.remote import Options, answers_one_number, ask_oldest_again, connect, unsteady
+from mia_jax.targets.remote import Options, answers_one_number, ask_oldest_again, connect, unsteady, warnings
 from mia_jax.types import InputError
 
 pytest.importorskip("httpx", reason="needs the extra `remote`: pip install 'mia-jax[remote]'")
@@ -268,8 +268,12 @@ def test_batches_that_move_answers_of_large_requests_only_are_told():
 
     heard = []
     with services.answering(Service(moved)) as url:
-        connect(url, X, options=FAST, notify=heard.append).ask(X)
+        target = connect(url, X, options=FAST, notify=heard.append)
+        target.ask(X)
     assert len(heard) == 1 and "in a request of 256 than in one of 8" in heard[0] and "rows_per_request=16" in heard[0]
+    assert "a cache of similar queries" in heard[0]
+    (kept,) = warnings(target)
+    assert kept.startswith("Records get other answers in a request of 256") and kept.endswith("not the model.")
 
 
 @pytest.mark.parametrize(("room", "reserved", "asked"), [(15, 0, 0), (16, 0, 8), (16, 1, 0), (17, 1, 8)])

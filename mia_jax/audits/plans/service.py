@@ -30,6 +30,7 @@ from mia_jax.checks import (
     equal_answers,
     largest_of_two,
     memorization,
+    near_answers,
     own_members,
     slipped_rows,
     temperatures,
@@ -183,7 +184,7 @@ def summarize(
     unlike = _unlike(inputs, observed, found, float(accuracy[1].mean()))
     doubted = _doubts(inputs, observed, found, float(accuracy[1].mean()), unlike)
     notes = [] if doubted else [*([] if unlike is None else [unlike.text]), *_notes(run, inputs, observed)]
-    noted = inputs.other.notes if inputs.other is not None else []  # and told before
+    noted = [*(inputs.other.notes if inputs.other is not None else []), *remote.warnings(service.target)]  # told before
     for line in (*doubted, *notes):
         run.notify(f"warning: {line}")
     return blocks.summary(
@@ -299,7 +300,10 @@ def _equal(inputs: Inputs, observed: Observed) -> str | None:
     own = equal_answers.from_losses(seen.target["summary"]["tempered"], at_one)
     shadows = [equal_answers.from_losses(loss, at_one) for loss in seen.summary["tempered"]]
     p = np.exp(np.asarray(target.ask(inputs.sent.x), np.float64))
-    return equal_answers.of_service(label, p, own, shadows, duplicates.groups(inputs.sent.x), some)
+    record = duplicates.groups(inputs.sent.x)
+    return equal_answers.of_service(label, p, own, shadows, record, some) or near_answers.of_service(
+        inputs.sent.x, p, own, shadows, record, some
+    )
 
 
 def _notes(run: Run[DeployedConfig], inputs: Inputs, observed: Observed) -> list[str]:

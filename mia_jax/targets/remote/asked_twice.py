@@ -32,11 +32,13 @@ class AskedTwice:
     Attributes:
         unsteady: how far a probability was from what the same question brought before; None where by no more than
             rounding, as far as that is known.
+        warnings: what was said of it, in sentences.
     """
 
     def __init__(self, service: "Service"):
         self._service = service
         self.unsteady: float | None = None
+        self.warnings: list[str] = []
         self._large = 0  # records of the largest request whose late rows were asked about again
 
     def probe(self, x: np.ndarray, log_p: np.ndarray) -> None:
@@ -142,4 +144,6 @@ class AskedTwice:
             raise errors.Stopped from None
 
     def _say(self, line: str) -> None:
+        said = line.removeprefix("warning: ")
+        self.warnings.append(f"{said[0].upper()}{said[1:]}.")
         self._service.notify(line.replace("warning: ", f"warning: {self._service.shown}: ", 1))

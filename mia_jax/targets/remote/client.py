@@ -126,6 +126,11 @@ def unsteady(target: Target) -> float | None:
     return target.ask.unsteady() if isinstance(target.ask, _Questions) else None
 
 
+def warnings(target: Target) -> list[str]:
+    """What was said of a service that answers the same question in several ways, in sentences."""
+    return target.ask.warnings() if isinstance(target.ask, _Questions) else []
+
+
 def answers_one_number(target: Target) -> bool:
     """Whether the service behind a target gives one number for each record: a probability of the second class."""
     return isinstance(target.ask, _Questions) and target.ask.form == "positive"
@@ -193,6 +198,10 @@ class _Questions(black_box.AsAnswered):
         """The largest difference of a probability between answers to the same question, where that is known."""
         known = [one for one in (self.unchecked.unsteady, self._service.twice.unsteady) if one is not None]
         return max(known, default=None)
+
+    def warnings(self) -> list[str]:
+        """What this process said of such differences."""
+        return list(self._service.twice.warnings)
 
     def __call__(self, x: Array) -> np.ndarray:
         """Log-probabilities [b, c], their zeros at the precision that the answers have as far as they are known."""

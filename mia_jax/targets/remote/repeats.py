@@ -163,7 +163,8 @@ def check_large(
         )
     notify(
         f"warning: records get other answers in a request of {len(log_p)} than in one of {len(rows)}, by up to"
-        f" {most:.2g}: ask about few at a time (`rows_per_request={few}`)"
+        f" {most:.2g}: ask about few at a time (`rows_per_request={few}`), which is no help where a cache of similar"
+        " queries answers, and not the model"
     )
     return most
 
