@@ -46,7 +46,9 @@ def untrue(name: str, values: np.ndarray) -> str:
     found, counts = np.unique(values, return_counts=True)
     numbers = found.dtype.kind in "iuf" and len(found) > 2
     drawn = numbers and bool((found == np.round(found)).all()) and found[0] == 0 and found[-1] <= MOST_DRAWS
-    bootstrap = f"; where its numbers count how often a record was drawn (a bootstrap), give {name} > 0" if drawn else ""
+    bootstrap = (
+        f"; where its numbers count how often a record was drawn (a bootstrap), give {name} > 0" if drawn else ""
+    )
     if not 1 < len(found) <= FEW_VALUES:
         return bootstrap
     text = values.dtype.kind == "U"

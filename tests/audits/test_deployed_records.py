@@ -135,7 +135,10 @@ def spoiled(name, where, value):
             dict(target=np.log(answers(N)) + 1),
             "of several kinds .target holds logits, and shadows.0. holds",
         ),
-        (dict(target=np.arange(3.0 * N).reshape(N, 3)), "target, record 0: the probabilities sum to 3, not to 1.*logits of all classes in every row"),
+        (
+            dict(target=np.arange(3.0 * N).reshape(N, 3)),
+            "target, record 0: the probabilities sum to 3, not to 1.*logits of all classes in every row",
+        ),
         (dict(shadows=100 * answers(S, N)), r"shadows\[0\]: its rows look like percentages .*save shadows / 100"),
         (dict(target=np.round(100 * answers(N)).astype(int)), "target: its rows look like percentages"),
         (
