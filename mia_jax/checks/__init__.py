@@ -6,7 +6,7 @@ in which honest files are hardly ever accused (simulated in its tests), and says
 rows and the next move.
 
 * Labels and classes: ``consistency``, ``exchanged_columns``, ``class_gaps``, ``unlike_columns``, ``other_labels``,
-  ``guessing``, ``own_class``, ``largest_of_two``, ``by_heart``.
+  ``guessing``, ``own_class``, ``largest_of_two``, ``by_heart``, ``no_classes``.
 * Who trained on which record: ``memorization``, ``own_members``, ``trained_on_all``, ``slipped_members``,
   ``untold_rows``, ``unlike_memberships``, ``blind_guesses``, ``ignored_rows``, ``held_out``,
   ``drawn_together``.

@@ -22,6 +22,7 @@ from mia_jax.checks import (
     lost_order,
     memorization,
     naming,
+    no_classes,
     odd_shadows,
     other_labels,
     own_class,
@@ -161,6 +162,7 @@ def _doubts(given: _Given, found: _Beside | None, alike: bool) -> tuple[str, ...
         own_class.doubts(labels, *everyone, np.shape(target)[1])
         or slipped_rows.of_answers(labels, target, shadows, trained, member)
         or consistency.of_answers(labels, target, shadows)
+        or no_classes.of_answers(labels, target, shadows, trained, member)
         or exchanged_columns.of_answers(labels, target, shadows)
         or _caused(given, lost_order.of_answers(labels, target, shadows, trained, member))
         or _caused(given, trained_on_all.of_answers(labels, target, shadows, trained, member))
