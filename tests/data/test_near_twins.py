@@ -25,6 +25,15 @@ def test_real_records_and_the_same_a_little_changed(load):
     assert said.startswith("About ") and "of the records seem to be in other.npz, a little changed" in said
 
 
+def test_noise_of_one_size_in_columns_that_hardly_vary():
+    """Corners of images: divided by their own spread they are all that counts."""
+    other, known = halves(datasets.load_digits().data / 16, 0)
+    noise = 0.04 * np.random.default_rng(0).normal(size=known.shape)
+    assert near_twins.share(known + noise, known) > 0.8
+    half = np.arange(len(known)) % 2 == 0
+    assert 0.3 < near_twins.share(np.r_[(known + noise)[half], other], known) < 0.55
+
+
 def population(kind, rng, columns, count):
     """SIMULATED: independent records, or groups of records that are alike, or such as lie on a line."""
     if kind == "groups":
