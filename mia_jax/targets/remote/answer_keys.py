@@ -4,7 +4,7 @@ Services tell a label and the probabilities side by side: as lists of all record
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,7 +50,7 @@ class Noted(list):
         said: a line.
     """
 
-    def __init__(self, rows: Sequence[Any], said: str):
+    def __init__(self, rows: Iterable[Any], said: str):
         super().__init__(rows)
         self.said = said
 

@@ -17,7 +17,7 @@ def are_called(reply: Iterable[Any], names: Sequence[str]) -> bool:
     return all(isinstance(value, str) and value in names for value in reply)
 
 
-def of_columns(value: Mapping[str, Any], rows: Sequence[Any]) -> list[str] | None:
+def of_columns(value: Mapping[str, Any], rows: Sequence[Any] | np.ndarray) -> list[str] | None:
     """What an answer calls its columns, as ``{"classes": ["cat", "dog"], "probabilities": [[...], ...]}`` does.
 
     Args:
