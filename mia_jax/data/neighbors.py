@@ -17,6 +17,8 @@ ASKED, NEIGHBORS = 2048, 4  # records whose neighbors are looked for, and how ma
 COLUMNS, BLOCK = 64, 4096  # columns, of more of which random sums are compared; records that are converted at once
 NEAR = 0.001  # of a column's spread, that near copies are apart at most, and not equal, in half of the columns
 SHARE, COPIES = 0.05, 10  # of the records, and how many of them, that have a near copy, to be worth a word
+BESIDE, NEXT, NEXT_OF = 2, 0.5, 100  # rows that are side by side; share whose nearest is, of so many records at least
+PARTED = 0.5  # of the pairs that a draw one by one would part
 MIDDLE = 0.01  # of the standard deviation, that the quartiles are apart at least, to be a column's spread
 STEPS = (-3, -2, -1, 1, 2, 3)  # rows that labels may be away
 PARTS = 5  # of the set, in each of which labels are looked at by themselves
@@ -50,6 +52,7 @@ def notes(x: Any, y: Array | None = None, member: Array | None = None) -> list[s
     if array.dtype.kind not in "biuf" or (found := _search(array.reshape(len(array), -1))) is None:
         return []
     said = [] if array.dtype.kind == "b" else _copies(found, member)
+    said += _side_by_side(found, member)
     label = None if y is None else np.asarray(y)
     if label is not None and label.shape == (len(array),) and label.dtype.kind in "biu" and np.ptp(label.astype(int)):
         said += _labels(found, label)
@@ -89,6 +92,26 @@ def _copies(found: _Found, member: Array | None) -> list[str]:
         f"At least {close.mean():.0%} of the records are nearly another one (apart by less than a thousandth of a"
         f" column's spread): augmented copies, or a little noise?{seen} Such pairs make attacks look worse than they"
         " are: keep one of each."
+    ]
+
+
+def _side_by_side(found: _Found, member: Array | None) -> list[str]:
+    """Whether the nearest record is as a rule the one beside it in the file, and members are drawn one by one."""
+    if member is None:
+        return []
+    n, own, other = len(found.flat), found.asked, found.near[:, 0]
+    beside = np.abs(own - other) <= BESIDE
+    mine = np.asarray(member, bool)
+    if beside.mean() < NEXT or beside.sum() < COPIES or n < NEXT_OF:
+        return []
+    parted = float((mine[own] != mine[other])[beside].mean())
+    if parted < PARTED * 2 * mine.mean() * (1 - mine.mean()):
+        return []  # drawn by the recording: few neighbors are parted
+    return [
+        f"The nearest record of {beside.mean():.0%} is one of the two before or after it in the file, and of"
+        f" {parted:.0%} of such pairs one is a member and the other is not: overlapping windows, frames or visits,"
+        " drawn one by one? The model as good as saw both, and attacks find less. Draw members by the recording, person"
+        " or day."
     ]
 
 

@@ -13,6 +13,8 @@ SOME = 200  # records that are looked at first
 MANY = 100  # records of which none shares a whole number with another, so that it is no accident
 ALL_WHOLE = 2.0**24  # from where on every float32 is a whole number
 CODED = 5  # records by which columns exclude each other, and none does both by chance
+MEANS = 5  # values that are no whole numbers, at least, and means of labels
+OF_ALL = 0.9  # of a column's values, that are such means
 FEW = 2  # such columns, at most, that are rather identifiers than measured
 _ID = re.compile(r"(?i:^|[_ .-])(?i:id|uid|uuid|nr|no|key)$|[a-z]I[dD]$|^(?i:id)[_ .-]")  # id, customer_id, userId
 
@@ -66,6 +68,14 @@ def notes(
     if own:
         which, move = column(own[0])
         said.append(f"{which} is y itself: models need to learn nothing; {move} leaves it out.")
+    means = _means_of_labels(x, y)
+    if means:
+        which, move = column(means[0])
+        said.append(
+            f"{which} is, for each of its values, the mean of y over the records that have it: a category encoded by"
+            " the labels of all records, those that do not train a model among them, which then know their own label."
+            f" Encode it inside the training, from its records alone; {move} leaves it out."
+        )
     said += _telling(x, y, names, label, {*own} | {k for k, name in enumerate(names) if name in said_of})
     before = len(said)
     for number in MISSING if x.dtype.kind in "if" else ():
@@ -77,6 +87,20 @@ def notes(
     if len(said) == before and x.dtype.kind in "if":
         said += _codes(x, names)
     return tuple(said)
+
+
+def _means_of_labels(x: np.ndarray, y: np.ndarray) -> list[int]:
+    """Columns of which each value is the mean of y, or the share of a class, over the records that have the value."""
+    found, classes = [], np.unique(y)
+    shares = [y == c for c in classes[1 if len(classes) == 2 else 0 :]] if len(classes) <= MANY else []
+    for k in np.flatnonzero((x[:SOME] % 1 != 0).any(axis=0)).tolist() if x.dtype.kind == "f" else []:
+        value, of, count = np.unique(x[:, k], return_inverse=True, return_counts=True)
+        if len(value) * 2 > len(x) or (value % 1 != 0).sum() < MEANS:
+            continue
+        means = (np.bincount(of, each) / count for each in (y, *shares))
+        if any((np.abs(mean - value) < 1e-5 * (1 + np.abs(value))).mean() >= OF_ALL for mean in means):
+            found.append(k)
+    return found
 
 
 def _codes(x: np.ndarray, names: Sequence[str]) -> list[str]:
