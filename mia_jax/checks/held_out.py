@@ -35,8 +35,7 @@ def notes(sure: Array, member: Array) -> tuple[str, ...]:
         sure: probabilities of the true class [K, n].
         member: bool [K, n], who is said to have trained each model.
     """
-    rows = samples.rows(np.shape(sure)[1], SAMPLE)
-    sure, member = np.asarray(sure)[:MODELS, rows], np.asarray(member, bool)[:MODELS, rows]
+    sure, member = _some(sure, member)
     scores = special.logit(np.clip(sure, SURE, 1 - SURE))
     new = np.where(member, np.nan, scores)
     enough = (~member).sum(axis=0) >= OTHERS
@@ -76,8 +75,7 @@ def unmoved(sure: Array, member: Array) -> tuple[str, ...]:
         sure: probabilities of the true class [K, n].
         member: bool [K, n], who is said to have trained each model.
     """
-    rows = samples.rows(np.shape(sure)[1], SAMPLE)
-    sure, member = np.asarray(sure)[:MODELS, rows], np.asarray(member, bool)[:MODELS, rows]
+    sure, member = _some(sure, member)
     there = np.minimum(member.sum(axis=0), (~member).sum(axis=0)) > OTHERS
     sure, member = sure[:, there], member[:, there]
     count = member.sum(axis=0), (~member).sum(axis=0)
@@ -121,6 +119,12 @@ def of_estimators(target: Any, trainer: Any, member: Array | None, n: int) -> tu
         " (early_stopping): they do not train it, and are marked as members all the same, so attacks find less than"
         " among those that do. Turn it off, or mark and give to fit what trains, and hold others out.",
     )
+
+
+def _some(sure: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Of many models and records, those that are looked at: [k, m] of [K, n], both."""
+    rows = samples.rows(np.shape(sure)[1], SAMPLE)
+    return np.asarray(sure)[:MODELS, rows], np.asarray(member, bool)[:MODELS, rows]
 
 
 def _share(estimator: Any, m: int) -> str:

@@ -29,10 +29,9 @@ def notes(x: Any) -> list[str]:
             length, count = found
             return [
                 f"Texts{called} seem to be cut at {length} characters: {count:,} of {len(texts):,} have exactly so many"
-                f" and none has more, and many of these end within a word or after a space"
-                f"{_width(x, length)}. If the model was trained"
-                " on whole texts, it answers otherwise to these, and attacks are weaker for that: give them whole, as"
-                " np.array(texts, dtype=object)."
+                f" and none has more, and many of these end within a word or after a space{_width(x, length)}. If the"
+                " model was trained on whole texts, it answers otherwise to these, and attacks are weaker for that:"
+                " give them whole, as np.array(texts, dtype=object)."
             ]
     return []
 

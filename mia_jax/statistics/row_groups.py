@@ -66,16 +66,14 @@ def in_runs(rows: Array) -> float:
     if equal > 1 - 1e-9 or len(ends) > (n - 1) * (1 - equal) - SURE * np.sqrt((n - 1) * equal * (1 - equal)) - SURE:
         return 1.0
     length = np.diff(ends, prepend=-1, append=n - 1).astype(np.float64)
-    return float(
-        max(1.0, (length**2).sum() / n * (1 - equal) / (1 + equal))
-    )  # less the runs that chance makes of these
+    by_chance = (1 + equal) / (1 - equal)  # mean length of the runs that chance makes of these, over rows
+    return float(max(1.0, (length**2).sum() / n / by_chance))
 
 
 def _numbered(rows: np.ndarray) -> np.ndarray:
     """A number for each column of bool [S, n], uint64 [n]: equal ones have the same."""
     key = np.zeros(rows.shape[1], np.uint64)
-    for row, number in zip(
-        rows, np.random.default_rng(0).integers(1 << 63, size=len(rows), dtype=np.uint64), strict=True
-    ):
+    numbers = np.random.default_rng(0).integers(1 << 63, size=len(rows), dtype=np.uint64)
+    for row, number in zip(rows, numbers, strict=True):
         key += row * number
     return key

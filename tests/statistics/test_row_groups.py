@@ -90,7 +90,7 @@ def test_what_patients_have_in_common_is_no_sign_of_another_draw():
 
 @pytest.mark.parametrize(("visits", "least", "most"), [(1, 18, 20), (10, 0, 2)])
 def test_a_shadow_that_guesses_on_few_new_patients_is_no_doubt(visits, least, most):
-    """30 of 60 patients are new to each, and each visit counted as one: 18 of 20 files had the doubt."""
+    """30 of 60 patients are new to each, and each visit counted as one: honest files had the doubt."""
     doubted, count = 0, 600 // visits
     for seed in range(20):
         rng, patient = np.random.default_rng(seed), np.repeat(np.arange(count), visits)

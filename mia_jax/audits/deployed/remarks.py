@@ -256,7 +256,8 @@ def _notes(given: _Given, found: _Beside | None) -> tuple[str, ...]:
         said += odd_shadows.of_levels(found.models, level=found.level)
     if plain:
         said += cut_answers.notes(asked.target, asked.shadows)
-        said += held_out.notes(*_everyone(given)) or held_out.unmoved(*_everyone(given))
+        everyone = _everyone(given)
+        said += held_out.notes(*everyone) or held_out.unmoved(*everyone)
     said = said or [*memorization.unrelated_rows(labels, asked.shadows, trained)]
     if member is not None:
         said = said or [

@@ -66,17 +66,20 @@ def pick(value: Any, b: int) -> Picked | None:
         InputError: several keys hold probabilities of all classes, and they differ.
     """
     if isinstance(value, dict):
-        columns = {str(key): rows for key, rows in value.items() if isinstance(rows, list) and len(rows) == b}
-        if picked := _of_columns(columns):
+        if picked := _of_columns(_lists_of(value, b)):
             return picked
         inside = [value[name] for name in ENVELOPES if isinstance(value.get(name), (dict, list))]
         if len(inside) != 1:
             return None
         value = inside[0]
         if isinstance(value, dict):
-            columns = {str(key): rows for key, rows in value.items() if isinstance(rows, list) and len(rows) == b}
-            return _of_columns(columns, alone=True)
+            return _of_columns(_lists_of(value, b), alone=True)
     return _of_records(value, b)
+
+
+def _lists_of(value: Mapping[str, Any], b: int) -> dict[str, list[Any]]:
+    """What an object holds for each of b records, by key."""
+    return {str(key): rows for key, rows in value.items() if isinstance(rows, list) and len(rows) == b}
 
 
 def _of_records(value: Any, b: int) -> Picked | None:
