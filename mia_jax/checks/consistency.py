@@ -386,7 +386,10 @@ def _labels(
     shares = [np.bincount(a, minlength=classes) / len(labels) for a in (own, consensus)]
     chance = float(shares[0] @ shares[1])
     if (own == consensus).mean() > chance + 2 * MARGIN * np.sqrt(chance * (1 - chance) / len(labels)):
-        return [f"{said}, yet they agree with each other: the labels seem to be in another order than the answers."]
+        return [
+            f"{said}, yet they agree with each other: the labels seem to be in another order than the answers, or all"
+            " answers were reshaped by columns where rows were meant."
+        ]
     return []
 
 

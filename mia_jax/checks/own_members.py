@@ -146,8 +146,9 @@ def _of_shadows(shadow: Members) -> str | None:
     return (
         f"Shadows are right on {percent(shadow.right)} of the records that are said to have trained them, and their"
         f" best class has a mean probability of {shadow.sure:.2f} there. The labels may be others than those of the"
-        " training (noise, another version of the data), or such models are always too sure (naive Bayes, sharpened"
-        " logits): attacks are best with the labels of the training."
+        " training (noise, another version of the data); models may be asked about records otherwise than they were"
+        " trained on them (unit, scaling, a type in which numbers wrap); or such models are always too sure (naive"
+        " Bayes, sharpened logits)."
     )
 
 
@@ -228,8 +229,9 @@ def _remembers_nothing(sure: np.ndarray, trained: np.ndarray) -> list[str]:
         return []
     return [
         f"Shadows are no surer of the records that are said to have trained them than of the others (AUC {area:.3f}):"
-        " attacks have little to learn from them. Either such models remember nothing, or all of them trained on all"
-        " records, or the columns of shadow_member are in another order than the records."
+        " attacks have little to learn from them. Either such models remember nothing; or they answered about each"
+        " record by models without it (out of bag, cross-validation); or all of them trained on all records; or the"
+        " columns of shadow_member are in another order than the records."
     ]
 
 

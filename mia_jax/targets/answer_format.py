@@ -109,6 +109,7 @@ def faults(p: np.ndarray, answers: Answers) -> dict[int, str]:
 
 
 OVER_RECORDS = "a softmax over the records"
+ORDERED = (8, 3)  # rows and columns that are sorted by no chance
 
 TURNED = {  # what makes probabilities of such numbers, called {0}
     "log-probabilities": "np.exp({0})",
@@ -119,6 +120,8 @@ TURNED = {  # what makes probabilities of such numbers, called {0}
     "counts, or quantized scores": "{0} / {0}.sum(axis=-1, keepdims=True)",
     "quantized scores from -128": "({0} + 128.0) / 256",
     "log-odds of each class": "1 / (1 + np.exp(-{0}))",
+    "P(y > k) of ordered classes": "-np.diff({0}, axis=-1, prepend=1, append=0)",
+    "P(y <= k) of ordered classes": "np.diff({0}, axis=-1, prepend=0)",
 }
 
 
@@ -148,7 +151,17 @@ def mistaken_for(values: np.ndarray) -> str:
             return "log-odds of each class"
     if (values < 0).any() or (values > 1).any():
         return "logits"
-    return OVER_RECORDS if _batch_of_columns(values) else "sigmoids"
+    return OVER_RECORDS if _batch_of_columns(values) else _cumulative(values) or "sigmoids"
+
+
+def _cumulative(values: np.ndarray) -> str | None:
+    """What numbers [b, c] in [0, 1] are that fall, or rise to 1, from column to column in every row; None: neither."""
+    steps = np.diff(values, axis=1)
+    if values.shape[1] < ORDERED[1] or len(values) < ORDERED[0] or not steps.any():
+        return None
+    if (steps <= 0).all():
+        return "P(y > k) of ordered classes"
+    return "P(y <= k) of ordered classes" if (steps >= 0).all() and np.allclose(values[:, -1], 1) else None
 
 
 def _batch_of_columns(values: np.ndarray) -> int:

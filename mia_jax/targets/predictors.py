@@ -221,7 +221,14 @@ def _refuse_wrapped(given: Any, called: str) -> None:
         raise InputError(
             f"{called} returns a dict of {', '.join(map(str, given))}: return one of them, its answers [n, c]"
         )
-    if isinstance(given, list) and given and isinstance(given[0], Mapping) and "score" not in given[0]:
+    if isinstance(given, list | tuple) and (scores := [k for k, part in enumerate(given) if _are_dicts(part)]):
+        which = ", ".join(f"p[{k}]" for k in scores)
+        raise InputError(
+            f"{called} returns {len(given)} parts, as the session of an ONNX model does, of which {which} has the"
+            f" scores, a dict for each record: return pandas.DataFrame(p[{scores[0]}]).to_numpy(), or convert the model"
+            " with zipmap=False"
+        )
+    if _are_dicts(given) and "score" not in given[0]:
         keys = ", ".join(map(str, given[0]))
         raise InputError(
             f"{called} returns a list of dicts of {keys}: return pandas.DataFrame(p).to_numpy(), whose columns are the"
@@ -230,6 +237,10 @@ def _refuse_wrapped(given: Any, called: str) -> None:
     parts = given if isinstance(given, tuple) else ()
     if len({getattr(part, "shape", None) for part in parts}) > 1 and any(getattr(part, "ndim", 0) for part in parts):
         raise InputError(f"{called} returns a tuple of {len(parts)}: return the part that has its answers [n, c]")
+
+
+def _are_dicts(part: Any) -> bool:
+    return isinstance(part, list) and bool(part) and isinstance(part[0], Mapping)
 
 
 def _function(model: Any, called: str) -> Callable[[Any], Any]:

@@ -83,6 +83,10 @@ def test_the_real_data_sets_of_pytorch_and_hugging_face():
 WRAPPED = {  # what a model returns that has its answers inside
     "a dict": (lambda x: {"logits": P}, "returns a dict of logits: return its ..logits"),
     "an output": (lambda x: types.SimpleNamespace(logits=P), r"returns SimpleNamespace: return its .logits"),
+    "an ONNX session's parts": (
+        lambda x: [np.argmax(P, axis=1), [dict(enumerate(row)) for row in P]],
+        r"as the session of an ONNX model does, of which p\[1\] has the scores, .*pandas.DataFrame\(p\[1\]\)",
+    ),
     "a tuple": (lambda x: (P, None), "returns a tuple of 2: return the part that has its answers"),
     "nothing": (lambda x: None, "returns None: .*is there a return at its end"),
     "text": (lambda x: np.array(["a", "b"])[Y], "or its labels as numbers of classes"),

@@ -213,6 +213,17 @@ def unequal(seed, *, n=3000, rare=0.06, skill=1.0, balanced=True, memory=0.5, sh
     return labels, p[0], p[1:]
 
 
+def test_logits_that_were_reshaped_by_columns_are_told():
+    labels, target, shadows = world(0)
+
+    def by_columns(p):
+        z = np.log(p).ravel().reshape(C, -1).T
+        return np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+
+    (said,) = consistency.of_answers(labels, by_columns(target), np.stack([by_columns(p) for p in shadows]))
+    assert "yet they agree" in said and "or all answers were reshaped by columns where rows were meant" in said
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_models_of_balanced_weights_are_not_accused(seed):
     """Right on 75 %, where 94 % are of one class: "the labels seem to be in another order", it was said."""

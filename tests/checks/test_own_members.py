@@ -39,6 +39,7 @@ def test_noise_in_labels_and_models_of_all_records(kind):
     p = answers(True)
     (said,) = own_members.notes(Y, p[0], p[1:], MEMBER[1:], MEMBER[0])
     assert "Shadows are no surer of the records that are said to have trained them than of the others (AUC 0." in said
+    assert "models without it (out of bag, cross-validation)" in said
 
 
 def test_labels_of_the_target_alone():

@@ -150,6 +150,11 @@ def test_several_kinds_are_refused():
     [
         (np.abs(LOGITS[0]) + 1, "sum to"),  # without one below 0 these are no logits for sure
         (RNG.random((N, C)), r"independent sigmoids .*several labels at once.* p\[..., k\] .*, save p / p.sum"),
+        (
+            1 - np.linspace(0, 1, 5)[:-1] * TWO[0][:, None],
+            r"P\(y > k\) of ordered classes .*save -np\.diff\(p, .*prepend=1, append=0",
+        ),
+        (np.minimum(np.cumsum(P[0], axis=1), 1), r"P\(y <= k\) of ordered classes .*save np\.diff\(p, .*prepend=0\)"),
         (np.where(P[0] < 0.05, -np.inf, np.log(P[0])), "log-probabilities of which the smallest were cut off"),
         (np.where(np.arange(N)[:, None] == 3, np.inf, LOGITS[0]), "not finite"),
         (np.where(np.arange(N)[:, None] == 3, -np.inf, LOGITS[0]), "not finite"),

@@ -13,7 +13,7 @@ from mia_jax.audits.config import Brought, InProcessConfig
 from mia_jax.audits.types import Run
 from mia_jax.checks import largest_of_two, other_answers, unnoticed
 from mia_jax.checks.other_answers import Apart
-from mia_jax.data import class_labels, cut_texts, tables
+from mia_jax.data import class_labels, cut_texts, tables, two_spellings
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
 from mia_jax.targets import answer_kinds, platforms, predictors, processes
@@ -62,10 +62,13 @@ def records(given: Brought) -> Any | None:
     return None if np.shape(given.x)[1:] == (0,) else given.x
 
 
-def cut(given: Brought) -> list[str]:
-    """That texts seem to be cut, in sentences; nothing where answers were saved, of whatever texts."""
+def of_words(given: Brought) -> list[str]:
+    """What is to be said of texts among the records, in sentences: written in two ways, or cut.
+
+    Of answers that were saved, of whatever texts, it does not matter that these are cut.
+    """
     saved = hasattr(given.model, "shape") or isinstance(given.model, list | tuple)
-    return [] if saved else cut_texts.notes(given.x)
+    return [*two_spellings.notes(given.x, given.member), *([] if saved else cut_texts.notes(given.x))]
 
 
 def kind(config: InProcessConfig) -> str:

@@ -7,6 +7,7 @@ line, and with every answer that arrived in the store.
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from mia_jax.targets.black_box import TargetError, WrongAnswer
 
@@ -71,3 +72,19 @@ def sent(refusal: str, shape: Sequence[int]) -> str:
     if len(shape) > 1:
         return f" (each record was sent as numbers of shape {tuple(shape)})"
     return f" (each record was sent as {shape[0]:,} numbers; text of a table as 1 and 0s, a number for each category)"
+
+
+def numbers(asked: int, answered: int) -> str:
+    """How many records a request asked about, and how many answers came."""
+    return f"{asked} records were asked about and {answered} answered"
+
+
+def of_another_number(asked: int, reply: Sequence[Any]) -> str:
+    """That a reply has more or fewer answers than records were asked about, and what to do."""
+    said, only = numbers(asked, len(reply)), reply[0] if len(reply) == 1 else ()
+    if isinstance(only, list) and len(only) > asked > 1 and len(only) % asked == 0:
+        return (
+            f"{said}, of {len(only):,} numbers, {len(only) // asked} for each record: ask about one at a time"
+            " (`rows_per_request=1`), or let the service answer a row for each"
+        )
+    return f"{said}; ask about fewer at a time (`rows_per_request`)" if len(reply) < asked > 1 else said

@@ -14,7 +14,7 @@ import numpy as np
 
 from mia_jax import sanitize
 from mia_jax.targets.answer_format import TargetError, faults, one_hot, recognize
-from mia_jax.targets.remote import answer_keys, class_names, no_probabilities
+from mia_jax.targets.remote import answer_keys, class_names, errors, no_probabilities
 from mia_jax.targets.remote.errors import Unknown
 from mia_jax.types import Answers, InputError
 
@@ -321,7 +321,7 @@ def read(reply: Reply, b: int, reading: Reading) -> np.ndarray:
         TargetError: rows are missing, or not what the service answered before.
     """
     if len(reply) != b:
-        raise TargetError(f"{b} records were asked about and {len(reply)} answered")
+        raise TargetError(errors.numbers(b, len(reply)))
     classes = reading.answers.classes
     try:
         if isinstance(reply, list) and any(

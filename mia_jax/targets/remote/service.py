@@ -228,7 +228,7 @@ class Service:
     def _too_few(self, asked: int, answered: int, *, again: bool) -> None:
         """A request has brought fewer answers than records: an accident, or all that this service answers at once."""
         if not again:
-            raise errors.Passing(_count(asked, answered), spoken=True)
+            raise errors.Passing(errors.numbers(asked, answered), spoken=True)
         if asked == 1:
             raise TargetError(
                 self._line(
@@ -240,7 +240,7 @@ class Service:
             first, self._most = self._most == math.inf, min(self._most, asked // 2)
         if first:
             self.notify(
-                f"{self.shown}: {_count(asked, answered)}, twice in a row; asking about fewer at a time"
+                f"{self.shown}: {errors.numbers(asked, answered)}, twice in a row; asking about fewer at a time"
                 f" (`rows_per_request={max(1, answered)}` does so from the beginning)"
             )
         raise errors.TooLarge
@@ -279,8 +279,7 @@ class Service:
             nonlocal said
             some = self._ask_once(codec, x[list(part)], stop)
             if len(some) != len(part):
-                fewer = "; ask about fewer at a time (`rows_per_request`)" if len(some) < len(part) > 1 else ""
-                raise errors.Refused(self._line(_count(len(part), len(some)) + fewer))
+                raise errors.Refused(self._line(errors.of_another_number(len(part), some)))
             said = getattr(some, "said", said)  # of ``answer_keys.Noted``
             for row, element in zip(part, some, strict=True):
                 reply[row] = element
@@ -384,8 +383,3 @@ class Service:
         kept = self._arrived()
         where = "" if self.store is None or self.store.path is None else f" in {self.store.path}"
         return f"{self.shown}: {reason}" + (f" ({kept:,} answers are kept{where})" if kept else "")
-
-
-def _count(asked: int, answered: int) -> str:
-    """How many records a request asked about, and how many answers came."""
-    return f"{asked} records were asked about and {answered} answered"
