@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy import special
 
 from mia_jax import sanitize
 from mia_jax.data import columns
 from mia_jax.targets import answer_format
-from mia_jax.targets.frameworks.heads import softmax
 
 Kind = Literal["probabilities", "logits", "log-probabilities", "probabilities of class 1", "logits of class 1"]
 SURE_OF_CLASS_1: Kind = "probabilities of class 1"
@@ -153,7 +153,7 @@ def probabilities(values: np.ndarray, kind: Kind) -> np.ndarray:
         ends = np.finfo(values.dtype)  # by which infinity is divided
         values = np.stack([np.zeros_like(values), values.clip(ends.min, ends.max)], axis=-1)
     told = np.exp(values) if kind == "log-probabilities" else values
-    p = softmax(values.reshape(-1, values.shape[-1])).reshape(values.shape)
+    p = special.softmax(values, axis=-1)
     if kind == "log-probabilities":  # exp, and the last digit of the sum, but for rows of the k best
         best = np.isneginf(values).any(axis=-1, keepdims=True) & (told.sum(axis=-1, keepdims=True) < 1 - WHOLE)
         p = np.where(best, told, p)

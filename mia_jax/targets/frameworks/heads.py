@@ -4,6 +4,7 @@ import importlib.util
 from typing import Literal
 
 import numpy as np
+from scipy import special
 
 from mia_jax.types import InputError
 
@@ -44,11 +45,5 @@ def probabilities(outputs: np.ndarray, head: Head) -> np.ndarray:
         one = outputs.reshape(len(outputs))
         if head == "probabilities":
             return np.stack([1 - one, one], axis=1)
-        return softmax(np.stack([np.zeros_like(one), one], axis=1))
-    return outputs if head == "probabilities" else softmax(outputs)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Logits [b, c] -> probabilities [b, c], of the same type."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+        return special.softmax(np.stack([np.zeros_like(one), one], axis=1), axis=1)
+    return outputs if head == "probabilities" else special.softmax(outputs, axis=1)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import special
 
 from mia_jax import sanitize
 from mia_jax.types import InputError
@@ -114,7 +115,7 @@ def _of_columns(columns: Mapping[str, list[Any]], *, alone: bool = False, zipped
         return Picked([{"labels": some, "scores": scores} for some, scores in pairs], "")  # the k best
     rows, how = columns[read], ""
     if are_logarithms(read) and all(isinstance(row, list) for row in rows if row is not None):
-        rows = [None if row is None else softmax(np.asarray(row, np.float64)).tolist() for row in rows]
+        rows = [None if row is None else special.softmax(np.asarray(row, np.float64), axis=-1).tolist() for row in rows]
         how = AS_LOGITS
     left = [name for name in columns if name != read and (name in labels or rank(name) < OTHER)]
     return Picked(rows, said(read, left, how))
@@ -208,13 +209,6 @@ def _one_hot(p: np.ndarray) -> bool:
 
 def _alike(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool((np.abs(a - b) <= SAME).all())
-
-
-def softmax(z: np.ndarray) -> np.ndarray:
-    """Probabilities [..., c] from logits, or from logarithms of probabilities; NaN stays, to be found out later."""
-    with np.errstate(invalid="ignore"):
-        p = np.exp(z - z.max(axis=-1, keepdims=True))
-    return p / p.sum(axis=-1, keepdims=True)
 
 
 def _zipped(columns: Mapping[str, list[Any]], labels: Sequence[str]) -> Picked | None:
