@@ -9,8 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mia_jax.checks import consistency, naming, padded_rows, samples, slipped_rows
-from mia_jax.checks.consistency import MARGIN, TELLING, percent
+from mia_jax.checks import naming, samples
+from mia_jax.checks.answers import padded_rows, slipped_rows
+from mia_jax.checks.chance import KNOWS, MARGIN, TELLING, Beyond, beyond_chance
+from mia_jax.checks.labels import consistency
+from mia_jax.checks.naming import percent
 from mia_jax.statistics import metrics
 from mia_jax.types import Array
 
@@ -19,7 +22,7 @@ NEAR = 3  # rows: every slip up to here is tried
 LEAST, SIDE = 40, 20  # rows of a run, and members and others among them
 OVER = 0.2  # by which a model is surer than right where labels are not its own
 STEADY = 0.1  # by which it may be less sure there than elsewhere: else these records are hard
-KNOWS = 0.5  # Cohen's kappa elsewhere
+LEARNED = 0.5  # Cohen's kappa elsewhere
 FITS, LOST = 7.0, 2.5  # standard errors of what fits the row beside, and of what its own membership tells
 INVERTED = 4.5  # standard errors below one half
 TOLD, APART = 6.0, 6.0  # standard errors by which members are told elsewhere, and between the two AUCs
@@ -58,9 +61,9 @@ class _Target(NamedTuple):
             return None
         return metrics.area(self.sure, self.member)
 
-    def beyond(self) -> consistency.Beyond:
+    def beyond(self) -> Beyond:
         """How its answers go with the labels, beyond chance."""
-        return consistency.beyond_chance(self.labels, self.answered, self.classes)
+        return beyond_chance(self.labels, self.answered, self.classes)
 
 
 def doubts(labels: Array, target: Array, member: Array | None) -> tuple[str, ...]:
@@ -117,8 +120,7 @@ def _other_labels(one: _Target) -> tuple[str, ...]:
         return ()
     if here.beyond().z < -MARGIN:  # a file in the order of how right it is
         return ()
-    known = consistency.kappa(rest.beyond(), float(rest.right.mean()), len(rest.labels))
-    if known < KNOWS or here.best.mean() < rest.best.mean() - STEADY:
+    if rest.beyond().kappa < LEARNED or here.best.mean() < rest.best.mean() - STEADY:
         return ()
     part = one.chosen((one.rows >= here.rows[0]) & (one.rows <= here.rows[-1]))
     return (
@@ -142,7 +144,7 @@ def _slipped(one: _Target) -> str | None:
         return None
     for by in samples.slips(NEAR):
         moved = one._replace(labels=np.roll(one.labels, -by))
-        if moved.beyond().z > consistency.KNOWS:
+        if moved.beyond().z > KNOWS:
             many = naming.so_many_rows(by)
             return f"they fit the labels of the record {naming.beside(by)} each, so one of both is off by {many}"
     return None

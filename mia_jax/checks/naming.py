@@ -64,3 +64,8 @@ def ranges(column: str, mine: tuple[float, float], other: tuple[float, float], c
         f"{column} from {other[0]:.4g} to {other[1]:.4g} in {called[1]}, and from {mine[0]:.4g} to {mine[1]:.4g} in"
         f" {called[0]}"
     )
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with three digits: 97.3%."""
+    return f"{100 * share:.3g}%"

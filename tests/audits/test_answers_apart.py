@@ -12,7 +12,7 @@ from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats, calibration, infer, remarks
 from mia_jax.audits.deployed import attack as shown
-from mia_jax.checks import temperatures
+from mia_jax.checks.models import temperatures
 from mia_jax.models import networks
 from mia_jax.reports import report
 from mia_jax.statistics import metrics

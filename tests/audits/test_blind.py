@@ -13,7 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 import mia_jax as mia
 from mia_jax import audits
 from mia_jax.audits import gate
-from mia_jax.checks import blind_guesses
+from mia_jax.checks.membership import blind_guesses
 from mia_jax.reports import verdict
 from mia_jax.statistics import metrics
 from mia_jax.targets import black_box, server

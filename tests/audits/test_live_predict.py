@@ -12,7 +12,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import mia_jax as mia
 from mia_jax.audits.one_call import AnswersWarning
-from mia_jax.checks import other_answers
+from mia_jax.checks.answers import other_answers
 from mia_jax.targets import predictors, unchanged
 
 X, Y = make_classification(240, 8, n_informative=5, n_classes=3, n_clusters_per_class=1, random_state=1)

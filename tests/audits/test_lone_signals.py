@@ -7,7 +7,7 @@ import pytest
 from sklearn.ensemble import RandomForestRegressor
 
 import mia_jax as mia
-from mia_jax.checks import lone_signals
+from mia_jax.checks.signals import lone_signals
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 5))

@@ -7,7 +7,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
 import mia_jax as mia
-from mia_jax.checks import by_heart
+from mia_jax.checks.labels import by_heart
 
 
 def trained(x, y, kind=RandomForestClassifier, models=5, seed=0):

@@ -15,7 +15,7 @@ from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats, remarks
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.audits.deployed.infer import AnswersWarning, infer
-from mia_jax.checks import consistency
+from mia_jax.checks.labels import consistency
 from mia_jax.reports import report
 from mia_jax.types import InputError
 

@@ -10,7 +10,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
-from mia_jax.checks import cut_answers
+from mia_jax.checks.answers import cut_answers
 
 X, Y = load_digits(return_X_y=True)
 MEMBER = [np.random.default_rng(k).random(len(Y)) < 0.5 for k in range(3)]

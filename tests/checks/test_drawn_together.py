@@ -6,7 +6,7 @@ import pytest
 import mia_jax as mia
 from mia_jax import audits
 from mia_jax.audits.deployed.infer import AnswersWarning
-from mia_jax.checks import drawn_together
+from mia_jax.checks.membership import drawn_together
 
 PATIENTS, VISITS, CLASSES = 120, 6, 4
 

@@ -10,7 +10,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mia_jax.audits.deployed import infer, remarks
 from mia_jax.audits.deployed.answer_formats import of_saved
-from mia_jax.checks import equal_answers, temperatures
+from mia_jax.checks.answers import equal_answers
+from mia_jax.checks.models import temperatures
 
 N, SHADOWS = 600, 6
 X, Y = make_classification(N, 12, n_informative=6, n_redundant=0, n_classes=4, flip_y=0.15, random_state=0)

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from test_consistency import unequal, world
 
 from mia_jax.audits.deployed.infer import AnswersWarning, infer
-from mia_jax.checks import consistency, exchanged_columns
+from mia_jax.checks.labels import consistency, exchanged_columns
 
 ORDER = np.array([2, 1, 0, 3, 4])  # classes 0 and 2 are exchanged
 SLIPS = {

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import mia_jax as mia
-from mia_jax.checks import held_out
+from mia_jax.checks.membership import held_out
 
 N, X, Y = 1000, *make_classification(1000, 20, n_informative=8, n_classes=4, flip_y=0.2, random_state=0)
 MEMBER = np.array([np.random.default_rng(k).permutation(N) < N // 2 for k in range(9)])

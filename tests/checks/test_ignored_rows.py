@@ -12,7 +12,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import mia_jax as mia
 from mia_jax.audits.deployed.infer import AnswersWarning
-from mia_jax.checks import ignored_rows
+from mia_jax.checks.membership import ignored_rows
 from mia_jax.statistics import metrics
 
 N, S = 400, 8

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 import mia_jax as mia
 from mia_jax import audits
-from mia_jax.checks import largest_of_two
+from mia_jax.checks.labels import largest_of_two
 from mia_jax.types import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore")

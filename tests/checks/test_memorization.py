@@ -9,7 +9,7 @@ from mia_jax import audits
 from mia_jax.audits import gate
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed.infer import AnswersWarning, infer
-from mia_jax.checks import memorization
+from mia_jax.checks.membership import memorization
 from mia_jax.plans import membership
 from mia_jax.reports import report, words
 from mia_jax.types import InputError

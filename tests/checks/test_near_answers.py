@@ -9,7 +9,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from mia_jax.checks import equal_answers, near_answers, temperatures
+from mia_jax.checks.answers import equal_answers, near_answers
+from mia_jax.checks.models import temperatures
 from mia_jax.data import duplicates
 
 KINDS = {

@@ -7,7 +7,7 @@ from sklearn.neural_network import MLPClassifier
 
 from mia_jax.audits.deployed import infer, remarks
 from mia_jax.audits.deployed.answer_formats import of_saved
-from mia_jax.checks import no_classes
+from mia_jax.checks.labels import no_classes
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X, Y = (part[:800] for part in load_digits(return_X_y=True))

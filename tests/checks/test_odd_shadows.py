@@ -11,16 +11,11 @@ from test_unlike_shadows import ORDER
 
 from mia_jax.audits.deployed import answer_formats, remarks
 from mia_jax.audits.deployed.checks import Answered
-from mia_jax.checks import (
-    blind_guesses,
-    memorization,
-    naming,
-    odd_shadows,
-    own_members,
-    padded_rows,
-    unlike_columns,
-    unlike_shadows,
-)
+from mia_jax.checks import naming
+from mia_jax.checks.answers import padded_rows
+from mia_jax.checks.labels import unlike_columns
+from mia_jax.checks.membership import blind_guesses, memorization, own_members
+from mia_jax.checks.models import odd_shadows, unlike_shadows
 from mia_jax.plans import membership
 
 N, S, ODD = 600, 8, 3

@@ -9,7 +9,7 @@ import test_slipped_rows
 from scipy import special
 from test_slipped_members import CLASSES, TRAINED, N, P, Y, said, world
 
-from mia_jax.checks import other_labels
+from mia_jax.checks.labels import other_labels
 from mia_jax.plans import membership
 
 DRAWN = np.random.default_rng(2).random(N)

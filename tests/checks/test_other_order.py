@@ -5,7 +5,7 @@ import pytest
 from sklearn import datasets
 from test_other_units import halves, honest
 
-from mia_jax.checks import other_order
+from mia_jax.checks.records import other_order
 
 SETS = {
     name: getattr(datasets, f"load_{name}")(return_X_y=True) for name in ("iris", "wine", "breast_cancer", "digits")

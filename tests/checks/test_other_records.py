@@ -8,7 +8,7 @@ from sklearn.ensemble import RandomForestClassifier
 import mia_jax as mia
 from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
-from mia_jax.checks import other_records
+from mia_jax.checks.records import other_records
 
 DIGITS = load_digits(return_X_y=True)
 SOME = np.random.default_rng(0).permutation(len(DIGITS[1]))[:600]

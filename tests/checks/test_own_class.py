@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from mia_jax.checks import own_class
+from mia_jax.checks.labels import own_class
 
 
 def _answers(make, seed, balance=0.5, n=600):

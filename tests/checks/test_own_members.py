@@ -9,7 +9,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 
 from mia_jax.audits.deployed import infer
-from mia_jax.checks import own_members
+from mia_jax.checks.membership import own_members
 
 N = 600
 X, Y = make_classification(N, 12, n_informative=6, n_redundant=0, n_classes=4, flip_y=0.15, random_state=0)

@@ -10,7 +10,8 @@ import test_unlike_signals
 from test_slipped_members import CLASSES, N, P, Y, said
 
 from mia_jax.audits.deployed import numbers
-from mia_jax.checks import filled_signals, padded_rows
+from mia_jax.checks.answers import padded_rows
+from mia_jax.checks.signals import filled_signals
 
 ONE = np.full(CLASSES, 1 / CLASSES)
 HOLES = np.random.default_rng(0).random(N) < 0.02

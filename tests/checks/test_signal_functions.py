@@ -7,7 +7,7 @@ from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
-from mia_jax.checks import signal_scales
+from mia_jax.checks.signals import signal_scales
 
 X, Y = load_diabetes(return_X_y=True)
 Y = Y / 60

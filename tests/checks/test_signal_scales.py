@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 
 from mia_jax.audits.deployed import numbers
-from mia_jax.checks import signal_scales
+from mia_jax.checks.signals import signal_scales
 
 DRAWN = np.random.default_rng(0)
 MEMBER = DRAWN.random((9, 200)) < 0.5

@@ -16,7 +16,7 @@ from mia_jax import audits
 from mia_jax.audits import gate
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed.infer import AnswersWarning, infer
-from mia_jax.checks import slipped_rows
+from mia_jax.checks.answers import slipped_rows
 
 N = 600
 X, Y = make_classification(N, 12, n_informative=6, n_redundant=0, n_classes=4, flip_y=0.15, random_state=0)

@@ -6,7 +6,8 @@ from test_memorization import world
 
 from mia_jax.audits.deployed import answer_formats, numbers, remarks
 from mia_jax.audits.deployed.checks import Answered
-from mia_jax.checks import alone, unlike_columns
+from mia_jax.checks import alone
+from mia_jax.checks.labels import unlike_columns
 
 
 def said(told, member):

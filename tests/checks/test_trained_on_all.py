@@ -8,7 +8,7 @@ from test_memorization import HONEST, as_labels, audited, world
 
 from mia_jax.audits import gate
 from mia_jax.audits.deployed.infer import AnswersWarning, infer
-from mia_jax.checks import trained_on_all
+from mia_jax.checks.membership import trained_on_all
 from mia_jax.reports import report
 
 ORDER = ("labels", "target", "shadows", "shadow_member", "member")

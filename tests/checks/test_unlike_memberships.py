@@ -12,7 +12,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from mia_jax.audits.deployed import answer_formats, numbers, remarks
 from mia_jax.audits.deployed.checks import Answered
-from mia_jax.checks import unlike_memberships
+from mia_jax.checks.membership import unlike_memberships
 
 N = 800
 HALF, QUARTER = N // 2, N // 4

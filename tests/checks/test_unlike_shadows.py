@@ -12,7 +12,7 @@ from test_memorization import as_labels, world
 
 from mia_jax.audits.deployed import answer_formats, remarks
 from mia_jax.audits.deployed.checks import Answered
-from mia_jax.checks import unlike_shadows
+from mia_jax.checks.models import unlike_shadows
 from mia_jax.plans import membership
 
 N, S = 400, 8

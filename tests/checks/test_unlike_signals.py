@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mia_jax.audits.deployed import numbers
-from mia_jax.checks import filled_signals, mixed_signals, own_members, repeated_signals, signal_scales, untold_rows
+from mia_jax.checks.membership import own_members, untold_rows
+from mia_jax.checks.signals import filled_signals, mixed_signals, repeated_signals, signal_scales
 from mia_jax.plans import membership
 
 N, SHADOWS = 800, 12

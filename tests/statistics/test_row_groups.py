@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mia_jax.checks import blind_guesses, lost_order
+from mia_jax.checks.membership import blind_guesses
+from mia_jax.checks.models import lost_order
 from mia_jax.plans import membership
 from mia_jax.statistics import row_groups
 from mia_jax.types import InputError

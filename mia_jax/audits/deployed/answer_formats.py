@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mia_jax.audits.deployed.calibration import AS_LABELS, AS_TARGET, IN_FULL
-from mia_jax.checks import equal_answers
+from mia_jax.checks.answers import equal_answers
 from mia_jax.targets import answer_format, defenses
 from mia_jax.targets.defenses import AnswerDefense
 from mia_jax.types import Answers, Array, few_of

@@ -17,7 +17,7 @@ from mia_jax.audits import stages
 from mia_jax.audits.deployed import answer_formats, calibration, negative_control
 from mia_jax.audits.deployed.calibration import AS_LABELS, AS_TARGET, Calibration, Choice
 from mia_jax.audits.types import Models, Observation, Observers
-from mia_jax.checks import temperatures
+from mia_jax.checks.models import temperatures
 from mia_jax.progress import Advance
 from mia_jax.targets import defenses, observation
 from mia_jax.targets.defenses import AnswerDefense

@@ -7,7 +7,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from mia_jax.audits.deployed.records import Predictions
-from mia_jax.checks import other_records
+from mia_jax.checks.records import other_records
 from mia_jax.data import duplicates, neighbors, plain_features
 from mia_jax.reports.results import Blind
 from mia_jax.statistics import blind_baseline, metrics

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from mia_jax.checks import largest_of_two
+from mia_jax.checks.labels import largest_of_two
 from mia_jax.data import class_labels, files, tables, truths
 from mia_jax.targets import answer_format, answer_kinds, class_columns, labels_alone
 from mia_jax.types import Array, InputError

@@ -11,8 +11,10 @@ import numpy as np
 from mia_jax.audits import stages
 from mia_jax.audits.config import Brought, InProcessConfig
 from mia_jax.audits.types import Run
-from mia_jax.checks import largest_of_two, other_answers, unnoticed
-from mia_jax.checks.other_answers import Apart
+from mia_jax.checks import unnoticed
+from mia_jax.checks.answers import other_answers
+from mia_jax.checks.answers.other_answers import Apart
+from mia_jax.checks.labels import largest_of_two
 from mia_jax.data import class_labels, cut_texts, tables, two_spellings
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts

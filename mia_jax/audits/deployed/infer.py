@@ -14,7 +14,7 @@ from mia_jax.audits.deployed import answer_formats, calibration, checks, negativ
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.calibration import Calibration, Choice
 from mia_jax.audits.deployed.checks import Answered
-from mia_jax.checks import memorization
+from mia_jax.checks.membership import memorization
 from mia_jax.data import row_order
 from mia_jax.plans import membership
 from mia_jax.progress import Progress, patient, silent

@@ -17,15 +17,9 @@ from mia_jax.attacks.entries import ANSWERS
 from mia_jax.audits.deployed import calibration, checks, negative_control
 from mia_jax.audits.deployed.calibration import AS_TARGET, Calibration, Choice
 from mia_jax.audits.deployed.infer import ONE_SIDED, built, equal_counts, lacking
-from mia_jax.checks import (
-    filled_signals,
-    ignored_rows,
-    own_members,
-    signal_orders,
-    signal_scales,
-    unlike_signals,
-    unnoticed,
-)
+from mia_jax.checks import unnoticed
+from mia_jax.checks.membership import ignored_rows, own_members
+from mia_jax.checks.signals import filled_signals, signal_orders, signal_scales, unlike_signals
 from mia_jax.data import tables, truths
 from mia_jax.plans import membership
 from mia_jax.types import Array, InputError, Key

@@ -6,7 +6,7 @@ import numpy as np
 
 from mia_jax.audits.config import Brought
 from mia_jax.audits.deployed import records
-from mia_jax.checks import other_units
+from mia_jax.checks.records import other_units
 from mia_jax.data import duplicates, near_copies, near_twins, plain_features, tables
 
 

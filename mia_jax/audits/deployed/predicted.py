@@ -7,8 +7,9 @@ import numpy as np
 
 from mia_jax import user_code
 from mia_jax.audits.deployed.numbers import SIGNALS, Signal
-from mia_jax.checks import lone_signals, other_answers
-from mia_jax.checks.other_answers import Apart
+from mia_jax.checks.answers import other_answers
+from mia_jax.checks.answers.other_answers import Apart
+from mia_jax.checks.signals import lone_signals
 from mia_jax.data import tables
 from mia_jax.targets import asked_again, unchanged
 from mia_jax.types import InputError

@@ -7,37 +7,32 @@ import numpy as np
 from mia_jax.audits.deployed import answer_formats
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.checks import Answered
-from mia_jax.checks import (
-    blind_guesses,
+from mia_jax.checks import naming, unnoticed
+from mia_jax.checks.answers import cut_answers, equal_answers, padded_rows, slipped_rows
+from mia_jax.checks.labels import (
     by_heart,
     class_gaps,
     consistency,
-    cut_answers,
-    drawn_together,
-    equal_answers,
     exchanged_columns,
-    filled_signals,
-    held_out,
-    ignored_rows,
-    lost_order,
-    memorization,
-    naming,
     no_classes,
-    odd_shadows,
     other_labels,
     own_class,
-    own_members,
-    padded_rows,
-    slipped_members,
-    slipped_rows,
-    temperatures,
-    trained_on_all,
     unlike_columns,
+)
+from mia_jax.checks.membership import (
+    blind_guesses,
+    drawn_together,
+    held_out,
+    ignored_rows,
+    memorization,
+    own_members,
+    slipped_members,
+    trained_on_all,
     unlike_memberships,
-    unlike_shadows,
-    unnoticed,
     untold_rows,
 )
+from mia_jax.checks.models import lost_order, odd_shadows, temperatures, unlike_shadows
+from mia_jax.checks.signals import filled_signals
 from mia_jax.data import duplicates
 from mia_jax.plans import membership
 from mia_jax.targets import answer_format, defenses

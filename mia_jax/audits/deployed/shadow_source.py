@@ -13,7 +13,7 @@ from mia_jax.audits.deployed import records
 from mia_jax.audits.shadow_data import Adversary, ShadowData
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import Run
-from mia_jax.checks import other_order, other_units
+from mia_jax.checks.records import other_order, other_units
 from mia_jax.data import by_path, duplicates, near_copies, near_twins, plain_features
 from mia_jax.plans import splits
 from mia_jax.storage import artifacts

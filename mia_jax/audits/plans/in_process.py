@@ -20,7 +20,7 @@ from mia_jax.audits.deployed.in_process import Answers, Asked, brought
 from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Observation, Observers, Run, Summary, Trained, TrainingJob
-from mia_jax.checks import held_out
+from mia_jax.checks.membership import held_out
 from mia_jax.data import duplicates, local, neighbors, tables
 from mia_jax.data.records import of_frames
 from mia_jax.plans import training_plan

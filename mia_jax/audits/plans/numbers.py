@@ -21,8 +21,10 @@ from mia_jax.audits.plans import predictions
 from mia_jax.audits.plans.in_process import plan_of_shadows
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
-from mia_jax.checks import held_out, lone_signals, other_answers
-from mia_jax.checks.other_answers import Apart
+from mia_jax.checks.answers import other_answers
+from mia_jax.checks.answers.other_answers import Apart
+from mia_jax.checks.membership import held_out
+from mia_jax.checks.signals import lone_signals
 from mia_jax.data import duplicates, neighbors, tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.reports import results

@@ -21,7 +21,9 @@ from mia_jax.audits.deployed.blocks import Found
 from mia_jax.audits.deployed.checks import Answered
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
-from mia_jax.checks import largest_of_two, memorization, naming
+from mia_jax.checks import naming
+from mia_jax.checks.labels import largest_of_two
+from mia_jax.checks.membership import memorization
 from mia_jax.data.groups import Grouping
 from mia_jax.plans import membership
 from mia_jax.progress import within

@@ -23,21 +23,11 @@ from mia_jax.audits.deployed.connection import Inputs, Service
 from mia_jax.audits.shadow_data import ShadowData
 from mia_jax.audits.stages import stage_key, timed
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained, TrainingJob
-from mia_jax.checks import (
-    blind_guesses,
-    class_gaps,
-    consistency,
-    equal_answers,
-    largest_of_two,
-    memorization,
-    near_answers,
-    own_members,
-    slipped_rows,
-    temperatures,
-    trained_on_all,
-    unlike_records,
-    unlike_shadows,
-)
+from mia_jax.checks.answers import equal_answers, near_answers, slipped_rows
+from mia_jax.checks.labels import class_gaps, consistency, largest_of_two
+from mia_jax.checks.membership import blind_guesses, memorization, own_members, trained_on_all
+from mia_jax.checks.models import temperatures, unlike_shadows
+from mia_jax.checks.records import unlike_records
 from mia_jax.data import duplicates
 from mia_jax.plans import splits
 from mia_jax.reports import results

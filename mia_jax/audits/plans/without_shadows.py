@@ -21,7 +21,9 @@ from mia_jax.audits.deployed.in_process import Asked, brought
 from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
-from mia_jax.checks import alone, blind_guesses, class_gaps, held_out, unnoticed
+from mia_jax.checks import alone, unnoticed
+from mia_jax.checks.labels import class_gaps
+from mia_jax.checks.membership import blind_guesses, held_out
 from mia_jax.data import duplicates, neighbors
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Answers, Array, InputError

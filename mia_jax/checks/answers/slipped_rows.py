@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.checks import consistency, naming, samples
+from mia_jax.checks import naming, samples
+from mia_jax.checks.chance import MARGIN, beyond_chance
 from mia_jax.types import Array
 
 SURE = 6.0  # standard errors by which rows must be nearer to others than to their own
@@ -274,16 +275,16 @@ def _mixed_up(
         )
         due = min(due, as_elsewhere)
         rest = beyond[outside].sum() / np.sqrt(max((chance * (1 - chance))[outside].sum(), 1e-9))
-        if gain > consistency.MARGIN * error or min(due / error, rest) < TELLING or gain > PART * due:
+        if gain > MARGIN * error or min(due / error, rest) < TELLING or gain > PART * due:
             continue
         if due - gain < FAR_FROM * np.sqrt(due + error**2):  # of few records, most may be wrong by accident
             continue
         if usual[run].mean() < AS_EASY * usual[outside].mean():
             continue
-        if consistency.beyond_chance(labels[run], answered[run], classes).most < TELLING:  # a class never learned
+        if beyond_chance(labels[run], answered[run], classes).most < TELLING:  # a class never learned
             continue
         first, last = (run.start, run.stop - 1) if rows is None else (rows[run.start], rows[run.stop - 1])
-        right, known = (consistency.percent((labels == answered)[some].mean()) for some in (~outside, outside))
+        right, known = (naming.percent((labels == answered)[some].mean()) for some in (~outside, outside))
         return (
             f"In {naming.rows(first, last)} the target is right on {right} of the records, no better than"
             f" guessing, on {known} of the others, and shadows know them all. Its answers there seem to be in another"

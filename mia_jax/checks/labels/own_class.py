@@ -3,7 +3,7 @@
 import numpy as np
 
 from mia_jax.checks import samples
-from mia_jax.checks.consistency import percent
+from mia_jax.checks.naming import percent
 from mia_jax.statistics import metrics
 from mia_jax.types import Array
 

@@ -8,7 +8,8 @@ elsewhere; or as much with the memberships k rows on. NumPy and SciPy; never imp
 import numpy as np
 from scipy import fft, stats
 
-from mia_jax.checks import naming, samples, slipped_rows
+from mia_jax.checks import naming, samples
+from mia_jax.checks.answers import slipped_rows
 from mia_jax.types import Array
 
 LEAST, PART = 32, 0.85  # rows of a run, and the share of all that it may be where no k explains it

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.checks.consistency import percent
+from mia_jax.checks.naming import percent
 from mia_jax.types import Array, few_of
 
 FEW = 10  # records of a class, at least

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mia_jax.checks import naming, samples
-from mia_jax.checks.equal_answers import BESIDE, LEAST, SHARE, Answered, answered
+from mia_jax.checks.answers.equal_answers import BESIDE, LEAST, SHARE, Answered, answered
 from mia_jax.types import Array
 
 GROUP = 0.1  # of all records: a larger group of equal answers is none of a cache's

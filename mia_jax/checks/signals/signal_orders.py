@@ -11,7 +11,8 @@ import numpy as np
 from scipy import sparse, stats
 from scipy.sparse import csgraph
 
-from mia_jax.checks import naming, samples, slipped_rows
+from mia_jax.checks import naming, samples
+from mia_jax.checks.answers import slipped_rows
 from mia_jax.types import Array
 
 LEVEL = 1e-5  # of all tests of a file together

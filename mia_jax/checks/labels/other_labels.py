@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special, stats
 
 from mia_jax.checks import naming, samples
-from mia_jax.checks.unlike_shadows import SAMPLE
+from mia_jax.checks.models.unlike_shadows import SAMPLE
 from mia_jax.types import Array
 
 CLIP = 1e-9  # probabilities nearer to 0 or 1 are taken for this

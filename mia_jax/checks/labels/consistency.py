@@ -6,29 +6,19 @@ are hard for the target are not those that are hard for the shadows. NumPy and S
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, special, stats
 
-from mia_jax.checks import guessing, naming
+from mia_jax.checks import naming
+from mia_jax.checks.chance import MARGIN, TELLING, Beyond, beyond_chance
+from mia_jax.checks.labels import guessing
+from mia_jax.checks.naming import percent
 from mia_jax.types import Array
 
-MARGIN = 3.0  # standard errors above chance that a model must be right on
-KNOWS, FEW = 8.0, 10.0  # standard errors, and records, above chance of a model that knows the classes
-TELLING = 12.0  # standard errors above chance that a model could be; with fewer, one that guesses says nothing
 SOME = 50  # rows that are sorted, and no fewer
 STRONG = 0.5  # kappa of models beside which one that guesses was not merely trained for too short a time
 FITS = 2 / 3  # of what is right with the best numbering of the columns, that is right as they are
-
-
-class Beyond(NamedTuple):
-    """How a model's answers go with the labels, whatever the shares of the classes."""
-
-    gain: float  # records answered rightly, less those by chance
-    z: float  # the same in standard errors
-    most: float  # the largest z of answers with these shares
-    error: float  # one standard error
 
 
 def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -> tuple[str, ...]:
@@ -46,14 +36,14 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     each = np.stack([np.argmax(np.asarray(p), axis=1) for p in shadows])
     right, each_right = (answer == labels).mean(), (each == labels).mean(axis=1)
     own, beyond = beyond_chance(labels, answer, classes), [beyond_chance(labels, row, classes) for row in each]
-    good = np.array([_knows(one) for one in beyond])
-    if (_knows(own) or good.any()) and (said := _all_exchanged(labels, answer, each, classes)):
+    good = np.array([one.knows for one in beyond])
+    if (own.knows or good.any()) and (said := _all_exchanged(labels, answer, each, classes)):
         return (said,)
     if not good.any():
         return tuple(_without_good(labels, answer, each, classes, shadows, own, beyond))
     found, usual = [], float(np.median([one.gain for one, knows in zip(beyond, good, strict=True) if knows]))
     guesses = np.array([_guesses(one, usual) for one in (own, *beyond)])
-    kappas = np.array([kappa(one, share, len(labels)) for one, share in zip(beyond, each_right, strict=True)])
+    kappas = np.array([one.kappa for one in beyond])
     strong = bool(np.median(kappas[good]) >= STRONG)
     gains = np.array([one.gain for one in (own, *beyond)])
     if guesses[0] and (strong or _exchanged(labels, answer, classes) or guessing.apart(gains, guesses, own.error)[0]):
@@ -64,7 +54,7 @@ def of_answers(labels: Array, target: Array, shadows: Array | Sequence[Array]) -
     elif said := _of_columns(labels, answer, each, classes, strong):
         found.append(said)
     bad = np.flatnonzero(guesses[1:])
-    if _knows(own) and strong and len(bad) and not any("The columns of shadow" in text for text in found):
+    if own.knows and strong and len(bad) and not any("The columns of shadow" in text for text in found):
         found.append(_some_guess(labels, bad, each_right, good))
     if not found and guessing.out_of_step(labels, target, shadows):
         found.append(
@@ -92,7 +82,7 @@ def of_target(labels: Array, target: Array, member: Array | None = None) -> tupl
     exchanged = _exchanged(labels, answer, classes)
     columns, _ = _renumbered(labels, answer, classes)
     moved = [k for k in np.unique(labels) if columns[k] != k]
-    if not exchanged or not _knows(beyond_chance(labels, np.argsort(columns)[answer], classes)):
+    if not exchanged or not beyond_chance(labels, np.argsort(columns)[answer], classes).knows:
         return ()
     whole = beyond_chance(labels, answer, classes).z <= MARGIN
     if not whole and any((answer[labels == k] == columns[k]).mean() < FITS for k in moved):
@@ -109,7 +99,7 @@ def notes(labels: Array, target: Array, shadows: Array | Sequence[Array]) -> tup
     labels, classes = np.asarray(labels), np.shape(target)[1]
     each = np.stack([np.argmax(np.asarray(p), axis=1) for p in (target, *shadows)])
     beyond, right = [beyond_chance(labels, row, classes) for row in each], (each == labels).mean(axis=1)
-    good = np.array([_knows(one) for one in beyond])
+    good = np.array([one.knows for one in beyond])
     if not good[1:].any():
         return ()
     gains = np.array([one.gain for one in beyond])
@@ -145,25 +135,6 @@ def of_service(
     )
 
 
-def beyond_chance(labels: np.ndarray, answered: np.ndarray, classes: int) -> Beyond:
-    """The numerator of Cohen's kappa, its standard error that of answers in random order.
-
-    A model of balanced weights may well be right less often than the most frequent class is there.
-
-    Args:
-        labels, answered: int [n].
-        classes: their number.
-    """
-    n = len(labels)
-    a, b = (np.bincount(x, minlength=classes).astype(np.float64) for x in (labels, answered))
-    variance = ((a * b * (n - a) * (n - b)).sum() + (a @ b) ** 2 - ((a * b) ** 2).sum()) / (n**2 * max(n - 1, 1))
-    deviation = np.sqrt(max(variance, 1e-9))
-    gain = (answered == labels).sum() - a @ b / n
-    return Beyond(
-        float(gain), float(gain / deviation), float((np.minimum(a, b).sum() - a @ b / n) / deviation), float(deviation)
-    )
-
-
 # --- pieces ----------------------------------------------------------------------------------------------------------
 
 
@@ -196,21 +167,12 @@ def _is_sorted(labels: np.ndarray, p: np.ndarray) -> bool:
 
 def _is_reversed(labels: np.ndarray, p: np.ndarray) -> bool:
     largest, least = (beyond_chance(labels, pick(p, axis=1), p.shape[1]) for pick in (np.argmax, np.argmin))
-    return p.shape[1] > 2 and largest.z < -MARGIN and _knows(least) and least.gain > 2 * abs(largest.gain)
-
-
-def _knows(model: Beyond) -> bool:
-    return model.z > KNOWS and model.gain >= FEW
+    return p.shape[1] > 2 and largest.z < -MARGIN and least.knows and least.gain > 2 * abs(largest.gain)
 
 
 def _guesses(model: Beyond, usual: float) -> bool:
     """Whether a model may be guessing where others are right on ``usual`` records more than by chance."""
     return model.z <= MARGIN and model.gain < usual / 3
-
-
-def kappa(model: Beyond, right: float, n: int) -> float:
-    """Cohen's kappa, of a model that is right on a share of n records."""
-    return model.gain / max(n * (1 - right) + model.gain, 1e-9)
 
 
 def _some_guess(labels: np.ndarray, bad: np.ndarray, each_right: np.ndarray, good: np.ndarray) -> str:
@@ -361,7 +323,7 @@ def _without_good(
     """No shadow knows the classes: whether the target does, or they do not fit the labels alone."""
     if any(one.z > MARGIN for one in each_beyond):
         return []
-    if _knows(beyond):
+    if beyond.knows:
         return [
             f"The shadows are right on {percent((each == labels).mean())} of the records, {_no_better(labels)}, and"
             f" the target on {percent((own == labels).mean())}"
@@ -391,8 +353,3 @@ def _labels(
             " answers were reshaped by columns where rows were meant."
         ]
     return []
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with three digits: 97.3%."""
-    return f"{100 * share:.3g}%"

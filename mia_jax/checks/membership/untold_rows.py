@@ -7,7 +7,8 @@ that the target was trained on. NumPy and SciPy; never imports jax.
 import numpy as np
 from scipy import stats
 
-from mia_jax.checks import naming, samples, slipped_rows
+from mia_jax.checks import naming, samples
+from mia_jax.checks.answers import slipped_rows
 from mia_jax.statistics import metrics
 from mia_jax.types import Array
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mia_jax.checks.consistency import percent
+from mia_jax.checks.naming import percent
 from mia_jax.statistics import metrics
 from mia_jax.types import Array, InputError
 

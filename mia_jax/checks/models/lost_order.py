@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mia_jax.checks import naming
-from mia_jax.checks.consistency import FEW, KNOWS, MARGIN, Beyond, beyond_chance, percent
+from mia_jax.checks.chance import FEW, KNOWS, MARGIN, Beyond, beyond_chance
+from mia_jax.checks.naming import percent
 from mia_jax.statistics import row_groups
 from mia_jax.types import Array
 
@@ -70,7 +71,7 @@ def _guesses(side: tuple[Beyond, float] | None) -> bool:
 
 
 def _knows(side: tuple[Beyond, float] | None) -> bool:
-    return side is not None and side[0].z > KNOWS and side[0].gain >= FEW
+    return side is not None and side[0].knows
 
 
 def _said(

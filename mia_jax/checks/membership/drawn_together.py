@@ -7,7 +7,7 @@ Groups are told by neighbours in the file, or by rows that shadows answer nearly
 import numpy as np
 
 from mia_jax.checks import samples
-from mia_jax.checks.unlike_shadows import logits
+from mia_jax.checks.models.unlike_shadows import logits
 from mia_jax.statistics import row_groups
 from mia_jax.types import Array
 

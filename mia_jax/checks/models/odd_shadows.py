@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from mia_jax.checks import equal_answers, samples
-from mia_jax.checks.equal_answers import LEAST, SHADOWS, SHARE, Answered
-from mia_jax.checks.unlike_shadows import FLOOR, GROSS, WORTH_AREA, WORTH_LEVEL, Beside, logits
+from mia_jax.checks import samples
+from mia_jax.checks.answers import equal_answers
+from mia_jax.checks.answers.equal_answers import LEAST, SHADOWS, SHARE, Answered
+from mia_jax.checks.models.unlike_shadows import FLOOR, GROSS, WORTH_AREA, WORTH_LEVEL, Beside, logits
 from mia_jax.types import Array
 
 WRONG, FEW, TIMES, SIDE = 0.06, 25, 8.0, 50  # of its members, and how many; times as any other model's; members

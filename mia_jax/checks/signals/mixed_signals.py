@@ -8,7 +8,9 @@ up. NumPy and SciPy; never imports jax.
 import numpy as np
 from scipy import stats
 
-from mia_jax.checks import naming, samples, signal_orders, slipped_rows
+from mia_jax.checks import naming, samples
+from mia_jax.checks.answers import slipped_rows
+from mia_jax.checks.signals import signal_orders
 from mia_jax.types import Array
 
 LEAST = 40  # rows of a run

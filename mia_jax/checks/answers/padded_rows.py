@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.checks import equal_answers, naming
+from mia_jax.checks import naming
+from mia_jax.checks.answers import equal_answers
 from mia_jax.types import Array
 
 LEAST, TOLD = 8, 5  # rows, side by side, that repeat others, and those of them that tell it

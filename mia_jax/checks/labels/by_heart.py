@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mia_jax.checks.consistency import MARGIN, TELLING, beyond_chance, kappa, percent
+from mia_jax.checks.chance import MARGIN, TELLING, beyond_chance
+from mia_jax.checks.naming import percent
 from mia_jax.types import Array
 
 KNOWN = 0.5  # kappa of a model on its own records, above which it knows them
@@ -33,7 +34,7 @@ def notes(labels: Array, answers: Iterable[Array], member: Iterable[Array | None
         answer, mine = np.argmax(np.asarray(p), axis=1), np.asarray(mine, bool)
         known, fresh = (beyond_chance(labels[rows], answer[rows], np.shape(p)[1]) for rows in (mine, ~mine))
         right, count = answer == labels, int((~mine).sum())
-        if kappa(known, right[mine].mean(), int(mine.sum())) < KNOWN:
+        if known.kappa < KNOWN:
             return ()
         own.append(right[mine].mean())
         new.append(right[~mine].mean())

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from mia_jax.checks import samples
-from mia_jax.checks.consistency import MARGIN, TELLING, beyond_chance, kappa, percent
+from mia_jax.checks.chance import MARGIN, TELLING, beyond_chance
+from mia_jax.checks.naming import percent
 from mia_jax.types import Array
 
 LEAST, SAMPLE, TREES = 200, 2000, 60  # records, those that are looked at, and trees
@@ -52,5 +53,4 @@ def _kappa(labels: np.ndarray, p: Array, mine: Array | None) -> float | None:
     if mine is None or np.all(mine):
         return None
     new, answer = ~np.asarray(mine, bool), np.argmax(np.asarray(p), axis=1)
-    right = float((answer[new] == labels[new]).mean())
-    return kappa(beyond_chance(labels[new], answer[new], np.shape(p)[1]), right, int(new.sum()))
+    return beyond_chance(labels[new], answer[new], np.shape(p)[1]).kappa

@@ -10,23 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
-from mia_jax.checks import (
-    filled_signals,
-    memorization,
-    mixed_signals,
-    naming,
-    padded_rows,
-    repeated_signals,
-    samples,
-    signal_orders,
-    signal_scales,
-    slipped_members,
-    slipped_rows,
-    unlike_memberships,
-    unlike_shadows,
-    untold_rows,
-)
-from mia_jax.checks.unlike_shadows import Beside
+from mia_jax.checks import naming, samples
+from mia_jax.checks.answers import padded_rows, slipped_rows
+from mia_jax.checks.membership import memorization, slipped_members, unlike_memberships, untold_rows
+from mia_jax.checks.models import unlike_shadows
+from mia_jax.checks.models.unlike_shadows import Beside
+from mia_jax.checks.signals import filled_signals, mixed_signals, repeated_signals, signal_orders, signal_scales
 from mia_jax.types import Array
 
 LEVEL = 1e-5  # of each test, over all shadows together

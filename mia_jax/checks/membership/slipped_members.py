@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mia_jax.checks import naming, samples, slipped_rows
-from mia_jax.checks.unlike_shadows import SAMPLE, Beside
+from mia_jax.checks import naming, samples
+from mia_jax.checks.answers import slipped_rows
+from mia_jax.checks.models.unlike_shadows import SAMPLE, Beside
 from mia_jax.types import Array
 
 LEAST = 100  # rows of a run

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from mia_jax.checks import naming, samples
-from mia_jax.checks.consistency import percent
+from mia_jax.checks.naming import percent
 from mia_jax.types import Array
 
 LEVEL = 1e-5  # of each test

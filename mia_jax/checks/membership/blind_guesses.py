@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mia_jax.checks import equal_answers, unlike_shadows
+from mia_jax.checks.answers import equal_answers
+from mia_jax.checks.models import unlike_shadows
 from mia_jax.statistics import metrics, row_groups
 from mia_jax.types import Array
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mia_jax.checks import consistency, samples
+from mia_jax.checks import samples
+from mia_jax.checks.chance import MARGIN, TELLING, beyond_chance
 from mia_jax.types import Array
 
 LEAST = 40  # members of a model without which nothing is said
@@ -42,18 +43,16 @@ def of_answers(
     for answer, (_, own) in zip(answered, everyone, strict=True):
         if own.sum() < LEAST or (answer >= used).mean() < UNUSED * (columns - used) / columns:
             return ()
-        known = consistency.beyond_chance(labels[own], answer[own], columns)
-        if known.gain > MOST * own.sum() or known.most < consistency.TELLING:
+        known = beyond_chance(labels[own], answer[own], columns)
+        if known.gain > MOST * own.sum() or known.most < TELLING:
             return ()
         beyond.append(known.z)
         table = np.zeros((columns, used), np.int64)
         np.add.at(table, (answer[own], labels[own]), 1)
         told.append((table.max(axis=1).sum() - table.sum(axis=0).max()) / own.sum())
-    agree = [
-        consistency.beyond_chance(one, other, columns).z for k, one in enumerate(answered) for other in answered[:k]
-    ]
+    agree = [beyond_chance(one, other, columns).z for k, one in enumerate(answered) for other in answered[:k]]
     # A unit goes with some class by chance, in one model or another; in most it does only where columns are classes.
-    if max(np.median(beyond), np.median(agree)) > consistency.MARGIN:  # or in another numbering that all have in common
+    if max(np.median(beyond), np.median(agree)) > MARGIN:  # or in another numbering that all have in common
         return ()
     if np.median(told) < TOLD:  # of networks that hardly learned
         return ()

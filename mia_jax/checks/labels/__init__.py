@@ -1,0 +1,1 @@
+"""Whether labels, and the columns of answers, are of the same classes."""

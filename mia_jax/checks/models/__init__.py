@@ -1,0 +1,1 @@
+"""Whether target and shadows are models of one kind: a model beside the others."""
