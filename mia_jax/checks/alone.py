@@ -23,6 +23,7 @@ LEAST, SIDE = 40, 20  # rows of a run, and members and others among them
 OVER = 0.2  # by which a model is surer than right where labels are not its own
 STEADY = 0.1  # by which it may be less sure there than elsewhere: else these records are hard
 LEARNED = 0.5  # Cohen's kappa elsewhere
+NOTHING = 0.05  # kappa on its own members, and share beyond the most frequent class's, of a model that guesses
 FITS, LOST = 7.0, 2.5  # standard errors of what fits the row beside, and of what its own membership tells
 INVERTED = 4.5  # standard errors below one half
 TOLD, APART = 6.0, 6.0  # standard errors by which members are told elsewhere, and between the two AUCs
@@ -112,6 +113,8 @@ def _other_labels(one: _Target) -> tuple[str, ...]:
     if _mistaken(own):
         text = f"The target is right on {percent(own.right.mean())} of its own members, as by chance, and is sure of"
         return (f"{text} its answers (with {own.best.mean():.2f}): {_slipped(one) or _OTHER}.",)
+    if one.classes > 2 and own.beyond().most >= TELLING and own.beyond().z <= MARGIN:
+        return (_learned_nothing(own),)
     expected = np.bincount(own.answered, minlength=one.classes)[own.labels] / len(own.labels)
     gain = own.right - expected
     run = slipped_rows.largest_run(0.5 * gain.mean() - gain)
@@ -127,6 +130,16 @@ def _other_labels(one: _Target) -> tuple[str, ...]:
         f"In {naming.rows(here.rows[0], here.rows[-1])} the target is right on {percent(here.right.mean())} of its own"
         f" members, as by chance, and elsewhere on {percent(rest.right.mean())}, and is as sure of its answers:"
         f" {_slipped(part) or _OTHER} there.",
+    )
+
+
+def _learned_nothing(own: _Target) -> str:
+    """That a target guesses on its own members, and is as unsure as it is wrong, in a sentence."""
+    frequent = np.bincount(own.labels).max() / len(own.labels)
+    return (
+        f"The target is right on {percent(own.right.mean())} of its own members, no better than guessing (the most"
+        f" frequent class is {percent(frequent)}): it seems to be untrained (weights that were not loaded), or is asked"
+        " about records otherwise than in its training, or the labels or answers are of other records."
     )
 
 
@@ -215,9 +228,12 @@ def _untold_run(one: _Target) -> tuple[str, ...]:
 
 
 def _unknown(one: _Target) -> tuple[str, ...]:
-    told = one.told()
+    told, own = one.told(), one.chosen(one.member)
     if told is None or told[0] - 0.5 > LOST * told[1]:
         return ()
+    guesses = own.beyond().z <= MARGIN or own.beyond().kappa < NOTHING
+    if guesses and own.right.mean() < np.bincount(own.labels).max() / len(own.labels) + NOTHING:
+        return (_learned_nothing(own),)
     less = told[0] - 0.5 < -LOST * told[1]
     return (
         f"The target is {'less sure' if less else 'as sure'} of its said members {'than' if less else 'as'} of others"

@@ -109,6 +109,7 @@ def faults(p: np.ndarray, answers: Answers) -> dict[int, str]:
 
 
 OVER_RECORDS = "a softmax over the records"
+WHOLE = 1e-2  # from 1, that probabilities of a row may sum
 ORDERED = (8, 3)  # rows and columns that are sorted by no chance
 
 TURNED = {  # what makes probabilities of such numbers, called {0}
@@ -205,6 +206,30 @@ def advice(name: str, values: np.ndarray) -> str | None:
         return None
     turned = TURNED[kind].format(array)
     return f"{name}: its rows look like {kind} ({beginning(values[0])}): save {turned}, which are probabilities"
+
+
+def of_no_class(name: str, values: np.ndarray) -> str | None:
+    """What to leave out of rows [b, c] of which one column is no class's, as a table's index is; None where none is.
+
+    Args:
+        name: of the array.
+        values: its rows.
+    """
+    if len(values) < ORDERED[0] or values.shape[1] < 2:
+        return None
+    array = name.partition("[")[0]
+    for k in np.flatnonzero((values == np.round(values)).all(axis=0) & (np.ptp(values, axis=0) > 0)):
+        steps, rest = np.diff(values[:, k]), np.delete(values, k, axis=1)
+        counts = (steps >= 1).all() or (steps <= -1).all()
+        if not counts and (np.abs(rest.sum(axis=1) - 1) > WHOLE).any():
+            continue
+        what = "counts the rows, as the index of a table does" if counts else "is no class's, for the others sum to 1"
+        also = " (pandas writes none with index=False)" if counts else ": the predicted class, or an index?"
+        return (
+            f"{name}: column {k} {what} ({beginning(values[0])}, then {beginning(values[1])}){also}: save"
+            f" np.delete({array}, {k}, axis=-1)"
+        )
+    return None
 
 
 def of_another_type(name: str, values: np.ndarray) -> str | None:

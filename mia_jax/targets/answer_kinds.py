@@ -93,6 +93,8 @@ def kind_of(values: np.ndarray, name: str = "p") -> Kind:
         return "probabilities"
     no_answer = unreadable(values)
     rows = values[~no_answer]
+    if said := answer_format.of_no_class(name, rows):
+        raise Faulty(said)
     if 1 < len(rows) <= 2 * len(wrong) and (kind := _of_rows(rows, name)):
         return kind
     row, reason = next(((row, reason) for row, reason in wrong.items() if no_answer[row]), next(iter(wrong.items())))

@@ -221,12 +221,12 @@ def _refuse_wrapped(given: Any, called: str) -> None:
         raise InputError(
             f"{called} returns a dict of {', '.join(map(str, given))}: return one of them, its answers [n, c]"
         )
-    if isinstance(given, list | tuple) and (scores := [k for k, part in enumerate(given) if _are_dicts(part)]):
-        which = ", ".join(f"p[{k}]" for k in scores)
+    scores = [k for k, part in enumerate(given) if _are_dicts(part)] if isinstance(given, list | tuple) else []
+    if len(scores) == 1 < len(given):
         raise InputError(
-            f"{called} returns {len(given)} parts, as the session of an ONNX model does, of which {which} has the"
-            f" scores, a dict for each record: return pandas.DataFrame(p[{scores[0]}]).to_numpy(), or convert the model"
-            " with zipmap=False"
+            f"{called} returns {len(given)} parts, as the session of an ONNX model does, of which p[{scores[0]}] has"
+            f" the scores, a dict for each record: return pandas.DataFrame(p[{scores[0]}]).to_numpy(), or convert the"
+            " model with zipmap=False"
         )
     if _are_dicts(given) and "score" not in given[0]:
         keys = ", ".join(map(str, given[0]))

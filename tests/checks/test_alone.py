@@ -29,6 +29,9 @@ LABELS, P, MEMBER = world()
 HALF = len(LABELS) // 2
 
 
+UNTRAINED = np.random.default_rng(0).dirichlet(np.full(3, 50.0), len(LABELS))
+
+
 def half_rolled(array):
     return np.concatenate([array[:HALF], np.roll(array[HALF:], 1, axis=0)])
 
@@ -57,6 +60,8 @@ def members_shuffled():
             "takes the membership of the record 2 before: .* off by 2 rows",
         ),
         (LABELS, P, half_rolled(MEMBER), r"answers in rows \d\d\d to 5\d\d .* seem to be off by one row"),
+        (LABELS, -np.sort(-P), MEMBER, "answers of the target fall from the first column to the last"),
+        (LABELS, UNTRAINED, MEMBER, r"right on 3\d.*% of its own members, no better than guessing .*weights that were"),
         (LABELS, P, ~MEMBER, r"less sure of its said members than of others \(AUC 0\..*member seems to be inverted"),
         (LABELS, P[:, [1, 0, 2]], MEMBER, "the labels do not fit the columns"),
     ],
@@ -77,6 +82,14 @@ def test_rows_that_were_filled_in_are_noted():
     p[-75:] = p[-76]
     [said] = [note for note in alone.notes(LABELS, p, MEMBER) if "one and the same answer" in note]
     assert "Of the target, 76 of 600 records (rows 524 to 599, counted from 0)" in said and "other models" not in said
+
+
+def test_a_model_of_two_classes_that_guesses_is_noted():
+    """It may have learned that nothing is to be learned."""
+    labels, p = LABELS % 2, UNTRAINED[:, :2] / UNTRAINED[:, :2].sum(axis=1, keepdims=True)
+    assert alone.doubts(labels, p, MEMBER) == ()
+    (said,) = alone.notes(labels, p, MEMBER)
+    assert "of its own members, no better than guessing" in said
 
 
 @pytest.mark.parametrize(("member", "told"), [("other", "as sure of its said members as"), ("less", "inverted, ")])

@@ -213,6 +213,21 @@ def unequal(seed, *, n=3000, rare=0.06, skill=1.0, balanced=True, memory=0.5, sh
     return labels, p[0], p[1:]
 
 
+@pytest.mark.parametrize("share", [0.5, 0.58, 0.75])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_models_that_know_the_shares_alone_are_not_said_to_be_sorted(share, classes):
+    """Their answers fall from column to column, too, where classes are numbered by how frequent they are: SIMULATED."""
+    rng, shares = (
+        np.random.default_rng(0),
+        np.array([share, *((1 - share) * np.array([[1.0], [0.6, 0.4]][classes - 2]))]),
+    )
+    labels = rng.choice(classes, N, p=shares)
+    models = np.stack([rng.dirichlet(1000 * shares, N) for _ in range(5)])
+    models = -np.sort(-models)
+    for said in (consistency.of_answers(labels, models[0], models[1:]), consistency.of_target(labels, models[0])):
+        assert not any("sorted" in text for text in said)
+
+
 def test_logits_that_were_reshaped_by_columns_are_told():
     labels, target, shadows = world(0)
 

@@ -42,6 +42,17 @@ def test_noise_in_labels_and_models_of_all_records(kind):
     assert "models without it (out of bag, cross-validation)" in said
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_the_larger_probability_first_is_among_the_causes():
+    """Of two columns, sorted: nothing but labels that are noise was named."""
+    y = Y // 2
+    p = np.stack([KINDS["forest"](k).fit(X[one], y[one]).predict_proba(X) for k, one in enumerate(MEMBER)])
+    assert own_members.notes(y, p[0], p[1:], MEMBER[1:], MEMBER[0]) == ()
+    p = -np.sort(-p)
+    (said,) = own_members.notes(y, p[0], p[1:], MEMBER[1:], MEMBER[0])
+    assert "none of them ever answers class 1, as where the larger probability comes first" in said
+
+
 def test_labels_of_the_target_alone():
     """Shadows were trained on the labels in question, as those of a service are, and the target on others."""
     other = KINDS["forest"](0).fit(X[MEMBER[0]], Y[MEMBER[0]]).predict_proba(X)

@@ -130,7 +130,7 @@ def test_a_target_that_no_shadow_comes_near_is_doubted():
 def test_shadows_that_trained_on_the_targets_records_are_doubted(forests):
     own = np.flatnonzero(MEMBER[0])
     (doubt,), _ = in_an_audit(forests | dict(shadows=shadows_of(forests, lambda one: np.r_[np.flatnonzero(one), own])))
-    assert "or the shadows trained on its records, too" in doubt
+    assert "refitted on all of the records), or the shadows trained on its records, too" in doubt
 
 
 def test_what_too_few_tell_is_not_said(forests):

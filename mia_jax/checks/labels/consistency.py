@@ -17,6 +17,7 @@ from mia_jax.checks.naming import percent
 from mia_jax.types import Array
 
 SOME = 50  # rows that are sorted, and no fewer
+SURER = 0.1  # of class 0 than it is frequent, are sorted answers
 STRONG = 0.5  # kappa of models beside which one that guesses was not merely trained for too short a time
 FITS = 2 / 3  # of what is right with the best numbering of the columns, that is right as they are
 
@@ -75,6 +76,8 @@ def of_target(labels: Array, target: Array, member: Array | None = None) -> tupl
         member: bool [n], who trained the target, where that is known.
     """
     labels, answer, classes = np.asarray(labels), np.argmax(np.asarray(target), axis=1), np.shape(target)[1]
+    if said := _of_no_class(labels, target, ()):
+        return (said,)
     rows = np.ones(len(labels), bool) if member is None else np.asarray(member, bool)
     if not rows.any():
         return ()
@@ -154,15 +157,15 @@ def _of_no_class(labels: np.ndarray, target: Array, shadows: Array | Sequence[Ar
     }
     for holds, what in ways.items():
         own, each = holds(labels, np.asarray(target)), [holds(labels, np.asarray(p)) for p in shadows]
-        if own or all(each):
-            whose = "target and shadows" if own and all(each) else "the target" if own else "the shadows"
+        if own or (each and all(each)):
+            whose = "the target" if not each or not all(each) else "target and shadows" if own else "the shadows"
             return f"The answers of {whose} {what}"
     return None
 
 
 def _is_sorted(labels: np.ndarray, p: np.ndarray) -> bool:
-    many = len(p) >= SOME and (labels == 0).mean() < 0.6 and len(np.unique(p[:, 0])) > 1
-    return bool(many and (p[:, 1:] <= p[:, :-1]).all())
+    surer = p[:, 0].mean() > (labels == 0).mean() + SURER  # a model that learned nothing but shares is as sure
+    return bool(len(p) >= SOME and surer and len(np.unique(p[:, 0])) > 1 and (p[:, 1:] <= p[:, :-1]).all())
 
 
 def _is_reversed(labels: np.ndarray, p: np.ndarray) -> bool:
@@ -307,7 +310,8 @@ def _cause(labels: np.ndarray, answered: np.ndarray, classes: int, whose: str | 
         return ": see whether the service was trained on such records, with these labels and these features."
     return (
         f": {whose} rows seem to be in another order than the labels, or {whose} columns to be no classes of these, or"
-        " it was asked about records otherwise than in its training (unit, scaling, order of features)."
+        " it was asked about records otherwise than in its training (unit, scaling, order of features), or weights were"
+        " not loaded."
     )
 
 

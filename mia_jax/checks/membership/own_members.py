@@ -14,6 +14,7 @@ from mia_jax.checks.naming import percent
 from mia_jax.statistics import metrics
 from mia_jax.types import Array
 
+RARE = 0.05  # share of a class that models of two answer now and then
 GAP = 0.06  # by which a model may be surer of its members' answers than it is right: fitted ones are rarely at all
 FEW = 200  # answers about members that tell it
 WRONG, ALIKE = 0.08, 0.58  # of its members, and the AUC of its sureness, where it is as sure when wrong as when right
@@ -55,7 +56,7 @@ def notes(
     if not len(shadows):
         return ()
     shadow = _members(np.stack([np.asarray(p) for p in shadows]), labels, trained)
-    if note := _of_shadows(shadow):
+    if note := _of_shadows(shadow, _never(labels, shadows)):
         return (note,)
     if member is not None and (note := of_target(labels, target, member, shadow)):
         return (note,)
@@ -140,13 +141,21 @@ def of_one_side(right: Array, shadow_member: Array, member: Array) -> tuple[str,
     return ()
 
 
-def _of_shadows(shadow: Members) -> str | None:
+def _never(labels: np.ndarray, models: Array) -> str:
+    """That no model of two classes ever answers one that many labels are of, as a cause, in words; else nothing."""
+    if np.shape(models)[2] != 2 or np.bincount(labels, minlength=2).min() < RARE * len(labels):
+        return ""
+    never = [k for k in (0, 1) if all((np.asarray(p)[:, k] <= 0.5 + 1e-6).all() for p in models)]
+    return f"; none of them ever answers class {never[0]}, as where the larger probability comes first" if never else ""
+
+
+def _of_shadows(shadow: Members, never: str) -> str | None:
     if not shadow.misled:
         return None
     return (
         f"Shadows are right on {percent(shadow.right)} of the records that are said to have trained them, and their"
-        f" best class has a mean probability of {shadow.sure:.2f} there. The labels may be others than those of the"
-        " training (noise, another version of the data); models may be asked about records otherwise than they were"
+        f" best class has a mean probability of {shadow.sure:.2f} there{never}. The labels may be others than those of"
+        " the training (noise, another version of the data); models may be asked about records otherwise than they were"
         " trained on them (unit, scaling, a type in which numbers wrap); or such models are always too sure (naive"
         " Bayes, sharpened logits)."
     )

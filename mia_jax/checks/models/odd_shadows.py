@@ -136,7 +136,7 @@ def near_copies(sure: Array, of_target: Array, related: Array) -> tuple[str, ...
         said.append(
             f"{who} (counted from 0) answer nearly the same (logits are {apart[at]:.2g} apart, and those of other pairs"
             f" {np.median(apart):.2g}), though other records are said to have trained them: one model seems to have"
-            " been asked twice."
+            " been asked twice, or one network to have gone on training."
         )
     return tuple(said)
 
