@@ -9,6 +9,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from mia_jax.targets.black_box import TargetError, WrongAnswer
 
 
@@ -79,7 +81,7 @@ def numbers(asked: int, answered: int) -> str:
     return f"{asked} records were asked about and {answered} answered"
 
 
-def of_another_number(asked: int, reply: Sequence[Any]) -> str:
+def of_another_number(asked: int, reply: Sequence[Any] | np.ndarray) -> str:
     """That a reply has more or fewer answers than records were asked about, and what to do."""
     said, only = numbers(asked, len(reply)), reply[0] if len(reply) == 1 else ()
     if isinstance(only, list) and len(only) > asked > 1 and len(only) % asked == 0:
