@@ -159,8 +159,8 @@ def doubts(found: Beside, member: Array) -> tuple[str, ...]:
         f"Each shadow{but}, in the target's place, is told with an AUC of {min(areas):.2f} to {max(areas):.2f}, and the"
         f" target with {area:.2f}, as by chance: member is not that of these answers (another split, rows in another"
         " order), or the target was trained or answers otherwise than the shadows (regularized, with differential"
-        " privacy, a defense, answers held out of its training; refitted on all of the records), or the shadows trained on"
-        " its records, too."
+        " privacy, a defense, answers held out of its training; refitted on all of the records), or the shadows trained"
+        " on its records, too."
     )
     moved = {by: _area(score, np.roll(member, by)[rows])[0] for by in (1, -1)}
     by = max(moved, key=lambda one: moved[one])
