@@ -145,14 +145,15 @@ def refuse_unaligned(x: Any, y: Any, called: str = "y", first: str = "x") -> Non
     if not x.index.isin(y.index).any():
         return
     same = x.index.isin(y.index).all() and x.index.is_unique and y.index.is_unique
+    at = next((k for k, (a, b) in enumerate(zip(x.index, y.index, strict=True)) if a != b), 0)
     numbered = f"; where {called} is in {first}'s order, {called}.set_axis({first}.index) says so"
     raise InputError(
         f"{first} and {called} are paired by their order, and their indexes have the same labels in another order:"
         f" {called}.loc[{first}.index] aligns them{numbered if type(y.index).__name__ == 'RangeIndex' else ''}"
         if same
         else f"{first} and {called} are paired by their order, and their indexes share labels but differ"
-        f" ({called}.index[0] is {y.index[0]!s:.40}, {first}.index[0] {x.index[0]!s:.40}): where the order is right,"
-        f" give {called}.set_axis({first}.index), else align them with pandas' join"
+        f" ({called}.index[{at}] is {y.index[at]!s:.40}, {first}.index[{at}] {x.index[at]!s:.40}): where the order is"
+        f" right, give {called}.set_axis({first}.index), else align them with pandas' join"
     )
 
 
