@@ -41,7 +41,8 @@ def test_a_group_of_more_records_is_refused_with_what_takes_theirs():
     with pytest.raises(InputError, match=r"600 values, and there are 300 records.*group\.loc\[x\.index\] takes theirs"):
         mia.audit(P[150:450], X[150:450], Y[150:450], MEMBER[150:450], attacks="loss", group=TOWN)
     named = TOWN[:300].set_axis([*X.index[150:300], *range(5000, 5150)])
-    with pytest.raises(InputError, match=r"share labels but differ \(.*\.index\[\d+\] is (?!(\S+), .*index\[\d+\] \1\))"):
+    differ = r"share labels but differ \(.*\.index\[\d+\] is (?!(\S+), .*index\[\d+\] \1\))"
+    with pytest.raises(InputError, match=differ):
         mia.audit(P[150:450], X[150:450], Y[150:450], MEMBER[150:450], attacks="loss", group=named)
 
 
