@@ -21,7 +21,7 @@ from mia_jax.audits.plans import in_process
 from mia_jax.data import class_labels, columns, holders, records, row_order, tables
 from mia_jax.data.groups import Grouping
 from mia_jax.progress import Progress, patient
-from mia_jax.reports import notebook
+from mia_jax.reports import notebook, words
 from mia_jax.reports.notebook import AuditResult
 from mia_jax.storage import artifacts
 from mia_jax.targets import class_columns
@@ -96,7 +96,7 @@ def audit(
     Returns:
         An AuditResult: ``result["lira"].auc``; a page in a notebook; ``to_frame()``; ``save(folder)`` writes
         results.json, scores.npz and report.html as ``mia-jax audit`` does. Doubts about what was given are Python
-        warnings (``AnswersWarning``), too.
+        warnings (``AnswersWarning``), too; so is that members are told without the model.
 
     Raises:
         InputError: what was given does not fit, or answers are no probabilities; one line with the next move.
@@ -138,9 +138,10 @@ def audit(
 
 
 def _doubted(result: AuditResult) -> AuditResult:
-    """The result; a Python warning for each doubt, for who reads one number of it and not its words."""
-    for doubt in result.results.get("doubts", ()):
-        warnings.warn(doubt, AnswersWarning, stacklevel=3)
+    """The result; Python warnings of what the page begins with, for who reads one number of it and not its words."""
+    for said in (*result.results.get("doubts", ()), words.confounded(result.results)):
+        if said:
+            warnings.warn(said, AnswersWarning, stacklevel=3)
     return result
 
 

@@ -153,7 +153,8 @@ def confounded(results: Results) -> str:
         "Members and non-members differ even without the model: a classifier that never asks it tells them apart with"
         f" an AUC of {with_interval(found['auc'])}, where a random split would leave 0.500.{by} So the numbers below do"
         " not say what the model remembers: an attack may find that difference instead. What to do: judge members and"
-        " non-members that one random draw has divided, or of the same time, place and kind."
+        " non-members that one random draw has divided, or of the same time, place and kind; where one draw did divide"
+        " them, see whether their columns were encoded alike."
     )
 
 

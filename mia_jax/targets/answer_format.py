@@ -217,10 +217,12 @@ def of_no_class(name: str, values: np.ndarray) -> str | None:
     """
     if len(values) < ORDERED[0] or values.shape[1] < 2:
         return None
-    array = name.partition("[")[0]
-    for k in np.flatnonzero((values == np.round(values)).all(axis=0) & (np.ptp(values, axis=0) > 0)):
-        steps, rest = np.diff(values[:, k]), np.delete(values, k, axis=1)
-        counts = (steps >= 1).all() or (steps <= -1).all()
+    array, finite = name.partition("[")[0], np.isfinite(values).all(axis=0)
+    steps = np.diff(np.where(finite, values, 0.0), axis=0)
+    whole = finite & (values == np.round(values)).all(axis=0) & (steps != 0).any(axis=0)
+    rises = whole & ((steps >= 1).all(axis=0) | (steps <= -1).all(axis=0))
+    for k in np.flatnonzero(whole):
+        counts, rest = rises[k] and rises.sum() == 1, np.delete(values, k, axis=1)
         if not counts and (np.abs(rest.sum(axis=1) - 1) > WHOLE).any():
             continue
         what = "counts the rows, as the index of a table does" if counts else "is no class's, for the others sum to 1"

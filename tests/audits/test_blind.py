@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from mia_jax.statistics import metrics
 from mia_jax.targets import black_box, server
 from mia_jax.types import InputError
 
+pytestmark = pytest.mark.filterwarnings("ignore:Members and non-members differ")
+
 
 def _world(confounded: bool, n: int = 400, seed: int = 0):
     rng = np.random.default_rng(seed)
@@ -32,7 +35,10 @@ def test_a_split_by_a_feature_is_said_first_and_a_random_one_is_not_accused():
     for confounded in (True, False):
         x, y, member = _world(confounded)
         tree = DecisionTreeClassifier(random_state=0).fit(x[member], y[member])
-        result = mia.audit(tree.predict_proba, x, y, member)
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            result = mia.audit(tree.predict_proba, x, y, member)
+        assert any("differ even without the model" in str(one.message) for one in heard) is confounded
         blind = result.results["blind"]
         assert blind["told"] is confounded
         assert result.verdict.startswith("Members and non-members differ even without the model") is confounded
