@@ -18,6 +18,7 @@ from mia_jax.statistics.metrics import Measure
 from mia_jax.targets import answer_format, class_columns, predictors
 from mia_jax.types import Array, InputError
 
+UNLIKE = 0.1  # of accuracy on records never seen, from which on two kinds of models are unlike
 TARGETS = 8  # judged, unless told otherwise; half of the models at most
 
 
@@ -40,7 +41,8 @@ class Unlearning:
 
     ``privacy``: forgotten records, told from such as the same model never saw; None where each model forgot all of the
     records. ``efficacy``: unlearned models, told from retrained ones by what they answer about the forgotten records.
-    ``before``: as ``privacy``, of the models before they unlearned; None where their answers were not given.
+    ``before`` and ``efficacy_before``: the same of the models before they unlearned; None where their answers were not
+    given.
     """
 
     privacy: Judged | None
@@ -52,6 +54,7 @@ class Unlearning:
     models: int  # K, unlearned ones
     retrained: int  # R
     targets: int  # T, of them judged
+    efficacy_before: Judged | None = None
     doubts: tuple[str, ...] = ()  # whether the answers belong together, in sentences; the verdict begins with them
 
     @property
@@ -61,11 +64,10 @@ class Unlearning:
         lines = [_privacy_verdict(self.privacy, self.targets), efficacy]
         if self.before is not None:
             lines.insert(1, f"Before unlearning the same guess had an AUC of {self.before.auc}.")
+        if self.efficacy_before is not None:
+            lines.append(_before_verdict(self.efficacy_before, self.targets))
         if self.accuracy:
-            lines.append(
-                f"Accuracy on records never seen: {self.accuracy['unlearned']:.3f} unlearned,"
-                f" {self.accuracy['retrained']:.3f} retrained."
-            )
+            lines.append(_accuracy_verdict(**self.accuracy))
         return "\n".join([*(f"Doubt: {text}" for text in self.doubts), *lines])
 
     def __str__(self) -> str:
@@ -79,7 +81,8 @@ class Unlearning:
         """Plain JSON values; the numbers of each record are left out."""
         games = {
             name: None if judged is None else judged.json()
-            for name, judged in (("privacy", self.privacy), ("efficacy", self.efficacy), ("before", self.before))
+            for name in ("privacy", "efficacy", "before", "efficacy_before")
+            for judged in (getattr(self, name),)
         }
         counts = {"models": self.models, "retrained": self.retrained, "targets": self.targets}
         told = {"accuracy": self.accuracy, "doubts": [*self.doubts], "verdict": self.verdict}
@@ -116,7 +119,8 @@ def _efficacy_verdict(efficacy: Judged, by_record: np.ndarray, targets: int) -> 
     auc = _auc(efficacy.auc)
     match _told(efficacy, targets):
         case True:
-            way = "surer of them: too little is forgotten" if np.median(by_record) > 0 else "less sure: too much is"
+            surer = np.median(by_record) > 0
+            way = "surer of them: too little is forgotten" if surer else "less sure: too much is forgotten"
             return (
                 f"Efficacy: by their answers about forgotten records unlearned models can be told from retrained ones,"
                 f" {auc} (most often they are {way})."
@@ -127,6 +131,26 @@ def _efficacy_verdict(efficacy: Judged, by_record: np.ndarray, targets: int) -> 
                 f" ones, {auc}."
             )
     return f"Efficacy: AUC {efficacy.auc.value:.3f} of one model beside one, which tells nothing yet: judge several."
+
+
+def _before_verdict(before: Judged, targets: int) -> str:
+    told = _told(before, targets)
+    if told is False:
+        return (
+            f"Before unlearning they were not told from retrained ones either, {_auc(before.auc)}: the models remember"
+            " little of these records, or the retrained ones were trained on them, too. So efficacy says nothing here."
+        )
+    found = f"an AUC of {before.auc}" if told else f"AUC {before.auc.value:.3f}, of one model beside one"
+    return f"Before unlearning they were told from retrained ones with {found}."
+
+
+def _accuracy_verdict(unlearned: float, retrained: float) -> str:
+    text = f"Accuracy on records never seen: {unlearned:.3f} unlearned, {retrained:.3f} retrained"
+    if retrained > unlearned + UNLIKE:
+        return f"{text}: unlearning cost that much, or the retrained ones were trained on these records."
+    if unlearned > retrained + UNLIKE:
+        return f"{text}: the retrained ones are weaker, or `forgotten` holds the records that were not forgotten."
+    return f"{text}."
 
 
 # --- from answers ----------------------------------------------------------------------------------------------------
@@ -162,10 +186,10 @@ def unlearning(
         fixed: one variance a side for all records; by default with fewer than 64 models.
 
     Returns:
-        An Unlearning: ``privacy``, ``efficacy`` and ``before`` with AUC, accuracy and TPRs, intervals over targets (for
-        other models and other records of the kind); ``verdict``; numbers by record; ``doubts``, where retrained models
-        know which records were forgotten or are checkpoints of one run, or unlearned ones seem to have forgotten the
-        wrong ones.
+        An Unlearning: ``privacy``, ``efficacy``, and both ``before``, with AUC, accuracy and TPRs, intervals over
+        targets (for other models and other records of the kind); ``verdict``; numbers by record; ``doubts``, where
+        retrained models know which records were forgotten, were trained on them (which ``original`` tells) or are
+        checkpoints of one run, or unlearned ones seem to have forgotten the wrong ones.
 
     Raises:
         InputError: shapes or labels that do not fit, or too few models.
@@ -191,7 +215,10 @@ def unlearning(
     models, count = split(targets, after, signals["retrained"])
     fixed = models < lira.FIXED_BELOW if fixed is None else fixed
     efficacy = _judged(u_lira.efficacy(after, mask, signals["retrained"], count, fixed=fixed), of_models=True)
-    privacy = before = by_record = None
+    privacy = before = efficacy_before = by_record = None
+    if original is not None:
+        moved = u_lira.efficacy(signals["original"], mask, signals["retrained"], count, fixed=fixed)
+        efficacy_before = _judged(moved, of_models=True)
     if not mask.all():
         privacy = _judged(u_lira.privacy(after, mask, count, fixed=fixed))
         by_record = per_record.separation(after, mask)
@@ -215,6 +242,7 @@ def unlearning(
         models,
         len(signals["retrained"]),
         count,
+        efficacy_before,
         _doubts(signals, right, mask, unlearned),
     )
 
@@ -223,6 +251,9 @@ def _doubts(
     signals: dict[str, np.ndarray], right: dict[str, np.ndarray], mask: np.ndarray, answers: Array
 ) -> tuple[str, ...]:
     said = checks.retrained(signals["retrained"], mask) or one_run.doubts(signals["retrained"], "retrained")
+    if not said and "original" in signals:
+        said = checks.before(signals["original"], mask, signals["retrained"])
+    said = said or checks.other_half(signals["unlearned"], mask, signals["retrained"])
     if mask.all():
         said = said or one_run.doubts(signals["unlearned"], "unlearned")
     if right and not said:

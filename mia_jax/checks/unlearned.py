@@ -1,4 +1,5 @@
-"""Unlearning whose parts seem to be exchanged: retrained models that know records, unlearned ones that lost others.
+"""Unlearning whose parts seem to be exchanged: retrained models that know records, unlearned ones that lost others,
+the records that a model kept said to be those that it forgot.
 
 Retrained model k stands beside unlearned model k, and knows none of the n records: it cannot tell which of them model k
 forgot. Records differ, so each is compared with itself, by its rank among the retrained models; what is tested is that
@@ -11,6 +12,8 @@ from scipy import stats
 LEVEL_RECORDS, LEVEL_MODELS = 1e-6, 1e-3  # both must be passed, each two-sided
 LEAST = 0.02  # AUC from 1/2: less changes no verdict, however sure it is
 KNOWN, MUCH = 0.02, 0.5  # accuracy on the forgotten that may be lost, and of the skill on others that is
+AS_KNOWN = 0.8  # of how far training moves a record among the models' ranks, that retrained models are moved
+FAR, LESS = 0.3, 0.1  # AUC from 1/2 of what no model saw; and by how much less, of what it forgot, in its halves
 EXCHANGED = "they seem to have forgotten the records that they should keep: are forget and retain exchanged"
 
 
@@ -80,6 +83,66 @@ def exchanged(gain_forgotten: np.ndarray, gain_kept: np.ndarray, forgotten: np.n
     return (
         f"Unlearning made the models surer of the records that they should forget, beside those that they should keep"
         f" (AUC {told:.2f}): {EXCHANGED}? unlearn is called as unlearn(model, retain, forget, seed=...).",
+    )
+
+
+def before(original: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray) -> tuple[str, ...]:
+    """What models before unlearning say of ``forgotten`` and of retrained models, in a sentence.
+
+    They are surer of what trained them; retrained models are to be no surer of a record than those that never saw it.
+
+    Args:
+        original: [K, n], signals of models before they unlearned.
+        forgotten: bool [K, n], by model.
+        retrained: [R, n].
+    """
+    mask, models = np.asarray(forgotten, bool), len(original)
+    rank = stats.rankdata(np.concatenate([original, retrained]), axis=0)
+    away = _centered(mask.astype(np.float64))
+    moved, spread = _centered(rank[:models]) * away, (away**2).sum(axis=1)
+    if models < 3 or (spread < 1e-9).any():
+        return ()
+    gap = moved.sum() / spread.sum()  # ranks that training on a record is worth
+    certain = _surely(moved.sum(axis=0), LEVEL_RECORDS) and _surely(moved.sum(axis=1) / spread, LEVEL_MODELS)
+    if not certain or abs(gap) < LEAST * len(rank):
+        return ()
+    if gap < 0:
+        return (
+            "Before unlearning, models are less sure of the records that they are said to have been trained on than of"
+            f" those that they never saw: {OTHERS}",
+        )
+    unseen, again = (rank[:models] - gap * mask).mean(axis=1), rank[models:].mean(axis=1)
+    far = (again.mean() - unseen.mean()) / gap  # 0: as models that never saw the records, 1: as those that did
+    if far < AS_KNOWN or stats.ttest_ind(again, unseen, equal_var=False).pvalue > LEVEL_MODELS:
+        return ()
+    return (
+        "Retrained models are as sure of the records as models that were trained on them, before unlearning, and not as"
+        f" those that never saw them ({far:.2f} of the way): they seem to have been trained on the records that are to"
+        " be forgotten, too. What is said of efficacy is wrong then. Retrain them without any of the n records.",
+    )
+
+
+OTHERS = "`forgotten` seems to hold the records that each model did not forget (~forgotten gives them)."
+
+
+def other_half(after: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray) -> tuple[str, ...]:
+    """What is to be said of unlearned models that know what they never saw far better than retrained models do.
+
+    Args:
+        after: [K, n], signals of unlearned models.
+        forgotten: bool [K, n], by model.
+        retrained: [R, n].
+    """
+    above = np.stack([(one > retrained).mean(axis=0) + (one == retrained).mean(axis=0) / 2 for one in after])
+    mixed = [(a[m].mean(), a[~m].mean()) for a, m in zip(above, forgotten, strict=True) if 0 < m.sum() < len(m)]
+    if len(mixed) < 3:
+        return ()
+    forgot, never = np.array(mixed).T
+    if never.mean() < 0.5 + FAR or (never - forgot).mean() < LESS or not _surely(never - forgot, LEVEL_MODELS):
+        return ()
+    return (
+        f"Unlearned models are surer of the records that they never saw than retrained models are (AUC"
+        f" {never.mean():.2f}), and less sure of those that they forgot: {OTHERS}",
     )
 
 

@@ -38,6 +38,40 @@ def test_honest_retrained_models_are_not_doubted():
     assert doubted == 0
 
 
+def test_honest_models_before_and_after_unlearning_are_not_doubted():
+    """Whatever they remember, however much of it is unlearned, and if unlearning harms all that they know."""
+    rng, doubted, told = np.random.default_rng(1), 0, 0
+    for _ in range(HONEST):
+        models, n = int(rng.choice([4, 6, 8, 16])), int(rng.choice([12, 50, 300]))
+        forgotten = masks(rng, rng.choice(["pairs", "free", "same"]), models, n)
+        all_models, memory = signals(rng, 2 * models, n), rng.choice([0, 0.5, 2, 8]) * forgotten
+        retrained = all_models[models:] + rng.choice([0, 0, 0.3])  # trained a little longer
+        original = all_models[:models] + memory
+        after = all_models[:models] + rng.choice([-0.3, 0, 0.3, 1]) * memory - rng.choice([0, 0.5, 3])
+        doubted += bool(unlearned.before(original, forgotten, retrained))
+        doubted += bool(unlearned.other_half(after, forgotten, retrained))
+        told += bool(unlearned.before(original, ~forgotten, retrained))
+    assert doubted == 0 and told > HONEST / 4
+
+
+@pytest.mark.parametrize(("models", "n"), [(6, 60), (8, 100), (16, 300)])
+@pytest.mark.parametrize("left", [0.0, 0.5, 1.0])
+def test_models_retrained_on_the_forget_set_and_inverted_masks_are_doubted(models, n, left):
+    """Efficacy of .567 in place of .997, and no word; of one set for all models, "not told"."""
+    rng, forgotten = np.random.default_rng(1), masks(np.random.default_rng(2), "pairs", models, n)
+    hard = rng.normal(size=n)
+    original, after, retrained = (hard + rng.normal(size=(models, n)) + 3 * part * forgotten for part in (1, left, 0))
+    assert unlearning(after, retrained, forgotten=forgotten, original=original).doubts == ()
+    (doubt,) = unlearning(after, retrained + 3, forgotten=forgotten, original=original).doubts
+    assert "trained on the records that are to be forgotten, too" in doubt
+    (doubt,) = unlearning(after, retrained, forgotten=~forgotten, original=original).doubts
+    assert "are less sure of the records that they are said to have been trained on" in doubt and "~forgotten" in doubt
+    doubts = unlearning(after, retrained, forgotten=~forgotten).doubts
+    assert len(doubts) == (left > 0) and all("~forgotten gives them" in doubt for doubt in doubts)
+    one_set = unlearning(hard + rng.normal(size=(models, n)) + 3, retrained + 3, original=original + 3 * ~forgotten)
+    assert "were not told from retrained ones either" in one_set.verdict and one_set.json()["efficacy_before"]["auc"]
+
+
 @pytest.mark.parametrize(("models", "n"), [(6, 60), (8, 100), (16, 300)])
 def test_models_retrained_without_their_own_forgotten_records_only_are_doubted(models, n):
     rng = np.random.default_rng(1)
@@ -75,6 +109,8 @@ def test_saved_models_that_lost_all_but_what_they_should_forget_are_doubted(orig
     found = unlearning(made(1.0, 0.3), retrained, y, forgotten=forgotten, **before)
     (doubt,) = found.doubts
     assert "are forget and retain exchanged?" in doubt and "100% of the records" in doubt
+    unlike = unlearning(made(0.7, 0.5), made(1.0, 1.0), y, forgotten=forgotten)
+    assert "1.000 retrained: unlearning cost that much, or the retrained ones were trained on these" in unlike.verdict
     for on_forgotten, on_others in ((1.0, 0.7), (0.7, 0.7), (0.3, 0.3), (0.0, 0.5), (1.0, 0.6)):
         honest = unlearning(made(on_forgotten, on_others), retrained, y, forgotten=forgotten, **before)
         assert honest.doubts == ()

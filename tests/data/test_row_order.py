@@ -46,6 +46,7 @@ def test_a_group_of_more_records_is_refused_with_what_takes_theirs():
         mia.audit(P[150:450], X[150:450], Y[150:450], MEMBER[150:450], attacks="loss", group=named)
 
 
+@pytest.mark.filterwarnings("ignore:Members and non-members differ")  # of 300 records, by chance
 @pytest.mark.parametrize("group", ["plain", "numbered", "other names", "array"])
 def test_groups_by_position_stay(group):
     part = slice(150, 450)

@@ -82,7 +82,12 @@ def numbers(asked: int, answered: int) -> str:
 
 
 def of_another_number(asked: int, reply: Sequence[Any] | np.ndarray) -> str:
-    """That a reply has more or fewer answers than records were asked about, and what to do."""
+    """That a reply has more or fewer answers than records were asked about, and what to do.
+
+    Args:
+        asked: records, of the request.
+        reply: answers [b], which may be an array [b, c].
+    """
     said, only = numbers(asked, len(reply)), reply[0] if len(reply) == 1 else ()
     if isinstance(only, list) and len(only) > asked > 1 and len(only) % asked == 0:
         return (
