@@ -85,7 +85,8 @@ def resolve(config: CanaryConfig) -> CanaryConfig:
     config = configs.resolve(config)
     if config.target_kind != "nn":
         raise InputError(
-            f"`canaries` audits the training of our own networks: leave out `target_kind={config.target_kind}` (or `trainer`)"
+            "`canaries` audits the training of our own networks: leave out"
+            f" `target_kind={config.target_kind}` (or `trainer`)"
         )
     if config.guesses is not None and config.guesses > config.canaries:
         raise InputError(
