@@ -1,9 +1,13 @@
 """Strict settings for every test: the CPU backend, two devices, no silent rank promotion, warnings are errors."""
 
 import collections
+import gc
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# One thread of BLAS and OpenMP for each process: those of two processes on two cores wait for each other, spinning.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 import jax
 import pytest
@@ -29,7 +33,15 @@ def pytest_configure(config):
     flags = os.environ.get("XLA_FLAGS", "")
     # MLIR's emitters cost more than all else. Later versions of XLA have no others, and end where a flag is unknown.
     if quick == "1" and jax.__version_info__[:2] == (0, 10) and "fusion_emitters" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
+        few = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        os.environ["XLA_FLAGS"] = f"{flags} {few}".strip()
+
+
+def pytest_collection_finish(session):
+    """What is there stays there: looking through it again and again for garbage takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 # Files of few and long tests come first, then those of many: at the end no process waits long for another.

@@ -1,5 +1,7 @@
 """Members that were drawn by patient, beside shadows whose members were drawn by visit. SIMULATED patients."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,10 @@ from mia_jax.audits.deployed.infer import AnswersWarning
 from mia_jax.checks.membership import drawn_together
 
 PATIENTS, VISITS, CLASSES = 120, 6, 4
+SEEDS = pytest.mark.parametrize("seed", [0, *(pytest.param(k, marks=pytest.mark.integration) for k in (1, 2))])
 
 
+@functools.cache
 def answers(seed, target_by_patient, shadows_by_patient, shuffled, models=12):
     """Of kernel ridge models: what ``mia.infer`` takes."""
     rng, n = np.random.default_rng(seed), PATIENTS * VISITS
@@ -36,20 +40,20 @@ def answers(seed, target_by_patient, shadows_by_patient, shuffled, models=12):
     return dict(labels=y, target=p[0], shadows=np.stack(p[1:]), shadow_member=trained[1:], member=trained[0])
 
 
+@SEEDS
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_the_cause_is_named(shuffled):
+def test_the_cause_is_named(shuffled, seed):
     """It was said that shadows trained on all of the records, or that the order of the rows was lost."""
-    for seed in range(3):
-        with pytest.warns(AnswersWarning, match=r"members were drawn in groups, .*Then draw the shadows' in groups"):
-            mia.infer("lira", **answers(seed, True, False, shuffled))
+    with pytest.warns(AnswersWarning, match=r"members were drawn in groups, .*Then draw the shadows' in groups"):
+        mia.infer("lira", **answers(seed, True, False, shuffled))
 
 
+@SEEDS
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize("by_patient", [(False, False), (True, True), (False, True)])
-def test_it_is_not_named_where_it_is_not_so(by_patient, shuffled):
-    for seed in range(3):
-        given = answers(seed, *by_patient, shuffled)
-        assert drawn_together.cause(given["member"], given["shadow_member"], given["shadows"]) == ""
+def test_it_is_not_named_where_it_is_not_so(by_patient, shuffled, seed):
+    given = answers(seed, *by_patient, shuffled)
+    assert drawn_together.cause(given["member"], given["shadow_member"], given["shadows"]) == ""
 
 
 def test_a_file_of_members_first_is_no_group():
