@@ -6,17 +6,20 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # One thread of BLAS and OpenMP for each process: those of two processes on two cores wait for each other, spinning.
+# Variables are read when a library is loaded; a plugin of pytest has loaded NumPy's.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 import jax
 import pytest
+import threadpoolctl
 
 pytest.register_assert_rewrite("report_pages", "small_runs")
 
 import small_runs
 from jax.experimental.compilation_cache import compilation_cache
 
+threadpoolctl.threadpool_limits(1)
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "standard")
