@@ -1,6 +1,7 @@
 """Texts that seem to be cut at a length: a NumPy array of a fixed width, a column of a database, a table's limit."""
 
 import bisect
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,7 @@ def notes(x: Any) -> list[str]:
     Args:
         x: records [n, *f] of any kind; of data frames each column of texts is looked at.
     """
-    for column, values in tables.of_words(x):
-        texts, called = _texts(values), column and f" in {column}"
+    for called, texts in _columns(x):
         if (found := _cut_at(texts)) is not None:
             length, count = found
             return [
@@ -41,6 +41,24 @@ def _width(x: Any, length: int) -> str:
     dtype = getattr(x, "dtype", None)
     fixed = isinstance(dtype, np.dtype) and dtype.kind in "US" and np.dtype(f"{dtype.kind}{length}") == dtype
     return f"; the array's type, {dtype.kind}{length}, keeps no more" if fixed else ""
+
+
+def _columns(x: Any) -> Iterator[tuple[str, list[str]]]:
+    """The texts of each column that holds nothing else, and what it is called after "Texts"."""
+    if x is None or 0 in np.shape(x):
+        return
+    if hasattr(x, "columns"):
+        for name in x.columns:
+            if np.ndim(x[name]) == 1 and (texts := _texts(np.asarray(x[name]))):
+                yield f" in the column {name}", texts
+        return
+    array = tables.plain(x)
+    if array.dtype.kind not in "USO" or array.ndim not in (1, 2):
+        return
+    whole = array.reshape(len(array), -1)
+    for k in range(whole.shape[1]):
+        if texts := _texts(whole[:, k]):
+            yield "" if whole.shape[1] == 1 else f" in column {k} of x", texts
 
 
 def _texts(values: np.ndarray) -> list[str]:

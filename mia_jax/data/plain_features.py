@@ -1,8 +1,8 @@
 """Records as a table of numbers, whatever holds them: what a model-free classifier reads (the blind baseline).
 
-Columns of a table stay what they are, and text becomes the rank of its value among all values. Of images there are the
-mean and the spread of each channel, how sharp the edges are, and a picture of 8 x 8 pixels; of text its length, and how
-often words occur, by 128 hashed words.
+Columns of a table stay what they are, and text becomes the rank of its value among all values, and its length. Of
+images there are the mean and the spread of each channel, how sharp the edges are, and a picture of 8 x 8 pixels; of
+text its length, and how often words occur, by 128 hashed words.
 """
 
 from typing import Any, NamedTuple
@@ -69,7 +69,22 @@ def _finite(x: np.ndarray) -> np.ndarray:
 
 
 def _of_columns(columns: list[np.ndarray], names: list[str]) -> Features:
-    return Features(np.column_stack([_column(each) for each in columns]), names)
+    parts, called = [], []
+    for values, name in zip(columns, names, strict=True):
+        parts.append(_column(values))
+        called.append(name)
+        if (length := _characters(values)) is not None:
+            parts.append(length)
+            called.append(f"{name}, characters")
+    return Features(np.column_stack(parts), called)
+
+
+def _characters(values: np.ndarray) -> np.ndarray | None:
+    """How long the texts of a column [n] are; None of other columns: "10115" and "10115.0" are one number."""
+    if values.dtype.kind not in "OUS" or not all(isinstance(value, str) for value in values.tolist()):
+        return None
+    length = np.array([len(value) for value in values.tolist()], np.float32)
+    return length if np.ptp(length) else None
 
 
 def _column(values: np.ndarray) -> np.ndarray:

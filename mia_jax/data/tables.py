@@ -2,7 +2,7 @@
 
 import importlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,27 +55,6 @@ def plain(x: Any) -> np.ndarray:
         raise InputError(
             f"rows of different lengths are no array ({error}): give each as many numbers, and of several outputs one"
         ) from None
-
-
-def of_words(x: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """Each column of records that may hold texts, what it is called (the only one: nothing) and its values [n].
-
-    Args:
-        x: records [n, *f] of any kind.
-    """
-    if x is None or 0 in np.shape(x):
-        return
-    if hasattr(x, "columns"):
-        for name in x.columns:
-            if np.ndim(x[name]) == 1 and (values := np.asarray(x[name])).dtype.kind in "USO":
-                yield f"the column {name}", values
-        return
-    array = plain(x)
-    if array.dtype.kind not in "USO" or array.ndim not in (1, 2):
-        return
-    whole = array.reshape(len(array), -1)
-    for k in range(whole.shape[1]):
-        yield "" if whole.shape[1] == 1 else f"column {k} of x", whole[:, k]
 
 
 def turned(name: str, shape: Sequence[int], expected: Sequence[int | None]) -> str:

@@ -19,13 +19,14 @@ def test_arrays_stay_what_they_are_and_columns_have_names():
 def test_frames_and_tables_of_objects_become_numbers():
     table = {"age": [30, 41, None], "town": ["Ulm", "Bonn", "Ulm"], "day": ["2020-01-03", "2021-01-03", None]}
     objects = of_records(np.array(list(zip(table["age"], table["town"], strict=True)), object))
-    np.testing.assert_array_equal(objects.x, np.array([[30, 1], [41, 0], [np.nan, 1]], np.float32))
+    np.testing.assert_array_equal(objects.x, np.array([[30, 1, 3], [41, 0, 4], [np.nan, 1, 3]], np.float32))
+    assert objects.names == ["column 0", "column 1", "column 1, characters"]
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({**table, "day": pandas.to_datetime(table["day"])})
     found = of_records(frame)
-    assert found.names == ["age", "town", "day"]
-    np.testing.assert_array_equal(found.x[:, 1], [1, 0, 1])
-    assert found.x[1, 2] - found.x[0, 2] == 366 and np.isnan(found.x[2, 2])
+    assert found.names == ["age", "town", "town, characters", "day"]
+    np.testing.assert_array_equal(found.x[:, 1:3], [[1, 3], [0, 4], [1, 3]])
+    assert found.x[1, 3] - found.x[0, 3] == 366 and np.isnan(found.x[2, 3])
 
 
 @pytest.mark.parametrize("shape", [(5, 28, 28), (5, 32, 32, 3), (5, 3, 32, 32), (5, 6, 2, 9, 4)])

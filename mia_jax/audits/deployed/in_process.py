@@ -15,7 +15,7 @@ from mia_jax.checks import unnoticed
 from mia_jax.checks.answers import other_answers
 from mia_jax.checks.answers.other_answers import Apart
 from mia_jax.checks.labels import largest_of_two
-from mia_jax.data import class_labels, cut_texts, tables, two_spellings
+from mia_jax.data import class_labels, cut_texts, tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
 from mia_jax.targets import answer_kinds, platforms, predictors, processes
@@ -64,13 +64,10 @@ def records(given: Brought) -> Any | None:
     return None if np.shape(given.x)[1:] == (0,) else given.x
 
 
-def of_words(given: Brought) -> list[str]:
-    """What is to be said of texts among the records, in sentences: written in two ways, or cut.
-
-    Of answers that were saved, of whatever texts, it does not matter that these are cut.
-    """
+def cut(given: Brought) -> list[str]:
+    """That texts seem to be cut, in sentences; nothing where answers were saved, of whatever texts."""
     saved = hasattr(given.model, "shape") or isinstance(given.model, list | tuple)
-    return [*two_spellings.notes(given.x, given.member), *([] if saved else cut_texts.notes(given.x))]
+    return [] if saved else cut_texts.notes(given.x)
 
 
 def kind(config: InProcessConfig) -> str:

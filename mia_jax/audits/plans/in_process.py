@@ -137,7 +137,7 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
     said = in_process.remarks(asked, answers)
     live = given.shadows is None  # and answers about these very records
     beside = neighbors.notes(given.x, given.y, given.member) if live else blind.beside(given.x, saved)
-    of_records = [*in_process.of_words(given), *populations.notes(given), *beside]
+    of_records = [*in_process.cut(given), *populations.notes(given), *beside]
     of_records += held_out.of_estimators(given.model, given.trainer, given.member, len(given.y))
     doubts, notes = inputs.doubts, inputs.notes
     if setting.platform is not None:

@@ -249,7 +249,7 @@ def _notes(run: Run[InProcessConfig], setting: WithoutShadowsSetting, doubted: b
     group = duplicates.of_records(given.x)
     note = None if group is None else duplicates.note(group, given.member)
     beside = neighbors.notes(given.x, given.y, given.member)
-    of_records = [*in_process.of_words(given), *beside, *populations.notes(given)]
+    of_records = [*in_process.cut(given), *beside, *populations.notes(given)]
     of_records += held_out.of_estimators(given.model, None, given.member, len(given.y))
     return [*said, *([note] if note else []), *of_records]
 
