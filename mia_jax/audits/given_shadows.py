@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax.audits.deployed import checks, collect
+from mia_jax.audits.deployed import collect, given_answers
 from mia_jax.audits.plans import in_process
 from mia_jax.data import npz, tables
 from mia_jax.targets import answer_kinds, class_columns, labels_alone, platforms
@@ -97,4 +97,4 @@ def _who(saved: Mapping[str, Any], answers: np.ndarray, records: int) -> np.ndar
     """Who trained the shadows that gave these answers [S, n, k], bool [S, n]. Raises InputError."""
     who = saved["shadow_member"]
     who = collect.loaded(who) if isinstance(who, str | os.PathLike) else who  # lists are for ``membership`` to read
-    return checks.membership(who, checks.Answered(np.zeros(records), answers[0], answers))
+    return given_answers.membership(who, given_answers.Answered(np.zeros(records), answers[0], answers))

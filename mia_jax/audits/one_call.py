@@ -15,7 +15,7 @@ from mia_jax import sanitize
 from mia_jax.audits import given_shadows, groupings, pipeline
 from mia_jax.audits import release as releases
 from mia_jax.audits.config import AuditConfig, Brought, DeployedConfig, InProcessConfig
-from mia_jax.audits.deployed import checks, collect
+from mia_jax.audits.deployed import collect, given_answers
 from mia_jax.audits.deployed.infer import AnswersWarning
 from mia_jax.audits.plans import in_process
 from mia_jax.data import class_labels, columns, holders, records, row_order, tables
@@ -165,7 +165,7 @@ def _brought(
     if member is not None:
         tables.refuse_unaligned(x, member, "member")
         tables.refuse_unaligned(y, member, "member", "y")
-        member = checks.truth(member, len(labels))
+        member = given_answers.truth(member, len(labels))
         if member.all() or not member.any():
             raise InputError(
                 f"member is {bool(member[0])} everywhere, and an evaluation needs both: add records that"

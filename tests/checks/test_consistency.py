@@ -13,7 +13,7 @@ from mia_jax import audits
 from mia_jax.audits import gate
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.audits.deployed import answer_formats, remarks
-from mia_jax.audits.deployed.checks import Answered
+from mia_jax.audits.deployed.given_answers import Answered
 from mia_jax.audits.deployed.infer import AnswersWarning, infer
 from mia_jax.checks.labels import consistency
 from mia_jax.reports import report

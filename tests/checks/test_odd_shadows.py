@@ -10,7 +10,7 @@ from test_memorization import as_labels, world
 from test_unlike_shadows import ORDER
 
 from mia_jax.audits.deployed import answer_formats, remarks
-from mia_jax.audits.deployed.checks import Answered
+from mia_jax.audits.deployed.given_answers import Answered
 from mia_jax.checks import naming
 from mia_jax.checks.answers import padded_rows
 from mia_jax.checks.labels import unlike_columns

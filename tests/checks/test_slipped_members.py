@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mia_jax.audits.deployed import answer_formats, remarks
-from mia_jax.audits.deployed.checks import Answered
+from mia_jax.audits.deployed.given_answers import Answered
 
 N, SHADOWS, CLASSES = 1000, 8, 5
 

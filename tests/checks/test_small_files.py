@@ -5,7 +5,7 @@ import pytest
 from test_memorization import world
 
 from mia_jax.audits.deployed import answer_formats, numbers, remarks
-from mia_jax.audits.deployed.checks import Answered
+from mia_jax.audits.deployed.given_answers import Answered
 from mia_jax.checks import alone
 from mia_jax.checks.labels import unlike_columns
 

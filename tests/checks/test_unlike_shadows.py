@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 from test_memorization import as_labels, world
 
 from mia_jax.audits.deployed import answer_formats, remarks
-from mia_jax.audits.deployed.checks import Answered
+from mia_jax.audits.deployed.given_answers import Answered
 from mia_jax.checks.models import unlike_shadows
 from mia_jax.plans import membership
 

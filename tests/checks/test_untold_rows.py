@@ -12,7 +12,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 import mia_jax as mia
 from mia_jax.audits.deployed import answer_formats, remarks
-from mia_jax.audits.deployed.checks import Answered
+from mia_jax.audits.deployed.given_answers import Answered
 from mia_jax.audits.deployed.infer import AnswersWarning
 from mia_jax.checks.membership import untold_rows
 from mia_jax.checks.models import unlike_shadows

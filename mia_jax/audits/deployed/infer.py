@@ -10,10 +10,10 @@ import numpy as np
 from mia_jax.attacks import ATTACKS, build, checked, leave_one_out, named, wants_all
 from mia_jax.attacks.common import reporting
 from mia_jax.attacks.entries import ANSWERS
-from mia_jax.audits.deployed import answer_formats, calibration, checks, negative_control, remarks
+from mia_jax.audits.deployed import answer_formats, calibration, given_answers, negative_control, remarks
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.calibration import Calibration, Choice
-from mia_jax.audits.deployed.checks import Answered
+from mia_jax.audits.deployed.given_answers import Answered
 from mia_jax.checks.membership import memorization
 from mia_jax.data import row_order
 from mia_jax.plans import membership
@@ -149,17 +149,17 @@ def of_answers(
         attack, labels, target, shadows, shadow_member, population, member: as of ``infer``.
         more: as of ``scored``.
     """
-    checks.refuse_masked(
+    given_answers.refuse_masked(
         labels=labels, target=target, shadows=shadows, shadow_member=shadow_member, member=member, population=population
     )
     row_order.refuse_answers(target, "target", {"labels": labels})
     row_order.refuse_answers(shadows, "shadows", {"labels": labels, "target": target})
     row_order.refuse_shadow_member(shadow_member, {"labels": labels, "target": target})
     row_order.refuse_values(member, "member", {"labels": labels})
-    target, shadows, population = checks.in_order(labels, target, shadows, population)
-    checks.refuse_turned(labels, target)
-    asked, population, note = checks.as_probabilities(Answered(labels, target, shadows), population)
-    asked, population, of_labels = checks.numbered(asked, population)
+    target, shadows, population = given_answers.in_order(labels, target, shadows, population)
+    given_answers.refuse_turned(labels, target)
+    asked, population, note = given_answers.as_probabilities(Answered(labels, target, shadows), population)
+    asked, population, of_labels = given_answers.numbered(asked, population)
     found = scored(attack, asked, shadow_member, population=population, member=member, **more)
     trained, truth = np.asarray(shadow_member, bool), None if member is None else np.asarray(member, bool)
     said = remarks.of_saved(asked, trained, truth, found.formats, found.kept)
@@ -193,12 +193,12 @@ def scored(
         players: of these shadows, at most; None: a few, for the order of their scores.
         more: what the attack may need, of ``entries.NEEDS``.
     """
-    classes = checks.classes(asked.target)
+    classes = given_answers.classes(asked.target)
     title = attack if isinstance(attack, str) else "attack"
     attack, parts = built(attack, classes, options or {}, lambda seconds: advance(1), more)
-    trained = checks.membership(shadow_member, asked)
+    trained = given_answers.membership(shadow_member, asked)
     if member is not None:
-        member = checks.truth(member, len(asked.target))
+        member = given_answers.truth(member, len(asked.target))
     design = membership.examine(
         trained, member, per_example=attack.per_example, twins=memorization.twins(asked.shadows)
     )
@@ -209,14 +209,14 @@ def scored(
     leave_one_out.refuse_without(attack.needs, rows.sum(axis=1), rows.shape[1])
     if "population" in attack.needs and population is None:
         raise InputError("this attack needs a population: answers about records that trained no model")
-    asked = checks.checked(asked, classes, "")
+    asked = given_answers.checked(asked, classes, "")
     known = known or answer_formats.of_saved(np.asarray(asked.target), np.asarray(asked.shadows))
     assert attack.read is not None  # or ``built`` would have refused it
     read = jax.jit(attack.read)
     own, seen = read_all(read, asked, known)
-    of_population = dict.fromkeys(seen)
+    others = dict.fromkeys(seen)
     if population is not None:
-        of_population = _of_population(read, checks.of_population(population, len(trained), classes), known, kept)
+        others = _of_population(read, given_answers.of_population(population, len(trained), classes), known, kept)
     trained, seen = trained[kept], jax.tree.map(lambda leaf: leaf[kept], seen)
     if design.fixed_counts and not attack.per_example:  # those do so themselves, with each shadow that is left out, too
         trained, seen = equal_counts(trained, seen)
@@ -224,11 +224,11 @@ def scored(
     both = bool(trained.any() and not trained.all())
     choice = Choice(calibration.AS_TARGET, {}, "")
     chooses = len(seen) > 1 and both
-    evidence = Calibration(seen, trained, of_population)
+    evidence = Calibration(seen, trained, others)
     with progress(title, (parts or 1) * calibration.fits(attack, len(trained), len(seen) if both else 1)) as advance:
         if chooses:
             choice = (calibration.per_example if attack.per_example else calibration.learned)(key, attack, evidence)
-        state = calibration.fit(key, attack, choice, seen[choice.answer], trained, of_population[choice.answer])
+        state = calibration.fit(key, attack, choice, seen[choice.answer], trained, others[choice.answer])
         scores = np.asarray(attack.score(state, own[choice.answer]), np.float64)
         if parts is None:
             advance(1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mia_jax.attacks import ATTACKS, build, named
 from mia_jax.attacks.entries import ANSWERS
-from mia_jax.audits.deployed import calibration, checks, negative_control
+from mia_jax.audits.deployed import calibration, given_answers, negative_control
 from mia_jax.audits.deployed.calibration import AS_TARGET, Calibration, Choice
 from mia_jax.audits.deployed.infer import ONE_SIDED, built, equal_counts, lacking
 from mia_jax.checks import unnoticed
@@ -137,7 +137,7 @@ def checked(signal: Array, shadow_signal: Array, shadow_member: Array) -> Checke
         if not np.isfinite(array).all():
             where = np.argwhere(~np.isfinite(array))[0].tolist()
             raise InputError(f"{name} is not finite at {where}: leave that record out of all arrays, or ask again")
-    trained = checks.of_shadows(shadow_member)
+    trained = given_answers.of_shadows(shadow_member)
     shape = given["shadow_signal"].shape
     if trained.shape != shape or trained.dtype.kind not in "biuf" or not np.isin(trained, (0, 1)).all():
         same = trained.shape == shape
@@ -305,7 +305,7 @@ def inferred(
         raise InputError("with a signal, an attack is given by its name")
     [name] = attack_names(attack)
     given = checked(signal, shadow_signal, shadow_member)
-    truth = None if member is None else checks.truth(member, len(given.target))
+    truth = None if member is None else given_answers.truth(member, len(given.target))
     found = scored(name, *on_one_scale(*given), given.trained, member=truth, key=key, options=options)
     said = remarks(*given, truth)
     return found._replace(notes=(*said.doubts, *found.notes, *said.notes))

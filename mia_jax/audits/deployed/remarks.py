@@ -6,7 +6,7 @@ import numpy as np
 
 from mia_jax.audits.deployed import answer_formats
 from mia_jax.audits.deployed.answer_formats import Formats
-from mia_jax.audits.deployed.checks import Answered
+from mia_jax.audits.deployed.given_answers import Answered
 from mia_jax.checks import naming, unnoticed
 from mia_jax.checks.answers import cut_answers, equal_answers, padded_rows, slipped_rows
 from mia_jax.checks.labels import (

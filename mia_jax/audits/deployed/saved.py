@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mia_jax.audits.deployed import checks, numbers
+from mia_jax.audits.deployed import given_answers, numbers
 from mia_jax.data import npz
 from mia_jax.types import InputError
 
@@ -66,7 +66,7 @@ def load_numbers(path: str | os.PathLike) -> Numbers:
     arrays = npz.read_own(path, (*needed, "member"), write, needed=needed)
     try:
         given = numbers.checked(*(arrays[name] for name in needed))
-        member = None if "member" not in arrays else checks.truth(arrays["member"], len(given.target))
+        member = None if "member" not in arrays else given_answers.truth(arrays["member"], len(given.target))
     except InputError as error:
         raise InputError(f"{path} cannot be used: {error}") from None
     if member is not None and (member.all() or not member.any()):

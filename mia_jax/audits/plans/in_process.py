@@ -15,7 +15,7 @@ from mia_jax.audits import config as configs
 from mia_jax.audits.config import InProcessConfig
 from mia_jax.audits.deployed import blind, cascade, in_process, infer, populations
 from mia_jax.audits.deployed import records as deployed
-from mia_jax.audits.deployed.checks import Answered
+from mia_jax.audits.deployed.given_answers import Answered
 from mia_jax.audits.deployed.in_process import Answers, Asked, brought
 from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key

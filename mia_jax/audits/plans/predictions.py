@@ -18,7 +18,7 @@ from mia_jax.audits.deployed import blind, blocks, infer, remarks
 from mia_jax.audits.deployed import records as deployed
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.blocks import Found
-from mia_jax.audits.deployed.checks import Answered
+from mia_jax.audits.deployed.given_answers import Answered
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.checks import naming
