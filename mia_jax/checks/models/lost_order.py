@@ -99,6 +99,7 @@ def _said(
         f"{whose} {'is' if one else 'are'} right on {percent(own)} of {side}, no better than guessing, and on"
         f" {percent(rest)} of {other}; {'the target' if 0 not in lost and target else 'other models'} know"
         f"{'s' if 0 not in lost and target else ''} such records (by {usual} more than chance). The order of {its}"
-        f" {'members' if inside else 'non-members'}' rows seems to be lost, as where a"
-        " loader shuffles while the model is asked. Ask again, in the order of the records."
+        f" {'members' if inside else 'non-members'}' rows seems to be lost, as where a loader shuffles while the model"
+        " is asked, or they were prepared otherwise (a PCA or scaler fitted anew). Ask again, in the order of the"
+        " records, with what was fitted in training."
     )
