@@ -56,8 +56,8 @@ def doubts(
     return (
         f"{text[0].upper()}{text[1:]} {'is' if len(said) == 1 else 'are'} 0 in every row, though members are of that"
         " class (classes are counted from 0): such a model never saw the class, and a column was filled in, or its"
-        " columns are in another place. Train it on all classes, with its own members, save its columns in the order of the other models' classes, or leave"
-        " it out.",
+        " columns are in another place. Train it on all classes, with its own members, save its columns in the order"
+        " of the other models' classes, or leave it out.",
     )
 
 
