@@ -31,7 +31,7 @@ def test_labels_that_are_not_beside_their_records(kind, how):
     assert "no better than guessing" in said and "shuffled or sorted without the other" in said
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(k, marks=pytest.mark.integration) for k in range(3, 20))])
 def test_tasks_that_are_hard_but_no_guesses(seed):
     """SIMULATED: some of the labels are noise, of few records and several numbers of classes."""
     classes = (2, 3, 10)[seed % 3]

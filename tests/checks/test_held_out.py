@@ -1,5 +1,7 @@
 """Records that fit holds out, and that are marked as members, are told by answers, and by an estimator's settings."""
 
+import functools
+
 import numpy as np
 import pytest
 from sklearn.datasets import make_classification
@@ -26,7 +28,7 @@ KINDS = {
     "bags of three": lambda seed: BaggingClassifier(n_estimators=3, random_state=seed),
     "forests": lambda seed: RandomForestClassifier(20, random_state=seed),
     "many trees": lambda seed: RandomForestClassifier(60, min_samples_leaf=2, random_state=seed),
-    "boosting": lambda seed: GradientBoostingClassifier(n_estimators=10, max_depth=5, random_state=seed),
+    "boosting": lambda seed: GradientBoostingClassifier(n_estimators=5, max_depth=5, random_state=seed),
     "trees": lambda seed: DecisionTreeClassifier(random_state=seed),
     "leaves of five": lambda seed: DecisionTreeClassifier(min_samples_leaf=5, max_features=4, random_state=seed),
     "neighbors": lambda seed: KNeighborsClassifier(5),
@@ -36,9 +38,10 @@ KINDS = {
 }
 
 
-def sure(make):
+@functools.cache
+def sure(kind):
     """Probabilities of the true class [K, n], of real models."""
-    models = [make(k).fit(X[mine], Y[mine]) for k, mine in enumerate(MEMBER)]
+    models = [KINDS[kind](k).fit(X[mine], Y[mine]) for k, mine in enumerate(MEMBER)]
     return np.stack([model.predict_proba(X)[np.arange(N), Y] for model in models])
 
 
@@ -53,20 +56,20 @@ def more(share):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_models_that_train_on_all_of_theirs(kind):
-    assert held_out.notes(sure(KINDS[kind]), MEMBER) == ()
+    assert held_out.notes(sure(kind), MEMBER) == ()
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25])
 @pytest.mark.parametrize("kind", ["extra trees", "neighbors by distance"])
 def test_records_that_are_marked_and_held_out(kind, share):
     """Attacks found less without a word: all models are alike in it."""
-    (note,) = held_out.notes(sure(KINDS[kind]), more(share))
+    (note,) = held_out.notes(sure(kind), more(share))
     assert note.startswith("About ") and "held out inside fit" in note
     assert 0.7 * share < float(note.split("%")[0].removeprefix("About ")) / 100 < 1.3 * share
 
 
 def test_few_models_tell_nothing():
-    assert held_out.notes(sure(KINDS["extra trees"])[:4], more(0.25)[:4]) == ()
+    assert held_out.notes(sure("extra trees")[:4], more(0.25)[:4]) == ()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,7 +78,7 @@ def test_records_that_trained_all_models(kind):
     core = np.random.default_rng(5).random(N) < 0.25
     models = [KINDS[kind](k).fit(X[mine | core], Y[mine | core]) for k, mine in enumerate(MEMBER)]
     said = held_out.unmoved(np.stack([m.predict_proba(X)[np.arange(N), Y] for m in models]), MEMBER)
-    assert held_out.unmoved(sure(KINDS[kind]), MEMBER) == ()
+    assert held_out.unmoved(sure(kind), MEMBER) == ()
     assert bool(said) == (kind in ("forests", "many trees"))  # others are sure of what they know, or remember little
     assert all("a core set that every training adds" in note for note in said)
 
@@ -105,14 +108,14 @@ def test_settings_that_hold_nothing_out():
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_an_audit_says_it():
-    trees = ExtraTreesClassifier(50, random_state=0).fit(X[MEMBER[0]], Y[MEMBER[0]])
+    trees = ExtraTreesClassifier(25, random_state=0).fit(X[MEMBER[0]], Y[MEMBER[0]])
 
     def fit(x, y, *, seed):
         kept = np.random.default_rng(seed).random(len(y)) < 0.75
-        return ExtraTreesClassifier(50, random_state=seed).fit(x[kept], y[kept]).predict_proba
+        return ExtraTreesClassifier(25, random_state=seed).fit(x[kept], y[kept]).predict_proba
 
     found = mia.audit(trees.predict_proba, X, Y, more(0.25)[0], shadows=fit, num_shadows=10, attacks="loss")
     assert any("held out inside fit" in note for note in found.notes)
-    stops = MLPClassifier((64,), max_iter=60, early_stopping=True).fit(X[MEMBER[0]], Y[MEMBER[0]])
+    stops = MLPClassifier((16,), max_iter=10, early_stopping=True).fit(X[MEMBER[0]], Y[MEMBER[0]])
     found = mia.audit(stops.predict_proba, X, Y, MEMBER[0], attacks="loss")
     assert any(note.startswith("The target holds out 10% of") for note in found.notes)

@@ -1,7 +1,10 @@
 """Answers of other records that are near, of a cache of similar queries; and honest equal answers."""
 
+import functools
+
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 from sklearn.datasets import load_digits, make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -28,6 +31,7 @@ KINDS = {
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
+@functools.cache
 def digits():
     x, y = load_digits(return_X_y=True)
     return x[:900] / 16, y[:900]
@@ -57,8 +61,9 @@ DATA = {
 }
 
 
-def answers(kind, x, y, count=3):
-    rng = np.random.default_rng(1)
+@functools.cache
+def answers(kind, data, count=3):
+    (x, y), rng = DATA[data](), np.random.default_rng(1)
     rows = [rng.permutation(len(y))[: len(y) // 2] for _ in range(count)]
     return [KINDS[kind](k).fit(x[some], y[some]).predict_proba(x) for k, some in enumerate(rows)]
 
@@ -66,7 +71,7 @@ def answers(kind, x, y, count=3):
 def cached(x, p, share=0.35, cosine=False):
     """Answers of a service that answers a record as the nearest earlier one, where that is near."""
     x = x / np.linalg.norm(x, axis=1, keepdims=True) if cosine else x
-    distance = np.linalg.norm(x[:, None] - x[None], axis=2) + np.diag(np.full(len(x), np.inf))
+    distance = cdist(x, x) + np.diag(np.full(len(x), np.inf))
     least, first, out = np.quantile(distance.min(axis=1), share), [], p.copy()
     for row in range(len(x)):
         nearest = min(first, key=lambda k: distance[row, k], default=None)
@@ -90,7 +95,7 @@ def found(x, y, target, shadows):
 def test_a_cache_of_similar_queries_is_named(kind, cosine):
     """Nothing was said, or that few should be asked about at a time, which does not help."""
     x, y = digits()
-    target, *shadows = answers(kind, x, y)
+    target, *shadows = answers(kind, "digits")
     assert found(x, y, target, shadows) is None
     said = found(x, y, cached(x, target, cosine=cosine), shadows)
     assert "answers of other records that are near (a cache of similar queries)" in said
@@ -99,7 +104,7 @@ def test_a_cache_of_similar_queries_is_named(kind, cosine):
 
 def test_shadows_that_answer_alike_as_often_are_no_sign():
     x, y = digits()
-    target, *shadows = answers("network", x, y)
+    target, *shadows = answers("network", "digits")
     assert found(x, y, cached(x, target), [cached(x, p) for p in shadows]) is None
 
 
@@ -108,8 +113,8 @@ def test_shadows_that_answer_alike_as_often_are_no_sign():
 def test_honest_services_are_not_accused(data, kind):
     """Also rounded, and beside shadows of another kind: 8 cases for each of 36."""
     x, y = DATA[data]()
-    target, *shadows = answers(kind, x, y)
-    others = answers("network" if kind != "network" else "linear", x, y, 2)
+    target, *shadows = answers(kind, data)
+    others = answers("network" if kind != "network" else "linear", data)[:2]
     for beside in (shadows, others):
         for places in (16, 3, 2, 1):
             assert found(x, y, np.round(target, places), [np.round(p, places) for p in beside]) is None

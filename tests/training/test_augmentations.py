@@ -21,8 +21,13 @@ def images(shape=(9, 8, 7, 3), dtype=np.uint8):
     return np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
 
 
+@functools.cache
+def augment(text):
+    return jax.jit(augmentations.composed(augmentations.parse(text)))
+
+
 def augmented(text, x, key=KEY):
-    return np.asarray(jax.jit(augmentations.composed(augmentations.parse(text)))(key, x))
+    return np.asarray(augment(text)(key, x))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -80,7 +85,7 @@ def test_what_is_drawn_depends_on_the_key_and_the_place_alone(text, shape):
     others = np.concatenate([x[:4], 255 - x[4:], x, x])
     np.testing.assert_array_equal(augmented(text, others)[:4], found[:4])
     assert (augmented(text, x, jax.random.key(4)) != found).any()
-    lanes = jax.vmap(augmentations.composed(augmentations.parse(text)))(jnp.stack([KEY, KEY]), np.stack([x, x]))
+    lanes = jax.jit(jax.vmap(augment(text)))(jnp.stack([KEY, KEY]), np.stack([x, x]))
     np.testing.assert_array_equal(lanes[1], found)
 
 

@@ -64,6 +64,11 @@ def by_hand(module, key, augment, index):
         data = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
         return data + 5e-4 / 2 * sum(jnp.square(leaf).sum() for leaf in kernels), (data, new.get("batch_stats", {}))
 
+    @jax.jit
+    def apply(grads, opt_state, params):
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
     gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))
     losses, trail = [], []
     while len(trail) < STEPS:
@@ -73,8 +78,7 @@ def by_hand(module, key, augment, index):
             (_, (value, stats)), grads = gradient(params, stats, x, records.y[rows])
             p = len(trail) / STEPS
             opt_state.hyperparams["learning_rate"] = 0.1 * np.cos(7 * np.pi / 16 * p) * min(1, p / 0.2)
-            updates, opt_state = optimizer.update(grads, opt_state, params)
-            params = optax.apply_updates(params, updates)
+            params, opt_state = apply(grads, opt_state, params)
             total += float(value) * len(rows)
             trail.append((params, stats))
         losses.append(total / len(index))
@@ -108,6 +112,7 @@ def test_liras_recipe_is_the_loop_with_optax_and_linen_alone(batch_norm, num_rec
     def augment(key, x):  # what is drawn depends on the place in the batch alone, so the padding of ours is not missed
         return each(jax.random.split(key)[0], x)
 
+    augment = jax.jit(augment)
     losses, trail = by_hand(module, key, augment, index)
     state, found = trained(recipe, adapters.from_flax(module, scale=1 / 255), key, index)
     np.testing.assert_allclose(found, losses, rtol=2e-4)

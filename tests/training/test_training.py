@@ -75,7 +75,7 @@ def assert_close(actual, expected, rtol=1e-4, atol=1e-5):
 # --- one network -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("batch_size", [5, 23, 100])
+@pytest.mark.parametrize("batch_size", [5, pytest.param(23, marks=INTEGRATION), pytest.param(100, marks=INTEGRATION)])
 def test_epoch_is_the_plain_loop_over_its_batches(batch_size):
     """Partial batches included; the optimizer, too, is told nothing of padding."""
     shape, model = MODELS["mlp"]
