@@ -19,6 +19,9 @@ pytest.register_assert_rewrite("report_pages", "small_runs")
 import small_runs
 from jax.experimental.compilation_cache import compilation_cache
 
+from mia_jax.checks import unnoticed
+from mia_jax.statistics import blind_baseline
+
 threadpoolctl.threadpool_limits(1)
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -91,6 +94,29 @@ def one_device():
         patch.setattr(jax, "local_devices", lambda: DEVICES["local_devices"]()[:1])
         patch.setattr(jax, "local_device_count", lambda: 1)
         yield
+
+
+WHOLE = unnoticed.LARGEST, blind_baseline.TREES["max_iter"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_audits(request):
+    """In the default run an audit makes no mistakes in copies of its file, and its blind baseline boosts few trees.
+
+    Both take longer than all else in a small audit. With ``whole_audits``, and in integration tests, all is there.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if "not slow" in request.config.option.markexpr:
+            patch.setattr(unnoticed, "LARGEST", -1)
+            patch.setitem(blind_baseline.TREES, "max_iter", 10)
+        yield
+
+
+@pytest.fixture
+def whole_audits(monkeypatch):
+    """Audits as users run them, for tests of what ``short_audits`` leaves out."""
+    monkeypatch.setattr(unnoticed, "LARGEST", WHOLE[0])
+    monkeypatch.setitem(blind_baseline.TREES, "max_iter", WHOLE[1])
 
 
 @pytest.fixture

@@ -20,7 +20,10 @@ from mia_jax.statistics import metrics
 from mia_jax.targets import black_box, server
 from mia_jax.types import InputError
 
-pytestmark = pytest.mark.filterwarnings("ignore:Members and non-members differ")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Members and non-members differ"),
+    pytest.mark.usefixtures("whole_audits"),
+]
 
 
 def _world(confounded: bool, n: int = 400, seed: int = 0):

@@ -44,10 +44,13 @@ def test_shadows_of_the_targets_rows_are_a_doubt():
         assert ignored_rows.doubts(*world(seed, pairs=pairs, memory=memory)) == ()
 
 
+@pytest.mark.parametrize(
+    "seeds", [range(6), pytest.param(range(6, 30), marks=pytest.mark.integration)], ids=["few", "more"]
+)
 @pytest.mark.parametrize("memory, harder", [(0.0, 0.0), (0.3, 0.0), (2.0, 0.0), (1.0, 0.3), (0.0, 0.2)])
-def test_honest_files_are_not_doubted(memory, harder):
+def test_honest_files_are_not_doubted(memory, harder, seeds):
     """However little models remember, and whether members were drawn or are of another kind than others."""
-    for seed in range(30):
+    for seed in seeds:
         assert ignored_rows.doubts(*world(seed, memory=memory, harder=harder)) == ()
         assert ignored_rows.doubts(*world(seed, memory=memory, harder=harder, of_target=3.0)) == ()
 

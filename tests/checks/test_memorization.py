@@ -234,9 +234,10 @@ def accused(seeds):
     return found, looked
 
 
-def test_honest_files_are_not_doubted():
-    found, looked = accused(range(2))
-    assert found == [] and looked > 100
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.integration)])
+def test_honest_files_are_not_doubted(seed):
+    found, looked = accused([seed])
+    assert found == [] and looked > 50
 
 
 @pytest.mark.slow

@@ -228,9 +228,10 @@ def accused(seeds, forms=("full", "labels", "rounded"), orders=tuple(ORDERS)):
     return found, looked
 
 
-def test_honest_files_are_not_doubted():
-    found, looked = accused(range(1), ["full"], ["as drawn", "members first"])
-    assert found == [] and looked > 150
+@pytest.mark.parametrize("order", ["members first", pytest.param("as drawn", marks=pytest.mark.integration)])
+def test_honest_files_are_not_doubted(order):
+    found, looked = accused(range(1), ["full"], [order])
+    assert found == [] and looked > 75
 
 
 @pytest.mark.slow

@@ -208,9 +208,10 @@ def accused(seeds):
     return found, looked
 
 
-def test_honest_files_are_not_accused():
-    found, looked = accused(range(2))
-    assert found == [] and looked > 120
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.integration)])
+def test_honest_files_are_not_accused(seed):
+    found, looked = accused([seed])
+    assert found == [] and looked > 60
 
 
 @pytest.mark.slow

@@ -13,6 +13,8 @@ from mia_jax.audits.deployed import answer_formats, numbers, remarks
 from mia_jax.audits.deployed.given_answers import Answered
 from mia_jax.checks import unnoticed
 
+pytestmark = pytest.mark.usefixtures("whole_audits")
+
 CANNOT = "What the checks cannot see in these "
 SPLIT = "member of another split"
 

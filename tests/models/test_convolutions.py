@@ -36,7 +36,7 @@ def both(layer, x):
         return theirs, jax.jit(lambda p, x: value_and_gradients(p, x))(params, x), len(ours)
 
 
-@pytest.mark.parametrize("spatial", [1, 2])
+@pytest.mark.parametrize("spatial", [pytest.param(1, marks=pytest.mark.integration), 2])
 def test_they_are_flax_s(spatial):
     """All of the grid in one program, for compiling is what costs."""
     settings = GRID[spatial]

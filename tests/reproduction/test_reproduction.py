@@ -168,7 +168,13 @@ def test_shadow_data_are_compared_by_every_measure():
     assert all(f"{measure} real 0." in found.sentence for measure in ("precision", "recall", "accuracy", "AUC"))
 
 
-@ALL
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        pytest.param(one, id=name, marks=[] if k < 3 else [pytest.mark.integration])
+        for k, (name, one) in enumerate(EXPERIMENTS.items())
+    ],
+)
 def test_a_missing_run_is_no_finding_and_no_error(experiment, tmp_path):
     runs = as_in_the_paper(experiment, source="simulated")
     label = next(iter(runs))

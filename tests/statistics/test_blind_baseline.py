@@ -8,6 +8,8 @@ from mia_jax.data import duplicates
 from mia_jax.statistics import blind_baseline
 from mia_jax.statistics.blind_baseline import blind, folds
 
+pytestmark = pytest.mark.usefixtures("whole_audits")
+
 
 def test_folds_are_stratified_and_copies_are_in_one():
     rng = np.random.default_rng(0)

@@ -76,6 +76,11 @@ def find(target, n=40, schema=BITS, seed=0, **options):
     return algorithm.search(jax.random.key(seed), target, schema, n, **{**OPTIONS, **options})
 
 
+@functools.cache
+def plain():
+    return find(traced())
+
+
 def assert_same(actual, expected):
     jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
@@ -92,7 +97,7 @@ def test_narrowing_the_search_changes_nothing(monkeypatch):
 
 def test_a_host_target_gives_the_same_records():
     host = Host()
-    (records, story), (expected, told) = find(host.target()), find(traced())
+    (records, story), (expected, told) = find(host.target()), plain()
     assert_same(records, expected)
     assert_same(story._replace(confidence=0), told._replace(confidence=0))
     np.testing.assert_allclose(story.confidence, told.confidence, rtol=1e-6)
@@ -109,7 +114,7 @@ def test_where_a_search_ends_the_next_begins_at_once():
 
 
 def test_records_are_what_was_asked_for():
-    records, story = find(traced())
+    records, story = plain()
     p = np.exp(table()[records.x.astype(int) @ (1 << np.arange(F))])
     np.testing.assert_array_equal(p.argmax(axis=1), records.y)
     np.testing.assert_allclose(p.max(axis=1), story.confidence, rtol=1e-6)
@@ -159,7 +164,7 @@ def test_the_budget_is_never_passed_and_what_was_found_is_kept(budget):
 
 
 def test_a_budget_that_suffices_is_not_exhausted():
-    records, story = find(traced())
+    records, story = plain()
     again, told = find(traced(), max_queries=story.queries)
     assert_same(again, records)
     assert not told.exhausted
@@ -185,7 +190,7 @@ def test_a_search_goes_on_from_any_state(make):
 def test_an_exhausted_search_goes_on_with_a_larger_budget():
     states = []
     find(traced(), max_queries=100, on_step=lambda s: states.append(jax.device_get(s)))
-    (records, story), (expected, told) = find(traced(), state=states[-1]), find(traced())
+    (records, story), (expected, told) = find(traced(), state=states[-1]), plain()
     assert_same(records, expected)
     assert story.queries == told.queries
 
@@ -271,7 +276,7 @@ def test_a_state_of_another_search_is_refused():
 
 @pytest.mark.integration
 def test_an_interrupted_stage_goes_on(tmp_path):
-    key, expected = jax.random.key(0), find(traced())
+    key, expected = jax.random.key(0), plain()
     host, calls = Host(), []
 
     def failing(x):
