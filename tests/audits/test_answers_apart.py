@@ -102,7 +102,7 @@ def cooled(p, t):
     return np.exp(z - np.logaddexp.reduce(z, axis=-1, keepdims=True))
 
 
-@pytest.mark.parametrize("t", [0.5, 1.5, 3.0])
+@pytest.mark.parametrize("t", [0.5, 1.5, pytest.param(3.0, marks=pytest.mark.integration)])
 def test_a_calibrated_target_is_remarked_upon(t):
     shadows = SURE[SHADOWS]
     for more in ({}, {"member": LEVEL.member[0]}):

@@ -246,7 +246,11 @@ def failing(trainer, at_most, error):
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes.")]
+    "error",
+    [
+        pytest.param(MemoryError(), marks=pytest.mark.integration),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes."),
+    ],
 )
 def test_where_the_memory_ends_chunks_are_halved(error, monkeypatch):
     model = networks.mlp(3, (4,))

@@ -39,9 +39,9 @@ def audited(answer, y, world, alone=False):
     ("answer", "text"),
     [
         (lambda k: k, False),
-        (lambda k: k[..., None], False),
-        (lambda k: k.tolist(), False),
-        (lambda k: NAMES[k], True),
+        pytest.param(lambda k: k[..., None], False, marks=pytest.mark.integration),
+        pytest.param(lambda k: k.tolist(), False, marks=pytest.mark.integration),
+        pytest.param(lambda k: NAMES[k], True, marks=pytest.mark.integration),
         (lambda k: NAMES[k].astype(object), True),
     ],
     ids=["integers", "a column", "lists", "text", "objects"],

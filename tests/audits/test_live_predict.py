@@ -92,7 +92,7 @@ def test_a_resumed_run_says_the_same(tmp_path):
     assert len(SEEDS) - trained == FAST["num_shadows"]
 
 
-@pytest.mark.parametrize("spoil", [shuffled, dropout])
+@pytest.mark.parametrize("spoil", [shuffled, pytest.param(dropout, marks=pytest.mark.integration)])
 def test_predictions_that_are_no_classes(spoil):
     y = X[:, 0] + Y
     model = RandomForestRegressor(5, random_state=0).fit(X[MEMBER], y[MEMBER])
@@ -119,7 +119,7 @@ def in_place(predict):
     return changed
 
 
-@pytest.mark.parametrize("signal", [None, "squared_error"])
+@pytest.mark.parametrize("signal", [None, pytest.param("squared_error", marks=pytest.mark.integration)])
 def test_no_call_changes_the_records_and_it_is_told(signal):
     x = X.copy()
     right = mia.audit(

@@ -63,7 +63,9 @@ def copied(records):
     return records[order], Y[order], rng.random(len(order)) < 0.5, int(times.sum())
 
 
-@pytest.mark.parametrize("kind", ["array", "frame", "without shadows", "of numbers"])
+@pytest.mark.parametrize(
+    "kind", ["array", pytest.param("frame", marks=pytest.mark.integration), "without shadows", "of numbers"]
+)
 def test_copies_are_counted_by_the_records_themselves(kind):
     """By answers alone, of models that a few leaves make equal, they were 83 of 89, or none; of numbers none at all."""
     tree = pytest.importorskip("sklearn.tree")

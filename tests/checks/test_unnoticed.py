@@ -42,7 +42,7 @@ def of_numbers(given):
     return given._replace(labels=None, target=target, shadows=shadows)
 
 
-@pytest.mark.parametrize("memory", [0.3, 0.5])
+@pytest.mark.parametrize("memory", [pytest.param(0.3, marks=pytest.mark.integration), 0.5])
 def test_weak_memories_are_told_what_would_not_be_noticed(memory):
     found = said(world(300, memory))
     assert not found.doubts and len(found.notes) == 1

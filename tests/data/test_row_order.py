@@ -47,7 +47,9 @@ def test_a_group_of_more_records_is_refused_with_what_takes_theirs():
 
 
 @pytest.mark.filterwarnings("ignore:Members and non-members differ")  # of 300 records, by chance
-@pytest.mark.parametrize("group", ["plain", "numbered", "other names", "array"])
+@pytest.mark.parametrize(
+    "group", ["plain", "numbered", *(pytest.param(k, marks=pytest.mark.integration) for k in ("other names", "array"))]
+)
 def test_groups_by_position_stay(group):
     part = slice(150, 450)
     values = TOWN.loc[X.index[part]]

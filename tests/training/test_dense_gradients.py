@@ -200,7 +200,10 @@ def test_the_gradient_is_what_is_left_and_what_is_known(name):
     [
         "plain",
         "used twice in training",
-        *(pytest.param(k, marks=pytest.mark.integration) for k in ("param_dtype", "tied", "in a checkpoint")),
+        *(
+            pytest.param(k, marks=pytest.mark.integration)
+            for k in ("param_dtype", "tied", "vmapped", "in a checkpoint")
+        ),
     ],
 )
 def test_microbatches_add_up_to_the_batch(name):

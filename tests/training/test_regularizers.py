@@ -285,7 +285,7 @@ def test_what_does_not_go_is_refused(options, message):
         regularizers.make_trainer(MODEL, optax.adam(1e-2), 6, M, **options)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("smoothing", [pytest.param(0.0, marks=pytest.mark.integration), 0.1])
 def test_labels_may_be_distributions(smoothing):
     """Sure ones give the network that classes give, to rounding; others the loss of the formula."""
     rng = np.random.default_rng(0)

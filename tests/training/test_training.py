@@ -197,7 +197,12 @@ def test_the_loss_can_be_chosen():
 
 
 @pytest.mark.parametrize(
-    "given", [lambda y: ((y, 1.0),), lambda y: ((y, jnp.float32(1)),), lambda y: ((y, 0.5), (y, 0.5))]
+    "given",
+    [
+        lambda y: ((y, 1.0),),
+        pytest.param(lambda y: ((y, jnp.float32(1)),), marks=pytest.mark.integration),
+        lambda y: ((y, 0.5), (y, 0.5)),
+    ],
 )
 def test_labels_of_an_augmented_batch_may_share_one_weight(given):
     """As the type of ``Augment`` says."""
