@@ -116,6 +116,6 @@ def test_an_audit_says_it():
 
     found = mia.audit(trees.predict_proba, X, Y, more(0.25)[0], shadows=fit, num_shadows=10, attacks="loss")
     assert any("held out inside fit" in note for note in found.notes)
-    stops = MLPClassifier((16,), max_iter=10, early_stopping=True).fit(X[MEMBER[0]], Y[MEMBER[0]])
+    stops = MLPClassifier((64,), max_iter=30, early_stopping=True).fit(X[MEMBER[0]], Y[MEMBER[0]])
     found = mia.audit(stops.predict_proba, X, Y, MEMBER[0], attacks="loss")
     assert any(note.startswith("The target holds out 10% of") for note in found.notes)
