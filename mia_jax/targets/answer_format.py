@@ -119,7 +119,7 @@ TURNED = {  # what makes probabilities of such numbers, called {0}
     "negative logarithms of probabilities": "np.exp(-{0})",
     "percentages": "{0} / 100",
     "counts, or quantized scores": "{0} / {0}.sum(axis=-1, keepdims=True)",
-    "quantized scores from -128": "({0} + 128.0) / 256",
+    "quantized scores from -128": "({0} + 128.0) / ({0} + 128.0).sum(axis=-1, keepdims=True)",
     "log-odds of each class": "1 / (1 + np.exp(-{0}))",
     "P(y > k) of ordered classes": "-np.diff({0}, axis=-1, prepend=1, append=0)",
     "P(y <= k) of ordered classes": "np.diff({0}, axis=-1, prepend=0)",

@@ -12,6 +12,8 @@ import numpy as np
 from mia_jax.data import columns
 from mia_jax.targets import answer_format, answer_kinds
 
+VARIOUS, FULL = 8, 250  # different numbers, and the largest of them, at least, of what fills a byte
+
 
 def are_labels(values: np.ndarray) -> bool:
     """Whether answers are labels alone: whole numbers of such a type, or text that is no number, one for each record.
@@ -27,6 +29,21 @@ def are_labels(values: np.ndarray) -> bool:
             and columns.plain_numbers(values.reshape(-1)) is None
         )
     return values.dtype.kind in "biu"
+
+
+def of_bytes(values: np.ndarray) -> str | None:
+    """What whole numbers [n] are that fill a byte, as the one output of a quantized model, and what to save; or None.
+
+    Labels of 250 classes and more are hardly ever stored so.
+    """
+    if values.dtype not in (np.uint8, np.int8) or len(np.unique(values)) < VARIOUS:
+        return None
+    turned = "a quantized probability of class 1? save"
+    if values.dtype == np.int8 and values.min() < 0:
+        return f"bytes from {values.min()} to {values.max()}, no labels: {turned} (p + 128.0) / 255"
+    if values.dtype == np.uint8 and values.max() >= FULL:
+        return f"bytes up to {values.max()}, no labels: {turned} p / 255"
+    return None
 
 
 def probabilities(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -66,6 +83,7 @@ def of_models(target: np.ndarray | None, shadows: np.ndarray, names: Sequence[st
     arrays = {f"shadows[{k}]": p for k, p in enumerate(shadows)} | ({} if target is None else {"target": target})
     if not arrays or not all(map(are_labels, arrays.values())):
         return None
+    given = arrays
     if text := [name for name, values in arrays.items() if values.dtype.kind in "OUS"]:
         if len(text) < len(arrays):
             other = next(name for name in arrays if name not in text)
@@ -84,6 +102,8 @@ def of_models(target: np.ndarray | None, shadows: np.ndarray, names: Sequence[st
         arrays = {name: np.array([known[v] for v in values.tolist()]) for name, values in arrays.items()}
     arrays = {name: values.reshape(-1).astype(int) for name, values in arrays.items()}
     for name, values in arrays.items():
+        if said := of_bytes(np.asarray(given[name])):
+            raise answer_kinds.Faulty(f"{name} holds {said}")
         if values.min() < 0:
             raise answer_kinds.Faulty(
                 f"{name} holds the label {values.min()}: number the classes from 0, as the records' labels"

@@ -289,6 +289,8 @@ def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str, k
     if labels_alone.are_labels(p):
         p = p.reshape(rows)
         found = max(classes or 2, int(p.max()) + 1)
+        if said := labels_alone.of_bytes(p):
+            raise InputError(f"{called} returns {said}")
         if p.min() < 0:
             raise InputError(f"{called} returns the label {p.min()}: classes are numbered from 0")
         _check_classes(found, classes, called)

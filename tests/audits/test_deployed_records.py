@@ -150,7 +150,10 @@ def spoiled(name, where, value):
             dict(target=np.round(255 * answers(N)).astype(np.uint8)),
             r"counts, or quantized scores .*save target / target\.sum",
         ),
-        (dict(target=np.round(256 * answers(N) - 128).astype(np.int8)), r"save \(target \+ 128\.0\) / 256"),
+        (
+            dict(target=np.round(256 * answers(N) - 128).astype(np.int8)),
+            r"save \(target \+ 128\.0\) / \(target \+ 128\.0\)\.sum",
+        ),
         (dict(target=-np.log(answers(N))), r"negative logarithms of probabilities .*save np\.exp\(-target\)"),
         (dict(target=np.random.default_rng(0).multinomial(20, answers(N))), "look like counts, or quantized"),
         (dict(labels=np.where(Y == 0, -100, Y)), '"ignored"'),

@@ -8,6 +8,7 @@ from mia_jax.audits.deployed import answer_formats, numbers, remarks
 from mia_jax.audits.deployed.given_answers import Answered
 from mia_jax.checks import alone
 from mia_jax.checks.labels import unlike_columns
+from mia_jax.checks.membership import blind_guesses
 
 
 def said(told, member):
@@ -45,6 +46,12 @@ def test_answers_of_half_precision_that_favor_the_same_classes_are_compared_with
     """1e-12 is 0 there, and 0 was divided by it."""
     p = np.random.default_rng(0).dirichlet([1, 1], 300).astype(np.float16)
     assert unlike_columns.notes(p, np.stack([p] * 5)) == ()
+
+
+def test_one_record_tells_nothing_by_its_hardness():
+    """Its variance has no degree of freedom, and NumPy warned of that."""
+    sure, trained = np.full((2, 3), 0.5), np.array([[True, True, False], [False, True, False]])
+    assert blind_guesses.by_hardness(sure, trained, np.array([True, False, True])) is None
 
 
 @pytest.mark.slow

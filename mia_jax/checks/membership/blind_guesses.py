@@ -87,7 +87,7 @@ def by_hardness(sure: Array, shadow_member: Array, member: Array) -> Guess | Non
     logit, more = unlike_shadows.logits(sure), np.sqrt(_copied(sure, trained))
     (hard, there), (outside, _), (inside, both) = _mean(sure, ~trained), _mean(logit, ~trained), _mean(logit, trained)
     guesses = [_guess(hard, member, there, more)]
-    if (both := both & there).any():
+    if (both := both & there).sum() > 1:
         spread = np.cov(inside[both], outside[both])
         guesses.append(_guess(outside - spread[0, 1] / max(spread[0, 0], 1e-12) * inside, member, both, more))
     found = [guess for guess in guesses if guess is not None]

@@ -14,6 +14,7 @@ SHORT = 3  # equal numbers side by side, at least
 PAIRS = 20  # of equal numbers, which nearly all rows are in
 RUNS, SHARE = 4, 0.05  # runs of one length, and the rows that are in such, at least
 ONE_LENGTH = 0.8  # of all runs (the last batch is a shorter one)
+SCATTERED = 8  # values that recur equally often, wherever, at least
 VARIOUS = 0.9  # of the runs differ from each other, and so do the other numbers
 STEPS, BACK = 50, 1  # steps from row to row that all go one way, at least, but for so many (a file of two sorted parts)
 HANGS = 0.5  # rank correlation of what neighboring rows differ by from the other models'
@@ -40,6 +41,57 @@ def doubts(models: Array) -> tuple[str, ...]:
         f" each of its records, or of {length} copies of each record. Save one number for each record"
         " (reduction='none', or batches of one record).",
     )
+
+
+def scattered(models: Array, trained: Array, member: Array | None = None) -> tuple[str, ...]:
+    """Why numbers may be batches' means whose records are anywhere in the file, as of a loader that shuffles, or of
+    one for members and one for the others; in a sentence.
+
+    Such a mean recurs as often as a batch has records. Where there are few batches, no value is both of a member and of
+    another record, though values recur on both sides; of models that know few values, some are.
+
+    Args:
+        models: float [1 + S, n], of target and shadows.
+        trained: bool [S, n], who trained the shadows.
+        member: bool [n], who trained the target, where it is known.
+    """
+    models, who = np.asarray(models), [member, *np.asarray(trained, bool)]
+    often = {k: times for k, row in enumerate(models) if (times := _recurs(row))}
+    if often:
+        times = next(iter(often.values()))
+        text = f"recur {times} times: they seem to be the mean of a batch, saved for each of its records, or of {times}"
+        whose, apart = _whose(list(often), len(models)), f"{text} copies of each record."
+    else:
+        sides = [
+            _on_two_sides(row, np.asarray(mine, bool))
+            for row, mine in zip(models, who, strict=True)
+            if mine is not None
+        ]
+        if not sides or not all(sides):
+            return ()
+        whose = "all models"
+        apart = (
+            "recur, and none is both of a member and of another record: they seem to be means of batches, of members"
+            " and of others apart."
+        )
+    return (f"The numbers of {whose} {apart} Save one number for each record (reduction='none').",)
+
+
+def _recurs(row: np.ndarray) -> int:
+    """How often nearly each number of a model [n] recurs; 0 where that is not one number."""
+    counts = np.unique(row, return_counts=True)[1]
+    if not (long := counts[counts >= SHORT]).size:
+        return 0
+    times = int(np.bincount(long).argmax())
+    alike = int((long == times).sum())
+    return times if alike >= SCATTERED and alike * times >= ONE_LENGTH * len(row) else 0
+
+
+def _on_two_sides(row: np.ndarray, mine: np.ndarray) -> bool:
+    """Whether numbers [n] recur among members and among others, and none is of both."""
+    sides = [np.unique(row[side]) for side in (mine, ~mine)]
+    few = all(1 < len(one) <= side.sum() / SHORT for one, side in zip(sides, (mine, ~mine), strict=True))
+    return few and len(np.intersect1d(*sides)) == 0
 
 
 def _length(row: np.ndarray) -> int:

@@ -68,6 +68,7 @@ def doubts(
     said = (
         _same(models, trained)
         or repeated_signals.doubts(models)
+        or repeated_signals.scattered(models, trained, mine)
         or repeated_signals.in_order(models)
         or padded_rows.of_numbers(models, trained, mine, rows)
         or filled_signals.doubts(models, trained, mine, rows)
