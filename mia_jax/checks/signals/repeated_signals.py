@@ -44,10 +44,9 @@ def doubts(models: Array) -> tuple[str, ...]:
 
 
 def scattered(models: Array, trained: Array, member: Array | None = None) -> tuple[str, ...]:
-    """Why numbers may be batches' means whose records are anywhere in the file, as of a loader that shuffles, or of
-    one for members and one for the others; in a sentence.
+    """Why numbers may be means of batches whose records are anywhere in the file, in a sentence.
 
-    Such a mean recurs as often as a batch has records. Where there are few batches, no value is both of a member and of
+    So are those of a loader that shuffles, and of one for members beside one for the others. Such a mean recurs as often as a batch has records. Where there are few batches, no value is both of a member and of
     another record, though values recur on both sides; of models that know few values, some are.
 
     Args:
@@ -89,9 +88,9 @@ def _recurs(row: np.ndarray) -> int:
 
 def _on_two_sides(row: np.ndarray, mine: np.ndarray) -> bool:
     """Whether numbers [n] recur among members and among others, and none is of both."""
-    sides = [np.unique(row[side]) for side in (mine, ~mine)]
-    few = all(1 < len(one) <= side.sum() / SHORT for one, side in zip(sides, (mine, ~mine), strict=True))
-    return few and len(np.intersect1d(*sides)) == 0
+    members, others = np.unique(row[mine]), np.unique(row[~mine])
+    few = 1 < len(members) <= mine.sum() / SHORT and 1 < len(others) <= (~mine).sum() / SHORT
+    return bool(few and not np.isin(members, others).any())
 
 
 def _length(row: np.ndarray) -> int:
