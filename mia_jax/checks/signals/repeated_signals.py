@@ -46,8 +46,9 @@ def doubts(models: Array) -> tuple[str, ...]:
 def scattered(models: Array, trained: Array, member: Array | None = None) -> tuple[str, ...]:
     """Why numbers may be means of batches whose records are anywhere in the file, in a sentence.
 
-    So are those of a loader that shuffles, and of one for members beside one for the others. Such a mean recurs as often as a batch has records. Where there are few batches, no value is both of a member and of
-    another record, though values recur on both sides; of models that know few values, some are.
+    So are those of a loader that shuffles, and of one for members beside one for the others. Such a mean recurs as
+    often as a batch has records. Where there are few batches, no value is both of a member and of another record,
+    though values recur on both sides; of models that know few values, some are.
 
     Args:
         models: float [1 + S, n], of target and shadows.
