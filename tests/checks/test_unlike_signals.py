@@ -420,7 +420,8 @@ def test_of_300_honest_files_of_models_that_differ_none_is_doubted():
         for member in (trained[0], None):
             said = numbers.remarks(of_models[0], of_models[1:], trained[1:], member)
             found |= {(seed, member is None): said.doubts} if said.doubts else {}
-            others = [note for note in said.notes if "no larger on the records" not in note]  # a third remember nothing
+            true = ("no larger on the records", "rounded to two decimals")  # a third remember nothing, a sixth are
+            others = [note for note in said.notes if not any(words in note for words in true)]
             noted += [(seed, *others)] if others else []
     assert found == {} and len(noted) <= 15, (found, noted)
 
