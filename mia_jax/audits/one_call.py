@@ -24,7 +24,7 @@ from mia_jax.progress import Progress, patient
 from mia_jax.reports import notebook, words
 from mia_jax.reports.notebook import AuditResult
 from mia_jax.storage import artifacts
-from mia_jax.targets import class_columns
+from mia_jax.targets import class_columns, predictors
 from mia_jax.types import Array, InputError
 
 OF_NETWORKS = frozenset(f.name for f in dataclasses.fields(AuditConfig)) - {
@@ -247,7 +247,7 @@ def _classes_of(model: Any) -> tuple[str, ...]:
     if isinstance(known, list) and known and np.ndim(known[0]):
         raise InputError(
             f"the model has {len(known)} outputs: audit one at a time, as lambda x: model.predict_proba(x)[0],"
-            " with its y"
+            f" with its y; {predictors.ONE_TASK}"
         )
     if known is None or np.ndim(known) != 1 or np.array_equal(known, np.arange(len(known))):
         return ()

@@ -12,7 +12,7 @@ from mia_jax.attacks.common import scaled_logit
 from mia_jax.attacks.u_lira import Scores
 from mia_jax.checks import one_run
 from mia_jax.checks import unlearned as checks
-from mia_jax.data import tables
+from mia_jax.data import tables, truths
 from mia_jax.statistics import metrics, over_targets, per_record
 from mia_jax.statistics.metrics import Measure
 from mia_jax.targets import answer_format, class_columns, predictors
@@ -250,7 +250,8 @@ def unlearning(
 def _doubts(
     signals: dict[str, np.ndarray], right: dict[str, np.ndarray], mask: np.ndarray, answers: Array
 ) -> tuple[str, ...]:
-    said = checks.retrained(signals["retrained"], mask) or one_run.doubts(signals["retrained"], "retrained")
+    said = checks.same(signals) or checks.retrained(signals["retrained"], mask)
+    said = said or one_run.doubts(signals["retrained"], "retrained")
     if not said and "original" in signals:
         said = checks.before(signals["original"], mask, signals["retrained"])
     said = said or checks.other_half(signals["unlearned"], mask, signals["retrained"])
@@ -334,7 +335,7 @@ def _forgotten(forgotten: Array | None, after: np.ndarray) -> np.ndarray:
     if forgotten is None:
         return np.ones(after.shape, bool)
     mask = np.asarray(tables.plain(forgotten))
-    if mask.shape != after.shape or not np.isin(mask, (0, 1)).all():
+    if mask.shape != after.shape or not truths.only(mask):
         raise InputError(
             f"forgotten is bool {list(after.shape)}, true where the model was trained on the record and forgot it; it"
             f" is {mask.dtype} {mask.shape}"

@@ -9,6 +9,8 @@ over records and, by itself, over models. NumPy and SciPy; never imports jax.
 import numpy as np
 from scipy import stats
 
+from mia_jax.types import few_of
+
 LEVEL_RECORDS, LEVEL_MODELS = 1e-6, 1e-3  # both must be passed, each two-sided
 LEAST = 0.02  # AUC from 1/2: less changes no verdict, however sure it is
 KNOWN, MUCH = 0.02, 0.5  # accuracy on the forgotten that may be lost, and of the skill on others that is
@@ -59,6 +61,26 @@ def retrained(signals: np.ndarray, forgotten: np.ndarray) -> tuple[str, ...]:
         f" that it {less} (AUC {told:.2f} on average): {cause}. What is said of efficacy is wrong then. Retrain them"
         " without any of the n records, on what all models keep.",
     )
+
+
+def same(signals: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """What is to be said of unlearned models that answer as before, or as a retrained one, bit by bit, in a sentence.
+
+    Args:
+        signals: by name, "unlearned" [K, n], "retrained" [R, n] and perhaps "original" [K, n].
+    """
+    for name, called in (
+        ("original", "before they unlearned"),
+        ("retrained", "the retrained ones of the same numbers"),
+    ):
+        pairs = zip(signals["unlearned"], signals.get(name, ()), strict=False)
+        alike = [k for k, (one, other) in enumerate(pairs) if np.ptp(one) > 0 and np.array_equal(one, other)]
+        if alike:
+            return (
+                f"Unlearned models {few_of(alike)} (counted from 0) answer as {called}, bit by bit: nothing was"
+                " unlearned, or the wrong models were asked (a checkpoint's path, one file under two names).",
+            )
+    return ()
 
 
 def exchanged(gain_forgotten: np.ndarray, gain_kept: np.ndarray, forgotten: np.ndarray) -> tuple[str, ...]:

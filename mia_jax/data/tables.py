@@ -46,7 +46,7 @@ def plain(x: Any) -> np.ndarray:
     if hasattr(x, "detach"):  # a PyTorch tensor, which may need a gradient or lie on a GPU
         x = x.detach().cpu()
         x = x.float() if str(x.dtype) == "torch.bfloat16" else x
-    if np.ma.is_masked(x) and x.dtype.kind in "biuf":
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x) and x.dtype.kind in "biuf":
         x = x.astype(np.float64).filled(np.nan)
     try:
         array = np.asarray(x)

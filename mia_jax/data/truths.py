@@ -3,12 +3,19 @@
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.data import tables
+from mia_jax.data import columns, tables
 
 # Words for who trained a model, the surest first.
 TRUE = ("true", "yes", "member", "in", "train", "training", "1", "1.0", "t", "y")
 FEW_VALUES = 4  # of which one or another may stand for true
 MOST_DRAWS = 16  # as often may a bootstrap have drawn a record
+
+
+def only(values: np.ndarray) -> bool:
+    """Whether values [...] of any type are true and false, or 1 and 0, and none is missing."""
+    if values.dtype == object and columns.missing(values.reshape(-1)).any():
+        return False  # pandas' NA is no answer to a comparison
+    return bool(np.isin(values, (0, 1)).all())
 
 
 def turned(name: str, values: np.ndarray, shape: tuple[int, ...]) -> str:
@@ -37,12 +44,16 @@ def untrue(name: str, values: np.ndarray) -> str:
         name: of the array, in what to do.
         values: [n] or [S, n], of any type.
     """
+    lacking = columns.missing(values.reshape(-1)) if values.dtype.kind in "fO" else np.zeros(values.size, bool)
+    if lacking.any():
+        said = f"; {int(lacking.sum()):,} of its {values.size:,} values are missing (NaN)"
+        if only(values.reshape(-1)[~lacking]) and values.reshape(-1)[~lacking].all():
+            return f"{said} and all others true: where a join left them out, they are false, pandas.notna({name})"
+        return f"{said}: leave such records out"
     if values.dtype.kind == "S" or (values.dtype == object and all(isinstance(v, str) for v in values.flat)):
         name, values = f"{name}.astype(str)", values.astype(str)
     if values.dtype.kind not in "biufU":
         return ""
-    if values.dtype.kind == "f" and (lacking := int(np.isnan(values).sum())):
-        return f"; {lacking:,} of its {values.size:,} values are missing (NaN): leave such records out"
     found, counts = np.unique(values, return_counts=True)
     numbers = found.dtype.kind in "iuf" and len(found) > 2
     drawn = numbers and bool((found == np.round(found)).all()) and found[0] == 0 and found[-1] <= MOST_DRAWS

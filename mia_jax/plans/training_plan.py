@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.data import npz
+from mia_jax.data import npz, truths
 from mia_jax.plans import splits
 from mia_jax.storage import artifacts
 from mia_jax.types import InputError
@@ -70,7 +70,7 @@ def load(path: str | os.PathLike) -> TrainingPlan:
     write = "mia_jax.plan(...).save(path)"
     arrays = npz.read_own(pathlib.Path(path), ("member", "seeds", "digest"), write, needed=("member",))
     member = arrays["member"]
-    if member.ndim != 2 or not member.size or not np.isin(member, (0, 1)).all():
+    if member.ndim != 2 or not member.size or not truths.only(member):
         raise InputError(f"{path}: member is bool [K, n], true where the record trains the model; it is {member.shape}")
     seeds = arrays.get("seeds", np.arange(len(member)))
     if seeds.shape != (len(member),) or seeds.dtype.kind not in "iu":

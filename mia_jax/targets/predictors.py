@@ -199,12 +199,18 @@ def _named(p: np.ndarray, names: Sequence[str], called: str) -> np.ndarray:
     return np.asarray(read.target)
 
 
+ONE_TASK = (
+    "where y was one-hot, of one task, these are its classes:"
+    " np.stack([p[:, 1] for p in model.predict_proba(x)], axis=1)"
+)
+
+
 def _refuse_outputs(given: Any, called: str) -> None:
     """Refuse a list of arrays [n, c], which a model of several outputs answers. Raises InputError."""
     if isinstance(given, list) and given and all(getattr(part, "ndim", 0) == 2 and len(part) > 1 for part in given):
         raise InputError(
             f"{called} gives a list of {len(given)} arrays [n, c], as a model of several outputs does: audit one at a"
-            " time, as lambda x: model.predict_proba(x)[0], with its y"
+            f" time, as lambda x: model.predict_proba(x)[0], with its y; {ONE_TASK}"
         )
 
 

@@ -78,6 +78,14 @@ def test_a_data_frame_reaches_model_and_shadows_as_it_is():
     assert found.results["shadows"]["trainer"] == "Pipeline of sklearn" and found["rmia"].auc.value is not None
 
 
+def test_members_of_a_left_join_are_no_type_error():
+    pandas = pytest.importorskip("pandas")
+    told = pandas.array(np.where(MEMBER, True, None), dtype="boolean")
+    with pytest.raises(InputError, match=r"120 of its 240 values are missing \(NaN\) and all others true"):
+        mia.audit(TARGET, X, Y, told, attacks="loss")
+    assert mia.audit(TARGET, X, Y, pandas.notna(told), attacks="loss")["loss"].auc.value is not None
+
+
 BAD = {
     "votes": (dict(predict=lambda x: np.arange(3 * N).reshape(N, 3)), "record 0: the probabilities sum to 3, not to 1"),
     "percentages": (dict(predict=lambda x: 100 * TARGET(x)), "look like percentages .* / 100"),
@@ -89,6 +97,11 @@ BAD = {
     "regression": (
         dict(predict=lambda x: 34.9 + np.arange(len(x)), y=np.arange(N) % 2),
         "no probabilities of class 1, .* of a regression give `signal=squared_error`",
+    ),
+    "outputs": (dict(predict=lambda x: [TARGET(x)[:, :2]] * 3), r"one-hot, of one task.*np.stack\(\[p\[:, 1\]"),
+    "gaps in member": (
+        dict(member=np.where(MEMBER, 1.0, np.nan)),
+        r"120 of its 240 values are missing \(NaN\) and all others true: .* pandas.notna\(member\)",
     ),
     "nothing": (dict(predict=3), "is int, which answers nothing"),
     "a class": (dict(predict=Estimator), "is the class Estimator"),

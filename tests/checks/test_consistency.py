@@ -228,6 +228,24 @@ def test_models_that_know_the_shares_alone_are_not_said_to_be_sorted(share, clas
         assert not any("sorted" in text for text in said)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sigmoid_of_probabilities_is_told_and_models_of_such_a_share_are_not(seed):
+    """Loss .648 for .737 without shadows, and a gate that passed; SIMULATED."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(2, size=N)
+    p = np.clip(labels + (1 - 2 * labels) * rng.beta(1, 4, size=(4, N)), 0, 1)
+    twice = 1 / (1 + np.exp(-p))
+    for models, told in ((p, False), (twice, True)):
+        both = np.stack([1 - models, models], axis=-1)
+        for said in (consistency.of_answers(labels, both[0], both[1:]), consistency.of_target(labels, both[0])):
+            assert any("a sigmoid makes them of probabilities" in text for text in said) is told
+    share = 0.5 + 0.231 * rng.beta(0.8, 0.8, size=(4, N))  # honest: class 1 is as frequent as they say
+    labels = (rng.random(N) < share[0]).astype(int)
+    both = np.stack([1 - share, share], axis=-1)
+    for said in (consistency.of_answers(labels, both[0], both[1:]), consistency.of_target(labels, both[0])):
+        assert not any("sigmoid" in text for text in said)
+
+
 def test_logits_that_were_reshaped_by_columns_are_told():
     labels, target, shadows = world(0)
 

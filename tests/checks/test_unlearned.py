@@ -96,6 +96,20 @@ def answers(rng, right, y):
     return np.where(top[..., None] == np.arange(4), 0.7, 0.1) + rng.uniform(0, 0.001, size=(*right.shape, 4))
 
 
+def test_models_that_answer_as_before_or_as_retrained_ones_are_doubted():
+    """A model that had forgotten nothing passed: the checkpoint before unlearning was asked, among 15 right ones."""
+    rng, models, n = np.random.default_rng(0), 8, 100
+    forgotten = masks(rng, "pairs", models, n)
+    after, retrained = (rng.normal(size=n) + rng.normal(size=(models, n)) for _ in range(2))
+    original = after + 3 * forgotten
+    assert unlearning(after, retrained, forgotten=forgotten, original=original).doubts == ()
+    one = np.concatenate([original[:1], after[1:]])
+    (doubt,) = unlearning(one, retrained, forgotten=forgotten, original=original).doubts
+    assert "Unlearned models 0 (counted from 0) answer as before they unlearned, bit by bit" in doubt
+    (doubt,) = unlearning(retrained, retrained, forgotten=forgotten, original=original).doubts
+    assert "0, 1, 2, 3, 4, 5, 6, 7 (counted from 0) answer as the retrained ones" in doubt
+
+
 @pytest.mark.parametrize("original", [False, True])
 def test_saved_models_that_lost_all_but_what_they_should_forget_are_doubted(original):
     rng, models, n = np.random.default_rng(2), 8, 120

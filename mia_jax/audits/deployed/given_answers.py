@@ -210,7 +210,7 @@ def membership(shadow_member: Array, asked: Answered) -> np.ndarray:
             f"shadow_member is {list(shape[:2])}, [S, n], true where the record trained the shadow; it has shape"
             f" {member.shape}{truths.turned('shadow_member', member, shape[:2])}"
         )
-    if not np.isin(member, (0, 1)).all():
+    if not truths.only(member):
         raise InputError(
             "shadow_member holds something else than true and false (1 and 0)"
             + truths.untrue(_array("shadow_member", shadow_member), member)
@@ -240,7 +240,7 @@ def truth(member: Array, n: int) -> np.ndarray:
         InputError: they are no such thing.
     """
     called, member = _array("member", member), tables.plain(member)
-    if member.shape != (n,) or not np.isin(member, (0, 1)).all():
+    if member.shape != (n,) or not truths.only(member):
         move = truths.untrue(called, member) if member.shape == (n,) else truths.turned("member", member, (n,))
         raise InputError(
             f"member is bool [{n}], true where the record trained the target; it is {member.dtype} {member.shape}{move}"

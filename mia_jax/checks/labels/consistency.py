@@ -17,6 +17,10 @@ from mia_jax.checks.naming import percent
 from mia_jax.types import Array
 
 SOME = 50  # rows that are sorted, and no fewer
+END, ENDS = (
+    0.05,
+    4,
+)  # how near the ends of 0 to 1, and how many records but for the last, are what a sigmoid was taken of
 SURER = 0.1  # of class 0 than it is frequent, are sorted answers
 STRONG = 0.5  # kappa of models beside which one that guesses was not merely trained for too short a time
 FITS = 2 / 3  # of what is right with the best numbering of the columns, that is right as they are
@@ -152,6 +156,8 @@ def _of_no_class(labels: np.ndarray, target: Array, shadows: Array | Sequence[Ar
     ways = {
         _is_sorted: "fall from the first column to the last in every row: they seem to be sorted, and whose column is"
         " whose class is lost: save them in the order of the classes.",
+        _is_sigmoid_of_p: "lie between .5 and .731 and reach both ends, as a sigmoid makes them of probabilities: it"
+        " was applied twice: save np.log(p / (1 - p)) of these.",
         _is_reversed: "are smallest for the true class: they seem to be distances, losses or 1 - p: save"
         " probabilities.",
     }
@@ -166,6 +172,16 @@ def _of_no_class(labels: np.ndarray, target: Array, shadows: Array | Sequence[Ar
 def _is_sorted(labels: np.ndarray, p: np.ndarray) -> bool:
     surer = p[:, 0].mean() > (labels == 0).mean() + SURER  # a model that learned nothing but shares is as sure
     return bool(len(p) >= SOME and surer and len(np.unique(p[:, 0])) > 1 and (p[:, 1:] <= p[:, :-1]).all())
+
+
+def _is_sigmoid_of_p(labels: np.ndarray, p: np.ndarray) -> bool:
+    """Whether probabilities [n, 2] of class 1 are sigmoids of such, and not near its share, as honest ones are."""
+    if p.shape[1] != 2 or len(p) < SOME or not ((p[:, 1] > 0.4) & (p[:, 1] < 0.8)).all():
+        return False
+    inner = special.logit(p[:, 1].astype(np.float64))
+    ends = np.sort(inner)[[0, ENDS, -1 - ENDS, -1]]
+    inside = ends[0] > -END / 10 and ends[3] < 1 + END / 10 and ends[1] < END and ends[2] > 1 - END
+    return bool(inside and abs(p[:, 1].mean() - (labels == 1).mean()) > END)
 
 
 def _is_reversed(labels: np.ndarray, p: np.ndarray) -> bool:
@@ -305,7 +321,7 @@ def _cause(labels: np.ndarray, answered: np.ndarray, classes: int, whose: str | 
         return f": {whose} columns do not fit the labels; {exchanged}."
     if len(np.unique(answered)) == 1:
         lost = "" if answered[0] else "; rows that are sorted, the best first, have lost their classes"
-        return f": the answer is class {answered[0]} everywhere{lost}."
+        return f": the answer is class {answered[0]} everywhere, as of records without the training's scaling{lost}."
     if whose is None:
         return ": see whether the service was trained on such records, with these labels and these features."
     return (
