@@ -232,7 +232,11 @@ def _unknown(one: _Target) -> tuple[str, ...]:
     if told is None or told[0] - 0.5 > LOST * told[1]:
         return ()
     guesses = own.beyond().z <= MARGIN or own.beyond().kappa < NOTHING
-    if guesses and own.right.mean() < np.bincount(own.labels).max() / len(own.labels) + NOTHING:
+    if (
+        own.beyond().most >= KNOWS
+        and guesses
+        and own.right.mean() < np.bincount(own.labels).max() / len(own.labels) + NOTHING
+    ):
         return (_learned_nothing(own),)
     less = told[0] - 0.5 < -LOST * told[1]
     return (

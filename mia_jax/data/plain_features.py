@@ -81,7 +81,7 @@ def _of_columns(columns: list[np.ndarray], names: list[str]) -> Features:
 
 def _characters(values: np.ndarray) -> np.ndarray | None:
     """How long the texts of a column [n] are; None of other columns: "10115" and "10115.0" are one number."""
-    if values.dtype.kind not in "OUS" or not all(isinstance(value, str) for value in values.tolist()):
+    if values.dtype.kind not in "OU" or not all(isinstance(value, str) for value in values.tolist()):
         return None
     length = np.array([len(value) for value in values.tolist()], np.float32)
     return length if np.ptp(length) else None

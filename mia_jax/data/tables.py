@@ -124,7 +124,7 @@ def refuse_unaligned(x: Any, y: Any, called: str = "y", first: str = "x") -> Non
     if not x.index.isin(y.index).any():
         return
     same = x.index.isin(y.index).all() and x.index.is_unique and y.index.is_unique
-    at = next((k for k, (a, b) in enumerate(zip(x.index, y.index, strict=True)) if a != b), 0)
+    at = next((k for k, (a, b) in enumerate(zip(x.index, y.index, strict=True)) if str(a) != str(b)), 0)
     numbered = f"; where {called} is in {first}'s order, {called}.set_axis({first}.index) says so"
     raise InputError(
         f"{first} and {called} are paired by their order, and their indexes have the same labels in another order:"

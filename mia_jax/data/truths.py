@@ -47,7 +47,7 @@ def untrue(name: str, values: np.ndarray) -> str:
     lacking = columns.missing(values.reshape(-1)) if values.dtype.kind in "fO" else np.zeros(values.size, bool)
     if lacking.any():
         said = f"; {int(lacking.sum()):,} of its {values.size:,} values are missing (NaN)"
-        if only(values.reshape(-1)[~lacking]) and values.reshape(-1)[~lacking].all():
+        if not lacking.all() and only(values.reshape(-1)[~lacking]) and values.reshape(-1)[~lacking].all():
             return f"{said} and all others true: where a join left them out, they are false, pandas.notna({name})"
         return f"{said}: leave such records out"
     if values.dtype.kind == "S" or (values.dtype == object and all(isinstance(v, str) for v in values.flat)):

@@ -122,6 +122,7 @@ TURNED = {  # what makes probabilities of such numbers, called {0}
     "quantized scores from -128": "({0} + 128.0) / ({0} + 128.0).sum(axis=-1, keepdims=True)",
     "log-odds of each class": "1 / (1 + np.exp(-{0}))",
     "P(y > k) of ordered classes": "-np.diff({0}, axis=-1, prepend=1, append=0)",
+    "P(y >= k) of ordered classes": "-np.diff({0}, axis=-1, append=0)",
     "P(y <= k) of ordered classes": "np.diff({0}, axis=-1, prepend=0)",
 }
 
@@ -160,8 +161,8 @@ def _cumulative(values: np.ndarray) -> str | None:
     steps = np.diff(values, axis=1)
     if values.shape[1] < ORDERED[1] or len(values) < ORDERED[0] or not steps.any():
         return None
-    if (steps <= 0).all():
-        return "P(y > k) of ordered classes"
+    if (steps <= 0).all() and values.sum(axis=1).max() > 1:  # else the best k of many, sorted
+        return "P(y >= k) of ordered classes" if (values[:, 0] == 1).all() else "P(y > k) of ordered classes"
     return "P(y <= k) of ordered classes" if (steps >= 0).all() and np.allclose(values[:, -1], 1) else None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from mia_jax.data import columns
 from mia_jax.targets import answer_format, answer_kinds
 
-VARIOUS, FULL = 8, 250  # different numbers, and the largest of them, at least, of what fills a byte
+VARIOUS, FULL, LOW = 8, 250, -100  # different numbers, at least, and the ends of what fills a byte
 
 
 def are_labels(values: np.ndarray) -> bool:
@@ -39,10 +39,10 @@ def of_bytes(values: np.ndarray) -> str | None:
     if values.dtype not in (np.uint8, np.int8) or len(np.unique(values)) < VARIOUS:
         return None
     turned = "a quantized probability of class 1? save"
-    if values.dtype == np.int8 and values.min() < 0:
+    if values.dtype == np.int8 and values.min() <= LOW:
         return f"bytes from {values.min()} to {values.max()}, no labels: {turned} (p + 128.0) / 255"
     if values.dtype == np.uint8 and values.max() >= FULL:
-        return f"bytes up to {values.max()}, no labels: {turned} p / 255"
+        return f"bytes up to {values.max()}, no labels: {turned} p / 255; of labels p.astype(int)"
     return None
 
 

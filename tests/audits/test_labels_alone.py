@@ -18,6 +18,14 @@ N, S = 200, 6
 NAMES = np.array(["cat", "bird", "ant"])
 
 
+def test_few_labels_in_bytes_stay_labels():
+    y = (np.arange(200) % 9).astype(np.int8)
+    found = mia.audit(y, np.zeros((200, 1)), y, np.arange(200) < 100, attacks="loss")
+    assert found.results["target"]["answers"]["kind"] == "labels"
+    with pytest.raises(InputError, match="returns the label -1"):
+        mia.audit((y - 1).astype(np.int8), np.zeros((200, 1)), y, np.arange(200) < 100, attacks="loss")
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.int8])
 def test_bytes_of_a_quantized_model_are_no_labels(kind):
     """One output of two classes was read as labels of 256: RMIA .504 for .722, and the gate held."""

@@ -171,8 +171,7 @@ def test_an_unlearner_that_takes_forget_first_is_refused_before_any_work(unlearn
     ],
 )
 def test_an_unlearner_whose_names_are_in_order_or_say_nothing_is_taken(unlearn):
-    (doubt,) = audit_unlearning(tree, unlearn, X, LABELS, num_models=8).doubts
-    assert "answer as before they unlearned, bit by bit: nothing was unlearned" in doubt
+    assert audit_unlearning(tree, unlearn, X, LABELS, num_models=8).doubts == ()
 
 
 def test_several_models_that_are_all_told_are_no_model_beside_one():

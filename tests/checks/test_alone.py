@@ -92,6 +92,15 @@ def test_a_model_of_two_classes_that_guesses_is_noted():
     assert "of its own members, no better than guessing" in said
 
 
+def test_a_model_of_rare_events_is_not_said_to_be_untrained():
+    """It ranks them well, and answers none of them: SIMULATED."""
+    rng = np.random.default_rng(0)
+    p = rng.beta(0.3, 8, size=3000) / 2
+    labels, member = (rng.random(3000) < p).astype(int), rng.permutation(3000) < 1500
+    said = alone.notes(labels, np.stack([1 - p, p], axis=1), member)
+    assert (p < 0.5).all() and not any("untrained" in text for text in said)
+
+
 @pytest.mark.parametrize(("member", "told"), [("other", "as sure of its said members as"), ("less", "inverted, ")])
 def test_nothing_tells_which_of_two_causes_it_is(member, told):
     if member == "other":

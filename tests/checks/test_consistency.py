@@ -228,6 +228,19 @@ def test_models_that_know_the_shares_alone_are_not_said_to_be_sorted(share, clas
         assert not any("sorted" in text for text in said)
 
 
+def test_models_of_rare_events_that_never_answer_them_are_not_said_to_be_sorted():
+    """Of a file that keeps all positives and few of the others: SIMULATED."""
+    rng = np.random.default_rng(0)
+    p = rng.beta(1, 12, size=20 * N)
+    event = rng.random(20 * N) < p
+    kept = event | (rng.random(20 * N) < 0.05)
+    labels, p = event[kept].astype(int), np.clip(p[kept] + 0.01 * rng.normal(size=(4, kept.sum())), 1e-3, 0.49)
+    both = np.stack([1 - p, p], axis=-1)
+    assert both[0, :, 0].mean() > (labels == 0).mean() + consistency.SURER
+    for said in (consistency.of_answers(labels, both[0], both[1:]), consistency.of_target(labels, both[0])):
+        assert not any("sorted" in text for text in said)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sigmoid_of_probabilities_is_told_and_models_of_such_a_share_are_not(seed):
     """Loss .648 for .737 without shadows, and a gate that passed; SIMULATED."""

@@ -96,6 +96,25 @@ def answers(rng, right, y):
     return np.where(top[..., None] == np.arange(4), 0.7, 0.1) + rng.uniform(0, 0.001, size=(*right.shape, 4))
 
 
+def test_forgetting_too_much_beside_weaker_models_is_no_inverted_mask():
+    """``original`` says who was trained on what."""
+    rng, forgotten = np.random.default_rng(0), masks(np.random.default_rng(1), "pairs", 16, 200)
+    hard, noise = rng.normal(size=200), rng.normal(size=(3, 16, 200))
+    original, after, retrained = (
+        hard + level + one + part * forgotten
+        for level, part, one in zip((1.8, 1.5, 0.0), (1.0, -0.8, 0.0), noise, strict=True)
+    )
+    assert unlearning(after, retrained, forgotten=forgotten, original=original).doubts == ()
+    better = hard + 3 + noise[2]
+    assert unlearned.before(hard + noise[0] + 0.4 * forgotten, forgotten, better) == ()
+
+
+def test_equal_answers_of_labels_are_no_model_that_was_asked_twice():
+    labels = np.ones((16, 20))
+    labels[:, 3] = np.arange(16) % 2
+    assert unlearned.same({"unlearned": labels, "retrained": labels[::-1].copy(), "original": labels}) == ()
+
+
 def test_models_that_answer_as_before_or_as_retrained_ones_are_doubted():
     """A model that had forgotten nothing passed: the checkpoint before unlearning was asked, among 15 right ones."""
     rng, models, n = np.random.default_rng(0), 8, 100
@@ -105,7 +124,7 @@ def test_models_that_answer_as_before_or_as_retrained_ones_are_doubted():
     assert unlearning(after, retrained, forgotten=forgotten, original=original).doubts == ()
     one = np.concatenate([original[:1], after[1:]])
     (doubt,) = unlearning(one, retrained, forgotten=forgotten, original=original).doubts
-    assert "Unlearned models 0 (counted from 0) answer as before they unlearned, bit by bit" in doubt
+    assert "Unlearned model 0 (counted from 0) answers as before they unlearned, bit by bit" in doubt
     (doubt,) = unlearning(retrained, retrained, forgotten=forgotten, original=original).doubts
     assert "0, 1, 2, 3, 4, 5, 6, 7 (counted from 0) answer as the retrained ones" in doubt
 

@@ -151,13 +151,18 @@ def test_several_kinds_are_refused():
         (np.abs(LOGITS[0]) + 1, "sum to"),  # without one below 0 these are no logits for sure
         (RNG.random((N, C)), r"independent sigmoids .*several labels at once.* p\[..., k\] .*, save p / p.sum"),
         (
-            1 - np.linspace(0, 1, 5)[:-1] * TWO[0][:, None],
+            1 - np.linspace(0.2, 1, 4) * TWO[0][:, None],
             r"P\(y > k\) of ordered classes .*save -np\.diff\(p, .*prepend=1, append=0",
         ),
         (np.minimum(np.cumsum(P[0], axis=1), 1), r"P\(y <= k\) of ordered classes .*save np\.diff\(p, .*prepend=0\)"),
         (np.column_stack([np.arange(N), LOGITS[0]]), r"column 0 counts the rows.*save np\.delete\(p, 0, axis=-1\)"),
         (np.column_stack([np.arange(N) + 7, P[0]]), r"column 0 counts the rows.*save np\.delete\(p, 0, axis=-1\)"),
         (np.column_stack([P[0], P[0].argmax(axis=1)]), r"column 3 is no class's.* np\.delete\(p, 3, axis=-1\)"),
+        (-np.sort(-RNG.dirichlet(np.full(50, 0.3), N))[:, :5], "sum to less than 1"),  # the best five of many
+        (
+            np.column_stack([np.ones(N), 0.7 * TWO[0], 0.2 * TWO[0]]),
+            r"P\(y >= k\) .* -np\.diff\(p, axis=-1, append=0\)",
+        ),
         (np.where(P[0] < 0.05, -np.inf, np.log(P[0])), "log-probabilities of which the smallest were cut off"),
         (np.where(np.arange(N)[:, None] == 3, np.inf, LOGITS[0]), "not finite"),
         (np.where(np.arange(N)[:, None] == 3, -np.inf, LOGITS[0]), "not finite"),

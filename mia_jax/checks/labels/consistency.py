@@ -17,10 +17,8 @@ from mia_jax.checks.naming import percent
 from mia_jax.types import Array
 
 SOME = 50  # rows that are sorted, and no fewer
-END, ENDS = (
-    0.05,
-    4,
-)  # how near the ends of 0 to 1, and how many records but for the last, are what a sigmoid was taken of
+END = 0.05  # how near the ends of 0 to 1 what a sigmoid was taken of comes
+ENDS = 4  # records, but for the last, that do
 SURER = 0.1  # of class 0 than it is frequent, are sorted answers
 STRONG = 0.5  # kappa of models beside which one that guesses was not merely trained for too short a time
 FITS = 2 / 3  # of what is right with the best numbering of the columns, that is right as they are
@@ -171,7 +169,9 @@ def _of_no_class(labels: np.ndarray, target: Array, shadows: Array | Sequence[Ar
 
 def _is_sorted(labels: np.ndarray, p: np.ndarray) -> bool:
     surer = p[:, 0].mean() > (labels == 0).mean() + SURER  # a model that learned nothing but shares is as sure
-    return bool(len(p) >= SOME and surer and len(np.unique(p[:, 0])) > 1 and (p[:, 1:] <= p[:, :-1]).all())
+    return bool(
+        p.shape[1] > 2 and len(p) >= SOME and surer and len(np.unique(p[:, 0])) > 1 and (p[:, 1:] <= p[:, :-1]).all()
+    )
 
 
 def _is_sigmoid_of_p(labels: np.ndarray, p: np.ndarray) -> bool:

@@ -59,6 +59,7 @@ def scattered(models: Array, trained: Array, member: Array | None = None) -> tup
     often = {k: times for k, row in enumerate(models) if (times := _recurs(row))}
     if often:
         times = next(iter(often.values()))
+        often = {k: one for k, one in often.items() if one == times}
         text = f"recur {times} times: they seem to be the mean of a batch, saved for each of its records, or of {times}"
         whose, apart = _whose(list(often), len(models)), f"{text} copies of each record."
     else:
@@ -69,7 +70,7 @@ def scattered(models: Array, trained: Array, member: Array | None = None) -> tup
         ]
         if not sides or not all(sides):
             return ()
-        whose = "all models"
+        whose = "all models" if member is not None else "the shadows"
         apart = (
             "recur, and none is both of a member and of another record: they seem to be means of batches, of members"
             " and of others apart."

@@ -115,7 +115,7 @@ def _of_columns(columns: Mapping[str, list[Any]], *, alone: bool = False, zipped
         return Picked([{"labels": some, "scores": scores} for some, scores in pairs], "")  # the k best
     rows, how = columns[read], ""
     if are_logarithms(read) and all(isinstance(row, list) for row in rows if row is not None):
-        rows = [None if row is None else special.softmax(np.asarray(row, np.float64), axis=-1).tolist() for row in rows]
+        rows = [None if row is None else softmax(np.asarray(row, np.float64)).tolist() for row in rows]
         how = AS_LOGITS
     left = [name for name in columns if name != read and (name in labels or rank(name) < OTHER)]
     return Picked(rows, said(read, left, how))
@@ -209,6 +209,12 @@ def _one_hot(p: np.ndarray) -> bool:
 
 def _alike(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool((np.abs(a - b) <= SAME).all())
+
+
+def softmax(z: np.ndarray) -> np.ndarray:
+    """Probabilities [..., c] from logits; NaN, and what is infinite, stays to be found out later, without a warning."""
+    with np.errstate(invalid="ignore"):
+        return special.softmax(z, axis=-1)
 
 
 def _zipped(columns: Mapping[str, list[Any]], labels: Sequence[str]) -> Picked | None:

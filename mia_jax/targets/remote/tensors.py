@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from mia_jax import sanitize
 from mia_jax.targets.remote import answer_keys
@@ -60,7 +59,7 @@ def _noted(tensor: Mapping[str, Any], values: np.ndarray, outputs: Sequence[Mapp
     """The reply with what is to be said: which output was read, and which were left."""
     name, how = tensor["name"], ""
     if answer_keys.are_logarithms(name) and values.dtype != object:
-        values, how = special.softmax(values, axis=-1), answer_keys.AS_LOGITS
+        values, how = answer_keys.softmax(values), answer_keys.AS_LOGITS
     left = [o["name"] for o in outputs if o["name"] != name]
     said = answer_keys.said(name, left, how)
     return answer_keys.Noted([*values], said) if said else values
