@@ -288,7 +288,7 @@ def test_the_balanced_plan(registered):
 @pytest.mark.integration
 def test_a_service(registered):
     pytest.importorskip("httpx", reason="needs the extra `remote`")
-    data = np.load(write_data(registered / "own.npz"))
+    data = dict(np.load(write_data(registered / "own.npz")))
     np.savez(registered / "mine.npz", x=data["x"][:80], y=data["y"][:80], member=np.arange(80) < 20)
     with served(data["x"].shape[1]) as url:
         small = dict(

@@ -313,7 +313,7 @@ def test_shadows_learn_all_that_the_target_answers(service, run, tmp_path):
     assert soft["config"]["shadow_labels"] == "target_probabilities"
     p = np.exp(Service().ask(other))
     entropy = np.sort(-(p * np.log(p)).sum(axis=1))  # each network trains on a half of them
-    models = [np.load(path) for path in (tmp_path / "run" / "models").glob("*.npz")]
+    models = [dict(np.load(path)) for path in (tmp_path / "run" / "models").glob("*.npz")]
     assert len(models) == 2
     for model in models:
         assert 0.01 < entropy[:MEMBERS].mean() <= model["loss"][-1] < entropy[MEMBERS:].mean() + 0.05

@@ -42,7 +42,7 @@ def test_a_file_without_shadows_is_audited_as_in_one_call(tmp_path, known):
     found = run(tmp_path, labels=WORLD.y, target=P[0], **member)
     beside = mia.audit(P[0], np.arange(N)[:, None], WORLD.y, member.get("member"), seed=0)
     assert list(found["attacks"]) == list(beside.results["attacks"]) and "loss" in found["attacks"]
-    scores = np.load(tmp_path / "w" / "scores.npz")
+    scores = dict(np.load(tmp_path / "w" / "scores.npz"))
     for name in found["attacks"]:
         np.testing.assert_array_equal(scores[f"score_{name}"], beside[name].scores)
     assert found["target"]["kind"] == "saved predictions" and found["shadows"]["count"] == 0
@@ -87,7 +87,7 @@ def test_numbers_are_scored_as_the_log_probabilities_that_they_are(name):
 
 def test_a_file_of_numbers_has_the_scores_of_infer(tmp_path):
     found = run(tmp_path, SOME, **numbers())
-    scores = np.load(tmp_path / "w" / "scores.npz")
+    scores = dict(np.load(tmp_path / "w" / "scores.npz"))
     given = numbers(member=None)
     for name in ("loss", "rmia", "lira"):
         np.testing.assert_array_equal(scores[f"score_{name}"], mia.infer(name, **given).astype(np.float32))

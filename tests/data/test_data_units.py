@@ -130,9 +130,9 @@ def test_a_run_on_pixels_gives_the_scores_of_one_on_scaled_pixels(tmp_path):
         (tmp_path / f"{name}.npz").write_bytes(npz(x=x, y=Y))
         said = []
         audits.run(config(tmp_path / f"{name}.npz", tmp_path / name), notify=said.append)
-        found[name] = np.load(tmp_path / name / "scores.npz")
+        found[name] = dict(np.load(tmp_path / name / "scores.npz"))
         assert ("are scaled from [0, 256]" in said[0]) == (name == "raw")
-    for column in found["raw"].files:
+    for column in found["raw"]:
         np.testing.assert_array_equal(found["raw"][column], found["unit"][column])
 
 

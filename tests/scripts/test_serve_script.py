@@ -70,7 +70,7 @@ def test_the_command_that_it_prints_attacks_it(workdir, tmp_path):
     written = [path for path in (tmp_path / "w").rglob("*") if path.is_file()]
     assert written and not any(b"SECRET-7" in path.read_bytes() for path in written)
     found = json.loads((tmp_path / "w" / "results.json").read_text())
-    asked, run = records.load_question(folder / "mine.npz"), np.load(folder / "scores.npz")
+    asked, run = records.load_question(folder / "mine.npz"), dict(np.load(folder / "scores.npz"))
     np.testing.assert_array_equal(asked.member, run["member"])
     np.testing.assert_array_equal(asked.records.y, run["label"])
     own = json.loads((folder / "results.json").read_text())
