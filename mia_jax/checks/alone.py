@@ -113,7 +113,8 @@ def _other_labels(one: _Target) -> tuple[str, ...]:
     if _mistaken(own):
         text = f"The target is right on {percent(own.right.mean())} of its own members, as by chance, and is sure of"
         return (f"{text} its answers (with {own.best.mean():.2f}): {_slipped(one) or _OTHER}.",)
-    if one.classes > 2 and own.beyond().most >= TELLING and own.beyond().z <= MARGIN:
+    beyond = own.beyond()
+    if one.classes > 2 and beyond.most >= TELLING and beyond.z <= MARGIN:
         return (_learned_nothing(own),)
     expected = np.bincount(own.answered, minlength=one.classes)[own.labels] / len(own.labels)
     gain = own.right - expected
@@ -134,7 +135,7 @@ def _other_labels(one: _Target) -> tuple[str, ...]:
 
 
 def _learned_nothing(own: _Target) -> str:
-    """That a target guesses on its own members, and is as unsure as it is wrong, in a sentence."""
+    """That a target is right by chance on its own members, in a sentence."""
     frequent = np.bincount(own.labels).max() / len(own.labels)
     return (
         f"The target is right on {percent(own.right.mean())} of its own members, no better than guessing (the most"
@@ -229,14 +230,11 @@ def _untold_run(one: _Target) -> tuple[str, ...]:
 
 def _unknown(one: _Target) -> tuple[str, ...]:
     told, own = one.told(), one.chosen(one.member)
+    beyond, frequent = own.beyond(), np.bincount(own.labels).max() / len(own.labels)
     if told is None or told[0] - 0.5 > LOST * told[1]:
         return ()
-    guesses = own.beyond().z <= MARGIN or own.beyond().kappa < NOTHING
-    if (
-        own.beyond().most >= KNOWS
-        and guesses
-        and own.right.mean() < np.bincount(own.labels).max() / len(own.labels) + NOTHING
-    ):
+    guesses = beyond.most >= KNOWS and (beyond.z <= MARGIN or beyond.kappa < NOTHING)
+    if guesses and own.right.mean() < frequent + NOTHING:
         return (_learned_nothing(own),)
     less = told[0] - 0.5 < -LOST * told[1]
     return (

@@ -219,7 +219,7 @@ def test_bavaria_is_conjugate(offline):
     scores = raw(ATTACKS["bavaria_offline" if offline else "bavaria"](4))
     known = bavaria.steps(offline=offline).aggregate({"phi": np.stack([phi_of(k) for k in SHADOWS])}, MEMBER, None)
     sigma = np.exp(np.linspace(-3.5, 3.5, 500))
-    for i in range(2):
+    for i in range(5):
         values, densities = sides(i, phi_of), []
         for side in (0, 1):
             prior, other = (known.inside, known.outside)[:: 1 - 2 * side]

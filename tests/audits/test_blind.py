@@ -56,7 +56,7 @@ def test_a_split_by_a_feature_is_said_first_and_a_random_one_is_not_accused():
 
 @pytest.mark.parametrize("way", ["{}.0", "0{}", "{} "])
 def test_values_that_the_others_write_in_another_way_are_said_first(way):
-    """Zips of one file are "10115" and of another "10115.0", one number: .506, and RMIA was .825 for .739."""
+    """Zips are "10115" in one file and "10115.0" in another, one number: the baseline was at chance without a word."""
     pandas = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     zips, member = rng.integers(1000, 9999, 60)[rng.integers(60, size=400)], rng.permutation(400) < 200

@@ -28,7 +28,7 @@ def test_few_labels_in_bytes_stay_labels():
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int8])
 def test_bytes_of_a_quantized_model_are_no_labels(kind):
-    """One output of two classes was read as labels of 256: RMIA .504 for .722, and the gate held."""
+    """One output of two classes was read as labels of 256, attacks found nothing, and the gate held."""
     p = (np.round(255 * np.random.default_rng(0).random((3, 200))) - 128 * (kind is np.int8)).astype(kind)
     y, trained = np.arange(200) % 2, np.random.default_rng(1).random((3, 200)) < 0.5
     for call in (

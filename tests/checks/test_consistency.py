@@ -243,7 +243,7 @@ def test_models_of_rare_events_that_never_answer_them_are_not_said_to_be_sorted(
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sigmoid_of_probabilities_is_told_and_models_of_such_a_share_are_not(seed):
-    """Loss .648 for .737 without shadows, and a gate that passed; SIMULATED."""
+    """Attacks found less without shadows, and a gate passed; SIMULATED."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(2, size=N)
     p = np.clip(labels + (1 - 2 * labels) * rng.beta(1, 4, size=(4, N)), 0, 1)

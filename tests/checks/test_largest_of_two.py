@@ -75,12 +75,15 @@ def test_of_a_service_it_is_a_doubt(tmp_path):
         assert any("larger of the two probabilities" in doubt for doubt in found["doubts"]) == (name == "larger")
 
 
+@pytest.mark.parametrize(
+    "seeds", [range(3), pytest.param(range(3, 8), marks=pytest.mark.integration)], ids=["few", "more"]
+)
 @pytest.mark.parametrize("make", [RandomForestClassifier, LogisticRegression])
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.8, 0.9])
-def test_honest_models_are_not_refused(make, share):
+def test_honest_models_are_not_refused(make, share, seeds):
     """Of class 1 nearly alone, and hard to tell apart: some answer class 0 never."""
     never = 0
-    for seed in range(3):
+    for seed in seeds:
         for sep in (0.01, 0.6):
             _, y, p, _ = answers(seed, make, share, sep, models=1)
             never += p[0].min() >= 0.5

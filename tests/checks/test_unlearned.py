@@ -57,7 +57,7 @@ def test_honest_models_before_and_after_unlearning_are_not_doubted():
 @pytest.mark.parametrize(("models", "n"), [(6, 60), (8, 100), (16, 300)])
 @pytest.mark.parametrize("left", [0.0, 0.5, 1.0])
 def test_models_retrained_on_the_forget_set_and_inverted_masks_are_doubted(models, n, left):
-    """Efficacy of .567 in place of .997, and no word; of one set for all models, "not told"."""
+    """Efficacy was far too low, and no word; of one set for all models, "not told"."""
     rng, forgotten = np.random.default_rng(1), masks(np.random.default_rng(2), "pairs", models, n)
     hard = rng.normal(size=n)
     original, after, retrained = (hard + rng.normal(size=(models, n)) + 3 * part * forgotten for part in (1, left, 0))

@@ -207,7 +207,7 @@ def test_a_slip_is_named(case):
 @pytest.mark.parametrize("size", [4, 16, 128, 256, 600])
 @pytest.mark.parametrize("apart", [True, False])
 def test_batches_means_that_are_put_back_to_their_records_are_told(size, apart):
-    """LiRA 1.000 for .958, loss 1.000 for .789, and a gate that was exceeded, without a word."""
+    """Means of members, and of others, are told by any attack, and a gate was exceeded, without a word."""
     rng, given = np.random.default_rng(0), np.empty_like(SQUARED)
     for k, mine in enumerate(TRAINED):
         for side in (mine, ~mine) if apart else (np.ones(N, bool),):

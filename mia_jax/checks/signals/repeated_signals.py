@@ -60,8 +60,10 @@ def scattered(models: Array, trained: Array, member: Array | None = None) -> tup
     if often:
         times = next(iter(often.values()))
         often = {k: one for k, one in often.items() if one == times}
-        text = f"recur {times} times: they seem to be the mean of a batch, saved for each of its records, or of {times}"
-        whose, apart = _whose(list(often), len(models)), f"{text} copies of each record."
+        text = (
+            f"recur {times} times: they seem to be the mean of a batch, saved for each of its records, or each record"
+        )
+        whose, apart = _whose(list(often), len(models)), f"{text} is there {times} times."
     else:
         sides = [
             _on_two_sides(row, np.asarray(mine, bool))
