@@ -179,7 +179,7 @@ class Answers(NamedTuple):
     """What a target's answers look like, as far as an adversary can tell from outside."""
 
     classes: int
-    kind: Literal["probabilities", "labels", "top_k"] = "probabilities"
+    kind: Literal["probabilities", "labels", "top_k", "thresholded"] = "probabilities"
     digits: int | None = None  # decimal digits the answers are rounded to; None: full precision
     k: int | None = None  # of top_k: classes that are told; None: not known
     least: float | None = None  # the smallest probability above zero, where some are zero: nothing smaller is told

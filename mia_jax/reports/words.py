@@ -62,12 +62,15 @@ def answers(form: Mapping[str, Any]) -> str:
     """What a target's answers look like, to follow "answers with"; ``form`` is ``types.Answers`` as JSON."""
     if form["kind"] == "labels":
         return "labels"
-    text = "probabilities" if form["kind"] == "probabilities" else f"the {form.get('k') or ''} best probabilities"
+    thresholded = form["kind"] == "thresholded"
+    text = f"the {form.get('k') or ''} best probabilities" if form["kind"] == "top_k" else "probabilities"
+    text = f"those {text} alone that are at least {form['least']:.3g}" if thresholded else text
     if digits := form.get("digits"):
         return f"{text}, rounded to {digits} decimal digit{'s' if digits > 1 else ''}"
     if steps := form.get("steps"):
         return f"{text} that are multiples of 1/{steps}, as of {steps} trees or votes"
-    return f"{text}, none of them between 0 and {least:.3g}" if (least := form.get("least")) else text
+    least = None if thresholded else form.get("least")
+    return f"{text}, none of them between 0 and {least:.3g}" if least else text
 
 
 def chance(separation: float) -> str:

@@ -46,6 +46,7 @@ def recognize(p: np.ndarray, *, few: bool = False) -> Answers:
     Returns:
         ``labels`` if every row is one-hot; ``top_k`` if the rows tell k < c classes and hide the rest: either rows of k
         entries do not sum to one, or every row has k and not always the same (that is a class never learned);
+        ``thresholded`` if rows of fewer entries, too, sum to less, by no more than classes below the ``least`` have;
         ``probabilities`` otherwise. The decimal digits that all entries are rounded to, if 6 or fewer: rounded rows do
         not sum to one, or there are many values, for fractions of few records may have few digits by chance. Where
         nothing is rounded or hidden and some entries are zero, the ``least`` above zero.
@@ -56,15 +57,28 @@ def recognize(p: np.ndarray, *, few: bool = False) -> Answers:
     if np.all(count == 1) and np.all(p.max(axis=1) == 1):
         return Answers(classes, "labels")
     digits, total = _digits(p), p.sum(axis=1, dtype=np.float64)
-    k, low = int(count.max()), total < 1 - _tolerance(classes, digits)
+    k, off = int(count.max()), _tolerance(classes, digits)
+    low = total < 1 - off
     unequal = low.sum() >= min(2, len(p)) and np.all(count[low] == k)
     if k < classes and (unequal or (np.all(count == k) and np.any(above != above[0]))):
         return Answers(classes, "top_k", digits if few or _are_many(p, digits) else None, k)
+    if _are_thresholded(p, off):
+        digits = digits if few or _are_many(p, digits) else None
+        return Answers(classes, "thresholded", digits, None, float(p[above].min()))
     if digits is not None and not few and np.all(np.abs(total - 1) < 1e-5) and not _are_many(p, digits):
         digits = None
     learned = above.any(axis=0)
     hidden = digits is None and not above[:, learned].all()
     return Answers(classes, "probabilities", digits, None, _least(p[above]) if hidden else None)
+
+
+def _are_thresholded(p: np.ndarray, off: float) -> bool:
+    """Whether rows that sum to less than 1 - off may lack classes below the least that any row tells."""
+    count, hidden = (p > 0).sum(axis=1), 1 - p.sum(axis=1)
+    low = hidden > off
+    if low.sum() < 2 or not count.all() or hidden.min() < -off:
+        return False
+    return bool((hidden < (p.shape[1] - count) * p[p > 0].min())[low].all())
 
 
 def _are_many(p: np.ndarray, digits: int | None) -> bool:
@@ -95,14 +109,14 @@ def faults(p: np.ndarray, answers: Answers) -> dict[int, str]:
     """The rows of ``p`` [b, c] that are no answers, each with the reason.
 
     A row must be finite, non-negative, and sum to one within what rounding to ``answers.digits`` can do: half a unit of
-    the last digit per class. Top-k answers may sum to less. Empty for answers that are all right.
+    the last digit per class. Top-k and thresholded answers may sum to less. Empty for answers that are all right.
     """
     # Sure answers rounded to one digit, or the best of them alone, may all have been one-hot when they were recognized.
     tolerance = _HALF_PRECISION + _tolerance(answers.classes, 1 if answers.kind == "labels" else answers.digits)
     with np.errstate(invalid="ignore", over="ignore"):
         total = p.sum(axis=1, dtype=np.float64)
         usable = np.abs(total - 1) <= tolerance
-        if answers.kind in ("top_k", "labels"):
+        if answers.kind != "probabilities":
             usable |= (total > 0) & (total < 1)
         usable &= (p >= 0).all(axis=1)  # and finite: what is not, sums to no number near one
     return {int(row): _reason(p[row], answers) for row in np.flatnonzero(~usable)}

@@ -91,13 +91,14 @@ def round_to(digits: int) -> AnswerDefense:
         return jnp.log(jnp.maximum(rounded, 0.5) / 10.0**digits)
 
     def after(answers):
-        return answers._replace(digits=digits if answers.digits is None else min(digits, answers.digits), least=None)
+        kept = answers.least if answers.kind == "thresholded" and 10.0**-digits < (answers.least or 0.0) else None
+        return answers._replace(digits=digits if answers.digits is None else min(digits, answers.digits), least=kept)
 
     return AnswerDefense(f"round_to({digits})", apply, after)
 
 
 def at_least(p: float) -> AnswerDefense:
-    """Probabilities below p are told as zero: as of a forest, whose trees vote, or of counts among few records.
+    """Probabilities below p are told as zero, or not at all: as of a forest, whose trees vote, or by a threshold.
 
     Args:
         p: within (0, 1].
@@ -111,8 +112,9 @@ def at_least(p: float) -> AnswerDefense:
         return jnp.where(log_p < least, np.float32(np.log(p / 2)), log_p)
 
     def after(answers):
-        precise = answers.kind == "probabilities" and answers.digits is None
-        return answers._replace(least=max(p, answers.least or 0.0)) if precise else answers
+        told = answers.kind in ("probabilities", "thresholded")
+        finer = answers.digits is None or 10.0**-answers.digits < p
+        return answers._replace(least=max(p, answers.least or 0.0)) if told and finer else answers
 
     return AnswerDefense(f"at_least({p:g})", apply, after)
 
@@ -255,11 +257,11 @@ def compose(defenses: Sequence[AnswerDefense]) -> AnswerDefense:
 def floor(answers: Answers) -> float | None:
     """What a zero stands for: half of the least that such answers tell; None: nothing is known of it.
 
-    The least is a unit of the last digit, or the smallest probability above zero.
+    The least is the smallest probability above zero, or a unit of the last digit.
     """
-    if answers.digits is not None:
-        return 0.5 * 10.0**-answers.digits
-    return None if answers.least is None else 0.5 * answers.least
+    if answers.least is not None:
+        return 0.5 * answers.least
+    return None if answers.digits is None else 0.5 * 10.0**-answers.digits
 
 
 def from_answers(answers: Answers) -> tuple[AnswerDefense, ...]:
@@ -271,9 +273,8 @@ def from_answers(answers: Answers) -> tuple[AnswerDefense, ...]:
     if answers.kind == "labels":
         return (label_only(),)
     best = (top_k(answers.k),) if answers.kind == "top_k" and answers.k is not None else ()
-    if answers.digits is not None:
-        return (*best, round_to(answers.digits))
-    return best if answers.least is None else (*best, at_least(answers.least))
+    rounded = () if answers.digits is None else (round_to(answers.digits),)
+    return (*best, *rounded, *(() if answers.least is None else (at_least(answers.least),)))
 
 
 def probabilities(log_p: Array, answers: Answers) -> np.ndarray:
@@ -282,11 +283,11 @@ def probabilities(log_p: Array, answers: Answers) -> np.ndarray:
     The floor becomes zero, and what is rounded is a decimal number again.
     """
     p = np.exp(np.asarray(log_p, np.float64))
+    if answers.least is not None:
+        p = np.where(p < 0.75 * answers.least, 0.0, p)
     if answers.digits is not None:
         # Half a unit, the floor, would be rounded to even: down for some digits and, by the last bit, up for others.
         return np.where(p < 0.75 * 10.0**-answers.digits, 0.0, np.round(p, answers.digits))
-    if answers.least is not None:
-        return np.where(p < 0.75 * answers.least, 0.0, p)
     return np.where(np.asarray(log_p) <= HIDDEN, 0.0, p)
 
 

@@ -38,7 +38,18 @@ def test_the_best_classes_are_recognized_among_sure_answers():
     assert answer_format.recognize(p) == Answers(5, "top_k", k=2)
 
 
-@pytest.mark.parametrize("text", ["label_only()", "top_k(3)", "round_to(2)", "top_k(3),round_to(2)", "at_least(0.01)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "label_only()",
+        "top_k(3)",
+        "round_to(2)",
+        "top_k(3),round_to(2)",
+        "at_least(0.01)",
+        "at_least(0.2)",
+        "round_to(2),at_least(0.2)",
+    ],
+)
 def test_what_is_recognized_makes_the_same_of_full_answers(text):
     worn = defenses.parse(text)
     log_p = np.asarray(jax.nn.log_softmax(4 * np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)))

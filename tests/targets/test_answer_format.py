@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mia_jax.reports import words
-from mia_jax.targets import answer_format
+from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Answers
 
 
@@ -30,6 +30,29 @@ def test_a_class_that_was_never_learned_is_not_a_hidden_one():
     p = np.insert(answers_of(16), 2, 0, axis=1)
     assert answer_format.recognize(p) == Answers(5, "probabilities", None)
     assert answer_format.recognize(p[:1, [0, 1, 2]]).kind == "top_k"  # one row of them, and they do not sum to one
+
+
+@pytest.mark.parametrize("least", [0.1, 0.2])
+@pytest.mark.parametrize("digits", [None, 2])
+def test_classes_below_a_threshold_may_not_be_told(least, digits):
+    p = answers_of(400, classes=5) if digits is None else answers_of(400, classes=5).round(digits)
+    told = np.where(p >= least, p, 0)[(p >= least).any(axis=1)]
+    found = answer_format.recognize(told)
+    assert found == Answers(5, "thresholded", digits, None, told[told > 0].min())
+    assert not answer_format.faults(told, found)
+    assert answer_format.faults(np.array([[0.5, 0.3, 0.4, 0, 0]]), found)
+    log_p = answer_format.log_probabilities(told, found)
+    assert log_p.min() == np.float32(np.log(found.least / 2))
+    np.testing.assert_allclose(defenses.probabilities(log_p, found), told, atol=1e-6)
+    rounded = ", rounded to 2 decimal digits" if digits else ""
+    assert words.answers(found._asdict()) == f"those probabilities alone that are at least {found.least:.3g}{rounded}"
+
+
+def test_a_class_whose_column_is_missing_is_not_below_a_threshold():
+    votes = np.random.default_rng(0).multinomial(20, [0.4, 0.3, 0.2, 0.1], 400) / 20
+    assert answer_format.recognize(votes).kind == "probabilities"
+    assert answer_format.recognize(votes[:, :3]).kind == "probabilities"
+    assert len(answer_format.faults(votes[:, :3], answer_format.recognize(votes[:, :3]))) > 200
 
 
 def test_sure_answers_are_not_taken_for_rounded_ones():

@@ -13,7 +13,7 @@ from mia_jax import sanitize
 from mia_jax.attacks import ATTACKS
 from mia_jax.plans import splits
 from mia_jax.statistics import metrics
-from mia_jax.targets import answer_format, black_box, platforms
+from mia_jax.targets import answer_format, black_box, defenses, platforms
 from mia_jax.targets.remote import Options, connect, protocols, replies
 from mia_jax.types import Answers, InputError, Records
 
@@ -67,6 +67,21 @@ def test_the_best_of_more_classes_is_a_top_1_answer():
     np.testing.assert_allclose(p.max(axis=1), truth.max(axis=1), rtol=1e-5)
     np.testing.assert_array_equal(p.argmax(axis=1), truth.argmax(axis=1))
     assert ((p > 1e-30).sum(axis=1) == 1).all()
+
+
+def test_classes_below_a_threshold_are_not_told():
+    """Rows of one, two and three scores were read as the three best."""
+
+    def predict(x):
+        p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+        return [{str(c): float(q) for c, q in enumerate(row) if q >= 0.2} for row in p]
+
+    with services.answering(predict) as url:
+        target = black_box.with_recognized_format(connect(url, X, num_classes=3, options=FAST), X)
+        p = defenses.probabilities(target.ask(X), target.answers)
+    truth = np.exp(X) / np.exp(X).sum(axis=1, keepdims=True)
+    assert target.answers == Answers(3, "thresholded", least=pytest.approx(truth[truth >= 0.2].min()))
+    np.testing.assert_allclose(p, np.where(truth >= 0.2, truth, 0), atol=1e-6)
 
 
 def test_a_score_of_the_second_class_beside_the_label_is_told_by_the_answers():

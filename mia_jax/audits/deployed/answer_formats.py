@@ -119,7 +119,7 @@ def of_saved(target: np.ndarray, shadows: np.ndarray, *, common: bool = True) ->
     flat = shadows.reshape(-1, shadows.shape[-1])
     step = max(1, flat.size // ENTRIES)
     one, other = answer_format.recognize(target), answer_format.recognize(flat[::step])
-    if one.least and other.least:  # votes and counts: a zero is the same of both
+    if one.least and other.least and one.kind == other.kind:  # votes and counts: a zero is the same of both
         least = min(one.least, other.least)
         one, other = one._replace(least=least), other._replace(least=least)
     if not common:

@@ -236,7 +236,8 @@ def learn(
         first = sanitize.outline(answered[0])
         raise Unknown(f"its answers are of a form that is not known, or not all of one; the first is {first}") from None
     answers = recognize(np.nan_to_num(p), few=True)
-    if form == "scores" and classes > 2 and any(len(_by_class(row)) < classes for row in answered):
+    in_part = answers.kind != "thresholded" and form == "scores" and classes > 2
+    if in_part and any(len(_by_class(row)) < classes for row in answered):
         answers = answers._replace(kind="top_k", k=max(len(_by_class(row)) for row in answered), least=None)
     finite = p[np.isfinite(p).all(axis=1)]
     if 1 < len(finite) <= 2 * len(faults(finite, answers)):  # most of them are none: no accident
