@@ -318,7 +318,7 @@ def test_a_model_that_is_replaced_in_between_is_refused(tmp_path, at, told):
             settled(url, cache=tmp_path)
 
 
-@pytest.mark.parametrize(("told", "more"), [("exact", 16), ("2 digits", 16), ("labels", 37)])
+@pytest.mark.parametrize(("told", "more"), [("exact", 37), ("2 digits", 37), ("labels", 37)])
 def test_a_model_that_stays_is_asked_a_little_more(told, more):
     service, heard = replaced_at(10**9, TOLD[told]), []
     with services.answering(service) as url:
@@ -328,7 +328,7 @@ def test_a_model_that_stays_is_asked_a_little_more(told, more):
         assert sum(service.sizes) == 2 * N + 8 + 8 + more
 
 
-@pytest.mark.parametrize(("room", "asked"), [(31, 8), (32, 8 + 16)])
+@pytest.mark.parametrize(("room", "asked"), [(31, 8), (32, 8 + 16), (40, 8 + 24), (99, 8 + 37)])
 def test_a_budget_without_room_asks_no_oldest_again(room, asked):
     service = replaced_at(10**9)
     with services.answering(service) as url:
@@ -341,7 +341,7 @@ def test_a_budget_without_room_asks_no_oldest_again(room, asked):
 def test_few_questions_answers_of_earlier_runs_and_noise_that_is_known_cost_no_more(tmp_path):
     service, few = replaced_at(10**9), X[:127]
     with services.answering(service) as url:
-        for x, cost in ((few, 127 + 8 + 8), (few, 8), (X, 173 + 8 + 16)):  # 8: of the late rows, or the recheck's
+        for x, cost in ((few, 127 + 8 + 8), (few, 8), (X, 173 + 8 + 21)):  # 8: of the late rows, or the recheck's
             before = sum(service.sizes)
             target = connect(url, x, cache=tmp_path, options=SMALL)
             target.ask(x)
@@ -350,6 +350,17 @@ def test_few_questions_answers_of_earlier_runs_and_noise_that_is_known_cost_no_m
     noise = Service(noisy)
     with services.answering(noise) as url:
         assert unsteady(settled(url)) > 0.01 and sum(noise.sizes) == N + 8
+
+
+@pytest.mark.parametrize("turn", [(13,), (12, 15), (18,)])  # of 10 requests of the question, from 11 on
+def test_a_second_model_that_answers_few_requests_is_told(turn):
+    """A canary rollout was met in half of the audits: the oldest answers are those of one request."""
+    service = Service(lambda p, x, number: softmax(x @ WEIGHTS[1]) if number in turn else p)
+    with services.answering(service) as url:
+        target = settled(url, heard := [])
+    assert len(heard) == 1 and re.search(r" \d of 21 records have other answers than before, by up to 0\.", heard[0])
+    assert "two models behind one URL (a canary rollout" in heard[0] and unsteady(target) > 0.1
+    assert warnings(target)[0].startswith("Asked again after all,")
 
 
 def test_noise_that_begins_late_is_no_other_model_and_a_service_that_is_gone_no_error():

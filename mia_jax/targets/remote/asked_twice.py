@@ -1,4 +1,4 @@
-"""When a service is asked twice: about some of the probe, late rows of the first large request, the oldest at the end.
+"""When a service is asked twice: about some of the probe, late rows of the first large request, some when all are had.
 
 Asked only to learn whether answers can be trusted (``repeats``): a service that does not answer now, or a budget that
 is spent, is found out by the next question.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PROBE_ROWS = 16  # enough to tell rounded and top-k answers from others
 PROBE_TRIES = 3
 OLDEST = 16  # answers that are asked for again when all are had; more where each tells less
+SPREAD = 24  # others, of as many requests: where a second model answers one in ten, none is its own in .9^24 = 8 %
 ONE_OF = 8  # so many are not asked again for each that is
 
 
@@ -104,7 +105,7 @@ class AskedTwice:
                 store.put([key for key, one in zip(keys, found, strict=True) if one], log_p[found])
 
     def oldest(self, store: AnswerStore, since: int, x: np.ndarray, keys: Sequence[bytes]) -> None:
-        """Ask about the records of x [n, *f] again that were answered first, now that all are.
+        """Ask about the records of x [n, *f] again that were answered first, now that all are, and about some others.
 
         Args:
             store: where all answers are.
@@ -120,10 +121,13 @@ class AskedTwice:
         service, room = self._service, self._service.budget.spare()
         if not service.options.repeat or self.unsteady is not None or count < OLDEST or room < count:
             return
-        rows = rows[:count]
-        then, _ = store.find([keys[row] for row in rows])
+        first, more = rows[:count], min(SPREAD, len(rows) // ONE_OF - count, room - count)
+        others = rows[count:][np.linspace(0, len(rows) - count - 1, max(0, int(more))).round().astype(int)]
+        then, _ = store.find([keys[row] for row in first])
         try:
-            came = earlier.compare(then, lambda parts: self._ask(x, rows, parts), store.answers.digits, room)
+            came = earlier.compare(then, lambda parts: self._ask(x, first, parts), store.answers.digits, room)
+            if not came.other and len(others):
+                self._second_model(store, x, others, [keys[row] for row in others])
         except (BudgetSpent, errors.Stopped):
             return
         if came.replaced:
@@ -136,6 +140,14 @@ class AskedTwice:
         if came.unsteady is not None:
             self.unsteady = came.unsteady
             self._say(repeats.differs(count, came.unsteady))
+
+    def _second_model(self, store: AnswerStore, x: np.ndarray, rows: np.ndarray, keys: Sequence[bytes]) -> None:
+        """Tell whether ``rows`` of x, whose keys these are, get other answers now, where the oldest get the same."""
+        then, _ = store.find(keys)
+        now = self._ask(x, rows, 1)
+        if other := int((earlier.distance(then, now, store.answers.digits) > earlier.ALIKE).sum()):
+            self.unsteady = earlier.largest(then, now)
+            self._say(repeats.of_two_models(other, len(rows), self.unsteady))
 
     def _ask(self, x: np.ndarray, places: np.ndarray, parts: int) -> np.ndarray:
         try:

@@ -20,6 +20,8 @@ GARBAGE = 0.1  # total variation; no batch of another size moves an answer so fa
 SAME = earlier.ALIKE / 10  # nats between answers that are one and the same
 COARSE_DIGITS = 1  # so few, or labels: many records have the same answer, and no place in a batch can be told
 
+TWO_MODELS = "two models behind one URL (a canary rollout, replicas of two versions): ask one revision by its own URL"
+
 
 class OtherOrder(TargetError):
     """Answers to a request of several records belong to other records than those asked about."""
@@ -107,7 +109,16 @@ def differs(records: int, most: float) -> str:
     """The warning about a service that answers differently each time, by up to ``most``."""
     return (
         f"warning: the service answers differently each time: {records} records were asked about twice, and a"
-        f" probability differs by up to {most:.2g}; scores are noisy by that, of this run and of the next"
+        f" probability differs by up to {most:.2g}; scores are noisy by that, of this run and of the next. A model with"
+        f" noise does so, and {TWO_MODELS}"
+    )
+
+
+def of_two_models(other: int, records: int, most: float) -> str:
+    """The warning about a service that answers ``other`` of some records otherwise than before, and not the oldest."""
+    return (
+        f"warning: asked again after all, {other} of {records} records have other answers than before, by up to"
+        f" {most:.2g}, and those that were answered first have the same: so do {TWO_MODELS}. The scores are of both"
     )
 
 
