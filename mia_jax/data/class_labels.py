@@ -18,7 +18,9 @@ BIN = (
     'a regression is audited by its error, mia_jax.audit(..., signal="squared_error"), or in bins:'
     " np.digitize(y, np.quantile(y, [0.25, 0.5, 0.75])) makes four classes"
 )
-NAMES = frozenset(("none", "null", "na", "n/a"))  # words for what is missing that a class may have as its name
+NAMES = frozenset(  # words for what is missing that a class may have as its name
+    ("none", "null", "na", "n/a", "unknown", "undefined", "missing", "unlabeled", "unlabelled", "not labeled", "tbd")
+)
 SHOWN = 8  # classes of a sentence
 LONE, BESIDE = 3, 10  # classes of one record, at most, and records of each other class, at least, that make these odd
 

@@ -64,10 +64,11 @@ def notes(
             f"{which} has a value of its own in each record, as identifiers have, by which models can learn records"
             f" by heart; {move} leaves it out."
         )
-    own = [k for k in np.flatnonzero((x == y[:, None]).all(axis=0)) if not names or names[k] not in said_of]
-    if own:
-        which, move = column(own[0])
-        said.append(f"{which} is y itself: models need to learn nothing; {move} leaves it out.")
+    own = [k for k in _codes_of_labels(x, y) if not names or names[k] not in said_of]
+    for k in own[:1]:
+        which, move = column(k)
+        what = "is y itself" if (x[:, k] == y).all() else "has one number for each class and no other"
+        said.append(f"{which} {what}: models need to learn nothing; {move} leaves it out.")
     means = _means_of_labels(x, y)
     if means:
         which, move = column(means[0])
@@ -87,6 +88,19 @@ def notes(
     if len(said) == before and x.dtype.kind in "if":
         said += _codes(x, names)
     return tuple(said)
+
+
+def _codes_of_labels(x: np.ndarray, y: np.ndarray) -> list[int]:
+    """Columns of numbers [n, f] that are y, or else, of many records, have one value for each class and no other."""
+    same = (x == y[:, None]).all(axis=0)
+    classes, rows = np.unique(y, return_index=True)
+    if len(x) < SOME or not 1 < len(classes) <= MANY:
+        return np.flatnonzero(same).tolist()
+    one = x[rows]  # of each class a record
+    ordered = np.sort(one, axis=0)
+    differ = (ordered[1:] != ordered[:-1]).all(axis=0)
+    coded = differ & (x == one[np.searchsorted(classes, y)]).all(axis=0)
+    return [*np.flatnonzero(same), *np.flatnonzero(coded & ~same)]
 
 
 def _means_of_labels(x: np.ndarray, y: np.ndarray) -> list[int]:

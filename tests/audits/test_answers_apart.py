@@ -163,6 +163,17 @@ def test_a_forest_that_is_calibrated_is_told(forests):
     assert said_of(forests) == ["", ""]
 
 
+def test_a_sigmoid_that_was_applied_twice_is_undone_as_a_sigmoid(forests):
+    """The advice was that of a softmax: it gave (1 + p) / 2."""
+    two = forests[..., :2].sum(axis=-1)
+    twice = 1 / (1 + np.exp(-two[0]))
+    p = np.stack([np.stack([1 - q, q], axis=-1) for q in (twice, *two[1:])])
+    said = temperatures.softmax_twice_note(p[0], p[1:])
+    assert said is not None and "sigmoid of probabilities" in said
+    assert "np.log(q / (1 - q)) of q, its column of target" in said
+    np.testing.assert_allclose(np.log(twice / (1 - twice)), two[0], atol=1e-12)
+
+
 def test_a_softmax_that_was_applied_twice_is_told_from_calibration(forests):
     """LiRA's AUC .632 instead of .894 on such forests, with the advice to divide the shadows' logits by 3.7."""
     twice = np.exp(forests) / np.exp(forests).sum(axis=-1, keepdims=True)

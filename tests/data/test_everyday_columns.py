@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import mia_jax as mia
+from mia_jax.data import oddities
 from mia_jax.types import InputError
 
 N = 120
@@ -227,6 +228,22 @@ def test_labels_among_the_features_are_noted_once():
     said = read(np.array(["no", "yes"])[Y])[2]
     assert said.count("learn nothing") == 1
     assert read(Y)[2].count("Column c is y itself") == 1
+
+
+def test_a_column_of_numbers_that_stand_for_the_classes_is_noted_once():
+    """Beside the label class (First, Second, Third) nothing was said of pclass (1, 2, 3)."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 300)
+    x = np.stack([np.array([7, 2, 5])[y], rng.integers(0, 3, 300), y // 2, y], axis=1)
+    said = oddities.notes(x, y, names=("pclass", "sex", "third", "code"))
+    assert [one for one in said if "learn nothing" in one] == [
+        "Column code is y itself: models need to learn nothing; `kinds=code:drop` leaves it out."
+    ]
+    (one,) = (one for one in oddities.notes(x[:, :3], y) if "learn nothing" in one)
+    assert one.startswith("Column 0 of x has one number for each class and no other: models need to learn nothing;")
+    two = oddities.notes(np.stack([3 - 2 * (y > 0), y], axis=1), (y > 0).astype(int))
+    assert len(two) == 1 and two[0].startswith("Column 0 of x has one number for each class")
+    assert not oddities.notes(np.where(np.arange(300)[:, None] == 17, 9, x[:, :1]), y)  # not of every record
 
 
 def test_names_with_spaces_and_line_breaks():

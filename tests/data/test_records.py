@@ -302,7 +302,7 @@ def test_the_label_column_is_named():
 # --- names, indexes, what scikit-learn gives -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", ["none", "None", "NA", "null"])
+@pytest.mark.parametrize("word", ["none", "None", "NA", "null", "unknown", "Unlabeled"])
 def test_a_class_may_be_called_as_what_is_missing_is(word):
     labels = np.where(CLASS == "no", word, "some").astype(object)
     records, schema, said = read(changed(**{"class": labels}))

@@ -33,6 +33,7 @@ def notes(target: Array, shadows: Array) -> tuple[str, ...]:
         return ()
     return (
         f"No model gives a class less than {limit:.2g}, and {share:.0%} of all probabilities lie there: answers seem to"
-        " be cut or smoothed at this value (a clip, label smoothing, a floor). How sure a model is beyond it is lost,"
+        " be cut or smoothed at this value (a clip, label smoothing, a floor), or to be made of votes between pairs of"
+        " classes, as the decision_function of an SVC. How sure a model is beyond it is lost,"
         " which lira and loss feel most: save logits, or probabilities that nothing has changed, if they can be had.",
     )

@@ -239,8 +239,8 @@ def _remembers_nothing(sure: np.ndarray, trained: np.ndarray) -> list[str]:
     return [
         f"Shadows are no surer of the records that are said to have trained them than of the others (AUC {area:.3f}):"
         " attacks have little to learn from them. Either such models remember nothing; or they answered about each"
-        " record by models without it (out of bag, cross-validation); or all of them trained on all records; or the"
-        " columns of shadow_member are in another order than the records."
+        " record by models without it (out of bag, cross-validation), or in training (with dropout); or all of them"
+        " trained on all records; or the columns of shadow_member are in another order than the records."
     ]
 
 

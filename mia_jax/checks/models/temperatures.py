@@ -192,11 +192,22 @@ def softmax_twice_note(target: Array, shadows: Array | Sequence[Array]) -> str |
         whose = f"The answers of {'the target and of ' * own}{naming.shadows(odd)}"
         array = f"shadows[{odd[0]}]" if len(odd) == 1 else "these"
         array += ", and of target" * own
+    if _of_sigmoids(target if own else np.asarray(shadows[odd[0]])):
+        return (
+            f"{whose} look like a sigmoid of probabilities, as where a sigmoid is applied to what a model's own sigmoid"
+            " gave, and attacks that compare them with the others' are weaker: save the probabilities of class 1,"
+            f" np.log(q / (1 - q)) of q, its column of {array}."
+        )
     return (
         f"{whose} look like a softmax of probabilities, as where a softmax is applied to what a model's own softmax"
         " gave, and attacks that compare them with the others' are weaker: save the probabilities,"
         f" np.clip(z + (1 - z.sum(-1, keepdims=True)) / {np.shape(target)[1]}, 0, 1) of z = np.log({array})."
     )
+
+
+def _of_sigmoids(p: Array) -> bool:
+    """Whether answers [n, c] that are softmaxes of probabilities are of two classes, the second of which has half."""
+    return np.shape(p)[1] == 2 and float(np.min(np.asarray(p)[:, 1])) > 0.49
 
 
 def note(factor: float, remedy: str) -> str:
