@@ -56,6 +56,17 @@ def test_it_is_not_named_where_it_is_not_so(by_patient, shuffled, seed):
     assert drawn_together.cause(given["member"], given["shadow_member"], given["shadows"]) == ""
 
 
+def test_members_of_another_kind_are_no_group():
+    """SIMULATED: members are rather on one side of what models learn; neighbours are, too, though nobody is twice."""
+    rng, n = np.random.default_rng(0), 2048
+    z = rng.normal(size=(n, 3))
+    member = rng.random(n) < 1 / (1 + np.exp(-2 * z[:, 0]))
+    shadows = np.exp(z + 0.05 * rng.normal(size=(6, n, 3)))
+    shadows /= shadows.sum(axis=-1, keepdims=True)
+    trained = rng.random((6, n)) < 0.5
+    assert drawn_together.cause(member, trained, shadows) == ""
+
+
 def test_a_file_of_members_first_is_no_group():
     given = answers(0, False, False, shuffled=True)
     order = np.argsort(~given["member"], kind="stable")

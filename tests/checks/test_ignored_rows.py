@@ -18,22 +18,22 @@ from mia_jax.statistics import metrics
 N, S = 400, 8
 
 
-def world(seed, *, memory=1.0, harder=0.0, ignored=False, of_target=None, pairs=False):
+def world(seed, *, memory=1.0, harder=0.0, ignored=False, of_target=None, pairs=False, n=N):
     """Numbers of a target [n] and of shadows [S, n], who trained the shadows, and the target.
 
     memory: of all models, in standard deviations of a number; harder: how members are drawn among hard records.
     """
     rng = np.random.default_rng(seed)
-    hard = rng.normal(size=N)
-    member = rng.random(N) < np.clip(0.5 + harder * np.tanh(hard), 0.02, 0.98)
-    said = rng.random((S, N)) < 0.5
+    hard = rng.normal(size=n)
+    member = rng.random(n) < np.clip(0.5 + harder * np.tanh(hard), 0.02, 0.98)
+    said = rng.random((S, n)) < 0.5
     said[1::2] = ~said[::2] if pairs else said[1::2]
     trained = np.vstack([member, np.tile(member, (S, 1)) if ignored else said])
     strength = np.r_[memory if of_target is None else of_target, np.full(S, memory)]
-    numbers = hard + strength[:, None] * trained + rng.normal(size=(S + 1, N))
+    numbers = hard + strength[:, None] * trained + rng.normal(size=(S + 1, n))
     if not ignored:  # what a training set says of records that are not in it: with no memory, too
         means = trained - 0.5
-        numbers += 0.2 * (means @ rng.normal(size=(N, N))) / np.sqrt(N / 4)
+        numbers += 0.2 * (means @ rng.normal(size=(n, n))) / np.sqrt(n / 4)
     return numbers[0], numbers[1:], said, member
 
 
@@ -53,6 +53,14 @@ def test_honest_files_are_not_doubted(memory, harder, seeds):
     for seed in seeds:
         assert ignored_rows.doubts(*world(seed, memory=memory, harder=harder)) == ()
         assert ignored_rows.doubts(*world(seed, memory=memory, harder=harder, of_target=3.0)) == ()
+
+
+def test_what_is_worth_little_is_no_doubt(monkeypatch):
+    """SIMULATED: of many records a trace of the target's members is no chance, and changes no number by much."""
+    given = world(0, ignored=True, memory=0.2, pairs=True, n=8000)
+    assert ignored_rows.doubts(*given) == ()
+    monkeypatch.setattr(ignored_rows, "WORTH", 0.5)
+    assert ignored_rows.doubts(*given) != ()
 
 
 def test_linear_models_without_memory_tell_easy_members_and_are_not_doubted():

@@ -12,7 +12,7 @@ from mia_jax.statistics import row_groups
 from mia_jax.types import Array
 
 RUNS = 40  # of members or others: fewer are parts of a file
-ALIKE, SURE, CHANCE = 0.8, 8.0, 4.0  # share of pairs on one side, and standard errors that are none by chance; and are
+ALIKE, CHANCE = 0.8, 4.0  # share of pairs on one side, at least; standard errors that chance may make
 COMPARED, SAMPLE = 4, 2048  # shadows that are looked at, and rows
 CAUSE = (
     " Or the target's members were drawn in groups, as all rows of a person together, and the shadows' row by row:"
@@ -38,7 +38,7 @@ def cause(member: Array | None, trained: Array, shadows: Array) -> str:
     rows = samples.rows(len(member), SAMPLE)
     answers = logits(np.asarray([np.asarray(p)[rows] for p in shadows], np.float64))
     share, error = _on_one_side(member[rows], answers)
-    if share < ALIKE or error < SURE:
+    if share < ALIKE or error < CHANCE:
         return ""
     others = (_on_one_side(row[rows], np.delete(answers, k, axis=0))[1] for k, row in enumerate(trained))
     if len(answers) < 2 or any(sure > CHANCE for sure in others):
