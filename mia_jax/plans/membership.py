@@ -236,7 +236,7 @@ def examine(
         together = row_groups.size(rows)
         known = together > 1 or len(rows) > row_groups.FEW
         if sure := _association(rows, member, kept, together if known else USUAL):
-            raise InputError(TELLS.format(sure))
+            raise InputError(_of_idle(rows, member, kept) or TELLS.format(sure))
         if not known:
             notes.append(
                 f"shadow_member may tell who trained the target: {told}. That is beyond chance if each row was drawn"
@@ -246,6 +246,17 @@ def examine(
     if note := _few_sets(rows):
         notes.append(note)
     return Design(kept, fixed, tuple(notes))
+
+
+def _of_idle(rows: np.ndarray, member: np.ndarray, numbers: np.ndarray) -> str | None:
+    """What is wrong where only records that trained no model at all tell members from others; None elsewhere."""
+    idle = ~(rows.any(axis=0) | member)
+    if not idle.any() or idle.all() or _association(rows[:, ~idle], member[~idle], numbers):
+        return None
+    return (
+        f"{int(idle.sum()):,} of {len(idle):,} records trained neither the target nor any shadow, which tells that they"
+        " are no members: leave them out of all arrays, by keep = member | shadow_member.any(axis=0)"
+    )
 
 
 def _few_sets(rows: np.ndarray) -> str | None:

@@ -148,6 +148,16 @@ def test_what_cannot_be_mended_is_refused_with_the_next_move():
         membership.examine(np.array([member, ~member]), member)
 
 
+def test_records_that_trained_no_model_are_to_be_left_out():
+    """What a validation split held out, once it is marked so: that each shadow be drawn at random was no remedy."""
+    drawn = independent(np.random.default_rng(0), 17)
+    drawn[:, 320:] = False
+    with pytest.raises(InputError, match=r"^80 of 400 records trained neither .*leave them out of all arrays, by keep"):
+        membership.examine(drawn[1:], drawn[0])
+    keep = drawn[0] | drawn[1:].any(axis=0)
+    assert membership.examine(drawn[1:, keep], drawn[0, keep]).notes == ()
+
+
 def test_honest_designs_pass_untouched():
     for seed in range(200):
         rng = np.random.default_rng(seed)

@@ -19,6 +19,7 @@ KNOWN = np.concatenate([MEMBER[None], TRAINED])  # logits of models that remembe
 LOGITS = RNG.normal(size=(S + 1, N, C)) + np.eye(C)[Y] * (2 + 2 * KNOWN[..., None])
 P = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
 TWO = 1 / (1 + np.exp(-RNG.normal(size=(S + 1, N)) + (1 - Y % 2 * 2) * (2 + 2 * KNOWN)))
+HALF_CUT = (np.arange(N)[:, None] % 2 == 0) & (np.eye(C)[Y] == 1)  # the true class's, as no threshold does
 FORMS = {
     "logits": (LOGITS, "logits"),
     "logits in float16": (LOGITS.astype(np.float16), "logits"),
@@ -138,6 +139,14 @@ def test_independent_sigmoids_are_called_so_at_every_entrance():
         mia.audit(lambda x: values[0], np.zeros((N, 1)), Y, MEMBER, attacks="loss")
 
 
+def test_log_probabilities_above_a_threshold_are_read_as_such():
+    told = np.where(P < 0.05, 0, P)
+    with np.errstate(divide="ignore"):
+        found = answer_kinds.of_models(np.log(told[0]), np.log(told[1:]))
+    np.testing.assert_allclose(found.target, told[0], atol=1e-12)
+    np.testing.assert_allclose(found.shadows, told[1:], atol=1e-12)
+
+
 def test_several_kinds_are_refused():
     with pytest.raises(answer_kinds.Faulty, match="target holds probabilities, and shadows holds logits"):
         answer_kinds.together({"target": P[0], "shadows": LOGITS[1]})
@@ -163,7 +172,7 @@ def test_several_kinds_are_refused():
             np.column_stack([np.ones(N), 0.7 * TWO[0], 0.2 * TWO[0]]),
             r"P\(y >= k\) .* -np\.diff\(p, axis=-1, append=0\)",
         ),
-        (np.where(P[0] < 0.05, -np.inf, np.log(P[0])), "log-probabilities of which the smallest were cut off"),
+        (np.where(HALF_CUT, -np.inf, np.log(P[0])), "log-probabilities of which the smallest were cut off"),
         (np.where(np.arange(N)[:, None] == 3, np.inf, LOGITS[0]), "not finite"),
         (np.where(np.arange(N)[:, None] == 3, -np.inf, LOGITS[0]), "not finite"),
         (np.where(np.arange(N) == 3, np.inf, TWO[0]), "not finite"),

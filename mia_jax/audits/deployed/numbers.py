@@ -18,7 +18,8 @@ from mia_jax.audits.deployed import calibration, given_answers, negative_control
 from mia_jax.audits.deployed.calibration import AS_TARGET, Calibration, Choice
 from mia_jax.audits.deployed.infer import ONE_SIDED, built, equal_counts, lacking
 from mia_jax.checks import unnoticed
-from mia_jax.checks.membership import ignored_rows, own_members
+from mia_jax.checks.membership import held_out, ignored_rows, own_members
+from mia_jax.checks.models import carried_over
 from mia_jax.checks.signals import filled_signals, signal_orders, signal_scales, unlike_signals
 from mia_jax.data import tables, truths
 from mia_jax.plans import membership
@@ -343,12 +344,14 @@ def _compared(target: Array, shadows: Array, shadow_member: Array, member: Array
     related = None if member is None else membership.related(np.vstack([member, shadow_member]))
     doubted = unlike_signals.doubts(target, shadows, shadow_member, member, related)
     doubted = doubted or ignored_rows.doubts(target, shadows, shadow_member, member)
+    doubted = doubted or carried_over.doubts(shadows, shadow_member)
     if doubted:
         return Remarks(doubted, ())
     said = filled_signals.cut(np.vstack([target, shadows]), shadow_member, member)  # which changes how they are spread
     said = said or signal_scales.coarse(np.vstack([target, shadows]))
     said = said or signal_scales.notes(target, shadows, shadow_member, member)
     said = said or own_members.of_numbers(shadows, shadow_member)
+    said = said or held_out.last_rows(shadows, shadow_member)
     if member is not None and related is not None and not said:
         said = signal_orders.note(np.vstack([target, shadows]), shadow_member, member)
         said = said or unlike_signals.notes(unlike_signals.beside(target, shadows, shadow_member, member, related))

@@ -31,7 +31,7 @@ from mia_jax.checks.membership import (
     unlike_memberships,
     untold_rows,
 )
-from mia_jax.checks.models import lost_order, odd_shadows, temperatures, unlike_shadows
+from mia_jax.checks.models import carried_over, lost_order, odd_shadows, temperatures, unlike_shadows
 from mia_jax.checks.signals import filled_signals
 from mia_jax.data import duplicates
 from mia_jax.plans import membership
@@ -163,6 +163,7 @@ def _doubts(given: _Given, found: _Beside | None, alike: bool) -> tuple[str, ...
         or _caused(given, trained_on_all.of_answers(labels, target, shadows, trained, member))
         or memorization.of_members(labels, target, shadows, trained, member)
         or ignored_rows.doubts(given.target, given.shadows, trained, member, labels)
+        or carried_over.doubts(given.shadows, trained)
         or (_below_new(given) if alike else ())
         or (unlike_shadows.doubts(found.models, member) if found and member is not None else ())
         or (slipped_members.of_shadows(found.models, member, trained) if found and member is not None else ())
@@ -252,7 +253,7 @@ def _notes(given: _Given, found: _Beside | None) -> tuple[str, ...]:
     if plain:
         said += cut_answers.notes(asked.target, asked.shadows)
         everyone = _everyone(given)
-        said += held_out.notes(*everyone) or held_out.unmoved(*everyone)
+        said += held_out.notes(*everyone) or held_out.unmoved(*everyone) or held_out.last_rows(*everyone)
     said = said or [*memorization.unrelated_rows(labels, asked.shadows, trained)]
     if member is not None:
         said = said or [

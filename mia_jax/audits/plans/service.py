@@ -26,7 +26,7 @@ from mia_jax.audits.types import AuditPlan, Run, Summary, Trained, TrainingJob
 from mia_jax.checks.answers import equal_answers, near_answers, slipped_rows
 from mia_jax.checks.labels import class_gaps, consistency, largest_of_two
 from mia_jax.checks.membership import blind_guesses, memorization, own_members, trained_on_all
-from mia_jax.checks.models import temperatures, unlike_shadows
+from mia_jax.checks.models import carried_over, temperatures, unlike_shadows
 from mia_jax.checks.records import unlike_records
 from mia_jax.data import duplicates
 from mia_jax.plans import splits
@@ -270,6 +270,7 @@ def _doubts(
             seen.member,
             float(inputs.member.sum() / len(inputs.question.records.y)),
         )
+        or carried_over.doubts(confidence, seen.member)
     )
 
 

@@ -10,7 +10,7 @@ NumPy and SciPy.
 from typing import Any
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
 from mia_jax.checks import samples
 from mia_jax.types import Array
@@ -25,6 +25,7 @@ UNSURE = 0.3, 0.8  # mean probability of models without a record, between which 
 MOVED = 3.0  # standard errors by which training moves such a record, the median
 UNMOVED = 0.33  # of those that it moves by less than half of that: moved the wrong way
 AUTOMATIC = 10_000  # records above which early_stopping="auto" of scikit-learn stops early
+FEWEST = 6  # models by which rows that none of them knows are told
 AS_NEW = 0.35  # of the answers nearer to those of models without the record: below their median; one half of new ones
 
 
@@ -97,6 +98,44 @@ def unmoved(sure: Array, member: Array) -> tuple[str, ...]:
         " models, whatever the memberships say (a core set that every training adds), or none (filtered out, left out"
         " by a loader). As marked, attacks find less than there is: mark what trained each model.",
     )
+
+
+def last_rows(numbers: Array, member: Array) -> tuple[str, ...]:
+    """What is to be said of the last rows, or the first, where no model remembers its members, in a sentence.
+
+    A validation split takes the last records of those that are given to ``fit``. What models do not know there, as
+    where they are sure of all records alike, is no such case.
+
+    Args:
+        numbers: float [K, n], larger where a model fits the record better.
+        member: bool [K, n], who is said to have trained each model.
+    """
+    numbers, member = _some(numbers, member)
+    if len(numbers) < FEWEST:
+        return ()
+    own = stats.rankdata(numbers, axis=1) / numbers.shape[1]
+    own, who = own - own.mean(axis=0), member - member.mean(axis=0)
+    width = np.sqrt((own**2).mean(axis=0))
+    length = np.sqrt((own**2).sum(axis=0) * (who**2).sum(axis=0))
+    known = np.divide((own * who).sum(axis=0), length, out=np.zeros(len(length)), where=length > 0)  # a correlation
+    for last in (True, False):
+        ordered, spread = (each[::-1] if last else each for each in (known, width))
+        size = 1 + int(np.cumsum(known.mean() / 2 - ordered).argmax())  # from where on records are known
+        part, rest, n = ordered[:size], ordered[size:], len(known)
+        if not n / 20 <= size <= n / 2:
+            continue
+        error = 1 / np.sqrt((len(numbers) - 1) * size)
+        if abs(part.mean()) > 2.5 * error or rest.mean() < 8 * error:
+            continue
+        others = [rest[k : k + size].mean() for k in range(0, len(rest) - size + 1, size)]
+        if min(others) > rest.mean() / 3 and np.median(spread[:size]) > np.median(spread[size:]) / 2:
+            return (
+                f"In the {'last' if last else 'first'} {size / n:.0%} of the rows no model knows those that are said"
+                " to have trained it from others, and elsewhere all do: they seem to be held out inside fit (a"
+                " validation split, which takes the last of what is given). As marked, attacks find less than there is:"
+                " leave these rows out of all arrays, or let each model train on all that it is given.",
+            )
+    return ()
 
 
 def of_estimators(target: Any, trainer: Any, member: Array | None, n: int) -> tuple[str, ...]:

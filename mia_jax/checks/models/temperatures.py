@@ -174,17 +174,19 @@ def softmax_twice(p: Array) -> bool:
 
 
 def softmax_twice_note(target: Array, shadows: Array | Sequence[Array]) -> str | None:
-    """The sentence on a target, or shadows, whose answers went through a softmax twice, and the others' did not.
+    """The sentence on a target, or shadows, whose answers went through a softmax twice.
 
     Args:
         target: probabilities [n, c].
         shadows: probabilities [S, n, c].
     """
     own, each = softmax_twice(target), [softmax_twice(p) for p in shadows]
-    if own == all(each) and own == any(each):
+    if not own and not any(each):
         return None
     odd = np.flatnonzero(each) if any(each) else []
-    if own and not len(odd):
+    if own and all(each):
+        whose, array = "All models' answers", "target and shadows"
+    elif own and not len(odd):
         whose, array = "The target's answers", "target"
     elif not own and len(odd) == len(each):
         whose, array = "The shadows' answers", "shadows"
@@ -192,16 +194,17 @@ def softmax_twice_note(target: Array, shadows: Array | Sequence[Array]) -> str |
         whose = f"The answers of {'the target and of ' * own}{naming.shadows(odd)}"
         array = f"shadows[{odd[0]}]" if len(odd) == 1 else "these"
         array += ", and of target" * own
+    kind, mended = (
+        "softmax",
+        (f"np.clip(z + (1 - z.sum(-1, keepdims=True)) / {np.shape(target)[1]}, 0, 1) of z = np.log({array})"),
+    )
     if _of_sigmoids(target if own else np.asarray(shadows[odd[0]])):
-        return (
-            f"{whose} look like a sigmoid of probabilities, as where a sigmoid is applied to what a model's own sigmoid"
-            " gave, and attacks that compare them with the others' are weaker: save the probabilities of class 1,"
-            f" np.log(q / (1 - q)) of q, its column of {array}."
-        )
+        kind, mended = "sigmoid", f"np.log(q / (1 - q)), for class 1, of q, its column of {array}"
+    what = "attacks that read more than their order are misled" if own and all(each) else "attacks that compare them"
+    what += "" if own and all(each) else " with the others' are weaker"
     return (
-        f"{whose} look like a softmax of probabilities, as where a softmax is applied to what a model's own softmax"
-        " gave, and attacks that compare them with the others' are weaker: save the probabilities,"
-        f" np.clip(z + (1 - z.sum(-1, keepdims=True)) / {np.shape(target)[1]}, 0, 1) of z = np.log({array})."
+        f"{whose} look like a {kind} of probabilities, as where a {kind} is applied to what a model's own {kind} gave,"
+        f" and {what}: save the probabilities, {mended}."
     )
 
 
