@@ -57,6 +57,11 @@ def privacy(phi: np.ndarray, forgotten: np.ndarray, targets: int, *, fixed: bool
     seen = {"phi": np.asarray(phi, np.float64)}
     score = leave_one_out.shadow_scores(lira.steps(fixed=fixed), seen, forgotten, models=range(targets))[:targets]
     if np.isnan(score).any():
+        if (np.asarray(forgotten) == forgotten[0]).all():
+            raise InputError(
+                f"all {len(phi)} models forgot the same records, so what was forgotten is not told from what is hard:"
+                " give 6 models or more that forget others, in pairs that forget complementary halves"
+            )
         raise InputError(
             f"{len(phi)} unlearned models are too few: when one is judged, of its record no other is left that forgot"
             " it, or none that never saw it; give 6 or more, in pairs that forget complementary halves"

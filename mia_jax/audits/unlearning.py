@@ -156,7 +156,10 @@ def _accuracy_verdict(unlearned: float, retrained: float) -> str:
     if retrained > unlearned + UNLIKE:
         return f"{text}: unlearning cost that much, or the retrained ones were trained on these records."
     if unlearned > retrained + UNLIKE:
-        return f"{text}: the retrained ones are weaker, or `forgotten` holds the records that were not forgotten."
+        return (
+            f"{text}: the retrained ones are weaker, or never saw a class of these records, or `forgotten` holds the"
+            " records that were not forgotten."
+        )
     return f"{text}."
 
 

@@ -200,11 +200,13 @@ def advice(name: str, values: np.ndarray) -> str | None:
     kind, array = mistaken_for(values), name.partition("[")[0]
     if kind == OVER_RECORDS:
         batch = _batch_of_columns(np.asarray(values, np.float64))
+        classes = values.shape[1]
+        flat = f"; or a flat array was reshaped by columns: save it as .reshape(-1, {classes})" * (batch == classes)
         within = "" if batch == len(values) else f" in each batch of {batch} rows"
         return (
             f"{name}: its columns sum to 1{within}, and its rows do not ({beginning(values[0])}): softmax was taken"
             " over the records (dim=0) and not over the classes: save the softmax of the logits over the last axis"
-            " (dim=-1)"
+            f" (dim=-1){flat}"
         )
     if kind == "sigmoids" and values.sum(axis=1).max() <= 1:
         return (

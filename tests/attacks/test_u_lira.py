@@ -74,8 +74,12 @@ def test_a_record_that_no_shadow_forgot_is_refused():
     forgotten[4:] = False
     with pytest.raises(InputError, match="no shadow did"):
         u_lira.efficacy(phi, forgotten, retrained, 4, fixed=True)
+    with pytest.raises(InputError, match="all 8 models forgot the same records"):
+        u_lira.privacy(phi, np.tile(np.arange(12) < 6, (8, 1)), 4, fixed=True)
+    few = np.tile(np.arange(12) < 6, (8, 1))
+    few[0] = ~few[0]
     with pytest.raises(InputError, match="too few"):
-        u_lira.privacy(phi, np.tile(np.arange(12) < 6, (8, 1)), 4, fixed=True)  # all forgot the same
+        u_lira.privacy(phi, few, 4, fixed=True)
 
 
 def holds(scores, truth=0.5):

@@ -114,6 +114,10 @@ def spoiled(name, where, value):
         (dict(labels=None), "no array 'labels'"),
         (dict(shadow_member=None), "no array 'shadow_member'"),
         (dict(labels=Y[:-1]), r"labels has shape \(11,\)"),
+        (
+            dict(target=answers(N).reshape(-1), shadows=answers(S, N).reshape(S, -1)),
+            r"if target has 3 numbers for each of 12 labels, save target\.reshape\(12, 3\)",
+        ),
         (dict(labels=Y + 1), "the largest is 3, and the answers have 3 columns: .* so give labels - 1"),
         (dict(target=answers(N)[:, 0]), r"shadows has shape \(4, 12, 3\); needed: \[S, 12\], as target"),
         (dict(target=Y), "target has type int"),

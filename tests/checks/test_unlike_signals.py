@@ -284,6 +284,13 @@ def test_another_spread_is_noted(case):
     assert re.search(words, text), text
 
 
+def test_models_that_hardly_differ_are_not_called_scaled_by_themselves():
+    """As of predictions in another unit than y, all of which are next to nothing."""
+    numbers = -np.square(50 + 40 * NOISE - 1e-4 * ERROR)
+    said = signal_scales.notes(numbers[0], numbers[1:], TRAINED[1:], TRAINED[0])
+    assert not any("scaled by themselves" in one for one in said)
+
+
 MEDIAN = np.median(SQUARED, axis=1, keepdims=True)
 PREDICTED = 2 * NOISE[SHUFFLED] + ERROR  # of a true value that is not the same as what is hard
 OF_ALL = {

@@ -147,6 +147,15 @@ def test_log_probabilities_above_a_threshold_are_read_as_such():
     np.testing.assert_allclose(found.shadows, told[1:], atol=1e-12)
 
 
+def test_a_flat_array_that_was_reshaped_by_columns_is_named():
+    """It was said to be a softmax over the records."""
+    n = 30 * C
+    flat = [p[:n].reshape(-1).reshape(C, n).T for p in P]
+    given = dict(labels=Y[:n], shadow_member=TRAINED[:, :n])
+    with pytest.raises(InputError, match=r"or a flat array was reshaped by columns: save it as \.reshape\(-1, 3\)"):
+        mia.infer("lira", target=flat[0], shadows=np.stack(flat[1:]), **given)
+
+
 def test_several_kinds_are_refused():
     with pytest.raises(answer_kinds.Faulty, match="target holds probabilities, and shadows holds logits"):
         answer_kinds.together({"target": P[0], "shadows": LOGITS[1]})

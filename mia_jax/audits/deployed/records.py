@@ -113,7 +113,7 @@ def load_predictions(
             notify(note or read.note)
         n, classes = target.shape
         if arrays["labels"].shape not in ((n,), (n, 1), (n, classes)):
-            raise ValueError(f"labels has shape {arrays['labels'].shape}; needed: [{n}], as target")
+            raise ValueError(f"labels has shape {arrays['labels'].shape}; needed: [{n}], as target{_flat(arrays)}")
         labels = class_labels.beside(labels, classes=classes)
         if labels.note and notify is not None:
             notify(labels.note)
@@ -192,6 +192,14 @@ def apart(x: Array, asked: Array) -> np.ndarray:
     x, asked = x + 0.0, asked + 0.0  # -0 is 0
     known = set(black_box.record_keys(asked))
     return np.array([key not in known for key in black_box.record_keys(x)], bool)
+
+
+def _flat(arrays: Mapping[str, np.ndarray]) -> str:
+    """What to do with a flat target, of several numbers for each label, in a clause; or ""."""
+    n, size = len(arrays["labels"]), arrays["target"].size
+    if arrays["target"].ndim > 1 or not 1 < n < size or size % n:
+        return ""
+    return f"; if target has {size // n} numbers for each of {n:,} labels, save target.reshape({n}, {size // n})"
 
 
 def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:

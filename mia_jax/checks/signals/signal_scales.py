@@ -19,6 +19,7 @@ GROUPS, KIND = 6, 3  # shadows of which two kinds can be told, and those of each
 SAME = 1e-4  # spreads that means, and shares that spreads, differ by where each model's numbers were scaled
 MANY_RECORDS, FEWER = 100, 0.25  # records, and the share of them that differ, if all numbers are rounded
 VARIOUS, FEW_VALUES = 0.95, 0.6  # share of a model's numbers that differ, and of one that is rounded
+ALL_ONE = 0.01  # of all that numbers vary by, within a record: models that hardly differ have one mean and spread
 LEAST = 50  # records by which that is told
 MOVED, EACH = 0.5, 0.5  # quartile ranges that a target's median lies elsewhere by, and its share that all do
 ELSEWHERE = 1e-5  # level of that
@@ -264,7 +265,8 @@ def _rounded(models: np.ndarray) -> list[str]:
 
 def _scaled_each(models: np.ndarray) -> str | None:
     """What is to be said of models of which each one's numbers were scaled by themselves."""
-    if models.shape[1] < LEAST:
+    own = models - models.mean(axis=0)
+    if models.shape[1] < LEAST or own.std() < ALL_ONE * models.std():
         return None
     low, high, middle = models.min(axis=1), models.max(axis=1), np.median(models, axis=1)
     quarter = np.subtract(*np.percentile(models, (75, 25), axis=1))
