@@ -25,6 +25,7 @@ UNSURE = 0.3, 0.8  # mean probability of models without a record, between which 
 MOVED = 3.0  # standard errors by which training moves such a record, the median
 UNMOVED = 0.33  # of those that it moves by less than half of that: moved the wrong way
 AUTOMATIC = 10_000  # records above which early_stopping="auto" of scikit-learn stops early
+HARDER = 0.33  # standard deviations, by which records of a part may be harder than the others
 FEWEST = 6  # models by which rows that none of them knows are told
 AS_NEW = 0.35  # of the answers nearer to those of models without the record: below their median; one half of new ones
 
@@ -103,8 +104,8 @@ def unmoved(sure: Array, member: Array) -> tuple[str, ...]:
 def last_rows(numbers: Array, member: Array) -> tuple[str, ...]:
     """What is to be said of the last rows, or the first, where no model remembers its members, in a sentence.
 
-    A validation split takes the last records of those that are given to ``fit``. What models do not know there, as
-    where they are sure of all records alike, is no such case.
+    A validation split takes the last records of those that are given to ``fit``. Records that are harder or easier to
+    all models than the others are no such case: what is too easy or too hard is remembered by none.
 
     Args:
         numbers: float [K, n], larger where a model fits the record better.
@@ -113,13 +114,13 @@ def last_rows(numbers: Array, member: Array) -> tuple[str, ...]:
     numbers, member = _some(numbers, member)
     if len(numbers) < FEWEST:
         return ()
-    own = stats.rankdata(numbers, axis=1) / numbers.shape[1]
-    own, who = own - own.mean(axis=0), member - member.mean(axis=0)
-    width = np.sqrt((own**2).mean(axis=0))
+    ranks = stats.rankdata(numbers, axis=1) / numbers.shape[1]
+    own, who = ranks - ranks.mean(axis=0), member - member.mean(axis=0)
+    level = np.where(member, 0, ranks).sum(axis=0) / np.maximum((~member).sum(axis=0), 1)  # of what is new to models
     length = np.sqrt((own**2).sum(axis=0) * (who**2).sum(axis=0))
     known = np.divide((own * who).sum(axis=0), length, out=np.zeros(len(length)), where=length > 0)  # a correlation
     for last in (True, False):
-        ordered, spread = (each[::-1] if last else each for each in (known, width))
+        ordered, hard = (each[::-1] if last else each for each in (known, level))
         size = 1 + int(np.cumsum(known.mean() / 2 - ordered).argmax())  # from where on records are known
         part, rest, n = ordered[:size], ordered[size:], len(known)
         if not n / 20 <= size <= n / 2:
@@ -128,7 +129,7 @@ def last_rows(numbers: Array, member: Array) -> tuple[str, ...]:
         if abs(part.mean()) > 2.5 * error or rest.mean() < 8 * error:
             continue
         others = [rest[k : k + size].mean() for k in range(0, len(rest) - size + 1, size)]
-        if min(others) > rest.mean() / 3 and np.median(spread[:size]) > np.median(spread[size:]) / 2:
+        if min(others) > rest.mean() / 3 and abs(hard[:size].mean() - hard[size:].mean()) < HARDER * level.std():
             return (
                 f"In the {'last' if last else 'first'} {size / n:.0%} of the rows no model knows those that are said"
                 " to have trained it from others, and elsewhere all do: they seem to be held out inside fit (a"
