@@ -1,14 +1,19 @@
 """Shadows whose weights go on from one to the next are told by their order; models that are trained anew have none."""
 
+import dataclasses
 import functools
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
+from small_runs import own_module
 
 import mia_jax as mia
+from mia_jax import audits
 from mia_jax.checks.models import carried_over
+from mia_jax.targets import black_box, server
+from mia_jax.types import Answers
 
 N, S = 400, 10
 
@@ -50,7 +55,9 @@ def test_weights_that_go_on_are_a_doubt():
     numbers, trained = sure(0, anew=False)
     (said,) = carried_over.doubts(numbers, trained)
     assert "better from one to the next" in said and "Make the network anew for each shadow" in said
-    assert carried_over.doubts(np.log(numbers), trained) != ()  # numbers per record
+    with pytest.warns(UserWarning, match="their weights seem to go on"):
+        log = np.log(numbers)
+        mia.infer("loss", signal=log[0], shadow_signal=log, shadow_member=trained)
     assert carried_over.doubts(numbers[::-1], trained[::-1]) == ()  # from the last to the first it is none
     assert carried_over.doubts(numbers[:5], trained[:5]) == ()  # too few
 
@@ -93,3 +100,46 @@ def test_an_audit_says_it():
     with pytest.warns(UserWarning, match="their weights seem to go on"):
         assert audit(shadows=fit).results["doubts"]
     assert not audit(shadows=lambda a, b, *, seed: fitted(network(seed), a, b)).results.get("doubts")
+
+
+TRAINER = """
+import numpy as np
+from sklearn.neural_network import MLPClassifier
+
+shared = MLPClassifier((64,), learning_rate_init=5e-3, batch_size=32, random_state=0)
+
+def trained(net, x, y):
+    for _ in range(30):
+        net.partial_fit(x, y, classes=np.arange(10))
+    coefs, intercepts = [w.copy() for w in net.coefs_], [b.copy() for b in net.intercepts_]
+    def predict(asked):
+        z = np.maximum(asked @ coefs[0] + intercepts[0], 0) @ coefs[1] + intercepts[1]
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        return p / p.sum(axis=1, keepdims=True)
+    return predict
+
+def goes_on(x, y, *, seed):
+    return trained(shared, x, y)
+
+def anew(x, y, *, seed):
+    return trained(MLPClassifier((64,), learning_rate_init=5e-3, batch_size=32, random_state=seed), x, y)
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("name", "told"), [("goes_on", True), ("anew", False)])
+def test_an_audit_of_a_service_says_it(name, told, tmp_path, monkeypatch, no_pages):
+    pytest.importorskip("httpx")
+    x, y, trained = world(0)
+    x, member = x.astype(np.float32), trained[0] & (np.arange(N) % 4 == 0)
+    model = fitted(network(1), x[member], y[member])
+    np.savez(tmp_path / "mine.npz", x=x, y=y, member=member)
+    module = own_module(tmp_path, monkeypatch, TRAINER)
+    target = black_box.Target(lambda z: np.log(model(np.asarray(z)) + 1e-30), Answers(10), traced=False)
+    config = audits.DeployedConfig(
+        data=str(tmp_path / "mine.npz"), workdir=str(tmp_path / "run"), num_shadows=12, attacks="loss"
+    )
+    with server.serve(target, x.shape[1:], dtype=np.dtype(np.float32)) as url:
+        given = dict(target=url + server.paths()["vertex"], target_kind=f"{module}:{name}")
+        found = audits.run(dataclasses.replace(config, **given))
+    assert any("their weights seem to go on" in one for one in found.get("doubts") or ()) == told

@@ -17,6 +17,8 @@ from sklearn.tree import DecisionTreeClassifier
 from mia_jax.checks.membership import held_out
 from mia_jax.checks.models import carried_over, temperatures
 
+pytestmark = pytest.mark.integration
+
 SETS = {
     "digits": lambda: load_digits(return_X_y=True),
     "cancer": lambda: load_breast_cancer(return_X_y=True),
@@ -32,7 +34,6 @@ KINDS = {
     "neighbors": lambda k: KNeighborsClassifier(5),
     "networks": lambda k: make_pipeline(StandardScaler(), MLPClassifier((32,), max_iter=40, random_state=k)),
 }
-FEW = [("digits", "forests"), ("simulated", "linear"), ("cancer", "networks")]
 
 
 def sorted_by(how, x, y):
@@ -45,13 +46,7 @@ def sorted_by(how, x, y):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    ("data", "kind"),
-    [
-        pytest.param(*one, marks=[pytest.mark.integration if one in FEW else pytest.mark.slow])
-        for one in itertools.product(SETS, KINDS)
-    ],
-)
+@pytest.mark.parametrize(("data", "kind"), itertools.product(SETS, KINDS))
 @pytest.mark.parametrize("how", ["random", "class", "hardest first", "hardest last"])
 def test_nothing_is_said_of_honest_models(data, kind, how):
     rng = np.random.default_rng(0)
