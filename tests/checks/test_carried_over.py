@@ -56,7 +56,7 @@ def test_weights_that_go_on_are_a_doubt():
     (said,) = carried_over.doubts(numbers, trained)
     assert "better from one to the next" in said and "Make the network anew for each shadow" in said
     with pytest.warns(UserWarning, match="their weights seem to go on"):
-        target = np.log(sure(0, anew=True)[0][0])
+        target = np.log(sure(0, anew=True)[0][3])
         mia.infer("loss", signal=target, shadow_signal=np.log(numbers), shadow_member=trained)
     assert carried_over.doubts(numbers[::-1], trained[::-1]) == ()  # from the last to the first it is none
     assert carried_over.doubts(numbers[:5], trained[:5]) == ()  # too few
