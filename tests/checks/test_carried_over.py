@@ -59,12 +59,16 @@ def test_weights_that_go_on_are_a_doubt():
         target = np.log(sure(0, anew=True)[0][3])
         mia.infer("loss", signal=target, shadow_signal=np.log(numbers), shadow_member=trained)
     assert carried_over.doubts(numbers[::-1], trained[::-1]) == ()  # from the last to the first it is none
-    assert carried_over.doubts(numbers[:5], trained[:5]) == ()  # too few
+    assert carried_over.doubts(numbers[:4], trained[:4]) == ()  # too few
+    (note,) = carried_over.notes(numbers[:6], trained[:6])
+    assert "with so few it may be chance: see that the network is made anew" in note
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(k, marks=pytest.mark.integration) for k in range(1, 8))])
 def test_models_that_are_made_anew_are_not_doubted(seed):
-    assert carried_over.doubts(*sure(seed, anew=True)) == ()
+    numbers, trained = sure(seed, anew=True)
+    for few in (4, 6, 10):
+        assert carried_over.notes(numbers[:few], trained[:few]) == carried_over.doubts(numbers, trained) == ()
 
 
 def test_larger_training_sets_that_teach_more_are_no_order():

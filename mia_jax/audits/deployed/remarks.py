@@ -255,6 +255,7 @@ def _notes(given: _Given, found: _Beside | None) -> tuple[str, ...]:
         everyone = _everyone(given)
         said += held_out.notes(*everyone) or held_out.unmoved(*everyone) or held_out.last_rows(*everyone)
     said = said or [*memorization.unrelated_rows(labels, asked.shadows, trained)]
+    said += carried_over.notes(sure, trained)
     if member is not None:
         said = said or [
             *odd_shadows.wrong_members(right, trained, all_right[0], member),
