@@ -231,14 +231,14 @@ def _refuse_wrapped(given: Any, called: str) -> None:
     if len(scores) == 1 < len(given):
         raise InputError(
             f"{called} returns {len(given)} parts, as the session of an ONNX model does, of which p[{scores[0]}] has"
-            f" the scores, a dict for each record: return pandas.DataFrame(p[{scores[0]}]).to_numpy(), or convert the"
-            " model with zipmap=False"
+            f" the scores, a dict for each record: return pandas.DataFrame(p[{scores[0]}]), or convert the model with"
+            " zipmap=False"
         )
     if _are_dicts(given) and "score" not in given[0]:
         keys = ", ".join(map(str, given[0]))
         raise InputError(
-            f"{called} returns a list of dicts of {keys}: return pandas.DataFrame(p).to_numpy(), whose columns are the"
-            " classes 0, 1, ... in their order"
+            f"{called} returns a list of dicts of {keys}: return pandas.DataFrame(p), whose columns are read by their"
+            " names, in whatever order each record has them"
         )
     parts = given if isinstance(given, tuple) else ()
     if len({getattr(part, "shape", None) for part in parts}) > 1 and any(getattr(part, "ndim", 0) for part in parts):
@@ -277,6 +277,8 @@ def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str, k
         if p.dtype == object:
             if (lacking := columns.missing(p).reshape(len(p), -1).any(axis=1)).any():
                 class_columns.refuse_missing(np.flatnonzero(lacking).tolist(), called)
+            if isinstance(p.flat[0], Mapping):
+                raise InputError(f"{called} has a dict for each record: give pandas.DataFrame(list(p)), read by names")
             raise InputError(
                 f"{called} returns Python objects: return numbers, p.astype(float), or np.stack(p) where each is"
                 " an array"

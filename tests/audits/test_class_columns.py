@@ -1,5 +1,6 @@
 """Answers in data frames whose columns have names: the right order at every entrance, or a line with the next move."""
 
+import re
 import warnings
 
 import numpy as np
@@ -168,6 +169,20 @@ def test_one_column_of_the_first_of_two_classes_is_no_probability_of_class_1(wor
     with pytest.raises(InputError, match=r"the column no alone, the probability of class 0, .* give 1 - p, or both"):
         mia.audit(frames["no"], x, words, member, attacks="loss")
     assert mia.audit(1 - frames["no"].to_numpy(), x, words, member, attacks="loss")["loss"].auc.value == right
+
+
+def test_dicts_of_classes_are_named_with_what_reads_them_by_name(world):
+    """The advice kept the order of the first record's keys, which may be sorted by score."""
+    y, member, _, p, _ = world
+    given = [{str(NAMES[k]): float(row[k]) for k in np.argsort(-row)} for row in p]
+    x, right = np.zeros((N, 1)), mia.audit(p, np.zeros((N, 1)), NAMES[y], member, attacks="loss")["loss"].auc.value
+    for model in (lambda x: given, given, np.array(given)):
+        with pytest.raises(InputError) as told:
+            mia.audit(model, x, NAMES[y], member, attacks="loss")
+        move = re.search(r"pandas\.DataFrame\([^ ,:]*\)", str(told.value))
+        assert move is not None, told.value
+        read = eval(move[0], {"pandas": pandas, "p": given})
+        assert mia.audit(read, x, NAMES[y], member, attacks="loss")["loss"].auc.value == right
 
 
 def pipeline(p, names=NAMES):
