@@ -14,7 +14,7 @@ from mia_jax.types import Array
 NOISE, RELATIVE = 1e-3, 0.1  # of a probability, and of its logarithm: more than another batch size changes
 LEAST = 1e-6  # probabilities below it are not told apart
 LOST = 0.5  # of the mean difference between records: answers so far from the first ones are about others
-MOVES = "model.eval(), no shuffle in the loader, no augmentation"
+MOVES = "model.eval(), no shuffle in the loader, no augmentation, no encoder or scaler that is fitted in predict"
 
 
 class Apart(NamedTuple):
