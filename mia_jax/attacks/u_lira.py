@@ -95,7 +95,8 @@ def efficacy(phi: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray, targ
     if (of_unlearned.count[forgotten[:targets].any(axis=0)] == 0).any():
         raise InputError(
             f"{len(of_shadows)} shadows: there are records that a judged model forgot and no shadow did; give more"
-            " unlearned models, in pairs that forget complementary halves, or judge fewer"
+            " unlearned models, in pairs that forget complementary halves, or judge fewer; if they do, see whether"
+            " forgotten is that of these models"
         )
     variance = []
     sides = of_unlearned, of_retrained

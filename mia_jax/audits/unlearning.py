@@ -266,6 +266,7 @@ def _doubts(
         said = checks.before(signals["original"], mask, signals["retrained"])
     if not said and "original" not in signals:  # which says it better
         said = checks.other_half(signals["unlearned"], mask, signals["retrained"])
+    said = said or checks.of_others(signals["unlearned"], mask, signals["retrained"])
     if mask.all():
         said = said or one_run.doubts(signals["unlearned"], "unlearned")
     if right and not said:

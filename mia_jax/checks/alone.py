@@ -13,6 +13,7 @@ from mia_jax.checks import naming, samples
 from mia_jax.checks.answers import padded_rows, slipped_rows
 from mia_jax.checks.chance import KNOWS, MARGIN, TELLING, Beyond, beyond_chance
 from mia_jax.checks.labels import consistency
+from mia_jax.checks.membership import own_members
 from mia_jax.checks.naming import percent
 from mia_jax.statistics import metrics
 from mia_jax.types import Array
@@ -89,7 +90,10 @@ def notes(labels: Array, target: Array, member: Array | None) -> tuple[str, ...]
     """
     said = padded_rows.of_target(target)
     one = None if member is None else _target(labels, target, member)
-    return said if one is None else (*said, *(_untold_run(one) or _unknown(one)))
+    if one is None:
+        return said
+    assert member is not None
+    return (*said, *(_untold_run(one) or _unknown(one) or own_members.of_target_alone(labels, target, member)))
 
 
 def _target(labels: Array, target: Array, member: Array) -> _Target | None:

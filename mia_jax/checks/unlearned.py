@@ -18,6 +18,7 @@ KNOWN, MUCH = 0.02, 0.5  # accuracy on the forgotten that may be lost, and of th
 AS_KNOWN, MOST_KNOWN = 0.8, 2.0
 VARIOUS = 0.5  # of a model's signals differ, where equal ones are no accident
 FAR, LESS = 0.3, 0.1  # AUC from 1/2 of what no model saw; and by how much less, of what it forgot, in its halves
+SURER = 0.1  # AUC from 1/2 of what no model saw, beyond what retrained models that are as good differ by
 EXCHANGED = "they seem to have forgotten the records that they should keep: are forget and retain exchanged"
 
 
@@ -169,6 +170,30 @@ def other_half(after: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray) 
         f"Unlearned models are surer of the records that they never saw than retrained models are (AUC"
         f" {never.mean():.2f}), and less sure of those that they forgot: {OTHERS[:-1]}, or retrained models are far"
         " weaker and too much was forgotten.",
+    )
+
+
+def of_others(after: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray) -> tuple[str, ...]:
+    """What is to be said of unlearned models that know what they never saw as well as what they forgot, in a sentence.
+
+    Args:
+        after: [K, n], signals of unlearned models.
+        forgotten: bool [K, n], by model.
+        retrained: [R, n].
+    """
+    above = np.stack([(one > retrained).mean(axis=0) + (one == retrained).mean(axis=0) / 2 for one in after])
+    mixed = [(a[m].mean(), a[~m].mean()) for a, m in zip(above, forgotten, strict=True) if 0 < m.sum() < len(m)]
+    if len(mixed) < 3:
+        return ()
+    forgot, never = np.array(mixed).T - 0.5
+    if never.mean() < SURER or not _surely(never, LEVEL_MODELS) or abs((forgot - never).mean()) > never.mean() / 2:
+        return ()
+    return (
+        "Unlearned models are surer than retrained ones of the records that they never saw (AUC"
+        f" {0.5 + never.mean():.2f}) as of those that they forgot ({0.5 + forgot.mean():.2f}): `forgotten` seems not to"
+        " be that of these models (positions in a training subset, model-10 before model-2), or the retrained ones are"
+        " weaker. See that row k of it is what model k forgot, and retrain as the models were trained: else what is"
+        " said here does not hold.",
     )
 
 

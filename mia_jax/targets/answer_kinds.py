@@ -13,7 +13,7 @@ from scipy import special
 
 from mia_jax import sanitize
 from mia_jax.data import columns
-from mia_jax.targets import answer_format
+from mia_jax.targets import answer_format, other_numbers
 
 Kind = Literal["probabilities", "logits", "log-probabilities", "probabilities of class 1", "logits of class 1"]
 SURE_OF_CLASS_1: Kind = "probabilities of class 1"
@@ -93,7 +93,7 @@ def kind_of(values: np.ndarray, name: str = "p") -> Kind:
         return "probabilities"
     no_answer = unreadable(values)
     rows = values[~no_answer]
-    if said := answer_format.of_no_class(name, rows):
+    if said := other_numbers.of_no_class(name, rows):
         raise Faulty(said)
     if 1 < len(rows) <= 2 * len(wrong) and (kind := _of_rows(rows, name)):
         return kind
@@ -126,10 +126,10 @@ def _of_column(values: np.ndarray, name: str) -> Kind:
 
 def _of_rows(rows: np.ndarray, name: str) -> Kind | None:
     """What kind rows [b, c] are, most of which are no probabilities; None where it cannot be told. Raises Faulty."""
-    kind = answer_format.mistaken_for(rows)
+    kind = other_numbers.mistaken_for(rows)
     if kind == "log-probabilities":
         return kind
-    if advice := answer_format.advice(name, rows):
+    if advice := other_numbers.advice(name, rows) or other_numbers.of_quantized_logits(name, rows):
         raise Faulty(advice)
     if np.isneginf(rows).any() and (rows <= 0).all() and not (p := np.exp(rows)).sum(axis=1).max() > 1 + WHOLE:
         if not answer_format.faults(p, answer_format.recognize(p)):
@@ -137,7 +137,7 @@ def _of_rows(rows: np.ndarray, name: str) -> Kind | None:
         row = int(np.argmin(p.sum(axis=1)))
         raise Faulty(
             f"{name}: its rows look like log-probabilities of which the smallest were cut off"
-            f" ({answer_format.beginning(rows[row])}, whose exp sum to {p[row].sum():.3g}): save them before the cut,"
+            f" ({other_numbers.beginning(rows[row])}, whose exp sum to {p[row].sum():.3g}): save them before the cut,"
             " with -inf only where a probability is 0"
         )
     return "logits" if (rows < 0).any() else None
@@ -198,7 +198,7 @@ def together(arrays: Mapping[str, np.ndarray]) -> dict[str, Read]:
         if values.dtype.kind not in "biuf":
             flat = values.reshape(-1)
             if values.dtype.kind == "V" or (values.dtype.kind in "US" and columns.plain_numbers(flat) is not None):
-                raise Faulty(str(answer_format.of_another_type(name, values)))
+                raise Faulty(str(other_numbers.of_another_type(name, values)))
             what = f"text ({sanitize.quoted(str(flat[0]))})" if values.dtype.kind in "US" else str(values.dtype)
             raise Faulty(f"{name} holds {what}, no numbers: save probabilities")
         try:
@@ -206,9 +206,10 @@ def together(arrays: Mapping[str, np.ndarray]) -> dict[str, Read]:
         except Faulty as error:
             if error.row is None:
                 raise
-            finite = np.isfinite(values[error.row]).all()
+            rows = values.reshape(len(values), -1)
             move = "needed: probabilities of all classes in every row, or logits of all classes in every row"
-            move = move if finite else answer_format.mended(values.reshape(len(values), -1), error.row)
+            if not np.isfinite(rows[error.row]).all() or (rows.shape[1] == 2 and rows.min() >= 0):  # two sigmoids
+                move = other_numbers.mended(rows, error.row, name)
             raise Faulty(f"{name}, record {error.row}: {error.reason}; {move}") from None
     kinds: dict[Kind, str] = {}
     for name, one in out.items():

@@ -91,8 +91,10 @@ def round_to(digits: int) -> AnswerDefense:
         return jnp.log(jnp.maximum(rounded, 0.5) / 10.0**digits)
 
     def after(answers):
-        kept = answers.least if answers.kind == "thresholded" and 10.0**-digits < (answers.least or 0.0) else None
-        return answers._replace(digits=digits if answers.digits is None else min(digits, answers.digits), least=kept)
+        told = digits if answers.digits is None else min(digits, answers.digits)
+        if answers.kind == "thresholded" and 10.0**-digits < (answers.least or 0.0):
+            return answers._replace(digits=told)
+        return _whole_rows(answers)._replace(digits=told, least=None)
 
     return AnswerDefense(f"round_to({digits})", apply, after)
 
@@ -158,7 +160,7 @@ def temperature(t: float) -> AnswerDefense:
         return jnp.where(shown, jax.nn.log_softmax(jnp.where(shown, log_p / t, -jnp.inf)), HIDDEN)
 
     def after(answers):
-        return answers._replace(digits=None, least=None)
+        return _whole_rows(answers)._replace(digits=None, least=None)
 
     return AnswerDefense(f"temperature({t:g})", apply, after, shows=t == 1)
 
@@ -196,7 +198,7 @@ def bounded_noise(budget: float, seed: int = 0) -> AnswerDefense:
         return jnp.asarray(log_p) if budget == 0 else many(log_p)
 
     def after(answers):
-        return answers if budget == 0 else answers._replace(digits=None, least=None)
+        return answers if budget == 0 else _whole_rows(answers)._replace(digits=None, least=None)
 
     return AnswerDefense(f"bounded_noise({budget:g}, {seed})", apply, after, shows=budget == 0)
 
@@ -224,6 +226,11 @@ def _hashed(seed: int, log_p: jax.Array) -> jax.Array:
     multipliers = jax.random.bits(jax.random.key(seed), (2, len(log_p)), jnp.uint32) | 1
     words = (multipliers * steps[None]).sum(axis=1, dtype=jnp.uint32)
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), words[0]), words[1])
+
+
+def _whole_rows(answers: Answers) -> Answers:
+    """Answers whose hidden classes count as small, and no more as not told."""
+    return answers._replace(kind="probabilities") if answers.kind == "thresholded" else answers
 
 
 def _columns(log_p: jax.Array) -> jax.Array:

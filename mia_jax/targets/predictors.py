@@ -12,7 +12,16 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from mia_jax.data import columns, tables
-from mia_jax.targets import answer_format, answer_kinds, asked_again, class_columns, defenses, labels_alone, unchanged
+from mia_jax.targets import (
+    answer_format,
+    answer_kinds,
+    asked_again,
+    class_columns,
+    defenses,
+    labels_alone,
+    other_numbers,
+    unchanged,
+)
 from mia_jax.targets.answer_kinds import Kind
 from mia_jax.types import Answers, Array, InputError, Target
 
@@ -20,7 +29,7 @@ FORMAT_RECORDS = 4096  # of a training set, at most, that tell what a model's an
 INSTEAD = {  # what rows of numbers are -> what to return instead
     "sigmoids": "p[:, k] with y[:, k], one label at a time, or p / p.sum(axis=1, keepdims=True), if each record has one"
     " class",
-    answer_format.OVER_RECORDS: "the softmax of the logits over the last axis (dim=-1): columns sum to 1 here",
+    other_numbers.OVER_RECORDS: "the softmax of the logits over the last axis (dim=-1): columns sum to 1 here",
 }
 
 
@@ -283,7 +292,7 @@ def _probabilities(p: np.ndarray, rows: int, classes: int | None, called: str, k
                 f"{called} returns Python objects: return numbers, p.astype(float), or np.stack(p) where each is"
                 " an array"
             )
-        if advice := answer_format.of_another_type("p", p) if p.dtype.kind == "V" else None:
+        if advice := other_numbers.of_another_type("p", p) if p.dtype.kind == "V" else None:
             raise InputError(f"{called}: {advice}")
         labels = ", or its labels as numbers of classes" if p.dtype.kind in "US" and p.ndim == 1 else ""
         raise InputError(
@@ -337,12 +346,12 @@ def _refuse(p: np.ndarray, error: answer_kinds.Faulty, called: str) -> NoReturn:
         wrong = {} if p.ndim == 1 else answer_format.faults(p, answer_format.recognize(np.nan_to_num(p)))
         row = int(np.argmax(no_answer))
         raise NoNumber(called, row, wrong.get(row, "it is not finite"))
-    if error.row is None and p.ndim == 2 and (kind := answer_format.mistaken_for(p)) != "logits":
-        instead = INSTEAD.get(kind) or answer_format.TURNED[kind].format("p")
-        raise InputError(f"{called}: its rows look like {kind} ({answer_format.beginning(p[0])}): return {instead}")
+    if error.row is None and p.ndim == 2 and (kind := other_numbers.mistaken_for(p)) != "logits":
+        instead = INSTEAD.get(kind) or other_numbers.TURNED[kind].format("p")
+        raise InputError(f"{called}: its rows look like {kind} ({other_numbers.beginning(p[0])}): return {instead}")
     if error.row is None:
         regression = "; of a regression give `signal=squared_error`" if p.ndim == 1 or p.shape[1] == 1 else ""
         raise InputError(f"{called}: {error.reason}{regression}")
     raise InputError(
-        f"{called}, record {error.row}: {error.reason}; {answer_format.mended(p, error.row, verb='return')}"
+        f"{called}, record {error.row}: {error.reason}; {other_numbers.mended(p, error.row, verb='return')}"
     )

@@ -114,6 +114,7 @@ def spoiled(name, where, value):
         (dict(labels=None), "no array 'labels'"),
         (dict(shadow_member=None), "no array 'shadow_member'"),
         (dict(labels=Y[:-1]), r"labels has shape \(11,\)"),
+        (dict(target=Y.astype(float)), r"or save the target's probabilities, \[12, 3\], as the shadows' are"),
         (
             dict(target=answers(N).reshape(-1), shadows=answers(S, N).reshape(S, -1)),
             r"if target has 3 numbers for each of 12 labels, save target\.reshape\(12, 3\)",

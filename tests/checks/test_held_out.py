@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import special
 from sklearn.datasets import load_digits, make_classification
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -151,6 +152,26 @@ def test_no_rows_are_noted_where_none_are_held_out(seed):
     sorted_by_class[:, 400:] = 20 + 0.01 * numbers[:, 400:]  # records that all models are sure of
     sorted_by_class[:, 400:] -= 0.009 * member[:, 400:]
     assert held_out.last_rows(sorted_by_class, member) == ()
+
+
+def test_an_audit_says_that_the_last_rows_are_held_out():
+    numbers, member = of_networks(0, 0.2)
+    numbers[:, 400:] = 0.5 * numbers[:, 400:] + 0.5 * numbers[:, 400:].mean(axis=0)  # models differ less there
+    with pytest.warns(UserWarning, match="In the last [0-9]+% of the rows no model knows"):
+        mia.infer("loss", signal=numbers[0], shadow_signal=numbers[1:], shadow_member=member[1:])
+    p = special.expit(numbers)
+    p = np.stack([1 - p, p], axis=-1)
+    with pytest.warns(UserWarning, match="In the last [0-9]+% of the rows no model knows"):
+        mia.infer("loss", labels=np.ones(500, int), target=p[0], shadows=p[1:], shadow_member=member[1:])
+
+
+def test_rows_of_which_a_part_is_known_a_little_are_not_noted():
+    numbers, member = of_networks(0, 0)
+    numbers[:, 400:] -= 0.45 * member[:, 400:]  # half is left
+    assert held_out.last_rows(numbers, member) == ()
+    numbers, member = of_networks(0, 0.2)
+    numbers[:, 200:300] -= 0.9 * member[:, 200:300]  # so it is elsewhere, too
+    assert held_out.last_rows(numbers, member) == ()
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")

@@ -46,7 +46,7 @@ def sorted_by(how, x, y):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("data", "kind"), itertools.product(SETS, KINDS))
+@pytest.mark.parametrize(("data", "kind"), [*itertools.product(SETS, KINDS)])
 @pytest.mark.parametrize("how", ["random", "class", "hardest first", "hardest last"])
 def test_nothing_is_said_of_honest_models(data, kind, how):
     rng = np.random.default_rng(0)

@@ -96,6 +96,22 @@ def answers(rng, right, y):
     return np.where(top[..., None] == np.arange(4), 0.7, 0.1) + rng.uniform(0, 0.001, size=(*right.shape, 4))
 
 
+@pytest.mark.parametrize("original", [False, True])
+def test_a_mask_of_other_models_is_doubted(original):
+    """Nothing was unlearned, and by model-10 before model-2 privacy's AUC was .499 instead of .897."""
+    rng, forgotten = np.random.default_rng(0), masks(np.random.default_rng(1), "pairs", 16, 200)
+    hard, noise = rng.normal(size=200), rng.normal(size=(2, 16, 200))
+    after, retrained = hard + 2 * forgotten + noise[0], hard + noise[1]
+    more = dict(original=after + 0.01 * rng.normal(size=after.shape)) if original else {}
+    assert unlearning(after, retrained, forgotten=forgotten, **more).doubts == ()
+    by_text = np.argsort([str(k) for k in range(16)])
+    for wrong in (forgotten[by_text], forgotten[:, ::-1]):
+        (said,) = unlearning(after, retrained, forgotten=wrong, **more).doubts
+        assert "`forgotten` seems not to be that of these models" in said or "that each model did not forget" in said
+    exact = hard + rng.normal(size=after.shape)
+    assert unlearning(exact, retrained, forgotten=forgotten[by_text]).doubts == ()  # what was forgotten tells nothing
+
+
 def test_forgetting_too_much_beside_weaker_models_is_no_inverted_mask():
     """``original`` says who was trained on what."""
     rng, forgotten = np.random.default_rng(0), masks(np.random.default_rng(1), "pairs", 16, 200)

@@ -3,15 +3,20 @@
 import numpy as np
 import pytest
 
+import mia_jax as mia
+from mia_jax.checks.membership import held_out
 from mia_jax.checks.models import unlike_settings
 
 pytest.importorskip("sklearn")
 
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 X, Y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
 
@@ -48,6 +53,39 @@ def test_settings_within_a_pipeline_are_named():
 )
 def test_nothing_is_said_of_settings_that_are_alike_or_not_known(target, shadows):
     assert unlike_settings.notes(target, shadows) == ()
+
+
+class Network:
+    """Of somebody's own, whose parameters are its weights."""
+
+    def get_params(self):
+        return [np.zeros(3)]
+
+
+def test_what_get_params_gives_may_be_no_settings():
+    assert unlike_settings.notes(Network(), Network()) == ()
+    assert held_out.of_estimators(Network(), Network(), None, 40) == ()
+
+
+def test_settings_that_change_no_model_or_cannot_be_compared_are_passed_over():
+    assert unlike_settings.notes(SVC(cache_size=10, C=np.float64(2)), SVC(C=2.0)) == ()
+    other = make_pipeline(StandardScaler(), SVC())
+    assert unlike_settings.notes(make_pipeline(StandardScaler(), LogisticRegression(C=3)), other) == ()
+    nan = SimpleImputer(missing_values=np.nan)
+    assert unlike_settings.notes(make_pipeline(nan, SVC()), make_pipeline(SimpleImputer(), SVC())) == ()
+    search = GridSearchCV(RandomForestClassifier(5), {"max_depth": [2, 3]}, cv=2).fit(X, Y)
+    assert unlike_settings.notes(search, RandomForestClassifier(5, **search.best_params_)) == ()
+    boosted = type("XGB", (SVC,), {"get_params": lambda self, deep=True: {"objective": self.kernel}})
+    assert unlike_settings.notes(boosted(kernel="rbf"), boosted(kernel="poly")) == ()
+    (note,) = unlike_settings.notes(SVC(C=np.float64(2)), SVC(C=3.0, kernel="k" * 60))
+    assert "C=2.0 and 3.0, kernel='rbf' and 'k" in note and "k..." in note
+
+
+def test_an_audit_says_it():
+    target = RandomForestClassifier(5, max_depth=3, random_state=0).fit(X, Y)
+    shadows = RandomForestClassifier(5)
+    found = mia.audit(target.predict_proba, X, Y, Y == 0, shadows=shadows, num_shadows=2, attacks="loss")
+    assert any("with other settings (max_depth=3 and None)" in note for note in found.notes)
 
 
 def test_what_no_fit_trains_anew_is_named():

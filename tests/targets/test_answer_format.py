@@ -48,6 +48,29 @@ def test_classes_below_a_threshold_may_not_be_told(least, digits):
     assert words.answers(found._asdict()) == f"those probabilities alone that are at least {found.least:.3g}{rounded}"
 
 
+@pytest.mark.parametrize("chosen", ["temperature(2)", "round_to(1)", "bounded_noise(0.5)", "top_k(2)", "label_only()"])
+def test_a_defense_of_thresholded_answers_leaves_a_format_that_has_words(chosen):
+    """A report of a model behind temperature(2) could not be written."""
+    after = defenses.compose(defenses.parse(chosen)).after(Answers(5, "thresholded", least=0.05))
+    assert after.kind != "thresholded" and words.answers(after._asdict())
+    finer = defenses.compose(defenses.parse("round_to(2)")).after(Answers(5, "thresholded", least=0.05))
+    assert finer == Answers(5, "thresholded", 2, None, 0.05)
+
+
+def test_rows_that_tell_no_class_or_more_than_there_is_are_not_thresholded():
+    p = answers_of(400, classes=5)
+    told = np.where(p >= 0.2, p, 0)
+    for other in (np.where(np.arange(400)[:, None] == 3, 0, told), told + 0.3 * (np.arange(400)[:, None] == 3)):
+        assert answer_format.recognize(other).kind == "probabilities"
+
+
+@pytest.mark.parametrize("votes", [5, 7, 20])
+def test_a_class_whose_column_is_missing_is_not_below_a_threshold_where_models_vote(votes):
+    p = np.random.default_rng(0).multinomial(votes, np.ones(20) / 20, 600) / votes
+    p = p[:, :-1][p[:, :-1].any(axis=1)]
+    assert answer_format.recognize(p).kind == "probabilities"
+
+
 def test_a_class_whose_column_is_missing_is_not_below_a_threshold():
     votes = np.random.default_rng(0).multinomial(20, [0.4, 0.3, 0.2, 0.1], 400) / 20
     assert answer_format.recognize(votes).kind == "probabilities"

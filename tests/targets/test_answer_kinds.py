@@ -7,7 +7,7 @@ import pytest
 import mia_jax as mia
 from mia_jax.audits.deployed import records
 from mia_jax.audits.deployed.infer import AnswersWarning
-from mia_jax.targets import answer_kinds
+from mia_jax.targets import answer_format, answer_kinds
 from mia_jax.types import InputError
 
 N, C, S = 200, 3, 4
@@ -154,6 +154,37 @@ def test_a_flat_array_that_was_reshaped_by_columns_is_named():
     given = dict(labels=Y[:n], shadow_member=TRAINED[:, :n])
     with pytest.raises(InputError, match=r"or a flat array was reshaped by columns: save it as \.reshape\(-1, 3\)"):
         mia.infer("lira", target=flat[0], shadows=np.stack(flat[1:]), **given)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int8, np.int64])
+def test_bytes_of_a_quantized_models_logits_are_no_logits(dtype):
+    """RMIA .655 instead of .719, as "logits, of which softmax makes probabilities"."""
+    q = np.clip(np.round(LOGITS / 0.05), -128, 127).astype(dtype)
+    words = r"whole ones from -\d+ to \d+ .*bytes of a quantized model's logits: save \(q - zero_point\) \* scale"
+    with pytest.raises(InputError, match=words):
+        mia.infer("rmia", labels=Y, target=q[0], shadows=q[1:], shadow_member=TRAINED)
+    with pytest.raises(InputError, match=words):
+        mia.audit(lambda x: q[0], np.zeros((N, 1)), Y, MEMBER, attacks="loss")
+    few = np.round(LOGITS).astype(np.float64)  # whole logits of a narrow range
+    assert answer_kinds.together({"target": few[0]})["target"].kind == "logits"
+
+
+@pytest.mark.parametrize("steps", [255, 256])
+def test_probabilities_of_a_quantized_model_sum_to_one_as_well_as_bytes_can(steps):
+    """An ordinary int8 model's dequantized softmax was refused for a sum of .992."""
+    p = RNG.dirichlet(np.ones(10), 500)
+    p = np.round(p * steps) / steps
+    assert np.abs(p.sum(axis=1) - 1).max() > 7e-3
+    assert answer_kinds.together({"target": p})["target"].kind == "probabilities"
+    assert answer_format.recognize(p).kind == answer_format.recognize(p[:16], few=True).kind == "probabilities"
+
+
+def test_two_sigmoids_that_nearly_sum_to_one_are_to_be_divided_by_their_sum():
+    """As of Dense(2, sigmoid) with a binary cross-entropy."""
+    p = np.stack([1 - TWO[0], TWO[0]], axis=-1)
+    p[::9] *= 0.9
+    with pytest.raises(answer_kinds.Faulty, match=r"not to 1; .*save target / target\.sum\(axis=-1, keepdims"):
+        answer_kinds.together({"target": p})
 
 
 def test_several_kinds_are_refused():

@@ -84,6 +84,29 @@ def test_classes_below_a_threshold_are_not_told():
     np.testing.assert_allclose(p, np.where(truth >= 0.2, truth, 0), atol=1e-6)
 
 
+def test_a_threshold_and_a_largest_number_of_classes_are_the_best_k():
+    """As AutoML's score_threshold with max_predictions: rows that lack classes counted as whole."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 6)).astype(np.float32)
+    first = np.argsort(-x.max(axis=1))  # the probe has those of which few are above
+
+    def predict(x):
+        p = np.exp(x.astype(np.float64)) / np.exp(x.astype(np.float64)).sum(axis=1, keepdims=True)
+        best = np.argsort(-p, axis=1)[:, :2]
+        return [{str(c): float(row[c]) for c in k if row[c] >= 0.15} for row, k in zip(p, best, strict=True)]
+
+    with services.answering(predict) as url:
+        target = black_box.with_recognized_format(connect(url, x[first], num_classes=6, options=FAST), x[first])
+        assert target.answers.kind in ("top_k", "thresholded") and len(target.ask(x)) == 300
+
+
+def test_an_answer_that_was_written_as_text_is_read():
+    """As a scoring script of Azure ML answers that returns json.dumps."""
+    p = [[0.9, 0.1], [0.2, 0.8]]
+    for value in (json.dumps(p), json.dumps({"predictions": p}), {"result": p}):
+        np.testing.assert_allclose(protocols.INSTANCES.decode(json.dumps(value).encode(), 2), p)
+
+
 def test_a_score_of_the_second_class_beside_the_label_is_told_by_the_answers():
     """The best of two labels has a half at least: where label 0 never has, it is not its score."""
     reply = protocols.INSTANCES.decode(b'[{"label": 0, "score": 0.02}, {"label": 1, "score": 0.98}]', 2)

@@ -11,7 +11,7 @@ import services
 from mia_jax import audits
 from mia_jax.audits.config import DeployedConfig
 from mia_jax.reports import answer_words
-from mia_jax.targets import answer_format, black_box
+from mia_jax.targets import black_box, other_numbers
 from mia_jax.targets.remote import Options, answers_one_number, ask_oldest_again, connect, unsteady, warnings
 from mia_jax.types import InputError
 
@@ -167,7 +167,7 @@ def test_percentages_may_be_whole_numbers():
     ):
         connect(url, X, options=FAST)
     assert len(set(whole.sum(axis=1))) > 1  # rounding makes 99 and 101 of them
-    assert answer_format.mistaken_for(np.full((3, 5), 30) * [[1], [2], [3]]) == "logits"
+    assert other_numbers.mistaken_for(np.full((3, 5), 30) * [[1], [2], [3]]) == "logits"
 
 
 def test_one_number_for_each_record_is_known_as_such():
@@ -361,6 +361,13 @@ def test_a_second_model_that_answers_few_requests_is_told(turn):
     assert len(heard) == 1 and re.search(r" \d of 21 records have other answers than before, by up to 0\.", heard[0])
     assert "two models behind one URL (a canary rollout" in heard[0] and unsteady(target) > 0.1
     assert warnings(target)[0].startswith("Asked again after all,")
+
+
+def test_answers_that_differ_now_and_then_are_noise_and_no_second_model():
+    service = Service(lambda p, x, number: p if number < 20 else noisy(p, x, number))
+    with services.answering(service) as url:
+        target = settled(url, heard := [])
+    assert unsteady(target) > 0.01 and len(heard) == 1 and "answers differently each time" in heard[0]
 
 
 def test_noise_that_begins_late_is_no_other_model_and_a_service_that_is_gone_no_error():

@@ -20,7 +20,7 @@ from mia_jax.data import limits, npz, tables
 from mia_jax.plans import training_plan
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
-from mia_jax.targets import answer_format, answer_kinds, class_columns, labels_alone
+from mia_jax.targets import answer_kinds, class_columns, labels_alone, other_numbers
 from mia_jax.types import InputError
 
 Notify = Callable[[str], None]
@@ -320,7 +320,7 @@ def _probabilities(array: np.ndarray, plan: TrainingPlan, whose: str, kind: Any)
     if kind is None and labels_alone.are_labels(array):
         return "labels", array.reshape(n)
     if array.dtype.kind in "USV":
-        raise InputError(f"{whose}: {answer_format.of_another_type('p', array)}")
+        raise InputError(f"{whose}: {other_numbers.of_another_type('p', array)}")
     if array.dtype.kind != "f":
         raise InputError(f"{whose} holds {array.dtype}; needed: probabilities or logits, floating-point numbers")
     one = array.ndim == 1 or array.shape[1] == 1

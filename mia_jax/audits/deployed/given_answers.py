@@ -7,7 +7,7 @@ import numpy as np
 
 from mia_jax.checks.labels import largest_of_two
 from mia_jax.data import class_labels, files, tables, truths
-from mia_jax.targets import answer_format, answer_kinds, class_columns, labels_alone
+from mia_jax.targets import answer_format, answer_kinds, class_columns, labels_alone, other_numbers
 from mia_jax.types import Array, InputError
 
 
@@ -297,17 +297,17 @@ def checked(asked: Answered, classes: int, whose: str) -> Answered:
 
     def probabilities(p: Array, who: str, array: str) -> np.ndarray:
         p = np.asarray(p)
-        if p.shape == (n, classes) and (advice := answer_format.of_another_type(array, p)):
+        if p.shape == (n, classes) and (advice := other_numbers.of_another_type(array, p)):
             raise InputError(f"{whose}{advice}")
         if p.shape != (n, classes) or p.dtype.kind != "f":
             raise InputError(f"{whose}{who} holds probabilities [{n}, {classes}]; it is {p.dtype} {p.shape}")
         wrong = answer_format.faults(p, answer_format.recognize(np.nan_to_num(p), few=True))
-        if 1 < n <= 2 * len(wrong) and np.isfinite(p).all() and (advice := answer_format.advice(array, p)):
+        if 1 < n <= 2 * len(wrong) and np.isfinite(p).all() and (advice := other_numbers.advice(array, p)):
             raise InputError(f"{whose}{advice}")
         try:
             answer_format.check(p, answer_format.recognize(p, few=True), n)
         except answer_format.WrongAnswer as wrong:
-            move = answer_format.mended(p, wrong.record, array)
+            move = other_numbers.mended(p, wrong.record, array)
             raise answer_format.WrongAnswer(wrong.record, f"{whose}{who}: {wrong.reason}; {move}") from None
         return p
 

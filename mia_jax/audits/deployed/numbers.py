@@ -344,14 +344,13 @@ def _compared(target: Array, shadows: Array, shadow_member: Array, member: Array
     related = None if member is None else membership.related(np.vstack([member, shadow_member]))
     doubted = unlike_signals.doubts(target, shadows, shadow_member, member, related)
     doubted = doubted or ignored_rows.doubts(target, shadows, shadow_member, member)
-    doubted = doubted or carried_over.doubts(shadows, shadow_member)
     if doubted:
         return Remarks(doubted, ())
     said = filled_signals.cut(np.vstack([target, shadows]), shadow_member, member)  # which changes how they are spread
     said = said or signal_scales.coarse(np.vstack([target, shadows]))
     said = said or signal_scales.notes(target, shadows, shadow_member, member)
     said = said or own_members.of_numbers(shadows, shadow_member)
-    said = said or held_out.last_rows(shadows, shadow_member)
+    said = said or held_out.last_rows(shadows, shadow_member) or carried_over.notes(shadows, shadow_member)
     if member is not None and related is not None and not said:
         said = signal_orders.note(np.vstack([target, shadows]), shadow_member, member)
         said = said or unlike_signals.notes(unlike_signals.beside(target, shadows, shadow_member, member, related))

@@ -13,7 +13,7 @@ import numpy as np
 
 from mia_jax.audits.deployed import collect
 from mia_jax.data import by_path, class_labels, npz, tables, truths
-from mia_jax.targets import answer_format, answer_kinds, black_box, defenses, labels_alone
+from mia_jax.targets import answer_format, answer_kinds, black_box, defenses, labels_alone, other_numbers
 from mia_jax.types import Array, InputError, Records, Schema
 
 
@@ -106,6 +106,10 @@ def load_predictions(
         if shadows.ndim != target.ndim + 1 or (len(shadows) == 0 and not alone) or shadows.shape[1:] != target.shape:
             needed = ", ".join(["S", *map(str, target.shape)])
             hint = tables.turned("shadows", shadows.shape, (None, *target.shape))
+            if target.ndim == 1 and shadows.ndim == 3 and shadows.shape[1:2] == target.shape:
+                hint = (
+                    f"; or save the target's probabilities, [{len(target)}, {shadows.shape[-1]}], as the shadows' are"
+                )
             raise ValueError(f"shadows has shape {shadows.shape}; needed: [{needed}], as target, S > 0{hint}")
         read = answer_kinds.of_models(target, shadows)
         target, shadows = cast(np.ndarray, read.target), read.shadows
@@ -206,7 +210,7 @@ def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     p = arrays[name]
     if p.dtype.kind == "f" and p.dtype.itemsize == 2:  # stays: its zeros mean more than those of wider types
         return p.astype(np.float16)
-    if advice := answer_format.of_another_type(name, p):
+    if advice := other_numbers.of_another_type(name, p):
         raise ValueError(advice)
     return npz.numbers(p, name)
 

@@ -163,7 +163,6 @@ def _doubts(given: _Given, found: _Beside | None, alike: bool) -> tuple[str, ...
         or _caused(given, trained_on_all.of_answers(labels, target, shadows, trained, member))
         or memorization.of_members(labels, target, shadows, trained, member)
         or ignored_rows.doubts(given.target, given.shadows, trained, member, labels)
-        or carried_over.doubts(given.shadows, trained)
         or (_below_new(given) if alike else ())
         or (unlike_shadows.doubts(found.models, member) if found and member is not None else ())
         or (slipped_members.of_shadows(found.models, member, trained) if found and member is not None else ())
@@ -292,6 +291,8 @@ def _beside(given: _Given) -> _Beside | None:
         {getattr(defenses.compose(chosen).after(answers), name) for answers, chosen in formats}
         for name in ("kind", "digits")
     )
+    if kinds == {"probabilities", "thresholded"}:  # of which one was brought to the other
+        kinds = {"probabilities"}
     if len(kinds) > 1 or len(digits) > 1:
         return None
     y = np.asarray(asked.labels)

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import special, stats
 
 from mia_jax.checks import samples
+from mia_jax.checks.models import unlike_settings
 from mia_jax.types import Array
 
 MODELS, JUDGED, SAMPLE = 64, 16, 4096  # models, those that are judged by the others, and records
@@ -128,13 +129,14 @@ def last_rows(numbers: Array, member: Array) -> tuple[str, ...]:
         error = 1 / np.sqrt((len(numbers) - 1) * size)
         if abs(part.mean()) > 2.5 * error or rest.mean() < 8 * error:
             continue
-        others = [rest[k : k + size].mean() for k in range(0, len(rest) - size + 1, size)]
-        if min(others) > rest.mean() / 3 and abs(hard[:size].mean() - hard[size:].mean()) < HARDER * level.std():
+        others = np.convolve(rest, np.full(size, 1 / size), "valid")  # of as many rows elsewhere
+        if others.min() > rest.mean() / 3 and abs(hard[:size].mean() - hard[size:].mean()) < HARDER * level.std():
             return (
                 f"In the {'last' if last else 'first'} {size / n:.0%} of the rows no model knows those that are said"
                 " to have trained it from others, and elsewhere all do: they seem to be held out inside fit (a"
-                " validation split, which takes the last of what is given). As marked, attacks find less than there is:"
-                " leave these rows out of all arrays, or let each model train on all that it is given.",
+                " validation split, which takes the last of what is given), or to be of a class or source that no model"
+                " remembers. If held out, attacks find less than there is: leave these rows out of all arrays, or let"
+                " each model train on all that it is given.",
             )
     return ()
 
@@ -169,10 +171,7 @@ def _some(sure: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
 
 def _share(estimator: Any, m: int) -> str:
     """How much an estimator holds out of m records, by its settings; "" for nothing."""
-    try:
-        settings = estimator.get_params()
-    except Exception:  # no estimator, or a class of one
-        return ""
+    settings = {} if isinstance(estimator, type) else unlike_settings.settings(estimator)
     for name, share in settings.items():
         start = name.removesuffix("validation_fraction")
         if start == name or share is None:

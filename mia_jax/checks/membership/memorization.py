@@ -272,7 +272,7 @@ def _shadows_fit(known: Remembered, sure: np.ndarray, trained: np.ndarray) -> tu
         f"The answers of {whose} are surer of records that by shadow_member did not train them (mean probability of the"
         f" true class {off:.2f}) than of those that did ({on:.2f}): shadow_member seems to be inverted, or its rows to"
         " be exchanged, or answers about members to be in another order (a loader that shuffles), or to have been"
-        " logged in its training, with dropout, where others were asked about after it.",
+        " logged in its training, with dropout or augmentation, where others were asked about after it.",
     )
 
 

@@ -85,6 +85,24 @@ def of_target(labels: Array, target: Array, member: Array, shadow: Members) -> s
     )
 
 
+def of_target_alone(labels: Array, target: Array, member: Array) -> tuple[str, ...]:
+    """The note on a target that is sure and wrong on its said members, where there are no shadows, in a sentence.
+
+    Args:
+        labels: int [n].
+        target: probabilities [n, c]; labels as such tell nothing.
+        member: bool [n].
+    """
+    p = np.asarray(target)
+    own = _members(p[None], np.asarray(labels), np.asarray(member, bool)[None])
+    if not own.misled or (p.max(axis=1) == 1).all():
+        return ()
+    return (
+        f"The target is right on {percent(own.right)} of the records that are said to have trained it, and its best"
+        f" class has a mean probability of {own.sure:.2f} there. {_CAUSES.format('it')}",
+    )
+
+
 def below_new(labels: Array, right: Array, member: Array, shadow_right: Array, shadow_member: Array) -> tuple[str, ...]:
     """The doubt of a target that is right on fewer of its own members than shadows are of records new to them.
 
@@ -154,11 +172,15 @@ def _of_shadows(shadow: Members, never: str) -> str | None:
         return None
     return (
         f"Shadows are right on {percent(shadow.right)} of the records that are said to have trained them, and their"
-        f" best class has a mean probability of {shadow.sure:.2f} there{never}. The labels may be others than those of"
-        " the training (noise, another version of the data); models may be asked about records otherwise than they were"
-        " trained on them (unit, scaling, a type in which numbers wrap); or such models are always too sure (naive"
-        " Bayes, sharpened logits)."
+        f" best class has a mean probability of {shadow.sure:.2f} there{never}. {_CAUSES.format('models')}"
     )
+
+
+_CAUSES = (
+    "The labels may be others than those of the training (noise, another version of the data); {} may be asked about"
+    " records otherwise than in training (unit, scaling, order of features or channels, a type in which numbers wrap);"
+    " or such models are always too sure (naive Bayes, sharpened logits)."
+)
 
 
 def _members(p: np.ndarray, labels: np.ndarray, trained: np.ndarray) -> Members:
@@ -239,8 +261,8 @@ def _remembers_nothing(sure: np.ndarray, trained: np.ndarray) -> list[str]:
     return [
         f"Shadows are no surer of the records that are said to have trained them than of the others (AUC {area:.3f}):"
         " attacks have little to learn from them. Either such models remember nothing; or they answered about each"
-        " record by models without it (out of bag, cross-validation), or in training (with dropout); or all of them"
-        " trained on all records; or the columns of shadow_member are in another order than the records."
+        " record by models without it (out of bag, cross-validation), or in training (dropout, augmentation); or all of"
+        " them trained on all records; or the columns of shadow_member are in another order than the records."
     ]
 
 

@@ -20,6 +20,7 @@ SPREAD = 0.75  # of models elsewhere, that they must have in the run, too: recor
 MIDDLE, WIDE = 0.5, 0.9  # quantiles of it, over records
 VARIOUS = 0.5  # of a run's records that models answer otherwise than any other there
 FLOOR = 0.01  # of probabilities, for forests give 0
+AT_END = 0.03  # of the rows, within which a run is at an end of them, as a validation split is
 SAMPLE = 1 << 18  # rows that are looked at, of more
 
 
@@ -56,11 +57,15 @@ def doubts(models: Array, trained: Array, member: Array | None, rows: Array | No
             )
     if not LEAST <= untold.stop - untold.start <= PART * len(own) or not _nothing(numbers, own, untold):
         return ()
+    near = len(own) * AT_END
+    held_out = " or, at an end of the file, held out inside fit" * (
+        untold.start < near or untold.stop > len(own) - near
+    )
     return (
         f"In {naming.rows(called[untold.start], called[untold.stop - 1])} no model goes with who is said to have"
         " trained it, the target as little as the shadows, and elsewhere they do, though models differ there as much:"
-        " member and shadow_member, or all answers and labels, seem to be in another order in these rows (or these"
-        f" records tell nothing; then audit them apart). {_NEXT}",
+        " member and shadow_member, or all answers and labels, seem to be in another order in these rows"
+        f"{held_out} (or these records tell nothing; then audit them apart). {_NEXT}",
     )
 
 

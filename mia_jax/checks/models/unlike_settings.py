@@ -5,22 +5,16 @@ What is in hand where both are estimators of scikit-learn's kind: what the answe
 
 from typing import Any
 
+import numpy as np
+
 from mia_jax.types import few_of
 
 FROZEN = "FrozenEstimator"  # of scikit-learn: fit leaves it as it is, and so does clone
-NO_MATTER = (  # the last is what XGBoost's fit sets by the classes that it finds
-    "random_state",
-    "seed",
-    "n_jobs",
-    "jobs",
-    "verbose",
-    "verbosity",
-    "thread_count",
-    "device",
-    "copy_x",
-    "objective",
-)
-SHOWN = 4  # settings of a sentence
+NO_MATTER = {  # to what a model learns; the fit of XGBoost sets the objective by the classes that it finds
+    *("random_state", "seed", "n_jobs", "jobs", "verbose", "verbosity", "thread_count", "device", "objective"),
+    *("cache_size", "memory", "oob_score", "algorithm", "warm_start", "copy_x", "pre_dispatch"),
+}
+SHOWN, LONGEST = 4, 40  # settings of a sentence, and characters of each
 
 
 def notes(target: Any, trainer: Any) -> tuple[str, ...]:
@@ -31,7 +25,8 @@ def notes(target: Any, trainer: Any) -> tuple[str, ...]:
         trainer: of shadows, what may be one, or a class of such.
     """
     target = getattr(target, "__self__", target)
-    own, others = _settings(target), _settings(trainer)
+    target = getattr(target, "best_estimator_", target)  # of a search, what answers
+    own, others = settings(target), settings(trainer)
     said = []
     if frozen := [name for name, value in others.items() if type(value).__name__ == FROZEN]:
         said.append(
@@ -44,10 +39,10 @@ def notes(target: Any, trainer: Any) -> tuple[str, ...]:
     names = (_kind(target), _kind(trainer))
     if names[0] != names[1]:
         return (*said, f"The target is {names[0]}, and the shadows are {names[1]}. {_ADVICE}")
-    differ = [name for name in own if _plain(own[name]) and _plain(others.get(name)) and own[name] != others.get(name)]
-    differ = [name for name in differ if name.rpartition("__")[2] not in NO_MATTER]
+    both = [name for name in own if name in others and name.rpartition("__")[2].lower() not in NO_MATTER]
+    differ = [name for name in both if _plain(own[name]) and _plain(others[name]) and own[name] != others[name]]
     if differ:
-        each = ", ".join(f"{name}={own[name]!r} and {others.get(name)!r}" for name in differ[:SHOWN])
+        each = ", ".join(f"{name}={_shown(own[name])} and {_shown(others[name])}" for name in differ[:SHOWN])
         more = ", ..." if len(differ) > SHOWN else ""
         said.append(f"The target and the shadows are {names[0]} with other settings ({each}{more}). {_ADVICE}")
     return tuple(said)
@@ -59,12 +54,13 @@ _ADVICE = (
 )
 
 
-def _settings(estimator: Any) -> dict[str, Any]:
-    """Its settings, and those of what it holds; none of what has no such."""
+def settings(estimator: Any) -> dict[str, Any]:
+    """An estimator's settings by their names, and those of what it holds; none of what has no such."""
     try:
-        return (estimator() if isinstance(estimator, type) else estimator).get_params()
+        found = (estimator() if isinstance(estimator, type) else estimator).get_params()
     except Exception:  # no estimator, or a class that needs arguments
         return {}
+    return found if isinstance(found, dict) and all(isinstance(name, str) for name in found) else {}
 
 
 def _kind(estimator: Any) -> str:
@@ -73,4 +69,9 @@ def _kind(estimator: Any) -> str:
 
 def _plain(value: Any) -> bool:
     """Whether a value can be compared and shown: no NaN, and not what an estimator holds, whose settings count."""
-    return value is None or (isinstance(value, (bool, int, float, str)) and value == value)
+    return value is None or (isinstance(value, (bool, int, float, str, np.number)) and value == value)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value.item() if isinstance(value, np.number) else value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROBE_ROWS = 16  # enough to tell rounded and top-k answers from others
 PROBE_TRIES = 3
 OLDEST = 16  # answers that are asked for again when all are had; more where each tells less
-SPREAD = 24  # others, of as many requests: where a second model answers one in ten, none is its own in .9^24 = 8 %
+SPREAD = 24  # others at most, of all requests: one request in ten is met by .9^24 = 8 % of audits not at all
 ONE_OF = 8  # so many are not asked again for each that is
 
 
@@ -145,9 +145,14 @@ class AskedTwice:
         """Tell whether ``rows`` of x, whose keys these are, get other answers now, where the oldest get the same."""
         then, _ = store.find(keys)
         now = self._ask(x, rows, 1)
-        if other := int((earlier.distance(then, now, store.answers.digits) > earlier.ALIKE).sum()):
-            self.unsteady = earlier.largest(then, now)
-            self._say(repeats.of_two_models(other, len(rows), self.unsteady))
+        other = earlier.distance(then, now, store.answers.digits) > earlier.ALIKE
+        if not other.any():
+            return
+        self.unsteady = earlier.largest(then, now)
+        again = self._ask(x, rows[other], 1) if self._service.budget.spare() >= other.sum() else now[other]
+        steady = (earlier.distance(now[other], again, store.answers.digits) <= earlier.ALIKE).mean() > 0.5
+        two = repeats.of_two_models(int(other.sum()), len(rows), self.unsteady)
+        self._say(two if steady else repeats.differs(len(rows), self.unsteady))
 
     def _ask(self, x: np.ndarray, places: np.ndarray, parts: int) -> np.ndarray:
         try:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mia_jax.targets.answer_format import OVER_RECORDS, TURNED, beginning, mistaken_for
+from mia_jax.targets.other_numbers import OVER_RECORDS, TURNED, beginning, mistaken_for
 
 
 def told(values: np.ndarray) -> str:

@@ -5,6 +5,7 @@ probe what they are, ``read`` then reads every reply that way.
 """
 
 import contextlib
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -66,7 +67,7 @@ def elements(value: Any, b: int) -> Reply:
         Unknown: it is of another form; its outline is told.
         InputError: two keys hold probabilities, and they differ.
     """
-    value = _without_percent_signs(value)
+    value = _without_percent_signs(_from_text(value))
     if picked := answer_keys.pick(value, b):
         read = elements(picked.rows, b)
         if isinstance(value, dict) and (called := class_names.of_columns(value, read)):
@@ -85,6 +86,14 @@ def elements(value: Any, b: int) -> Reply:
         return [_element(row) for row in rows]
     except ValueError:
         raise _unknown(value) from None
+
+
+def _from_text(value: Any) -> Any:
+    """A JSON value that was written as text into JSON, as a scoring script of Azure ML does that returns json.dumps."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
 
 
 def _rows(value: Mapping[str, Any], b: int) -> Any:
@@ -236,8 +245,7 @@ def learn(
         first = sanitize.outline(answered[0])
         raise Unknown(f"its answers are of a form that is not known, or not all of one; the first is {first}") from None
     answers = recognize(np.nan_to_num(p), few=True)
-    in_part = answers.kind != "thresholded" and form == "scores" and classes > 2
-    if in_part and any(len(_by_class(row)) < classes for row in answered):
+    if form == "scores" and classes > 2 and any(len(_by_class(row)) < classes for row in answered):
         answers = answers._replace(kind="top_k", k=max(len(_by_class(row)) for row in answered), least=None)
     finite = p[np.isfinite(p).all(axis=1)]
     if 1 < len(finite) <= 2 * len(faults(finite, answers)):  # most of them are none: no accident
