@@ -93,7 +93,7 @@ def notes(labels: Array, target: Array, member: Array | None) -> tuple[str, ...]
     if one is None:
         return said
     assert member is not None
-    return (*said, *(_untold_run(one) or _unknown(one) or own_members.of_target_alone(labels, target, member)))
+    return (*said, *(_untold_run(one) or _unknown(one)), *own_members.of_target_alone(labels, target, member))
 
 
 def _target(labels: Array, target: Array, member: Array) -> _Target | None:
