@@ -143,7 +143,7 @@ def test_shadows_that_answer_labels_alone_beside_probabilities_are_a_warning():
     [
         (lambda p: {"logits": np.log(p), "loss": 1.0}, r'a dict of logits, loss: return its \["logits"\]'),
         (lambda p: SimpleNamespace(logits=np.log(p)), r"return its \.logits"),
-        (lambda p: [{"a": row[0], "b": row[1], "c": row[2]} for row in p], r"pandas\.DataFrame\(p\)\.to_numpy\(\)"),
+        (lambda p: [{"a": row[0], "b": row[1], "c": row[2]} for row in p], r"pandas\.DataFrame\(p\), whose"),
     ],
 )
 def test_answers_inside_of_something_are_named(given, move, world):
