@@ -61,6 +61,17 @@ def test_what_is_recognized_makes_the_same_of_full_answers(text):
     assert not answer_formats.lacking(found, found)
 
 
+def test_a_threshold_is_not_that_of_votes():
+    """Of votes and counts a zero is the same in target and shadows; what a threshold hides is not."""
+    votes = np.random.default_rng(0).multinomial(20, np.ones(5) / 5, (3, 400)) / 20 * 0.999 + 0.0002
+    p = np.random.default_rng(1).dirichlet(np.ones(5), 400)
+    known = answer_formats.of_saved(np.where(p >= 0.2, p, 0), np.where(votes > 0.01, votes, 0))
+    assert known.target.kind == "thresholded" and known.target.least > 0.19
+    assert [one.name.partition("(")[0] for one in known.on_shadows] == ["at_least"]
+    assert defenses.at_least(0.05).after(Answers(5, digits=1)) == Answers(5, digits=1)  # which hides more already
+    assert defenses.at_least(0.2).after(Answers(5, digits=2)) == Answers(5, digits=2, least=0.2)
+
+
 def test_nothing_is_lost_before_the_format_is_known():
     p = np.random.default_rng(0).dirichlet(np.full(5, 0.2), 500)
     for digits in (1, 2, 4, 6, None):

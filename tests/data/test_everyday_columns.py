@@ -244,6 +244,7 @@ def test_a_column_of_numbers_that_stand_for_the_classes_is_noted_once():
     two = oddities.notes(np.stack([3 - 2 * (y > 0), y], axis=1), (y > 0).astype(int))
     assert len(two) == 1 and two[0].startswith("Column 0 of x has one number for each class")
     assert not oddities.notes(np.where(np.arange(300)[:, None] == 17, 9, x[:, :1]), y)  # not of every record
+    assert not any("learn nothing" in one for one in oddities.notes(x[:50, :1], y[:50]))  # few may be so by chance
 
 
 def test_names_with_spaces_and_line_breaks():
