@@ -31,6 +31,7 @@ class WrongAnswer(TargetError):
 
 FEW_STEPS, MOST_STEPS = 4, 1000  # different probabilities that a leaf of one tree may give; trees of a forest
 _SUM_TOLERANCE = 1e-3  # of unrounded answers: float16 over some classes, or four significant digits, stay within it
+BYTES_OFF = 0.1  # from 1, at most, that a row of bytes may sum: of many classes little is left of them
 _HALF_PRECISION = 2**-8  # rows of bfloat16, which keeps 8 binary digits, may sum to .997
 
 
@@ -105,7 +106,7 @@ def _of_bytes(p: np.ndarray) -> float:
     """How far more from 1 rows [b, c] may sum that are whole 255ths or 256ths, as of a quantized model; 0 of others."""
     with np.errstate(invalid="ignore", over="ignore"):
         steps = any((np.abs(p * k - np.round(p * k)) < 1e-4).all() for k in (255, 256))
-    return p.shape[1] / 2 / 255 if steps else 0.0
+    return min(p.shape[1] / 2 / 255, BYTES_OFF) if steps else 0.0
 
 
 def _digits(p: np.ndarray) -> int | None:

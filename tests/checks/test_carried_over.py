@@ -1,12 +1,13 @@
 """Shadows whose weights go on from one to the next are told by their order; models that are trained anew have none."""
 
+import copy
 import dataclasses
 import functools
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from small_runs import own_module
 
 import mia_jax as mia
@@ -127,7 +128,7 @@ def test_an_audit_says_it():
 
 TRAINER = """
 import numpy as np
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 shared = MLPClassifier((64,), learning_rate_init=5e-3, batch_size=32, random_state=0)
 
@@ -166,3 +167,22 @@ def test_an_audit_of_a_service_says_it(name, told, tmp_path, monkeypatch, no_pag
         given = dict(target=url + server.paths()["vertex"], target_kind=f"{module}:{name}")
         found = audits.run(dataclasses.replace(config, **given))
     assert any("their weights seem to go on" in one for one in found.get("doubts") or ()) == told
+
+
+def test_an_audit_of_numbers_says_it():
+    """Of a regression: the network's errors, one number per record."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 8))
+    y, member = x @ rng.normal(size=8) + rng.normal(size=300), rng.permutation(300) < 150
+
+    def fit(a, b, *, seed):
+        for _ in range(30):
+            shared.partial_fit(a, b)
+        return copy.deepcopy(shared).predict
+
+    shared = MLPRegressor(hidden_layer_sizes=(64,), learning_rate_init=5e-3, batch_size=30, random_state=0)
+    target = fit(x[member], y[member], seed=0)
+    shared = MLPRegressor(hidden_layer_sizes=(64,), learning_rate_init=5e-3, batch_size=30, random_state=1)
+    with pytest.warns(UserWarning, match="their weights seem to go on"):
+        found = mia.audit(target, x, y, member, shadows=fit, num_shadows=16, signal="squared_error", attacks="loss")
+    assert not any("So it is where" in one for one in found.notes)

@@ -8,7 +8,7 @@ import mia_jax as mia
 from mia_jax.audits.deployed import records
 from mia_jax.audits.deployed.infer import AnswersWarning
 from mia_jax.targets import answer_format, answer_kinds
-from mia_jax.types import InputError
+from mia_jax.types import Answers, InputError
 
 N, C, S = 200, 3, 4
 RNG = np.random.default_rng(0)
@@ -177,6 +177,9 @@ def test_probabilities_of_a_quantized_model_sum_to_one_as_well_as_bytes_can(step
     assert np.abs(p.sum(axis=1) - 1).max() > 7e-3
     assert answer_kinds.together({"target": p})["target"].kind == "probabilities"
     assert answer_format.recognize(p).kind == answer_format.recognize(p[:16], few=True).kind == "probabilities"
+    many = np.round(RNG.dirichlet(np.ones(1000), 20) * steps) / steps
+    many[3] = 0
+    assert 3 in answer_format.faults(many, Answers(1000))
 
 
 def test_two_sigmoids_that_nearly_sum_to_one_are_to_be_divided_by_their_sum():

@@ -253,7 +253,8 @@ def _remarks(setting: Setting, shadows: Shadows, given: Brought) -> numbers.Rema
     if setting.trainer is not None:
         said = numbers.Remarks(*(tuple(in_process.of_drawn(texts)) for texts in (said.doubts, said.notes)))
         went_on = () if said.doubts else carried_over.doubts(shadows.values, setting.plan.member)
-        said = numbers.Remarks(went_on, ()) if went_on else said
+        if went_on:  # in this order they were trained
+            said = numbers.Remarks(went_on, tuple(n for n in said.notes if not n.startswith(carried_over.START)))
     in_place = shadows.in_place | (frozenset({"target"}) if setting.in_place else frozenset())
     unit = "standard deviations of a prediction"
     again = other_answers.remarks(setting.apart, shadows.apart, unit=unit, in_place=in_place)
