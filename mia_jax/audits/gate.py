@@ -129,7 +129,8 @@ def _condition(text: str, attacks: Collection[str] | None) -> Condition:
     if measure in AT:
         places = [f"{place:g}" for place in AT[measure][1]]
         if at is None or f"{float(at):g}" not in places:
-            raise InputError(f"gate: {text!r} must say {measure}@ one of {', '.join(places)}")
+            hint = "" if at is None or float(at) < 1 else f"; {float(at):g} % is {float(at) / 100:g}"
+            raise InputError(f"gate: {text!r} must say {measure}@ one of {', '.join(places)}{hint}")
     elif measure not in PLAIN or at is not None:
         known = ", ".join([*PLAIN, *(f"{name}@..." for name in AT)])
         raise InputError(f"gate: {text!r} has no measure that is known; there are {known}")

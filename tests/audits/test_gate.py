@@ -187,6 +187,7 @@ def test_an_attack_that_calls_nobody_a_member_has_no_precision_to_exceed():
         ("auc@0.1>0.5", "there are auc"),
         ("tpr>0.5", "tpr@ one of 0.1, 0.01, 0.001"),
         ("tpr@0.02>0.5", "tpr@ one of 0.1, 0.01, 0.001"),
+        ("tpr@1>0.05", "tpr@ one of 0.1, 0.01, 0.001, 0.0001; 1 % is 0.01"),
         ("ppv@0.3>0.5", "ppv@ one of 0.5, 0.1, 0.01"),
         ("rmia:auc>0.5", "asks about rmia, and the attacks of this audit are lira, loss"),
     ],
