@@ -34,6 +34,13 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b) / length if length > 0 else 0.0
 
 
+def over_models(numbers: np.ndarray) -> np.ndarray:
+    """float [K, n]: each record's numbers with mean 0 and length 1 over models; 0 where they are all one."""
+    centered = numbers - numbers.mean(axis=0)
+    length = np.sqrt((centered**2).sum(axis=0))
+    return np.where(length > 1e-9, centered / np.maximum(length, 1e-9), 0.0)
+
+
 def halves(related: np.ndarray) -> list[np.ndarray] | None:
     """Two groups of models, int [k] each, whose training sets tell nothing of each other; None where there are none.
 

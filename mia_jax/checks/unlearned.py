@@ -159,17 +159,15 @@ def other_half(after: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray) 
         forgotten: bool [K, n], by model.
         retrained: [R, n].
     """
-    above = np.stack([(one > retrained).mean(axis=0) + (one == retrained).mean(axis=0) / 2 for one in after])
-    mixed = [(a[m].mean(), a[~m].mean()) for a, m in zip(above, forgotten, strict=True) if 0 < m.sum() < len(m)]
-    if len(mixed) < 3:
+    forgot, never = _above_retrained(after, forgotten, retrained)
+    if len(never) < 3 or never.mean() < FAR or (never - forgot).mean() < LESS:
         return ()
-    forgot, never = np.array(mixed).T
-    if never.mean() < 0.5 + FAR or (never - forgot).mean() < LESS or not _surely(never - forgot, LEVEL_MODELS):
+    if not _surely(never - forgot, LEVEL_MODELS):
         return ()
     return (
         f"Unlearned models are surer of the records that they never saw than retrained models are (AUC"
-        f" {never.mean():.2f}), and less sure of those that they forgot: {OTHERS[:-1]}, or retrained models are far"
-        " weaker and too much was forgotten.",
+        f" {0.5 + never.mean():.2f}), and less sure of those that they forgot: {OTHERS[:-1]}, or retrained models are"
+        " far weaker and too much was forgotten.",
     )
 
 
@@ -181,12 +179,10 @@ def of_others(after: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray) -
         forgotten: bool [K, n], by model.
         retrained: [R, n].
     """
-    above = np.stack([(one > retrained).mean(axis=0) + (one == retrained).mean(axis=0) / 2 for one in after])
-    mixed = [(a[m].mean(), a[~m].mean()) for a, m in zip(above, forgotten, strict=True) if 0 < m.sum() < len(m)]
-    if len(mixed) < 3:
+    forgot, never = _above_retrained(after, forgotten, retrained)
+    if len(never) < 3 or never.mean() < SURER or abs((forgot - never).mean()) > never.mean() / 2:
         return ()
-    forgot, never = np.array(mixed).T - 0.5
-    if never.mean() < SURER or not _surely(never, LEVEL_MODELS) or abs((forgot - never).mean()) > never.mean() / 2:
+    if not _surely(never, LEVEL_MODELS):
         return ()
     return (
         "Unlearned models are surer than retrained ones of the records that they never saw (AUC"
@@ -229,6 +225,15 @@ def lost(
 
 def _various(signals: np.ndarray) -> bool:
     return len(np.unique(signals)) > VARIOUS * len(signals)
+
+
+def _above_retrained(after: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray) -> np.ndarray:
+    """[2, k]: how much surer each model that forgot some of the records is of these, and of the others, than retrained
+    models are: the AUC from 1/2.
+    """
+    above = np.stack([(one > retrained).mean(axis=0) + (one == retrained).mean(axis=0) / 2 for one in after]) - 0.5
+    mixed = [(a[m].mean(), a[~m].mean()) for a, m in zip(above, forgotten, strict=True) if 0 < m.sum() < len(m)]
+    return np.array(mixed).reshape(-1, 2).T
 
 
 def _centered(values: np.ndarray) -> np.ndarray:

@@ -125,10 +125,11 @@ def faults(p: np.ndarray, answers: Answers) -> dict[int, str]:
     """
     # Sure answers rounded to one digit, or the best of them alone, may all have been one-hot when they were recognized.
     tolerance = _HALF_PRECISION + _tolerance(answers.classes, 1 if answers.kind == "labels" else answers.digits)
-    tolerance += _of_bytes(p)
     with np.errstate(invalid="ignore", over="ignore"):
         total = p.sum(axis=1, dtype=np.float64)
         usable = np.abs(total - 1) <= tolerance
+        if not usable.all():
+            usable = np.abs(total - 1) <= tolerance + _of_bytes(p)
         if answers.kind != "probabilities":
             usable |= (total > 0) & (total < 1)
         usable &= (p >= 0).all(axis=1)  # and finite: what is not, sums to no number near one

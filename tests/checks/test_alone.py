@@ -187,7 +187,7 @@ def test_real_models_are_not_doubted_and_mistakes_are_told():
 
 
 def test_a_target_that_is_asked_otherwise_than_it_was_trained_is_noted():
-    """A loss of .649 for .744 on pictures with exchanged channels, with no word; here they are off by a pixel."""
+    """Pictures with exchanged channels were attacked without a word; here they are off by a pixel."""
     x, y = datasets.load_digits(return_X_y=True)
     rng = np.random.default_rng(0)
     x, y = x[:800], np.where(rng.random(800) < 0.3, rng.integers(0, 10, 800), y[:800])

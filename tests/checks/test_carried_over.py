@@ -52,7 +52,7 @@ def sure(seed, anew):
 
 
 def test_weights_that_go_on_are_a_doubt():
-    """LiRA .555 instead of .796 on such networks, with no word."""
+    """LiRA found far less of such networks, with no word."""
     numbers, trained = sure(0, anew=False)
     (said,) = carried_over.doubts(numbers, trained)
     assert "their weights seem to go on" in said and "Make the network anew for each shadow" in said

@@ -137,7 +137,7 @@ def of_networks(seed, held, first=False):
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("held", [0.1, 0.2, 0.3])
 def test_a_validation_split_of_the_last_rows_is_noted(held, first):
-    """RMIA .829 instead of .903 on networks that remember little, with no word."""
+    """RMIA found less of networks that remember little, with no word."""
     (note,) = held_out.last_rows(*of_networks(0, held, first))
     found = re.match(f"In the {'first' if first else 'last'} ([0-9]+)% of the rows no model knows", note)
     assert found is not None and abs(int(found[1]) / 100 - held) < 0.03

@@ -158,7 +158,7 @@ def test_a_flat_array_that_was_reshaped_by_columns_is_named():
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int8, np.int64])
 def test_bytes_of_a_quantized_models_logits_are_no_logits(dtype):
-    """RMIA .655 instead of .719, as "logits, of which softmax makes probabilities"."""
+    """They were read as "logits, of which softmax makes probabilities", and RMIA found less."""
     q = np.clip(np.round(LOGITS / 0.05), -128, 127).astype(dtype)
     words = r"whole ones from -\d+ to \d+ .*bytes of a quantized model's logits: save \(q - zero_point\) \* scale"
     with pytest.raises(InputError, match=words):
@@ -171,7 +171,7 @@ def test_bytes_of_a_quantized_models_logits_are_no_logits(dtype):
 
 @pytest.mark.parametrize("steps", [255, 256])
 def test_probabilities_of_a_quantized_model_sum_to_one_as_well_as_bytes_can(steps):
-    """An ordinary int8 model's dequantized softmax was refused for a sum of .992."""
+    """An ordinary int8 model's dequantized softmax was refused for its sums."""
     p = RNG.dirichlet(np.ones(10), 500)
     p = np.round(p * steps) / steps
     assert np.abs(p.sum(axis=1) - 1).max() > 7e-3

@@ -15,13 +15,14 @@ from mia_jax.checks import unnoticed
 from mia_jax.checks.answers import other_answers
 from mia_jax.checks.answers.other_answers import Apart
 from mia_jax.checks.labels import largest_of_two
+from mia_jax.checks.models import carried_over
 from mia_jax.data import class_labels, cut_texts, tables
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
 from mia_jax.targets import answer_kinds, platforms, predictors, processes
 from mia_jax.targets.asked_again import Again
 from mia_jax.targets.trainers import Platform
-from mia_jax.types import InputError, Records, Schema
+from mia_jax.types import Array, InputError, Records, Schema
 
 AGAIN = 2  # shadows, of the first, that are asked again: one function trains them all
 PACKAGES = ("numpy", "scikit-learn", "jax")  # whose versions are part of what names a shadow's answers
@@ -137,6 +138,20 @@ def of_drawn(texts: Iterable[str]) -> list[str]:
     if at is not None:
         said[at] += OF_FIT
     return said
+
+
+def of_order(
+    doubts: Sequence[str], notes: Sequence[str], sure: Array, trained: Array
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Doubts and notes, with the doubt of the order in which shadows were trained here in the place of its note.
+
+    Args:
+        doubts, notes: what is said of them so far; where something is doubted, the order is not looked at.
+        sure, trained: float and bool [S, n], as of ``carried_over.doubts``.
+    """
+    if doubts or not (went_on := carried_over.doubts(sure, trained)):
+        return doubts, notes
+    return went_on, [note for note in notes if not note.startswith(carried_over.START)]
 
 
 def _apart(again: Again | None) -> Apart | None:

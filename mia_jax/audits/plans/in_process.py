@@ -21,7 +21,7 @@ from mia_jax.audits.plans import predictions
 from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Observation, Observers, Run, Summary, Trained, TrainingJob
 from mia_jax.checks.membership import held_out
-from mia_jax.checks.models import carried_over, unlike_settings
+from mia_jax.checks.models import unlike_settings
 from mia_jax.data import duplicates, local, neighbors, tables
 from mia_jax.data.records import of_frames
 from mia_jax.plans import training_plan
@@ -145,8 +145,7 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
     if setting.platform is not None:
         sure = np.asarray(shadows)[:, np.arange(len(given.y)), given.y]
         doubts, notes = in_process.of_drawn(doubts), in_process.of_drawn(notes)
-        if not doubts and (doubts := [*carried_over.doubts(sure, member)]):  # in this order they were trained
-            notes = [note for note in notes if not note.startswith(carried_over.START)]
+        doubts, notes = in_process.of_order(doubts, notes, sure, member)
     inputs = inputs._replace(doubts=[*said.doubts, *doubts], notes=[*said.notes, *of_records, *notes])
     predictions.tell(run, inputs)
     about = _shadows(shadows, member, given.y, setting, answers)

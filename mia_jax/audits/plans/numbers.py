@@ -24,7 +24,6 @@ from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.checks.answers import other_answers
 from mia_jax.checks.answers.other_answers import Apart
 from mia_jax.checks.membership import held_out
-from mia_jax.checks.models import carried_over
 from mia_jax.checks.signals import lone_signals
 from mia_jax.data import duplicates, neighbors, tables
 from mia_jax.plans.training_plan import TrainingPlan
@@ -251,10 +250,8 @@ def _remarks(setting: Setting, shadows: Shadows, given: Brought) -> numbers.Rema
     """What is to be said of the numbers, and of functions that predict otherwise when they are asked again."""
     said = numbers.remarks(setting.target, shadows.values, setting.plan.member, given.member, trials=True)
     if setting.trainer is not None:
-        said = numbers.Remarks(*(tuple(in_process.of_drawn(texts)) for texts in (said.doubts, said.notes)))
-        went_on = () if said.doubts else carried_over.doubts(shadows.values, setting.plan.member)
-        if went_on:  # in this order they were trained
-            said = numbers.Remarks(went_on, tuple(n for n in said.notes if not n.startswith(carried_over.START)))
+        doubts, notes = (in_process.of_drawn(texts) for texts in (said.doubts, said.notes))
+        said = numbers.Remarks(*map(tuple, in_process.of_order(doubts, notes, shadows.values, setting.plan.member)))
     in_place = shadows.in_place | (frozenset({"target"}) if setting.in_place else frozenset())
     unit = "standard deviations of a prediction"
     again = other_answers.remarks(setting.apart, shadows.apart, unit=unit, in_place=in_place)

@@ -116,10 +116,8 @@ def last_rows(numbers: Array, member: Array) -> tuple[str, ...]:
     if len(numbers) < FEWEST:
         return ()
     ranks = stats.rankdata(numbers, axis=1) / numbers.shape[1]
-    own, who = ranks - ranks.mean(axis=0), member - member.mean(axis=0)
     level = np.where(member, 0, ranks).sum(axis=0) / np.maximum((~member).sum(axis=0), 1)  # of what is new to models
-    length = np.sqrt((own**2).sum(axis=0) * (who**2).sum(axis=0))
-    known = np.divide((own * who).sum(axis=0), length, out=np.zeros(len(length)), where=length > 0)  # a correlation
+    known = (samples.over_models(ranks) * samples.over_models(member.astype(np.float64))).sum(axis=0)  # correlations
     for last in (True, False):
         ordered, hard = (each[::-1] if last else each for each in (known, level))
         size = 1 + int(np.cumsum(known.mean() / 2 - ordered).argmax())  # from where on records are known

@@ -41,7 +41,7 @@ def doubts(models: Array, trained: Array, member: Array | None, rows: Array | No
     mine = np.zeros(np.shape(models)[1]) if member is None else member
     who = np.vstack([mine, trained])[np.ix_(few, some)].astype(np.float64)
     called = some if rows is None else np.asarray(rows)[some]
-    score, drawn = _over_models(stats.rankdata(numbers, axis=0)), _over_models(who)
+    score, drawn = samples.over_models(stats.rankdata(numbers, axis=0)), samples.over_models(who)
     score -= score.mean(axis=1, keepdims=True)
     own = _fit(score, drawn)
     untold = slipped_rows.largest_run(0.5 * own.mean() - own)
@@ -80,13 +80,6 @@ def of_answers(sure: Array, trained: Array, member: Array | None) -> tuple[str, 
 
 
 _NEXT = "Save row numbers with both, and put them in one order."
-
-
-def _over_models(numbers: np.ndarray) -> np.ndarray:
-    """float [K, n]: each record's numbers with mean 0 and length 1 over models; 0 where they are all one."""
-    centered = numbers - numbers.mean(axis=0)
-    length = np.sqrt((centered**2).sum(axis=0))
-    return np.where(length > 1e-9, centered / np.maximum(length, 1e-9), 0.0)
 
 
 def _fit(score: np.ndarray, drawn: np.ndarray, by: int = 0) -> np.ndarray:

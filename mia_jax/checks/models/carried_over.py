@@ -40,11 +40,13 @@ def notes(sure: Array, trained: Array) -> tuple[str, ...]:
         sure: float [S, n], as of ``doubts``.
         trained: bool [S, n].
     """
-    few = len(sure) < FEW
-    rise = None if few and np.shape(sure)[1] < RECORDS else _rise(sure, trained, *(FEW_LEVEL, FEW_WORTH) if few else ())
+    if len(sure) >= FEW:
+        rise, chance = _rise(sure, trained), ""
+    else:
+        rise = _rise(sure, trained, FEW_LEVEL, FEW_WORTH) if np.shape(sure)[1] >= RECORDS else None
+        chance = ", or, with so few, by chance"
     if rise is None:
         return ()
-    chance = ", or, with so few, by chance" * few
     return (
         f"{rise}. So it is where their weights went on from one to the next, where they are in the order of a setting"
         f" (epochs, C, depth){chance}. {ANEW}",

@@ -183,8 +183,8 @@ def softmax_twice_note(target: Array, shadows: Array | Sequence[Array]) -> str |
     own, each = softmax_twice(target), [softmax_twice(p) for p in shadows]
     if not own and not any(each):
         return None
-    odd = np.flatnonzero(each) if any(each) else []
-    if own and all(each):
+    odd, alike = np.flatnonzero(each) if any(each) else [], own and all(each)
+    if alike:
         whose, array = "All models' answers", "target and shadows"
     elif own and not len(odd):
         whose, array = "The target's answers", "target"
@@ -194,17 +194,15 @@ def softmax_twice_note(target: Array, shadows: Array | Sequence[Array]) -> str |
         whose = f"The answers of {'the target and of ' * own}{naming.shadows(odd)}"
         array = f"shadows[{odd[0]}]" if len(odd) == 1 else "these"
         array += ", and of target" * own
-    kind, mended = (
-        "softmax",
-        (f"np.clip(z + (1 - z.sum(-1, keepdims=True)) / {np.shape(target)[1]}, 0, 1) of z = np.log({array})"),
-    )
     if _of_sigmoids(target if own else np.asarray(shadows[odd[0]])):
         kind, mended = "sigmoid", f"np.log(q / (1 - q)), for class 1, of q, its column of {array}"
-    what = "attacks that read more than their order are misled" if own and all(each) else "attacks that compare them"
-    what += "" if own and all(each) else " with the others' are weaker"
+    else:
+        inverse = f"np.clip(z + (1 - z.sum(-1, keepdims=True)) / {np.shape(target)[1]}, 0, 1)"
+        kind, mended = "softmax", f"{inverse} of z = np.log({array})"
+    what = "read more than their order are misled" if alike else "compare them with the others' are weaker"
     return (
         f"{whose} look like a {kind} of probabilities, as where a {kind} is applied to what a model's own {kind} gave,"
-        f" and {what}: save the probabilities, {mended}."
+        f" and attacks that {what}: save the probabilities, {mended}."
     )
 
 

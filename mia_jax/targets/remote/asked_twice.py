@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROBE_ROWS = 16  # enough to tell rounded and top-k answers from others
 PROBE_TRIES = 3
 OLDEST = 16  # answers that are asked for again when all are had; more where each tells less
-SPREAD = 24  # others at most, of all requests: one request in ten is met by .9^24 = 8 % of audits not at all
+SPREAD = 24  # others at most, of all requests, one of which a second model may have answered
 ONE_OF = 8  # so many are not asked again for each that is
 
 
