@@ -266,12 +266,14 @@ def _doubts(
         said = checks.before(signals["original"], mask, signals["retrained"])
     if not said and "original" not in signals:  # which says it better
         said = checks.other_half(signals["unlearned"], mask, signals["retrained"])
-    said = said or checks.of_others(signals["unlearned"], mask, signals["retrained"])
+    said = said or checks.of_others(signals["unlearned"], mask, signals["retrained"], signals.get("original"))
     if mask.all():
         said = said or one_run.doubts(signals["unlearned"], "unlearned")
     if right and not said:
         shape = np.shape(answers)
         said = checks.lost(right, mask, right.get("original"), shape[2] if len(shape) == 3 else 2)
+    if not said and "original" in signals:
+        said = checks.gained(signals["original"], signals["unlearned"], mask)
     return said
 
 

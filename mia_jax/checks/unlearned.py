@@ -124,13 +124,8 @@ def before(original: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray) -
     """
     mask, models = np.asarray(forgotten, bool), len(original)
     rank = stats.rankdata(np.concatenate([original, retrained]), axis=0)
-    away = _centered(mask.astype(np.float64))
-    moved, spread = _centered(rank[:models]) * away, (away**2).sum(axis=1)
-    if models < 3 or (spread < 1e-9).any():
-        return ()
-    gap = moved.sum() / spread.sum()  # ranks that training on a record is worth
-    certain = _surely(moved.sum(axis=0), LEVEL_RECORDS) and _surely(moved.sum(axis=1) / spread, LEVEL_MODELS)
-    if not certain or abs(gap) < LEAST * len(rank):
+    gap = _memory(rank[:models], mask)
+    if abs(gap) < LEAST * len(rank):
         return ()
     if gap < 0:
         return (
@@ -145,6 +140,27 @@ def before(original: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray) -
         "Retrained models are as sure of the records as models that were trained on them, before unlearning, and not as"
         f" those that never saw them ({far:.2f} of the way): they seem to have been trained on the records that are to"
         " be forgotten, too. What is said of efficacy is wrong then. Retrain them without any of the n records.",
+    )
+
+
+def gained(original: np.ndarray, after: np.ndarray, forgotten: np.ndarray) -> tuple[str, ...]:
+    """What is to be said of models that remember what they forgot after unlearning, and not before, in a sentence.
+
+    Args:
+        original: [K, n], signals of models before they unlearned.
+        after: [K, n], the same of unlearned models.
+        forgotten: bool [K, n], by model.
+    """
+    mask, models = np.asarray(forgotten, bool), len(original)
+    rank = stats.rankdata(np.concatenate([original, after]), axis=0)
+    more = _memory(rank[models:] - rank[:models], mask)
+    if more < LEAST * len(rank) or _memory(rank[:models], mask) > more:
+        return ()
+    return (
+        "After unlearning, models are surer of the records that they should have forgotten than of those that they"
+        " never saw, and before it they were not, or far less: the answers before and after it seem to be exchanged"
+        " (mia.unlearning(unlearned, retrained, ..., original=before)), or unlearning trained on what is to be"
+        " forgotten.",
     )
 
 
@@ -171,25 +187,33 @@ def other_half(after: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray) 
     )
 
 
-def of_others(after: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray) -> tuple[str, ...]:
+def of_others(
+    after: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray, original: np.ndarray | None = None
+) -> tuple[str, ...]:
     """What is to be said of unlearned models that know what they never saw as well as what they forgot, in a sentence.
 
     Args:
         after: [K, n], signals of unlearned models.
         forgotten: bool [K, n], by model.
         retrained: [R, n].
+        original: [K, n], before they unlearned: where these remember what ``forgotten`` says, it is right.
     """
     forgot, never = _above_retrained(after, forgotten, retrained)
     if len(never) < 3 or never.mean() < SURER or abs((forgot - never).mean()) > never.mean() / 2:
         return ()
     if not _surely(never, LEVEL_MODELS):
         return ()
+    known = original is not None and _memory(stats.rankdata(original, axis=0), np.asarray(forgotten, bool)) > 0
+    cause = "the retrained ones are weaker, or were trained for a shorter time. Retrain"
+    if not known:
+        cause = (
+            "`forgotten` seems not to be that of these models (positions in a training subset, model-10 before"
+            " model-2), or the retrained ones are weaker. See that row k of it is what model k forgot, and retrain"
+        )
     return (
         "Unlearned models are surer than retrained ones of the records that they never saw (AUC"
-        f" {0.5 + never.mean():.2f}) as of those that they forgot ({0.5 + forgot.mean():.2f}): `forgotten` seems not to"
-        " be that of these models (positions in a training subset, model-10 before model-2), or the retrained ones are"
-        " weaker. See that row k of it is what model k forgot, and retrain as the models were trained: else what is"
-        " said here does not hold.",
+        f" {0.5 + never.mean():.2f}) as of those that they forgot ({0.5 + forgot.mean():.2f}): {cause} as the models"
+        " were trained: else what is said here does not hold.",
     )
 
 
@@ -225,6 +249,16 @@ def lost(
 
 def _various(signals: np.ndarray) -> bool:
     return len(np.unique(signals)) > VARIOUS * len(signals)
+
+
+def _memory(rank: np.ndarray, mask: np.ndarray) -> float:
+    """How many ranks higher records [K, n] stand in models that forgot them, bool [K, n]; 0 where it may be chance."""
+    away = _centered(mask.astype(np.float64))
+    moved, spread = _centered(rank) * away, (away**2).sum(axis=1)
+    if len(rank) < 3 or (spread < 1e-9).any():
+        return 0.0
+    certain = _surely(moved.sum(axis=0), LEVEL_RECORDS) and _surely(moved.sum(axis=1) / spread, LEVEL_MODELS)
+    return float(moved.sum() / spread.sum()) if certain else 0.0
 
 
 def _above_retrained(after: np.ndarray, forgotten: np.ndarray, retrained: np.ndarray) -> np.ndarray:

@@ -50,6 +50,8 @@ def test_honest_models_before_and_after_unlearning_are_not_doubted():
         after = all_models[:models] + rng.choice([-0.3, 0, 0.3, 1]) * memory - rng.choice([0, 0.5, 3])
         doubted += bool(unlearned.before(original, forgotten, retrained))
         doubted += bool(unlearned.other_half(after, forgotten, retrained))
+        doubted += bool(unlearned.gained(original, after, forgotten))
+        doubted += bool(unlearned.of_others(after, forgotten, all_models[models:]))
         told += bool(unlearned.before(original, ~forgotten, retrained))
     assert doubted == 0 and told > HONEST / 4
 
@@ -110,6 +112,31 @@ def test_a_mask_of_other_models_is_doubted(original):
         assert "`forgotten` seems not to be that of these models" in said or "that each model did not forget" in said
     exact = hard + rng.normal(size=after.shape)
     assert unlearning(exact, retrained, forgotten=forgotten[by_text]).doubts == ()  # what was forgotten tells nothing
+
+
+@pytest.mark.parametrize(("models", "n"), [(8, 60), (16, 300)])
+def test_answers_before_and_after_that_were_exchanged_are_doubted(models, n):
+    """Models that had forgotten all were said to remember, and no word."""
+    rng, forgotten = np.random.default_rng(0), masks(np.random.default_rng(1), "pairs", models, n)
+    hard, noise = rng.normal(size=n), rng.normal(size=(3, models, n))
+    trained, after, retrained = hard + 2 * forgotten + noise[0], hard + noise[1], hard + noise[2]
+    assert unlearning(after, retrained, forgotten=forgotten, original=trained).doubts == ()
+    (said,) = unlearning(trained, retrained, forgotten=forgotten, original=after).doubts
+    assert "the answers before and after it seem to be exchanged" in said
+    partly = after + 0.5 * forgotten  # of which a quarter was left
+    (said,) = unlearning(trained, retrained, forgotten=forgotten, original=partly).doubts
+    assert "seem to be exchanged" in said
+
+
+def test_where_models_before_unlearning_fit_the_mask_it_is_the_retrained_ones_that_differ():
+    """As of unlearning by long training on what is kept: `forgotten` was said to be that of other models."""
+    rng, forgotten = np.random.default_rng(0), masks(np.random.default_rng(1), "pairs", 16, 300)
+    hard, noise = rng.normal(size=300), rng.normal(size=(3, 16, 300))
+    longer, retrained = hard + 0.8 + noise[1], hard + noise[2]
+    (said,) = unlearning(longer, retrained, forgotten=forgotten, original=hard + 2 * forgotten + noise[0]).doubts
+    assert "the retrained ones are weaker, or were trained for a shorter time" in said and "`forgotten`" not in said
+    (said,) = unlearning(longer, retrained, forgotten=forgotten).doubts
+    assert "`forgotten` seems not to be that of these models" in said
 
 
 def test_forgetting_too_much_beside_weaker_models_is_no_inverted_mask():
