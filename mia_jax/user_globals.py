@@ -1,12 +1,15 @@
-"""Settings that a user's function reads from the globals of its module, as values: ``EPOCHS``, ``args.epochs``.
+"""What a user's function reads from the globals of its module: settings, as values, and local functions, as sources.
 
-They decide what it does as its source does, and a script may set them from its command line. Only plain values count,
-and only those whose names stand in the function, or in local functions and classes that it uses. What it reads from
-files, or from the environment, is not seen.
+Settings are ``EPOCHS``, ``args.epochs``: they decide what it does as its source does, and a script may set them from
+its command line. Only plain values count, and only those whose names stand in the function, or in local functions and
+classes that it uses. Where a file defines a function twice, as the cells of a notebook do, the one that is called
+counts. What is read from files, or from the environment, is not seen.
 """
 
+import contextlib
 import dis
 import functools
+import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -20,7 +23,7 @@ NEAR = 6  # instructions before an assignment to an entry, among which its holde
 
 
 def of_function(function: types.FunctionType, local: Callable[[str], bool]) -> list[list[Any]]:
-    """[name, value] of settings that a function reads, in the order of their names.
+    """[name, value] of settings that a function reads, and sources of functions, in the order of their names.
 
     Args:
         function: the user's.
@@ -39,6 +42,8 @@ def _follow(function: types.FunctionType, local: Callable[[str], bool], found: d
     names = {name for code in codes for name in code.co_names}
     own = {name for code in codes for name in _changed([*dis.get_instructions(code)])}
     where = function.__module__ or "__main__"
+    with contextlib.suppress(OSError, TypeError):  # it has none
+        found[f"{where}.{function.__qualname__}()"] = inspect.getsource(function)
     for name in sorted(names - own):
         if name not in function.__globals__:
             continue

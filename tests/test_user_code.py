@@ -430,3 +430,37 @@ def test_settings_among_the_globals_count(here):
     mine["fit"](0, 0, seed=0)
     mine["args"].workdir = "b"
     assert user_code.describe(mine["fit"]) == found[-1]  # what it writes itself, and what it does not read
+
+
+CELLS = """
+class Net:
+    width = 64
+
+def build(seed):
+    return Net, seed, 2
+
+def fit(x, y, *, seed):
+    return build(seed)
+
+cells = [(fit, build, Net)]
+
+def build(seed):
+    return Net, seed, 1
+
+class Net:
+    def width(self):
+        return 32
+"""
+
+
+def test_functions_that_one_file_defines_again_count(here):
+    """A cell of a notebook in a file, run again after an edit: fit calls the new function, and its file is the same."""
+    write(here, {"mine.py": CELLS})
+    fit, build, net = user_code.load("mine:cells", "trainer=mine:cells")[0]
+    space = fit.__globals__
+    found = [user_code.describe(fit)]
+    for name, first in (("build", build), ("Net", net)):
+        again, space[name] = space[name], first
+        found.append(user_code.describe(fit))
+        space[name] = again
+    assert len(set(found)) == 3 and user_code.describe(fit) == found[0]

@@ -171,6 +171,7 @@ def _brought(
                 f"member is {bool(member[0])} everywhere, and an evaluation needs both: add records that"
                 f" {'did not train' if member.all() else 'trained'} the model, or leave member out"
             )
+        notes = (*notes, *row_order.repeated(member, {"x": x, "y": y}))
     other = None
     if population is not None:
         if not isinstance(population, tuple | list) or len(population) != 2:
@@ -180,9 +181,9 @@ def _brought(
     if signal is not None:
         saved = isinstance(shadows, Mapping | tuple | list | os.PathLike) or str(shadows).endswith(".npz")
         if not saved:
-            return Brought(predict, x, labels, member, other, shadows, signal=signal)
+            return Brought(predict, x, labels, member, other, shadows, signal=signal, notes=notes)
         predicted, who = given_shadows.predictions(given_shadows.parts(shadows)[1], len(labels))
-        return Brought(predict, x, labels, member, other, None, predicted, who, signal=signal)
+        return Brought(predict, x, labels, member, other, None, predicted, who, signal=signal, notes=notes)
     trainer, saved = given_shadows.parts(shadows)
     given = Brought(predict, x, labels, member, other, trainer, notes=notes, class_names=found.names)
     if saved is None:

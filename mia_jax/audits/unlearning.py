@@ -139,8 +139,9 @@ def _before_verdict(before: Judged, after: Judged, targets: int) -> str:
     told = _told(before, targets)
     if told is False and _told(after, targets):
         return (
-            f"Before unlearning they were not told from retrained ones, {_auc(before.auc)}: what efficacy tells is what"
-            " unlearning did to the models, for they remembered little of these records."
+            f"Before unlearning they were not told from retrained ones, {_auc(before.auc)}: they remembered little of"
+            " these records, and efficacy tells what unlearning did to the models; or the retrained ones were trained"
+            " on these records, too, or are in the place of the unlearned ones, and efficacy is wrong."
         )
     if told is False:
         return (

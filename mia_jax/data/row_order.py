@@ -1,10 +1,18 @@
-"""Whether what pandas holds beside records has its rows in another order: a Series of groups, who trained, answers."""
+"""Whether what pandas holds beside records has its rows in another order: a Series of groups, who trained, answers.
+
+Or an index whose labels repeat, by which records of one table were taken for those of another.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from mia_jax.data import tables
 from mia_jax.types import InputError
+
+SOME = 8  # labels that repeat, whose rows are members together: of records drawn one by one, one chance in 256
+MOST = 4096  # rows that are compared
 
 
 def refuse_values(values: Any, called: str, beside: Mapping[str, Any]) -> None:
@@ -72,6 +80,33 @@ def refuse_shadow_member(shadow_member: Any, beside: Mapping[str, Any]) -> None:
                 f"the columns of shadow_member have the same labels as {first}'s index in another order:"
                 f" shadow_member[{first}.index] aligns them"
             )
+
+
+def repeated(member: np.ndarray, beside: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is to be said of an index in which tables stand one below the other, where ``member`` goes by its labels.
+
+    Args:
+        member: bool [n], who trained the target.
+        beside: what has a row for each record, by what it is called.
+    """
+    for first, held in beside.items():
+        if not hasattr(held, "iloc") or held.index.is_unique or len(held) != len(member):
+            continue
+        again = np.flatnonzero(held.index.duplicated(keep=False))
+        _, label = np.unique(held.index[again].astype(str), return_inverse=True)
+        count, trained = np.bincount(label), np.bincount(label, weights=member[again])
+        if len(count) < SOME or ((trained > 0) & (trained < count)).any() or not trained.any():
+            continue
+        some = held.iloc[again[:MOST]].reset_index().astype(str)
+        if some.duplicated(keep=False).all():  # of records that stand there several times
+            continue
+        return (
+            f"The index of {first} has {len(count):,} labels more than once, of different records, and those of one"
+            f" label are all members, or none: {first}.index.isin(train.index) marks test records, too, whose label a"
+            " training record has (pandas.concat without ignore_index=True). Mark rows by their place, unless a label"
+            " is that of a group, as a person, which was drawn as a whole.",
+        )
+    return ()
 
 
 def _numbered(index: Any) -> bool:

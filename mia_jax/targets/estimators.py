@@ -13,6 +13,10 @@ from mia_jax.types import Answers, Array, InputError, Records, Schema, Target
 
 FORMAT_RECORDS = 4096  # of a training set, at most, that tell what a model's answers look like
 EXAMPLE = "sklearn.ensemble.RandomForestClassifier"
+STOPS_EARLY = (
+    "; it stops early by records that fit is not given: turn that off (early_stopping_rounds=None), or give a function"
+    " fit(x, y, *, seed) that holds some of its own out"
+)
 
 
 def instance(classifier: Any) -> Any:
@@ -34,7 +38,9 @@ def instance(classifier: Any) -> Any:
                 f"{estimator.__name__} needs arguments ({error.__cause__}): give an instance of it"
             ) from None
     if not all(hasattr(estimator, name) for name in ("fit", "predict", "get_params")):
-        raise InputError(f"{estimator!r} has no fit, predict and get_params: give a classifier of scikit-learn's kind")
+        refit = getattr(estimator, "refit", True) is False
+        move = "refit=True lets it predict" if refit else "give a classifier of scikit-learn's kind"
+        raise InputError(f"{estimator!r} has not all of fit, predict and get_params: {move}")
     if _is_regressor(estimator):
         raise InputError(
             f"{type(estimator).__name__} is a regressor, and its numbers are no classes: give a classifier, such as"
@@ -112,7 +118,7 @@ def fit_target(model: Any, x: np.ndarray, y: np.ndarray, seed: int, num_classes:
         num_classes: c.
 
     Raises:
-        TargetError: it cannot be trained on these records.
+        TargetError: it cannot be trained on these records, or needs others to stop early by.
     """
     present, codes = np.unique(y, return_inverse=True)  # some libraries insist on 0, 1, ... without gaps
     name = type(model).__name__
@@ -122,6 +128,7 @@ def fit_target(model: Any, x: np.ndarray, y: np.ndarray, seed: int, num_classes:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         reason = f"it calls sys.exit({reason})" if isinstance(error, SystemExit) else reason
         reason += "; give fewer records" if isinstance(error, MemoryError) else ""
+        reason += STOPS_EARLY if "early stop" in reason.lower() or "eval_set" in reason else ""
         raise black_box.TargetError(f"{name} cannot be trained on these records: {reason}") from error
     if not hasattr(model, "predict_proba") and not hasattr(model, "classes_"):
         raise black_box.TargetError(

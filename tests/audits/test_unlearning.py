@@ -45,6 +45,15 @@ def test_what_is_pushed_too_far_is_told_too():
     assert found.privacy.auc.low > 0.8 and "less sure: too much is" in found.verdict and found.before is None
 
 
+def test_retrained_models_that_know_as_much_as_models_before_are_named():
+    knowing = dict(forgotten=np.ones_like(FORGOTTEN), original=PLAIN + 2)
+    for retrained in (RETRAINED + 2, PLAIN[::-1] + 2):  # trained on the forget set, or in the place of unlearned ones
+        found = unlearning(PLAIN, retrained, **knowing)
+        assert "less sure: too much is forgotten" in found.verdict
+        assert "the retrained ones were trained on these records, too, or are in the place of" in found.verdict
+    assert "in the place of" not in unlearning(PLAIN + 1, RETRAINED, **knowing).verdict
+
+
 def test_a_model_that_is_worse_as_a_whole_leaks_no_record():
     found = unlearning(PLAIN - 2, RETRAINED, forgotten=FORGOTTEN)
     assert found.privacy.auc.low < 0.5 < found.privacy.auc.high and found.efficacy.auc.low > 0.8

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from scipy import special
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_digits, make_classification
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -100,6 +101,65 @@ def test_settings_of_estimators_say_it(share):
     assert note.startswith(f"Each shadow holds out {share} of the records that are given to fit")
     (note,) = held_out.of_estimators(SETTINGS[share].fit, SETTINGS[share], np.arange(100) < 50, 100)
     assert note.startswith(f"The target and each shadow hold out {share} of")
+
+
+class Sampler(BaseEstimator):
+    """Keeps as many records of each class as of the rarest, the first of them, as those of imbalanced-learn."""
+
+    def fit_resample(self, x, y):
+        least = np.bincount(y).min()
+        self.sample_indices_ = np.concatenate([np.flatnonzero(y == c)[:least] for c in np.unique(y)])
+        return x[self.sample_indices_], y[self.sample_indices_]
+
+
+class Sampled(ClassifierMixin, BaseEstimator):
+    """A classifier that trains on what a sampler keeps."""
+
+    def __init__(self, sampler, classifier):
+        self.sampler, self.classifier = sampler, classifier
+
+    def fit(self, x, y):
+        self.classifier.fit(*self.sampler.fit_resample(x, y))
+        self.classes_ = self.classifier.classes_
+        return self
+
+    def predict(self, x):
+        return self.classifier.predict(x)
+
+    def predict_proba(self, x):
+        return self.classifier.predict_proba(x)
+
+
+RARE = np.random.default_rng(0).normal(size=(120, 8)), (np.arange(120) % 4 == 0).astype(int)
+
+
+def test_a_sampler_within_an_estimator_is_named():
+    x, y = RARE
+    member = np.arange(120) < 60
+    model = Sampled(Sampler(), RandomForestClassifier(10, random_state=0)).fit(x[member], y[member])
+    report = mia.audit(model.predict_proba, x, y, member, shadows=clone(model), num_shadows=8, attacks="loss")
+    (note,) = [note for note in report.notes if "a sampler" in note]
+    assert note.startswith("The target and each shadow hold a sampler (Sampler) that leaves out some of the records")
+    assert "(the target's kept 30)" in note  # 15 of a class
+    (note,) = held_out.of_estimators(None, model, None, 120)
+    assert note.startswith("Each shadow holds a sampler (Sampler) that")
+
+
+def test_samplers_of_imbalanced_learn():
+    pytest.importorskip("imblearn")
+    from imblearn.over_sampling import SMOTE, RandomOverSampler
+    from imblearn.pipeline import make_pipeline as resampled
+    from imblearn.under_sampling import RandomUnderSampler, TomekLinks
+
+    x, y = RARE
+    for sampler in (RandomUnderSampler(random_state=0), TomekLinks()):
+        model = resampled(sampler, RandomForestClassifier(5)).fit(x, y)
+        (note,) = held_out.of_estimators(model.predict_proba, model, None, 120)
+        kept = len(model[0].sample_indices_)
+        assert f"({type(sampler).__name__}) that leaves out" in note and f"(the target's kept {kept})" in note
+    for sampler in (SMOTE(), RandomOverSampler()):
+        model = resampled(sampler, RandomForestClassifier(5)).fit(x, y)
+        assert held_out.of_estimators(model.predict_proba, model, None, 120) == ()
 
 
 def test_settings_that_hold_nothing_out():

@@ -7,6 +7,8 @@ import pytest
 import test_slipped_members
 import test_slipped_rows
 import test_unlike_signals
+from sklearn.datasets import load_digits
+from sklearn.ensemble import RandomForestClassifier
 from test_slipped_members import CLASSES, N, P, Y, said
 
 from mia_jax.audits.deployed import numbers
@@ -123,3 +125,13 @@ def test_honest_files_are_not_accused():
                     if text := padded_rows.of_numbers(*given) or filled_signals.doubts(*given):
                         found[make.__name__, seed, k] = text
     assert looked > 5000 and found == {}, found
+
+
+def test_votes_of_real_forests_are_no_padding_beside_a_calibrated_one():
+    x, y = (each[:800] for each in load_digits(return_X_y=True))
+    member = np.array([np.random.default_rng(k).random(800) < 0.5 for k in range(7)])
+    votes = [RandomForestClassifier(30, random_state=k).fit(x[m], y[m]).predict_proba(x) for k, m in enumerate(member)]
+    smooth = 0.9 * votes[0] + 0.01 + 1e-4 * np.random.default_rng(0).random((800, 10))
+    assert padded_rows.of_answers(y, smooth, votes[1:], member) == ()
+    sure = np.where(np.arange(800)[:, None] % 10 == 0, np.eye(10)[y], smooth)  # and these are no votes
+    assert "1 for one class and 0" in padded_rows.of_answers(y, smooth, [sure], member[:2])[0]

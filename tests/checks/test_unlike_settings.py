@@ -9,6 +9,7 @@ from mia_jax.checks.models import unlike_settings
 
 pytest.importorskip("sklearn")
 
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -37,6 +38,16 @@ def test_settings_within_a_pipeline_are_named():
     one, other = (make_pipeline(StandardScaler(), LogisticRegression(C=c)) for c in (1.0, 100.0))
     (note,) = unlike_settings.notes(one, other)
     assert "(logisticregression__C=1.0 and 100.0)" in note
+
+
+def test_what_estimators_hold_is_named():
+    one, other = (make_pipeline(StandardScaler(), last) for last in (LogisticRegression(C=3), SVC()))
+    (note,) = unlike_settings.notes(one, other)
+    of = "is Pipeline of StandardScaler, LogisticRegression, and the shadows are Pipeline of StandardScaler, SVC."
+    assert of in note
+    one, other = (GridSearchCV(of, {"C": [2, 3]}, cv=2) for of in (LogisticRegression(), SVC()))
+    (note,) = unlike_settings.notes(one, other)
+    assert "is GridSearchCV of LogisticRegression, and the shadows are GridSearchCV of SVC." in note
 
 
 @pytest.mark.parametrize(
@@ -69,12 +80,14 @@ def test_what_get_params_gives_may_be_no_settings():
 
 def test_settings_that_change_no_model_or_cannot_be_compared_are_passed_over():
     assert unlike_settings.notes(SVC(cache_size=10, C=np.float64(2)), SVC(C=2.0)) == ()
-    other = make_pipeline(StandardScaler(), SVC())
-    assert unlike_settings.notes(make_pipeline(StandardScaler(), LogisticRegression(C=3)), other) == ()
     nan = SimpleImputer(missing_values=np.nan)
     assert unlike_settings.notes(make_pipeline(nan, SVC()), make_pipeline(SimpleImputer(), SVC())) == ()
     search = GridSearchCV(RandomForestClassifier(5), {"max_depth": [2, 3]}, cv=2).fit(X, Y)
     assert unlike_settings.notes(search, RandomForestClassifier(5, **search.best_params_)) == ()
+    assert unlike_settings.notes(search, clone(search)) == ()
+    calibrated = [CalibratedClassifierCV(SVC(), ensemble=ensemble) for ensemble in ("auto", True, False)]
+    assert unlike_settings.notes(*calibrated[:2]) == ()
+    assert "(ensemble='auto' and False)" in unlike_settings.notes(calibrated[0], calibrated[2])[0]
     boosted = type("XGB", (SVC,), {"get_params": lambda self, deep=True: {"objective": self.kernel}})
     assert unlike_settings.notes(boosted(kernel="rbf"), boosted(kernel="poly")) == ()
     (note,) = unlike_settings.notes(SVC(C=np.float64(2)), SVC(C=3.0, kernel="k" * 60))

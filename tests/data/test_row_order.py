@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression
 
 import mia_jax as mia
 from mia_jax.data import row_order
@@ -102,3 +103,36 @@ def test_frames_of_other_libraries_have_no_index():
     row_order.refuse_values([1] * N, "group", {"x": X, "y": Y})
     row_order.refuse_shadow_member(WHO, {"x": X})
     row_order.refuse_answers(P, "predict", {"x": X})
+
+
+def stacked(train=40, test=80):
+    """Two tables that number their rows from 0, one below the other."""
+    tables = [pandas.DataFrame(RNG.random((n, 4)), columns=list("abcd")) for n in (train, test)]
+    return tables[0], pandas.concat(tables)
+
+
+def test_members_by_an_index_that_repeats_are_named():
+    train, both = stacked()
+    member = both.index.isin(train.index)
+    assert member.sum() == 80  # and 40 trained
+    labels = RNG.integers(2, size=120)
+    for x, y, name in ((both, labels, "x"), (both.to_numpy(), pandas.Series(labels, index=both.index), "y")):
+        report = mia.audit(np.eye(2)[labels] * 0.5 + 0.25, x, y, member, attacks="loss")
+        (note,) = [note for note in report.notes if "more than once" in note]
+        assert note.startswith(f"The index of {name} has 40 labels more than once, of different records")
+        assert f"{name}.index.isin(train.index) marks test records, too" in note
+    model = LinearRegression().fit(train, train["b"])
+    regressions = dict(shadows=LinearRegression(), num_shadows=2, signal="squared_error", attacks="loss")
+    report = mia.audit(model.predict, both, both["b"], member, **regressions)
+    assert any("more than once" in note for note in report.notes)
+
+
+def test_members_by_place_are_not():
+    train, both = stacked()
+    place = np.arange(len(both)) < len(train)
+    assert row_order.repeated(place, {"x": both}) == ()
+    assert row_order.repeated(place, {"x": both.reset_index(drop=True)}) == ()
+    assert row_order.repeated(place, {"x": both.to_numpy(), "y": place}) == ()
+    drawn = train.sample(200, replace=True, random_state=0)  # records that stand there several times
+    both = pandas.concat([drawn, stacked()[0].set_axis(range(1000, 1040))])
+    assert row_order.repeated(np.arange(240) < 200, {"x": both}) == ()

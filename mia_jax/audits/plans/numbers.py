@@ -225,7 +225,7 @@ def summarize(
     group = duplicates.of_records(given.x)
     copied = None if group is None else duplicates.note(group, given.member)
     notes += [*([copied] if copied else []), *neighbors.notes(given.x, member=given.member), *said.notes]
-    notes += in_process.cut(given)
+    notes += [*given.notes, *in_process.cut(given)]
     notes += held_out.of_estimators(given.model, given.trainer, given.member, len(given.y))
     for line in (*said.doubts, *notes):
         run.notify(f"warning: {line}")

@@ -206,9 +206,7 @@ def _sure(p: Sequence[np.ndarray], models: Sequence[_Model], new: np.ndarray) ->
     """
     best = [one.max(axis=1) for one in p]
     count = np.array([int((~one.told & rows).sum()) for one, rows in zip(models, new, strict=True)])
-    near = np.array(
-        [int((one.told & rows & (sure > NEARLY)).sum()) for one, rows, sure in zip(models, new, best, strict=True)]
-    )
+    near = np.array([_nearly(sure[one.told & rows]) for one, rows, sure in zip(models, new, best, strict=True)])
     many = (count >= np.maximum(FEW, SHARE * new.sum(axis=1))) & (near <= count / 10)
     many &= [_various(one.key[one.told]) for one in models]
     if many.all() or not many.any() or count[~many].max() > ALIKE * count[many].min():
@@ -220,6 +218,17 @@ def _sure(p: Sequence[np.ndarray], models: Sequence[_Model], new: np.ndarray) ->
         for k, which in filled.items()
         if not equal_answers.is_bound(np.ones(1), which, usual)  # others are sure of these, too
     }
+
+
+def _nearly(sure: np.ndarray) -> int:
+    """How many answers are nearly certain, or lack one vote of as many as there are.
+
+    Args:
+        sure: the largest probabilities [m] of answers that are not certain.
+    """
+    below, highest = np.unique(np.r_[0, 0, sure])[-2:] if sure.any() else (0, 0)
+    votes = np.isclose(1 - highest, highest - below)
+    return int(max((sure > NEARLY).sum(), (sure == highest).sum() if votes else 0))
 
 
 def _flat(p: Sequence[np.ndarray], models: Sequence[_Model]) -> dict[int, _Padded]:

@@ -14,7 +14,7 @@ from scipy import special, stats
 
 from mia_jax.checks import samples
 from mia_jax.checks.models import unlike_settings
-from mia_jax.types import Array
+from mia_jax.types import Array, few_of
 
 MODELS, JUDGED, SAMPLE = 64, 16, 4096  # models, those that are judged by the others, and records
 OTHERS = 3  # models with a record, and without it, beside the one that is judged
@@ -140,7 +140,7 @@ def last_rows(numbers: Array, member: Array) -> tuple[str, ...]:
 
 
 def of_estimators(target: Any, trainer: Any, member: Array | None, n: int) -> tuple[str, ...]:
-    """What is to be said of estimators whose own settings hold records out, in a sentence.
+    """What is to be said of estimators whose own settings hold records out, in sentences.
 
     Args:
         target: what may be an estimator of scikit-learn's kind, or a method of one.
@@ -152,12 +152,36 @@ def of_estimators(target: Any, trainer: Any, member: Array | None, n: int) -> tu
     shares = {"the target": _share(getattr(target, "__self__", target), m), "each shadow": _share(trainer, m)}
     found = {name: share for name, share in shares.items() if share}
     if not found:
-        return ()
+        return _of_samplers(target, trainer)
     whose, hold = " and ".join(found), "holds" if len(found) == 1 else "hold"
     return (
+        *_of_samplers(target, trainer),
         f"{whose[0].upper()}{whose[1:]} {hold} out {next(iter(found.values()))} of the records that are given to fit"
         " (early_stopping): they do not train it, and are marked as members all the same, so attacks find less than"
         " among those that do. Turn it off, or mark and give to fit what trains, and hold others out.",
+    )
+
+
+def _of_samplers(target: Any, trainer: Any) -> tuple[str, ...]:
+    """What is to be said of samplers, as of imbalanced-learn, that keep records from an estimator's training."""
+    samplers, kept = {}, ""
+    for name, one in {"the target": getattr(target, "__self__", target), "each shadow": trainer}.items():
+        steps = () if isinstance(one, type) else unlike_settings.settings(one).values()
+        for step in steps:
+            if not hasattr(step, "fit_resample") or getattr(step, "_sampling_type", "") == "over-sampling":
+                continue
+            samplers[name] = type(step).__name__
+            if name == "the target" and (given := getattr(step, "sample_indices_", None)) is not None:
+                kept = f" (the target's kept {len(np.unique(given)):,})"
+    if not samplers:
+        return ()
+    whose, hold = " and ".join(samplers), "holds" if len(samplers) == 1 else "hold"
+    return (
+        f"{whose[0].upper()}{whose[1:]} {hold} a sampler ({few_of(list(dict.fromkeys(samplers.values())))}) that leaves"
+        f" out some of the records that are given to fit{kept}: they do not train it, and are marked as members all the"
+        " same, so attacks find less than among those that do, and a gate may hold that should not. Leave them out of"
+        " x (sample_indices_ of a fitted sampler names what it kept), and of each class as large a share of the"
+        " others; then shadows= is the estimator without the sampler.",
     )
 
 

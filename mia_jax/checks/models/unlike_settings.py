@@ -14,6 +14,7 @@ NO_MATTER = {  # to what a model learns; the fit of XGBoost sets the objective b
     *("random_state", "seed", "n_jobs", "jobs", "verbose", "verbosity", "thread_count", "device", "objective"),
     *("cache_size", "memory", "oob_score", "algorithm", "warm_start", "copy_x", "pre_dispatch"),
 }
+AUTOMATIC = {"ensemble": {"auto", True}}  # of CalibratedClassifierCV: the same, but around a FrozenEstimator
 SHOWN, LONGEST = 4, 40  # settings of a sentence, and characters of each
 
 
@@ -25,7 +26,8 @@ def notes(target: Any, trainer: Any) -> tuple[str, ...]:
         trainer: of shadows, what may be one, or a class of such.
     """
     target = getattr(target, "__self__", target)
-    target = getattr(target, "best_estimator_", target)  # of a search, what answers
+    if _kind(target) != _kind(trainer):
+        target = getattr(target, "best_estimator_", target)  # of a search, what answers
     own, others = settings(target), settings(trainer)
     said = []
     if frozen := [name for name, value in others.items() if type(value).__name__ == FROZEN]:
@@ -36,11 +38,12 @@ def notes(target: Any, trainer: Any) -> tuple[str, ...]:
         )
     if not own or not others:
         return tuple(said)
-    names = (_kind(target), _kind(trainer))
+    names = (_called(target), _called(trainer))
     if names[0] != names[1]:
         return (*said, f"The target is {names[0]}, and the shadows are {names[1]}. {_ADVICE}")
     both = [name for name in own if name in others and name.rpartition("__")[2].lower() not in NO_MATTER]
     differ = [name for name in both if _plain(own[name]) and _plain(others[name]) and own[name] != others[name]]
+    differ = [name for name in differ if {own[name], others[name]} != AUTOMATIC.get(name.rpartition("__")[2])]
     if differ:
         each = ", ".join(f"{name}={_shown(own[name])} and {_shown(others[name])}" for name in differ[:SHOWN])
         more = ", ..." if len(differ) > SHOWN else ""
@@ -65,6 +68,13 @@ def settings(estimator: Any) -> dict[str, Any]:
 
 def _kind(estimator: Any) -> str:
     return estimator.__name__ if isinstance(estimator, type) else type(estimator).__name__
+
+
+def _called(estimator: Any) -> str:
+    """What an estimator is, and what it holds: a pipeline's steps, or what a search or a calibration is of."""
+    held = [step for _, step in getattr(estimator, "steps", ())] or [getattr(estimator, "estimator", None)]
+    held = [_kind(one) for one in held if hasattr(one, "get_params")]
+    return _kind(estimator) + (f" of {few_of(held)}" if held else "")
 
 
 def _plain(value: Any) -> bool:
