@@ -13,7 +13,7 @@ from mia_jax.checks import naming, samples
 from mia_jax.checks.answers import padded_rows, slipped_rows
 from mia_jax.checks.chance import KNOWS, MARGIN, TELLING, Beyond, beyond_chance
 from mia_jax.checks.labels import consistency
-from mia_jax.checks.membership import own_members
+from mia_jax.checks.membership import own_members, run_ends
 from mia_jax.checks.naming import percent
 from mia_jax.statistics import metrics
 from mia_jax.types import Array
@@ -93,7 +93,10 @@ def notes(labels: Array, target: Array, member: Array | None) -> tuple[str, ...]
     if one is None:
         return said
     assert member is not None
-    return (*said, *(_untold_run(one) or _unknown(one)), *own_members.of_target_alone(labels, target, member))
+    if never := own_members.never_wrong(labels, target, member):
+        return (*said, *never)
+    of_rows = _untold_run(one) or run_ends.notes(one.labels, one.sure, one.member, one.rows) or _unknown(one)
+    return (*said, *of_rows, *own_members.of_target_alone(labels, target, member))
 
 
 def _target(labels: Array, target: Array, member: Array) -> _Target | None:

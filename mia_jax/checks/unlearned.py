@@ -84,6 +84,15 @@ def same(signals: dict[str, np.ndarray]) -> tuple[str, ...]:
                 f" {'answer' if len(alike) > 1 else 'answers'} as {called}, bit by bit: nothing was"
                 " unlearned, or the wrong models were asked (a checkpoint's path, one file under two names).",
             )
+    for name, called in (("unlearned", "Unlearned"), ("retrained", "Retrained")):
+        models = signals[name]
+        if len(models) > 1 and _various(models[0]) and (models == models[0]).all():
+            return (
+                f"{called} models 0 to {len(models) - 1} answer alike, bit by bit: they are one model {len(models)}"
+                " times (one seed, one file under several names), and what it has by chance is taken for what all such"
+                " models do. Train each with a seed of its own; where training draws nothing, efficacy is not to be"
+                " told by answers.",
+            )
     return ()
 
 

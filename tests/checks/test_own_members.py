@@ -9,6 +9,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 
 from mia_jax.audits.deployed import infer
+from mia_jax.checks import alone
 from mia_jax.checks.membership import own_members
 
 N = 600
@@ -97,3 +98,20 @@ def test_a_target_that_gets_other_records_than_in_its_training_is_a_doubt():
         (said,) = own_members.below_new(Y, wrong, MEMBER[0], right[1:], MEMBER[1:])
         assert "it seems to get records otherwise than in its training (unit, scaling, order of features)" in said
         assert own_members.below_new(Y, wrong, MEMBER[0], np.stack([wrong] * 4), MEMBER[1:5]) == ()
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_what_a_target_predicts_given_as_labels_is_noted():
+    """Without shadows nothing was said, and beside shadows of a network only now and then."""
+    rows = [MEMBER[0], *MEMBER[1:]]
+    for kind in ("network", "forest"):
+        target = KINDS[kind](0).fit(X[MEMBER[0]], Y[MEMBER[0]]).predict_proba(X)
+        own = target.argmax(axis=1)
+        (said,) = own_members.never_wrong(own, target, MEMBER[0])
+        assert said.startswith("The target is right on every record, also on all 300 that are said not to have")
+        assert said in alone.notes(own, target, MEMBER[0])
+        assert own_members.never_wrong(Y, target, MEMBER[0]) == ()
+        shadows = np.stack([KINDS[kind](k).fit(X[one], own[one]).predict_proba(X) for k, one in enumerate(rows[1:])])
+        assert own_members.notes(own, target, shadows, MEMBER[1:], MEMBER[0]) == (said,)
+    easy = np.tile(np.eye(2) * 0.99 + 0.005, (300, 1))  # a model that is right, and sure
+    assert own_members.never_wrong(np.tile([0, 1], 300), easy, MEMBER[0]) == ()

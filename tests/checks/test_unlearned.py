@@ -213,3 +213,18 @@ def test_models_that_are_surer_of_what_they_should_forget_are_said_to_have_excha
     (doubt,) = unlearned.exchanged(gain[:, :60] + 1, gain[:, 60:] - 2, forgotten)
     assert "are forget and retain exchanged?" in doubt and "unlearn(model, retain, forget, seed=...)" in doubt
     assert unlearned.exchanged(np.zeros((6, 60)), np.zeros((6, 100)), forgotten) == ()
+
+
+@pytest.mark.parametrize("forgot", ["pairs", "all"])
+def test_one_model_several_times_is_doubted(forgot):
+    """Retrained with one seed: exact retraining, AUC one half, was said to be told from it."""
+    rng, models, n = np.random.default_rng(0), 12, 150
+    mask = masks(rng, "pairs", models, n) if forgot == "pairs" else np.ones((models, n), bool)
+    after, again = (rng.normal(size=n) + rng.normal(size=(models, n)) for _ in range(2))
+    once = np.repeat(again[:1], models, axis=0)
+    assert unlearning(after, again, forgotten=mask).doubts == ()
+    found = unlearning(after, once, forgotten=mask)
+    assert (
+        found.doubts[0].startswith("Retrained models 0 to 11 answer alike, bit by bit") and "a seed" in found.doubts[0]
+    )
+    assert unlearning(once, after, forgotten=mask).doubts[0].startswith("Unlearned models 0 to 11 answer alike")

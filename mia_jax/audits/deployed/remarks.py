@@ -26,6 +26,7 @@ from mia_jax.checks.membership import (
     ignored_rows,
     memorization,
     own_members,
+    run_ends,
     slipped_members,
     trained_on_all,
     unlike_memberships,
@@ -167,10 +168,19 @@ def _doubts(given: _Given, found: _Beside | None, alike: bool) -> tuple[str, ...
         or (unlike_shadows.doubts(found.models, member) if found and member is not None else ())
         or (slipped_members.of_shadows(found.models, member, trained) if found and member is not None else ())
         or (slipped_members.of_target(found.models, member, trained) if found and member is not None else ())
+        or (_run_ends(given) if found and member is not None else ())
         or (odd_shadows.doubts(found.models) if found else ())
         or _untold(given, found)
         or _caused(given, _gross(given, found))
         or (() if member is None else blind_guesses.doubts(labels, member, trained))
+    )
+
+
+def _run_ends(given: _Given) -> tuple[str, ...]:
+    """The doubt of a border between members and others that is not where their answers put it."""
+    assert given.member is not None
+    return run_ends.doubts(
+        unlike_shadows.logits(given.target), unlike_shadows.logits(given.shadows), given.trained, given.member
     )
 
 

@@ -19,6 +19,7 @@ GAP = 0.06  # by which a model may be surer of its members' answers than it is r
 FEW = 200  # answers about members that tell it
 WRONG, ALIKE = 0.08, 0.58  # of its members, and the AUC of its sureness, where it is as sure when wrong as when right
 LEVEL, ONE_SIDED, FEWER = 1e-5, 0.02, 5.0  # of labels that are contradicted on one side: chance, share, times as many
+EXPECTED = 10.0  # errors on new records by a model's own probabilities, where it makes none: one chance in 20,000
 KNOWN = 0.01  # standard error of an AUC that is said to be one half
 OWN, PLAIN = 50, 5.0  # members, and standard errors by which others know records that are new to them better
 MODELS, SAMPLE = 64, 32768  # models and records that are looked at, of numbers
@@ -60,6 +61,9 @@ def notes(
         return (note,)
     if member is not None and (note := of_target(labels, target, member, shadow)):
         return (note,)
+    if member is not None and (note := never_wrong(labels, target, member)):
+        new = ~np.stack([np.asarray(p).argmax(axis=1) == labels for p in shadows]) & ~trained
+        return note if new.any(axis=1).all() else ()
     sure = np.stack([np.asarray(p)[np.arange(len(labels)), labels] for p in shadows])
     return tuple(_remembers_nothing(sure, trained))
 
@@ -100,6 +104,25 @@ def of_target_alone(labels: Array, target: Array, member: Array) -> tuple[str, .
     return (
         f"The target is right on {percent(own.right)} of the records that are said to have trained it, and its best"
         f" class has a mean probability of {own.sure:.2f} there. {_CAUSES.format('it')}",
+    )
+
+
+def never_wrong(labels: Array, target: Array, member: Array) -> tuple[str, ...]:
+    """The note on a target that is right on all records, though unsure of new ones: of its own predictions as labels.
+
+    Args:
+        labels: int [n].
+        target: probabilities [n, c].
+        member: bool [n].
+    """
+    p, new = np.asarray(target), ~np.asarray(member, bool)
+    expected = float((1 - p.max(axis=1))[new].sum())
+    if expected < EXPECTED or (p.argmax(axis=1) != np.asarray(labels)).any():
+        return ()
+    return (
+        f"The target is right on every record, also on all {int(new.sum()):,} that are said not to have trained it, of"
+        f" which {expected:.0f} should be wrong by its own probabilities: y seems to be what it predicts, and not the"
+        " labels that it was trained on, or it trained on all of the records.",
     )
 
 

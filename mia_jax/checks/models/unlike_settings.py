@@ -72,7 +72,7 @@ def _kind(estimator: Any) -> str:
 
 def _called(estimator: Any) -> str:
     """What an estimator is, and what it holds: a pipeline's steps, or what a search or a calibration is of."""
-    held = [step for _, step in getattr(estimator, "steps", ())] or [getattr(estimator, "estimator", None)]
+    held = [step for _, step in getattr(estimator, "steps", ())] or [settings(estimator).get("estimator")]
     held = [_kind(one) for one in held if hasattr(one, "get_params")]
     return _kind(estimator) + (f" of {few_of(held)}" if held else "")
 

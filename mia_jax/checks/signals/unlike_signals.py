@@ -12,7 +12,7 @@ from scipy import optimize, stats
 
 from mia_jax.checks import naming, samples
 from mia_jax.checks.answers import padded_rows, slipped_rows
-from mia_jax.checks.membership import memorization, slipped_members, unlike_memberships, untold_rows
+from mia_jax.checks.membership import memorization, run_ends, slipped_members, unlike_memberships, untold_rows
 from mia_jax.checks.models import unlike_shadows
 from mia_jax.checks.models.unlike_shadows import Beside
 from mia_jax.checks.signals import filled_signals, mixed_signals, repeated_signals, signal_orders, signal_scales
@@ -89,6 +89,7 @@ def doubts(
         or mixed_signals.doubts(models, trained, mine, rows)
         or signal_orders.doubts(odd, rows)
         or (() if mine is None or found is None else _as_shadows(found, trained, mine, rows))
+        or (() if mine is None else run_ends.doubts(models[0], models[1:], trained, mine, rows))
         or (() if mine is None or related is None else untold_rows.doubts(models, trained, mine, related, rows))
         or unlike_memberships.doubts(models, trained, mine, rows)
     )
