@@ -213,7 +213,8 @@ def _inverted(one: _Target) -> tuple[str, ...]:
     return (
         f"The target is less sure of its said members than of others (AUC {told[0]:.2f}; mean probability of the label"
         f" {one.sure[one.member].mean():.2f} and {one.sure[~one.member].mean():.2f}): member seems to be inverted, or"
-        " the answers about members to be in another order, or members are harder records, no random part of all.",
+        " the answers about members to be in another order, or of models that held them out (cross_val_predict), or"
+        " members are harder records, no random part of all.",
     )
 
 

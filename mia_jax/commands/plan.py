@@ -43,6 +43,10 @@ def _plan() -> None:
     if out.suffix != ".npz":
         raise InputError(f"--out={out} must end with .npz")
     plan = training_plan.plan(FLAGS.num_records, FLAGS.num_models, train_size=FLAGS.train_size, seed=FLAGS.seed)
+    if out.exists() and training_plan.load(out).digest != plan.digest:
+        raise InputError(
+            f"{out} is another plan, by which models may have been trained: give another --out, or remove it"
+        )
     plan.save(out)
     if FLAGS.rows is not None:
         plan.save_rows(FLAGS.rows)

@@ -264,6 +264,10 @@ def test_the_script_writes_a_plan(tmp_path):
     plan = training_plan.load(tmp_path / "answers" / "plan.npz")
     np.testing.assert_array_equal(plan.member, PLAN.member)
     np.testing.assert_array_equal(np.loadtxt(tmp_path / "rows" / "rows-3.txt", dtype=int), PLAN.rows(3))
+    assert script(f"--num_records={N}", f"--num_models={K}", out).returncode == 0  # the same once more
+    done = script(f"--num_records={N}", f"--num_models={K}", "--seed=1", out)
+    assert done.returncode == 2 and "another plan, by which models may have been trained" in done.stderr
+    np.testing.assert_array_equal(training_plan.load(tmp_path / "answers" / "plan.npz").member, PLAN.member)
     for wrong in (("--num_records=0", out), ("--num_records=9", "--num_models=3", out), ("--num_records=9", "--out=x")):
         done = script(*wrong)
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr

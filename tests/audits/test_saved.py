@@ -132,6 +132,7 @@ BAD = {
     "rows": (dict(shadow_signal=NUMBERS[SHADOWS][:, 1:]), r"shadow_signal is float64 .*239\); needed: \[S, 240\]"),
     "text": (dict(signal=WORLD.y.astype(str)), "signal is <U"),
     "not finite": (dict(signal=np.where(np.arange(N) == 7, np.nan, NUMBERS[0])), r"signal is not finite at \[7\]"),
+    "not finite, many": (dict(signal=np.where(np.arange(N) > 236, np.inf, NUMBERS[0])), r"at \[237\] and at 2 more: "),
     "who": (dict(shadow_member=TRAINED[:, :9]), r"shadow_member is bool \[6, 240\]"),
     "member": (dict(member=MEMBER[:9]), r"member is bool \[240\]"),
 }

@@ -26,3 +26,15 @@ def test_others_are_not():
     for honest in (MEANS, MEANS.astype(np.float32).astype(np.float64), 1e300 * MEANS, leaves, np.round(MEANS)):
         assert signal_scales.coarse(honest) == ()
     assert signal_scales.coarse(DRAWN.integers(-50, 0, MEMBER.shape).astype(float)) == ()  # counts of errors
+
+
+def test_a_target_in_bits_is_told_from_one_whose_mean_was_taken_off():
+    rng = np.random.default_rng(0)
+    losses = np.exp(1.2 + 0.3 * rng.normal(size=(9, 500)))
+    trained = rng.random((9, 500)) < 0.5
+    for changed, words in (
+        (losses[0] / np.log(2), "times the shadows': they seem to be of another unit (a loss in bits is 1.44"),
+        (losses[0] + 2, "a mean seems to be taken off, or a constant left out"),
+    ):
+        (said,) = signal_scales.moved(-np.vstack([changed, losses[1:]]), trained[1:], trained[0])
+        assert words in said

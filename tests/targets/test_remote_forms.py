@@ -245,6 +245,10 @@ def test_probabilities_of_half_precision_are_probabilities(dtype, classes):
         ({"predictions": [{"labels": ["a", "b"], "scores": [0.5]}] * 16}, "form that is not known"),
         ({"predictions": [[0.5, 0.5]] * 15}, "16 records were asked about and 15 answered"),
         ({"predictions": [[0.5] * 32]}, "1 answered, of 32 numbers, 2 for each record: ask about one at a time"),
+        (
+            {"predictions": [[0.5, 0.5]] * 9 + [{"error": "busy"}] * 7},
+            r"the first is \[2 x 0\.5\], and another \{'error': 'busy'\}",
+        ),
         ({"predictions": [[0.5, 0.5]] * 15 + [[1.0]]}, "cannot be read|form it had before|form that is not known"),
         ({"predictions": ["a" * 5000] * 16}, "answers with labels .'aaaa"),
     ],

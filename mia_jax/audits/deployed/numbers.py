@@ -136,8 +136,11 @@ def checked(signal: Array, shadow_signal: Array, shadow_member: Array) -> Checke
         if not array.size:
             raise InputError(f"{name} is empty: give one record and one shadow at least")
         if not np.isfinite(array).all():
-            where = np.argwhere(~np.isfinite(array))[0].tolist()
-            raise InputError(f"{name} is not finite at {where}: leave that record out of all arrays, or ask again")
+            where = np.argwhere(~np.isfinite(array))
+            more = f" and at {len(where) - 1:,} more" if len(where) > 1 else ""
+            raise InputError(
+                f"{name} is not finite at {where[0].tolist()}{more}: leave such records out of all arrays, or ask again"
+            )
     trained = given_answers.of_shadows(shadow_member)
     shape = given["shadow_signal"].shape
     if trained.shape != shape or trained.dtype.kind not in "biuf" or not np.isin(trained, (0, 1)).all():

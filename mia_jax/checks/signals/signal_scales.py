@@ -149,6 +149,14 @@ def moved(models: Array, trained: Array, member: Array | None = None) -> tuple[s
         return ()
     if far < 1.5 * np.abs(middle[1:] - np.median(middle[1:])).max():
         return ()
+    if (told[0] * np.median(told[1:], axis=0) > 0).all():
+        times = told[0] / np.median(told[1:], axis=0)
+        if np.log(times).std() / abs(np.log(times).mean()) < apart.std() / far:  # a factor fits better
+            return (
+                f"The target's numbers are all about {np.median(times):.3g} times the shadows': they seem to be of"
+                " another unit (a loss in bits is 1.44 times that in nats), or the target to be another kind of model."
+                " Save the same number of all models.",
+            )
     return (
         f"The target's numbers are {'larger' if apart[2] > 0 else 'smaller'} than the shadows', all by about"
         f" {far:.3g} ({far / wide:.2g} times what half of the shadows' are spread by): a mean seems to be taken off, or"

@@ -290,7 +290,7 @@ def _of_member(known: Sides) -> tuple[str, ...]:
     if known.target < -max(_bar(1), each.mean() / 2) and each.sum() / np.sqrt(2 * len(each)) > _bar(1):
         return (
             "The target's numbers are smaller on its said members than on others, and the shadows' are larger on"
-            " theirs: member seems to be inverted.",
+            " theirs: member seems to be inverted, or the numbers of members to be those of models that held them out.",
         )
     return ()
 
