@@ -242,7 +242,7 @@ def _classes_of(model: Any) -> tuple[str, ...]:
     """The classes that an estimator of scikit-learn's kind, or its method, knows by other names than 0, 1, ...
 
     Raises:
-        InputError: it has several outputs.
+        InputError: it has several outputs, or classes of one name.
     """
     known = getattr(getattr(model, "__self__", model), "classes_", None)
     if isinstance(known, list) and known and np.ndim(known[0]):
@@ -252,7 +252,16 @@ def _classes_of(model: Any) -> tuple[str, ...]:
         )
     if known is None or np.ndim(known) != 1 or np.array_equal(known, np.arange(len(known))):
         return ()
-    return tuple(columns.as_text(np.asarray(known)).tolist())
+    names = tuple(columns.as_text(np.asarray(known)).tolist())
+    if len({*names}) < len(names):
+        twice = next(k for k, name in enumerate(names) if name in names[:k])
+        first, other = (sanitize.quoted(str(known[k])) for k in (names.index(names[twice]), twice))
+        raise InputError(
+            f"the model knows {first} and {other} as two classes, which differ by white space only: train it and its"
+            " shadows on labels without, y.str.strip(), or audit it with y as numbers, np.searchsorted(model.classes_,"
+            " y), and lambda x: model.predict_proba(x)"
+        )
+    return names
 
 
 def _refuse_unseen(model: Any, y: Array) -> None:

@@ -254,14 +254,19 @@ def unlearning(
         len(signals["retrained"]),
         count,
         efficacy_before,
-        _doubts(signals, right, mask, unlearned),
+        _doubts(signals, right, mask, unlearned, labels),
     )
 
 
 def _doubts(
-    signals: dict[str, np.ndarray], right: dict[str, np.ndarray], mask: np.ndarray, answers: Array
+    signals: dict[str, np.ndarray], right: dict[str, np.ndarray], mask: np.ndarray, answers: Array, labels: Array | None
 ) -> tuple[str, ...]:
-    said = checks.same(signals) or checks.retrained(signals["retrained"], mask)
+    shape = np.shape(answers)
+    classes = shape[2] if len(shape) == 3 else 2
+    said: tuple[str, ...] = ()
+    if right:
+        said = checks.other_labels(right["retrained"], mask, tables.plain(labels), classes)
+    said = said or checks.same(signals) or checks.retrained(signals["retrained"], mask)
     said = said or one_run.doubts(signals["retrained"], "retrained")
     if not said and "original" in signals:
         said = checks.before(signals["original"], mask, signals["retrained"])
@@ -271,8 +276,7 @@ def _doubts(
     if mask.all():
         said = said or one_run.doubts(signals["unlearned"], "unlearned")
     if right and not said:
-        shape = np.shape(answers)
-        said = checks.lost(right, mask, right.get("original"), shape[2] if len(shape) == 3 else 2)
+        said = checks.lost(right, mask, right.get("original"), classes)
     if not said and "original" in signals:
         said = checks.gained(signals["original"], signals["unlearned"], mask)
     return said

@@ -19,6 +19,7 @@ AS_KNOWN, MOST_KNOWN = 0.8, 2.0
 VARIOUS = 0.5  # of a model's signals differ, where equal ones are no accident
 FAR, LESS = 0.3, 0.1  # AUC from 1/2 of what no model saw; and by how much less, of what it forgot, in its halves
 SURER = 0.1  # AUC from 1/2 of what no model saw, beyond what retrained models that are as good differ by
+FEW, MARGIN = 3, 0.05  # records of a class on each side; accuracy above chance of labels that are none
 EXCHANGED = "they seem to have forgotten the records that they should keep: are forget and retain exchanged"
 
 
@@ -254,6 +255,41 @@ def lost(
         f" {others.mean():.0%} of those that they never saw, where retrained models are right on"
         f" {of_retrained.mean():.0%}: {EXCHANGED}?",
     )
+
+
+def other_labels(right: np.ndarray, forgotten: np.ndarray, labels: np.ndarray, classes: int) -> tuple[str, ...]:
+    """What is to be said of labels that are not those of the training, as random ones that unlearning wrote.
+
+    Retrained models saw none of the records, so they are as often right about those that a model forgot as about the
+    others of the same classes.
+
+    Args:
+        right: bool [R, n], where retrained models are.
+        forgotten: bool [K, n], by unlearned model.
+        labels: int [n].
+        classes: c, of the answers.
+    """
+    level, chance = right.mean(axis=0), 1 / classes
+    kinds, of = np.unique(labels, return_inverse=True)
+    below = stats.binomtest(int(level.sum()), len(level), chance, alternative="less").pvalue
+    if 2 * len(kinds) > classes and level.mean() < chance / 2 and below < LEVEL_MODELS:
+        return (
+            f"Retrained models are right on {level.mean():.1%} of the records, fewer than by chance: `labels` are not"
+            " those of these answers (random ones that unlearning wrote, rows or classes in another order).",
+        )
+    for k, mask in enumerate(np.asarray(forgotten, bool)):
+        both = np.minimum(*(np.bincount(of[side], minlength=len(kinds)) for side in (mask, ~mask))) >= FEW
+        here, there = level[mask & both[of]], level[~mask & both[of]]
+        if not len(here) or here.mean() > chance + MARGIN or there.mean() - here.mean() < FAR:
+            continue
+        if stats.mannwhitneyu(here, there, alternative="less").pvalue * len(forgotten) < LEVEL_RECORDS:
+            return (
+                f"Retrained models are right on {here.mean():.0%} of the records that unlearned model {k} forgot"
+                f" (counted from 0), and on {there.mean():.0%} of the others of their classes: these `labels` seem to"
+                " be other than the models were trained on (random ones that unlearning wrote). Give the labels of the"
+                " training.",
+            )
+    return ()
 
 
 def _various(signals: np.ndarray) -> bool:

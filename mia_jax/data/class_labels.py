@@ -238,7 +238,7 @@ def _named(texts: np.ndarray, names: Sequence[str]) -> Classes:
                 f"record {row} has the label {sanitize.quoted(text)}, which is not among the classes"
                 f" {listed(names)}{hint}"
             )
-        note = f"Classes are numbered so: {_mapping(names)}."
+        note = f"Classes are numbered so: {_mapping(names)}. {spellings.doubt(names, 'classes')}".rstrip()
     code = {name: k for k, name in enumerate(names)}
     return Classes(np.array([code[str(text)] for text in texts], np.int32), tuple(names), note)
 

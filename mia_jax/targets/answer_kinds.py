@@ -114,7 +114,16 @@ def _of_column(values: np.ndarray, name: str) -> Kind:
             f"one number for each record, from {low:.4g} to {high:.4g}: no probabilities of class 1, nor logits, of"
             f" which some are below 0; of percentages save {name.partition('[')[0]} / 100, of logits, by which all are"
             f" of class 1, 1 / (1 + np.exp(-{name.partition('[')[0]}))"
-            + (f"; of labels {name.partition('[')[0]}.astype(int)" if (values == np.round(values)).all() else "")
+            + (
+                f"; of labels {name.partition('[')[0]}.astype(int), or save probabilities, as multi:softprob gives"
+                if (values == np.round(values)).all()
+                else ""
+            )
+        )
+    if low == high == 1 and len(values) >= 5 * MANY:
+        raise Faulty(
+            "it is 1 for every record, as a softmax over one number is: give the network a sigmoid there, or save its"
+            f" logits, and train it so; of labels of class 1 save {name.partition('[')[0]}.astype(int)"
         )
     if high <= 0 and len(values) >= MANY:
         raise Faulty(

@@ -274,9 +274,11 @@ def _function(model: Any, called: str) -> Callable[[Any], Any]:
     if kind == "Booster" and not isinstance(model, type):  # of XGBoost or LightGBM
         move = "lambda x: booster.predict(xgboost.DMatrix(x))" if "xgboost" in bases else "booster.predict"
         raise InputError(f"{called} is a Booster of {'XGBoost' if 'xgboost' in bases else 'LightGBM'}: give {move}")
+    scores = hasattr(model, "decision_function") and not isinstance(model, type)  # LinearSVC
     raise InputError(
         f"{called} is {'the class ' if isinstance(model, type) else ''}{kind}, which answers nothing: give a function"
         " of records [n, ...] that returns probabilities [n, c], such as model.predict_proba"
+        + (", or its decisions as logits, model.decision_function" if scores else "")
     )
 
 

@@ -36,8 +36,14 @@ def ask(function: Callable[[Any], Any], x: Any, called: str) -> Given:
         InputError: it raises; or it changed records that are too many to be copied.
     """
     given, before = _copy(x), some(x)
-    with user_code.guarded(f"{called}, asked with records as they were given ({_kind(x)}),"):
-        answer = function(given)
+    try:
+        with user_code.guarded(f"{called}, asked with records as they were given ({_kind(x)}),"):
+            answer = function(given)
+    except InputError as error:
+        of_type = getattr(x, "dtype", None) == np.float64 and any(word in str(error) for word in ("Double", "dtype"))
+        if not of_type:
+            raise
+        raise InputError(f'{error}; give x.astype("float32"), or let it do so') from error
     changed = not same(before, some(given))
     if changed and given is x:
         raise InputError(

@@ -111,7 +111,7 @@ def test_the_number_that_differs_is_the_models(folder):
     """All files were of model 20, "by the last number in its name"."""
     for k in range(K):
         (folder / f"run2-model-{k:03d}.npy").rename(folder / f"resnet18_shadow{k}_epoch20.npy")
-    told = r"last number in its name is 20 everywhere.*resnet18_shadow0_epoch20.npy is of model 0"
+    told = r"last number in its name does not tell the models apart.*resnet18_shadow0_epoch20.npy is of model 0"
     with pytest.warns(UserWarning, match=told):
         np.testing.assert_array_equal(mia.collect(PLAN, folder)["shadows"], P[:K])
     np.save(folder / "old-20.npy", P[3])  # and of a third kind
@@ -119,6 +119,17 @@ def test_the_number_that_differs_is_the_models(folder):
         mia.collect(PLAN, folder)
     paths = {k: folder / f"resnet18_shadow{k}_epoch20.npy" for k in range(K)}
     np.testing.assert_array_equal(mia.collect(PLAN, paths)["shadows"], P[:K])
+
+
+def test_a_time_in_the_names_is_no_number_of_a_model(folder):
+    for k in range(K):
+        (folder / f"run2-model-{k:03d}.npy").rename(folder / f"model-{k}_17643887{K - k:02d}.npy")
+    with pytest.warns(UserWarning, match=r"the one that does is the model's: model-0_1764388706.npy is of model 0"):
+        np.testing.assert_array_equal(mia.collect(PLAN, folder)["shadows"], P[:K])
+    for k in range(K):
+        (folder / f"model-{k}_17643887{K - k:02d}.npy").rename(folder / f"model-{k}_best{K - 1 - k}.npy")
+    with pytest.raises(InputError, match=r"two numbers that tell its files apart, .* \{0: path, ...\}"):
+        mia.collect(PLAN, folder)
 
 
 @pytest.mark.integration
@@ -183,7 +194,9 @@ def test_probabilities_are_not_changed_by_a_bit(folder):
 def test_one_of_the_plan_s_models_may_be_the_target(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = mia.collect(PLAN, {k: P[k] for k in range(K)}, labels=Y, target=2, notify=lambda line: None)
+        found = mia.collect(
+            PLAN, {k: P[k] for k in range(K)}, labels=Y, target=2, notify=lambda line: pytest.fail(line)
+        )
     np.testing.assert_array_equal(found["target"], P[2])
     np.testing.assert_array_equal(found["member"], PLAN.member[2])
     assert len(found["shadows"]) == K - 1

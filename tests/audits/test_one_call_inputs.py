@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import scipy.sparse
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 from test_one_call import MEMBER, RNG, TARGET, C, N, X, Y, fit
 
 import mia_jax as mia
@@ -11,6 +13,13 @@ from mia_jax.targets import black_box
 from mia_jax.types import Answers, InputError
 
 # --- what answers ----------------------------------------------------------------------------------------------------
+
+
+def double(x):
+    """As a network of PyTorch in float32 does."""
+    if x.dtype == np.float64:
+        raise RuntimeError("mat1 and mat2 must have the same dtype, but got Double and Float")
+    return TARGET(x)
 
 
 class Estimator:
@@ -104,6 +113,12 @@ BAD = {
         r"120 of its 240 values are missing \(NaN\) and all others true: .* pandas.notna\(member\)",
     ),
     "nothing": (dict(predict=3), "is int, which answers nothing"),
+    "blanks": (
+        dict(predict=DecisionTreeClassifier().fit(X, np.array(["no", "no ", "yes"])[Y % 3]), y=Y % 2),
+        "the model knows 'no' and 'no ' as two classes, which differ by white space only",
+    ),
+    "decisions": (dict(predict=LinearSVC()), r"or its decisions as logits, model\.decision_function"),
+    "another type": (dict(predict=double), r'must have the same dtype.*; give x\.astype\("float32"\), or let'),
     "a class": (dict(predict=Estimator), "is the class Estimator"),
     "raises": (dict(predict=lambda x: 1 / 0), "raised ZeroDivisionError"),
     "from 1": (dict(y=Y + 1), "the largest is 3, .*; they count from 1, so give y - 1"),

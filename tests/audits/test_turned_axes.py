@@ -50,6 +50,17 @@ def test_axes_of_length_1(extra):
         mia.infer("loss", **ONE | {"target": P[0][extra]})
 
 
+def test_one_axis_too_many_or_too_few():
+    several = np.stack([P[0], P[1]], axis=1)
+    with pytest.raises(InputError, match=r"axis 1, as of augmentations\) give one, target\[:, 0\]"):
+        mia.infer("loss", **ONE | {"target": several})
+    below = P[1:].reshape(S * N, C)
+    with pytest.raises(
+        InputError, match=r"one model below the other give shadows.reshape\(4, 60, \*shadows.shape\[1:\]\)"
+    ):
+        mia.infer("loss", **ONE | {"shadows": below})
+
+
 def test_records(tmp_path):
     told = r"its axes seem to be in another order: give x.T"
     with pytest.raises(InputError, match=told):

@@ -21,6 +21,14 @@ def test_mean_losses_in_bfloat16_or_with_two_decimals_are_noted():
         assert said.startswith(words) and "in a model's 200 records" in said
 
 
+def test_two_values_are_noted():
+    """LiRA of right and wrong as numbers came without a word."""
+    [said] = numbers.remarks(
+        *(((MEANS > -2.65).astype(float)[k]) for k in (0, slice(1, None))), MEMBER[1:], MEMBER[0]
+    ).notes
+    assert said.startswith("All numbers are 0 or 1, as of right and wrong")
+
+
 def test_others_are_not():
     leaves = np.log(DRAWN.choice([0.13, 0.37, 0.71], MEMBER.shape))
     for honest in (MEANS, MEANS.astype(np.float32).astype(np.float64), 1e300 * MEANS, leaves, np.round(MEANS)):

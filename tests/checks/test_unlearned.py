@@ -1,5 +1,7 @@
 """Unlearning whose parts were exchanged, and honest ones. All data are SIMULATED."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -228,3 +230,29 @@ def test_one_model_several_times_is_doubted(forgot):
         found.doubts[0].startswith("Retrained models 0 to 11 answer alike, bit by bit") and "a seed" in found.doubts[0]
     )
     assert unlearning(once, after, forgotten=mask).doubts[0].startswith("Unlearned models 0 to 11 answer alike")
+
+
+def test_labels_that_unlearning_overwrote_are_named():
+    """Random labels, of all records or of those that the model in question forgot, came without a word or a cause."""
+    rng, models, n, classes = np.random.default_rng(0), 12, 200, 10
+    forgotten = masks(rng, "pairs", models, n)
+    labels = rng.integers(classes, size=n)
+    p = rng.dirichlet(np.ones(classes), (2, models, n)) / 2
+    p[..., np.arange(n), labels] += 0.5 * (rng.random((2, models, n)) < 0.8)
+    after, retrained = p / p.sum(axis=-1, keepdims=True)
+    assert unlearning(after, retrained, labels, forgotten=forgotten).doubts == ()
+    other = (labels + rng.integers(1, classes, size=n)) % classes
+    (said,) = unlearning(after, retrained, np.where(forgotten[0], other, labels), forgotten=forgotten).doubts
+    assert re.match(r"Retrained models are right on \d+% of the records that unlearned model 0 forgot", said)
+    (said,) = unlearning(after, retrained, other, forgotten=forgotten).doubts
+    assert "fewer than by chance: `labels` are not those of these answers" in said
+
+
+def test_a_class_that_is_forgotten_is_no_other_label():
+    """Retrained models are never right on it."""
+    rng, n = np.random.default_rng(0), 200
+    labels, right = np.arange(n) % 10, rng.random((12, n)) < 0.8
+    forgotten = np.stack([labels == 3, *(masks(rng, "pairs", 12, n)[1:] & (labels != 3))])
+    assert unlearned.other_labels(right & (labels != 3), forgotten, labels, 10) == ()
+    few = np.where(labels < 5, 1, 2)  # records of two classes that no retrained model knows
+    assert unlearned.other_labels(np.zeros((12, n), bool), forgotten, few, 10) == ()

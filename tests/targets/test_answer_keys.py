@@ -17,10 +17,10 @@ OTHER = (0.9 * P + 0.1 / C).tolist()
 ROWS = P.tolist()
 
 
-def read(answer, classes=None):
+def read(answer, classes=None, names=None):
     """The reply to B records, what is said of it, and the probabilities that are read."""
     reply = protocols.INSTANCES.decode(json.dumps(answer).encode(), B)
-    reading = replies.learn(reply, classes)
+    reading = replies.learn(reply, classes, names)
     return getattr(reply, "said", ""), replies.read(reply, B, reading)
 
 
@@ -177,3 +177,20 @@ def test_lists_that_name_no_column():
     best = [3, 1, 4, 0, 2]
     each = (0.6 * np.eye(C)[best] + 0.08).tolist()
     assert replies.elements({"classes": best, "probabilities": each}, C) == each
+
+
+def test_probabilities_with_a_key_each_are_read_beside_a_label():
+    """As H2O answers: the names of all classes were asked for, and none that were given would do."""
+    for label in ({}, {"predict": "1"}, {"predict": 3}, {"prediction": 1.0}):
+        for names in ([f"p{k}" for k in range(C)], [f"class_{k + 1}" for k in range(C)]):
+            answer = [{**label, **dict(zip(names[::-1], row[::-1], strict=True))} for row in ROWS]
+            answer[2] = None if label == {"predict": 3} else answer[2]
+            told, p = read({"predictions": answer})
+            there = [k for k in range(B) if answer[k] is not None]
+            np.testing.assert_allclose(np.asarray(p)[there], P[there], atol=1e-12)
+            assert f"'{names[0]}', '{names[1]}'" in told and bool(label) == ("is left" in told)
+    told, p = read([{"predict": "a", **dict(zip(NAMES, row, strict=True))} for row in ROWS], names=NAMES)
+    np.testing.assert_allclose(p, P, atol=1e-12)
+    assert "'predict' is left beside probabilities of classes" in told
+    with pytest.raises(InputError, match="give the names of all classes"):  # these are no distributions
+        read([{"size": 2.0, "count": 7.0}] * B)

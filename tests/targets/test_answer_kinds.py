@@ -222,6 +222,8 @@ def test_several_kinds_are_refused():
         (100 * P[0], "percentages .*save p / 100"),
         (np.log2(P[0]), "logarithms to base 2"),
         (100 * TWO[0], "no probabilities of class 1, nor logits, .*percentages save p / 100"),
+        (np.ones(N), r"1 for every record, as a softmax over one number is: give the network a sigmoid"),
+        (np.arange(N) % 4.0, r"p\.astype\(int\), or save probabilities, as multi:softprob gives"),
         (TWO[0] + 1.2, r"by which all are of class 1, 1 / \(1 \+ np\.exp\(-p\)\)"),
         (np.where(np.arange(N)[:, None] == 3, np.nan, P[0]), "null, or NaN"),
         (np.where(np.arange(N)[:, None] == 3, 2 * P[0], P[0]), "sum to 2"),

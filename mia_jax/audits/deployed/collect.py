@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
+from mia_jax.audits.deployed import model_files
 from mia_jax.data import limits, npz, tables
 from mia_jax.plans import training_plan
 from mia_jax.plans.training_plan import TrainingPlan
 from mia_jax.storage import artifacts
 from mia_jax.targets import answer_kinds, class_columns, labels_alone, other_numbers
-from mia_jax.types import InputError
+from mia_jax.types import InputError, few_of
 
 Notify = Callable[[str], None]
 WRITE = "np.save(path, probabilities)"
-LAST = "the last number in its name"
 NUMBERS = "numbers"  # of the models that a folder's shadows are
 OF_TORCH = (".pt", ".pth", ".bin")
 INSTEAD = {  # files that are not read -> what makes one that is; torch.load may run code, so that is its user's to call
@@ -37,7 +37,6 @@ INSTEAD = {  # files that are not read -> what makes one that is; torch.load may
     (".pkl", ".pickle", ".joblib"): WRITE,
     (".safetensors", ".h5", ".hdf5", ".mat"): WRITE,
 }
-OF_THE_FOLDER = ("plan", "labels", "target", "member", "preds")  # what lies beside the models' files
 
 
 def collect(
@@ -96,7 +95,8 @@ def _collected(
         labels = beside.get("labels") if labels is None else labels
         member = beside.get("member") if member is None else member
         target = beside.get("target") if target is None else target
-    found = _answers(plan, _numbered(plan, files, tell), tell)
+    found = _answers(plan, model_files.numbered(plan, files, tell), tell)
+    answered = sorted(found)  # with the target, where it is one of the plan's models
     read: np.ndarray | None = None
     if isinstance(target, int | np.integer) and not isinstance(target, bool):
         read, member = _model_as_target(plan, found, int(target))
@@ -105,11 +105,10 @@ def _collected(
     if not found:
         unread = "" if folder is None else _unread(folder)
         raise InputError(f"{folder or 'files'}: there is no model's file yet; each is written with {WRITE}{unread}")
-    missing = [k for k in range(len(plan.member)) if k not in found]
-    if missing:
-        from_1 = "; plans count from 0: if your files count from 1, model-1 is model 0" * (sorted(found)[0] == 1)
+    if missing := [k for k in range(len(plan.member)) if k not in answered]:
+        from_1 = "; plans count from 0: if your files count from 1, model-1 is model 0" * (answered[0] == 1)
         unread = "" if folder is None else _unread(folder, missing)
-        tell(f"{len(found)} of {len(plan.member)} models have answered; missing: {_listed(missing)}{from_1}{unread}")
+        tell(f"{len(answered)} of {len(plan.member)} models have answered; missing: {few_of(missing)}{from_1}{unread}")
     which = sorted(found)
     arrays = {"shadows": np.stack([found[k] for k in which]), "shadow_member": plan.member[which]}
     n = plan.member.shape[1]
@@ -164,7 +163,10 @@ def of_folder(folder: pathlib.Path, notify: Notify | None = None) -> dict[str, n
         more = ["member"] if (folder / "member.npy").exists() else []
         return {name: loaded(folder / f"{name}.npy") for name in (*names, *more)}
     if not (folder / "plan.npz").exists():
-        raise InputError(f"{folder} has no plan.npz, by which its models were trained; mia-jax plan writes one")
+        raise InputError(
+            f"{folder} has no plan.npz, by which its models were trained; mia-jax plan writes one. Of a target alone"
+            " give one file, np.savez(path, labels=y, target=p, member=m)"
+        )
     arrays, which = _collected(folder / "plan.npz", folder, notify or _warn, None, None, None)
     for name in ("labels", "target"):
         if name not in arrays:
@@ -180,72 +182,8 @@ def _beside(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """What lies in the folder beside the models' files."""
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; give that of the models' files, or their paths")
-    there = {name: [folder / f"{name}{end}" for end in (".npy", ".npz")] for name in OF_THE_FOLDER}
+    there = {name: [folder / f"{name}{end}" for end in (".npy", ".npz")] for name in model_files.OF_THE_FOLDER}
     return {name: path for name, paths in there.items() for path in paths if path.exists()}
-
-
-def _numbered(plan: TrainingPlan, files: Any, tell: Notify) -> dict[int, Any]:
-    """The file, or the answers, of each model that has any. Raises InputError for two of one model."""
-    if isinstance(files, Mapping):
-        if odd := [k for k in files if not re.fullmatch(r"\d+", str(k))]:
-            raise InputError(f"{odd[0]!r} is no number of a model: give {{0: answers, 1: answers, ...}}")
-        return {_model(plan, int(k), str(k)): given for k, given in files.items()}
-    if isinstance(files, str | pathlib.Path):
-        folder = pathlib.Path(files)
-        files = sorted(p for p in folder.iterdir() if p.suffix in (".npy", ".npz") and p.stem not in OF_THE_FOLDER)
-    numbered: dict[int, pathlib.Path] = {}
-    paths = [*map(pathlib.Path, files)]
-    place = _place(paths)
-    how = LAST if place == -1 else "the number that differs in the names"
-    if place != -1:
-        said = f"{LAST} is {_digits(paths[0])[-1]} everywhere, so the one before that differs tells the model"
-        tell(f"{said}: {paths[0].name} is of model {_number(paths[0], place)}")
-    for path in paths:
-        k = _number(path, place)
-        if k in numbered:
-            raise InputError(
-                f"{path} and {numbered[k]} are both of model {k}, by {how}: leave one of them out, or give a dict of"
-                " the number of each model and its file, {0: path, ...}"
-            )
-        numbered[k] = path
-    if sorted(numbered) == [*range(1, len(plan.member) + 1)]:
-        raise InputError(
-            f"files count from 1 ({numbered[1].name} to {numbered[len(plan.member)].name}), and plans from 0: rename"
-            " them, so that model-1 becomes model-0, or give {k - 1: path} for the file of each number k"
-        )
-    for k, path in numbered.items():
-        _model(plan, k, str(path), f", by {how}," if path.suffix == ".npy" else "")
-    return numbered
-
-
-def _digits(path: pathlib.Path) -> list[str]:
-    return re.findall(r"\d+", path.stem)
-
-
-def _place(paths: list[pathlib.Path]) -> int:
-    """Which number of the names is the model's, counted from the end: the last, but where it is one in all files."""
-    columns = [*zip(*(_digits(path)[::-1] for path in paths), strict=False)]
-    if len(paths) < 2 or not columns or len({*columns[0]}) > 1:
-        return -1
-    return next((-1 - k for k, column in enumerate(columns) if len({*column}) == len(paths)), -1)
-
-
-def _number(path: pathlib.Path, place: int) -> int:
-    """The number of a file's model, at this place in its name. Raises InputError for a file that says none."""
-    if path.suffix == ".npz":
-        there = npz.read_own(path, ("model",), "np.savez(path, probabilities=p, model=k)")
-        if "model" in there and there["model"].size == 1 and there["model"].dtype.kind in "iu":
-            return int(there["model"].reshape(()))
-    numbers = _digits(path)
-    if not numbers:
-        raise InputError(f"{path} does not say which model's it is: name it by its number, as model-007.npy")
-    return int(numbers[place])
-
-
-def _model(plan: TrainingPlan, k: int, whose: str, how: str = "") -> int:
-    if not 0 <= k < len(plan.member):
-        raise InputError(f"{whose} is of model {k}{how or ','} and the plan has models 0 to {len(plan.member) - 1}")
-    return k
 
 
 def _unread(folder: pathlib.Path, missing: Iterable[int] | None = None, stem: str = "") -> str:
@@ -390,10 +328,6 @@ def _write(out: str | pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
         artifacts.write_npz(pathlib.Path(out), arrays)
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror}); choose another path") from None
-
-
-def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
 
 
 def _warn(line: str) -> None:

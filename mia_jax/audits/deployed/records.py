@@ -89,7 +89,7 @@ def load_predictions(
         if path.suffix.lower() in (".csv", ".tsv", ".parquet", ".feather"):
             move = (
                 "of a table df np.savez(path, labels=np.array(df['label'], dtype=str), target=df[[...]].to_numpy(),"
-                " member=df['member'] == 'yes'), with shadows and shadow_member if there are any,"
+                " member=df['member'].isin([True, 1, 'yes'])), with shadows and shadow_member if there are any,"
             )
         raise InputError(f"{path} is of a kind that is not read: {move} makes one that is")
     else:
@@ -101,6 +101,7 @@ def load_predictions(
         if target.ndim not in (1, 2) or 0 in target.shape:
             raise ValueError(
                 f"target has shape {target.shape}; needed: probabilities [n, c], n > 0, or [n] of two classes"
+                f"{tables.turned('target', target.shape, (None, None))}"
             )
         shadows = np.zeros((0, *target.shape), target.dtype) if alone else _floats(arrays, "shadows")
         if shadows.ndim != target.ndim + 1 or (len(shadows) == 0 and not alone) or shadows.shape[1:] != target.shape:

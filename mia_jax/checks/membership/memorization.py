@@ -271,9 +271,8 @@ def _shadows_fit(known: Remembered, sure: np.ndarray, trained: np.ndarray) -> tu
     return (
         f"The answers of {whose} are surer of records that by shadow_member did not train them (mean probability of the"
         f" true class {off:.2f}) than of those that did ({on:.2f}): shadow_member seems to be inverted, or its rows to"
-        " be exchanged, or answers about members to be in another order (a loader that shuffles), or to have been"
-        " logged in its training, with dropout or augmentation, where others were asked about after it, or to be"
-        " those of models that held them out (cross_val_predict).",
+        " be exchanged, or answers about members to be in another order (a loader that shuffles), or out of fold, or to"
+        " have been logged in its training, with dropout or augmentation, where others were asked about after it.",
     )
 
 
@@ -315,8 +314,7 @@ def _target_fits(
         return (
             "The target is less sure of its said members than of the others (mean probability of the true class"
             f" {of_target[member].mean():.2f} and {of_target[~member].mean():.2f}), and shadows are surer of theirs:"
-            " member seems to be inverted, or the answers about members to be those of models that held them out"
-            " (cross_val_predict, out of fold).",
+            " member seems to be inverted, or answers about members to be of models that held them out (out of fold).",
         )
     if z > _bar(1) + 2 and raw > 0 and together < 3 and each.mean() < z / 5:
         return (

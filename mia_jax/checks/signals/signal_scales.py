@@ -242,7 +242,12 @@ def _shifted(new: list[np.ndarray], which: np.ndarray) -> list[str]:
 
 def coarse(models: np.ndarray) -> tuple[str, ...]:
     """What is to be said of numbers that are rounded in all models, in a sentence; of float [K, n]."""
-    n = models.shape[1]
+    n, values = models.shape[1], np.unique(models)
+    if len(values) == 2:
+        return (
+            f"All numbers are {values[0]:g} or {values[1]:g}, as of right and wrong: attacks see no more than that."
+            " Save how well each model fits each record, as its log-likelihood.",
+        )
     if n < MANY_RECORDS or (models == np.round(models)).all():  # whole numbers are counts, or right and wrong
         return ()
     different = int(np.median([len(np.unique(row)) for row in models]))

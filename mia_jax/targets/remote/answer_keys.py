@@ -11,6 +11,7 @@ import numpy as np
 from scipy import special
 
 from mia_jax import sanitize
+from mia_jax.targets import class_columns
 from mia_jax.types import InputError
 
 LABELS = (
@@ -95,7 +96,26 @@ def _of_records(value: Any, b: int) -> Picked | None:
     if any(isinstance(told[0][key], list) for key in LABELS if key in told[0]):
         return None  # classes beside their scores, which belong together
     columns = {str(key): [None if one is None else one[key] for one in value] for key in told[0]}
-    return _of_columns(columns, zipped=False)
+    return _of_columns(columns, zipped=False) or _of_classes(columns)
+
+
+def _of_classes(columns: Mapping[str, list[Any]]) -> Picked | None:
+    """Probabilities of which each has a key of its own, p0, p1, ..., perhaps beside a label, as H2O answers."""
+    labels = [name for name in columns if name in (*LABELS, "predict")]
+    names = [name for name in columns if name not in labels]
+    rows = [None if None in row else list(row) for row in zip(*(columns[name] for name in names), strict=True)]
+    if len(labels) > 1 or len(names) < 2 or _distributions(rows) is None:
+        return None
+    order = class_columns.order_of(names, ())
+    if order is not None and not all(name.isdigit() for name in names):
+        first = f"{_listed([names[k] for k in order[:4]])}{', ...' * (len(order) > 4)}"
+        read = f"{first} of its answers are read in this order, as the classes"
+        left = f", and {sanitize.quoted(labels[0])} beside them is left" if labels else ""
+        return Picked([None if row is None else [row[k] for k in order] for row in rows], read + left)
+    if not labels:
+        return None
+    kept = [None if row is None else dict(zip(names, row, strict=True)) for row in rows]
+    return Picked(kept, f"of its answers {sanitize.quoted(labels[0])} is left beside probabilities of classes")
 
 
 def _of_columns(columns: Mapping[str, list[Any]], *, alone: bool = False, zipped: bool = True) -> Picked | None:

@@ -243,11 +243,8 @@ def learn(
         p = read(answered, len(answered), reading)
     except OtherForm:
         other = next((one for one in answered if type(one) is not type(answered[0])), None)
-        beside = "" if other is None else f", and another {sanitize.outline(other)}"
-        first = sanitize.outline(answered[0])
-        raise Unknown(
-            f"its answers are of a form that is not known, or not all of one; the first is {first}{beside}"
-        ) from None
+        first = sanitize.outline(answered[0]) + ("" if other is None else f", and another {sanitize.outline(other)}")
+        raise Unknown(f"its answers are of a form that is not known, or not all of one; the first is {first}") from None
     answers = recognize(np.nan_to_num(p), few=True)
     if form == "scores" and classes > 2 and any(len(_by_class(row)) < classes for row in answered):
         answers = answers._replace(kind="top_k", k=max(len(_by_class(row)) for row in answered), least=None)
