@@ -1,11 +1,17 @@
 """Rows at the border between members and others that are marked wrongly are named; honest files are not."""
 
+import itertools
 import re
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.datasets import load_digits, make_classification
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 import mia_jax as mia
 from mia_jax.audits.deployed.infer import AnswersWarning
@@ -72,3 +78,50 @@ def test_an_audit_says_it_and_of_numbers_too():
     assert note.endswith("Or these are harder records than the others.")
     sure = p[:, np.arange(N), Y]
     assert re.search(place, unlike_signals.doubts(sure[0], sure[1:], trained[1:], member)[0])
+
+
+OF_MANY_KINDS = {
+    **KINDS,
+    "leaves of five": lambda seed: RandomForestClassifier(40, min_samples_leaf=5, random_state=seed),
+    "logistic": lambda seed: LogisticRegression(C=100, max_iter=300),
+    "network": lambda seed: MLPClassifier((64,), max_iter=60, random_state=seed),
+    "boosted": lambda seed: HistGradientBoostingClassifier(max_iter=30, random_state=seed),
+    "neighbors": lambda seed: KNeighborsClassifier(3),
+    "tree": lambda seed: DecisionTreeClassifier(min_samples_leaf=2, random_state=seed),
+    "Bayes": lambda seed: GaussianNB(),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", OF_MANY_KINDS)
+def test_honest_files_of_many_kinds(kind):
+    """Five orders of the rows, a target like its shadows and another, 8 and 16 of these: none of 160 a kind."""
+    found = []
+    for seed, made, shadows in itertools.product(range(4), (False, True), (8, 16)):
+        rng = np.random.default_rng(seed)
+        x, y = make_classification(N, 20, n_informative=8, n_classes=4, flip_y=0.15, random_state=seed)
+        if not made:
+            rows = rng.permutation(1797)[:N]
+            x, y = (each[rows] for each in load_digits(return_X_y=True))
+        trained = np.array([rng.permutation(N) < HALF for _ in range(1 + shadows)])
+        trained[0] = np.arange(N) < HALF
+
+        def sure(kind, k, x=x, y=y, trained=trained):
+            model = OF_MANY_KINDS[kind](k).fit(x[trained[k]], y[trained[k]])
+            return logits(model.predict_proba(x)[np.arange(N), np.searchsorted(model.classes_, y)])
+
+        answers = np.stack([sure(kind, k) for k in range(1 + shadows)])
+        other = sure("logistic" if kind != "logistic" else "forest", 0)
+        member = trained[0]
+        for order in (
+            np.arange(N),
+            np.lexsort([y, ~member]),
+            np.lexsort([-y, ~member]),
+            np.lexsort([x[:, 5], ~member]),
+            np.lexsort([answers[1:].mean(axis=0), ~member]),
+        ):
+            for target in (answers[0], other):
+                said = run_ends.doubts(target[order], answers[1:, order], trained[1:, order], member[order])
+                found.extend(said)
+    assert not found
