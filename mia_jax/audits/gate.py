@@ -116,7 +116,7 @@ def _condition(text: str, attacks: Collection[str] | None) -> Condition:
         below = " (so > or >=, and never <)" if "<" in text else ""
         raise InputError(
             f"gate: {text!r} is no condition. A gate states what fails the audit{below}, as in tpr@0.01>0.05 or"
-            " lira:auc>0.6"
+            " lira:auc>0.6; a comma joins several"
         )
     attack, measure, at, end, sign, bound = matched.groups()
     if attack == BLIND and measure not in ("auc", "tpr"):

@@ -234,7 +234,7 @@ def examine(
         )
     elif member is not None and per_example and (told := _association(rows, member, kept)):
         together = row_groups.size(rows)
-        known = together > 1 or len(rows) > row_groups.FEW
+        known = together > 1 or len(row_groups.independent(rows)) > row_groups.FEW
         if sure := _association(rows, member, kept, together if known else USUAL):
             raise InputError(_of_idle(rows, member, kept) or TELLS.format(sure))
         if not known:

@@ -25,13 +25,15 @@ def size(rows: Array) -> float:
     """
     rows = np.asarray(rows, bool)
     models, n = rows.shape
-    if models <= FEW or n < 2:
+    drawn = independent(rows)
+    if len(drawn) <= FEW or n < 2:
         return in_runs(rows) if models else 1.0
-    count, share = rows.sum(axis=0), rows.mean(axis=1)
+    count, share = rows.sum(axis=0), drawn.mean(axis=1)
     _, column, times = np.unique(_numbered(rows), return_index=True, return_counts=True)
     various = (count[column] > 0) & (count[column] < models)
     equal = float(np.prod(share**2 + (1 - share) ** 2))  # the chance that two independent columns are
-    none, every = float(np.prod(1 - share)), float(np.prod(share))
+    alone = len(drawn) == models  # else each column has a model and its complement, and is not the same in all
+    none, every = (float(np.prod(each)) * alone for each in (1 - rows.mean(axis=1), rows.mean(axis=1)))
     squares = equal - none**2 - every**2  # the sum of squared chances of the various columns
     spread = 1 - none - every - squares
     pairs = float((times[various].astype(np.float64) ** 2).sum())
@@ -39,10 +41,20 @@ def size(rows: Array) -> float:
     return max(found, in_runs(rows), 1.0)
 
 
+def independent(rows: Array) -> np.ndarray:
+    """One of each complementary pair of models, bool [D, n], which were one draw; of equal ones, too.
+
+    Args:
+        rows: bool [S, n], who trained which model.
+    """
+    rows = np.asarray(rows, bool)
+    return np.unique(rows ^ rows[:, :1], axis=0) if rows.size else rows
+
+
 def told(rows: Array) -> np.ndarray | None:
     """Which rows were drawn together, int [n], the same for those of a group, as bool [S, n] tells it; None: none."""
     rows = np.asarray(rows, bool)
-    if len(rows) <= FEW or size(rows) < WORTH:
+    if len(independent(rows)) <= FEW or size(rows) < WORTH:
         return None
     return np.unique(_numbered(rows), return_inverse=True)[1]
 

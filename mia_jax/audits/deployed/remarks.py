@@ -22,6 +22,7 @@ from mia_jax.checks.labels import (
 from mia_jax.checks.membership import (
     blind_guesses,
     drawn_together,
+    dropped_members,
     held_out,
     ignored_rows,
     memorization,
@@ -262,7 +263,12 @@ def _notes(given: _Given, found: _Beside | None) -> tuple[str, ...]:
     if plain:
         said += cut_answers.notes(asked.target, asked.shadows)
         everyone = _everyone(given)
-        said += held_out.notes(*everyone) or held_out.unmoved(*everyone) or held_out.last_rows(*everyone)
+        said += (
+            dropped_members.notes(labels, *everyone)
+            or held_out.notes(*everyone)
+            or held_out.unmoved(*everyone)
+            or held_out.last_rows(*everyone)
+        )
     said = said or [*memorization.unrelated_rows(labels, asked.shadows, trained)]
     said += carried_over.notes(sure, trained)
     if member is not None:

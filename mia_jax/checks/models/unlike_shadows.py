@@ -208,7 +208,8 @@ def notes(found: Beside, *, level: bool = True) -> tuple[str, ...]:
     return (
         f"{'. '.join(said)}. They are not alike, and attacks that compare them can be far weaker, or misled. Train"
         " the shadows as the target was, on as many records and for as long, let them answer in the same way, and see"
-        " that member holds all of its records and no others, and that it gets them as in its training.",
+        " that member holds all of its records and no others, that it gets them as in its training, and that y"
+        " holds the labels of that.",
     )
 
 
