@@ -7,6 +7,7 @@ from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
+import mia_jax as mia
 from mia_jax.checks.signals import signal_scales
 
 X, Y = load_diabetes(return_X_y=True)
@@ -48,3 +49,16 @@ def test_honest_models_are_not_accused(model, data):
     y = np.exp(y / 5) + np.random.default_rng(0).pareto(1.5, 442) if data == "heavy tails" else y
     p = model.fit(x[MEMBER], y[MEMBER]).predict(x)
     assert signal_scales.of_functions(p, y, MEMBER) == signal_scales.of_functions(p, y, None) == ()
+
+
+def test_one_output_of_another_unit_is_noted():
+    """A sum of squared errors of two outputs, one a thousand times as large, was that one's alone."""
+    x, y = X, np.stack([Y, np.random.default_rng(0).permutation(Y)], axis=1)
+    given = dict(shadows=RandomForestRegressor(10), num_shadows=4, signal="squared_error", attacks="loss")
+    said = []
+    for scale in ((1, 1), (1, 1000)):
+        model = RandomForestRegressor(10, random_state=0).fit(x[MEMBER], (y * scale)[MEMBER])
+        report = mia.audit(model.predict, x, y * scale, MEMBER, **given)
+        said.append([note for note in report.notes if "of the target's error" in note])
+    assert said[0] == [] and said[1][0].startswith("Output 1 of 2, counted from 0, makes 100.0% of the target's error")
+    assert "divide y and predictions by y.std(axis=0)" in said[1][0]

@@ -64,6 +64,7 @@ SIGNALS = {  # errors are Gaussian or Laplacian, of the spread that shadows show
 }
 
 
+OUTPUTS, NEARLY_ALL = 32, 0.9  # outputs of which units may differ, and the share of the error that is one's
 SAVED = Signal("the saved signal", lambda p, y: p)  # of a file, as it is
 
 
@@ -110,6 +111,27 @@ def of_functions(
     if chosen not in SIGNALS.values() or prediction is None or np.size(y) != len(y):
         return ()
     return signal_scales.of_functions(np.ravel(prediction), np.ravel(y), member)
+
+
+def of_outputs(prediction: np.ndarray | None, y: np.ndarray, chosen: Signal) -> tuple[str, ...]:
+    """The note on one output of several that makes nearly all of the error, as of units that differ.
+
+    Args:
+        prediction: [n, k], the target's.
+        y, chosen: as of ``of_units``: [n, k], the signal.
+    """
+    if chosen not in SIGNALS.values() or prediction is None or np.ndim(y) != 2 or not 1 < np.shape(y)[1] <= OUTPUTS:
+        return ()
+    p = np.asarray(prediction, np.float64).reshape(np.shape(y))
+    error = np.array([-chosen.of(p[:, j], np.asarray(y[:, j], np.float64)).mean() for j in range(y.shape[1])])
+    most, share = int(error.argmax()), float(error.max() / max(error.sum(), 1e-300))
+    if share < NEARLY_ALL:
+        return ()
+    return (
+        f"Output {most} of {y.shape[1]}, counted from 0, makes {share:.1%} of the target's error, so that the others"
+        " hardly count: where their units differ, divide y and predictions by y.std(axis=0), or audit one output at a"
+        f" time, y[:, {most}].",
+    )
 
 
 class Checked(NamedTuple):

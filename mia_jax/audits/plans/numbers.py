@@ -257,7 +257,8 @@ def _remarks(setting: Setting, shadows: Shadows, given: Brought) -> numbers.Rema
     again = other_answers.remarks(setting.apart, shadows.apart, unit=unit, in_place=in_place)
     units = numbers.of_units(setting.target, given.y, setting.signal, given.member)
     units = units or numbers.of_functions(setting.prediction, given.y, setting.signal, given.member)
-    notes = (*([lone_signals.MIXES] if setting.mixed else []), *again.notes, *said.notes)
+    outputs = () if units else numbers.of_outputs(setting.prediction, given.y, setting.signal)
+    notes = (*([lone_signals.MIXES] if setting.mixed else []), *again.notes, *outputs, *said.notes)
     return numbers.Remarks((*again.doubts, *units, *said.doubts), notes)
 
 

@@ -20,6 +20,7 @@ CLIP = 1e-9  # probabilities nearer to 0 or 1 are taken for this
 COMPARED, SHADOWS = 32, 6  # shadows that are looked at, and without which nothing is said
 LEAST, SHARE = 10, 0.01  # records that shadows contradict, and their share
 SURE = 4.5  # standard errors below 0 of what training on them did
+ALL = 5.0  # the same of all records, of which most are learned
 LEVEL, TIMES, SIGN = 1e-4, 3, 1.0  # of the target's own answers: chance, times as many as others, standard errors
 
 
@@ -57,7 +58,8 @@ def notes(
     if not of_target and not (_enough(which) and _lost(halves, (against, against)) > SURE):
         contradicted = [_most(wrong[half] & inside[half], inside[half]) for half in groups]
         which = _most(wrong & inside, inside) & (gain < 0)  # fewer, where many records are hard for new models
-        if not _enough(which) or _lost(halves, contradicted) <= SURE:
+        every = np.ones(len(y), bool)  # what is learned is learned in both halves; and so is what is unlearned
+        if not _enough(which) or (_lost(halves, contradicted) <= SURE and _lost(halves, (every, every)) <= ALL):
             return ()
     if of_target:
         which = which & own

@@ -25,6 +25,7 @@ SPREAD = 1.5  # times the error of independent records, at most, that areas and 
 FEW = 0.01  # level of Student's interval of few shadows, where those are spread no more than so
 FLOOR = 0.003  # standard deviation among models, at least
 WORTH_AREA, WORTH_LEVEL, WORTH_GAP = 0.05, 0.03, 0.2  # differences that are worth a word; the last in logits
+SLIPPED = 4.5  # standard errors above 1/2 of the AUC with ``member`` one row on
 GROSS = 0.2  # AUC that no shadow comes near: another kind of model, and no note but a doubt
 CLIP = 1e-4  # probabilities nearer to 0 or 1 are taken for this: forests answer 0
 SAMPLE = 16384  # records that are looked at, of more
@@ -162,10 +163,11 @@ def doubts(found: Beside, member: Array) -> tuple[str, ...]:
         " privacy, a defense, answers held out of its training; refitted on all of the records), or the shadows trained"
         " on its records, too."
     )
-    moved = {by: _area(score, np.roll(member, by)[rows])[0] for by in (1, -1)}
-    by = max(moved, key=lambda one: moved[one])
-    if moved[by] >= max(low, TOLD):
-        text += f" With np.roll(member, {by}) it is told with {moved[by]:.2f}: member seems to be off by one row."
+    moved = {by: _area(score, np.roll(member, by)[rows]) for by in (1, -1)}
+    by = max(moved, key=lambda one: moved[one][0])
+    there, chance = moved[by]
+    if there >= max(low, TOLD, 0.5 + SLIPPED * chance):
+        text += f" With np.roll(member, {by}) it is told with {there:.2f}: member seems to be off by one row."
     else:
         text += " If it is defended on purpose, defend the shadows as well, to see what that is worth."
     return (text,)
