@@ -201,8 +201,8 @@ def _of_shadows(shadow: Members, never: str) -> str | None:
 
 _CAUSES = (
     "The labels may be others than those of the training (noise, another version of the data); {} may be asked about"
-    " records otherwise than in training (unit, scaling, order of features or channels, a type in which numbers wrap);"
-    " or such models are always too sure (naive Bayes, sharpened logits)."
+    " records otherwise than in training (unit, scaling, order of features or channels, a type in which numbers wrap),"
+    " or answer with weights that were not loaded; or such models are always too sure (naive Bayes, sharpened logits)."
 )
 
 

@@ -228,8 +228,9 @@ def gross(found: Beside) -> tuple[str, ...]:
     return (
         f"Each shadow, in the target's place, is told with an AUC of {min(areas):.2f} to {max(areas):.2f}, and the"
         f" target with {found.target.area:.2f}. They are not alike: {who} {was} trained on more records, or not on all"
-        " that they are said to be, for a shorter time or by another method, or defended; what such shadows find of the"
-        " target says little. Train, and defend, the shadows as the target was.",
+        " that they are said to be, for a shorter time or by another method, or defended, or asked otherwise than in"
+        " training (scaling); what such shadows find of the target says little. Train, and defend, the shadows as the"
+        " target was.",
     )
 
 
