@@ -51,3 +51,9 @@ def halves(related: np.ndarray) -> list[np.ndarray] | None:
     for one in np.argsort(-np.bincount(group, minlength=count), kind="stable"):
         min(both, key=len).extend(np.flatnonzero(group == one).tolist())
     return None if min(map(len, both)) < 2 else [np.array(half) for half in both]
+
+
+def means(of: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means [n] over the models of float [S, n] that are used, bool [S, n], and over how many; 0 over none."""
+    count = used.sum(axis=0)
+    return np.where(used, of, 0).sum(axis=0) / np.maximum(count, 1), count

@@ -58,7 +58,7 @@ def plain(x: Any) -> np.ndarray:
 
 
 def turned(name: str, shape: Sequence[int], expected: Sequence[int | None]) -> str:
-    """What makes an array one of the expected shape: its axes in another order, one of them less, or one more.
+    """What makes an array one of the expected shape, where its axes are in another order, or some have length 1.
 
     Args:
         name: of the array, in what to do.
@@ -78,20 +78,33 @@ def turned(name: str, shape: Sequence[int], expected: Sequence[int | None]) -> s
     if fitting := [order for order in orders if fits([shape[k] for k in order])]:
         move = f"{name}.T" if len(shape) == 2 else f"np.transpose({name}, {' or '.join(map(str, fitting))})"
         return f"; its axes seem to be in another order: give {move}"
-    if fits([size for size in shape if size > 1]):
-        return f"; give {name}.squeeze()"
-    if len(shape) == len(expected) + 1 and (more := [k for k in range(1, len(shape)) if fits(_without(shape, k))]):
-        one = ", ".join([":"] * more[0] + ["0"])
-        return f"; of several answers for each record (axis {more[0]}, as of augmentations) give one, {name}[{one}]"
+    return f"; give {name}.squeeze()" if fits([size for size in shape if size > 1]) else ""
+
+
+def turned_answers(name: str, shape: Sequence[int], expected: Sequence[int | None]) -> str:
+    """The same of answers: several for each record, of which one is needed, or of models one below the other.
+
+    Args:
+        name, shape, expected: as of ``turned``; the number of records is known, first or behind that of models.
+    """
+    if said := turned(name, shape, expected):
+        return said
+
+    def fits(sizes: Sequence[int]) -> bool:
+        return all(e in (None, s) for s, e in zip(sizes, expected, strict=True))
+
+    if len(shape) == len(expected) + 1:
+        several = [k for k in range(1, len(shape)) if fits([*shape[:k], *shape[k + 1 :]])]
+        if several:
+            one = ", ".join([":"] * several[0] + ["0"])
+            return (
+                f"; of several answers for each record (axis {several[0]}, as of augmentations) give one, {name}[{one}]"
+            )
     if len(expected) == len(shape) + 1 > 1 and (records := expected[1]):
         count, rest = divmod(shape[0], records)
         if count and not rest and fits((count, records, *shape[1:])):
             return f"; of one model below the other give {name}.reshape({count}, {records}, *{name}.shape[1:])"
     return ""
-
-
-def _without(shape: Sequence[int], axis: int) -> list[int]:
-    return [size for k, size in enumerate(shape) if k != axis]
 
 
 def refuse_unpaired(x: Any, labels: int, whose: str = "") -> None:

@@ -32,8 +32,8 @@ def size(rows: Array) -> float:
     _, column, times = np.unique(_numbered(rows), return_index=True, return_counts=True)
     various = (count[column] > 0) & (count[column] < models)
     equal = float(np.prod(share**2 + (1 - share) ** 2))  # the chance that two independent columns are
-    alone = len(drawn) == models  # else each column has a model and its complement, and is not the same in all
-    none, every = (float(np.prod(each)) * alone for each in (1 - rows.mean(axis=1), rows.mean(axis=1)))
+    paired = len(np.unique(rows, axis=0)) > len(drawn)  # so no column is the same in all models
+    none, every = (0.0, 0.0) if paired else (float(np.prod(1 - share)), float(np.prod(share)))
     squares = equal - none**2 - every**2  # the sum of squared chances of the various columns
     spread = 1 - none - every - squares
     pairs = float((times[various].astype(np.float64) ** 2).sum())
@@ -48,7 +48,7 @@ def independent(rows: Array) -> np.ndarray:
         rows: bool [S, n], who trained which model.
     """
     rows = np.asarray(rows, bool)
-    return np.unique(rows ^ rows[:, :1], axis=0) if rows.size else rows
+    return rows[np.unique(rows ^ rows[:, :1], axis=0, return_index=True)[1]] if rows.size else rows
 
 
 def told(rows: Array) -> np.ndarray | None:

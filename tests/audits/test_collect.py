@@ -132,6 +132,16 @@ def test_a_time_in_the_names_is_no_number_of_a_model(folder):
         mia.collect(PLAN, folder)
 
 
+def test_files_that_count_from_1_before_a_number_that_is_one_in_all(folder):
+    for k in range(K):
+        (folder / f"run2-model-{k:03d}.npy").rename(folder / f"resnet18_shadow{k + 1}_epoch20.npy")
+    with (
+        pytest.warns(UserWarning, match="shadow1_epoch20.npy is of model 1"),
+        pytest.raises(InputError, match="from 1"),
+    ):
+        mia.collect(PLAN, folder)
+
+
 @pytest.mark.integration
 def test_an_audit_of_the_folder_is_that_of_the_file_and_of_one_call(folder, tmp_path):
     mia.collect(PLAN, folder, out=folder / "preds.npz")

@@ -61,6 +61,19 @@ def test_one_axis_too_many_or_too_few():
         mia.infer("loss", **ONE | {"shadows": below})
 
 
+def test_what_is_no_several_answers(tmp_path):
+    """Of a one-hot ``member`` the first column is who did not train; shadows are no answers of the target."""
+    with pytest.raises(InputError) as error:
+        mia.audit(lambda x: P[0], X, Y, np.eye(2)[MEMBER.astype(int)])
+    assert "member is bool" in str(error.value) and "several answers" not in str(error.value)
+    np.savez(tmp_path / "preds.npz", **ONE | {"target": P[1:]}, member=MEMBER)
+    from mia_jax.audits.deployed import records
+
+    with pytest.raises(InputError, match=r"target has shape \(4, 60, 3\)") as error:
+        records.load_predictions(tmp_path / "preds.npz")
+    assert "several answers" not in str(error.value)
+
+
 def test_records(tmp_path):
     told = r"its axes seem to be in another order: give x.T"
     with pytest.raises(InputError, match=told):

@@ -7,6 +7,8 @@ import pytest
 import test_exchanged_columns
 import test_slipped_rows
 from scipy import special
+from sklearn.datasets import load_digits
+from sklearn.neural_network import MLPClassifier
 from test_slipped_members import CLASSES, TRAINED, N, P, Y, said, world
 
 from mia_jax.checks.labels import other_labels
@@ -44,6 +46,25 @@ def test_noise_that_models_learned_is_none():
 
 def notes(y, p, trained):
     return other_labels.notes(y, p[0], p[1:], trained[1:], trained[0], membership.related(trained))
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("seed", [1, 2])
+def test_labels_that_were_cleaned_after_a_short_training_are_noted(seed):
+    """Real digits: few records are contradicted, and only all of them together tell it."""
+    rng, n, models = np.random.default_rng(seed), 500, 13
+    x, y = load_digits(return_X_y=True)
+    rows = rng.permutation(len(y))[:n]
+    x, clean = x[rows] / 16, y[rows]
+    noisy = np.where(rng.random(n) < 0.1, rng.integers(10, size=n), clean)
+    trained = np.array([rng.permutation(n) < n // 2 for _ in range(models)])
+    p = []
+    for k, mine in enumerate(trained):
+        network = MLPClassifier((128,), batch_size=n // 2, learning_rate_init=5e-3, max_iter=60, random_state=k)
+        p.append(network.fit(x[mine], noisy[mine]).predict_proba(x))
+    (said,) = notes(clean, np.stack(p), trained)
+    assert "they are not those of the training (noise that came later" in said
+    assert notes(noisy, np.stack(p), trained) == ()
 
 
 @pytest.mark.slow

@@ -125,3 +125,35 @@ def test_honest_files_of_many_kinds(kind):
                 said = run_ends.doubts(target[order], answers[1:, order], trained[1:, order], member[order])
                 found.extend(said)
     assert not found
+
+
+def simulated(border, level=0.0, spread=0.0, hard=0.0):
+    """SIMULATED numbers [1 + S, n] and who trained them: the last 40 rows before a border are another source.
+
+    Args:
+        border: rows before it are members.
+        level: of the target in that source, beside what other models know there.
+        spread: of models' levels in that source.
+        hard: how much harder it is.
+    """
+    rng = np.random.default_rng(0)
+    trained = np.array([rng.permutation(400) < 200 for _ in range(1 + 12)])
+    trained[0] = np.arange(400) < border
+    numbers = rng.normal(size=400) + 2.0 * trained + 0.3 * rng.normal(size=trained.shape)
+    numbers[:, border - 40 : border] += spread * rng.normal(size=(13, 1)) - hard
+    numbers[0, border - 40 : border] += level
+    return numbers, trained
+
+
+@pytest.mark.parametrize(
+    ("told", "source"),
+    [
+        (True, dict(level=-2.0)),
+        (False, dict(level=-2.0, spread=2.0)),  # models differ as much there
+        (False, dict(level=-2.0, hard=4.0)),  # records that no model knows
+        (False, dict()),
+    ],
+)
+def test_another_source_beside_the_border_is_named_only_where_nothing_else_explains_it(told, source):
+    numbers, trained = simulated(200, **source)
+    assert bool(run_ends.doubts(numbers[0], numbers[1:], trained[1:], trained[0])) == told

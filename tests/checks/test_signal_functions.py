@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
 import mia_jax as mia
+from mia_jax.audits.deployed import numbers
 from mia_jax.checks.signals import signal_scales
 
 X, Y = load_diabetes(return_X_y=True)
@@ -62,3 +63,12 @@ def test_one_output_of_another_unit_is_noted():
         said.append([note for note in report.notes if "of the target's error" in note])
     assert said[0] == [] and said[1][0].startswith("Output 1 of 2, counted from 0, makes 100.0% of the target's error")
     assert "divide y and predictions by y.std(axis=0)" in said[1][0]
+
+
+def test_outputs_of_other_shapes_say_nothing():
+    y = np.stack([Y, 1000 * Y], axis=1)
+    chosen = numbers.SIGNALS["squared_error"]
+    assert numbers.of_outputs(np.zeros_like(y), y, chosen) != ()
+    for p in (None, np.zeros(len(y)), np.zeros((len(y), 1)), np.zeros((2, len(y), 2))):
+        assert numbers.of_outputs(p, y, chosen) == ()
+    assert numbers.of_outputs(np.zeros_like(y), y, numbers.SAVED) == ()

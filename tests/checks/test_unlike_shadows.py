@@ -219,3 +219,19 @@ def test_many_honest_files_are_not_accused():
     found, looked = accused(range(100, 180))
     print(f"something is said of {len(found)} of {looked} honest files")
     assert looked > 5000 and len(found) <= looked / 1000, found
+
+
+def test_a_slip_of_one_row_is_said_beyond_chance_alone():
+    """Beside a target that trained for a shorter time, one row on was told a little by accident."""
+    rng = np.random.default_rng(2)
+    member, noise = rng.permutation(300) < 150, rng.normal(size=300)
+
+    def found(moved):
+        score = moved * np.roll(member, 1) + noise
+        told = unlike_shadows.Told(score, 0.5, 0.0, 0.0, (0.5, 0.5))
+        shadows = tuple(told._replace(area=area) for area in (0.560, 0.562, 0.558, 0.561, 0.559))
+        (doubt,) = unlike_shadows.doubts(unlike_shadows.Beside(told, shadows), member)
+        return doubt
+
+    assert "off by one row" in found(2.0)
+    assert "off by one row" not in found(0.3)

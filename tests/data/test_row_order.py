@@ -133,6 +133,8 @@ def test_members_by_place_are_not():
     assert row_order.repeated(place, {"x": both}) == ()
     assert row_order.repeated(place, {"x": both.reset_index(drop=True)}) == ()
     assert row_order.repeated(place, {"x": both.to_numpy(), "y": place}) == ()
+    few = both.set_axis([*range(7), *range(100, 133), *range(7), *range(200, 273)])  # seven labels repeat
+    assert row_order.repeated(np.asarray(few.index.isin(range(7))), {"x": few}) == ()
     drawn = train.sample(200, replace=True, random_state=0)  # records that stand there several times
     both = pandas.concat([drawn, stacked()[0].set_axis(range(1000, 1040))])
     assert row_order.repeated(np.arange(240) < 200, {"x": both}) == ()

@@ -43,7 +43,7 @@ def test_rows_that_were_drawn_for_themselves_have_no_groups(models):
 
 @pytest.mark.parametrize("models", [2, 8, 12, 16, 64])
 def test_models_in_complementary_pairs_have_no_groups_but_those_that_were_drawn(models):
-    """Of 8 such models 16 columns are there, and 42 records were said to go together: checks were blunt."""
+    """Few different columns are there, so that many records seemed to go together, and checks were blunt."""
     rng = np.random.default_rng(models)
 
     def paired(draw):
@@ -54,6 +54,16 @@ def test_models_in_complementary_pairs_have_no_groups_but_those_that_were_drawn(
     patient = np.repeat(np.arange(100), 6)
     rows = paired(lambda: (rng.permutation(100) < 50)[patient])
     assert 0.7 * 6 < row_groups.size(rows) < 1.5 * 6
+
+
+def test_models_with_one_training_set_are_one_draw_and_no_pair():
+    """Of few records in each, many are in none, which is no draw: a model that is there twice changes nothing."""
+    rng = np.random.default_rng(0)
+    patient = rng.permutation(np.repeat(np.arange(100), 6))
+    rows = np.array([(rng.random(100) < 0.2)[patient] for _ in range(8)])
+    assert row_groups.size(rows) > 1.5
+    assert row_groups.size(np.repeat(rows, 2, axis=0)) == pytest.approx(row_groups.size(rows))
+    assert len(row_groups.independent(np.vstack([rows, ~rows[:3], rows[2:5]]))) == 8
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

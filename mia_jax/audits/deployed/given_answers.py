@@ -128,13 +128,16 @@ def _of_labels(asked: Answered, target: np.ndarray, shadows: np.ndarray, populat
 
 
 def refuse_turned(labels: Any, target: np.ndarray) -> None:
-    """Refuse answers of the target [c, n] for the n records that have labels.
+    """Refuse answers of the target [c, n], or several of each record [n, k, c], for the n records that have labels.
 
     Raises:
         InputError: they are such; with what turns them.
     """
     n = len(labels)
-    if target.ndim == 2 and len(target) != n and (hint := tables.turned("target", target.shape, (n, None))):
+    several = target.ndim == 3 and len(target) == n
+    if (several or (target.ndim == 2 and len(target) != n)) and (
+        hint := tables.turned_answers("target", target.shape, (n, None))
+    ):
         raise InputError(f"target holds probabilities [{n}, c], as there are labels; it has shape {target.shape}{hint}")
 
 
@@ -230,7 +233,8 @@ def _other_shadows(shape: tuple[int, ...], member: np.ndarray, asked: Answered) 
         return "; who never saw a class answers 0 for it: give a column for each"
     if shape == (n, c):
         return "; of one shadow give shadows[None] and shadow_member[None]"
-    return tables.turned("shadows", shape, (len(member) if member.ndim == 2 and member.shape[1] == n else None, n, c))
+    models = len(member) if member.ndim == 2 and member.shape[1] == n else None
+    return tables.turned_answers("shadows", shape, (models, n, c))
 
 
 def truth(member: Array, n: int) -> np.ndarray:

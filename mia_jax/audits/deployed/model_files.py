@@ -64,7 +64,8 @@ def _digits(path: pathlib.Path) -> list[str]:
 def _place(paths: list[pathlib.Path], models: int) -> int:
     """Which number of the names is the model's, counted from the end: the last, but where another alone can be.
 
-    Raises InputError where two can be, and differ.
+    Where none can be, and the last is one in all names, it is the next that differs. Raises InputError where two can
+    be, and differ.
     """
     columns = [*zip(*(_digits(path)[::-1] for path in paths), strict=False)]
     if len(paths) < 2 or not columns:
@@ -75,7 +76,9 @@ def _place(paths: list[pathlib.Path], models: int) -> int:
             f"{paths[0].name} has two numbers that tell its files apart, and which is the model's cannot be seen:"
             f" {AS_DICT}"
         )
-    return -1 - can[0] if can else -1
+    if can or len({*columns[0]}) > 1:
+        return -1 - can[0] if can else -1
+    return next((-1 - k for k, names in enumerate(columns) if len({*names}) == len(paths)), -1)  # of no model there is
 
 
 def _number(path: pathlib.Path, place: int) -> int:

@@ -120,10 +120,10 @@ def of_outputs(prediction: np.ndarray | None, y: np.ndarray, chosen: Signal) -> 
         prediction: [n, k], the target's.
         y, chosen: as of ``of_units``: [n, k], the signal.
     """
-    if chosen not in SIGNALS.values() or prediction is None or np.ndim(y) != 2 or not 1 < np.shape(y)[1] <= OUTPUTS:
+    p, y = np.asarray(0.0 if prediction is None else prediction, np.float64), np.asarray(y, np.float64)
+    if chosen not in SIGNALS.values() or p.shape != y.shape or y.ndim != 2 or not 1 < y.shape[1] <= OUTPUTS:
         return ()
-    p = np.asarray(prediction, np.float64).reshape(np.shape(y))
-    error = np.array([-chosen.of(p[:, j], np.asarray(y[:, j], np.float64)).mean() for j in range(y.shape[1])])
+    error = np.array([-chosen.of(p[:, j], y[:, j]).mean() for j in range(y.shape[1])])
     most, share = int(error.argmax()), float(error.max() / max(error.sum(), 1e-300))
     if share < NEARLY_ALL:
         return ()

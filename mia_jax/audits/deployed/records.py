@@ -101,12 +101,12 @@ def load_predictions(
         if target.ndim not in (1, 2) or 0 in target.shape:
             raise ValueError(
                 f"target has shape {target.shape}; needed: probabilities [n, c], n > 0, or [n] of two classes"
-                f"{tables.turned('target', target.shape, (None, None))}"
+                f"{tables.turned_answers('target', target.shape, (len(np.atleast_1d(labels)), None))}"
             )
         shadows = np.zeros((0, *target.shape), target.dtype) if alone else _floats(arrays, "shadows")
         if shadows.ndim != target.ndim + 1 or (len(shadows) == 0 and not alone) or shadows.shape[1:] != target.shape:
             needed = ", ".join(["S", *map(str, target.shape)])
-            hint = tables.turned("shadows", shadows.shape, (None, *target.shape))
+            hint = tables.turned_answers("shadows", shadows.shape, (None, *target.shape))
             if target.ndim == 1 and shadows.ndim == 3 and shadows.shape[1:2] == target.shape:
                 hint = (
                     f"; or save the target's probabilities, [{len(target)}, {shadows.shape[-1]}], as the shadows' are"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from mia_jax.checks import samples
 from mia_jax.checks.answers import equal_answers
 from mia_jax.checks.models import unlike_shadows
 from mia_jax.statistics import metrics, row_groups
@@ -85,9 +86,11 @@ def by_hardness(sure: Array, shadow_member: Array, member: Array) -> Guess | Non
     member, trained = np.asarray(member, bool), np.asarray(shadow_member, bool)
     sure = np.asarray(sure, np.float64)
     logit, more = unlike_shadows.logits(sure), np.sqrt(_copied(sure, trained))
-    (hard, there), (outside, _), (inside, both) = _mean(sure, ~trained), _mean(logit, ~trained), _mean(logit, trained)
+    (hard, new), (outside, _) = samples.means(sure, ~trained), samples.means(logit, ~trained)
+    inside, count = samples.means(logit, trained)
+    there, both = new > 0, (new > 0) & (count > 0)
     guesses = [_guess(hard, member, there, more)]
-    if (both := both & there).sum() > 1:
+    if both.sum() > 1:
         spread = np.cov(inside[both], outside[both])
         guesses.append(_guess(outside - spread[0, 1] / max(spread[0, 0], 1e-12) * inside, member, both, more))
     found = [guess for guess in guesses if guess is not None]
@@ -151,12 +154,6 @@ def notes(
             f" (lira, rmia) do not{', unless shadows began so: train them from the start' * guess.higher}."
         )
     return said
-
-
-def _mean(of: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means [n] over the models of [S, n] that are used, and where there is one."""
-    count = used.sum(axis=0)
-    return (of * used).sum(axis=0) / np.maximum(count, 1), count > 0
 
 
 def _guess(score: np.ndarray, member: np.ndarray, there: np.ndarray, more: float) -> Guess | None:

@@ -10,9 +10,10 @@ import numpy as np
 from scipy import stats
 
 from mia_jax.checks import samples
+from mia_jax.checks.membership import held_out
+from mia_jax.checks.membership.held_out import MODELS, SAMPLE
 from mia_jax.types import Array
 
-MODELS, SAMPLE = 64, 4096  # models and records that are looked at
 LEAST = 3  # models with a record, and without it
 KNOWN, PLAIN, APART = 0.8, 3.0, 0.1  # quantile of those with it; spreads, and probability, above those without it
 FLOOR = 0.01  # of a spread, in probability
@@ -72,11 +73,9 @@ def notes(labels: Array, sure: Array, member: Array) -> tuple[str, ...]:
 
 
 def _as_new(sure: np.ndarray, member: np.ndarray) -> _AsNew:
-    new = np.where(member, np.nan, sure)
-    outside = np.nanmedian(new, axis=0)
-    spread = 1.4826 * np.nanmedian(np.abs(new - outside), axis=0) + FLOOR
+    outside, spread = held_out.middle(np.where(member, np.nan, sure), np.ones(len(member[0]), bool))
     apart = np.nanquantile(np.where(member, sure, np.nan), KNOWN, axis=0) - outside
-    rows = np.flatnonzero(apart > np.maximum(PLAIN * spread, APART))
+    rows = np.flatnonzero(apart > np.maximum(PLAIN * (spread + FLOOR), APART))
     place = np.where(member, (sure - outside) / np.where(apart > 0, apart, 1.0), np.nan)[:, rows]
     count = np.maximum((~np.isnan(place)).sum(axis=0), 1)
     return _AsNew(rows, (place < 0).sum(axis=0) / count, (place < 0.5).sum(axis=0) / count)

@@ -42,14 +42,14 @@ def notes(sure: Array, member: Array) -> tuple[str, ...]:
     scores = special.logit(np.clip(sure, SURE, 1 - SURE))
     new = np.where(member, np.nan, scores)
     enough = (~member).sum(axis=0) >= OTHERS
-    outside, spread = _middle(new, enough)
+    outside, spread = middle(new, enough)
     floor = np.nanmedian(spread) if enough.any() else 0.0
     asked, plain, nearer, below = 0, 0, 0, []
     for k in range(min(len(scores), JUDGED)):
         others = np.where(member, scores, np.nan)
         others[k] = np.nan
         there = member[k] & enough & ((member.sum(axis=0) - member[k]) >= OTHERS)
-        inside, width = _middle(others, there)
+        inside, width = middle(others, there)
         apart = inside - outside
         told = there & (apart > PLAIN * np.maximum(np.maximum(width, spread), floor))
         asked, plain = asked + int(there.sum()), plain + int(told.sum())
@@ -116,7 +116,7 @@ def last_rows(numbers: Array, member: Array) -> tuple[str, ...]:
     if len(numbers) < FEWEST:
         return ()
     ranks = stats.rankdata(numbers, axis=1) / numbers.shape[1]
-    level = np.where(member, 0, ranks).sum(axis=0) / np.maximum((~member).sum(axis=0), 1)  # of what is new to models
+    level = samples.means(ranks, ~member)[0]  # of what is new to models
     known = (samples.over_models(ranks) * samples.over_models(member.astype(np.float64))).sum(axis=0)  # correlations
     for last in (True, False):
         ordered, hard = (each[::-1] if last else each for each in (known, level))
@@ -204,7 +204,7 @@ def _share(estimator: Any, m: int) -> str:
     return ""
 
 
-def _middle(values: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def middle(values: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Medians [n] over models of float [K, n], and the spread about them (of a normal distribution); NaN elsewhere."""
     middle, spread = (np.full(values.shape[1], np.nan) for _ in range(2))
     some = values[:, there]

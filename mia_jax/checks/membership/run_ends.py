@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from mia_jax.checks import samples
 from mia_jax.types import Array
 
 MOST = 4  # changes between members and others along the file: of more, records were drawn one by one
@@ -52,13 +53,11 @@ def doubts(target: Array, shadows: Array, trained: Array, member: Array, rows: A
     borders = np.flatnonzero(np.diff(member)) + 1
     if not 0 < len(borders) <= MOST or len(trained) < SHADOWS:
         return ()
-    called = np.arange(len(member)) if rows is None else np.asarray(rows)
     ranks = stats.rankdata(target), stats.rankdata(shadows, axis=1)  # which tell of forests, and logits of others
     for one, others in (ranks, (np.asarray(target, np.float64), np.asarray(shadows, np.float64))):
         found = _found(*_beside(one, others, trained), member, borders)
         if found is not None and found.apart > _usual(others, trained, found.part) and _as_hard(others, trained, found):
-            part, run = found.part, found.run
-            return (_said(called[part], len(run), bool(member[part[0]]), last=part[0] > part[-1]),)
+            return (_said(found, member, rows),)
     return ()
 
 
@@ -85,10 +84,8 @@ def notes(labels: Array, sure: Array, member: Array, rows: Array | None = None) 
     found = _found(np.ones(len(sure)), (rank - outside) / (inside - outside), member, borders)
     if found is None:
         return ()
-    called = np.arange(len(member)) if rows is None else np.asarray(rows)
-    mine = bool(member[found.part[0]])
-    said = _said(called[found.part], len(found.run), mine, last=found.part[0] > found.part[-1])
-    return (f"{said} Or these are {'harder' if mine else 'easier'} records than the others.",)
+    hard = "harder" if member[found.part[0]] else "easier"
+    return (f"{_said(found, member, rows)} Or these are {hard} records than the others.",)
 
 
 def _found(gain: np.ndarray, over: np.ndarray, member: np.ndarray, borders: np.ndarray) -> _Part | None:
@@ -134,17 +131,15 @@ def _usual(shadows: np.ndarray, trained: np.ndarray, part: np.ndarray) -> float:
 
 def _as_hard(shadows: np.ndarray, trained: np.ndarray, found: _Part) -> bool:
     """Whether these rows are no harder and no easier to models without them than the others of their run are."""
-    level = np.where(trained, 0, shadows).sum(axis=0) / np.maximum((~trained).sum(axis=0), 1)
+    level = samples.means(shadows, ~trained)[0]
     rest = np.setdiff1d(found.run, found.part)
     return bool(abs(level[found.part].mean() - level[rest].mean()) < HARDER * level[found.run].std())
 
 
 def _beside(target: np.ndarray, shadows: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """float [n], both: how much higher shadows stand with a record than without it, and the target than those."""
-    count = trained.sum(axis=0), (~trained).sum(axis=0)
-    enough = np.minimum(*count) >= MODELS
-    inside = np.where(trained, shadows, 0).sum(axis=0) / np.maximum(count[0], 1)
-    outside = np.where(trained, 0, shadows).sum(axis=0) / np.maximum(count[1], 1)
+    (inside, with_it), (outside, without) = samples.means(shadows, trained), samples.means(shadows, ~trained)
+    enough = np.minimum(with_it, without) >= MODELS
     return np.where(enough, inside - outside, 0.0), np.where(enough, target - outside, 0.0)
 
 
@@ -155,10 +150,11 @@ def _memory(gain: np.ndarray, over: np.ndarray) -> _Memory:
     return _Memory(share, float(np.sqrt((gain**2 * (over - share * gain) ** 2).sum())) / square)
 
 
-def _said(part: np.ndarray, count: int, mine: bool, last: bool) -> str:
-    where = f"the {'last' if last else 'first'} {len(part):,} of {count:,} rows"
-    place = f"rows {part.min():,} to {part.max():,}"
-    if mine:
+def _said(found: _Part, member: np.ndarray, rows: Array | None) -> str:
+    part = found.part if rows is None else np.asarray(rows)[found.part]
+    end = "last" if found.part[0] > found.part[-1] else "first"
+    where, place = f"the {end} {len(part):,} of {len(found.run):,} rows", f"rows {part.min():,} to {part.max():,}"
+    if member[found.part[0]]:
         return (
             f"Of the members side by side, {where} ({place}) are answered by the target as records that are new to it,"
             " and the others are not: member seems to go on too far (n_train was counted before rows were dropped), or"

@@ -242,8 +242,8 @@ def _shifted(new: list[np.ndarray], which: np.ndarray) -> list[str]:
 
 def coarse(models: np.ndarray) -> tuple[str, ...]:
     """What is to be said of numbers that are rounded in all models, in a sentence; of float [K, n]."""
-    n, values = models.shape[1], np.unique(models)
-    if len(values) == 2:
+    n = models.shape[1]
+    if len(np.unique(models[0])) <= 2 and len(values := np.unique(models)) == 2:
         return (
             f"All numbers are {values[0]:g} or {values[1]:g}, as of right and wrong: attacks see no more than that."
             " Save how well each model fits each record, as its log-likelihood.",
