@@ -1,4 +1,4 @@
-"""What a user's function reads from the globals of its module: settings, as values, and local functions, as sources.
+"""What a user's function reads from the globals of its module: settings, as values, and local functions, as code.
 
 Settings are ``EPOCHS``, ``args.epochs``: they decide what it does as its source does, and a script may set them from
 its command line. Only plain values count, and only those whose names stand in the function, or in local functions and
@@ -6,10 +6,8 @@ classes that it uses. Where a file defines a function twice, as the cells of a n
 counts. What is read from files, or from the environment, is not seen.
 """
 
-import contextlib
 import dis
 import functools
-import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,7 +21,7 @@ NEAR = 6  # instructions before an assignment to an entry, among which its holde
 
 
 def of_function(function: types.FunctionType, local: Callable[[str], bool]) -> list[list[Any]]:
-    """[name, value] of settings that a function reads, and sources of functions, in the order of their names.
+    """[name, value] of settings that a function reads, and the code of functions, in the order of their names.
 
     Args:
         function: the user's.
@@ -42,8 +40,7 @@ def _follow(function: types.FunctionType, local: Callable[[str], bool], found: d
     names = {name for code in codes for name in code.co_names}
     own = {name for code in codes for name in _changed([*dis.get_instructions(code)])}
     where = function.__module__ or "__main__"
-    with contextlib.suppress(OSError, TypeError):  # it has none
-        found[f"{where}.{function.__qualname__}()"] = inspect.getsource(function)
+    found[f"{where}.{function.__qualname__}()"] = _computed(function.__code__)
     for name in sorted(names - own):
         if name not in function.__globals__:
             continue
@@ -55,6 +52,12 @@ def _follow(function: types.FunctionType, local: Callable[[str], bool], found: d
             _follow(each, local, found, seen)
         for attribute, one in _attributes(value, names, local):
             found[f"{where}.{name}.{attribute}"] = one
+
+
+def _computed(code: types.CodeType) -> list[Any]:
+    """What a function computes: no source, whose file may be edited while this process runs."""
+    consts = [_computed(const) if isinstance(const, types.CodeType) else const for const in code.co_consts]
+    return [code.co_code.hex(), [*code.co_names], consts]
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -464,3 +464,14 @@ def test_functions_that_one_file_defines_again_count(here):
         found.append(user_code.describe(fit))
         space[name] = again
     assert len(set(found)) == 3 and user_code.describe(fit) == found[0]
+
+
+@pytest.mark.parametrize("edited", ["# a note\n" + CELLS, '"""\n' + CELLS, ""])
+def test_a_file_that_is_edited_while_its_function_runs_is_not_read_again(here, edited):
+    """Models that a run had trained were not found again, or a half-written file was a traceback."""
+    write(here, {"mine.py": CELLS})
+    fit = user_code.load("mine:cells", "trainer=mine:cells")[0][0]
+    before = user_code.describe(fit)
+    (here / "mine.py").write_text(edited)
+    with pytest.warns(UserWarning, match="has changed since it was imported, and what was imported is used"):
+        assert user_code.describe(fit) == before

@@ -255,11 +255,11 @@ def _classes_of(model: Any) -> tuple[str, ...]:
     names = tuple(columns.as_text(np.asarray(known)).tolist())
     if len({*names}) < len(names):
         twice = next(k for k, name in enumerate(names) if name in names[:k])
-        first, other = (sanitize.quoted(str(known[k])) for k in (names.index(names[twice]), twice))
+        first, other = (sanitize.quoted(known[k]) for k in (names.index(names[twice]), twice))
         raise InputError(
-            f"the model knows {first} and {other} as two classes, which differ by white space only: train it and its"
-            " shadows on labels without, y.str.strip(), or audit it with y as numbers, np.searchsorted(model.classes_,"
-            " y), and lambda x: model.predict_proba(x)"
+            f"the model knows {first} and {other} as two classes, which are one as text (white space or their types"
+            " differ): train it and its shadows on labels of one spelling, as y.astype(str).str.strip(), or audit it"
+            " with y as numbers, and lambda x: model.predict_proba(x)"
         )
     return names
 

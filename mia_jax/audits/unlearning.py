@@ -263,10 +263,10 @@ def _doubts(
 ) -> tuple[str, ...]:
     shape = np.shape(answers)
     classes = shape[2] if len(shape) == 3 else 2
-    said: tuple[str, ...] = ()
+    said = checks.same(signals)
     if right:
-        said = checks.other_labels(right["retrained"], mask, tables.plain(labels), classes)
-    said = said or checks.same(signals) or checks.retrained(signals["retrained"], mask)
+        said = said or checks.other_labels(right, mask, tables.plain(labels), classes)
+    said = said or checks.retrained(signals["retrained"], mask)
     said = said or one_run.doubts(signals["retrained"], "retrained")
     if not said and "original" in signals:
         said = checks.before(signals["original"], mask, signals["retrained"])

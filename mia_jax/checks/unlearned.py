@@ -6,6 +6,8 @@ forgot. Records differ, so each is compared with itself, by its rank among the r
 over records and, by itself, over models. NumPy and SciPy; never imports jax.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy import stats
 
@@ -20,6 +22,10 @@ VARIOUS = 0.5  # of a model's signals differ, where equal ones are no accident
 FAR, LESS = 0.3, 0.1  # AUC from 1/2 of what no model saw; and by how much less, of what it forgot, in its halves
 SURER = 0.1  # AUC from 1/2 of what no model saw, beyond what retrained models that are as good differ by
 FEW, MARGIN = 3, 0.05  # records of a class on each side; accuracy above chance of labels that are none
+POISONED = (
+    " Or they are wrong since the training, as of poisoned records that are to be forgotten: original=, the answers"
+    " before unlearning, tells."
+)
 EXCHANGED = "they seem to have forgotten the records that they should keep: are forget and retain exchanged"
 
 
@@ -257,25 +263,31 @@ def lost(
     )
 
 
-def other_labels(right: np.ndarray, forgotten: np.ndarray, labels: np.ndarray, classes: int) -> tuple[str, ...]:
+def other_labels(
+    right: Mapping[str, np.ndarray], forgotten: np.ndarray, labels: np.ndarray, classes: int
+) -> tuple[str, ...]:
     """What is to be said of labels that are not those of the training, as random ones that unlearning wrote.
 
     Retrained models saw none of the records, so they are as often right about those that a model forgot as about the
-    others of the same classes.
+    others of the same classes. Wrong labels that were the training's, as of poisoned records, look the same to them,
+    and models before unlearning are right about those.
 
     Args:
-        right: bool [R, n], where retrained models are.
+        right: where models are, bool [R, n] of "retrained" ones, and perhaps [K, n] of "original" ones.
         forgotten: bool [K, n], by unlearned model.
         labels: int [n].
         classes: c, of the answers.
     """
-    level, chance = right.mean(axis=0), 1 / classes
+    level, chance = right["retrained"].mean(axis=0), 1 / classes
+    if "original" in right and right["original"][forgotten].mean() > chance + FAR:
+        return ()
+    poisoned = "" if "original" in right else POISONED
     kinds, of = np.unique(labels, return_inverse=True)
     below = stats.binomtest(int(level.sum()), len(level), chance, alternative="less").pvalue
     if 2 * len(kinds) > classes and level.mean() < chance / 2 and below < LEVEL_MODELS:
         return (
             f"Retrained models are right on {level.mean():.1%} of the records, fewer than by chance: `labels` are not"
-            " those of these answers (random ones that unlearning wrote, rows or classes in another order).",
+            f" those of these answers (random ones that unlearning wrote, rows or classes in another order).{poisoned}",
         )
     for k, mask in enumerate(np.asarray(forgotten, bool)):
         both = np.minimum(*(np.bincount(of[side], minlength=len(kinds)) for side in (mask, ~mask))) >= FEW
@@ -287,7 +299,7 @@ def other_labels(right: np.ndarray, forgotten: np.ndarray, labels: np.ndarray, c
                 f"Retrained models are right on {here.mean():.0%} of the records that unlearned model {k} forgot"
                 f" (counted from 0), and on {there.mean():.0%} of the others of their classes: these `labels` seem to"
                 " be other than the models were trained on (random ones that unlearning wrote). Give the labels of the"
-                " training.",
+                f" training.{poisoned}",
             )
     return ()
 

@@ -11,6 +11,7 @@ mia-jax audit --predictions=answers
 
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 from absl import flags
 
@@ -43,12 +44,24 @@ def _plan() -> None:
     if out.suffix != ".npz":
         raise InputError(f"--out={out} must end with .npz")
     plan = training_plan.plan(FLAGS.num_records, FLAGS.num_models, train_size=FLAGS.train_size, seed=FLAGS.seed)
-    if out.exists() and training_plan.load(out).digest != plan.digest:
+    if out.exists() and not _holds(out, plan):
         raise InputError(
-            f"{out} is another plan, by which models may have been trained: give another --out, or remove it"
+            f"{out} is there, and is another plan, by which models may have been trained, or no plan: give another"
+            " --out, or remove it"
         )
     plan.save(out)
     if FLAGS.rows is not None:
         plan.save_rows(FLAGS.rows)
     each = int(plan.member[0].sum())
     cli.show(f"{out}: {FLAGS.num_models} models, each on {each:,} of {FLAGS.num_records:,} records")
+
+
+def _holds(path: pathlib.Path, plan: Any) -> bool:
+    """Whether a file holds this plan."""
+    from mia_jax.plans import training_plan
+    from mia_jax.types import InputError
+
+    try:
+        return training_plan.load(path).digest == plan.digest
+    except InputError:
+        return False

@@ -93,13 +93,14 @@ def repeated(member: np.ndarray, beside: Mapping[str, Any]) -> tuple[str, ...]:
         if not hasattr(held, "iloc") or held.index.is_unique or len(held) != len(member):
             continue
         again = np.flatnonzero(held.index.duplicated(keep=False))
-        _, label = np.unique(held.index[again].astype(str), return_inverse=True)
+        _, label = np.unique(held.index[again].map(str), return_inverse=True)
         count, trained = np.bincount(label), np.bincount(label, weights=member[again])
         if len(count) < SOME or ((trained > 0) & (trained < count)).any() or not trained.any():
             continue
-        some = held.iloc[again[:MOST]].reset_index().astype(str)
-        if some.duplicated(keep=False).all():  # of records that stand there several times
-            continue
+        some = label < max(1, np.searchsorted(np.cumsum(count), MOST))  # with all rows of a label
+        values = held.iloc[again[some]].astype(str).groupby(label[some]).nunique()
+        if values.to_numpy().max() == 1:
+            continue  # records that stand there several times
         return (
             f"The index of {first} has {len(count):,} labels more than once, of different records, and those of one"
             f" label are all members, or none: {first}.index.isin(train.index) marks test records, too, whose label a"

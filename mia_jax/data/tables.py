@@ -96,10 +96,8 @@ def turned_answers(name: str, shape: Sequence[int], expected: Sequence[int | Non
     if len(shape) == len(expected) + 1:
         several = [k for k in range(1, len(shape)) if fits([*shape[:k], *shape[k + 1 :]])]
         if several:
-            one = ", ".join([":"] * several[0] + ["0"])
-            return (
-                f"; of several answers for each record (axis {several[0]}, as of augmentations) give one, {name}[{one}]"
-            )
+            ways = [f"{name}[{', '.join([':'] * k + ['0'])}] where axis {k} is theirs" for k in several]
+            return f"; of several answers for each record, as of augmentations, give one: {', or '.join(ways)}"
     if len(expected) == len(shape) + 1 > 1 and (records := expected[1]):
         count, rest = divmod(shape[0], records)
         if count and not rest and fits((count, records, *shape[1:])):

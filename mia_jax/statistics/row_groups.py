@@ -32,7 +32,7 @@ def size(rows: Array) -> float:
     _, column, times = np.unique(_numbered(rows), return_index=True, return_counts=True)
     various = (count[column] > 0) & (count[column] < models)
     equal = float(np.prod(share**2 + (1 - share) ** 2))  # the chance that two independent columns are
-    paired = len(np.unique(rows, axis=0)) > len(drawn)  # so no column is the same in all models
+    paired = len(_distinct(rows)) > len(drawn)  # so no column is the same in all models
     none, every = (0.0, 0.0) if paired else (float(np.prod(1 - share)), float(np.prod(share)))
     squares = equal - none**2 - every**2  # the sum of squared chances of the various columns
     spread = 1 - none - every - squares
@@ -48,7 +48,7 @@ def independent(rows: Array) -> np.ndarray:
         rows: bool [S, n], who trained which model.
     """
     rows = np.asarray(rows, bool)
-    return rows[np.unique(rows ^ rows[:, :1], axis=0, return_index=True)[1]] if rows.size else rows
+    return rows[_distinct(rows ^ rows[:, :1])] if rows.size else rows
 
 
 def told(rows: Array) -> np.ndarray | None:
@@ -80,6 +80,14 @@ def in_runs(rows: Array) -> float:
     length = np.diff(ends, prepend=-1, append=n - 1).astype(np.float64)
     by_chance = (1 + equal) / (1 - equal)  # mean length of the runs that chance makes of these, over rows
     return float(max(1.0, (length**2).sum() / n / by_chance))
+
+
+def _distinct(rows: np.ndarray) -> list[int]:
+    """The first of each kind of row of bool [S, n] (``numpy.unique`` would sort them, which takes its time)."""
+    first: dict[bytes, int] = {}
+    for k, row in enumerate(np.packbits(rows, axis=1)):
+        first.setdefault(row.tobytes(), k)
+    return [*first.values()]
 
 
 def _numbered(rows: np.ndarray) -> np.ndarray:

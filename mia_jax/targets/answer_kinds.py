@@ -122,8 +122,8 @@ def _of_column(values: np.ndarray, name: str) -> Kind:
         )
     if low == high == 1 and len(values) >= 5 * MANY:
         raise Faulty(
-            "it is 1 for every record, as a softmax over one number is: give the network a sigmoid there, or save its"
-            f" logits, and train it so; of labels of class 1 save {name.partition('[')[0]}.astype(int)"
+            f"{name} is 1 for every record, as a softmax over one number is: give the network a sigmoid there, or save"
+            " its logits, and train it so" + ("" if "[" in name else f"; of labels of class 1 save {name}.astype(int)")
         )
     if high <= 0 and len(values) >= MANY:
         raise Faulty(

@@ -348,7 +348,7 @@ def _refuse(p: np.ndarray, error: answer_kinds.Faulty, called: str) -> NoReturn:
         wrong = {} if p.ndim == 1 else answer_format.faults(p, answer_format.recognize(np.nan_to_num(p)))
         row = int(np.argmax(no_answer))
         raise NoNumber(called, row, wrong.get(row, "it is not finite"))
-    if error.row is None and p.ndim == 2 and (kind := other_numbers.mistaken_for(p)) != "logits":
+    if error.row is None and p.ndim == 2 and p.shape[1] > 1 and (kind := other_numbers.mistaken_for(p)) != "logits":
         instead = INSTEAD.get(kind) or other_numbers.TURNED[kind].format("p")
         raise InputError(f"{called}: its rows look like {kind} ({other_numbers.beginning(p[0])}): return {instead}")
     if error.row is None:

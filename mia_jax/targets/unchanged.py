@@ -4,6 +4,7 @@ A copy costs as much memory as the records while the question lasts, and up to t
 records than a gigabyte none is made, and a function that changed them is refused.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,10 +41,9 @@ def ask(function: Callable[[Any], Any], x: Any, called: str) -> Given:
         with user_code.guarded(f"{called}, asked with records as they were given ({_kind(x)}),"):
             answer = function(given)
     except InputError as error:
-        of_type = getattr(x, "dtype", None) == np.float64 and any(word in str(error) for word in ("Double", "dtype"))
-        if not of_type:
+        if getattr(x, "dtype", None) != np.float64 or not _of_two_types(str(error.__cause__)):
             raise
-        raise InputError(f'{error}; give x.astype("float32"), or let it do so') from error
+        raise InputError(f'{error}; give x.astype("float32"), or let model and records be of one type') from error
     changed = not same(before, some(given))
     if changed and given is x:
         raise InputError(
@@ -81,6 +81,12 @@ def _copy(x: Any) -> Any:
         size = x.element_size() * x.nelement() if hasattr(x, "element_size") else 0
         return x.clone() if size <= COPIED else x
     return x
+
+
+def _of_two_types(message: str) -> bool:
+    """Whether an error speaks of float64 beside float32, by any of their names, as those of PyTorch do."""
+    named = set(re.findall("float64|float32|float16|bfloat16|float|double", message.lower()))
+    return bool(named & {"float64", "double"} and named & {"float32", "float"})
 
 
 def _kind(x: Any) -> str:

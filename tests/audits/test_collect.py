@@ -111,7 +111,9 @@ def test_the_number_that_differs_is_the_models(folder):
     """All files were of model 20, "by the last number in its name"."""
     for k in range(K):
         (folder / f"run2-model-{k:03d}.npy").rename(folder / f"resnet18_shadow{k}_epoch20.npy")
-    told = r"last number in its name does not tell the models apart.*resnet18_shadow0_epoch20.npy is of model 0"
+    told = (
+        r"last number in its name is of no model of the plan, or of several.*resnet18_shadow0_epoch20.npy is of model 0"
+    )
     with pytest.warns(UserWarning, match=told):
         np.testing.assert_array_equal(mia.collect(PLAN, folder)["shadows"], P[:K])
     np.save(folder / "old-20.npy", P[3])  # and of a third kind
@@ -124,11 +126,32 @@ def test_the_number_that_differs_is_the_models(folder):
 def test_a_time_in_the_names_is_no_number_of_a_model(folder):
     for k in range(K):
         (folder / f"run2-model-{k:03d}.npy").rename(folder / f"model-{k}_17643887{K - k:02d}.npy")
-    with pytest.warns(UserWarning, match=r"the one that does is the model's: model-0_1764388706.npy is of model 0"):
+    with pytest.warns(
+        UserWarning, match=r"the one that tells them apart is the model's: model-0_1764388706.npy is of model 0"
+    ):
         np.testing.assert_array_equal(mia.collect(PLAN, folder)["shadows"], P[:K])
     for k in range(K):
         (folder / f"model-{k}_17643887{K - k:02d}.npy").rename(folder / f"model-{k}_best{K - 1 - k}.npy")
     with pytest.raises(InputError, match=r"two numbers that tell its files apart, .* \{0: path, ...\}"):
+        mia.collect(PLAN, folder)
+
+
+def test_a_date_in_the_names_is_no_number_of_a_model(folder):
+    """A day and the model's number both told the files apart."""
+    for k in range(K):
+        (folder / f"run2-model-{k:03d}.npy").rename(folder / f"2026-11-0{K - k}_model-{k}.npy")
+    np.testing.assert_array_equal(mia.collect(PLAN, folder)["shadows"], P[:K])
+    for k in range(K):
+        (folder / f"2026-11-0{K - k}_model-{k}.npy").rename(folder / f"2026-11-0{K - k}.npy")
+    with pytest.raises(InputError, match="does not say which model's it is"):
+        mia.collect(PLAN, folder)
+
+
+def test_files_that_count_from_1_beside_times(folder):
+    """They were of a model 1764388701."""
+    for k in range(K):
+        (folder / f"run2-model-{k:03d}.npy").rename(folder / f"model-{k + 1}_17643887{k:02d}.npy")
+    with pytest.warns(UserWarning, match="is of model 1"), pytest.raises(InputError, match="files count from 1"):
         mia.collect(PLAN, folder)
 
 
@@ -291,6 +314,9 @@ def test_the_script_writes_a_plan(tmp_path):
     done = script(f"--num_records={N}", f"--num_models={K}", "--seed=1", out)
     assert done.returncode == 2 and "another plan, by which models may have been trained" in done.stderr
     np.testing.assert_array_equal(training_plan.load(tmp_path / "answers" / "plan.npz").member, PLAN.member)
+    (tmp_path / "other.npz").write_text("hello")
+    done = script(f"--num_records={N}", f"--num_models={K}", f"--out={tmp_path}/other.npz")
+    assert done.returncode == 2 and "or no plan: give another --out, or remove it" in done.stderr
     for wrong in (("--num_records=0", out), ("--num_records=9", "--num_models=3", out), ("--num_records=9", "--out=x")):
         done = script(*wrong)
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr

@@ -115,10 +115,23 @@ BAD = {
     "nothing": (dict(predict=3), "is int, which answers nothing"),
     "blanks": (
         dict(predict=DecisionTreeClassifier().fit(X, np.array(["no", "no ", "yes"])[Y % 3]), y=Y % 2),
-        "the model knows 'no' and 'no ' as two classes, which differ by white space only",
+        "the model knows 'no' and 'no ' as two classes, which are one as text",
+    ),
+    "one number, always 1": (
+        dict(predict=lambda x: np.ones((len(x), 1), np.float32), y=np.arange(N) % 2),
+        "p is 1 for every record, as a softmax over one number is",
+    ),
+    "too large": (
+        dict(
+            predict=DecisionTreeClassifier().fit(X, Y).predict_proba, x=np.where(np.arange(N)[:, None] == 3, np.inf, X)
+        ),
+        r"a value too large for dtype\('float32'\)\.$",
     ),
     "decisions": (dict(predict=LinearSVC()), r"or its decisions as logits, model\.decision_function"),
-    "another type": (dict(predict=double), r'must have the same dtype.*; give x\.astype\("float32"\), or let'),
+    "another type": (
+        dict(predict=double),
+        r'must have the same dtype.*; give x\.astype\("float32"\), or let model and records',
+    ),
     "a class": (dict(predict=Estimator), "is the class Estimator"),
     "raises": (dict(predict=lambda x: 1 / 0), "raised ZeroDivisionError"),
     "from 1": (dict(y=Y + 1), "the largest is 3, .*; they count from 1, so give y - 1"),

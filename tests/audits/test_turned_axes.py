@@ -52,8 +52,11 @@ def test_axes_of_length_1(extra):
 
 def test_one_axis_too_many_or_too_few():
     several = np.stack([P[0], P[1]], axis=1)
-    with pytest.raises(InputError, match=r"axis 1, as of augmentations\) give one, target\[:, 0\]"):
+    either = r"give one: target\[:, 0\] where axis 1 is theirs, or target\[:, :, 0\] where axis 2 is theirs$"
+    with pytest.raises(InputError, match=either):
         mia.infer("loss", **ONE | {"target": several})
+    with pytest.raises(InputError, match=r"give one: shadows\[:, :, 0\] where axis 2 is theirs$"):
+        mia.infer("loss", **ONE | {"shadows": np.stack([P[1:], P[1:]], axis=2)})
     below = P[1:].reshape(S * N, C)
     with pytest.raises(
         InputError, match=r"one model below the other give shadows.reshape\(4, 60, \*shadows.shape\[1:\]\)"

@@ -113,5 +113,10 @@ def test_what_a_target_predicts_given_as_labels_is_noted():
         assert own_members.never_wrong(Y, target, MEMBER[0]) == ()
         shadows = np.stack([KINDS[kind](k).fit(X[one], own[one]).predict_proba(X) for k, one in enumerate(rows[1:])])
         assert own_members.notes(own, target, shadows, MEMBER[1:], MEMBER[0]) == (said,)
+    rng = np.random.default_rng(0)
+    moved = rng.uniform(-0.1, 0.1, (8, 6000, 1)) * [1, -1]
+    nothing, trained = np.tile(np.eye(2) * 0.6 + 0.2, (1, 3000, 1)) + moved, rng.random((8, 6000)) < 0.5
+    (note,) = own_members.notes(np.tile([0, 1], 3000), nothing[0], nothing, trained, trained[0])
+    assert note.startswith("Shadows are no surer of the records")  # right on all, and remember none
     easy = np.tile(np.eye(2) * 0.99 + 0.005, (300, 1))  # a model that is right, and sure
     assert own_members.never_wrong(np.tile([0, 1], 300), easy, MEMBER[0]) == ()

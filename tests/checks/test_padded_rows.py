@@ -132,6 +132,7 @@ def test_votes_of_real_forests_are_no_padding_beside_a_calibrated_one():
     member = np.array([np.random.default_rng(k).random(800) < 0.5 for k in range(7)])
     votes = [RandomForestClassifier(30, random_state=k).fit(x[m], y[m]).predict_proba(x) for k, m in enumerate(member)]
     smooth = 0.9 * votes[0] + 0.01 + 1e-4 * np.random.default_rng(0).random((800, 10))
-    assert padded_rows.of_answers(y, smooth, votes[1:], member) == ()
+    for rounded in (*(np.round(votes, digits) for digits in (2, 3, 9)), np.float16(votes)):
+        assert padded_rows.of_answers(y, smooth, rounded[1:], member) == ()
     sure = np.where(np.arange(800)[:, None] % 10 == 0, np.eye(10)[y], smooth)  # and these are no votes
     assert "1 for one class and 0" in padded_rows.of_answers(y, smooth, [sure], member[:2])[0]

@@ -253,6 +253,47 @@ def test_a_class_that_is_forgotten_is_no_other_label():
     rng, n = np.random.default_rng(0), 200
     labels, right = np.arange(n) % 10, rng.random((12, n)) < 0.8
     forgotten = np.stack([labels == 3, *(masks(rng, "pairs", 12, n)[1:] & (labels != 3))])
-    assert unlearned.other_labels(right & (labels != 3), forgotten, labels, 10) == ()
+    assert unlearned.other_labels({"retrained": right & (labels != 3)}, forgotten, labels, 10) == ()
     few = np.where(labels < 5, 1, 2)  # records of two classes that no retrained model knows
-    assert unlearned.other_labels(np.zeros((12, n), bool), forgotten, few, 10) == ()
+    assert unlearned.other_labels({"retrained": np.zeros((12, n), bool)}, forgotten, few, 10) == ()
+
+
+def test_poisoned_records_are_no_other_labels():
+    """Records that are to be forgotten because their labels were wrong: retrained models do not know these."""
+    rng, models, n, classes = np.random.default_rng(0), 12, 200, 10
+    truth = rng.integers(classes, size=n)
+    forgotten = masks(rng, "pairs", models, n)
+    wrong = (truth + rng.integers(1, classes, size=n)) % classes
+    for labels in (wrong, np.where(forgotten[0], wrong, truth)):
+        p = rng.dirichlet(np.ones(classes), (3, models, n)) / 2
+        p[..., np.arange(n), truth] += 0.5 * (rng.random((3, models, n)) < 0.8)
+        p[0][forgotten] = np.eye(classes)[labels[np.nonzero(forgotten)[1]]]  # as they were trained
+        original, after, retrained = p / p.sum(axis=-1, keepdims=True)
+        (said,) = unlearning(after, retrained, labels, forgotten=forgotten).doubts
+        assert "Or they are wrong since the training, as of poisoned records" in said
+        assert not unlearned.other_labels(
+            {name: q.argmax(axis=-1) == labels for name, q in (("original", original), ("retrained", retrained))},
+            forgotten,
+            labels,
+            classes,
+        )
+        found = unlearning(after, retrained, labels, forgotten=forgotten, original=original)
+        assert found.doubts == ()
+
+
+def test_a_little_more_and_a_little_too_much_forgotten_is_no_inverted_mask():
+    rng, forgotten = np.random.default_rng(0), masks(np.random.default_rng(1), "pairs", 16, 200)
+    hard, noise = rng.normal(size=200), rng.normal(size=(2, 16, 200))
+    longer, retrained = hard + 0.5 - 0.6 * forgotten + noise[0], hard + noise[1]
+    assert unlearned.other_half(longer, forgotten, retrained) == ()
+    assert unlearned.other_half(longer + 1.0, forgotten, retrained) != ()
+
+
+def test_labels_that_are_hard_are_no_other_labels():
+    """Retrained models are right on a part of them, more often than by chance."""
+    rng, n = np.random.default_rng(0), 400
+    labels, forgotten = np.arange(n) % 10, np.zeros((12, n), bool)
+    forgotten[:, :150] = True
+    for rate, told in ((0.08, True), (0.2, False)):
+        right = rng.random((12, n)) < np.where(forgotten[0], rate, 0.9)
+        assert bool(unlearned.other_labels({"retrained": right}, forgotten, labels, 10)) == told

@@ -9,7 +9,7 @@ from mia_jax.checks.models import unlike_settings
 
 pytest.importorskip("sklearn")
 
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -108,3 +108,14 @@ def test_what_no_fit_trains_anew_is_named():
     said = unlike_settings.notes(base, shadows)
     assert said[0].startswith("Each shadow holds what estimator has learned, a FrozenEstimator, which no fit trains")
     assert len(unlike_settings.notes(lambda x: x, shadows)) == 1
+
+
+def test_a_setting_that_is_called_steps_is_no_pipeline():
+    """It was a TypeError."""
+
+    class Diffusion(BaseEstimator):
+        def __init__(self, steps=100):
+            self.steps = steps
+
+    (note,) = unlike_settings.notes(Diffusion(), Diffusion(50))
+    assert "Diffusion with other settings (steps=100 and 50)" in note

@@ -138,3 +138,21 @@ def test_members_by_place_are_not():
     drawn = train.sample(200, replace=True, random_state=0)  # records that stand there several times
     both = pandas.concat([drawn, stacked()[0].set_axis(range(1000, 1040))])
     assert row_order.repeated(np.arange(240) < 200, {"x": both}) == ()
+
+
+def test_an_index_of_any_kind_that_repeats():
+    """Each was a traceback."""
+    train, both = stacked()
+    member = both.index.isin(train.index)
+    own = pandas.Series(np.arange(120) // 30, index=both.index.rename("y"), name="y")
+    pairs = both.set_axis(pandas.MultiIndex.from_arrays([both.index // 10, both.index % 10]))
+    for held in (both.rename_axis("a"), both.assign(index=1, level_0=2), own, pairs):
+        assert "40 labels more than once" in row_order.repeated(member, {"x": held})[0]
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_many_records_that_stand_there_several_times(times):
+    """Of more rows than are compared."""
+    train = pandas.DataFrame(RNG.random((3000, 4)))
+    both = pandas.concat([train] * times + [train.set_axis(range(9000, 12000))])
+    assert row_order.repeated(np.arange(len(both)) < times * 3000, {"x": both}) == ()

@@ -1,8 +1,9 @@
 """Answers of models that were trained by a plan, gathered file by file into what ``--predictions`` and ``audit`` take.
 
 A file holds what one model answers about all records of the plan, in their order: an .npy [n, c], or an .npz with
-``probabilities`` or ``logits`` [n, c] and perhaps ``digest``, the plan's, and ``model``, its number. Without that the
-last number in the file's name is the model's: answers-007.npy, 7.npz. Files may come in any order, and some later.
+``probabilities`` or ``logits`` [n, c] and perhaps ``digest``, the plan's, and ``model``, its number. Without that a
+number in the file's name is the model's, as a rule the last: answers-007.npy, 7.npz. Files may come in any order, and
+some later.
 """
 
 import collections

@@ -38,7 +38,9 @@ def numbered(plan: TrainingPlan, files: Any, tell: Callable[[str], None]) -> dic
     place = _place(paths, models)
     how = LAST if place == -1 else "the number that differs in the names"
     if place != -1:
-        said = f"{LAST} does not tell the models apart, so the one that does is the model's"
+        said = (
+            f"{LAST} is of no model of the plan, or of several files, so the one that tells them apart is the model's"
+        )
         tell(f"{said}: {paths[0].name} is of model {_number(paths[0], place)}")
     for path in paths:
         k = _number(path, place)
@@ -58,27 +60,26 @@ def numbered(plan: TrainingPlan, files: Any, tell: Callable[[str], None]) -> dic
 
 
 def _digits(path: pathlib.Path) -> list[str]:
-    return re.findall(r"\d+", path.stem)
+    """The numbers in a file's name, but for dates."""
+    return re.findall(r"\d+", re.sub(r"(?<!\d)(19|20)\d\d([-_.])\d\d\2\d\d(?!\d)", "", path.stem))
 
 
 def _place(paths: list[pathlib.Path], models: int) -> int:
     """Which number of the names is the model's, counted from the end: the last, but where another alone can be.
 
-    Where none can be, and the last is one in all names, it is the next that differs. Raises InputError where two can
-    be, and differ.
+    Raises InputError where two can be, and differ.
     """
-    columns = [*zip(*(_digits(path)[::-1] for path in paths), strict=False)]
+    columns = [tuple(map(int, names)) for names in zip(*(_digits(path)[::-1] for path in paths), strict=False)]
     if len(paths) < 2 or not columns:
         return -1
-    can = [k for k, names in enumerate(columns) if len({*names}) == len(paths) and max(map(int, names)) < models]
-    if len({tuple(map(int, columns[k])) for k in can}) > 1 and all(path.suffix == ".npy" for path in paths):
+    from_1 = [*range(1, models + 1)]  # which is refused in words of its own
+    can = [k for k, of in enumerate(columns) if len({*of}) == len(of) and (max(of) < models or sorted(of) == from_1)]
+    if len({columns[k] for k in can}) > 1 and all(path.suffix == ".npy" for path in paths):
         raise InputError(
             f"{paths[0].name} has two numbers that tell its files apart, and which is the model's cannot be seen:"
             f" {AS_DICT}"
         )
-    if can or len({*columns[0]}) > 1:
-        return -1 - can[0] if can else -1
-    return next((-1 - k for k, names in enumerate(columns) if len({*names}) == len(paths)), -1)  # of no model there is
+    return -1 - can[0] if can else -1
 
 
 def _number(path: pathlib.Path, place: int) -> int:

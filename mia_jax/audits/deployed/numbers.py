@@ -129,8 +129,8 @@ def of_outputs(prediction: np.ndarray | None, y: np.ndarray, chosen: Signal) -> 
         return ()
     return (
         f"Output {most} of {y.shape[1]}, counted from 0, makes {share:.1%} of the target's error, so that the others"
-        " hardly count: where their units differ, divide y and predictions by y.std(axis=0), or audit one output at a"
-        f" time, y[:, {most}].",
+        " hardly count: where their units differ, divide y and predictions by y.std(axis=0), or audit one output k at a"
+        " time, lambda x: model.predict(x)[:, k] beside y[:, k].",
     )
 
 

@@ -169,7 +169,7 @@ def _doubts(given: _Given, found: _Beside | None, alike: bool) -> tuple[str, ...
         or (unlike_shadows.doubts(found.models, member) if found and member is not None else ())
         or (slipped_members.of_shadows(found.models, member, trained) if found and member is not None else ())
         or (slipped_members.of_target(found.models, member, trained) if found and member is not None else ())
-        or (_run_ends(given) if found and member is not None else ())
+        or (() if member is None else _run_ends(given))
         or (odd_shadows.doubts(found.models) if found else ())
         or _untold(given, found)
         or _caused(given, _gross(given, found))

@@ -19,6 +19,7 @@ VARIOUS, REST = 0.9, 30  # of the other answers differ from each other, and how 
 ALIKE = 0.2  # of the same rows that other models, at most, answer alike
 CHANCE, LONGER = 1e-9, 3  # of such a run by accident; times as long as any other at this distance
 LAGS = 4  # distances at which most rows recur, that are tried
+ROUNDED = 0.35  # of a vote of 30 trees, by which two decimals change it
 NEARLY = 0.99  # probability of a class that a model is nearly sure of
 FLAT = 1e-6  # between the largest and the smallest probability of an answer that says nothing
 MIXED = 0.7  # of the rows that are sure of one class wrongly, that may be of one class: else it was never learned
@@ -227,7 +228,7 @@ def _nearly(sure: np.ndarray) -> int:
         sure: the largest probabilities [m] of answers that are not certain.
     """
     below, highest = np.unique(np.r_[0, 0, sure])[-2:] if sure.any() else (0, 0)
-    votes = np.isclose(1 - highest, highest - below)
+    votes = np.isclose(1 - highest, highest - below, rtol=ROUNDED)
     return int(max((sure > NEARLY).sum(), (sure == highest).sum() if votes else 0))
 
 

@@ -207,7 +207,7 @@ def _some_guess(labels: np.ndarray, bad: np.ndarray, each_right: np.ndarray, goo
 
 def _ranks_classes(labels: np.ndarray, probabilities: Array | Sequence[Array]) -> bool:
     """Whether, for some class, the models' mean probability of it is larger where it is the label: its AUC."""
-    mean = np.mean(np.stack([np.asarray(p) for p in probabilities]), axis=0)
+    mean = np.mean([np.asarray(p, np.float64) for p in probabilities], axis=0)  # of float16 SciPy makes NaN
     used = [k for k in np.unique(labels) if 0 < (labels == k).sum() < len(labels)]
     level = stats.norm.sf(MARGIN) / max(len(used), 1)
     return any(

@@ -19,6 +19,7 @@ from mia_jax.types import Array
 LEVEL = 1e-4  # of the guess by the class, which may become a doubt
 NOTED = 5e-4  # of each of the two by hardness, which are notes: one honest file in 1,000 has one
 WORTH, PLAIN = 0.55, 0.75  # AUCs that are worth a word, and that put an attack's in doubt
+MEND = ", unless shadows began so: train them from the start, on raw records"
 SIDE = 30  # members, and others
 
 
@@ -145,13 +146,16 @@ def notes(
         and (guess := by_hardness(sure, shadow_member, member))
         and guess.told
     ):
-        began = ", or shadows began from the target's weights, or saw its members" if guess.higher else ""
+        began = (
+            ", or shadows began from the target's weights or saw its members, or x holds what the target's own network"
+            " made of the records (embeddings)"
+        ) * guess.higher
         said.append(
             f"Shadows that did not train on them are {'surer' if guess.higher else 'less sure'} of members than of"
             f" others (AUC {guess}): members were not drawn at random, or are of another time or place{began}."
             " Attacks that look at single answers (loss, confidence, shokri) find"
             f" {'more' if guess.higher else 'less'} for that; those that compare a record with itself in other models"
-            f" (lira, rmia) do not{', unless shadows began so: train them from the start' * guess.higher}."
+            f" (lira, rmia) do not{MEND * guess.higher}."
         )
     return said
 

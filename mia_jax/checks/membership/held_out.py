@@ -170,7 +170,7 @@ def _of_samplers(target: Any, trainer: Any) -> tuple[str, ...]:
         for step in steps:
             if not hasattr(step, "fit_resample") or getattr(step, "_sampling_type", "") == "over-sampling":
                 continue
-            samplers[name] = type(step).__name__
+            samplers[name] = unlike_settings.kind(step)
             if name == "the target" and (given := getattr(step, "sample_indices_", None)) is not None:
                 kept = f" (the target's kept {len(np.unique(given)):,})"
     if not samplers:

@@ -62,8 +62,9 @@ def notes(
     if member is not None and (note := of_target(labels, target, member, shadow)):
         return (note,)
     if member is not None and (note := never_wrong(labels, target, member)):
-        new = ~np.stack([np.asarray(p).argmax(axis=1) == labels for p in shadows]) & ~trained
-        return note if new.any(axis=1).all() else ()
+        wrong = np.stack([np.asarray(p).argmax(axis=1) != labels for p in shadows]) & ~trained
+        if wrong.any(axis=1).all():
+            return note
     sure = np.stack([np.asarray(p)[np.arange(len(labels)), labels] for p in shadows])
     return tuple(_remembers_nothing(sure, trained))
 

@@ -151,9 +151,10 @@ def _memory(gain: np.ndarray, over: np.ndarray) -> _Memory:
 
 
 def _said(found: _Part, member: np.ndarray, rows: Array | None) -> str:
-    part = found.part if rows is None else np.asarray(rows)[found.part]
+    part, run = (each if rows is None else np.asarray(rows)[each] for each in (found.part, found.run))
+    count, of = (int(each.max() - each.min()) + 1 for each in (part, run))  # of a sample, with the rows between
     end = "last" if found.part[0] > found.part[-1] else "first"
-    where, place = f"the {end} {len(part):,} of {len(found.run):,} rows", f"rows {part.min():,} to {part.max():,}"
+    where, place = f"the {end} {count:,} of {of:,} rows", f"rows {part.min():,} to {part.max():,}"
     if member[found.part[0]]:
         return (
             f"Of the members side by side, {where} ({place}) are answered by the target as records that are new to it,"

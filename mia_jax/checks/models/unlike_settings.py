@@ -3,6 +3,7 @@
 What is in hand where both are estimators of scikit-learn's kind: what the answers alone only hint at.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def notes(target: Any, trainer: Any) -> tuple[str, ...]:
         trainer: of shadows, what may be one, or a class of such.
     """
     target = getattr(target, "__self__", target)
-    if _kind(target) != _kind(trainer):
+    if kind(target) != kind(trainer):
         target = getattr(target, "best_estimator_", target)  # of a search, what answers
     own, others = settings(target), settings(trainer)
     said = []
@@ -66,15 +67,17 @@ def settings(estimator: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) and all(isinstance(name, str) for name in found) else {}
 
 
-def _kind(estimator: Any) -> str:
+def kind(estimator: Any) -> str:
+    """The name of an estimator's class, or of a class."""
     return estimator.__name__ if isinstance(estimator, type) else type(estimator).__name__
 
 
 def _called(estimator: Any) -> str:
     """What an estimator is, and what it holds: a pipeline's steps, or what a search or a calibration is of."""
-    held = [step for _, step in getattr(estimator, "steps", ())] or [settings(estimator).get("estimator")]
-    held = [_kind(one) for one in held if hasattr(one, "get_params")]
-    return _kind(estimator) + (f" of {few_of(held)}" if held else "")
+    steps = getattr(estimator, "named_steps", None)  # of a pipeline
+    held = [*steps.values()] if isinstance(steps, Mapping) else [settings(estimator).get("estimator")]
+    held = [kind(one) for one in held if hasattr(one, "get_params")]
+    return kind(estimator) + (f" of {few_of(held)}" if held else "")
 
 
 def _plain(value: Any) -> bool:
