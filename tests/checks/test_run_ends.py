@@ -157,3 +157,24 @@ def simulated(border, level=0.0, spread=0.0, hard=0.0):
 def test_another_source_beside_the_border_is_named_only_where_nothing_else_explains_it(told, source):
     numbers, trained = simulated(200, **source)
     assert bool(run_ends.doubts(numbers[0], numbers[1:], trained[1:], trained[0])) == told
+
+
+def test_a_whole_run_that_is_wrong_and_many_runs_are_left_to_other_checks():
+    numbers, trained = simulated(200)
+    for member in (np.arange(400) < 400, (np.arange(400) < 200) | (np.arange(400) >= 350)):  # a run of its own
+        assert run_ends.doubts(numbers[0], numbers[1:], trained[1:], member) == ()
+    border = np.arange(400) < 240
+    assert run_ends.doubts(numbers[0], numbers[1:], trained[1:], border) != ()
+    one_by_one = border.copy()
+    one_by_one[300:400:20] = True  # members among the others
+    assert run_ends.doubts(numbers[0], numbers[1:], trained[1:], one_by_one) == ()
+    assert run_ends.doubts(numbers[0], numbers[1:8], trained[1:8], border) == ()  # seven shadows
+
+
+def test_models_that_remember_nothing_have_no_such_rows():
+    rng = np.random.default_rng(0)
+    trained = np.array([rng.permutation(400) < 200 for _ in range(13)])
+    trained[0] = np.arange(400) < 200
+    numbers = rng.normal(size=400) + 0.02 * trained + rng.normal(size=trained.shape)
+    numbers[0, 160:200] -= 3.0
+    assert run_ends.doubts(numbers[0], numbers[1:], trained[1:], trained[0]) == ()

@@ -7,7 +7,7 @@ import numpy as np
 from mia_jax.audits.deployed import answer_formats
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.given_answers import Answered
-from mia_jax.checks import naming, unnoticed
+from mia_jax.checks import naming, samples, unnoticed
 from mia_jax.checks.answers import cut_answers, equal_answers, padded_rows, slipped_rows
 from mia_jax.checks.labels import (
     by_heart,
@@ -180,9 +180,9 @@ def _doubts(given: _Given, found: _Beside | None, alike: bool) -> tuple[str, ...
 def _run_ends(given: _Given) -> tuple[str, ...]:
     """The doubt of a border between members and others that is not where their answers put it."""
     assert given.member is not None
-    return run_ends.doubts(
-        unlike_shadows.logits(given.target), unlike_shadows.logits(given.shadows), given.trained, given.member
-    )
+    rows = samples.rows(len(given.member), run_ends.SAMPLE)
+    target, shadows = unlike_shadows.logits(given.target[rows]), unlike_shadows.logits(given.shadows[:, rows])
+    return run_ends.doubts(target, shadows, given.trained[:, rows], given.member[rows], rows)
 
 
 def _below_new(given: _Given) -> tuple[str, ...]:

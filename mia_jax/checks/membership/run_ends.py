@@ -13,9 +13,9 @@ from scipy import stats
 from mia_jax.checks import samples
 from mia_jax.types import Array
 
+SAMPLE = 262_144  # rows that are looked at, of an audit
 MOST = 4  # changes between members and others along the file: of more, records were drawn one by one
 LEAST, MODELS, SHADOWS = 10, 2, 8  # rows at the border, shadows with a record and without it, and shadows in all
-PART = 0.8  # of a run, at most: else all of it would be wrong, of which other checks speak
 TOLD = 0.1  # mean ranks from 0 to 1 by which members of a class stand above others, of a target alone
 PLAIN = 0.5  # how much of what training does to shadows shows in the target's members more than in others
 LEVEL = 1e-3  # of what shadows differ by in the same rows
@@ -99,7 +99,7 @@ def _found(gain: np.ndarray, over: np.ndarray, member: np.ndarray, borders: np.n
         for run in (np.arange(edges[k], border)[::-1], np.arange(border, edges[k + 2])):
             sums = np.cumsum(like_other[run])
             size = 1 + int(sums.argmax())
-            if not LEAST <= size <= PART * len(run) or sums.max() < BEYOND * _by_chance(like_other[run]):
+            if size < LEAST or sums.max() < BEYOND * _by_chance(like_other[run]):  # of a whole run it is no more
                 continue
             mine = member[run[0]]
             rest = member == mine
