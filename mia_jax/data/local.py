@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mia_jax import sanitize
-from mia_jax.data import files, npz, oddities, tables, units
+from mia_jax.data import files, npz, oddities, tables, telling, units
 from mia_jax.data.class_labels import BIN, RENUMBER, countless, of_matrix
 from mia_jax.storage import artifacts
 from mia_jax.types import Field, InputError, Records, Schema
@@ -173,7 +173,7 @@ def _inferred(x: np.ndarray, y: np.ndarray, name: str, to_train_on: bool) -> tup
     if to_train_on:
         _check_classes(y, classes)
     width = int(np.prod(x.shape[1:]))
-    notes = oddities.notes(x, y)
+    notes = (*oddities.notes(x, y), *telling.of_records(x, y))
     if ((x == 0) | (x == 1)).all():
         x = x.astype(np.uint8)
         fields = (Field("bits", "binary", 0, width),)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax.data import class_labels, columns, holders, local, oddities, tables, units
+from mia_jax.data import class_labels, columns, holders, local, oddities, tables, telling, units
 from mia_jax.data.columns import Column, listed
 from mia_jax.data.holders import Arrays, Table
 from mia_jax.storage import artifacts
@@ -173,9 +173,12 @@ def of_table(table: Table, name: str, how: How) -> Own:
         if column in kept and values.ndim == 1 and values.dtype == object
     }
     twins = oddities.names_of_labels(texts, labels.y)
+    numbers = {field.name: x[:, field.start] for field in fields if field.kind == "numeric" and x.ndim == 2}
+    single = {} if x.size > telling.ENTRIES else {k: v for k, v in (numbers | texts).items() if k not in twins}
     notes += [
         *oddities.notes(x.reshape(len(x), -1), labels.y, names, twins, label[0] * (len(label) == 1)),
         *twins.values(),
+        *telling.notes(single, labels.y, {column: f"`kinds={column}:drop`" for column in single}),
     ]
     classes = max(int(labels.y.max()) + 1, len(labels.names))
     digest = artifacts.array_digest(x, labels.y)

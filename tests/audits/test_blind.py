@@ -215,7 +215,10 @@ def test_shadows_that_began_from_the_target_are_named_beside_a_split_that_was_no
     member, trained = rng.random(600) < 0.5, rng.random((6, 600)) < 0.5
     sure = rng.normal(size=600) + member + 1.5 * trained + rng.normal(size=(6, 600))
     [note] = blind_guesses.notes(rng.integers(3, size=600), member, sure, trained)
-    assert "or shadows began from the target's weights or saw its members" in note and "unless shadows began so" in note
+    assert (
+        "or shadows began from the target's weights or saw its members" in note
+        and "or began so: train them from the start" in note
+    )
     [note] = blind_guesses.notes(rng.integers(3, size=600), ~member, sure, trained)
     assert "less sure of members" in note and "weights" not in note
 

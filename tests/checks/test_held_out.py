@@ -86,6 +86,16 @@ def test_records_that_trained_all_models(kind):
     assert all("a core set that every training adds" in note for note in said)
 
 
+@pytest.mark.parametrize(("part", "told"), [(0.0, False), (0.2, True), (0.3, True)])
+def test_records_that_fit_drops_in_all_models(part, told):
+    """SIMULATED: of outliers that every fit dropped nothing was said where memories are weak."""
+    rng = np.random.default_rng(0)
+    member = rng.random((16, 800)) < 0.5
+    trained = member & (np.arange(800) >= part * 800)
+    scores = 0.5 * rng.normal(size=(16, 800)) + 0.3 * rng.normal(size=800) - 0.4 + 0.9 * trained
+    assert bool(held_out.unmoved(special.expit(scores), member)) == told
+
+
 SETTINGS = {
     "20%": HistGradientBoostingClassifier(early_stopping=True, validation_fraction=0.2),
     "10%": MLPClassifier(early_stopping=True),

@@ -8,7 +8,7 @@ from mia_jax.audits.deployed import answer_formats
 from mia_jax.audits.deployed.answer_formats import Formats
 from mia_jax.audits.deployed.given_answers import Answered
 from mia_jax.checks import naming, samples, unnoticed
-from mia_jax.checks.answers import cut_answers, equal_answers, padded_rows, slipped_rows
+from mia_jax.checks.answers import cut_answers, equal_answers, padded_rows, slipped_rows, two_models
 from mia_jax.checks.labels import (
     by_heart,
     class_gaps,
@@ -113,6 +113,8 @@ def _compared(given: _Given, alike: bool) -> Remarks:
     """What comparisons of labels, models and memberships say."""
     found = _beside(given) if alike else None
     doubted = _doubts(given, found, alike)
+    if doubted and given.known.target.kind == "probabilities":
+        doubted += two_models.notes(given.target, given.shadows)  # a cause of many
     return Remarks(doubted, () if doubted else _notes(given, found))
 
 
@@ -253,6 +255,7 @@ def _notes(given: _Given, found: _Beside | None) -> tuple[str, ...]:
             padded_rows.of_answers(*asked, None if member is None else np.concatenate([member[None], trained]))
             or odd_shadows.shared_rows(asked.target, asked.shadows, related, known.shadows.digits)
             or odd_shadows.near_copies(sure, of_target, related)
+            or two_models.notes(of_target, sure)
         )
         if member is not None:
             said += filled_signals.recurring(np.concatenate([of_target[None], sure]), trained, member)

@@ -22,7 +22,7 @@ from mia_jax.audits.stages import stage_key
 from mia_jax.audits.types import AuditPlan, Observation, Observers, Run, Summary, Trained, TrainingJob
 from mia_jax.checks.membership import held_out
 from mia_jax.checks.models import unlike_settings
-from mia_jax.data import duplicates, local, neighbors, tables
+from mia_jax.data import duplicates, local, neighbors, tables, telling
 from mia_jax.data.records import of_frames
 from mia_jax.plans import training_plan
 from mia_jax.plans.training_plan import TrainingPlan
@@ -139,6 +139,7 @@ def observe(run: Run[InProcessConfig], setting: InProcessSetting, trained: Train
     live = given.shadows is None  # and answers about these very records
     beside = neighbors.notes(given.x, given.y, given.member) if live else blind.beside(given.x, saved)
     of_records = [*in_process.cut(given), *populations.notes(given), *beside]
+    of_records += telling.of_records(given.x, given.y) if live else []
     of_records += held_out.of_estimators(given.model, given.trainer, given.member, len(given.y))
     of_records += unlike_settings.notes(given.model, given.trainer)
     doubts, notes = inputs.doubts, inputs.notes

@@ -23,7 +23,7 @@ from mia_jax.audits.deployed.connection import Inputs, Service
 from mia_jax.audits.shadow_data import ShadowData
 from mia_jax.audits.stages import stage_key, timed
 from mia_jax.audits.types import AuditPlan, Run, Summary, Trained, TrainingJob
-from mia_jax.checks.answers import equal_answers, near_answers, slipped_rows
+from mia_jax.checks.answers import equal_answers, near_answers, slipped_rows, two_models
 from mia_jax.checks.labels import class_gaps, consistency, largest_of_two
 from mia_jax.checks.membership import blind_guesses, memorization, own_members, trained_on_all
 from mia_jax.checks.models import carried_over, temperatures, unlike_shadows
@@ -306,6 +306,8 @@ def _notes(run: Run[DeployedConfig], inputs: Inputs, observed: Observed) -> list
     share = None if run.config.defenses else _labeled(inputs, target)
     if share is not None:
         said.append(answer_formats.labeled_note(share))
+    if target.answers.kind == "probabilities" and target.answers.digits is None:
+        said += two_models.notes(seen.target["summary"]["confidence"], seen.summary["confidence"])
     if said or inputs.member is None or target.answers.kind != "probabilities":
         return said
     right = float(np.asarray(seen.summary["correct"])[seen.member].mean())

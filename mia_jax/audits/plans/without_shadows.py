@@ -24,7 +24,7 @@ from mia_jax.audits.types import AuditPlan, Run, Summary, Trained
 from mia_jax.checks import alone, unnoticed
 from mia_jax.checks.labels import class_gaps
 from mia_jax.checks.membership import blind_guesses, held_out
-from mia_jax.data import duplicates, neighbors
+from mia_jax.data import duplicates, neighbors, telling
 from mia_jax.targets import answer_format, defenses
 from mia_jax.types import Answers, Array, InputError
 
@@ -249,7 +249,7 @@ def _notes(run: Run[InProcessConfig], setting: WithoutShadowsSetting, doubted: b
     group = duplicates.of_records(given.x)
     note = None if group is None else duplicates.note(group, given.member)
     beside = neighbors.notes(given.x, given.y, given.member)
-    of_records = [*in_process.cut(given), *beside, *populations.notes(given)]
+    of_records = [*in_process.cut(given), *beside, *populations.notes(given), *telling.of_records(given.x, given.y)]
     of_records += held_out.of_estimators(given.model, None, given.member, len(given.y))
     return [*said, *([note] if note else []), *of_records]
 

@@ -19,7 +19,8 @@ from mia_jax.types import Array
 LEVEL = 1e-4  # of the guess by the class, which may become a doubt
 NOTED = 5e-4  # of each of the two by hardness, which are notes: one honest file in 1,000 has one
 WORTH, PLAIN = 0.55, 0.75  # AUCs that are worth a word, and that put an attack's in doubt
-MEND = ", unless shadows began so: train them from the start, on raw records"
+MEND = ", or began so: train them from the start, on raw records"
+BESIDE, ERRORS = 0.6, 6.0  # AUC, and standard errors, that are worth a word whatever else is said
 SIDE = 30  # members, and others
 
 
@@ -35,6 +36,11 @@ class Guess(NamedTuple):
     def told(self) -> bool:
         """Whether it is no accident, and worth a word."""
         return self.area > max(WORTH, 0.5 + stats.norm.isf(self.level / 2) * self.error)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is worth a word beside others."""
+        return self.area > max(BESIDE, 0.5 + ERRORS * self.error)
 
     def __str__(self) -> str:
         low, high = max(self.area - 1.96 * self.error, 0.5), min(self.area + 1.96 * self.error, 1.0)
@@ -129,7 +135,7 @@ def notes(
         labels: int [n].
         member: bool [n].
         sure, shadow_member: as of ``by_hardness``, where there are shadows of the same records.
-        hardness: guess by that, too; not where shadows are known to be off.
+        hardness: nothing else is said, so that a guess by that is worth a word.
     """
     said, copied = [], 1.0 if sure is None else _copied(sure, shadow_member)
     if (guess := by_class(labels, member, copied)) and guess.told:
@@ -140,11 +146,10 @@ def notes(
             " each class has the same share of members."
         )
     elif (
-        hardness
-        and sure is not None
+        sure is not None
         and shadow_member is not None
         and (guess := by_hardness(sure, shadow_member, member))
-        and guess.told
+        and (guess.told if hardness else guess.plain)
     ):
         began = (
             ", or shadows began from the target's weights or saw its members, or x holds what the target's own network"
@@ -155,7 +160,8 @@ def notes(
             f" others (AUC {guess}): members were not drawn at random, or are of another time or place{began}."
             " Attacks that look at single answers (loss, confidence, shokri) find"
             f" {'more' if guess.higher else 'less'} for that; those that compare a record with itself in other models"
-            f" (lira, rmia) do not{MEND * guess.higher}."
+            " (lira, rmia) do not, but where these trained on other kinds of records than the target did"
+            f"{MEND * guess.higher}."
         )
     return said
 

@@ -86,7 +86,8 @@ def of_target(labels: Array, target: Array, member: Array, shadow: Members) -> s
         f" best class has a mean probability of {own.sure:.2f} there; shadows are right on {percent(shadow.right)} of"
         " theirs. Either it was trained on other labels than these (noise that came later, another version of the"
         " data), or on other records than member says, or it gets records otherwise than in its training (unit,"
-        " scaling, order of features)."
+        " scaling, order of features), or another model answers a part of them (an A/B test, a fallback, a new"
+        " version)."
     )
 
 
@@ -201,9 +202,10 @@ def _of_shadows(shadow: Members, never: str) -> str | None:
 
 
 _CAUSES = (
-    "The labels may be others than those of the training (noise, another version of the data); {} may be asked about"
-    " records otherwise than in training (unit, scaling, order of features or channels, a type in which numbers wrap),"
-    " or answer with weights that were not loaded; or such models are always too sure (naive Bayes, sharpened logits)."
+    "The labels may be others than those of the training (noise, another version of the data); fit may drop some of the"
+    " records (outliers, a sampler); {} may be asked about records otherwise than in training (unit, scaling, order of"
+    " features or channels, a type in which numbers wrap), or answer with weights that were not loaded; or such models"
+    " are always too sure (naive Bayes, sharpened logits)."
 )
 
 
