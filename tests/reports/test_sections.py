@@ -48,6 +48,16 @@ def test_an_attack_names_itself_and_stands_everywhere_under_that_name(finished):
     assert "Sure & certain" in report.terminal_table(summary)
 
 
+def test_what_was_seen_in_a_users_records_stands_beside_the_result(finished):
+    """It stood in the last table alone, below "no leak was found"."""
+    results, scores, digest = read(finished[0])
+    seen = "Column score nearly tells the label."
+    for source, there in (("local", True), ("simulated", False)):
+        of = {**results, "dataset": {**results["dataset"], "source": source, "notes": ["Labels are y.", seen]}}
+        page = render.page(Report(of, scores, digest, []))
+        assert (f"The records, as they were read: Labels are y. {seen}" in page.replace("\n", " ")) == there
+
+
 def test_every_section_has_an_anchor_of_its_own():
     assert (
         len({section.anchor for section in SECTIONS}) == len({section.title for section in SECTIONS}) == len(SECTIONS)

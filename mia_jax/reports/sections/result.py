@@ -28,14 +28,19 @@ def _blocks(report: Report) -> list[Block]:
     results = report.results
     match measures.plan(results):
         case "shokri":
-            return _shokri_result(results)
+            found = _shokri_result(results)
         case "canaries":
-            return _canaries_result(results)
-    return [
-        Tiles(_audit_tiles(results)),
-        _audit_table(results),
-        Paragraphs(_audit_reading(results)),
-    ]
+            found = _canaries_result(results)
+        case _:
+            found = [Tiles(_audit_tiles(results)), _audit_table(results), Paragraphs(_audit_reading(results))]
+    return [*found, *_own_data(results)]
+
+
+def _own_data(results: Results) -> list[Block]:
+    """What was seen in a user's own records, which may explain a result better than any attack."""
+    data = results["dataset"]
+    notes = data.get("notes", ()) if data["source"] == "local" else ()
+    return [Paragraphs([f"The records, as they were read: {' '.join(notes)}"])] if notes else []
 
 
 # --- the paper's run -------------------------------------------------------------------------------------------------
