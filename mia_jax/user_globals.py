@@ -40,7 +40,8 @@ def _follow(function: types.FunctionType, local: Callable[[str], bool], found: d
     names = {name for code in codes for name in code.co_names}
     own = {name for code in codes for name in _changed([*dis.get_instructions(code)])}
     where = function.__module__ or "__main__"
-    found[f"{where}.{function.__qualname__}()"] = _computed(function.__code__)
+    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items()]
+    found[f"{where}.{function.__qualname__}()"] = [*_computed(function.__code__), [*filter(is_plain, defaults)]]
     for name in sorted(names - own):
         if name not in function.__globals__:
             continue
@@ -57,7 +58,7 @@ def _follow(function: types.FunctionType, local: Callable[[str], bool], found: d
 def _computed(code: types.CodeType) -> list[Any]:
     """What a function computes: no source, whose file may be edited while this process runs."""
     consts = [_computed(const) if isinstance(const, types.CodeType) else const for const in code.co_consts]
-    return [code.co_code.hex(), [*code.co_names], consts]
+    return [code.co_code.hex(), [*code.co_names], [*code.co_varnames], code.co_flags, consts]
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:

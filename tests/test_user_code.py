@@ -464,6 +464,11 @@ def test_functions_that_one_file_defines_again_count(here):
         found.append(user_code.describe(fit))
         space[name] = again
     assert len(set(found)) == 3 and user_code.describe(fit) == found[0]
+    build.__defaults__ = (8,)  # as of another cell: def build(seed=8)
+    space["build"] = build
+    found.append(user_code.describe(fit))
+    build.__defaults__ = (9,)
+    assert user_code.describe(fit) not in found
 
 
 @pytest.mark.parametrize("edited", ["# a note\n" + CELLS, '"""\n' + CELLS, ""])

@@ -259,7 +259,7 @@ def _classes_of(model: Any) -> tuple[str, ...]:
         raise InputError(
             f"the model knows {first} and {other} as two classes, which are one as text (white space or their types"
             " differ): train it and its shadows on labels of one spelling, as y.astype(str).str.strip(), or audit it"
-            " with y as numbers, and lambda x: model.predict_proba(x)"
+            " with y as places in model.classes_, and lambda x: model.predict_proba(x)"
         )
     return names
 

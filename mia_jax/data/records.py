@@ -173,7 +173,7 @@ def of_table(table: Table, name: str, how: How) -> Own:
         if column in kept and values.ndim == 1 and values.dtype == object
     }
     twins = oddities.names_of_labels(texts, labels.y)
-    numbers = {field.name: x[:, field.start] for field in fields if field.kind == "numeric" and x.ndim == 2}
+    numbers = {field.name: written[:, field.start] for field in fields if field.kind == "numeric"}  # float32 rounds
     single = {} if x.size > telling.ENTRIES else {k: v for k, v in (numbers | texts).items() if k not in twins}
     notes += [
         *oddities.notes(x.reshape(len(x), -1), labels.y, names, twins, label[0] * (len(label) == 1)),

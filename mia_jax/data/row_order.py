@@ -12,7 +12,7 @@ from mia_jax.data import tables
 from mia_jax.types import InputError
 
 SOME = 8  # labels that repeat, whose rows are members together: of records drawn one by one, one chance in 256
-MOST = 4096  # rows that are compared
+MOST = 512  # rows that are compared
 
 
 def refuse_values(values: Any, called: str, beside: Mapping[str, Any]) -> None:
@@ -97,9 +97,10 @@ def repeated(member: np.ndarray, beside: Mapping[str, Any]) -> tuple[str, ...]:
         count, trained = np.bincount(label), np.bincount(label, weights=member[again])
         if len(count) < SOME or ((trained > 0) & (trained < count)).any() or not trained.any():
             continue
-        some = label < max(1, np.searchsorted(np.cumsum(count), MOST))  # with all rows of a label
-        values = held.iloc[again[some]].astype(str).groupby(label[some]).nunique()
-        if values.to_numpy().max() == 1:
+        some = np.flatnonzero(label < max(1, np.searchsorted(np.cumsum(count), MOST)))[:MOST]  # labels with all rows
+        rows = np.asarray(held.iloc[again[some]], object).reshape(len(some), -1)
+        different = {(k, *map(str, row)) for k, row in zip(label[some].tolist(), rows, strict=True)}
+        if len(different) == len({*label[some].tolist()}):
             continue  # records that stand there several times
         return (
             f"The index of {first} has {len(count):,} labels more than once, of different records, and those of one"

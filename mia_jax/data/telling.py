@@ -17,11 +17,11 @@ SOME, CHANGES = 2048, 50  # records that are looked at; changes of the label alo
 LEFT = 0.05  # of these, along the column
 FEW = 2  # such columns, at most: where many tell the label, it is easy
 VALUES, SEVERAL, MOST = 20, 50, 50  # values; records beyond the first of each, in all; of one, on average
-ENTRIES = 2e7  # of a table, at most: columns are sorted one by one
+ENTRIES = 1e7  # of a table, at most: columns are sorted one by one
 CHANCE = 1e-6  # that records with one value have one label each
 _WHOSE = re.compile(
-    r"(?i)(^|[_ .-])(customer|user|patient|person|subject|client|account|session|household|speaker|author)"
-    r"([_ .-]?(id|no|nr|number|key|name))?$"
+    r"(?i)(^|.*[_ .-])(customer|user|patient|person|subject|client|account|session|household|speaker|author)"
+    r"[_ .-]?(id|no|nr|number|key|name)|(customer|user|patient|person|subject|client|household|speaker|author)"
 )
 
 
@@ -30,9 +30,9 @@ def of_records(x: Any, y: np.ndarray) -> list[str]:
     if len(getattr(x, "shape", ())) != 2 or np.prod(x.shape, dtype=float) > ENTRIES:
         return []
     if tables.is_frame(x):
+        leave_out = {str(name): f"x.drop(columns={name!r})" for name in x.columns}
         columns = {str(name): np.asarray(x[name]) for name in x.columns}
-        columns = {name: values for name, values in columns.items() if values.shape == (len(y),)}
-        return notes(columns, y, {name: f"x.drop(columns={name!r})" for name in columns})
+        return notes({name: one for name, one in columns.items() if one.shape == (len(y),)}, y, leave_out)
     array = tables.plain(x)
     places = range(array.shape[1])
     return notes({k: array[:, k] for k in places}, y, {k: f"np.delete(x, {k}, axis=1)" for k in places})
@@ -50,13 +50,13 @@ def notes(columns: Mapping[Any, np.ndarray], y: np.ndarray, leave_out: Mapping[A
         return []
     called = {name: f"Column {name}" if isinstance(name, str) else f"Column {name} of x" for name in columns}
     order = np.random.default_rng(0).permutation(len(y))[:SOME]
-    told = [name for name, values in columns.items() if _tells(values[order], y[order])]
+    told = [name for name, values in columns.items() if _tells(values[order], y[order]) and not _in_order(values)]
     said = []
     if told and len(told) <= FEW:
         said.append(
             f"{called[told[0]]} nearly tells the label: sorted by it, records of a class stand together. Is it known"
-            " only after the label (a score of an earlier model, an outcome)? Models lean on it, remember little else,"
-            f" and attacks find little; {leave_out[told[0]]} leaves it out."
+            " only after the label (a score of an earlier model, an outcome), or a place whose records have one label?"
+            f" Models lean on it, remember little else, and attacks find little; {leave_out[told[0]]} leaves it out."
         )
     for name, values in columns.items():
         if name not in told and (one := _whose(name, values, y)):
@@ -80,6 +80,11 @@ def _tells(values: np.ndarray, y: np.ndarray) -> bool:
     return bool(by_chance >= CHANGES and changes - (len(classes) - 1) <= LEFT * by_chance)
 
 
+def _in_order(values: np.ndarray) -> bool:
+    """Whether numbers only rise, or only fall, along the file, as of rows or times, which may be sorted by class."""
+    return bool((values[1:] >= values[:-1]).all() or (values[1:] <= values[:-1]).all())
+
+
 def _whose(name: Any, values: np.ndarray, y: np.ndarray) -> tuple[int, str] | None:
     """How many values a column has that are shared by a few records each, and what is said of their labels; or None."""
     if values.dtype.kind == "f":
@@ -87,12 +92,22 @@ def _whose(name: Any, values: np.ndarray, y: np.ndarray) -> tuple[int, str] | No
             return None
     elif values.dtype.kind not in "iuOUS":
         return None
-    known, of = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
+    if len(_numbered(values[:SOME])[0]) < min(len(y), SOME) / MOST:
+        return None
+    known, of = _numbered(values)
     several = len(y) - len(known)
     if len(known) < VALUES or several < SEVERAL or not 2 <= len(y) / len(known) <= MOST:
         return None
-    one_label = len(np.unique(np.stack([of, y]), axis=1).T) == len(known)
+    one_label = len(np.unique(of * (int(y.max()) + 1) + y)) == len(known)
     shares = np.bincount(y) / len(y)
     if one_label and several * np.log((shares**2).sum()) < np.log(CHANCE):
         return len(known), ", and one label for each value"
-    return (len(known), "") if isinstance(name, str) and _WHOSE.search(name) else None
+    return (len(known), "") if isinstance(name, str) and _WHOSE.fullmatch(name) else None
+
+
+def _numbered(values: np.ndarray) -> tuple[Any, np.ndarray]:
+    """The values of a column [n], and for each record which of them it has, int [n]."""
+    if values.dtype.kind in "iuf":
+        return np.unique(values, return_inverse=True)
+    known: dict[str, int] = {}
+    return known, np.array([known.setdefault(str(one), len(known)) for one in values.tolist()])

@@ -219,6 +219,10 @@ def test_shadows_that_began_from_the_target_are_named_beside_a_split_that_was_no
         "or shadows began from the target's weights or saw its members" in note
         and "or began so: train them from the start" in note
     )
+    assert blind_guesses.notes(rng.integers(3, size=600), member, sure, trained, hardness=False) == [note]  # plain
+    weak = sure - 0.6 * member
+    assert blind_guesses.notes(rng.integers(3, size=600), member, weak, trained) != []
+    assert blind_guesses.notes(rng.integers(3, size=600), member, weak, trained, hardness=False) == []
     [note] = blind_guesses.notes(rng.integers(3, size=600), ~member, sure, trained)
     assert "less sure of members" in note and "weights" not in note
 

@@ -147,6 +147,18 @@ def test_a_date_in_the_names_is_no_number_of_a_model(folder):
         mia.collect(PLAN, folder)
 
 
+def test_numbers_beyond_the_plan_are_named_before_one_that_is_the_same_in_all(folder):
+    """They were "both of model 20"."""
+    for k in range(K):
+        (folder / f"run2-model-{k:03d}.npy").rename(folder / f"model{k + 30}_epoch20.npy")
+    with pytest.warns(UserWarning), pytest.raises(InputError, match=r"is of model 3[0-9], by the number that differs"):
+        mia.collect(PLAN, folder)
+    for k in range(K):
+        (folder / f"model{k + 30}_epoch20.npy").rename(folder / f"model{k}-seed{k + 1}.npy")
+    with pytest.warns(UserWarning, match="model0-seed1.npy is of model 0"):  # the other is of no plan that has K models
+        np.testing.assert_array_equal(mia.collect(PLAN, folder)["shadows"], P[:K])
+
+
 def test_files_that_count_from_1_beside_times(folder):
     """They were of a model 1764388701."""
     for k in range(K):

@@ -46,6 +46,37 @@ def test_numbers_of_persons_are_named(kind):
     assert note.startswith("Column customer_id has 120 values with 5.0 records each, as the number of a person")
 
 
+def test_columns_of_any_kind():
+    """Names that are no text, lists and gaps in cells, numbers of their own, many rows of few values."""
+    y = np.random.default_rng(2).integers(2, size=N)
+    paid = np.where(y == 1, 1.5 + np.random.default_rng(3).random(N), 0.0)
+    frame = pd.DataFrame(
+        {
+            3: paid,
+            "minutes_per_session": np.arange(N) // 4,
+            "n": pd.array(np.arange(N) % 9, dtype="Int64"),
+            "day": pd.date_range("2020", periods=N),
+            "list": [[1, 2]] * N,
+            "gaps": [None, "a", "b"] * (N // 3),
+            "kind": pd.Categorical(list("abc") * (N // 3)),
+        }
+    )
+    (note,) = telling.of_records(frame, y)
+    assert note.startswith("Column 3 nearly tells") and "x.drop(columns=3) leaves it out" in note
+    assert telling.of_records(pd.DataFrame({"row": np.arange(N), "time": -np.arange(N) / 2}), np.sort(y)) == []
+    polars = pytest.importorskip("polars")
+    (note,) = telling.of_records(polars.DataFrame({"paid": paid, "who": [f"c{k % 9}" for k in range(N)]}), y)
+    assert note.startswith("Column paid")
+
+
+def test_long_numbers_in_a_file_are_not_rounded_to_those_of_persons(tmp_path):
+    """Nine digits of their own in each record were eight records each in float32."""
+    rows = 4000
+    frame = pd.DataFrame({"customer_id": 123_456_000 + RNG.permutation(rows), "a": RNG.random(rows)})
+    frame.assign(label=RNG.integers(2, size=rows)).to_csv(tmp_path / "a.csv", index=False)
+    assert not any("records each" in note for note in mia.load(str(tmp_path / "a.csv"))[1].notes)
+
+
 def test_everyday_data_are_not():
     for load in (load_breast_cancer, load_digits, load_iris, load_wine):
         assert telling.of_records(*load(return_X_y=True)) == []

@@ -72,14 +72,15 @@ def _place(paths: list[pathlib.Path], models: int) -> int:
     columns = [tuple(map(int, names)) for names in zip(*(_digits(path)[::-1] for path in paths), strict=False)]
     if len(paths) < 2 or not columns:
         return -1
-    from_1 = [*range(1, models + 1)]  # which is refused in words of its own
-    can = [k for k, of in enumerate(columns) if len({*of}) == len(of) and (max(of) < models or sorted(of) == from_1)]
+    differ = [k for k, of in enumerate(columns) if len({*of}) == len(of)]
+    can = [k for k in differ if max(columns[k]) < models]
     if len({columns[k] for k in can}) > 1 and all(path.suffix == ".npy" for path in paths):
         raise InputError(
             f"{paths[0].name} has two numbers that tell its files apart, and which is the model's cannot be seen:"
             f" {AS_DICT}"
         )
-    return -1 - can[0] if can else -1
+    from_1 = [k for k in differ if sorted(columns[k]) == [*range(1, models + 1)]]
+    return -1 - (can or from_1 or differ or [0])[0]  # of the last three what is refused says why
 
 
 def _number(path: pathlib.Path, place: int) -> int:

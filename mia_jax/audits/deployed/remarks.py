@@ -113,8 +113,8 @@ def _compared(given: _Given, alike: bool) -> Remarks:
     """What comparisons of labels, models and memberships say."""
     found = _beside(given) if alike else None
     doubted = _doubts(given, found, alike)
-    if doubted and given.known.target.kind == "probabilities":
-        doubted += two_models.notes(given.target, given.shadows)  # a cause of many
+    if doubted:
+        doubted += _two_models(given)  # a cause of many
     return Remarks(doubted, () if doubted else _notes(given, found))
 
 
@@ -177,6 +177,12 @@ def _doubts(given: _Given, found: _Beside | None, alike: bool) -> tuple[str, ...
         or _caused(given, _gross(given, found))
         or (() if member is None else blind_guesses.doubts(labels, member, trained))
     )
+
+
+def _two_models(given: _Given) -> tuple[str, ...]:
+    """That two models seem to answer for the target, by numbers that nobody rounded."""
+    full = given.known.target.kind == "probabilities" and given.known.target.digits is None
+    return two_models.notes(given.target, given.shadows) if full else ()
 
 
 def _run_ends(given: _Given) -> tuple[str, ...]:
@@ -255,7 +261,7 @@ def _notes(given: _Given, found: _Beside | None) -> tuple[str, ...]:
             padded_rows.of_answers(*asked, None if member is None else np.concatenate([member[None], trained]))
             or odd_shadows.shared_rows(asked.target, asked.shadows, related, known.shadows.digits)
             or odd_shadows.near_copies(sure, of_target, related)
-            or two_models.notes(of_target, sure)
+            or _two_models(given)
         )
         if member is not None:
             said += filled_signals.recurring(np.concatenate([of_target[None], sure]), trained, member)

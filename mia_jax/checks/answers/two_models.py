@@ -11,7 +11,7 @@ from mia_jax.types import Array
 LATTICES = 1000, 256, 300  # what votes of trees and rounded probabilities are multiples of: one part in so many
 OFF = 2e-3  # of such a part, that a multiple is away from it in float32
 INSIDE = 1e-3  # from 0 and 1, which all models answer
-LEAST, PART = 50, 0.1  # answers between these; share of either kind
+LEAST, PART = 50, 0.15  # answers between these; share of either kind
 ALL, NONE = 0.97, 0.03  # share of multiples in every shadow, or in none
 
 
@@ -22,27 +22,24 @@ def notes(target: Array, shadows: Array) -> tuple[str, ...]:
         target: float [n], probabilities of the true class.
         shadows: float [S, m], the same of shadows.
     """
-    shares = {parts: _coarse(target, parts) for parts in LATTICES}
-    if any(share is None or share > 1 - PART for share in shares.values()):  # all of one kind, or too few
-        return ()
-    for parts, share in shares.items():
-        each = [_coarse(one, parts) for one in np.asarray(shadows)]
-        if share is None or share < PART:
-            continue
-        known = [one for one in each if one is not None]
-        if known and (min(known) >= ALL or max(known) <= NONE):
+    for parts in LATTICES:
+        if _coarse(target, parts) > 1 - PART:  # all of one kind
+            return ()
+    for parts in LATTICES:
+        share, each = _coarse(target, parts), np.array([_coarse(one, parts) for one in np.asarray(shadows)])
+        if share >= PART and len(each) and ((each >= ALL).all() or (each <= NONE).all()):
             return (
                 f"Of the target's probabilities {share:.0%} are multiples of {1 / parts:.3g}, as votes of trees or"
                 " rounded ones are, and the others are not, and no shadow answers so: two models seem to answer (a"
-                " fallback, an older version, an experiment), or it is a forest some of whose leaves are mixed, and"
-                " shadows are none. Of two models, attacks find less than in the one that is in question: ask that"
-                " alone, without what stands before it.",
+                " fallback, an older version, an experiment), or its trees have leaves that are mixed, and shadows"
+                " have not. Of two models, attacks find less than in the one that is in question: ask that alone,"
+                " without what stands before it.",
             )
     return ()
 
 
-def _coarse(p: Array, parts: int) -> float | None:
-    """The share of probabilities that are multiples of one part in so many; None of too few."""
+def _coarse(p: Array, parts: int) -> float:
+    """The share of probabilities that are multiples of one part in so many; NaN of too few."""
     values = np.asarray(p, np.float64)
     values = parts * values[(values > INSIDE) & (values < 1 - INSIDE)]
-    return None if len(values) < LEAST else float((np.abs(values - np.round(values)) < OFF).mean())
+    return float((np.abs(values - np.round(values)) < OFF).mean()) if len(values) >= LEAST else np.nan

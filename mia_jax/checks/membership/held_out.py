@@ -92,7 +92,7 @@ def unmoved(sure: Array, member: Array) -> tuple[str, ...]:
     error = np.sqrt(spread * (1 / count[0] + 1 / count[1])[between])
     gain = (np.nanmean(inside, axis=0) - np.nanmean(outside, axis=0)) / np.maximum(error, 1e-9)
     low = int((gain < 0).sum())
-    usual = float(np.median(gain[gain > 0])) if low < len(gain) else 0.0  # of those that are moved
+    usual = float(np.median(gain[gain > 0])) if (gain > 0).any() else 0.0  # of those that are moved
     if usual < MOVED or low < max(LOW, 0.03 * len(gain)) or low < UNMOVED * (gain < usual / 2).sum():
         return ()
     return (
