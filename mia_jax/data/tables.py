@@ -1,5 +1,6 @@
 """Rows of whatever holds records: arrays, tensors, data frames; they are handed on as the type that they came in."""
 
+import functools
 import importlib
 import itertools
 from collections.abc import Sequence
@@ -68,10 +69,7 @@ def turned(name: str, shape: Sequence[int], expected: Sequence[int | None]) -> s
     Returns:
         A clause with a semicolon before it; "" where neither is so.
     """
-
-    def fits(sizes: Sequence[int]) -> bool:
-        return len(sizes) == len(expected) and all(e in (None, s) for s, e in zip(sizes, expected, strict=True))
-
+    fits = functools.partial(_fits, expected)
     if fits(shape):
         return ""
     orders = itertools.permutations(range(len(shape))) if len(shape) <= 4 else ()
@@ -89,10 +87,7 @@ def turned_answers(name: str, shape: Sequence[int], expected: Sequence[int | Non
     """
     if said := turned(name, shape, expected):
         return said
-
-    def fits(sizes: Sequence[int]) -> bool:
-        return all(e in (None, s) for s, e in zip(sizes, expected, strict=True))
-
+    fits = functools.partial(_fits, expected)
     if len(shape) == len(expected) + 1:
         several = [k for k in range(1, len(shape)) if fits([*shape[:k], *shape[k + 1 :]])]
         if several:
@@ -103,6 +98,11 @@ def turned_answers(name: str, shape: Sequence[int], expected: Sequence[int | Non
         if count and not rest and fits((count, records, *shape[1:])):
             return f"; of one model below the other give {name}.reshape({count}, {records}, *{name}.shape[1:])"
     return ""
+
+
+def _fits(expected: Sequence[int | None], sizes: Sequence[int]) -> bool:
+    """Whether these are the lengths of axes that are expected; None: any."""
+    return len(sizes) == len(expected) and all(e in (None, s) for s, e in zip(sizes, expected, strict=True))
 
 
 def refuse_unpaired(x: Any, labels: int, whose: str = "") -> None:
